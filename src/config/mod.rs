@@ -1,0 +1,3 @@
+//! Reads a workspace: `lap.toml`, `nodes/`, `containers/`, `env/`.
+
+pub mod model;

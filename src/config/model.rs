@@ -1,0 +1,221 @@
+//! What a workspace says, after it was read and found right: plain values, no file positions, no Docker.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything one workspace describes: the wish.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    /// The lab's identity, `lab` in `lap.toml` unless a variable overrides it. A DNS label.
+    pub name: String,
+    /// The workspace's directory (absolute): the one with `lap.toml`.
+    pub root: PathBuf,
+    /// The environment that is meant when none is named.
+    pub default_environment: String,
+    /// `None`: lap picks a free one and keeps it as a label of the network.
+    pub subnet: Option<Subnet>,
+    /// Public keys (OpenSSH format) of people who may operate nodes beside the `admin` key.
+    pub operators: BTreeMap<String, String>,
+    /// What a container may have beyond its own data: container name → host paths, capabilities, keys such as `network_mode: host`.
+    pub grants: BTreeMap<String, BTreeSet<String>>,
+    /// Physical machines: name → address (`<x>.host.internal`).
+    pub hosts: BTreeMap<String, Address>,
+    /// Work stations: `<first>-<last>[-<specifier>]` → address.
+    pub pcs: BTreeMap<String, Address>,
+    /// By name.
+    pub environments: BTreeMap<String, Environment>,
+    /// By name.
+    pub nodes: BTreeMap<String, Node>,
+    /// By name.
+    pub containers: BTreeMap<String, Container>,
+}
+
+/// An IPv4 network, e.g. `192.168.0.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The network's own address (host bits are zero).
+    pub base: Ipv4Addr,
+    /// 8 to 29.
+    pub prefix: u8,
+}
+
+/// An address as it is written: `.10` is an offset in the lab's subnet, anything else is itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// `.10`
+    Offset(u8),
+    /// `192.168.0.10`
+    Full(Ipv4Addr),
+}
+
+/// One deployment of the infrastructure: `env/<name>/env.toml` and everything beside it.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The directory's name.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// Where its releases come from; an environment with this set runs releases, one without runs the working tree.
+    pub promote_from: Option<String>,
+    /// Where its DNS server asks for everything it does not know; empty: what the host itself uses.
+    pub upstreams: Vec<std::net::IpAddr>,
+    /// The node with role `master` (exactly one, checked).
+    pub master: String,
+}
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Master,
+    Worker,
+    Data,
+    Builder,
+    Backup,
+}
+
+/// How lap gets a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// A container that stands in for a machine.
+    Docker,
+    /// Through Vagrant. Reserved: says so when used.
+    Vagrant,
+    /// A machine that already exists. Reserved.
+    Ssh,
+    /// This machine. Reserved.
+    Local,
+}
+
+/// A machine with an SSH address, a Docker Engine and `/data`: `nodes/<name>/node.toml`.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The directory's name.
+    pub name: String,
+    /// The environment it belongs to.
+    pub environment: String,
+    pub role: Role,
+    pub provider: Provider,
+    /// Masters must have one; others may leave it to lap.
+    pub address: Option<Address>,
+    /// The host's address its containers' ports are mapped to, for colleagues.
+    pub publish: Option<Ipv4Addr>,
+    /// CPUs it may use; `None`: all.
+    pub cpus: Option<f64>,
+    /// Bytes of memory it may use; `None`: all.
+    pub memory: Option<u64>,
+    /// Size of the data pool in bytes (sparse).
+    pub disk: u64,
+}
+
+/// One directory under `containers/`.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Container {
+    /// The directory's name; runs as `infra_<name>`.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// How many run: 0 is "only built, others stand on it", 1 is the rule.
+    pub scale: u32,
+    /// DNS names under the zone, e.g. `git.internal`, in every environment's own server.
+    pub names: Vec<String>,
+    pub ports: Vec<Port>,
+    /// Host paths beyond the container's own data (each granted in `lap.toml`).
+    pub volumes: Vec<Volume>,
+    pub environment: BTreeMap<String, String>,
+    pub depends_on: BTreeSet<String>,
+    pub healthcheck: Option<Healthcheck>,
+    pub cap_add: BTreeSet<String>,
+    pub cap_drop: BTreeSet<String>,
+    pub security_opt: Vec<String>,
+    pub privileged: bool,
+    pub read_only: bool,
+    pub tmpfs: Vec<String>,
+    /// Bytes.
+    pub mem_limit: Option<u64>,
+    pub cpus: Option<f64>,
+    pub user: Option<String>,
+    pub init: bool,
+    /// `bridge` (the rule) or `host` (granted in `lap.toml`).
+    pub network_mode: NetworkMode,
+    pub command: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub hostname: Option<String>,
+    pub stop_grace_period: Duration,
+    pub stop_signal: Option<String>,
+    /// Names of secrets lap mounts under `/run/secrets`.
+    pub secrets: BTreeSet<String>,
+    pub build: Build,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    #[default]
+    Bridge,
+    Host,
+}
+
+/// `[HOST:]CONTAINER[/PROTOCOL]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Port {
+    /// On the node.
+    pub host: u16,
+    /// In the container.
+    pub container: u16,
+    /// `tcp` or `udp`.
+    pub protocol: Protocol,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// `SOURCE:TARGET[:ro]`, a bind mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    pub source: PathBuf,
+    pub target: PathBuf,
+    pub read_only: bool,
+}
+
+/// The Compose specification's `healthcheck`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healthcheck {
+    /// `["CMD", …]` or `["CMD-SHELL", …]`.
+    pub test: Vec<String>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub retries: u32,
+    pub start_period: Duration,
+}
+
+/// How the image is made; what is beside the Dockerfile in the context.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    pub args: BTreeMap<String, String>,
+    /// `true`: lap's own binary is in the context as `lap`.
+    pub with_lap: bool,
+    /// A root file system made from Debian's packages is in the context as `rootfs.tar`.
+    pub rootfs: Option<Rootfs>,
+}
+
+/// A root file system made by mmdebstrap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// e.g. `bookworm`
+    pub suite: String,
+    /// mmdebstrap's: `essential`, `apt`, `minbase`, …
+    pub variant: String,
+    pub packages: BTreeSet<String>,
+}

@@ -1,0 +1,36 @@
+//! The exit codes, in one place. `lap help exit-codes` prints [`TABLE`].
+
+use crate::error::Kind;
+
+/// Code, name and meaning of every way `lap` ends.
+pub const TABLE: &[(u8, &str, &str)] = &[
+    (0, "ok", "done, or nothing to do"),
+    (1, "other", "an error of no other kind"),
+    (2, "usage", "the command line is wrong"),
+    (3, "config", "the workspace is wrong; nothing was touched"),
+    (4, "host", "this machine lacks something: Docker does not answer, a port is taken, the disk is full"),
+    (5, "node", "a node does not answer, or not as it should"),
+    (6, "build", "an image could not be built"),
+    (7, "unhealthy", "a container does not run or is not healthy"),
+    (8, "locked", "somebody else holds the node's lock, or took it over"),
+    (9, "keys", "a key is missing or wrong"),
+    (10, "refused", "it would lose or break something"),
+    (130, "interrupted", "stopped with Ctrl-C"),
+];
+
+/// The exit code of an error of this kind.
+pub fn code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Other => 1,
+        Kind::Usage => 2,
+        Kind::Config => 3,
+        Kind::Host => 4,
+        Kind::Node => 5,
+        Kind::Build => 6,
+        Kind::Unhealthy => 7,
+        Kind::Locked => 8,
+        Kind::Keys => 9,
+        Kind::Refused => 10,
+        Kind::Interrupted => 130,
+    }
+}

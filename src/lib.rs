@@ -1,0 +1,23 @@
+//! `lap` turns a machine in the office into a small, complete platform for a team.
+//!
+//! The way of every command: `cli` (arguments) → `config` (the wish) → `observe` (the facts) → `plan` (pure) → `apply`
+//! (the only place that changes the world) → `report` (the only place that prints).
+
+pub mod agent;
+pub mod apply;
+pub mod cli;
+pub mod config;
+pub mod dns;
+pub mod drivers;
+pub mod error;
+pub mod exit;
+pub mod keys;
+pub mod names;
+pub mod observe;
+pub mod plan;
+pub mod report;
+
+pub use error::{Error, Kind, OrError, Result};
+
+/// Identity of this binary: a hash of what it was built from. The agent on a node is replaced when its own differs.
+pub const BUILD: &str = env!("LAP_BUILD");
