@@ -182,3 +182,24 @@ fn truncated(message: &Message) -> Option<Vec<u8>> {
     short.metadata.truncation = true;
     short.to_vec().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_upstream_is_asked_last_and_once_in_a_while_first() {
+        let forwarder = Forwarder::new(&["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]).unwrap();
+        let first = || std::ptr::eq(forwarder.order()[0], &forwarder.upstreams[0]);
+        let rests_until = |at: u64| forwarder.upstreams[0].rests_until.store(at, Ordering::Relaxed);
+        assert!(first(), "both answer: the given order");
+        rests_until(forwarder.now() + 5000);
+        assert!(!first() && !first(), "it rests");
+        rests_until(forwarder.now());
+        assert!(first(), "its rest is over: one question finds out");
+        assert!(!first(), "and only one");
+        rests_until(0);
+        assert!(first() && first(), "it answers again");
+        assert_eq!(forwarder.order().len(), 2);
+    }
+}

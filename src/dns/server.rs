@@ -41,9 +41,16 @@ pub(super) type Shared = Arc<ArcSwap<Serving>>;
 
 impl Serving {
     /// Reads `file`. The serial is the time the file was written, and always above the one before; with the same upstreams
-    /// the cache stays.
-    pub fn load(file: &Path, before: Option<&Self>) -> Result<Self> {
-        let names = load::read(file)?;
+    /// the cache stays. `own`: where this server listens, which is not an upstream even if the file says so.
+    pub fn load(file: &Path, own: &[SocketAddr], before: Option<&Self>) -> Result<Self> {
+        let mut names = load::read(file)?;
+        names.upstreams.retain(|upstream| {
+            let other = !own.contains(upstream);
+            if !other {
+                say(&format!("upstream `{upstream}` is this server itself: left out"));
+            }
+            other
+        });
         let written = std::fs::metadata(file).ok().and_then(|m| m.modified().ok());
         let written = written.and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(1, |t| t.as_secs() as u32);
         let serial = match before {
@@ -91,8 +98,8 @@ impl Server {
     /// Reads the names and binds every address, or says which one cannot be had. Port 0 takes a free one.
     pub async fn bind(options: &ServeOptions) -> Result<Self> {
         let file = options.names_dir.join("names.json");
-        let watch = Watch::new(file.clone());
-        let serving = Serving::load(&file, None)?;
+        let watch = Watch::new(file.clone(), options.listen.clone());
+        let serving = Serving::load(&file, &options.listen, None)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let mut server = Self {
             addresses: vec![],

@@ -1,7 +1,7 @@
 //! Notices that `names.json` was replaced. By looking, not by inotify: looking is certain on every kind of mount, and
 //! four `stat` calls a second cost nothing.
 
-use std::{os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
 
 use super::server::{Serving, Shared, say};
 
@@ -15,16 +15,17 @@ fn stamp(file: &PathBuf) -> Stamp {
     Some((m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime_nsec()))
 }
 
-/// A watch on one file, from the moment it is made.
+/// A watch on one file, from the moment it is made, for a server that listens on `own`.
 pub struct Watch {
     file: PathBuf,
+    own: Vec<SocketAddr>,
     last: Stamp,
 }
 
 impl Watch {
     /// Make it before reading the file: a change in between is then seen.
-    pub fn new(file: PathBuf) -> Self {
-        Self { last: stamp(&file), file }
+    pub fn new(file: PathBuf, own: Vec<SocketAddr>) -> Self {
+        Self { last: stamp(&file), own, file }
     }
 
     /// Swaps in every new version, for ever. A version that is no good is said once, and what was served stays.
@@ -36,7 +37,7 @@ impl Watch {
                 continue;
             }
             self.last = now;
-            match Serving::load(&self.file, Some(&serving.load())) {
+            match Serving::load(&self.file, &self.own, Some(&serving.load())) {
                 Ok(next) => {
                     say(&format!("reloaded: {}", next.summary()));
                     serving.store(next.into());
