@@ -1,3 +1,29 @@
 //! Reads a workspace: `lap.toml`, `nodes/`, `containers/`, `env/`.
+//!
+//! The way through: `files` (bytes, links) → `read` (one module per file of the workspace: keys and types) → `check`
+//! (what several files say together) → [`model::Lab`]. Single values (a port, a duration) live in `value`. No step stops
+//! at the first problem: all go into one [`problem::Ledger`] and come out sorted, each with its line.
 
+mod check;
+pub mod dockerfile;
+mod document;
+mod example;
+mod files;
+mod find;
+mod graph;
+mod init;
+mod load;
 pub mod model;
+pub mod problem;
+mod read;
+pub mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use example::example;
+pub use find::find;
+pub use init::init;
+pub use load::load;
+pub use problem::{Problem, Problems};
+pub use read::container::SECRETS;

@@ -155,6 +155,41 @@ pub struct Container {
     pub build: Build,
 }
 
+impl Container {
+    /// A container whose file says nothing: all defaults.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            description: String::new(),
+            scale: 1,
+            names: Vec::new(),
+            ports: Vec::new(),
+            volumes: Vec::new(),
+            environment: BTreeMap::new(),
+            depends_on: BTreeSet::new(),
+            healthcheck: None,
+            cap_add: BTreeSet::new(),
+            cap_drop: BTreeSet::new(),
+            security_opt: Vec::new(),
+            privileged: false,
+            read_only: false,
+            tmpfs: Vec::new(),
+            mem_limit: None,
+            cpus: None,
+            user: None,
+            init: false,
+            network_mode: NetworkMode::Bridge,
+            command: None,
+            entrypoint: None,
+            hostname: None,
+            stop_grace_period: Duration::from_secs(10),
+            stop_signal: None,
+            secrets: BTreeSet::new(),
+            build: Build::default(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
@@ -208,6 +243,8 @@ pub struct Build {
     pub with_lap: bool,
     /// A root file system made from Debian's packages is in the context as `rootfs.tar`.
     pub rootfs: Option<Rootfs>,
+    /// The containers of this lab whose images the Dockerfile takes (`FROM` or `--from=`): built before this one.
+    pub parents: BTreeSet<String>,
 }
 
 /// A root file system made by mmdebstrap.
@@ -218,4 +255,8 @@ pub struct Rootfs {
     /// mmdebstrap's: `essential`, `apt`, `minbase`, …
     pub variant: String,
     pub packages: BTreeSet<String>,
+    /// dpkg's `path-exclude` patterns: never unpacked, neither now nor with later packages.
+    pub exclude: Vec<String>,
+    /// dpkg's `path-include` patterns: unpacked although excluded.
+    pub include: Vec<String>,
 }

@@ -1,0 +1,56 @@
+//! What images stand on, and what lap puts into their build contexts.
+
+use std::{collections::BTreeMap, path::Path};
+
+use crate::config::{
+    dockerfile::parent,
+    graph,
+    load::Workspace,
+    problem::{Ledger, did_you_mean, shown},
+};
+
+pub fn check(root: &Path, workspace: &Workspace, ledger: &Ledger) {
+    let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, (file, dockerfile)) in &workspace.dockerfiles {
+        for (line, message) in &dockerfile.problems {
+            ledger.line(&file.path, *line, "", message);
+        }
+        let targets = edges.entry(name).or_default();
+        for base in &dockerfile.bases {
+            let Some((target, tag)) = parent(&base.image) else { continue };
+            if !workspace.containers.contains_key(target) {
+                let guess = did_you_mean(target, workspace.containers.keys().map(String::as_str));
+                let help = if guess.is_empty() { ": `infra/` is for directories in `containers`" } else { &guess };
+                ledger.line(&file.path, base.line, "", format!("{} is not a container{help}", shown(target)));
+            } else if !matches!(tag, "" | ":latest") {
+                let message = format!("images of this lab have no tags: write `infra/{target}`");
+                ledger.line(&file.path, base.line, "", message);
+            }
+            targets.push(target);
+        }
+    }
+    for cycle in graph::cycles(&edges) {
+        let (file, dockerfile) = &workspace.dockerfiles[cycle[0]];
+        let next = cycle.get(1).unwrap_or(&cycle[0]);
+        let base = dockerfile.bases.iter().find(|base| parent(&base.image).is_some_and(|(target, _)| target == *next));
+        let line = base.map_or(1, |base| base.line);
+        let message = format!("a circle: {}: one of them has to stand on something else", graph::drawn(&cycle));
+        ledger.line(&file.path, line, "", message);
+    }
+    context(root, workspace, ledger);
+}
+
+/// lap's own additions to the context must not hide a file of the directory.
+fn context(root: &Path, workspace: &Workspace, ledger: &Ledger) {
+    for (name, read) in &workspace.containers {
+        let Some(file) = &read.file else { continue };
+        let build = &read.value.container.build;
+        let added = [("with_lap", "lap", build.with_lap), ("rootfs", "rootfs.tar", build.rootfs.is_some())];
+        for (key, added, used) in added {
+            if used && root.join("containers").join(name).join(added).symlink_metadata().is_ok() {
+                let message = format!("puts `{added}` into the context, where `{added}` is already: rename that file");
+                ledger.key(file, format!("build.{key}"), message);
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What several files say together: one question, one file.
+
+mod addresses;
+mod depends;
+mod environments;
+mod grants;
+mod images;
+mod mounts;
+mod names;
+mod ports;
+
+use std::path::Path;
+
+pub use environments::default_environment;
+
+use super::{load::Workspace, problem::Ledger};
+
+/// Asks every question.
+pub fn all(root: &Path, workspace: &Workspace, ledger: &Ledger) {
+    environments::check(workspace, ledger);
+    addresses::check(workspace, ledger);
+    names::check(workspace, ledger);
+    ports::check(workspace, ledger);
+    depends::check(workspace, ledger);
+    mounts::check(workspace, ledger);
+    grants::check(workspace, ledger);
+    images::check(root, workspace, ledger);
+}

@@ -1,0 +1,57 @@
+//! Every port of a node belongs to one container. All containers run on each environment's master.
+
+use std::collections::HashMap;
+
+use crate::config::{
+    document::lines::element,
+    load::Workspace,
+    model::{NetworkMode, Protocol, Role},
+    problem::Ledger,
+};
+
+pub fn check(workspace: &Workspace, ledger: &Ledger) {
+    let mut taken: HashMap<(u16, Protocol), &str> = HashMap::new();
+    for (name, read) in &workspace.containers {
+        let container = &read.value.container;
+        let Some(file) = read.file.as_ref().filter(|_| container.scale > 0) else { continue };
+        for (i, port) in &read.value.lists.ports {
+            let say = |message: String| ledger.key(file, element("ports", *i), message);
+            let written = format!("{}/{}", port.host, port.protocol);
+            if container.network_mode == NetworkMode::Host && port.host != port.container {
+                say(format!(
+                    "with `network_mode = \"host\"` a port is not mapped: write `{}:{}/{}`",
+                    port.container, port.container, port.protocol
+                ));
+            }
+            if (port.host, port.protocol) == (22, Protocol::Tcp) {
+                say("port `22/tcp` is the node's own sshd: write another host port, e.g. `2200:22`".to_owned());
+            } else if let Some(first) = taken.get(&(port.host, port.protocol)) {
+                say(if first == name {
+                    format!("port `{written}` is written twice: leave one out")
+                } else {
+                    format!("port `{written}` is taken by container `{first}`: write another host port")
+                });
+            } else {
+                taken.insert((port.host, port.protocol), name);
+            }
+        }
+    }
+    if !taken.is_empty() {
+        publish(workspace, ledger);
+    }
+}
+
+/// Two masters run the same containers, so they cannot have their ports on one address.
+fn publish(workspace: &Workspace, ledger: &Ledger) {
+    let mut taken = HashMap::new();
+    for (name, read) in &workspace.nodes {
+        let master = read.value.role == Some(Role::Master);
+        let (Some(address), Some(file), true) = (read.value.node.publish, &read.file, master) else { continue };
+        if let Some(first) = taken.get(&address) {
+            let message = format!("`{address}` has the ports of node `{first}`: write another address of the host");
+            ledger.key(file, "publish", message);
+        } else {
+            taken.insert(address, name);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! From a directory to a [`Lab`], or to everything that is wrong with it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    rc::Rc,
+};
+
+use super::{
+    check,
+    dockerfile::{self, Dockerfile},
+    files::{self, File},
+    model::{Environment, Lab},
+    problem::{Ledger, Problems},
+    read::{self, Read, container::ContainerFile, lap::LapFile, node::NodeFile},
+    value::name,
+};
+
+/// Everything that was read, before it is found to fit together.
+pub struct Workspace {
+    pub lap: Read<LapFile>,
+    pub environments: BTreeMap<String, Read<Environment>>,
+    pub nodes: BTreeMap<String, Read<NodeFile>>,
+    pub containers: BTreeMap<String, Read<ContainerFile>>,
+    /// By container; those that could be read.
+    pub dockerfiles: BTreeMap<String, (Rc<File>, Dockerfile)>,
+}
+
+/// Reads the workspace at `root`; `lab_override` replaces its name (tests run many labs from one workspace).
+///
+/// Only files under `root` are read, and nothing else is touched.
+pub fn load(root: &Path, lab_override: Option<&str>) -> Result<Lab, Problems> {
+    let ledger = Ledger::default();
+    // Without this, links could not be compared with it; a root that is gone fails below, at `lap.toml`.
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    for path in ["lap.toml", "nodes", "containers", "env"] {
+        files::links(&root, path, &ledger);
+    }
+    let workspace = read_all(&root, &ledger);
+    check::all(&root, &workspace, &ledger);
+    let lab_override = lab_override.map(name::label).transpose().map_err(|message| {
+        ledger.path("lap.toml", format!("lab: the name that replaces it: {message}"));
+    });
+    match ledger.finish() {
+        Some(problems) => Err(problems),
+        None => Ok(resolve(&root, workspace, lab_override.ok().flatten())),
+    }
+}
+
+fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
+    let named = |dir: &str| {
+        let names = files::directories(root, dir, ledger);
+        for name in &names {
+            if let Err(message) = name::label(name) {
+                ledger.path(&format!("{dir}/{name}"), message);
+            }
+        }
+        names
+    };
+    let environments = named("env").into_iter().map(|name| (name.clone(), read::env::read(root, &name, ledger)));
+    let nodes = named("nodes").into_iter().map(|name| (name.clone(), read::node::read(root, &name, ledger)));
+    let mut workspace = Workspace {
+        lap: read::lap::read(root, ledger),
+        environments: environments.collect(),
+        nodes: nodes.collect(),
+        containers: BTreeMap::new(),
+        dockerfiles: BTreeMap::new(),
+    };
+    for name in named("containers") {
+        let mut read = read::container::read(root, &name, ledger);
+        let path = format!("containers/{name}/Dockerfile");
+        if let Some(file) = files::read(root, &path, "write one, it begins with FROM", ledger) {
+            let dockerfile = dockerfile::parse(&file.text, &read.value.container.build.args);
+            read.value.container.build.parents = dockerfile.parents();
+            workspace.dockerfiles.insert(name.clone(), (file, dockerfile));
+        }
+        workspace.containers.insert(name, read);
+    }
+    workspace
+}
+
+/// The model, of a workspace without problems.
+fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> Lab {
+    let lap = workspace.lap.value;
+    let nodes: BTreeMap<_, _> = workspace.nodes.into_iter().map(|(name, read)| (name, read.value.node)).collect();
+    let mut environments: BTreeMap<_, _> =
+        workspace.environments.into_iter().map(|(name, read)| (name, read.value)).collect();
+    for node in nodes.values().filter(|node| node.role == super::model::Role::Master) {
+        if let Some(environment) = environments.get_mut(&node.environment) {
+            environment.master = node.name.clone();
+        }
+    }
+    let known: BTreeSet<&str> = environments.keys().map(String::as_str).collect();
+    Lab {
+        name: lab_override.unwrap_or(lap.lab),
+        root: root.to_path_buf(),
+        default_environment: check::default_environment(lap.default.as_deref(), &known).unwrap_or_default(),
+        subnet: lap.subnet,
+        operators: lap.operators,
+        grants: lap.grants,
+        hosts: lap.hosts,
+        pcs: lap.pcs,
+        containers: workspace.containers.into_iter().map(|(name, read)| (name, read.value.container)).collect(),
+        environments,
+        nodes,
+    }
+}

@@ -1,0 +1,256 @@
+//! `containers/<name>/container.toml`, in the words of the Compose specification.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use super::{Read, build, healthcheck, node::bytes, node::cpus};
+use crate::config::{
+    document::{Item, Schema, Table, open, schema::key},
+    files,
+    model::{Container, NetworkMode, Port, Volume},
+    problem::{Ledger, did_you_mean, shown},
+    value::{
+        capability::capability,
+        duration::duration,
+        grant::security_opt,
+        name,
+        port::port,
+        signal::signal,
+        volume::{tmpfs, volume},
+        words,
+    },
+};
+
+/// The secrets that lap makes and mounts under `/run/secrets`.
+pub const SECRETS: [&str; 4] = ["tls.crt", "tls.key", "htpasswd", "admin.pub"];
+
+/// The keys of `container.toml`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        key("description", r#""git repositories""#),
+        key("names", r#"["git.internal"]"#),
+        key("ports", r#"["2200:22"]"#),
+        key("volumes", r#"["/srv/files:/files:ro"]"#),
+        key("environment", r#"{ LANG = "C.UTF-8" }"#),
+        key("depends_on", r#"["registry"]"#),
+        key("healthcheck", r#"{ test = ["CMD", "true"] }"#),
+        key("cap_add", r#"["NET_ADMIN"]"#),
+        key("cap_drop", r#"["ALL"]"#),
+        key("security_opt", r#"["no-new-privileges"]"#),
+        key("privileged", "false"),
+        key("read_only", "true"),
+        key("tmpfs", r#"["/tmp:size=64m"]"#),
+        key("mem_limit", r#""512m""#),
+        key("cpus", "0.5"),
+        key("user", r#""git""#),
+        key("init", "true"),
+        key("network_mode", r#""bridge""#),
+        key("command", r#"["serve", "--verbose"]"#),
+        key("entrypoint", r#"["/usr/bin/serve"]"#),
+        key("hostname", r#""git""#),
+        key("stop_grace_period", r#""10s""#),
+        key("stop_signal", r#""SIGTERM""#),
+        key("secrets", r#"["tls.crt"]"#),
+        key("scale", "1"),
+        key("build", r#"{ args = { VERSION = "1.2" } }"#),
+    ],
+    refused: &[
+        ("deploy", "reserved for services on several nodes, not there yet: leave it out"),
+        ("snapshot", "reserved for hooks around snapshots, not there yet: leave it out"),
+        ("route", "reserved for the ingress, not there yet: leave it out"),
+        ("pid", "not supported: a container sees its own processes only, leave it out"),
+        ("ipc", "not supported: a container's shared memory is its own, leave it out"),
+        ("image", "not taken: every image is built, write `FROM …` in the Dockerfile"),
+        ("restart", "not taken: every container is `unless-stopped`, leave it out"),
+        ("container_name", "not taken: it is `infra_` and the directory's name, leave it out"),
+        ("env_file", "not taken: write `environment`, or read a file under `/env`"),
+        ("devices", "not supported: leave it out"),
+        ("networks", "not supported: containers reach each other by their names, leave it out"),
+        ("labels", "not taken: labels are lap's own, leave it out"),
+    ],
+};
+
+/// Docker refuses less.
+const LEAST_MEMORY: u64 = 6 << 20;
+
+/// A container as its file says.
+#[derive(Debug)]
+pub struct ContainerFile {
+    pub container: Container,
+    pub lists: Lists,
+}
+
+/// What other files are compared with, element by element, each with its index in the file.
+#[derive(Debug, Default)]
+pub struct Lists {
+    pub names: Vec<(usize, String)>,
+    pub ports: Vec<(usize, Port)>,
+    pub volumes: Vec<(usize, Volume)>,
+    pub tmpfs: Vec<(usize, String)>,
+    pub depends_on: Vec<(usize, String)>,
+    pub cap_add: Vec<(usize, String)>,
+    pub security_opt: Vec<(usize, String)>,
+}
+
+/// Reads the container `name`.
+pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<ContainerFile> {
+    let mut out = ContainerFile { container: Container::new(name), lists: Lists::default() };
+    let path = format!("containers/{name}/container.toml");
+    let missing = "each directory under `containers` is a container and has one, see `lap help container.toml`";
+    let file = files::read(root, &path, missing, ledger).filter(|file| {
+        let Some(document) = open(file, ledger) else { return false };
+        let table = Table::document(file, &document, &SCHEMA, ledger);
+        out.lists = lists(&table);
+        fill(&out.lists, &mut out.container);
+        identity(&table, &mut out.container);
+        rights(&table, &mut out.container);
+        process(&table, &mut out.container);
+        true
+    });
+    Read { file, value: out }
+}
+
+fn lists(table: &Table<'_>) -> Lists {
+    let as_is = |text: &str| Ok(text.to_owned());
+    Lists {
+        names: list(table, "names", name::in_zone),
+        ports: list(table, "ports", port),
+        volumes: list(table, "volumes", volume),
+        tmpfs: list(table, "tmpfs", tmpfs),
+        depends_on: list(table, "depends_on", as_is),
+        cap_add: list(table, "cap_add", capability),
+        security_opt: list(table, "security_opt", |text| Ok(security_opt(text))),
+    }
+}
+
+fn list<T>(table: &Table<'_>, key: &str, parse: impl FnMut(&str) -> Result<T, String>) -> Vec<(usize, T)> {
+    table.get(key).map(|item| item.numbered(parse)).unwrap_or_default()
+}
+
+fn fill(lists: &Lists, out: &mut Container) {
+    fn values<T: Clone, C: FromIterator<T>>(list: &[(usize, T)]) -> C {
+        list.iter().map(|(_, value)| value.clone()).collect()
+    }
+    out.names = values(&lists.names);
+    out.ports = values(&lists.ports);
+    out.volumes = values(&lists.volumes);
+    out.tmpfs = values(&lists.tmpfs);
+    out.depends_on = values(&lists.depends_on);
+    out.cap_add = values(&lists.cap_add);
+    out.security_opt = values(&lists.security_opt);
+}
+
+/// What others see of it.
+fn identity(table: &Table<'_>, out: &mut Container) {
+    out.description = table.get("description").and_then(|item| item.string()).unwrap_or_default().to_owned();
+    out.scale = table.get("scale").and_then(|item| scale(&item)).unwrap_or(1);
+    out.hostname = table.get("hostname").and_then(|item| item.parse(name::label));
+    out.healthcheck = table.get("healthcheck").and_then(|item| healthcheck::read(&item));
+    out.build = table.get("build").and_then(|item| build::read(&item)).unwrap_or_default();
+}
+
+/// What it may do, and how much.
+fn rights(table: &Table<'_>, out: &mut Container) {
+    out.cap_drop = set(table, "cap_drop", capability);
+    out.privileged = flag(table, "privileged");
+    out.read_only = flag(table, "read_only");
+    out.network_mode = table.get("network_mode").and_then(|item| item.parse(network_mode)).unwrap_or_default();
+    out.secrets = set(table, "secrets", secret);
+    out.mem_limit = table.get("mem_limit").and_then(|item| bytes(&item, LEAST_MEMORY, "6m"));
+    out.cpus = table.get("cpus").and_then(|item| cpus(&item));
+}
+
+/// What runs in it.
+fn process(table: &Table<'_>, out: &mut Container) {
+    out.environment = table.get("environment").map(|item| variables(&item)).unwrap_or_default();
+    out.user = table.get("user").and_then(|item| item.parse(user));
+    out.init = flag(table, "init");
+    out.command = table.get("command").and_then(|item| command(&item));
+    out.entrypoint = table.get("entrypoint").and_then(|item| command(&item));
+    if let Some(period) = table.get("stop_grace_period").and_then(|item| item.parse(duration)) {
+        out.stop_grace_period = period;
+    }
+    out.stop_signal = table.get("stop_signal").and_then(|item| item.parse(signal));
+}
+
+fn flag(table: &Table<'_>, key: &str) -> bool {
+    table.get(key).and_then(|item| item.bool()).unwrap_or_default()
+}
+
+fn set(table: &Table<'_>, key: &str, parse: impl FnMut(&str) -> Result<String, String>) -> BTreeSet<String> {
+    table.get(key).map(|item| item.each(parse).into_iter().collect()).unwrap_or_default()
+}
+
+/// A table, or a list of `KEY=value`; for `environment` and `build.args`.
+pub fn variables(item: &Item<'_>) -> BTreeMap<String, String> {
+    if item.is_list() {
+        let pair = |text: &str| match text.split_once('=') {
+            Some((key, value)) => Ok((variable(key)?, value.to_owned())),
+            None => Err(format!("{} has no value: write `KEY=value`, nothing is taken from your shell", shown(text))),
+        };
+        return item.each(pair).into_iter().collect();
+    }
+    let Some(table) = item.table() else { return BTreeMap::new() };
+    let entry = |(key, entry): (&str, Item<'_>)| {
+        let key = variable(key).map_err(|message| entry.problem(message)).ok();
+        let value = entry.scalar();
+        key.zip(value)
+    };
+    table.entries(item.key).filter_map(entry).collect()
+}
+
+fn variable(key: &str) -> Result<String, String> {
+    let good = !key.is_empty()
+        && !key.starts_with(|c: char| c.is_ascii_digit())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if good { Ok(key.to_owned()) } else { Err(format!("{} is not a variable's name: write e.g. `LANG`", shown(key))) }
+}
+
+fn scale(item: &Item<'_>) -> Option<u32> {
+    let value = item.integer(0, u32::MAX.into())?;
+    if value > 1 {
+        item.problem("more than one is not there yet: write `1`, or `0` for an image that others stand on");
+        return None;
+    }
+    Some(value as u32)
+}
+
+fn command(item: &Item<'_>) -> Option<Vec<String>> {
+    let words = if item.is_string() { item.parse(words::split)? } else { item.list().map(|_| item.strings())? };
+    if words.is_empty() {
+        item.problem("empty: write a program, or leave the key out");
+        return None;
+    }
+    Some(words)
+}
+
+fn network_mode(text: &str) -> Result<NetworkMode, String> {
+    match text {
+        "bridge" => Ok(NetworkMode::Bridge),
+        "host" => Ok(NetworkMode::Host),
+        _ => Err(format!("{} is not supported: write `bridge` or `host`", shown(text))),
+    }
+}
+
+fn secret(text: &str) -> Result<String, String> {
+    if SECRETS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let guess = did_you_mean(text, SECRETS);
+    let known = SECRETS.map(|name| format!("`{name}`")).join(", ");
+    let help = if guess.is_empty() { format!(": known are {known}") } else { guess };
+    Err(format!("{} is not a secret{help}", shown(text)))
+}
+
+fn user(text: &str) -> Result<String, String> {
+    let good = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() <= 2 && parts.into_iter().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a user: write USER or USER:GROUP, e.g. `git` or `1000:1000`", shown(text)))
+}

@@ -1,0 +1,44 @@
+//! `env/<name>/env.toml`: one deployment of the infrastructure.
+
+use std::path::Path;
+
+use super::Read;
+use crate::config::{
+    document::{Schema, Table, open, schema::key},
+    files,
+    model::Environment,
+    problem::Ledger,
+    value::address::upstream,
+};
+
+/// The keys of `env.toml`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        key("description", r#""what the team works with""#),
+        key("promote_from", r#""test""#),
+        key("upstreams", r#"["9.9.9.9"]"#),
+    ],
+    refused: &[],
+};
+
+/// Reads the environment `name`. Its master is found later, among the nodes.
+pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
+    let mut out = Environment {
+        name: name.to_owned(),
+        description: String::new(),
+        promote_from: None,
+        upstreams: Vec::new(),
+        master: String::new(),
+    };
+    let path = format!("env/{name}/env.toml");
+    let missing = "each directory under `env` is an environment and has one, see `lap help env.toml`";
+    let file = files::read(root, &path, missing, ledger).filter(|file| {
+        let Some(document) = open(file, ledger) else { return false };
+        let table = Table::document(file, &document, &SCHEMA, ledger);
+        out.description = table.get("description").and_then(|item| item.string()).unwrap_or_default().to_owned();
+        out.promote_from = table.get("promote_from").and_then(|item| item.string()).map(str::to_owned);
+        out.upstreams = table.get("upstreams").map(|item| item.each(upstream)).unwrap_or_default();
+        true
+    });
+    Read { file, value: out }
+}

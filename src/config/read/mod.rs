@@ -1,0 +1,35 @@
+//! One module per file of a workspace: which keys it has, which types they are of, what they default to.
+//!
+//! A value that is wrong is told and stands as its default from there on, so that one slip does not cause others.
+
+pub mod build;
+pub mod container;
+pub mod env;
+pub mod healthcheck;
+pub mod lap;
+pub mod node;
+
+use std::rc::Rc;
+
+use super::{document::Schema, files::File};
+
+/// What one file says, and the file, for problems that only show later.
+#[derive(Debug)]
+pub struct Read<T> {
+    /// `None` where it cannot be read or is not TOML: its value is only a name then.
+    pub file: Option<Rc<File>>,
+    pub value: T,
+}
+
+/// Every table of every file, for the test of the examples: file, path of the table, schema.
+#[cfg(test)]
+pub const SCHEMAS: [(&str, &str, &Schema); 8] = [
+    ("lap.toml", "", &lap::SCHEMA),
+    ("lap.toml", "network", &lap::NETWORK),
+    ("node.toml", "", &node::SCHEMA),
+    ("env.toml", "", &env::SCHEMA),
+    ("container.toml", "", &container::SCHEMA),
+    ("container.toml", "healthcheck", &healthcheck::SCHEMA),
+    ("container.toml", "build", &build::SCHEMA),
+    ("container.toml", "build.rootfs", &build::ROOTFS),
+];

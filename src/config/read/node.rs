@@ -1,0 +1,133 @@
+//! `nodes/<name>/node.toml`: a machine.
+
+use std::path::Path;
+
+use super::Read;
+use crate::config::{
+    document::{Item, Schema, Table, open, schema::key},
+    files,
+    model::{Node, Provider, Role},
+    problem::{Ledger, did_you_mean, shown},
+    value::{address, size::size},
+};
+
+/// The keys of `node.toml`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        key("environment", r#""test""#),
+        key("role", r#""master""#),
+        key("provider", r#""docker""#),
+        key("address", r#"".10""#),
+        key("publish", r#""192.168.0.2""#),
+        key("cpus", "2"),
+        key("memory", r#""4g""#),
+        key("disk", r#""20g""#),
+    ],
+    refused: &[],
+};
+
+/// Below, a node's services do not even start; the pool's file system needs about this much for itself.
+const LEAST_MEMORY: u64 = 256 << 20;
+const LEAST_DISK: u64 = 256 << 20;
+const DISK: u64 = 20 << 30;
+
+const ROLES: [(&str, Role); 5] = [
+    ("master", Role::Master),
+    ("worker", Role::Worker),
+    ("data", Role::Data),
+    ("builder", Role::Builder),
+    ("backup", Role::Backup),
+];
+
+/// A node as its file says. What other files are compared with is `None` where it is missing or wrong.
+#[derive(Debug)]
+pub struct NodeFile {
+    pub node: Node,
+    pub environment: Option<String>,
+    pub role: Option<Role>,
+}
+
+/// Reads the node `name`.
+pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
+    let mut out = NodeFile { node: blank(name), environment: None, role: None };
+    let path = format!("nodes/{name}/node.toml");
+    let missing = "each directory under `nodes` is a node and has one, see `lap help node.toml`";
+    let file = files::read(root, &path, missing, ledger).filter(|file| {
+        let Some(document) = open(file, ledger) else { return false };
+        let table = Table::document(file, &document, &SCHEMA, ledger);
+        let node = &mut out.node;
+        out.environment = table.require("environment").and_then(|item| item.string()).map(str::to_owned);
+        out.role = table.require("role").and_then(|item| item.parse(role));
+        if let Some(item) = table.get("provider") {
+            item.parse(provider);
+        }
+        let address_item = table.get("address");
+        node.address = address_item.as_ref().and_then(|item| item.parse(address::address));
+        if out.role == Some(Role::Master) && address_item.is_none() {
+            table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");
+        }
+        node.publish = table.get("publish").and_then(|item| item.parse(address::publish));
+        node.cpus = table.get("cpus").and_then(|item| cpus(&item));
+        node.memory = table.get("memory").and_then(|item| bytes(&item, LEAST_MEMORY, "256m"));
+        node.disk = table.get("disk").and_then(|item| bytes(&item, LEAST_DISK, "256m")).unwrap_or(DISK);
+        node.environment = out.environment.clone().unwrap_or_default();
+        node.role = out.role.unwrap_or(Role::Worker);
+        true
+    });
+    Read { file, value: out }
+}
+
+/// A share of the CPUs, for nodes and containers.
+pub fn cpus(item: &Item<'_>) -> Option<f64> {
+    let value = item.number()?;
+    if value.is_finite() && (0.01..=1024.0).contains(&value) {
+        return Some(value);
+    }
+    item.problem(format!("`{value}` is not a number of CPUs: write 0.01 to 1024, e.g. `0.5` or `2`"));
+    None
+}
+
+/// A size of at least `least`, for nodes and containers.
+pub fn bytes(item: &Item<'_>, least: u64, written: &str) -> Option<u64> {
+    let value = if item.is_integer() { item.integer(0, i64::MAX as u64)? } else { item.parse(size)? };
+    if value >= least {
+        return Some(value);
+    }
+    item.problem(format!("too small: write `{written}` or more"));
+    None
+}
+
+fn blank(name: &str) -> Node {
+    Node {
+        name: name.to_owned(),
+        environment: String::new(),
+        role: Role::Worker,
+        provider: Provider::Docker,
+        address: None,
+        publish: None,
+        cpus: None,
+        memory: None,
+        disk: DISK,
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let known = ROLES.iter().find(|(name, _)| *name == text);
+    known.map(|(_, role)| *role).ok_or_else(|| {
+        let guess = did_you_mean(text, ROLES.map(|(name, _)| name));
+        let help = if guess.is_empty() {
+            ": write `master`, `worker`, `data`, `builder` or `backup`".to_owned()
+        } else {
+            guess
+        };
+        format!("{} is not a role{help}", shown(text))
+    })
+}
+
+fn provider(text: &str) -> Result<Provider, String> {
+    match text {
+        "docker" => Ok(Provider::Docker),
+        "vagrant" | "ssh" | "local" => Err(format!("`{text}` is not there yet: use `docker`")),
+        _ => Err(format!("{} is not a provider: write `docker`", shown(text))),
+    }
+}

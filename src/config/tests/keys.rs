@@ -1,0 +1,233 @@
+//! Single files: keys, types, values. One row a mistake.
+
+use super::each;
+
+#[test]
+fn lap_toml() {
+    each(
+        "lap.toml",
+        &[
+            ("# nothing\n", &["1: lab: missing: write e.g. `lab = \"office\"`"]),
+            ("lab = \"a\"\nlap = 1", &["2: lap: unknown key; did you mean `lab`?"]),
+            (
+                "lab = \"a\"\nzzzzzz = 1",
+                &[
+                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`",
+                ],
+            ),
+            ("lab = 5", &["1: lab: expected a string, found the number `5`: write e.g. `lab = \"office\"`"]),
+            (
+                "lab = \"A\"",
+                &["1: lab: `A` is not a name: write lower-case letters, digits and hyphens between them, e.g. `a`"],
+            ),
+            ("lab = \"a\"\ndefault = \"tets\"", &["2: default: `tets` is not an environment; did you mean `test`?"]),
+            ("lab = \"a\"\ndefault = \"x\"", &["2: default: `x` is not an environment: write one of `prod`, `test`"]),
+            (
+                "lab = \"a\"\n[network]\nsubnet = \"10.0.0.0\"",
+                &["3: network.subnet: `10.0.0.0` is not a subnet: write ADDRESS/PREFIX, e.g. `192.168.0.0/24`"],
+            ),
+            ("lab = \"a\"\n[network]\nsubnets = 1", &["3: network.subnets: unknown key; did you mean `subnet`?"]),
+            (
+                "lab = \"a\"\nnetwork = \"10.0.0.0/8\"",
+                &["2: network: expected a table, found the string `10.0.0.0/8`: write e.g. `network = { subnet = \
+                   \"192.168.0.0/24\" }`"],
+            ),
+            (
+                "lab = \"a\"\n[operators]\nAnna = \"ssh-dss x\"",
+                &[
+                    "3: operators.Anna: `Anna` is not a name: write lower-case letters, digits and hyphens between them, \
+                     e.g. `anna`",
+                    "3: operators.Anna: `ssh-dss` is not a kind of public key: write the line of a `.pub` file, e.g. \
+                     `ssh-ed25519 AAAA… anna`",
+                ],
+            ),
+            ("lab = \"a\"\n[grants]\ngti = []", &["3: grants.gti: `gti` is not a container: leave it out"]),
+            ("lab = \"a\"\n[hosts]\nx = \".1\"", &["3: hosts.x: `.1` is the router's address: write `.2` to `.254`"]),
+            (
+                "lab = \"a\"\n[pcs]\nanna = \".31\"",
+                &["3: pcs.anna: `anna` is not a pc's name: write `<first>-<last>[-<specifier>]`, e.g. `anna-meier`"],
+            ),
+            (
+                "lab = \"a\"\n[repositories]\n[snapshot]\n[promote]\n[dns]",
+                &[
+                    "2: repositories: reserved for the backup repositories, not there yet: leave it out",
+                    "3: snapshot: reserved for the snapshots' schedule, not there yet: leave it out",
+                    "4: promote: reserved for the rules of promotion, not there yet: leave it out",
+                    "5: dns: reserved for more DNS records, not there yet: leave it out",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn env_toml() {
+    each(
+        "env/test/env.toml",
+        &[
+            ("descripton = 1", &["1: descripton: unknown key; did you mean `description`?"]),
+            (
+                "upstreams = [\"9.9.9.9\", \"quad9\", 9]",
+                &[
+                    "1: upstreams[1]: `quad9` is not an address: write a DNS server's, e.g. `9.9.9.9`",
+                    "1: upstreams[2]: expected a string, found the number `9`: write e.g. `upstreams = [\"9.9.9.9\"]`",
+                ],
+            ),
+            (
+                "promote_from = \"stage\"",
+                &["1: promote_from: `stage` is not an environment: write one of `prod`, `test`"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn node_toml() {
+    let good = "environment = \"test\"\nrole = \"worker\"\n";
+    let rows: &[(&str, &[&str])] = &[
+        ("environment = \"test\"", &["1: role: missing: write e.g. `role = \"master\"`"]),
+        ("role = \"worker\"", &["1: environment: missing: write e.g. `environment = \"test\"`"]),
+        (
+            "environment = \"test\"\nrole = \"boss\"",
+            &["2: role: `boss` is not a role: write `master`, `worker`, `data`, `builder` or `backup`"],
+        ),
+        ("environment = \"test\"\nrole = \"workr\"", &["2: role: `workr` is not a role; did you mean `worker`?"]),
+        (
+            "environment = \"tst\"\nrole = \"worker\"",
+            &["1: environment: `tst` is not an environment; did you mean `test`?"],
+        ),
+    ];
+    each("nodes/extra/node.toml", rows);
+    for (line, want) in [
+        ("provider = \"ssh\"", "provider: `ssh` is not there yet: use `docker`"),
+        ("provider = \"aws\"", "provider: `aws` is not a provider: write `docker`"),
+        ("address = \"ten\"", "address: `ten` is not an address: write an offset such as `.10`, or all of it"),
+        (
+            "address = \"10.0.0.10\"",
+            "address: `10.0.0.10` needs a `subnet` under `[network]` in lap.toml: write it there, or an offset such as \
+             `.10` here",
+        ),
+        ("publish = \"eth0\"", "publish: `eth0` is not an address of this host: write e.g. `192.168.0.2`"),
+        ("cpus = 0", "cpus: `0` is not a number of CPUs: write 0.01 to 1024, e.g. `0.5` or `2`"),
+        ("cpus = nan", "cpus: `NaN` is not a number of CPUs: write 0.01 to 1024, e.g. `0.5` or `2`"),
+        ("cpus = \"2\"", "cpus: expected a number, found the string `2`: write e.g. `cpus = 2`"),
+        ("memory = \"4 GB\"", "memory: `4 GB` is not a size: write a whole number and a unit, e.g. `512m` or `4g`"),
+        ("memory = 1", "memory: too small: write `256m` or more"),
+        ("disk = -1", "disk: `-1` is not in the range: write a number from 0 to 9223372036854775807"),
+    ] {
+        each("nodes/extra/node.toml", &[(&format!("{good}{line}"), &[&format!("3: {want}")])]);
+    }
+    each(
+        "nodes/test/node.toml",
+        &[(
+            "environment = \"test\"\nrole = \"master\"",
+            &["1: address: missing: a master needs a fixed one, write e.g. `address = \".10\"`"],
+        )],
+    );
+}
+
+#[test]
+fn container_toml() {
+    for (line, want) in [
+        ("port = []", "port: unknown key; did you mean `ports`?"),
+        ("deploy = {}", "deploy: reserved for services on several nodes, not there yet: leave it out"),
+        ("snapshot = {}", "snapshot: reserved for hooks around snapshots, not there yet: leave it out"),
+        ("route = {}", "route: reserved for the ingress, not there yet: leave it out"),
+        ("pid = \"host\"", "pid: not supported: a container sees its own processes only, leave it out"),
+        ("ipc = \"host\"", "ipc: not supported: a container's shared memory is its own, leave it out"),
+        ("image = \"x\"", "image: not taken: every image is built, write `FROM …` in the Dockerfile"),
+        ("names = [\"git\"]", "names[0]: `git` is not a name in the zone `internal`: write e.g. `git.internal`"),
+        (
+            "ports = [\n\"80\", \"99999:22\"]",
+            "ports[1]: `99999:22` is not a port: write HOST:CONTAINER, e.g. `2200:22`",
+        ),
+        ("ports = [80]", "ports[0]: expected a string, found the number `80`: write e.g. `ports = [\"2200:22\"]`"),
+        ("ports = \"80\"", "ports: expected a list, found the string `80`: write e.g. `ports = [\"2200:22\"]`"),
+        (
+            "volumes = [\"x:/y\"]",
+            "volumes[0]: `x` is a named volume: what lasts is under `/data` and mounted by itself, anything else is a host path",
+        ),
+        ("volumes = [\"/data/a/../b:/y\"]", "volumes[0]: `/data/a/../b` holds `.` or `..`: write the path it leads to"),
+        ("tmpfs = [\"run\"]", "tmpfs[0]: `run` is not an absolute path: write e.g. `/srv/files`"),
+        (
+            "environment = [\"A\"]",
+            "environment[0]: `A` has no value: write `KEY=value`, nothing is taken from your shell",
+        ),
+        ("environment = { A = true }", "environment.A: `true` would reach the program as a text: write `\"true\"`"),
+        ("environment = { \"a b\" = 1 }", "environment.\"a b\": `a b` is not a variable's name: write e.g. `LANG`"),
+        (
+            "healthcheck = {}",
+            "healthcheck.test: missing: write e.g. `test = [\"CMD-SHELL\", \"curl -fs http://localhost/ >/dev/null\"]`",
+        ),
+        (
+            "healthcheck.test = [\"curl\"]",
+            "healthcheck.test: begins with neither `CMD` nor `CMD-SHELL`: write `[\"CMD\", \"program\", \"argument\"]` or `[\"CMD-SHELL\", \"a line for the shell\"]`",
+        ),
+        (
+            "healthcheck.test = [\"CMD-SHELL\", \"a\", \"b\"]",
+            "healthcheck.test: `CMD-SHELL` takes exactly one line: write `[\"CMD\", \"program\", \"argument\"]` or `[\"CMD-SHELL\", \"a line for the shell\"]`",
+        ),
+        (
+            "healthcheck = { test = [\"CMD\", \"a\"], interval = \"10\" }",
+            "healthcheck.interval: `10` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
+        ),
+        (
+            "healthcheck = { test = [\"CMD\", \"a\"], timeout = \"0s\" }",
+            "healthcheck.timeout: too short: write `1ms` or more, e.g. `5s`",
+        ),
+        (
+            "healthcheck = { test = [\"CMD\", \"a\"], retries = 0 }",
+            "healthcheck.retries: `0` is not in the range: write a number from 1 to 1000",
+        ),
+        ("cap_add = [\"NET_ADMN\"]", "cap_add[0]: `NET_ADMN` is not a capability; did you mean `NET_ADMIN`?"),
+        (
+            "privileged = \"no\"",
+            "privileged: expected `true` or `false`, found the string `no`: write e.g. `privileged = false`",
+        ),
+        ("mem_limit = \"1m\"", "mem_limit: too small: write `6m` or more"),
+        ("cpus = -1.5", "cpus: `-1.5` is not a number of CPUs: write 0.01 to 1024, e.g. `0.5` or `2`"),
+        ("user = \"a b\"", "user: `a b` is not a user: write USER or USER:GROUP, e.g. `git` or `1000:1000`"),
+        ("network_mode = \"none\"", "network_mode: `none` is not supported: write `bridge` or `host`"),
+        ("command = \"sh 'a\"", "command: `sh 'a` has no closing `'`: add it, or write a list of words"),
+        ("entrypoint = []", "entrypoint: empty: write a program, or leave the key out"),
+        (
+            "hostname = \"a_b\"",
+            "hostname: `a_b` is not a name: write lower-case letters, digits and hyphens between them, e.g. `a-b`",
+        ),
+        (
+            "stop_grace_period = \"1.5s\"",
+            "stop_grace_period: `1.5s` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
+        ),
+        (
+            "stop_signal = \"SIGTREM\"",
+            "stop_signal: `SIGTREM` is not a signal that stops a program; did you mean `SIGTERM`?",
+        ),
+        ("secrets = [\"tls.cert\"]", "secrets[0]: `tls.cert` is not a secret; did you mean `tls.crt`?"),
+        (
+            "secrets = [\"pass\"]",
+            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `admin.pub`",
+        ),
+        ("scale = 2", "scale: more than one is not there yet: write `1`, or `0` for an image that others stand on"),
+        ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),
+        ("build.arg = {}", "build.arg: unknown key; did you mean `args`?"),
+        ("build.rootfs = {}", "build.rootfs.suite: missing: write e.g. `suite = \"bookworm\"`"),
+        ("build.rootfs = { suite = \"--x\" }", "build.rootfs.suite: `--x` is not a suite: write e.g. `bookworm`"),
+        (
+            "build.rootfs = { suite = \"sid\", variant = \"minbas\" }",
+            "build.rootfs.variant: `minbas` is not a variant of mmdebstrap; did you mean `minbase`?",
+        ),
+        (
+            "build.rootfs = { suite = \"sid\", packages = [\"a,b\"] }",
+            "build.rootfs.packages[0]: `a,b` is not a package's name: write e.g. `curl`",
+        ),
+        (
+            "build.rootfs = { suite = \"sid\", exclude = [\"x\"] }",
+            "build.rootfs.exclude[0]: `x` is not a pattern of paths: write e.g. `/usr/share/man/*`",
+        ),
+        ("description = \"\\u001b[2J\"", "description: holds the control character `\\u{1b}`: leave it out"),
+    ] {
+        // The line of an element is its own, of all else the key's.
+        let number = 1 + line.matches('\n').count();
+        each("containers/a/container.toml", &[(line, &[&format!("{number}: {want}")])]);
+    }
+}

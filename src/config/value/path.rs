@@ -1,0 +1,21 @@
+//! Absolute paths on a node and in a container.
+
+use std::path::PathBuf;
+
+use crate::config::problem::shown;
+
+/// An absolute path without `.` and `..`, without doubled or trailing slashes.
+pub fn absolute(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err(format!("{} is not an absolute path: write e.g. `/srv/files`", shown(text)));
+    }
+    if text.contains(',') {
+        // Docker's `--mount` takes no such path.
+        return Err(format!("{} holds a comma: write a path without", shown(text)));
+    }
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.iter().any(|part| matches!(*part, "." | "..")) {
+        return Err(format!("{} holds `.` or `..`: write the path it leads to", shown(text)));
+    }
+    Ok(PathBuf::from(format!("/{}", parts.join("/"))))
+}
