@@ -23,8 +23,6 @@ use crate::{
 /// A workspace that was read and found right.
 pub struct Workspace {
     pub lab: Lab,
-    /// Definition of the nodes' root file system.
-    pub rootfs: Rootfs,
     /// Where root file systems are kept; may be deleted at any time.
     pub cache: PathBuf,
 }
@@ -37,8 +35,7 @@ impl Workspace {
     pub fn open(start: &std::path::Path, lab: Option<&str>) -> Result<Self> {
         let root = config::find(start)?;
         let lab = config::load(&root, lab)?;
-        let rootfs = config::rootfs(&root)?;
-        Ok(Self { lab, rootfs, cache: rootfs::cache_directory() })
+        Ok(Self { lab, cache: rootfs::cache_directory() })
     }
 
     /// The lab's keys.
@@ -88,7 +85,7 @@ impl Workspace {
 
     /// Identity of the nodes' root file system.
     pub fn rootfs_identity(&self) -> String {
-        rootfs::identity(&self.rootfs)
+        rootfs::identity(&self.lab.rootfs)
     }
 
     /// Root file systems of containers that are not in the cache.

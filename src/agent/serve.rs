@@ -273,7 +273,16 @@ fn put(place: &Place, bytes: &[u8]) -> Result<std::collections::BTreeMap<String,
             }
             Ok(files)
         }
-        Place::Secrets(_) | Place::Trust | Place::Names => install::unpack(bytes, &dir, true),
+        Place::Trust => {
+            let files = install::unpack(bytes, &dir, false)?;
+            // What a container trusts: what the node trusts, and the lab.
+            let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+            bundle.push(b'\n');
+            bundle.extend(fs::read(dir.join("root.crt")).unwrap_or_default());
+            install::write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
+            Ok(files)
+        }
+        Place::Secrets(_) | Place::Names => install::unpack(bytes, &dir, true),
         Place::Ssh | Place::State => install::unpack(bytes, &dir, false),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use sha2::{Digest, Sha256};
@@ -66,12 +66,13 @@ impl Contents<'_> {
 
     /// The names the environment's DNS server serves.
     pub fn names(&self) -> Names {
-        let upstreams = self.workspace.upstreams(self.environment);
+        let upstreams: Vec<SocketAddr> =
+            self.workspace.upstreams(self.environment).into_iter().map(|address| (address, 53).into()).collect();
         names::names(&names::Inputs {
             lab: &self.workspace.lab,
             environment: &self.environment.name,
             nodes: self.addresses,
-            subnet: Some(&self.subnet),
+            subnet: Some(self.subnet),
             upstreams: &upstreams,
         })
     }

@@ -6,5 +6,6 @@ pub mod install;
 pub mod node;
 pub mod run;
 pub mod schedule;
+pub mod up;
 
 pub use schedule::{Perform, Report, carry_out};

@@ -37,18 +37,15 @@ pub fn cache_directory() -> PathBuf {
     base.unwrap_or_else(home).join("lap")
 }
 
-/// mmdebstrap's arguments. Documentation and translations stay out; the date is fixed, so that equal packages make
-/// equal archives.
+/// mmdebstrap's arguments.
 fn arguments(rootfs: &Rootfs, out: &Path) -> Vec<String> {
     let packages = rootfs.packages.iter().cloned().collect::<Vec<_>>().join(",");
     let mut arguments = vec![
         format!("--variant={}", rootfs.variant),
         "--aptopt=Apt::Install-Recommends \"false\"".into(),
-        "--dpkgopt=path-exclude=/usr/share/man/*".into(),
-        "--dpkgopt=path-exclude=/usr/share/locale/*".into(),
-        "--dpkgopt=path-exclude=/usr/share/doc/*".into(),
-        "--dpkgopt=path-include=/usr/share/doc/*/copyright".into(),
     ];
+    arguments.extend(rootfs.exclude.iter().map(|pattern| format!("--dpkgopt=path-exclude={pattern}")));
+    arguments.extend(rootfs.include.iter().map(|pattern| format!("--dpkgopt=path-include={pattern}")));
     if !packages.is_empty() {
         arguments.push(format!("--include={packages}"));
     }
@@ -111,7 +108,12 @@ mod tests {
 
     #[test]
     fn the_definition_is_the_identity() {
-        let one = Rootfs { suite: "bookworm".into(), variant: "minbase".into(), packages: ["curl".into()].into() };
+        let one = Rootfs {
+            suite: "bookworm".into(),
+            variant: "minbase".into(),
+            packages: ["curl".into()].into(),
+            ..Rootfs::default()
+        };
         let mut two = one.clone();
         assert_eq!(identity(&one), identity(&two));
         two.packages.insert("git".into());

@@ -88,10 +88,5 @@ fn outside(container: &Container, dir: &std::path::Path) -> Result<BTreeSet<Stri
     let path = dir.join("Dockerfile");
     let text = std::fs::read_to_string(&path).or_error(Kind::Config, || format!("cannot read `{}`", path.display()))?;
     let parsed = dockerfile::parse(&text, &container.build.args);
-    Ok(parsed
-        .bases
-        .into_iter()
-        .map(|base| base.image)
-        .filter(|image| dockerfile::parent(image).is_none() && image != "scratch")
-        .collect())
+    Ok(parsed.foreign().map(|base| base.image.clone()).collect())
 }

@@ -43,6 +43,8 @@ pub struct Inputs<'a> {
     pub only: &'a BTreeSet<String>,
     /// Whether images may be built here (an environment that runs a release only pulls).
     pub build: bool,
+    /// `false`: images only.
+    pub start: bool,
 }
 
 /// Hash over the secrets of one container as they are on the node, for the label.
@@ -71,6 +73,10 @@ pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
         healthy: Made::new(),
         secrets: Made::new(),
     };
+    if !inputs.start {
+        planner.images();
+        return planner.plan;
+    }
     planner.install();
     planner.images();
     planner.containers();

@@ -15,8 +15,7 @@ use crate::{
 /// What is known beside the workspace.
 pub struct NodeInputs<'a> {
     pub host: &'a HostFacts,
-    /// Definition of the nodes' root file system, and its identity.
-    pub rootfs: &'a Rootfs,
+    /// Identity of the nodes' root file system.
     pub rootfs_identity: &'a str,
     /// Root file systems of containers that are not cached yet: made beside the node's.
     pub missing_rootfs: Vec<(String, Rootfs)>,
@@ -121,7 +120,7 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
         if !inputs.host.images.contains(&tag) {
             let why = if inputs.host.images.is_empty() { "there is none" } else { "its definition changed" };
             before.push(plan.push(
-                Action::MakeNodeImage { tag, rootfs: inputs.rootfs.clone() },
+                Action::MakeNodeImage { tag, rootfs: lab.rootfs.clone() },
                 why,
                 [],
             ));
