@@ -102,8 +102,8 @@ impl Workspace {
         let target = ssh::Target {
             node: node.to_owned(),
             address: SocketAddr::from((address, 22)),
-            key: Arc::new(keys.admin_key()?),
-            host_key: keys.host_public_key(node)?,
+            key: Arc::new(keys.admin().private().clone()),
+            host_key: keys.host_key(node)?.public().clone(),
         };
         ssh::connect(&target, patience).await
     }

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     observe::context::Context,
     plan::containers::REGISTRY_ADDRESS,
+    report::Line,
 };
 
 /// How many of a failing build's last lines are shown.
@@ -47,7 +48,7 @@ fn registry_name(commit: &str, container: &str) -> String {
 ///
 /// # Errors
 /// [`Kind::Build`] with the Dockerfile's step and the last lines it printed.
-pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> Result<()> {
     let what = || format!("cannot build `{}`", order.container);
     // A file, because a context may hold a root file system of hundreds of megabytes.
     let mut spool = tempfile::tempfile().or_error(Kind::Host, || "cannot make a temporary file".into())?;
@@ -77,7 +78,7 @@ struct Said {
 }
 
 impl Said {
-    fn hear(&mut self, info: BuildInfo, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+    fn hear(&mut self, info: BuildInfo, line: &Line<'_>) -> Result<()> {
         for text in info.stream.as_deref().unwrap_or_default().lines().map(str::trim_end).filter(|t| !t.is_empty()) {
             line(text);
             if text.starts_with("Step ") {
@@ -109,7 +110,7 @@ impl Said {
 ///
 /// # Errors
 /// The registry refuses, or is full.
-pub async fn push(docker: &Docker, container: &str, commit: &str, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+pub async fn push(docker: &Docker, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
     let target = registry_name(commit, container);
     let what = format!("cannot push `{container}` into the registry");
     let options = TagImageOptionsBuilder::new().repo(&target).tag("latest").build();
@@ -130,7 +131,7 @@ pub async fn push(docker: &Docker, container: &str, commit: &str, line: &(dyn Fn
 ///
 /// # Errors
 /// It is not there, or the registry does not answer.
-pub async fn pull(docker: &Docker, reference: &str, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+pub async fn pull(docker: &Docker, reference: &str, line: &Line<'_>) -> Result<()> {
     let options = CreateImageOptionsBuilder::new().from_image(reference).build();
     let mut lines = docker.create_image(Some(options), None, None);
     let what = || format!("cannot pull `{reference}`");

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
     plan::{self, Action},
+    report::Line,
     workspace::Workspace,
 };
 
@@ -27,7 +28,8 @@ const BOOT: Duration = Duration::from_secs(120);
 /// Performs on this machine's Docker.
 pub struct Host {
     pub workspace: Arc<Workspace>,
-    pub keys: Arc<Keys>,
+    /// Not needed to take something away.
+    pub keys: Option<Arc<Keys>>,
     pub docker: Docker,
     pub facts: HostFacts,
     pub addresses: BTreeMap<String, Ipv4Addr>,
@@ -35,7 +37,7 @@ pub struct Host {
 
 #[async_trait]
 impl Perform for Host {
-    async fn perform(&self, action: &Action, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
         let lab = &self.workspace.lab;
         match action {
             Action::MakeRootfs { rootfs, .. } => {
@@ -65,7 +67,7 @@ impl Perform for Host {
             }
             Action::AwaitNode { node } => {
                 let address = self.address(node)?;
-                let session = self.workspace.connect(&self.keys, node, address, BOOT).await?;
+                let session = self.workspace.connect(self.keys()?, node, address, BOOT).await?;
                 ready(&session.agent()).await?;
             }
             Action::StopNode { node } => docker::stop(&self.docker, &lab.name, node).await?,
@@ -79,6 +81,10 @@ impl Perform for Host {
 }
 
 impl Host {
+    fn keys(&self) -> Result<&Keys> {
+        self.keys.as_deref().ok_or_else(|| Error::new(Kind::Keys, "this workspace's keys were not read"))
+    }
+
     fn node(&self, name: &str) -> Result<&crate::config::model::Node> {
         let node = self.workspace.lab.nodes.get(name);
         node.ok_or_else(|| Error::new(Kind::Config, format!("there is no node `{name}`")))
@@ -106,8 +112,8 @@ impl Host {
             upstreams: upstreams.unwrap_or_default(),
         };
         let config = serde_json::to_vec_pretty(&config).or_error(Kind::Other, || "node.json".into())?;
-        let authorized = keys::authorized_keys(&self.keys, &lab.operators)?;
-        let host_key = self.keys.host_key(node)?;
+        let authorized = keys::authorized_keys(self.keys()?.admin().public(), &lab.operators)?;
+        let host_key = self.keys()?.make_host_key(node)?.openssh()?;
         pack([
             ("usr/local/bin/lap", 0o755, binary()?.as_slice()),
             ("var/lib/lap/node.json", 0o600, config.as_slice()),

@@ -37,13 +37,13 @@ impl Contents<'_> {
     /// A key is missing.
     pub fn files(&self, place: &Place, container: Option<&Container>) -> Result<Files> {
         Ok(match place {
-            Place::Trust => vec![("root.crt".into(), 0o644, self.keys.root_certificate()?.into_bytes())],
+            Place::Trust => vec![("root.crt".into(), 0o644, self.keys.root_certificate().as_bytes().to_vec())],
             Place::Names => {
                 let json = serde_json::to_vec_pretty(&self.names()).or_error(Kind::Other, || "names".into())?;
                 vec![("names.json".into(), 0o644, json)]
             }
             Place::Ssh => {
-                let text = keys::authorized_keys(self.keys, &self.workspace.lab.operators)?;
+                let text = keys::authorized_keys(self.keys.admin().public(), &self.workspace.lab.operators)?;
                 vec![("authorized_keys".into(), 0o600, text.into_bytes())]
             }
             Place::Secrets(_) => {
@@ -52,9 +52,12 @@ impl Contents<'_> {
                     match secret.as_str() {
                         "htpasswd" => {
                             let line = self.keys.htpasswd(&self.environment.name)?;
+                            files.push((secret.clone(), 0o600, line.expose().as_bytes().to_vec()));
+                        }
+                        "admin.pub" => {
+                            let line = self.keys.admin().public_line();
                             files.push((secret.clone(), 0o600, line.into_bytes()));
                         }
-                        "admin.pub" => files.push((secret.clone(), 0o600, self.keys.admin_public()?.into_bytes())),
                         _ => {}
                     }
                 }
@@ -116,7 +119,7 @@ impl Contents<'_> {
             let (names, addresses) = self.certificate_names(container);
             let why = match node.certificates.get(&container.name) {
                 None => Some("there is none"),
-                Some(pem) if keys::needs_renewal(pem, &names, &addresses, &issuing, now) => {
+                Some(pem) if keys::needs_renewal(pem, &names, &addresses, issuing, now) => {
                     Some("it ends soon, or its names changed")
                 }
                 Some(_) => None,

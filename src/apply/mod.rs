@@ -1,8 +1,10 @@
 //! The only place that changes the world: carries a plan out.
 
 pub mod build;
+pub mod down;
 pub mod host;
 pub mod install;
+pub mod local;
 pub mod node;
 pub mod run;
 pub mod schedule;

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use bollard::Docker;
+use time::OffsetDateTime;
 
 use super::{
     Perform, build,
@@ -30,6 +31,7 @@ use crate::{
         containers::{REGISTRY, REGISTRY_ADDRESS, secrets_hash},
         wish::{Current, Wish},
     },
+    report::Line,
     workspace::Workspace,
 };
 
@@ -65,7 +67,7 @@ impl Perform for OnNode {
         let _ = self.held.note(&Note::Did(title.to_owned())).await;
     }
 
-    async fn perform(&self, action: &Action, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
         match action {
             Action::InstallAccess => self.put(Place::Ssh, None).await,
             Action::InstallTrust => self.put(Place::Trust, None).await,
@@ -81,9 +83,7 @@ impl Perform for OnNode {
                 self.learn_images(container).await
             }
             Action::Build { container, build, commit } => self.build(container, build, commit, line).await,
-            Action::Push { container, commit } => {
-                build::push(&self.docker, container, commit, &|status| line(&format!("{container}: {status}"))).await
-            }
+            Action::Push { container, commit } => build::push(&self.docker, container, commit, line).await,
             Action::SaveImage { container } => {
                 let request = Request::SaveImage {
                     fence: self.held.fence,
@@ -102,6 +102,7 @@ impl Perform for OnNode {
                 let request = Request::AwaitHealthy { container: container.clone(), seconds: *seconds };
                 self.client.ask(&request, &[]).await.map(|_| ())
             }
+            Action::StopContainer { container } => run::remove(&self.docker, container).await,
             Action::Remove { container } => {
                 run::remove(&self.docker, container).await?;
                 let place = Place::Secrets(container.clone());
@@ -170,7 +171,7 @@ impl OnNode {
         if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
             // A place is replaced as a whole, and the key never leaves the node: so there is a new one each time.
             let (names, addresses) = contents.certificate_names(container);
-            let issued = self.keys.issue(&self.environment.name, &names, &addresses)?;
+            let issued = self.keys.issue(&self.environment.name, &names, &addresses, OffsetDateTime::now_utc())?;
             files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
             files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
         }
@@ -182,7 +183,7 @@ impl OnNode {
         name: &str,
         identity: &str,
         commit: &str,
-        line: &(dyn Fn(&str) + Send + Sync),
+        line: &Line<'_>,
     ) -> Result<()> {
         let container = self.container(name)?;
         let context = self.tree.as_ref().and_then(|tree| tree.contexts.get(name));

@@ -9,7 +9,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     error::{Error, Kind, Result},
     plan::{Action, Plan},
-    report::{Event, Events, StepId},
+    report::{Event, Events, Line, StepId},
 };
 
 /// Who can do the actions of a plan.
@@ -19,7 +19,7 @@ pub trait Perform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever went wrong, in one sentence that names the thing.
-    async fn perform(&self, action: &Action, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()>;
+    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()>;
 
     /// Called before a step begins: it must be on record first. An error stops the plan.
     async fn begins(&self, _title: &str) -> Result<()> {
@@ -170,7 +170,7 @@ mod tests {
 
     #[async_trait]
     impl Perform for Fake {
-        async fn perform(&self, action: &Action, _line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+        async fn perform(&self, action: &Action, _line: &Line<'_>) -> Result<()> {
             let title = action.to_string();
             if self.hangs.is_some_and(|hangs| title.contains(hangs)) {
                 std::future::pending::<()>().await;

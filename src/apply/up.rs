@@ -305,8 +305,10 @@ pub fn short(commit: &str) -> String {
 pub async fn up(workspace: Arc<Workspace>, environment: &Environment, scope: Scope, options: &Options) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let mut outcome = Outcome { plans: Vec::new(), facts: None, address: None, notes: Vec::new(), seconds: 0.0 };
-    let keys = Arc::new(workspace.keys()?);
-    keys.ensure(&workspace.lab)?;
+    // A workspace without keys stops here; one whose new environment has none yet gets them.
+    workspace.keys()?;
+    let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
+    let keys = Arc::new(Keys::create(&workspace.lab.root, &workspace.lab.name, &environments)?.keys);
     let docker = drivers::docker::local().await?;
     let mut host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
     let nodes = plan::nodes::up(
@@ -327,7 +329,7 @@ pub async fn up(workspace: Arc<Workspace>, environment: &Environment, scope: Sco
         let (_, addresses) = workspace.addresses(&host)?;
         let performer = Arc::new(Host {
             workspace: workspace.clone(),
-            keys: keys.clone(),
+            keys: Some(keys.clone()),
             docker: docker.clone(),
             facts: host.clone(),
             addresses,
@@ -409,14 +411,7 @@ async fn pull_bases(master: &Arc<Master>, held: Held, bases: &[String], options:
         plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
     }
     let facts = NodeFacts::default();
-    let wish = Wish {
-        commit: String::new(),
-        containers: BTreeMap::new(),
-        images: BTreeMap::new(),
-        env: String::new(),
-        release: None,
-    };
-    master.carry_out(&plan, held, &facts, wish, None, options).await
+    master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await
 }
 
 fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {

@@ -1,1 +1,157 @@
-//! (to be written)
+//! The command line: the only place with clap. One verb a file: its arguments, whose docs are the help, and its `run`.
+
+mod agent;
+mod build;
+mod common;
+mod completions;
+mod destroy;
+mod dns;
+mod doctor;
+mod down;
+mod exec;
+mod help;
+mod image;
+mod init;
+mod keys;
+mod logs;
+mod plan;
+mod restart;
+mod ssh;
+mod start;
+mod status;
+mod stop;
+mod tables;
+mod trust;
+mod up;
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{
+    error::{Error, Kind},
+    exit,
+};
+
+/// A small, complete platform for a team, on its own hardware.
+#[derive(Parser, Debug)]
+#[command(name = "lap", version, max_term_width = 120, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Global {
+    /// Begin to look for the workspace in this directory
+    #[arg(short = 'C', long, value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    /// Another name for the lab than the one in `lap.toml`
+    #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, hide_env_values = true)]
+    lab: Option<String>,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true)]
+    progress: Progress,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, else plain lines
+    Auto,
+    /// Bars
+    Bars,
+    /// A line a step
+    Plain,
+    /// Events as JSON lines on standard output
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Up(up::Args),
+    Down(down::Args),
+    Start(start::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Build(build::Args),
+    Image(image::Args),
+    Status(status::Args),
+    Logs(logs::Args),
+    Exec(exec::Args),
+    Ssh(ssh::Args),
+    Destroy(destroy::Args),
+    Plan(plan::Args),
+    Keys(keys::Args),
+    Trust(trust::Args),
+    Dns(dns::Args),
+    Agent(agent::Args),
+    Completions(completions::Args),
+    Help(help::Args),
+}
+
+/// Runs `lap` with these arguments and returns its exit code (see [`crate::exit`]).
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way, too.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(exit::code(Kind::Usage)) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            show(&error);
+            ExitCode::from(exit::code(error.kind))
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
+    let Cli { global, verb } = cli;
+    match verb {
+        Verb::Init(args) => args.run(&global),
+        Verb::Doctor(args) => args.run(&global),
+        Verb::Up(args) => args.run(&global),
+        Verb::Down(args) => args.run(&global),
+        Verb::Start(args) => args.run(&global),
+        Verb::Stop(args) => args.run(&global),
+        Verb::Restart(args) => args.run(&global),
+        Verb::Build(args) => args.run(&global),
+        Verb::Image(args) => args.run(&global),
+        Verb::Status(args) => args.run(&global),
+        Verb::Logs(args) => args.run(&global),
+        Verb::Exec(args) => args.run(&global),
+        Verb::Ssh(args) => args.run(&global),
+        Verb::Destroy(args) => args.run(&global),
+        Verb::Plan(args) => args.run(&global),
+        Verb::Keys(args) => args.run(&global),
+        Verb::Trust(args) => args.run(&global),
+        Verb::Dns(args) => args.run(),
+        Verb::Agent(args) => Ok(args.run()),
+        Verb::Completions(args) => args.run(),
+        Verb::Help(args) => args.run(),
+    }
+}
+
+/// The command line as clap sees it, for the generated reference and completions.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+/// `error: …`, then a hint a line. Colour says nothing that words do not.
+fn show(error: &Error) {
+    let (bold, red, plain) =
+        if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() { ("\x1b[1m", "\x1b[31m", "\x1b[0m") } else { ("", "", "") };
+    eprintln!("{bold}{red}error:{plain} {}", error.message);
+    for hint in &error.hints {
+        eprintln!("{bold}hint:{plain} {hint}");
+    }
+}

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     config::model::Rootfs,
     error::{Error, Kind, OrError, Result},
+    report::Line,
 };
 
 /// Raised when the way of making changes what comes out.
@@ -57,7 +58,7 @@ fn arguments(rootfs: &Rootfs, out: &Path) -> Vec<String> {
 ///
 /// # Errors
 /// mmdebstrap is missing, or fails: with its last lines.
-pub async fn make(cache: &Path, rootfs: &Rootfs, mut line: impl FnMut(&str)) -> Result<PathBuf> {
+pub async fn make(cache: &Path, rootfs: &Rootfs, line: &Line<'_>) -> Result<PathBuf> {
     let target = cached(cache, rootfs);
     if target.exists() {
         return Ok(target);

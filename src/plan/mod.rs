@@ -70,6 +70,8 @@ pub enum Action {
     Run { container: String, replace: bool },
     AwaitHealthy { container: String, seconds: u64 },
     Remove { container: String },
+    /// Stops and removes a container that is still wished for.
+    StopContainer { container: String },
     /// What the environment runs from now on.
     Record { commit: String },
 }
@@ -104,6 +106,7 @@ impl fmt::Display for Action {
             Self::Run { container, replace: false } => write!(f, "start `{container}`"),
             Self::Run { container, replace: true } => write!(f, "replace `{container}`"),
             Self::AwaitHealthy { container, .. } => write!(f, "wait until `{container}` is healthy"),
+            Self::StopContainer { container } => write!(f, "stop `{container}`"),
             Self::Remove { container } => write!(f, "remove `{container}`"),
             Self::Record { .. } => write!(f, "record what runs"),
         }

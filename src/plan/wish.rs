@@ -73,6 +73,17 @@ impl Wish {
             && builds(&self.images) == builds(&current.images)
     }
 
+    /// A wish for nothing, for plans that only take away.
+    pub fn nothing() -> Self {
+        Self {
+            commit: String::new(),
+            containers: BTreeMap::new(),
+            images: BTreeMap::new(),
+            env: String::new(),
+            release: None,
+        }
+    }
+
     /// The containers that run (scale 1), by name.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
         self.containers.values().filter(|container| container.scale > 0)

@@ -7,7 +7,7 @@ mod plain;
 pub mod table;
 pub mod words;
 
-pub use events::{Event, Events, StepId};
+pub use events::{Event, Events, Line, StepId};
 pub use words::{ago, bytes, duration, plural};
 
 use tokio::sync::mpsc;

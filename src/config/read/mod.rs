@@ -12,7 +12,9 @@ pub mod rootfs;
 
 use std::rc::Rc;
 
-use super::{document::Schema, files::File};
+#[cfg(test)]
+use super::document::Schema;
+use super::files::File;
 
 /// What one file says, and the file, for problems that only show later.
 #[derive(Debug)]

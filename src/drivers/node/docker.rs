@@ -21,7 +21,7 @@ use bollard::{
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-        ListImagesOptionsBuilder, ListNetworksOptions, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
+        ListImagesOptionsBuilder, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
         StartContainerOptions, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
@@ -378,6 +378,17 @@ pub async fn remove_data(docker: &Docker, lab: &str, node: &str) -> Result<()> {
             .map_err(|e| failed(&format!("cannot remove the volume `{volume}`"), &e))?;
     }
     Ok(())
+}
+
+/// The names of the volumes of the lab's nodes.
+///
+/// # Errors
+/// Docker does not answer.
+pub async fn volumes(docker: &Docker, lab: &str) -> Result<BTreeSet<String>> {
+    let list = docker.list_volumes(None::<ListVolumesOptions>).await;
+    let list = list.map_err(|e| failed("cannot list volumes", &e))?;
+    let prefix = format!("lap-{lab}-");
+    Ok(list.volumes.unwrap_or_default().into_iter().map(|v| v.name).filter(|name| name.starts_with(&prefix)).collect())
 }
 
 /// Removes the lab's bridge.

@@ -1,0 +1,129 @@
+//! `lap stop`, `lap down`, `lap destroy`: each takes away more than the one before.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    carry_out,
+    host::Host,
+    up::{Master, Options, Outcome},
+};
+use crate::{
+    agent::protocol::NodeFacts,
+    config::model::Environment,
+    drivers::{self, node::docker},
+    error::{Kind, Result},
+    plan::{Action, Plan, wish::Wish},
+    workspace::Workspace,
+};
+
+/// Stops and removes containers of an environment (all, or those named); their data and images stay.
+///
+/// # Errors
+/// The node does not answer, or somebody holds its lock.
+pub async fn stop(
+    workspace: Arc<Workspace>,
+    environment: &Environment,
+    only: &std::collections::BTreeSet<String>,
+    options: &Options,
+) -> Result<Outcome> {
+    let began = std::time::Instant::now();
+    let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(2)).await?);
+    let facts = master.facts(None).await?;
+    let plan_of = |facts: &NodeFacts| {
+        let mut plan = Plan::new(&environment.name);
+        for fact in facts.containers.iter().filter(|fact| only.is_empty() || only.contains(&fact.name)) {
+            plan.push(Action::StopContainer { container: fact.name.clone() }, format!("it is {}", fact.state), []);
+        }
+        plan
+    };
+    let mut plan = plan_of(&facts);
+    let mut outcome =
+        Outcome { plans: Vec::new(), address: Some(master.address()), facts: None, notes: Vec::new(), seconds: 0.0 };
+    if !options.dry_run && !plan.steps.is_empty() {
+        let held = master.lock(options).await?;
+        let facts = master.client.facts().await?;
+        plan = plan_of(&facts);
+        master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await?;
+    }
+    outcome.plans.push(plan);
+    outcome.seconds = began.elapsed().as_secs_f64();
+    Ok(outcome)
+}
+
+/// Stops the containers, then the nodes. Data, images and the nodes' volumes stay.
+///
+/// # Errors
+/// This machine's Docker does not answer, or somebody holds the node's lock.
+pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options: &Options) -> Result<Outcome> {
+    let began = std::time::Instant::now();
+    let host_docker = drivers::docker::local().await?;
+    let host = docker::observe(&host_docker, &workspace.lab.name).await?;
+    let running = |name: &str| host.nodes.get(name).is_some_and(|node| node.running);
+    let mut outcome = Outcome { plans: Vec::new(), address: None, facts: None, notes: Vec::new(), seconds: 0.0 };
+    if running(&environment.master) {
+        match stop(workspace.clone(), environment, &Default::default(), options).await {
+            Ok(stopped) => outcome.plans.extend(stopped.plans),
+            // A node whose inside does not answer can still be stopped from outside.
+            Err(error) if error.kind == Kind::Node => outcome.notes.push(format!("{error}; it is stopped from outside")),
+            Err(error) => return Err(error),
+        }
+    }
+    let mut plan = Plan::new(&environment.name);
+    for node in workspace.nodes(&environment.name).filter(|node| running(&node.name)) {
+        plan.push(Action::StopNode { node: node.name.clone() }, "it runs", []);
+    }
+    if !options.dry_run {
+        on_host(&workspace, &plan, host, options).await?;
+    }
+    outcome.plans.push(plan);
+    outcome.seconds = began.elapsed().as_secs_f64();
+    Ok(outcome)
+}
+
+/// Removes the nodes of an environment with all their data, and the lab's network with the last of them.
+///
+/// # Errors
+/// This machine's Docker does not answer or refuses.
+pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, options: &Options) -> Result<Outcome> {
+    let began = std::time::Instant::now();
+    let host_docker = drivers::docker::local().await?;
+    let host = docker::observe(&host_docker, &workspace.lab.name).await?;
+    let mut plan = Plan::new(&environment.name);
+    let mut last = Vec::new();
+    let volumes = docker::volumes(&host_docker, &workspace.lab.name).await?;
+    for node in workspace.nodes(&environment.name) {
+        let name = node.name.clone();
+        let exists = host.nodes.contains_key(&name);
+        let data = docker::volume_names(&workspace.lab.name, &name).iter().any(|volume| volumes.contains(volume));
+        let mut after = Vec::new();
+        if exists {
+            after.push(plan.push(Action::RemoveNode { node: name.clone() }, "it exists", []));
+        }
+        if data {
+            after = vec![plan.push(Action::RemoveNodeData { node: name }, "it exists", after)];
+        }
+        last.extend(after);
+    }
+    let others = host.nodes.keys().any(|node| workspace.lab.nodes.get(node).is_none_or(|n| n.environment != environment.name));
+    if host.subnet.is_some() && !others {
+        plan.push(Action::RemoveNetwork, "no node of the lab is left", last);
+    }
+    if !options.dry_run {
+        on_host(&workspace, &plan, host, options).await?;
+    }
+    Ok(Outcome { plans: vec![plan], address: None, facts: None, notes: Vec::new(), seconds: began.elapsed().as_secs_f64() })
+}
+
+async fn on_host(workspace: &Arc<Workspace>, plan: &Plan, facts: docker::HostFacts, options: &Options) -> Result<()> {
+    if plan.steps.is_empty() {
+        return Ok(());
+    }
+    let performer = Arc::new(Host {
+        workspace: workspace.clone(),
+        keys: None,
+        docker: drivers::docker::local().await?,
+        facts,
+        addresses: std::collections::BTreeMap::new(),
+    });
+    carry_out(plan, performer, &options.events, &options.stop).await.1
+}

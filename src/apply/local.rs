@@ -1,0 +1,126 @@
+//! Files on the operator's machine that stock programs need to reach the lab: known host keys, and the upload
+//! password for curl. All in `.lap`, all may be deleted: the next `up` writes them again.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
+use futures_util::TryStreamExt;
+
+use super::up::Master;
+use crate::{
+    agent::{install::write_file, protocol::NodeFacts},
+    config::model::Environment,
+    error::{Kind, Result},
+    keys::known_hosts,
+    plan::wish::Current,
+    workspace::Workspace,
+};
+
+/// Where the git server keeps its own host key, inside its container.
+const GIT_HOST_KEY: &str = "/data/ssh/ssh_host_ed25519_key.pub";
+/// The git server's port on its node.
+const GIT_PORT: u16 = 2200;
+
+/// `.lap/known_hosts`
+pub fn known_hosts_file(workspace: &Workspace) -> PathBuf {
+    workspace.lab.root.join(".lap/known_hosts")
+}
+
+/// `.lap/<environment>.netrc`
+fn netrc_file(workspace: &Workspace, environment: &str) -> PathBuf {
+    workspace.lab.root.join(format!(".lap/{environment}.netrc"))
+}
+
+/// Writes them for an environment that is up. Does not ask the node when all is there already.
+///
+/// # Errors
+/// A file cannot be written.
+pub async fn write(workspace: &std::sync::Arc<Workspace>, environment: &Environment) -> Result<()> {
+    let docker = crate::drivers::docker::local().await?;
+    let host = crate::drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+    let (_, addresses) = workspace.addresses(&host)?;
+    let Some(address) = addresses.get(&environment.master).copied() else { return Ok(()) };
+    let keys = workspace.keys()?;
+    let mut machines: Vec<String> = ["artifact.internal", "maven.internal"].map(str::to_owned).into();
+    machines.push(address.to_string());
+    write_if_changed(&netrc_file(workspace, &environment.name), keys.upload_netrc(&environment.name, &machines)?.expose(), 0o600)?;
+
+    let names = [format!("{}.node.internal", environment.master)];
+    let path = known_hosts_file(workspace);
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
+    let node = known_hosts(&names, &[IpAddr::V4(address)], 22, keys.host_key(&environment.master)?.public())?;
+    replace(&mut lines, node.trim());
+    let git = format!("[{address}]:{GIT_PORT}");
+    if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git)) {
+        if let Some(key) = git_host_key(workspace, environment, &host).await {
+            lines.push(format!("[git.{}.internal]:{GIT_PORT},{git} {key}", environment.name));
+        }
+    }
+    write_if_changed(&path, &(lines.join("\n") + "\n"), 0o644)
+}
+
+/// A line for the same machines takes the place of an older one.
+fn replace(lines: &mut Vec<String>, line: &str) {
+    let machines = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    lines.retain(|old| machines(old) != machines(line));
+    lines.push(line.to_owned());
+}
+
+fn write_if_changed(path: &Path, text: &str, mode: u32) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    write_file(path, text.as_bytes(), mode).map_err(|error| crate::Error { kind: Kind::Host, ..error })
+}
+
+/// Comes over the node's SSH connection, whose host key is known: so this key can be believed.
+async fn git_host_key(
+    workspace: &std::sync::Arc<Workspace>,
+    environment: &Environment,
+    host: &crate::drivers::node::docker::HostFacts,
+) -> Option<String> {
+    let master = Master::connect_on(workspace.clone(), environment, host, Duration::from_secs(2)).await.ok()?;
+    let docker = master.client.docker(None, None).await.ok()?;
+    let options = DownloadFromContainerOptionsBuilder::new().path(GIT_HOST_KEY).build();
+    let chunks: Vec<bytes::Bytes> =
+        docker.download_from_container("infra_git", Some(options)).try_collect().await.ok()?;
+    let tar = chunks.concat();
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let mut entry = archive.entries().ok()?.next()?.ok()?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut entry, &mut text).ok()?;
+    let mut words = text.split_whitespace();
+    Some(format!("{} {}", words.next()?, words.next()?))
+}
+
+/// The things to try next, each as it works here: by address, with what it needs to trust the lab.
+pub fn hints(workspace: &Workspace, environment: &str, address: Ipv4Addr, facts: &NodeFacts) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
+    let lap = workspace.lab.root.join(".lap");
+    let (key, known) = (shown(&lap.join("keys/admin")), shown(&known_hosts_file(workspace)));
+    let (root, netrc) = (shown(&lap.join("keys/root.crt")), shown(&netrc_file(workspace, environment)));
+    let mut out = String::from("\nTry next:\n");
+    let runs = |name: &str| facts.containers.iter().any(|fact| fact.name == name);
+    if runs("git") {
+        out.push_str(&format!(
+            "  GIT_SSH_COMMAND=\"ssh -i $PWD/{key} -o IdentitiesOnly=yes -o UserKnownHostsFile=$PWD/{known}\" git clone ssh://git@{address}:{GIT_PORT}/hello\n"
+        ));
+    }
+    let commit = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok()).map(|c| c.commit);
+    if let Some(commit) = commit.filter(|_| runs("registry")) {
+        out.push_str(&format!("  sudo lap trust install && docker pull {address}:5000/infra/{commit}/base\n"));
+    }
+    if runs("artifact") {
+        out.push_str(&format!(
+            "  curl --cacert {root} --netrc-file {netrc} -T README.md https://{address}:8443/README.md\n"
+        ));
+    }
+    out
+}

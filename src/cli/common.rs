@@ -1,0 +1,111 @@
+//! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
+
+use std::{io::IsTerminal, path::PathBuf, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{Global, Progress};
+use crate::{
+    apply::up::Options,
+    error::{Kind, OrError, Result},
+    report::{self, Events, Style},
+    workspace::Workspace,
+};
+
+/// Options of verbs that change something.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Changing {
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Wait while somebody else works on the node
+    #[arg(long)]
+    pub wait: bool,
+}
+
+impl Global {
+    /// Where to begin to look for the workspace.
+    pub fn start(&self) -> Result<PathBuf> {
+        let here = || std::env::current_dir().or_error(Kind::Host, || "cannot find the current directory".into());
+        match &self.directory {
+            Some(directory) => here().map(|here| here.join(directory)),
+            None => here(),
+        }
+    }
+
+    /// Opens the workspace.
+    pub fn workspace(&self) -> Result<Arc<Workspace>> {
+        Workspace::open(&self.start()?, self.lab.as_deref()).map(Arc::new)
+    }
+
+    fn style(&self) -> Style {
+        match self.progress {
+            Progress::Bars => Style::Bars,
+            Progress::Plain => Style::Plain,
+            Progress::Json => Style::Json,
+            Progress::Auto if std::io::stderr().is_terminal() => Style::Bars,
+            Progress::Auto => Style::Plain,
+        }
+    }
+
+    /// Whether results are JSON because events are.
+    pub fn json(&self) -> bool {
+        self.progress == Progress::Json
+    }
+
+    /// Runs `work` with progress shown and Ctrl-C caught: once stops cleanly, twice at once.
+    pub fn work<T, F: Future<Output = Result<T>>>(
+        &self,
+        verb: &'static str,
+        changing: &Changing,
+        work: impl FnOnce(Options) -> F,
+    ) -> Result<T> {
+        runtime()?.block_on(async {
+            let (events, receiver) = Events::channel();
+            let drawing = tokio::spawn(report::draw(self.style(), receiver));
+            let (stopper, stop) = watch::channel(false);
+            let note = events.clone();
+            let interrupts = tokio::spawn(async move {
+                while tokio::signal::ctrl_c().await.is_ok() {
+                    note.note("stopping …");
+                    let _ = stopper.send(true);
+                }
+            });
+            let options = Options { dry_run: changing.dry_run, wait: changing.wait, events, stop, who: who(), verb };
+            let result = work(options).await;
+            interrupts.abort();
+            let _ = interrupts.await;
+            // Everything that was told is drawn before anything else is printed.
+            let _ = drawing.await;
+            result
+        })
+    }
+}
+
+/// A runtime for one command.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .or_error(Kind::Host, || "cannot start".into())
+}
+
+/// `anna@notebook`
+pub fn who() -> String {
+    let user = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| {
+        nix::unistd::User::from_uid(nix::unistd::getuid())
+            .ok()
+            .flatten()
+            .map_or_else(|| nix::unistd::getuid().to_string(), |user| user.name)
+    });
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
+    format!("{user}@{}", host.unwrap_or_else(|_| "unknown".into()))
+}
+
+/// Prints a value as JSON, indented.
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).or_error(Kind::Other, || "cannot print".into())?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The table of an environment's containers, and the outcome of a plan: the same after every verb.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use super::common::print_json;
+use crate::{
+    agent::protocol::{Health, NodeFacts},
+    apply::up::Outcome,
+    config::model::{Container, Protocol},
+    error::Result,
+    plan::wish::Current,
+    report::{self, ago, table::table},
+    workspace::Workspace,
+};
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    pub container: String,
+    pub state: String,
+    pub name: String,
+    pub address: String,
+    pub ports: Vec<String>,
+    /// Seconds; `None` while it does not exist.
+    pub age: Option<i64>,
+    pub health: String,
+    /// It runs, and its check passes.
+    pub ok: bool,
+}
+
+/// What runs and what should: from what is recorded, else from the workspace.
+pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>) -> Vec<Row> {
+    let recorded = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    let wished = recorded.map_or_else(|| workspace.lab.containers.clone(), |current| current.containers);
+    let now = crate::agent::serve::now();
+    let mut rows: Vec<Row> = wished
+        .values()
+        .filter(|container| container.scale > 0)
+        .map(|container| {
+            let fact = facts.containers.iter().find(|fact| fact.name == container.name);
+            let state = fact.map_or("missing", |fact| fact.state.as_str());
+            let health = match fact.map(|fact| fact.health) {
+                Some(Health::Healthy) => "healthy",
+                Some(Health::Unhealthy) => "unhealthy",
+                Some(Health::Starting) => "starting",
+                _ => "-",
+            };
+            Row {
+                container: container.name.clone(),
+                state: state.to_owned(),
+                name: container.names.first().cloned().unwrap_or_else(|| "-".into()),
+                address: address.map_or_else(|| "-".into(), |address| address.to_string()),
+                ports: ports(container),
+                age: fact.map(|fact| now - fact.created),
+                health: health.to_owned(),
+                ok: state == "running" && (health == "healthy" || container.healthcheck.is_none()),
+            }
+        })
+        .collect();
+    for fact in facts.containers.iter().filter(|fact| !rows.iter().any(|row| row.container == fact.name)) {
+        rows.push(Row {
+            container: fact.name.clone(),
+            state: fact.state.clone(),
+            name: "-".into(),
+            address: "-".into(),
+            ports: Vec::new(),
+            age: Some(now - fact.created),
+            health: "not wished for".into(),
+            ok: true,
+        });
+    }
+    rows
+}
+
+fn ports(container: &Container) -> Vec<String> {
+    let port = |port: &crate::config::model::Port| match port.protocol {
+        Protocol::Tcp => port.host.to_string(),
+        Protocol::Udp => format!("{}/udp", port.host),
+    };
+    container.ports.iter().map(port).collect()
+}
+
+/// The rows as aligned text.
+pub fn text(rows: &[Row]) -> String {
+    let cells: Vec<[String; 7]> = rows
+        .iter()
+        .map(|row| {
+            let ports = if row.ports.is_empty() { "-".into() } else { row.ports.join(",") };
+            let age = row.age.map_or_else(|| "-".into(), ago);
+            [&row.container, &row.state, &row.name, &row.address, &ports, &age, &row.health].map(Clone::clone)
+        })
+        .collect();
+    table(["CONTAINER", "STATE", "NAME", "ADDRESS", "PORTS", "AGE", "HEALTH"], &cells)
+}
+
+/// Prints what a plan would do (`--dry-run`).
+pub fn print_plan(outcome: &Outcome, json: bool) -> Result<()> {
+    if json {
+        return print_json(&outcome.plans);
+    }
+    for plan in outcome.plans.iter().filter(|plan| !plan.steps.is_empty()) {
+        println!("{} for `{}`:", report::plural(plan.steps.len(), "step"), plan.environment);
+        print!("{plan}");
+    }
+    if outcome.idle() {
+        println!("Nothing to do.");
+    }
+    for note in &outcome.notes {
+        println!("{note}");
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! `lap up`
+
+use std::process::ExitCode;
+
+use super::{
+    Global,
+    common::{Changing, print_json},
+    tables,
+};
+use crate::{
+    apply::{
+        local,
+        up::{Outcome, Scope, up},
+    },
+    error::Result,
+    report,
+    workspace::Workspace,
+};
+
+/// Bring an environment up: its nodes, images, containers, certificates and names
+///
+/// What is as wished is left alone. May be stopped or killed at any moment: the same command goes on from there.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment [default: `default` in lap.toml]
+    environment: Option<String>,
+    /// Every environment, one after the other
+    #[arg(long, conflicts_with = "environment")]
+    all: bool,
+    #[command(flatten)]
+    changing: Changing,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environments: Vec<_> = if self.all {
+            workspace.lab.environments.values().cloned().collect()
+        } else {
+            vec![workspace.environment(self.environment.as_deref())?.clone()]
+        };
+        let json = self.json || global.json();
+        for environment in environments {
+            let outcome = global.work("up", &self.changing, |options| {
+                let (workspace, environment) = (workspace.clone(), environment.clone());
+                async move {
+                    let outcome = up(workspace.clone(), &environment, Scope::default(), &options).await?;
+                    if !options.dry_run {
+                        local::write(&workspace, &environment).await?;
+                    }
+                    Ok(outcome)
+                }
+            })?;
+            if self.changing.dry_run {
+                tables::print_plan(&outcome, json)?;
+            } else {
+                print(&workspace, &environment.name, &outcome, json)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(workspace: &Workspace, environment: &str, outcome: &Outcome, json: bool) -> Result<()> {
+    let facts = outcome.facts.clone().unwrap_or_default();
+    let rows = tables::rows(workspace, &facts, outcome.address);
+    if json {
+        return print_json(&rows);
+    }
+    for note in &outcome.notes {
+        println!("{note}");
+    }
+    if outcome.idle() {
+        print!("{}", tables::text(&rows));
+        return Ok(());
+    }
+    let steps = outcome.plans.iter().map(|plan| plan.steps.len()).sum();
+    println!("`{environment}` is up: {} in {}.\n", report::plural(steps, "step"), report::duration(outcome.seconds));
+    print!("{}", tables::text(&rows));
+    if let Some(address) = outcome.address {
+        print!("{}", local::hints(workspace, environment, address, &facts));
+    }
+    Ok(())
+}
