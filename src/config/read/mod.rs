@@ -11,7 +11,7 @@ pub mod node;
 
 use std::rc::Rc;
 
-use super::{document::Schema, files::File};
+use super::files::File;
 
 /// What one file says, and the file, for problems that only show later.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &Schema); 8] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 8] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("node.toml", "", &node::SCHEMA),

@@ -74,6 +74,15 @@ fn bad_directory_names() {
     ]);
 }
 
+/// A name on disk is a stranger's text too.
+#[test]
+fn odd_directory_names() {
+    let world = World::new().with("env/a\u{1b}[2J/env.toml", "#").without("lap.toml").without("nodes");
+    let text = world.problems();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert!(text.starts_with("env/a\\u{1b}[2J: `a\\u{1b}[2J` is not a name: "), "{text}");
+}
+
 #[test]
 fn links_that_leave_the_workspace() {
     let outside = tempfile::tempdir().unwrap();
