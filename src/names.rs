@@ -2,20 +2,115 @@
 //!
 //! Pure: from the workspace (and the addresses the nodes have) to the list that the DNS server is given.
 
-use std::net::Ipv4Addr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
+
+use crate::config::model::{Address, Lab, Subnet};
+
+#[cfg(test)]
+mod tests;
+
+/// The zone every lab serves, with its final dot.
+pub const ZONE: &str = "internal.";
 
 /// What the DNS server of one environment serves from the workspace, as `names.json` beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     /// The zone, with its final dot: `internal.`
     pub zone: String,
-    /// The name server's own name and address.
+    /// The name server's own name, with its final dot: `ns.internal.`
     pub server: String,
+    /// The name server's own address; `None` while its node has none yet.
     pub server_address: Option<Ipv4Addr>,
     /// Fully qualified, with the final dot, lower case; one row per address.
+    /// The first row of an address is the name its reverse (PTR) record gives.
     pub hosts: Vec<(String, Ipv4Addr)>,
     /// Where everything else is asked, in this order.
-    pub upstreams: Vec<std::net::SocketAddr>,
+    pub upstreams: Vec<SocketAddr>,
+}
+
+/// What [`names`] is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The wish: containers, hosts, work stations, environments.
+    pub lab: &'a Lab,
+    /// Whose server the names are for.
+    pub environment: &'a str,
+    /// The addresses nodes have, by name; nodes that have none yet are absent, and so are the names that need them.
+    pub nodes: &'a BTreeMap<String, Ipv4Addr>,
+    /// The lab's network, for addresses written as an offset (`.10`); such addresses are left out without it.
+    pub subnet: Option<Subnet>,
+    /// Where that server asks for everything it does not know, in this order.
+    pub upstreams: &'a [SocketAddr],
+}
+
+/// All names the server of one environment answers.
+///
+/// A bare `git.internal` is this environment's own; `git.<environment>.internal` is answered for every environment that
+/// has an address, so that each server knows them all. Machines come first, since an address's first row is its PTR.
+pub fn names(inputs: &Inputs) -> Names {
+    let Inputs { lab, environment, nodes, subnet, upstreams } = *inputs;
+    let master = |name: &str| lab.environments.get(name).and_then(|e| nodes.get(&e.master)).copied();
+    let own = master(environment);
+
+    let mut hosts = Rows::default();
+    for (node, address) in nodes.iter().filter(|(name, _)| lab.nodes.contains_key(*name)) {
+        hosts.add(format!("{node}.node.{ZONE}"), Some(*address));
+    }
+    for (host, address) in &lab.hosts {
+        hosts.add(format!("{host}.host.{ZONE}"), place(*address, subnet));
+    }
+    for (pc, address) in &lab.pcs {
+        hosts.add(format!("{pc}.pc.{ZONE}"), place(*address, subnet));
+    }
+    let server = format!("ns.{ZONE}");
+    hosts.add(server.clone(), own);
+
+    let labels: BTreeSet<String> =
+        lab.containers.values().flat_map(|c| &c.names).filter_map(|name| below_zone(name)).collect();
+    for label in &labels {
+        hosts.add(format!("{label}.{ZONE}"), own);
+    }
+    for name in lab.environments.keys() {
+        for label in &labels {
+            hosts.add(format!("{label}.{name}.{ZONE}"), master(name));
+        }
+    }
+    Names { zone: ZONE.into(), server, server_address: own, hosts: hosts.list, upstreams: upstreams.to_vec() }
+}
+
+/// The rows in the order they came, none twice.
+#[derive(Default)]
+struct Rows {
+    list: Vec<(String, Ipv4Addr)>,
+    seen: BTreeSet<(String, Ipv4Addr)>,
+}
+
+impl Rows {
+    fn add(&mut self, name: String, address: Option<Ipv4Addr>) {
+        let Some(address) = address else { return };
+        let row = (name.to_ascii_lowercase(), address);
+        if self.seen.insert(row.clone()) {
+            self.list.push(row);
+        }
+    }
+}
+
+/// `Ubuntu.Cache.internal` → `ubuntu.cache`; `None` for what is not below the zone.
+fn below_zone(name: &str) -> Option<String> {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let label = name.strip_suffix(ZONE.trim_end_matches('.'))?.strip_suffix('.')?;
+    (!label.is_empty()).then(|| label.to_owned())
+}
+
+/// An address as it is written, in the lab's network.
+fn place(address: Address, subnet: Option<Subnet>) -> Option<Ipv4Addr> {
+    match address {
+        Address::Full(address) => Some(address),
+        Address::Offset(offset) => subnet.map(|s| Ipv4Addr::from(u32::from(s.base).saturating_add(u32::from(offset)))),
+    }
 }

@@ -1,1 +1,20 @@
-//! (to be written)
+//! The agent: the same binary, supervised on each node.
+//!
+//! It mounts `/data`, closes what the journal holds, and only then lets Docker start containers. It has no network port:
+//! a unix socket, reached over SSH ([`protocol`] is what is spoken there). The holder of the node's lock changes the
+//! node through it; when the holder's connection ends, so does everything it could do ([`lock`]).
+
+pub mod boot;
+pub mod client;
+pub mod daemons;
+pub mod facts;
+pub mod health;
+pub mod init;
+pub mod install;
+pub mod journal;
+pub mod kernel;
+pub mod lock;
+pub mod paths;
+pub mod pool;
+pub mod protocol;
+pub mod serve;

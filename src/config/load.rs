@@ -10,7 +10,7 @@ use super::{
     check,
     dockerfile::{self, Dockerfile},
     files::{self, File},
-    model::{Environment, Lab},
+    model::{Environment, Lab, Rootfs},
     problem::{Ledger, Problems},
     read::{self, Read, container::ContainerFile, lap::LapFile, node::NodeFile},
     value::name,
@@ -19,6 +19,7 @@ use super::{
 /// Everything that was read, before it is found to fit together.
 pub struct Workspace {
     pub lap: Read<LapFile>,
+    pub rootfs: Read<Rootfs>,
     pub environments: BTreeMap<String, Read<Environment>>,
     pub nodes: BTreeMap<String, Read<NodeFile>>,
     pub containers: BTreeMap<String, Read<ContainerFile>>,
@@ -61,6 +62,7 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
     let nodes = named("nodes").into_iter().map(|name| (name.clone(), read::node::read(root, &name, ledger)));
     let mut workspace = Workspace {
         lap: read::lap::read(root, ledger),
+        rootfs: read::rootfs::read(root, ledger),
         environments: environments.collect(),
         nodes: nodes.collect(),
         containers: BTreeMap::new(),
@@ -103,5 +105,6 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
         containers: workspace.containers.into_iter().map(|(name, read)| (name, read.value.container)).collect(),
         environments,
         nodes,
+        rootfs: workspace.rootfs.value,
     }
 }

@@ -34,6 +34,8 @@ pub struct Lab {
     pub nodes: BTreeMap<String, Node>,
     /// By name.
     pub containers: BTreeMap<String, Container>,
+    /// What nodes are made from: `nodes/rootfs.toml`.
+    pub rootfs: Rootfs,
 }
 
 /// An IPv4 network, e.g. `192.168.0.0/24`.
@@ -248,7 +250,7 @@ pub struct Build {
 }
 
 /// A root file system made by mmdebstrap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rootfs {
     /// e.g. `bookworm`
     pub suite: String,

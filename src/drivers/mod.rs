@@ -1,1 +1,6 @@
-//! (to be written)
+//! The programs and services that `apply` and `observe` work through. A driver knows how; it never decides what.
+
+pub mod docker;
+pub mod node;
+pub mod rootfs;
+pub mod ssh;

@@ -1,1 +1,6 @@
-//! (to be written)
+//! Looks, and changes nothing: files of the workspace, git, this machine, nodes.
+
+pub mod commit;
+pub mod context;
+pub mod resolver;
+pub mod wish;

@@ -1,1 +1,141 @@
-//! (to be written)
+//! What would be done, as a value: it can be printed, compared, refused, and carried out by `apply`.
+//!
+//! Pure: the wish, the facts and the time are arguments. No async, no I/O.
+
+pub mod containers;
+pub mod nodes;
+pub mod order;
+pub mod wish;
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+use crate::config::model::{Rootfs, Subnet};
+
+/// Steps, each with what must be done before it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Plan {
+    pub environment: String,
+    pub steps: Vec<Step>,
+    /// Why there is nothing to do, or less than one may think.
+    pub notes: Vec<String>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    pub action: Action,
+    pub why: String,
+    /// Numbers of the steps that come first; each is smaller than this step's own.
+    pub after: Vec<usize>,
+}
+
+/// Everything `apply` can do. Each is one sentence when displayed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// A root file system, from packages into the cache.
+    MakeRootfs { of: String, rootfs: Rootfs },
+    /// The image of `docker` nodes.
+    MakeNodeImage { tag: String, rootfs: Rootfs },
+    MakeNetwork { subnet: Subnet },
+    /// Creates the node's container (over its volumes, if there are any) and starts it.
+    MakeNode { node: String, replace: bool },
+    StartNode { node: String },
+    /// Until its agent has mounted `/data` and Docker answers.
+    AwaitNode { node: String },
+    UpgradeAgent { node: String },
+    StopNode { node: String },
+    RemoveNode { node: String },
+    RemoveNodeData { node: String },
+    RemoveNetwork,
+    /// An image from outside that a Dockerfile stands on.
+    PullBase { image: String },
+    /// Who may log in.
+    InstallAccess,
+    InstallTrust,
+    InstallNames,
+    InstallEnvironment { digest: String },
+    /// Secrets of a container; `certificate`: with a new certificate.
+    InstallSecrets { container: String, certificate: bool },
+    Build { container: String, build: String, commit: String },
+    Pull { container: String, reference: String },
+    Push { container: String, commit: String },
+    /// The registry's image into a file, loadable before any registry runs.
+    SaveImage { container: String },
+    /// The image of a container out of that file.
+    LoadImage { container: String },
+    /// Creates and starts a container, in place of one that is there.
+    Run { container: String, replace: bool },
+    AwaitHealthy { container: String, seconds: u64 },
+    Remove { container: String },
+    /// What the environment runs from now on.
+    Record { commit: String },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeRootfs { of, .. } => write!(f, "make the root file system of `{of}`"),
+            Self::MakeNodeImage { .. } => write!(f, "make the root file system of nodes"),
+            Self::MakeNetwork { subnet } => write!(f, "make the network {}/{}", subnet.base, subnet.prefix),
+            Self::MakeNode { node, replace: false } => write!(f, "make the node `{node}`"),
+            Self::MakeNode { node, replace: true } => write!(f, "make the node `{node}` anew, with its data"),
+            Self::StartNode { node } => write!(f, "start the node `{node}`"),
+            Self::AwaitNode { node } => write!(f, "wait for the node `{node}`"),
+            Self::UpgradeAgent { node } => write!(f, "replace the agent on `{node}`"),
+            Self::StopNode { node } => write!(f, "stop the node `{node}`"),
+            Self::RemoveNode { node } => write!(f, "remove the node `{node}`"),
+            Self::RemoveNodeData { node } => write!(f, "remove all data of the node `{node}`"),
+            Self::RemoveNetwork => write!(f, "remove the network"),
+            Self::PullBase { image } => write!(f, "pull `{image}`"),
+            Self::InstallAccess => write!(f, "set who may log in"),
+            Self::InstallTrust => write!(f, "install the lab's certificates"),
+            Self::InstallNames => write!(f, "set the names"),
+            Self::InstallEnvironment { .. } => write!(f, "install the environment's files"),
+            Self::InstallSecrets { container, certificate: true } => write!(f, "issue a certificate for `{container}`"),
+            Self::InstallSecrets { container, .. } => write!(f, "install the secrets of `{container}`"),
+            Self::Build { container, .. } => write!(f, "build `{container}`"),
+            Self::Pull { container, .. } => write!(f, "pull `{container}`"),
+            Self::Push { container, .. } => write!(f, "push `{container}`"),
+            Self::SaveImage { container } => write!(f, "save the image of `{container}`"),
+            Self::LoadImage { container } => write!(f, "load the image of `{container}`"),
+            Self::Run { container, replace: false } => write!(f, "start `{container}`"),
+            Self::Run { container, replace: true } => write!(f, "replace `{container}`"),
+            Self::AwaitHealthy { container, .. } => write!(f, "wait until `{container}` is healthy"),
+            Self::Remove { container } => write!(f, "remove `{container}`"),
+            Self::Record { .. } => write!(f, "record what runs"),
+        }
+    }
+}
+
+impl Plan {
+    /// An empty plan for this environment.
+    pub fn new(environment: impl Into<String>) -> Self {
+        Self { environment: environment.into(), ..Self::default() }
+    }
+
+    /// Appends a step and returns its number.
+    pub fn push(&mut self, action: Action, why: impl Into<String>, after: impl IntoIterator<Item = usize>) -> usize {
+        let mut after: Vec<usize> = after.into_iter().collect();
+        after.sort_unstable();
+        after.dedup();
+        self.steps.push(Step { action, why: why.into(), after });
+        self.steps.len() - 1
+    }
+}
+
+/// For a person: a step a line, with its reason.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.steps.iter().map(|step| step.action.to_string().chars().count()).max().unwrap_or(0);
+        for step in &self.steps {
+            writeln!(f, "  {:width$}  {}", step.action.to_string(), step.why)?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of the steps that make something, by its name: what later steps wait for.
+type Made = BTreeMap<String, usize>;

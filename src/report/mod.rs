@@ -1,1 +1,42 @@
-//! (to be written)
+//! The only place that prints. Work emits [`events::Event`]s; a reporter draws them.
+
+pub mod events;
+mod human;
+mod json;
+mod plain;
+pub mod table;
+pub mod words;
+
+pub use events::{Event, Events, StepId};
+pub use words::{ago, bytes, duration, plural};
+
+use tokio::sync::mpsc;
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Bars, on a terminal.
+    Bars,
+    /// A line a step.
+    Plain,
+    /// JSON lines.
+    Json,
+}
+
+/// Draws events until every [`Events`] is gone. Talk goes to stderr, JSON lines to stdout.
+pub async fn draw(style: Style, mut events: mpsc::UnboundedReceiver<Event>) {
+    let mut reporter: Box<dyn Reporter + Send> = match style {
+        Style::Bars => Box::new(human::Bars::default()),
+        Style::Plain => Box::new(plain::Plain::default()),
+        Style::Json => Box::new(json::Json),
+    };
+    while let Some(event) = events.recv().await {
+        reporter.event(&event);
+    }
+    reporter.end();
+}
+
+trait Reporter {
+    fn event(&mut self, event: &Event);
+    fn end(&mut self) {}
+}

@@ -2,7 +2,7 @@
 
 use super::container::variables;
 use crate::config::{
-    document::{Item, Schema, schema::key},
+    document::{Item, Schema, Table, schema::key},
     model::{Build, Rootfs},
     problem::{did_you_mean, shown},
 };
@@ -48,14 +48,18 @@ pub fn read(item: &Item<'_>) -> Option<Build> {
 }
 
 fn rootfs(item: &Item<'_>) -> Option<Rootfs> {
-    let table = item.table()?.with(&ROOTFS);
-    Some(Rootfs {
+    Some(rootfs_table(&item.table()?.with(&ROOTFS)))
+}
+
+/// What a table with the keys of [`ROOTFS`] says.
+pub fn rootfs_table(table: &Table<'_>) -> Rootfs {
+    Rootfs {
         suite: table.require("suite").and_then(|item| item.parse(suite)).unwrap_or_default(),
         variant: table.get("variant").and_then(|item| item.parse(variant)).unwrap_or_else(|| "minbase".to_owned()),
         packages: table.get("packages").map(|item| item.each(package).into_iter().collect()).unwrap_or_default(),
         exclude: table.get("exclude").map(|item| item.each(pattern)).unwrap_or_default(),
         include: table.get("include").map(|item| item.each(pattern)).unwrap_or_default(),
-    })
+    }
 }
 
 // These become arguments of mmdebstrap: none may look like an option or like two.

@@ -8,6 +8,7 @@ pub mod env;
 pub mod healthcheck;
 pub mod lap;
 pub mod node;
+pub mod rootfs;
 
 use std::rc::Rc;
 

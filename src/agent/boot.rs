@@ -1,0 +1,79 @@
+//! The agent's life: mount `/data`, close what the journal holds, serve, and only then let Docker start containers.
+
+use std::{fs, process::ExitCode, time::Duration};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{daemons, init, journal::Journal, kernel, lock::Lock, paths, pool, protocol::NodeConfig, serve};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// How often the daemons are looked after.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Runs the agent until SIGTERM, or until it was replaced by a newer binary.
+pub fn run() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("agent: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(live());
+    // Connections that still run (a lock, a Docker stream) must not keep the agent alive.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn live() -> Result<ExitCode> {
+    let mut term = signal(SignalKind::terminate()).or_error(Kind::Node, || "cannot wait for signals".into())?;
+    let config = read_config()?;
+    // sshd first: a node whose pool is damaged can still be looked at.
+    let sshd = tokio::task::spawn_blocking(daemons::sshd);
+    let disk = config.disk;
+    let prepared = tokio::task::spawn_blocking(move || -> Result<Option<String>> {
+        daemons::sweep();
+        let parent = kernel::prepare_cgroups()?;
+        pool::mount(disk)?;
+        Ok(parent)
+    });
+    sshd.await.or_error(Kind::Other, || "sshd".into())??;
+    let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
+    let state = std::path::Path::new(paths::STATE);
+    let journal = Journal::open(state, serve::now())?;
+    let lock = Lock::open(state)?;
+    let listener = serve::listen()?;
+    daemons::dockerd(&config, parent.as_deref())?;
+    let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
+    let serving = tokio::spawn(serve::serve(listener, serve::Agent::new(journal, lock, replaced)));
+    loop {
+        tokio::select! {
+            _ = term.recv() => {
+                serving.abort();
+                let _ = fs::remove_file(paths::SOCKET);
+                let _ = tokio::task::spawn_blocking(|| { daemons::stop(); pool::unmount(); }).await;
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ = was_replaced.recv() => return Ok(ExitCode::from(init::RESTART)),
+            () = tokio::time::sleep(LOOK) => {
+                // They say themselves why they cannot start; the next look tries again.
+                for result in [daemons::sshd(), daemons::dockerd(&config, parent.as_deref())] {
+                    if let Err(error) = result { eprintln!("agent: {error}"); }
+                }
+            }
+        }
+    }
+}
+
+fn read_config() -> Result<NodeConfig> {
+    let text = fs::read(paths::CONFIG).or_error(Kind::Node, || format!("cannot read `{}`", paths::CONFIG))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        Error::new(Kind::Node, format!("`{}` is damaged: {error}", paths::CONFIG)).hint("run `lap up` again")
+    })
+}

@@ -1,0 +1,186 @@
+//! The other end of the agent's socket, over any byte stream (an SSH channel).
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bollard::{Docker, ClientVersion};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+
+use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// A byte stream to the agent's socket.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Opens one more stream to the agent's socket.
+pub type Dial = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Box<dyn Stream>>> + Send>> + Send + Sync>;
+
+/// An agent that can be asked.
+#[derive(Clone)]
+pub struct Client {
+    dial: Dial,
+    /// For messages.
+    node: String,
+}
+
+impl Client {
+    /// The agent of `node`, reached through `dial`.
+    pub fn new(node: impl Into<String>, dial: Dial) -> Self {
+        Self { dial, node: node.into() }
+    }
+
+    /// Asks, sends `body` after the question, and returns the answer.
+    ///
+    /// # Errors
+    /// What the agent says, or that it does not answer.
+    pub async fn ask(&self, request: &Request, body: &[u8]) -> Result<Answer> {
+        let mut stream = self.open(request).await?;
+        let what = || format!("the agent of `{}` does not answer", self.node);
+        stream.write_all(body).await.or_error(Kind::Node, what)?;
+        stream.flush().await.or_error(Kind::Node, what)?;
+        self.read(&mut stream).await
+    }
+
+    /// All facts of the node.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn facts(&self) -> Result<NodeFacts> {
+        match self.ask(&Request::Facts, &[]).await? {
+            Answer::Facts(facts) => Ok(*facts),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Takes the node's lock; `busy` is told once who has it when it is not free and `wait` is set.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with the holder's name if it is not free and not to be waited for.
+    pub async fn lock(&self, holder: Holder, wait: bool, busy: impl FnOnce(&Holder, i64)) -> Result<Held> {
+        let mut stream = self.open(&Request::Lock { holder, wait }).await?;
+        let mut answer = self.read(&mut stream).await?;
+        if let Answer::Busy { holder, since } = &answer {
+            if !wait {
+                let since = crate::report::ago(super::serve::now() - since);
+                let message = format!(
+                    "`{}` is locked: `{}` holds it for `lap {}` (process {}), since {since}",
+                    self.node, holder.who, holder.verb, holder.pid
+                );
+                return Err(Error::new(Kind::Locked, message).hint("`--wait` waits until it is free"));
+            }
+            busy(holder, *since);
+            answer = self.read(&mut stream).await?;
+        }
+        match answer {
+            Answer::Locked { fence } => Ok(Held { fence, stream: tokio::sync::Mutex::new(stream), client: self.clone() }),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// The node's Docker; with a fencing number only as long as the lock is held.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn docker(&self, fence: Option<u64>, version: Option<ClientVersion>) -> Result<Docker> {
+        let client = self.clone();
+        // bollard says why a connection failed only in its own words; ours are kept here.
+        let refused: Arc<Mutex<Option<Error>>> = Arc::default();
+        let slot = refused.clone();
+        let transport = move |request: bollard::BollardRequest| {
+            let (client, slot) = (client.clone(), slot.clone());
+            async move {
+                let stream = client.open(&Request::Docker { fence }).await.map_err(|error| {
+                    let text = error.message.clone();
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    bollard::errors::Error::IOError { err: std::io::Error::other(text) }
+                })?;
+                let io = hyper_util::rt::TokioIo::new(stream);
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+                tokio::spawn(connection.with_upgrades());
+                let (mut parts, body) = request.into_parts();
+                parts.headers.insert("host", hyper::header::HeaderValue::from_static("docker"));
+                let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+                if let Ok(uri) = path.parse() {
+                    parts.uri = uri;
+                }
+                Ok(sender.send_request(bollard::BollardRequest::from_parts(parts, body)).await?)
+            }
+        };
+        let what = || format!("Docker on `{}` does not answer", self.node);
+        let default = version.as_ref().unwrap_or(bollard::API_DEFAULT_VERSION);
+        let docker = Docker::connect_with_custom_transport(transport, Some("http://docker"), 3600, default)
+            .or_error(Kind::Node, what)?;
+        if version.is_some() {
+            return Ok(docker);
+        }
+        docker.negotiate_version().await.map_err(|error| {
+            let kept = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+            kept.unwrap_or_else(|| Error::new(Kind::Node, format!("{}: {error}", what())))
+        })
+    }
+
+    async fn open(&self, request: &Request) -> Result<BufReader<Box<dyn Stream>>> {
+        let what = || format!("the agent of `{}` does not answer", self.node);
+        let mut line = serde_json::to_vec(request).or_error(Kind::Other, what)?;
+        line.push(b'\n');
+        let mut stream = BufReader::new((self.dial)().await?);
+        stream.write_all(&line).await.or_error(Kind::Node, what)?;
+        stream.flush().await.or_error(Kind::Node, what)?;
+        Ok(stream)
+    }
+
+    async fn read(&self, stream: &mut BufReader<Box<dyn Stream>>) -> Result<Answer> {
+        let mut line = String::new();
+        let what = || format!("the agent of `{}` does not answer", self.node);
+        if stream.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
+            return Err(Error::new(Kind::Node, format!("the agent of `{}` ended the connection", self.node))
+                .hint("run the command again: it goes on from where the node is now"));
+        }
+        match serde_json::from_str(&line).or_error(Kind::Node, what)? {
+            Answer::Failed { kind, message, hints } => {
+                Err(Error { kind, message: format!("{}: {message}", self.node), hints })
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    fn unexpected(&self, answer: &Answer) -> Error {
+        Error::new(Kind::Node, format!("the agent of `{}` answers something else: {answer:?}", self.node))
+    }
+}
+
+/// The node's lock, held as long as this lives.
+pub struct Held {
+    /// Goes with every request that changes something.
+    pub fence: u64,
+    stream: tokio::sync::Mutex<BufReader<Box<dyn Stream>>>,
+    client: Client,
+}
+
+impl Held {
+    /// Writes into the node's journal.
+    ///
+    /// # Errors
+    /// The connection, and so the lock, is gone.
+    pub async fn note(&self, note: &Note) -> Result<()> {
+        let mut line = serde_json::to_vec(note).or_error(Kind::Other, || "journal".into())?;
+        line.push(b'\n');
+        let mut stream = self.stream.lock().await;
+        let lost = || format!("the connection to `{}` is lost, and with it the lock", self.client.node);
+        stream.write_all(&line).await.or_error(Kind::Locked, lost)?;
+        stream.flush().await.or_error(Kind::Locked, lost)
+    }
+
+    /// Ends the operation, and gives the lock back.
+    ///
+    /// # Errors
+    /// The connection is gone: the journal says "lost".
+    pub async fn end(self, result: Result<(), String>) -> Result<()> {
+        self.note(&Note::End(result)).await?;
+        let mut stream = self.stream.lock().await;
+        self.client.read(&mut stream).await.map(|_| ())
+    }
+}

@@ -1,0 +1,175 @@
+//! The two daemons of a `docker` node: sshd and dockerd. The agent starts them, finds them again after its own
+//! restart, and starts them again when they fall over. On a real machine systemd does this.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::Pid,
+};
+
+use super::{install::write_file, kernel, paths, protocol::NodeConfig};
+use crate::error::{Error, Kind, OrError, Result};
+
+const SSHD_CONFIG: &str = "/run/lap/sshd_config";
+const SSHD_PID: &str = "/run/sshd.pid";
+const DOCKER_PID: &str = "/var/run/docker.pid";
+const DOCKER_LOG: &str = "/var/log/dockerd.log";
+
+/// sshd_config(5): keys only, root only, no password is ever asked for. The agent's and Docker's sockets are reached
+/// through stream-local forwarding. A peer that does not answer for 15 s is cut off, and its lock is free.
+const SSHD: &str = "\
+ListenAddress 0.0.0.0
+HostKey /var/lib/lap/ssh/host_ed25519_key
+AuthorizedKeysFile /var/lib/lap/ssh/authorized_keys
+PidFile /run/sshd.pid
+AllowUsers root
+PermitRootLogin prohibit-password
+AuthenticationMethods publickey
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PrintMotd no
+PrintLastLog no
+X11Forwarding no
+AllowAgentForwarding no
+AllowTcpForwarding local
+AllowStreamLocalForwarding yes
+MaxStartups 64:30:256
+MaxSessions 100
+ClientAliveInterval 5
+ClientAliveCountMax 3
+Subsystem sftp internal-sftp
+";
+
+/// Starts sshd unless it runs.
+///
+/// # Errors
+/// Its host key is missing, or it refuses to start.
+pub fn sshd() -> Result<()> {
+    if running(SSHD_PID, "sshd").is_some() {
+        return Ok(());
+    }
+    for dir in ["/run/sshd", "/run/lap"] {
+        fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
+    }
+    write_file(Path::new(SSHD_CONFIG), SSHD.as_bytes(), 0o644)?;
+    let status = Command::new("/usr/sbin/sshd").args(["-f", SSHD_CONFIG]).status();
+    match status.or_error(Kind::Node, || "cannot start `sshd`".into())? {
+        status if status.success() => Ok(()),
+        status => Err(Error::new(Kind::Node, format!("`sshd` ended with {status}"))),
+    }
+}
+
+/// Starts dockerd unless it runs. It answers a moment later.
+///
+/// # Errors
+/// It cannot be started at all.
+pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<()> {
+    if running(DOCKER_PID, "dockerd").is_some() {
+        return Ok(());
+    }
+    // A killed node leaves it; dockerd would refuse to start over it.
+    for stale in [DOCKER_PID, "/var/run/docker/containerd/containerd.pid"] {
+        let _ = fs::remove_file(stale);
+    }
+    let log = fs::OpenOptions::new().create(true).append(true).open(DOCKER_LOG);
+    let log = log.or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;
+    let errors = log.try_clone().or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;
+    Command::new("dockerd")
+        .args(dockerd_arguments(config, cgroup_parent))
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        // Not killed with the agent, nor by what stops the agent.
+        .process_group(0)
+        .spawn()
+        .or_error(Kind::Node, || "cannot start `dockerd`".into())?;
+    Ok(())
+}
+
+/// dockerd's command line: containers ask the environment's own DNS server first, and while that does not answer, the
+/// servers behind it.
+fn dockerd_arguments(config: &NodeConfig, cgroup_parent: Option<&str>) -> Vec<String> {
+    let mut arguments: Vec<String> =
+        ["--storage-driver=overlay2", "--log-opt=max-size=10m", "--log-opt=max-file=3"].map(str::to_owned).into();
+    arguments.push(format!("--dns={}", config.address));
+    arguments.extend(config.upstreams.iter().map(|upstream| format!("--dns={upstream}")));
+    arguments.extend(cgroup_parent.map(|parent| format!("--cgroup-parent={parent}")));
+    arguments
+}
+
+/// The last lines dockerd wrote, for an error message.
+pub fn docker_log_tail() -> String {
+    let text = fs::read(DOCKER_LOG).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(3)..].join("\n")
+}
+
+/// Stops dockerd and with it the containers, each in peace (its own grace period), then sshd.
+pub fn stop() {
+    for (file, name, patience) in [(DOCKER_PID, "dockerd", 100), (SSHD_PID, "sshd", 10)] {
+        let Some(pid) = running(file, name) else { continue };
+        let _ = kill(pid, Signal::SIGTERM);
+        for _ in 0..patience * 10 {
+            if !alive(pid) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Removes leftovers of an earlier life, before anything is started.
+pub fn sweep() {
+    kernel::sweep_cgroups();
+    let _ = fs::remove_file(paths::SOCKET);
+}
+
+fn running(pid_file: &str, name: &str) -> Option<Pid> {
+    let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let pid = Pid::from_raw(pid);
+    (comm.trim() == name && alive(pid)).then_some(pid)
+}
+
+/// Reaps it if it is a dead child of ours: a zombie still has a pid.
+fn alive(pid: Pid) -> bool {
+    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    let zombie = fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')));
+    !zombie && !matches!(kill(pid, None), Err(Errno::ESRCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockerd_asks_the_environments_dns_first() {
+        let config = NodeConfig {
+            lab: "lap".into(),
+            node: "test".into(),
+            environment: "test".into(),
+            address: "10.9.0.10".into(),
+            disk: 1,
+            upstreams: vec!["9.9.9.9".into()],
+        };
+        assert_eq!(
+            dockerd_arguments(&config, Some("/docker/x/lap"))[3..],
+            ["--dns=10.9.0.10", "--dns=9.9.9.9", "--cgroup-parent=/docker/x/lap"]
+        );
+    }
+}

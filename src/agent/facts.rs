@@ -1,0 +1,129 @@
+//! Looks at the node from inside: one answer with everything a plan needs.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use bollard::{
+    Docker,
+    models::{ContainerSummary, ImageSummary},
+    query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder},
+};
+
+use super::{health, install, paths, pool, protocol::{ContainerFact, Health, ImageFact, NodeFacts}};
+use crate::error::{Kind, OrError, Result};
+
+/// The label that says "this is lap's": the container's name without `infra_`.
+pub const LABEL_CONTAINER: &str = "lap.container";
+/// The label with the hash of an image's inputs.
+pub const LABEL_BUILD: &str = "lap.build";
+
+/// Docker on this node, in the version it speaks.
+///
+/// # Errors
+/// It does not answer.
+pub async fn docker() -> Result<Docker> {
+    let docker = Docker::connect_with_unix(paths::DOCKER, 3600, bollard::API_DEFAULT_VERSION)
+        .or_error(Kind::Node, || "cannot reach Docker".into())?;
+    docker.negotiate_version().await.or_error(Kind::Node, || "Docker does not answer".into())
+}
+
+/// Everything but what the agent itself knows (lock, journal). A node whose Docker does not answer has facts, too.
+pub async fn look() -> NodeFacts {
+    let files = tokio::task::spawn_blocking(files);
+    let mut facts = NodeFacts { build: crate::BUILD.to_owned(), ..NodeFacts::default() };
+    if let Ok(docker) = docker().await {
+        let (containers, images) = tokio::join!(containers(&docker), images(&docker));
+        if let (Ok(containers), Ok(images)) = (containers, images) {
+            facts.docker = Some(docker.client_version().to_string());
+            (facts.containers, facts.images) = (containers, images);
+        }
+    }
+    if let Ok(files) = files.await {
+        (facts.installed, facts.certificates, facts.current) = files;
+    }
+    facts.data = pool::facts();
+    facts
+}
+
+type Files = (BTreeMap<String, String>, BTreeMap<String, String>, Option<serde_json::Value>);
+
+fn files() -> Files {
+    let mut installed = BTreeMap::new();
+    for (place, dir) in [("secrets", paths::SECRETS), ("trust", paths::TRUST), ("names", paths::NAMES)] {
+        let hashes = install::hashes(Path::new(dir)).unwrap_or_default();
+        installed.extend(hashes.into_iter().map(|(path, hash)| (format!("{place}/{path}"), hash)));
+    }
+    if let Ok(hashes) = install::hashes(Path::new(paths::SSH)) {
+        installed.extend(hashes.get("authorized_keys").map(|hash| ("ssh/authorized_keys".to_owned(), hash.clone())));
+    }
+    // A directory has its digest's name only when it is whole.
+    for entry in fs::read_dir(paths::ENV).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        installed.insert(format!("env/{name}"), name);
+    }
+    let images = install::hashes(Path::new(paths::IMAGES)).map(|_| fs::read_dir(paths::IMAGES));
+    for entry in images.into_iter().flatten().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        installed.insert(format!("images/{name}"), name);
+    }
+    let mut certificates = BTreeMap::new();
+    for entry in fs::read_dir(paths::SECRETS).into_iter().flatten().flatten() {
+        if let Ok(pem) = fs::read_to_string(entry.path().join("tls.crt")) {
+            certificates.insert(entry.file_name().to_string_lossy().into_owned(), pem);
+        }
+    }
+    let current = fs::read(Path::new(paths::STATE).join("current.json")).ok();
+    (installed, certificates, current.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {
+    let filters = std::collections::HashMap::from([("label".to_owned(), vec![LABEL_CONTAINER.to_owned()])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let list = docker.list_containers(Some(options)).await;
+    let mut facts: Vec<ContainerFact> =
+        list.or_error(Kind::Node, || "cannot list containers".into())?.into_iter().filter_map(container).collect();
+    // Docker asks a young container only after its interval; whoever looks now wants to know now.
+    let checks = facts.iter_mut().filter(|fact| fact.health == Health::Starting).map(|fact| async {
+        if health::check(docker, &fact.id).await.is_ok_and(|checked| checked.passed) {
+            fact.health = Health::Healthy;
+        }
+    });
+    futures_util::future::join_all(checks).await;
+    facts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(facts)
+}
+
+fn container(summary: ContainerSummary) -> Option<ContainerFact> {
+    let labels: BTreeMap<String, String> = summary.labels.unwrap_or_default().into_iter().collect();
+    let status = summary.status.unwrap_or_default();
+    let health = match &status {
+        s if s.contains("(healthy)") => Health::Healthy,
+        s if s.contains("(unhealthy)") => Health::Unhealthy,
+        s if s.contains("health: starting") => Health::Starting,
+        _ => Health::None,
+    };
+    Some(ContainerFact {
+        name: labels.get(LABEL_CONTAINER)?.clone(),
+        id: summary.id?,
+        image: summary.image.unwrap_or_default(),
+        labels,
+        state: summary.state.map(|state| state.to_string()).unwrap_or_default(),
+        health,
+        created: summary.created.unwrap_or_default(),
+        status,
+    })
+}
+
+async fn images(docker: &Docker) -> Result<Vec<ImageFact>> {
+    let options = ListImagesOptionsBuilder::new().build();
+    let list = docker.list_images(Some(options)).await.or_error(Kind::Node, || "cannot list images".into())?;
+    Ok(list.into_iter().map(image).collect())
+}
+
+fn image(summary: ImageSummary) -> ImageFact {
+    ImageFact {
+        build: summary.labels.get(LABEL_BUILD).cloned(),
+        id: summary.id,
+        tags: summary.repo_tags,
+        digests: summary.repo_digests,
+    }
+}

@@ -1,0 +1,133 @@
+//! Asks a container's own check, now and not at Docker's next interval.
+
+use std::time::{Duration, Instant};
+
+use bollard::{
+    Docker,
+    exec::StartExecResults,
+    models::{ContainerInspectResponse, ExecConfig},
+    query_parameters::{InspectContainerOptions, LogsOptionsBuilder},
+};
+use futures_util::StreamExt;
+
+use crate::error::{Error, Kind, OrError, Result};
+
+/// Between two checks of a container that is starting.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// A check that takes longer says nothing useful.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// As often as this it may fall over before it is given up.
+const FALLS: i64 = 3;
+
+/// What a check said.
+pub struct Checked {
+    /// It ended with 0.
+    pub passed: bool,
+    /// The end of what it printed.
+    pub said: String,
+}
+
+/// Runs the check of a container once. One without a check passes while it runs.
+///
+/// # Errors
+/// Docker does not answer, or there is no such container.
+pub async fn check(docker: &Docker, container: &str) -> Result<Checked> {
+    let facts = inspect(docker, container).await?;
+    run_check(docker, container, &facts).await
+}
+
+/// Waits until the check of `infra_<name>` passes.
+///
+/// # Errors
+/// [`Kind::Unhealthy`]: it fell over, or the time is up; with the last words of the check and of the container.
+pub async fn await_healthy(docker: &Docker, name: &str, patience: Duration) -> Result<()> {
+    let container = format!("infra_{name}");
+    let until = Instant::now() + patience;
+    loop {
+        let facts = inspect(docker, &container).await?;
+        let state = facts.state.as_ref();
+        let fell = facts.restart_count.unwrap_or_default() >= FALLS;
+        if fell || state.is_some_and(|s| s.running != Some(true) && s.restarting != Some(true)) {
+            let code = state.and_then(|s| s.exit_code).unwrap_or_default();
+            let said = last_words(docker, &container).await;
+            return Err(Error::new(Kind::Unhealthy, format!("`{name}` ended with exit code {code}{said}"))
+                .hint(format!("`lap logs {name}` shows all it said")));
+        }
+        let checked = run_check(docker, &container, &facts).await?;
+        if checked.passed {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            let said = last_words(docker, &container).await;
+            let check = if checked.said.is_empty() { String::new() } else { format!("\n  check: {}", checked.said) };
+            return Err(Error::new(
+                Kind::Unhealthy,
+                format!("`{name}` is not healthy after {} s{check}{said}", patience.as_secs()),
+            )
+            .hint(format!("`lap logs {name}` shows all it said")));
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+async fn inspect(docker: &Docker, container: &str) -> Result<ContainerInspectResponse> {
+    docker
+        .inspect_container(container, None::<InspectContainerOptions>)
+        .await
+        .or_error(Kind::Node, || format!("cannot look at `{container}`"))
+}
+
+async fn run_check(docker: &Docker, container: &str, facts: &ContainerInspectResponse) -> Result<Checked> {
+    let running = facts.state.as_ref().and_then(|state| state.running) == Some(true);
+    let test = facts.config.as_ref().and_then(|c| c.healthcheck.as_ref()).and_then(|h| h.test.clone());
+    let command = match test.as_deref() {
+        _ if !running => return Ok(Checked { passed: false, said: "it does not run".into() }),
+        Some([kind, rest @ ..]) if kind == "CMD" => rest.to_vec(),
+        Some([kind, rest @ ..]) if kind == "CMD-SHELL" => {
+            [&["/bin/sh".to_owned(), "-c".to_owned()], rest].concat()
+        }
+        _ => return Ok(Checked { passed: true, said: String::new() }),
+    };
+    let asked = tokio::time::timeout(PATIENCE, exec(docker, container, command)).await;
+    // A container that just ended refuses the exec: that is an answer, too.
+    Ok(match asked {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(error)) => Checked { passed: false, said: error.message },
+        Err(_) => Checked { passed: false, said: format!("no answer within {} s", PATIENCE.as_secs()) },
+    })
+}
+
+async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<Checked> {
+    let what = || format!("cannot run the check of `{container}`");
+    let config = ExecConfig {
+        cmd: Some(command),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..ExecConfig::default()
+    };
+    let exec = docker.create_exec(container, config).await.or_error(Kind::Node, what)?;
+    let mut said = String::new();
+    if let StartExecResults::Attached { mut output, .. } =
+        docker.start_exec(&exec.id, None).await.or_error(Kind::Node, what)?
+    {
+        while let Some(Ok(chunk)) = output.next().await {
+            said.push_str(&chunk.to_string());
+            if said.len() > 4096 {
+                said = said.chars().rev().take(1024).collect::<Vec<_>>().into_iter().rev().collect();
+            }
+        }
+    }
+    let ended = docker.inspect_exec(&exec.id).await.or_error(Kind::Node, what)?;
+    Ok(Checked { passed: ended.exit_code == Some(0), said: said.trim().to_owned() })
+}
+
+async fn last_words(docker: &Docker, container: &str) -> String {
+    let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("5").build();
+    let mut lines = docker.logs(container, Some(options));
+    let mut said = String::new();
+    while let Some(Ok(line)) = lines.next().await {
+        said.push_str("\n  | ");
+        said.push_str(line.to_string().trim_end());
+    }
+    said
+}

@@ -1,0 +1,179 @@
+//! Puts files where the protocol allows it: each written beside, synced, renamed, so that no reader sees half a file;
+//! the directory itself stays, because running containers may have it mounted.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Component, Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{paths, protocol::Place};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// The directory of a place.
+///
+/// # Errors
+/// The name in it is not one path component.
+pub fn directory(place: &Place) -> Result<PathBuf> {
+    let (base, name) = match place {
+        Place::Env(digest) => (paths::ENV, Some(digest)),
+        Place::Secrets(container) => (paths::SECRETS, Some(container)),
+        Place::Trust => (paths::TRUST, None),
+        Place::Names => (paths::NAMES, None),
+        Place::Ssh => (paths::SSH, None),
+        Place::State => (paths::STATE, None),
+    };
+    let Some(name) = name else { return Ok(base.into()) };
+    let mut parts = Path::new(name).components();
+    match (parts.next(), parts.next()) {
+        (Some(Component::Normal(_)), None) => Ok(Path::new(base).join(name)),
+        _ => Err(Error::new(Kind::Refused, format!("`{name}` is not a name of one part"))),
+    }
+}
+
+/// Makes the files in `tar` the content of `dir`. For a place that belongs to lap alone (`whole`), files that are not
+/// in the archive are removed. Returns path → sha256 of what the archive held.
+///
+/// # Errors
+/// The archive is damaged or has a path that leaves `dir`; a file cannot be written. Files already renamed stay.
+pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, String>> {
+    let broken = || "cannot read what was sent".to_owned();
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(dir)
+        .or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
+    let mut files = BTreeMap::new();
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries().or_error(Kind::Other, broken)? {
+        let mut entry = entry.or_error(Kind::Other, broken)?;
+        let path = entry.path().or_error(Kind::Other, broken)?.into_owned();
+        if path.components().any(|part| !matches!(part, Component::Normal(_))) {
+            return Err(Error::new(Kind::Refused, format!("`{}` leaves its place", path.display())));
+        }
+        let target = dir.join(&path);
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => fs::create_dir_all(&target)
+                .or_error(Kind::Node, || format!("cannot make `{}`", target.display()))?,
+            tar::EntryType::Regular => {
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).or_error(Kind::Other, broken)?;
+                if let Some(parent) = target.parent() {
+                    fs::create_dir_all(parent).or_error(Kind::Node, || format!("cannot make `{}`", parent.display()))?;
+                }
+                let mode = entry.header().mode().unwrap_or(0o600) & 0o777;
+                write_file(&target, &bytes, mode)?;
+                files.insert(path.to_string_lossy().into_owned(), hex::encode(Sha256::digest(&bytes)));
+            }
+            other => {
+                return Err(Error::new(Kind::Refused, format!("`{}` is a {other:?}, not a file", path.display())));
+            }
+        }
+    }
+    if whole {
+        for path in hashes(dir)?.into_keys().filter(|path| !files.contains_key(path)) {
+            let path = dir.join(path);
+            fs::remove_file(&path).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))?;
+        }
+    }
+    Ok(files)
+}
+
+/// Path → sha256 of every file below `dir`; nothing if there is no such directory.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    let mut left = vec![dir.to_path_buf()];
+    while let Some(here) = left.pop() {
+        let Ok(entries) = fs::read_dir(&here) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if !path.extension().is_some_and(|e| e == "lap-new") {
+                let bytes = fs::read(&path).or_error(Kind::Node, || format!("cannot read `{}`", path.display()))?;
+                let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+                out.insert(name, hex::encode(Sha256::digest(&bytes)));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Writes a file so that it is there whole or not at all, also after a power cut.
+///
+/// # Errors
+/// Names the path.
+pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".lap-new");
+    let new = PathBuf::from(new);
+    let write = || -> std::io::Result<()> {
+        // A left-over of a killed writer may have another mode.
+        let _ = fs::remove_file(&new);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        if let Some(parent) = path.parent() {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    write().or_error(Kind::Node, || format!("cannot write `{}`", path.display()))
+}
+
+/// An archive in memory of these files: (path, mode, content). The opposite of [`unpack`].
+///
+/// # Errors
+/// A path is too long for an archive.
+pub fn pack<'a>(files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, mode, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(mode);
+        tar.append_data(&mut header, path, bytes).or_error(Kind::Other, || format!("cannot pack `{path}`"))?;
+    }
+    tar.into_inner().or_error(Kind::Other, || "cannot pack".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_becomes_what_was_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = pack([("tls.key", 0o600, &b"old"[..]), ("tls.crt", 0o644, b"crt")]).unwrap();
+        unpack(&first, dir.path(), true).unwrap();
+        let second = pack([("tls.key", 0o600, &b"new"[..])]).unwrap();
+        let files = unpack(&second, dir.path(), true).unwrap();
+        assert_eq!(hashes(dir.path()).unwrap(), files);
+        assert_eq!(fs::read(dir.path().join("tls.key")).unwrap(), b"new");
+        assert!(!dir.path().join("tls.crt").exists());
+    }
+
+    #[test]
+    fn nothing_leaves_its_place() {
+        assert!(directory(&Place::Secrets("../ssh".into())).is_err());
+        assert!(directory(&Place::Env("..".into())).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..7].copy_from_slice(b"../evil");
+        header.set_size(1);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append(&header, &b"x"[..]).unwrap();
+        let error = unpack(&tar.into_inner().unwrap(), &dir.path().join("in"), false).unwrap_err();
+        assert_eq!(error.kind, Kind::Refused);
+        assert!(!dir.path().join("evil").exists());
+    }
+}

@@ -1,0 +1,167 @@
+//! The node's lock: one holder at a time, known by name, gone with its connection.
+//!
+//! Each grant has a fencing number that never comes again (it lies in `state`). Whoever lost the lock — its machine
+//! slept, its network broke — finds every connection that carried its number cut, and is refused from then on.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::sync::{Notify, watch};
+
+use super::{install::write_file, protocol::Holder};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// The lock of one node.
+#[derive(Clone)]
+pub struct Lock {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    state: Mutex<State>,
+    /// The current fencing number; 0: nobody holds the lock.
+    current: watch::Sender<u64>,
+    freed: Notify,
+}
+
+struct State {
+    last: u64,
+    held: Option<(Holder, i64)>,
+}
+
+/// The right to change the node; ends when it is dropped.
+pub struct Grant {
+    inner: Arc<Inner>,
+    /// The fencing number.
+    pub fence: u64,
+}
+
+impl Lock {
+    /// The lock whose numbers are kept in `state`.
+    ///
+    /// # Errors
+    /// The last number is there but cannot be read: going on could give a number twice.
+    pub fn open(state: &Path) -> Result<Self> {
+        let path = state.join("fence");
+        let last = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().or_error(Kind::Node, || format!("`{}` is not a number", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
+        };
+        let state = Mutex::new(State { last, held: None });
+        Ok(Self { inner: Arc::new(Inner { path, state, current: watch::Sender::new(0), freed: Notify::new() }) })
+    }
+
+    /// Takes the lock, or says who has it and since when.
+    ///
+    /// # Errors
+    /// The new number cannot be written: without that the lock is not given.
+    pub fn take(&self, holder: &Holder, now: i64) -> Result<std::result::Result<Grant, (Holder, i64)>> {
+        let mut state = self.state();
+        if let Some(held) = &state.held {
+            return Ok(Err(held.clone()));
+        }
+        let fence = state.last + 1;
+        write_file(&self.inner.path, format!("{fence}\n").as_bytes(), 0o600)?;
+        state.last = fence;
+        state.held = Some((holder.clone(), now));
+        self.inner.current.send_replace(fence);
+        Ok(Ok(Grant { inner: self.inner.clone(), fence }))
+    }
+
+    /// Returns when the lock may have become free.
+    pub async fn freed(&self) {
+        let freed = self.inner.freed.notified();
+        if self.state().held.is_none() {
+            return;
+        }
+        freed.await;
+    }
+
+    /// Who holds it, since when (unix seconds).
+    pub fn held(&self) -> Option<(Holder, i64)> {
+        self.state().held.clone()
+    }
+
+    /// Whether `fence` is the number of the present holder.
+    ///
+    /// # Errors
+    /// It is not: the caller lost the lock and must not change anything.
+    pub fn check(&self, fence: u64) -> Result<()> {
+        if fence != 0 && *self.inner.current.borrow() == fence {
+            return Ok(());
+        }
+        let by = self.held().map_or("nobody holds it now".into(), |(holder, _)| {
+            format!("`{}` holds it now for `{}`", holder.who, holder.verb)
+        });
+        Err(Error::new(Kind::Locked, format!("the lock under which this began is lost; {by}"))
+            .hint("run the command again: it goes on from where the node is now"))
+    }
+
+    /// Returns when `fence` is no longer the present holder's number.
+    pub async fn lost(&self, fence: u64) {
+        let mut current = self.inner.current.subscribe();
+        // The sender lives in `self`: an error cannot come.
+        let _ = current.wait_for(|&now| now != fence).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).held = None;
+        self.inner.current.send_replace(0);
+        self.inner.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(who: &str) -> Holder {
+        Holder { who: who.into(), verb: "up".into(), pid: 1 }
+    }
+
+    #[tokio::test]
+    async fn one_holder_and_numbers_that_never_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::open(dir.path()).unwrap();
+        let first = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
+        assert_eq!(first.fence, 1);
+        assert!(lock.take(&holder("ben"), 6).unwrap().is_err());
+        assert_eq!(lock.held().unwrap().0.who, "anna");
+        lock.check(1).unwrap();
+        drop(first);
+        tokio::time::timeout(std::time::Duration::from_secs(1), lock.lost(1)).await.unwrap();
+        let second = lock.take(&holder("ben"), 7).unwrap().ok().unwrap();
+        assert_eq!(second.fence, 2);
+        let refused = lock.check(1).unwrap_err();
+        assert_eq!(refused.kind, Kind::Locked);
+        assert!(refused.message.contains("`ben` holds it now"), "{refused}");
+        drop(second);
+        let reopened = Lock::open(dir.path()).unwrap();
+        assert_eq!(reopened.take(&holder("anna"), 8).unwrap().ok().unwrap().fence, 3);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = Lock::open(dir.path()).unwrap();
+        let grant = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
+        let waiting = tokio::spawn({
+            let lock = lock.clone();
+            async move { lock.freed().await }
+        });
+        tokio::task::yield_now().await;
+        drop(grant);
+        tokio::time::timeout(std::time::Duration::from_secs(1), waiting).await.unwrap().unwrap();
+    }
+}

@@ -1,0 +1,32 @@
+//! Where things lie on a node. One place, because snapshots, restores and promotions all stand on it.
+
+/// lap's own directory, outside `/data`: survives the node container in a volume of its own.
+pub const HOME: &str = "/var/lib/lap";
+/// Who this node is: [`super::protocol::NodeConfig`] as JSON, written by lap before the first start.
+pub const CONFIG: &str = "/var/lib/lap/node.json";
+/// The sparse image that holds the pool where there is no disk for it.
+pub const POOL_IMAGE: &str = "/var/lib/lap/pool.img";
+/// The btrfs pool with the subvolumes `data`, `state` and the directory `snapshots`.
+pub const POOL: &str = "/var/lib/lap/pool";
+/// All containers' data: the subvolume `data`, mounted.
+pub const DATA: &str = "/data";
+/// What must not go back when `/data` does: journal, lock, releases.
+pub const STATE: &str = "/var/lib/lap/pool/state";
+/// Secrets, one directory a container, mounted file by file.
+pub const SECRETS: &str = "/var/lib/lap/secrets";
+/// `env/<name>` of the workspace, one directory a digest.
+pub const ENV: &str = "/var/lib/lap/env";
+/// The certificates that containers trust.
+pub const TRUST: &str = "/var/lib/lap/trust";
+/// The DNS server's static names.
+pub const NAMES: &str = "/var/lib/lap/names";
+/// Host key and authorized keys.
+pub const SSH: &str = "/var/lib/lap/ssh";
+/// Images that must be loadable before any registry runs; part of every snapshot.
+pub const IMAGES: &str = "/data/.images";
+/// The agent's socket.
+pub const SOCKET: &str = "/run/lap/agent.sock";
+/// Docker's socket.
+pub const DOCKER: &str = "/var/run/docker.sock";
+/// This binary on a node.
+pub const BINARY: &str = "/usr/local/bin/lap";

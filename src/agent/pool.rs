@@ -1,0 +1,157 @@
+//! The node's pool: btrfs with the subvolumes `data` (mounted at `/data`), `state`, and the directory `snapshots`.
+
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use super::{kernel, paths, protocol::DataFacts};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// Mounts the pool and `/data`, making the pool first where there is none. Does nothing where both are mounted.
+///
+/// # Errors
+/// Names the command that failed and what it said.
+pub fn mount(disk: u64) -> Result<()> {
+    for dir in [paths::POOL, paths::DATA] {
+        fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
+    }
+    if !is_mounted(paths::POOL) {
+        make_image(disk)?;
+        mount_image()?;
+    }
+    for name in ["data", "state"] {
+        let path = Path::new(paths::POOL).join(name);
+        if !path.exists() {
+            run(Command::new("btrfs").args(["subvolume", "create"]).arg(&path))?;
+        }
+    }
+    let snapshots = Path::new(paths::POOL).join("snapshots");
+    fs::create_dir_all(&snapshots).or_error(Kind::Node, || format!("cannot make `{}`", snapshots.display()))?;
+    if !is_mounted(paths::DATA) {
+        let device = source(paths::POOL).ok_or_else(|| Error::new(Kind::Node, "the pool is not mounted"))?;
+        run(Command::new("mount").args(["-t", "btrfs", "-o", "subvol=data,noatime", &device, paths::DATA]))?;
+    }
+    Ok(())
+}
+
+/// Unmounts both; what is still busy stays until the last process is gone.
+pub fn unmount() {
+    for path in [paths::DATA, paths::POOL] {
+        if is_mounted(path) {
+            let _ = run(Command::new("umount").arg(path)).or_else(|_| run(Command::new("umount").args(["-l", path])));
+        }
+    }
+}
+
+/// What the file system below `/data` is and has.
+pub fn facts() -> DataFacts {
+    let filesystem = mountinfo()
+        .into_iter()
+        .rev()
+        .find(|mount| mount.target == paths::DATA)
+        .map_or_else(|| "none".to_owned(), |mount| mount.filesystem);
+    let Ok(stat) = nix::sys::statvfs::statvfs(paths::DATA) else { return DataFacts { filesystem, size: 0, free: 0 } };
+    let unit = stat.fragment_size();
+    DataFacts { filesystem, size: stat.blocks() * unit, free: stat.blocks_available() * unit }
+}
+
+/// Whether something is mounted at `path`.
+pub fn is_mounted(path: &str) -> bool {
+    mountinfo().iter().any(|mount| mount.target == path)
+}
+
+/// A pool that was being made when the power went is made again: it gets its name only when it is whole.
+fn make_image(disk: u64) -> Result<()> {
+    if Path::new(paths::POOL_IMAGE).exists() {
+        return Ok(());
+    }
+    let new = format!("{}.lap-new", paths::POOL_IMAGE);
+    let _ = fs::remove_file(&new);
+    let file = OpenOptions::new().write(true).create_new(true).open(&new);
+    file.and_then(|file| file.set_len(disk)).or_error(Kind::Node, || format!("cannot make `{new}`"))?;
+    run(Command::new("mkfs.btrfs").args(["--quiet", "--label", "lap", &new]))?;
+    fs::rename(&new, paths::POOL_IMAGE).or_error(Kind::Node, || format!("cannot rename `{new}`"))
+}
+
+/// `mount -o loop` frees its device by itself when the node is killed. Two nodes of one host may race for a free
+/// device: the loser tries again.
+fn mount_image() -> Result<()> {
+    let mut nodes = 16;
+    for attempt in 0.. {
+        kernel::make_loop_nodes(nodes)?;
+        let mount = run(Command::new("mount").args([
+            "-t",
+            "btrfs",
+            "-o",
+            "loop,subvolid=5,noatime",
+            paths::POOL_IMAGE,
+            paths::POOL,
+        ]));
+        match mount {
+            Ok(()) => break,
+            Err(error) if attempt == 20 => return Err(error),
+            Err(_) => {
+                nodes = (nodes * 2).min(256);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn source(target: &str) -> Option<String> {
+    mountinfo().into_iter().rev().find(|mount| mount.target == target).map(|mount| mount.source)
+}
+
+struct Mount {
+    target: String,
+    filesystem: String,
+    source: String,
+}
+
+/// `/proc/self/mountinfo`, see proc(5).
+fn mountinfo() -> Vec<Mount> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter_map(parse_mount).collect()
+}
+
+fn parse_mount(line: &str) -> Option<Mount> {
+    let (left, right) = line.split_once(" - ")?;
+    let mut right = right.split(' ');
+    Some(Mount {
+        target: left.split(' ').nth(4)?.to_owned(),
+        filesystem: right.next()?.to_owned(),
+        source: right.next()?.to_owned(),
+    })
+}
+
+/// Runs a command to its end; its error output becomes the message.
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().or_error(Kind::Node, || format!("cannot run `{name}`"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(Kind::Node, format!("`{name} {args}` failed: {said}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_lines_are_read() {
+        let line = "36 35 98:0 /mnt1 /data rw,noatime master:1 - btrfs /dev/loop3 rw,errors=continue";
+        let mount = parse_mount(line).unwrap();
+        assert_eq!(
+            (mount.target.as_str(), mount.filesystem.as_str(), mount.source.as_str()),
+            ("/data", "btrfs", "/dev/loop3")
+        );
+        assert!(parse_mount("nonsense").is_none());
+    }
+}

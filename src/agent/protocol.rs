@@ -1,0 +1,194 @@
+//! What is spoken on the agent's socket: one JSON line asks, one JSON line answers; then, for some requests, raw bytes.
+//!
+//! Every request that changes something carries the fencing number of the lock it is made under.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind};
+
+/// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeConfig {
+    pub lab: String,
+    pub node: String,
+    pub environment: String,
+    /// The node's own address: its containers ask the DNS server there.
+    pub address: String,
+    /// Size of the data pool in bytes.
+    pub disk: u64,
+    /// Name servers that are asked while the environment's own does not answer.
+    pub upstreams: Vec<String>,
+}
+
+/// The first line on a connection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// Everything `plan` needs to know about the node. Answer: [`Answer::Facts`].
+    Facts,
+    /// Answers [`Answer::Done`] as soon as `/data` is mounted and Docker answers, at most after `seconds`.
+    Ready { seconds: u64 },
+    /// Holds the lock as long as the connection is open. Answer: [`Answer::Locked`]; then lines of [`Note`].
+    Lock { holder: Holder, wait: bool },
+    /// A raw connection to Docker. Without a fencing number it is not cut when the lock changes hands: for looking only.
+    Docker { fence: Option<u64> },
+    /// Replaces files: `size` bytes of tar follow. Answer: [`Answer::Installed`].
+    Install { fence: u64, place: Place, size: u64 },
+    /// Removes what is installed at a place.
+    Uninstall { fence: u64, place: Place },
+    /// Makes `/data/<name>` for these containers.
+    MakeData { fence: u64, containers: Vec<String> },
+    /// Writes an image to [`super::paths::IMAGES`], so that it can be loaded before any registry runs.
+    SaveImage { fence: u64, image: String, file: String },
+    /// Loads an image that [`Request::SaveImage`] wrote. Answer: [`Answer::Done`], or an error if there is no such file.
+    LoadImage { fence: u64, file: String },
+    /// Waits until a container's own check succeeds, at most `seconds`.
+    AwaitHealthy { container: String, seconds: u64 },
+    /// Replaces the agent's binary (`size` bytes follow) and starts it anew. The connection ends.
+    Upgrade { build: String, size: u64 },
+}
+
+/// Where [`Request::Install`] puts files. A closed list: nothing else on the node can be written through the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// `env/<name>` with this digest.
+    Env(String),
+    /// The secrets of one container.
+    Secrets(String),
+    /// Certificates that containers trust.
+    Trust,
+    /// The DNS server's static names.
+    Names,
+    /// Who may log in.
+    Ssh,
+    /// What the environment runs.
+    State,
+}
+
+/// Who holds a lock, and for what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// `anna@notebook`
+    pub who: String,
+    /// The verb, e.g. `up`.
+    pub verb: String,
+    /// Process on that machine.
+    pub pid: u32,
+}
+
+/// What the holder of the lock tells the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Note {
+    /// A step begins.
+    Step(String),
+    /// A step is done.
+    Did(String),
+    /// All is done, or failed with this message.
+    End(Result<(), String>),
+}
+
+/// The line that answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    Facts(Box<NodeFacts>),
+    Locked { fence: u64 },
+    /// Someone else holds the lock, and the caller did not want to wait or is waiting from now on.
+    Busy { holder: Holder, since: i64 },
+    /// Path below its place → sha256.
+    Installed { files: BTreeMap<String, String> },
+    Done,
+    Failed { kind: Kind, message: String, hints: Vec<String> },
+}
+
+impl From<Error> for Answer {
+    fn from(error: Error) -> Self {
+        Self::Failed { kind: error.kind, message: error.message, hints: error.hints }
+    }
+}
+
+/// All that is known about a node from inside.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// [`crate::BUILD`] of the running agent.
+    pub build: String,
+    /// Docker's version; `None` while it does not answer.
+    pub docker: Option<String>,
+    pub containers: Vec<ContainerFact>,
+    pub images: Vec<ImageFact>,
+    /// `<place>/<path>` → sha256 of everything that was installed.
+    pub installed: BTreeMap<String, String>,
+    /// PEM of the certificates among the secrets, by container.
+    pub certificates: BTreeMap<String, String>,
+    /// Who holds the lock, since when (unix seconds).
+    pub lock: Option<(Holder, i64)>,
+    /// The last operation, if it did not end well.
+    pub unfinished: Option<Unfinished>,
+    /// `state/current.json`: what the environment runs.
+    pub current: Option<serde_json::Value>,
+    /// File system of `/data`, its size and what is free, in bytes.
+    pub data: DataFacts,
+}
+
+/// The pool, as `statfs` sees it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct DataFacts {
+    pub filesystem: String,
+    pub size: u64,
+    pub free: u64,
+}
+
+/// A container of the environment, running or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerFact {
+    /// Without `infra_`.
+    pub name: String,
+    pub id: String,
+    pub image: String,
+    pub labels: BTreeMap<String, String>,
+    /// Docker's word: `running`, `exited`, `restarting`, …
+    pub state: String,
+    pub health: Health,
+    /// Unix seconds.
+    pub created: i64,
+    /// `Up 3 minutes`, for people.
+    pub status: String,
+}
+
+/// What a container's check says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// It has no check, or does not run.
+    None,
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// An image in the node's Docker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFact {
+    pub id: String,
+    pub tags: Vec<String>,
+    /// `<registry>/<name>@sha256:…`
+    pub digests: Vec<String>,
+    /// The label `lap.build`: hash of what it was built from.
+    pub build: Option<String>,
+}
+
+/// An operation that somebody began and that did not end well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    pub holder: Holder,
+    /// Unix seconds.
+    pub since: i64,
+    /// The step it was in.
+    pub step: Option<String>,
+    /// `None`: the holder went away.
+    pub error: Option<String>,
+}

@@ -1,0 +1,343 @@
+//! The agent's socket: takes one request a connection and answers it (see [`super::protocol`]).
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bollard::query_parameters::ImportImageOptions;
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+};
+
+use super::{
+    daemons, facts, health, install,
+    journal::Journal,
+    lock::Lock,
+    paths, pool,
+    protocol::{Answer, Holder, Note, Place, Request},
+};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// No place takes more than this.
+const MAX_INSTALL: u64 = 64 << 20;
+/// No agent is larger than this.
+const MAX_BINARY: u64 = 1 << 30;
+
+type Connection = BufReader<UnixStream>;
+
+/// What all connections share.
+#[derive(Clone)]
+pub struct Agent {
+    journal: Arc<Mutex<Journal>>,
+    lock: Lock,
+    replaced: mpsc::Sender<()>,
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed())
+}
+
+/// Binds the socket, for root only.
+///
+/// # Errors
+/// Names the path.
+pub fn listen() -> Result<UnixListener> {
+    let what = || format!("cannot listen on `{}`", paths::SOCKET);
+    if let Some(dir) = Path::new(paths::SOCKET).parent() {
+        fs::create_dir_all(dir).or_error(Kind::Node, what)?;
+    }
+    let _ = fs::remove_file(paths::SOCKET);
+    let listener = UnixListener::bind(paths::SOCKET).or_error(Kind::Node, what)?;
+    fs::set_permissions(paths::SOCKET, fs::Permissions::from_mode(0o600)).or_error(Kind::Node, what)?;
+    Ok(listener)
+}
+
+/// Answers until the agent ends.
+pub async fn serve(listener: UnixListener, agent: Agent) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let agent = agent.clone();
+                tokio::spawn(async move { agent.connection(BufReader::new(stream)).await });
+            }
+            Err(error) => {
+                eprintln!("agent: accept: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl Agent {
+    /// `replaced` is told when a newer binary is in place.
+    pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
+        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced }
+    }
+
+    async fn connection(&self, mut stream: Connection) {
+        let mut line = String::new();
+        if !matches!(stream.read_line(&mut line).await, Ok(1..)) {
+            return;
+        }
+        let request = match serde_json::from_str(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let answer = Error::new(Kind::Usage, format!("the agent does not understand this: {error}"));
+                return say(&mut stream, &answer.into()).await;
+            }
+        };
+        let answer = match request {
+            Request::Docker { fence } => return self.docker(stream, fence).await,
+            Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
+            other => self.answer(&mut stream, other).await.unwrap_or_else(Answer::from),
+        };
+        say(&mut stream, &answer).await;
+    }
+
+    async fn answer(&self, stream: &mut Connection, request: Request) -> Result<Answer> {
+        match request {
+            Request::Facts => {
+                let mut facts = facts::look().await;
+                facts.lock = self.lock.held();
+                facts.unfinished = self.journal(|journal| journal.unfinished().cloned());
+                return Ok(Answer::Facts(Box::new(facts)));
+            }
+            Request::Ready { seconds } => ready(Duration::from_secs(seconds)).await?,
+            Request::Install { fence, place, size } => {
+                let bytes = receive(stream, size, MAX_INSTALL).await?;
+                self.lock.check(fence)?;
+                let files = tokio::task::spawn_blocking(move || put(&place, &bytes)).await;
+                return Ok(Answer::Installed { files: files.or_error(Kind::Other, || "install".into())?? });
+            }
+            Request::Uninstall { fence, place } => {
+                self.lock.check(fence)?;
+                let dir = install::directory(&place)?;
+                if !matches!(place, Place::Env(_) | Place::Secrets(_)) {
+                    return Err(Error::new(Kind::Refused, format!("{place:?} stays")));
+                }
+                match fs::remove_dir_all(&dir) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::new(Kind::Node, format!("cannot remove `{}`: {error}", dir.display())));
+                    }
+                    _ => {}
+                }
+            }
+            Request::MakeData { fence, containers } => {
+                self.lock.check(fence)?;
+                for name in containers {
+                    let dir = Path::new(paths::DATA).join(&name);
+                    fs::create_dir_all(&dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
+                }
+            }
+            Request::SaveImage { fence, image, file } => {
+                self.lock.check(fence)?;
+                save_image(&image, &file).await?;
+            }
+            Request::LoadImage { fence, file } => {
+                self.lock.check(fence)?;
+                load_image(&file).await?;
+            }
+            Request::AwaitHealthy { container, seconds } => {
+                health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;
+            }
+            Request::Upgrade { build, size } => {
+                let bytes = receive(stream, size, MAX_BINARY).await?;
+                if let Some((holder, _)) = self.lock.held() {
+                    let message = format!("`{}` holds the lock for `{}`", holder.who, holder.verb);
+                    return Err(Error::new(Kind::Locked, message).hint("try again when it is done"));
+                }
+                eprintln!("agent: replaced by build {build}");
+                install::write_file(Path::new(paths::BINARY), &bytes, 0o755)?;
+                let _ = self.replaced.try_send(());
+            }
+            Request::Docker { .. } | Request::Lock { .. } => {}
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Holds the lock until the connection ends; writes down what the holder says.
+    async fn hold(&self, mut stream: Connection, holder: Holder, wait: bool) {
+        let mut told = false;
+        let grant = loop {
+            match self.lock.take(&holder, now()) {
+                Ok(Ok(grant)) => break grant,
+                Ok(Err((holder, since))) => {
+                    if !told {
+                        say(&mut stream, &Answer::Busy { holder, since }).await;
+                        told = true;
+                    }
+                    if !wait {
+                        return;
+                    }
+                    tokio::select! {
+                        () = self.lock.freed() => {}
+                        // Whoever waits says nothing: this is its end.
+                        _ = stream.read_u8() => return,
+                    }
+                }
+                Err(error) => return say(&mut stream, &error.into()).await,
+            }
+        };
+        let fence = grant.fence;
+        if let Err(error) = self.journal(|journal| journal.begin(fence, holder, now())) {
+            return say(&mut stream, &error.into()).await;
+        }
+        say(&mut stream, &Answer::Locked { fence }).await;
+        let mut line = String::new();
+        while matches!(stream.read_line(&mut line).await, Ok(1..)) {
+            if let Ok(note) = serde_json::from_str::<Note>(&line) {
+                let end = matches!(note, Note::End(_));
+                if let Err(error) = self.journal(|journal| journal.note(fence, note, now())) {
+                    return say(&mut stream, &error.into()).await;
+                }
+                if end {
+                    drop(grant);
+                    return say(&mut stream, &Answer::Done).await;
+                }
+            }
+            line.clear();
+        }
+        drop(grant);
+        if let Err(error) = self.journal(|journal| journal.lost(fence, now())) {
+            eprintln!("agent: {error}");
+        }
+    }
+
+    /// Passes bytes to and from Docker. With a fencing number only as long as that is the holder's.
+    async fn docker(&self, mut stream: Connection, fence: Option<u64>) {
+        if let Some(Err(error)) = fence.map(|fence| self.lock.check(fence)) {
+            // In Docker's own words, so that its client reports it like any refusal.
+            let body = serde_json::json!({ "message": error.message }).to_string();
+            let head = format!(
+                "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all((head + &body).as_bytes()).await;
+            return;
+        }
+        let Ok(mut docker) = UnixStream::connect(paths::DOCKER).await else { return };
+        let copy = tokio::io::copy_bidirectional_with_sizes(&mut stream, &mut docker, 64 << 10, 64 << 10);
+        match fence {
+            Some(fence) => tokio::select! { _ = copy => {}, () = self.lock.lost(fence) => {} },
+            None => {
+                let _ = copy.await;
+            }
+        }
+    }
+
+    fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
+        act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn say(stream: &mut Connection, answer: &Answer) {
+    if let Ok(mut line) = serde_json::to_vec(answer) {
+        line.push(b'\n');
+        // A peer that went away needs no answer.
+        let _ = stream.write_all(&line).await;
+    }
+}
+
+async fn receive(stream: &mut Connection, size: u64, limit: u64) -> Result<Vec<u8>> {
+    if size > limit {
+        return Err(Error::new(Kind::Refused, format!("{size} bytes are too many, at most {limit}")));
+    }
+    let mut bytes = Vec::new();
+    let got = stream.take(size).read_to_end(&mut bytes).await;
+    match got.or_error(Kind::Node, || "the connection broke".into())? {
+        got if got as u64 == size => Ok(bytes),
+        got => Err(Error::new(Kind::Node, format!("the connection broke after {got} of {size} bytes"))),
+    }
+}
+
+fn put(place: &Place, bytes: &[u8]) -> Result<std::collections::BTreeMap<String, String>> {
+    let dir = install::directory(place)?;
+    match place {
+        // Whole or not there: running containers keep the one they were started with.
+        Place::Env(_) => {
+            let new = dir.with_extension("lap-new");
+            let _ = fs::remove_dir_all(&new);
+            let files = install::unpack(bytes, &new, false)?;
+            if dir.exists() {
+                let _ = fs::remove_dir_all(&new);
+            } else {
+                fs::rename(&new, &dir).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
+            }
+            Ok(files)
+        }
+        Place::Trust => {
+            let files = install::unpack(bytes, &dir, false)?;
+            // What a container trusts: what the node trusts, and the lab.
+            let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+            bundle.push(b'\n');
+            bundle.extend(fs::read(dir.join("root.crt")).unwrap_or_default());
+            install::write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
+            Ok(files)
+        }
+        Place::Secrets(_) | Place::Names => install::unpack(bytes, &dir, true),
+        Place::Ssh | Place::State => install::unpack(bytes, &dir, false),
+    }
+}
+
+/// Polls, because dockerd has no other way to say that it is ready here; 10 ms is a fraction of its own start.
+async fn ready(patience: Duration) -> Result<()> {
+    let wait = async {
+        loop {
+            if pool::is_mounted(paths::DATA) && facts::docker().await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(patience, wait).await.map_err(|_| {
+        let tail = daemons::docker_log_tail();
+        Error::new(Kind::Node, format!("Docker on the node does not answer after {} s\n{tail}", patience.as_secs()))
+            .hint("`lap ssh` and look at /var/log/dockerd.log")
+    })
+}
+
+async fn save_image(image: &str, file: &str) -> Result<()> {
+    let target = image_file(file)?;
+    let mut stream = facts::docker().await?.export_image(image);
+    let new = target.with_extension("lap-new");
+    let what = || format!("cannot write `{}`", new.display());
+    let mut out = tokio::fs::File::create(&new).await.or_error(Kind::Node, what)?;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.or_error(Kind::Node, || format!("cannot save the image `{image}`"))?;
+        out.write_all(&chunk).await.or_error(Kind::Node, what)?;
+    }
+    out.sync_all().await.or_error(Kind::Node, what)?;
+    tokio::fs::rename(&new, &target).await.or_error(Kind::Node, what)
+}
+
+async fn load_image(file: &str) -> Result<()> {
+    let path = image_file(file)?;
+    let what = || format!("cannot load `{}`", path.display());
+    let bytes = tokio::fs::read(&path).await.or_error(Kind::Node, what)?;
+    let docker = facts::docker().await?;
+    let said: Vec<_> = docker
+        .import_image(ImportImageOptions::default(), bollard::body_full(bytes.into()), None)
+        .try_collect()
+        .await
+        .or_error(Kind::Node, what)?;
+    match said.into_iter().find_map(|info| info.error_detail) {
+        Some(error) => Err(Error::new(Kind::Node, format!("{}: {}", what(), error.message.unwrap_or_default()))),
+        None => Ok(()),
+    }
+}
+
+fn image_file(file: &str) -> Result<std::path::PathBuf> {
+    if file.contains('/') || file.starts_with('.') {
+        return Err(Error::new(Kind::Refused, format!("`{file}` is not a file's name")));
+    }
+    fs::create_dir_all(paths::IMAGES).or_error(Kind::Node, || format!("cannot make `{}`", paths::IMAGES))?;
+    Ok(Path::new(paths::IMAGES).join(file))
+}

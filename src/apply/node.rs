@@ -1,0 +1,271 @@
+//! Does what concerns the containers of one node, under its lock.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use bollard::Docker;
+
+use super::{
+    Perform, build,
+    install::{Contents, Files},
+    run::{self, RunOrder},
+};
+use crate::{
+    agent::{
+        client::{Client, Held},
+        install::pack,
+        protocol::{Answer, NodeFacts, Note, Place, Request},
+    },
+    config::model::{Container, Environment, Subnet},
+    drivers::rootfs,
+    error::{Error, Kind, OrError, Result},
+    keys::Keys,
+    observe::wish::Tree,
+    plan::{
+        Action,
+        containers::{REGISTRY, REGISTRY_ADDRESS, secrets_hash},
+        wish::{Current, Wish},
+    },
+    workspace::Workspace,
+};
+
+/// Performs on one master.
+pub struct OnNode {
+    pub workspace: Arc<Workspace>,
+    pub keys: Arc<Keys>,
+    pub environment: Environment,
+    pub addresses: BTreeMap<String, Ipv4Addr>,
+    pub subnet: Subnet,
+    pub client: Client,
+    pub docker: Docker,
+    pub held: Held,
+    pub wish: Wish,
+    /// The working tree, where images are built from it.
+    pub tree: Option<Tree>,
+    /// What is installed on the node, kept up to date while it changes.
+    pub installed: Mutex<BTreeMap<String, String>>,
+    /// Ids of images by their build.
+    pub images: Mutex<BTreeMap<String, String>>,
+    /// `anna@notebook`
+    pub who: String,
+}
+
+#[async_trait]
+impl Perform for OnNode {
+    async fn begins(&self, title: &str) -> Result<()> {
+        self.held.note(&Note::Step(title.to_owned())).await
+    }
+
+    async fn did(&self, title: &str) {
+        // The next step, or the end, finds out that the connection is gone.
+        let _ = self.held.note(&Note::Did(title.to_owned())).await;
+    }
+
+    async fn perform(&self, action: &Action, line: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+        match action {
+            Action::InstallAccess => self.put(Place::Ssh, None).await,
+            Action::InstallTrust => self.put(Place::Trust, None).await,
+            Action::InstallNames => self.put(Place::Names, None).await,
+            Action::InstallEnvironment { digest } => self.put_environment(digest).await,
+            Action::InstallSecrets { container, .. } => self.put_secrets(container).await,
+            Action::MakeRootfs { rootfs, .. } => {
+                rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ())
+            }
+            Action::PullBase { image } => build::pull(&self.docker, image, line).await,
+            Action::Pull { container, reference } => {
+                build::pull(&self.docker, reference, line).await?;
+                self.learn_images(container).await
+            }
+            Action::Build { container, build, commit } => self.build(container, build, commit, line).await,
+            Action::Push { container, commit } => {
+                build::push(&self.docker, container, commit, &|status| line(&format!("{container}: {status}"))).await
+            }
+            Action::SaveImage { container } => {
+                let request = Request::SaveImage {
+                    fence: self.held.fence,
+                    image: build::name(container),
+                    file: format!("{container}.tar"),
+                };
+                self.client.ask(&request, &[]).await.map(|_| ())
+            }
+            Action::LoadImage { container } => {
+                let request = Request::LoadImage { fence: self.held.fence, file: format!("{container}.tar") };
+                self.client.ask(&request, &[]).await?;
+                self.learn_images(container).await
+            }
+            Action::Run { container, .. } => self.run(container).await,
+            Action::AwaitHealthy { container, seconds } => {
+                let request = Request::AwaitHealthy { container: container.clone(), seconds: *seconds };
+                self.client.ask(&request, &[]).await.map(|_| ())
+            }
+            Action::Remove { container } => {
+                run::remove(&self.docker, container).await?;
+                let place = Place::Secrets(container.clone());
+                self.client.ask(&Request::Uninstall { fence: self.held.fence, place }, &[]).await.map(|_| ())
+            }
+            Action::Record { .. } => self.record().await,
+            other => Err(Error::new(Kind::Other, format!("not for a node: {other}"))),
+        }
+    }
+}
+
+impl OnNode {
+    fn contents(&self) -> Contents<'_> {
+        Contents {
+            workspace: &self.workspace,
+            keys: &self.keys,
+            environment: &self.environment,
+            addresses: &self.addresses,
+            subnet: self.subnet,
+        }
+    }
+
+    fn container(&self, name: &str) -> Result<&Container> {
+        let container = self.wish.containers.get(name);
+        container.ok_or_else(|| Error::new(Kind::Config, format!("there is no container `{name}`")))
+    }
+
+    async fn put(&self, place: Place, container: Option<&Container>) -> Result<()> {
+        let files = self.contents().files(&place, container)?;
+        self.send(place, files).await
+    }
+
+    async fn send(&self, place: Place, files: Files) -> Result<()> {
+        let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
+        self.send_tar(place, &tar).await
+    }
+
+    async fn send_tar(&self, place: Place, tar: &[u8]) -> Result<()> {
+        let request = Request::Install { fence: self.held.fence, place: place.clone(), size: tar.len() as u64 };
+        let Answer::Installed { files } = self.client.ask(&request, tar).await? else {
+            return Err(Error::new(Kind::Node, "the agent does not say what it installed"));
+        };
+        if let Place::Secrets(container) = place {
+            let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+            let prefix = format!("secrets/{container}/");
+            installed.retain(|path, _| !path.starts_with(&prefix));
+            installed.extend(files.into_iter().map(|(path, hash)| (format!("{prefix}{path}"), hash)));
+        }
+        Ok(())
+    }
+
+    async fn put_environment(&self, digest: &str) -> Result<()> {
+        let Some(tree) = &self.tree else {
+            let message = format!("the files of release `{}` are not on the node", self.wish.commit);
+            return Err(Error::new(Kind::Refused, message).hint("`lap restore` brings back a snapshot that has them"));
+        };
+        let tar = tree.environment.write_tar(Vec::new(), &[])?;
+        self.send_tar(Place::Env(digest.to_owned()), &tar).await
+    }
+
+    async fn put_secrets(&self, name: &str) -> Result<()> {
+        let container = self.container(name)?;
+        let place = Place::Secrets(name.to_owned());
+        let contents = self.contents();
+        let mut files = contents.files(&place, Some(container))?;
+        if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
+            // A place is replaced as a whole, and the key never leaves the node: so there is a new one each time.
+            let (names, addresses) = contents.certificate_names(container);
+            let issued = self.keys.issue(&self.environment.name, &names, &addresses)?;
+            files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
+            files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
+        }
+        self.send(place, files).await
+    }
+
+    async fn build(
+        &self,
+        name: &str,
+        identity: &str,
+        commit: &str,
+        line: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<()> {
+        let container = self.container(name)?;
+        let context = self.tree.as_ref().and_then(|tree| tree.contexts.get(name));
+        let context = context.ok_or_else(|| Error::new(Kind::Build, format!("the files of `{name}` are not here")))?;
+        let archive = container.build.rootfs.as_ref().map(|rootfs| rootfs::cached(&self.workspace.cache, rootfs));
+        let mut more = Vec::new();
+        if let Some(archive) = &archive {
+            more.push(("rootfs.tar", 0o644, archive.as_path()));
+        }
+        if container.build.with_lap {
+            more.push(("lap", 0o755, std::path::Path::new("/proc/self/exe")));
+        }
+        let order = build::BuildOrder {
+            container: name,
+            build: identity,
+            commit,
+            args: container.build.args.clone().into_iter().collect(),
+            context,
+            more,
+        };
+        build::build(&self.docker, order, line).await?;
+        self.learn_images(name).await
+    }
+
+    /// Asks the node for its images: ids are needed to start by them.
+    async fn learn_images(&self, _container: &str) -> Result<()> {
+        let facts = self.client.facts().await?;
+        *self.images.lock().unwrap_or_else(PoisonError::into_inner) = image_ids(&facts);
+        Ok(())
+    }
+
+    async fn run(&self, name: &str) -> Result<()> {
+        let container = self.container(name)?;
+        let build = self.wish.images.get(name).map(|image| image.build.clone()).unwrap_or_default();
+        let image = self.images.lock().unwrap_or_else(PoisonError::into_inner).get(&build).cloned();
+        let image = image.ok_or_else(|| {
+            Error::new(Kind::Node, format!("the image of `{name}` is not on the node")).hint("`lap up` builds or pulls it")
+        })?;
+        let request = Request::MakeData { fence: self.held.fence, containers: vec![name.to_owned()] };
+        self.client.ask(&request, &[]).await?;
+        let secrets = secrets_hash(&self.installed.lock().unwrap_or_else(PoisonError::into_inner), name);
+        let address = self.addresses.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let order = RunOrder {
+            container,
+            image: &image,
+            environment: &self.environment.name,
+            commit: &self.wish.commit,
+            env: &self.wish.env,
+            spec: &self.wish.spec(container),
+            secrets: &secrets,
+            node_address: address,
+        };
+        run::run(&self.docker, &order).await
+    }
+
+    async fn record(&self) -> Result<()> {
+        let facts = self.client.facts().await?;
+        let mut images = self.wish.images.clone();
+        for (name, image) in &mut images {
+            let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
+            let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
+            image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
+            if image.reference.is_none() && fact.is_some() && self.wish.containers.contains_key(REGISTRY) {
+                return Err(Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it"));
+            }
+        }
+        let current = Current {
+            commit: self.wish.commit.clone(),
+            release: self.wish.release,
+            env: self.wish.env.clone(),
+            containers: self.wish.containers.clone(),
+            images,
+            by: self.who.clone(),
+            at: crate::agent::serve::now(),
+        };
+        let json = serde_json::to_vec_pretty(&current).or_error(Kind::Other, || "current.json".into())?;
+        let mut files = vec![("current.json".to_owned(), 0o600, json.clone())];
+        files.extend(current.release.map(|number| (format!("releases/{number}.json"), 0o600, json)));
+        self.send(Place::State, files).await
+    }
+}
+
+/// Ids of the node's images by what they were built from.
+pub fn image_ids(facts: &NodeFacts) -> BTreeMap<String, String> {
+    facts.images.iter().filter_map(|image| Some((image.build.clone()?, image.id.clone()))).collect()
+}

@@ -1,0 +1,433 @@
+//! `lap up`: nodes first, then what runs on them; and the smaller verbs that are parts of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    carry_out,
+    host::{Host, binary, ready},
+    install::Contents,
+    node::{OnNode, image_ids},
+};
+use crate::{
+    agent::{
+        client::{Client, Held},
+        protocol::{Holder, NodeFacts, Request},
+    },
+    config::model::{Environment, Subnet},
+    drivers::{self, node::docker::HostFacts},
+    error::{Error, Kind, Result},
+    keys::Keys,
+    observe::wish::{Tree, tree},
+    plan::{
+        self, Action, Plan,
+        containers::Installed,
+        wish::{Current, Wish},
+    },
+    report::{Events, ago},
+    workspace::Workspace,
+};
+
+/// How the work is done.
+#[derive(Clone)]
+pub struct Options {
+    pub dry_run: bool,
+    /// Wait for the node's lock.
+    pub wait: bool,
+    pub events: Events,
+    /// Turns true on Ctrl-C.
+    pub stop: watch::Receiver<bool>,
+    /// `anna@notebook`
+    pub who: String,
+    /// The verb, for the lock.
+    pub verb: &'static str,
+}
+
+/// What of the environment is wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Only these containers and what they depend on; empty: all.
+    pub only: BTreeSet<String>,
+    /// Replaced in any case.
+    pub again: BTreeSet<String>,
+    /// What ran last, without building anything (`lap start`).
+    pub as_recorded: bool,
+    /// Images only: nothing is started.
+    pub build_only: bool,
+}
+
+/// What was done, or would be.
+pub struct Outcome {
+    /// Plans that were carried out, or only printed (`--dry-run`).
+    pub plans: Vec<Plan>,
+    pub facts: Option<NodeFacts>,
+    pub address: Option<Ipv4Addr>,
+    /// Worth a line: why there was nothing to do, what runs instead.
+    pub notes: Vec<String>,
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// Whether there was nothing to do.
+    pub fn idle(&self) -> bool {
+        self.plans.iter().all(|plan| plan.steps.is_empty())
+    }
+}
+
+/// A master that can be worked on.
+pub struct Master {
+    pub workspace: Arc<Workspace>,
+    pub keys: Arc<Keys>,
+    pub environment: Environment,
+    pub addresses: BTreeMap<String, Ipv4Addr>,
+    pub subnet: Subnet,
+    pub client: Client,
+}
+
+impl Master {
+    /// Connects to the master of `environment`, whose node must run.
+    ///
+    /// # Errors
+    /// It does not run, or does not answer.
+    pub async fn connect(workspace: Arc<Workspace>, environment: &Environment, patience: Duration) -> Result<Self> {
+        let docker = drivers::docker::local().await?;
+        let host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+        Self::connect_on(workspace, environment, &host, patience).await
+    }
+
+    /// The same, where this machine was looked at already.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_on(
+        workspace: Arc<Workspace>,
+        environment: &Environment,
+        host: &HostFacts,
+        patience: Duration,
+    ) -> Result<Self> {
+        let keys = Arc::new(workspace.keys()?);
+        match host.nodes.get(&environment.master) {
+            Some(node) if node.running => {}
+            state => {
+                let is = state.map_or("is not made yet", |_| "does not run");
+                return Err(Error::new(Kind::Node, format!("the node `{}` {is}", environment.master))
+                    .hint(format!("`lap up {}` brings it up", environment.name)));
+            }
+        }
+        let (subnet, addresses) = workspace.addresses(host)?;
+        let address = addresses.get(&environment.master).copied();
+        let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
+        let session = workspace.connect(&keys, &environment.master, address, patience).await?;
+        let client = session.agent();
+        Ok(Self { workspace, keys, environment: environment.clone(), addresses, subnet, client })
+    }
+
+    /// The master's own address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.addresses.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// Takes the node's lock.
+    ///
+    /// # Errors
+    /// Somebody has it, and it is not to be waited for.
+    pub async fn lock(&self, options: &Options) -> Result<Held> {
+        let holder =
+            Holder { who: options.who.clone(), verb: options.verb.to_owned(), pid: std::process::id() };
+        let events = options.events.clone();
+        let node = self.environment.master.clone();
+        let busy = move |holder: &Holder, since: i64| {
+            let since = ago(crate::agent::serve::now() - since);
+            events.note(format!("waiting for `{node}`: `{}` holds it for `lap {}`, since {since}", holder.who, holder.verb));
+        };
+        let mut stop = options.stop.clone();
+        tokio::select! {
+            held = self.client.lock(holder, options.wait, busy) => held,
+            _ = stop.wait_for(|stop| *stop) => Err(Error::new(Kind::Interrupted, "stopped; nothing was done")),
+        }
+    }
+
+    /// The agent's facts; an agent of another build is replaced first.
+    ///
+    /// # Errors
+    /// It does not answer, or somebody holds the lock while it is old.
+    pub async fn facts(&self, options: Option<&Options>) -> Result<NodeFacts> {
+        let facts = self.client.facts().await?;
+        let Some(options) = options.filter(|options| facts.build != crate::BUILD && !options.dry_run) else {
+            return Ok(facts);
+        };
+        options.events.note(format!("  the agent on `{}` is replaced by this build", self.environment.master));
+        let binary = binary()?;
+        let request = Request::Upgrade { build: crate::BUILD.to_owned(), size: binary.len() as u64 };
+        self.client.ask(&request, &binary).await?;
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            match self.client.facts().await {
+                Ok(facts) if facts.build == crate::BUILD => {
+                    ready(&self.client).await?;
+                    return self.client.facts().await;
+                }
+                _ if tokio::time::Instant::now() > until => {
+                    let message = format!("the agent on `{}` does not come back after it was replaced", self.environment.master);
+                    return Err(Error::new(Kind::Node, message).hint("`lap ssh` and look; `lap stop` and `lap up` restart the node"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What should run: from the tree, or from what is recorded.
+    fn wish(&self, facts: &NodeFacts, scope: &Scope, notes: &mut Vec<String>) -> Result<(Wish, Option<Tree>)> {
+        let recorded = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        let name = &self.environment.name;
+        if scope.as_recorded {
+            let current = recorded.ok_or_else(|| {
+                Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")).hint(format!("`lap up {name}`"))
+            })?;
+            return Ok((current.into(), None));
+        }
+        let ids = |image: &str| {
+            let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
+            facts.images.iter().find(|fact| fact.tags.contains(&tagged)).map(|fact| fact.id.clone())
+        };
+        if self.environment.promote_from.is_none() {
+            let tree = tree(&self.workspace.lab, name, ids)?;
+            return Ok((tree.wish.clone(), Some(tree)));
+        }
+        if let Some(current) = recorded {
+            let release = current.release.unwrap_or(1);
+            let head = crate::observe::commit::look(&self.workspace.lab.root);
+            if head.id.as_deref() != Some(&current.commit) || head.dirty {
+                notes.push(format!(
+                    "`{name}` runs release {release} ({}); what changed since then comes with a promotion",
+                    short(&current.commit)
+                ));
+            }
+            return Ok((current.into(), None));
+        }
+        let mut tree = tree(&self.workspace.lab, name, ids)?;
+        if tree.dirty {
+            let what = if tree.wish.commit.starts_with("none") { "there is no commit yet" } else { "files differ from the commit" };
+            return Err(Error::new(Kind::Refused, format!("the first release of `{name}` is made from a clean commit: {what}"))
+                .hint("`git add -A && git commit`, then again"));
+        }
+        tree.wish.release = Some(1);
+        Ok((tree.wish.clone(), Some(tree)))
+    }
+
+    fn plan(&self, facts: &NodeFacts, scope: &Scope, wish: &Wish, build: bool) -> Result<(Plan, Installed)> {
+        let contents = Contents {
+            workspace: &self.workspace,
+            keys: &self.keys,
+            environment: &self.environment,
+            addresses: &self.addresses,
+            subnet: self.subnet,
+        };
+        let installed = contents.wished(wish, facts)?;
+        let plan = plan::containers::up(
+            &self.environment.name,
+            &plan::containers::Inputs {
+                wish,
+                node: facts,
+                installed: &installed,
+                missing_rootfs: &self.workspace.missing_rootfs(),
+                again: &scope.again,
+                only: &scope.only,
+                build,
+                start: !scope.build_only,
+            },
+        );
+        Ok((plan, installed))
+    }
+
+    /// Carries a plan out under the lock.
+    ///
+    /// # Errors
+    /// The first step that failed.
+    pub async fn carry_out(
+        self: &Arc<Self>,
+        plan: &Plan,
+        held: Held,
+        facts: &NodeFacts,
+        wish: Wish,
+        tree: Option<Tree>,
+        options: &Options,
+    ) -> Result<()> {
+        let docker = self.client.docker(Some(held.fence), None).await?;
+        let performer = Arc::new(OnNode {
+            workspace: self.workspace.clone(),
+            keys: self.keys.clone(),
+            environment: self.environment.clone(),
+            addresses: self.addresses.clone(),
+            subnet: self.subnet,
+            client: self.client.clone(),
+            docker,
+            held,
+            wish,
+            tree,
+            installed: Mutex::new(facts.installed.clone()),
+            images: Mutex::new(image_ids(facts)),
+            who: options.who.clone(),
+        });
+        let (_, result) = carry_out(plan, performer.clone(), &options.events, &options.stop).await;
+        let end = result.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
+        // A step that was aborted may hold the performer for a moment; the agent sees the end of the connection then.
+        match Arc::try_unwrap(performer) {
+            Ok(performer) => {
+                let ended = performer.held.end(end).await;
+                result.and(ended)
+            }
+            Err(_) => result,
+        }
+    }
+}
+
+/// The first twelve digits of a commit, and what follows its id.
+pub fn short(commit: &str) -> String {
+    match commit.split_once('-') {
+        Some((id, rest)) if id.len() > 12 => format!("{}-{rest}", &id[..12]),
+        None if commit.len() > 12 => commit[..12].to_owned(),
+        _ => commit.to_owned(),
+    }
+}
+
+/// Brings an environment up.
+///
+/// # Errors
+/// The first thing that failed; what was done stays, and the same command goes on from there.
+pub async fn up(workspace: Arc<Workspace>, environment: &Environment, scope: Scope, options: &Options) -> Result<Outcome> {
+    let began = std::time::Instant::now();
+    let mut outcome = Outcome { plans: Vec::new(), facts: None, address: None, notes: Vec::new(), seconds: 0.0 };
+    let keys = Arc::new(workspace.keys()?);
+    keys.ensure(&workspace.lab)?;
+    let docker = drivers::docker::local().await?;
+    let mut host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+    let nodes = plan::nodes::up(
+        &workspace.lab,
+        &environment.name,
+        &plan::nodes::NodeInputs {
+            host: &host,
+            rootfs_identity: &workspace.rootfs_identity(),
+            missing_rootfs: workspace.missing_rootfs().into_iter().collect(),
+        },
+    )?;
+    if !nodes.steps.is_empty() {
+        if options.dry_run {
+            outcome.notes.push(format!("what `{}` needs beyond this shows when it runs", environment.master));
+            outcome.plans.push(nodes);
+            return Ok(outcome);
+        }
+        let (_, addresses) = workspace.addresses(&host)?;
+        let performer = Arc::new(Host {
+            workspace: workspace.clone(),
+            keys: keys.clone(),
+            docker: docker.clone(),
+            facts: host.clone(),
+            addresses,
+        });
+        carry_out(&nodes, performer, &options.events, &options.stop).await.1?;
+        host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+        outcome.plans.push(nodes);
+    }
+    let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
+    outcome.address = Some(master.address());
+    let mut facts = master.facts(Some(options)).await?;
+    if facts.docker.is_none() {
+        ready(&master.client).await?;
+        facts = master.client.facts().await?;
+    }
+    let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
+    known(&wish, &scope)?;
+    let bases = missing_bases(tree.as_ref(), &facts);
+    let (mut plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
+    if options.dry_run {
+        if !bases.is_empty() {
+            plan = Plan::new(&environment.name);
+            bases.into_iter().for_each(|image| {
+                plan.push(Action::PullBase { image }, "a Dockerfile stands on it", []);
+            });
+            outcome.notes.push("what must be built shows when these are there".into());
+        }
+        outcome.plans.push(plan);
+        outcome.facts = Some(facts);
+        return Ok(outcome);
+    }
+    if plan.steps.is_empty() && bases.is_empty() {
+        outcome.notes.push(why_nothing(&wish, &facts));
+    } else {
+        let held = master.lock(options).await?;
+        // What was seen before the lock was ours may have changed.
+        facts = master.client.facts().await?;
+        let (mut wish, mut tree) = master.wish(&facts, &scope, &mut Vec::new())?;
+        let bases = missing_bases(tree.as_ref(), &facts);
+        let held = if bases.is_empty() {
+            held
+        } else {
+            pull_bases(&master, held, &bases, options).await?;
+            facts = master.client.facts().await?;
+            (wish, tree) = master.wish(&facts, &scope, &mut Vec::new())?;
+            master.lock(options).await?
+        };
+        let (plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
+        master.carry_out(&plan, held, &facts, wish, tree, options).await?;
+        outcome.plans.push(plan);
+        facts = master.client.facts().await?;
+    }
+    outcome.facts = Some(facts);
+    outcome.seconds = began.elapsed().as_secs_f64();
+    Ok(outcome)
+}
+
+fn known(wish: &Wish, scope: &Scope) -> Result<()> {
+    for name in scope.only.iter().chain(&scope.again) {
+        if !wish.containers.contains_key(name) {
+            let known = wish.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
+            return Err(Error::new(Kind::Usage, format!("there is no container `{name}`: there is `{known}`")));
+        }
+    }
+    Ok(())
+}
+
+fn missing_bases(tree: Option<&Tree>, facts: &NodeFacts) -> Vec<String> {
+    let there = |image: &str| {
+        let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
+        facts.images.iter().any(|fact| fact.tags.contains(&tagged) || fact.digests.iter().any(|d| d == image))
+    };
+    tree.into_iter().flat_map(|tree| &tree.bases).filter(|image| !there(image)).cloned().collect()
+}
+
+async fn pull_bases(master: &Arc<Master>, held: Held, bases: &[String], options: &Options) -> Result<()> {
+    let mut plan = Plan::new(&master.environment.name);
+    for image in bases {
+        plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
+    }
+    let facts = NodeFacts::default();
+    let wish = Wish {
+        commit: String::new(),
+        containers: BTreeMap::new(),
+        images: BTreeMap::new(),
+        env: String::new(),
+        release: None,
+    };
+    master.carry_out(&plan, held, &facts, wish, None, options).await
+}
+
+fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {
+    let count = wish.running().count();
+    let data = format!("{} of `/data` free", crate::report::bytes(facts.data.free));
+    format!(
+        "Nothing to do: {} run and are healthy, made from what {} says; {data}.",
+        crate::report::plural(count, "container"),
+        match wish.release {
+            Some(number) => format!("release {number} ({})", short(&wish.commit)),
+            None => short(&wish.commit),
+        }
+    )
+}

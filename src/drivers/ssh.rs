@@ -1,0 +1,136 @@
+//! SSH to a node that lap made: its host key is known before its first start, so there is no first trust to give.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use russh::{
+    client::{self, Handle},
+    keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate},
+};
+use tokio::time::Instant;
+
+use crate::{
+    agent::{
+        client::{Client, Dial, Stream},
+        paths,
+    },
+    error::{Error, Kind, Result},
+};
+
+/// Between two tries while a node boots.
+const BETWEEN: Duration = Duration::from_millis(20);
+/// One try must not hang longer than this.
+const TRY: Duration = Duration::from_secs(10);
+
+/// Where a node's sshd is, and who both sides are.
+#[derive(Clone)]
+pub struct Target {
+    /// For messages.
+    pub node: String,
+    pub address: SocketAddr,
+    /// The `admin` key.
+    pub key: Arc<PrivateKey>,
+    /// The only host key that is accepted.
+    pub host_key: PublicKey,
+}
+
+struct Checker {
+    host_key: PublicKey,
+}
+
+impl client::Handler for Checker {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        Ok(key.public_key().key_data() == self.host_key.key_data())
+    }
+}
+
+/// Why one try failed, and whether another may succeed.
+enum Failed {
+    NotYet(String),
+    Final(Error),
+}
+
+/// One SSH connection; every stream to the node's agent is a channel in it.
+#[derive(Clone)]
+pub struct Session {
+    handle: Arc<Handle<Checker>>,
+    node: String,
+}
+
+/// Connects, trying again until `patience` is over: a node that boots refuses at first.
+///
+/// # Errors
+/// It does not answer in time, has another host key, or does not accept the `admin` key.
+pub async fn connect(target: &Target, patience: Duration) -> Result<Session> {
+    let until = Instant::now() + patience;
+    loop {
+        let tried = tokio::time::timeout(TRY, try_connect(target)).await;
+        let why = match tried.unwrap_or_else(|_| Err(Failed::NotYet("no answer".into()))) {
+            Ok(handle) => return Ok(Session { handle: Arc::new(handle), node: target.node.clone() }),
+            Err(Failed::Final(error)) => return Err(error),
+            Err(Failed::NotYet(why)) => why,
+        };
+        if Instant::now() >= until {
+            let waited = if patience.is_zero() { String::new() } else { format!(" after {} s", patience.as_secs()) };
+            let message = format!("`{}` ({}) does not answer{waited}: {why}", target.node, target.address);
+            return Err(Error::new(Kind::Node, message).hint("`lap status` shows whether the node runs; `lap up` starts it"));
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+}
+
+async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Failed> {
+    // Notices within 15 s that the other side is gone; the node does the same.
+    let config = client::Config {
+        keepalive_interval: Some(Duration::from_secs(5)),
+        keepalive_max: 3,
+        nodelay: true,
+        window_size: 8 << 20,
+        maximum_packet_size: 32 << 10,
+        ..client::Config::default()
+    };
+    let checker = Checker { host_key: target.host_key.clone() };
+    let mut handle = match client::connect(Arc::new(config), target.address, checker).await {
+        Ok(handle) => handle,
+        Err(russh::Error::UnknownKey) => {
+            let message = format!(
+                "`{}` ({}) shows another host key than the one lap gave it: this may be another machine",
+                target.node, target.address
+            );
+            return Err(Failed::Final(
+                Error::new(Kind::Keys, message).hint("`lap doctor` shows both; nothing was sent to it"),
+            ));
+        }
+        Err(error) => return Err(Failed::NotYet(error.to_string())),
+    };
+    let key = PrivateKeyWithHashAlg::new(target.key.clone(), None);
+    match handle.authenticate_publickey("root", key).await {
+        Ok(result) if result.success() => Ok(handle),
+        Ok(_) => Err(Failed::Final(
+            Error::new(Kind::Keys, format!("`{}` does not accept this workspace's `admin` key", target.node))
+                .hint("`lap keys import FILE` brings in the keys the lab was made with"),
+        )),
+        Err(error) => Err(Failed::NotYet(error.to_string())),
+    }
+}
+
+impl Session {
+    /// The node's agent, through this connection.
+    pub fn agent(&self) -> Client {
+        let session = self.clone();
+        let dial: Dial = Arc::new(move || {
+            let session = session.clone();
+            Box::pin(async move { session.open(paths::SOCKET).await })
+        });
+        Client::new(self.node.clone(), dial)
+    }
+
+    async fn open(&self, socket: &str) -> Result<Box<dyn Stream>> {
+        match self.handle.channel_open_direct_streamlocal(socket).await {
+            Ok(channel) => Ok(Box::new(channel.into_stream())),
+            Err(error) => Err(Error::new(Kind::Node, format!("the agent of `{}` is not there: {error}", self.node))
+                .hint("run the command again in a moment; `lap ssh` shows the node from inside")),
+        }
+    }
+}

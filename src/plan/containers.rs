@@ -1,0 +1,343 @@
+//! Second half of `up`: what it takes until every container of an environment runs as wished.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Action, Made, Plan,
+    order::topological,
+    wish::{Current, Wish},
+};
+use crate::{
+    agent::protocol::{ContainerFact, Health, NodeFacts},
+    config::model::{Container, Rootfs},
+};
+
+/// The label with the hash of the wish a container was made from.
+pub const LABEL_SPEC: &str = "lap.spec";
+/// The label with the hash of the secrets it was started with.
+pub const LABEL_SECRETS: &str = "lap.secrets";
+/// The container that must run before anything can be pulled.
+pub const REGISTRY: &str = "registry";
+/// Where a node's own registry is, seen from that node.
+pub const REGISTRY_ADDRESS: &str = "localhost:5000";
+
+/// What should be on the node beside containers, already worked out.
+#[derive(Clone, Debug, Default)]
+pub struct Installed {
+    /// `<place>/<path>` → sha256 of files that must be there.
+    pub files: BTreeMap<String, String>,
+    /// Containers whose certificate must be issued (anew), each with the reason.
+    pub certificates: BTreeMap<String, String>,
+}
+
+/// Everything a plan of containers is made from.
+pub struct Inputs<'a> {
+    pub wish: &'a Wish,
+    pub node: &'a NodeFacts,
+    pub installed: &'a Installed,
+    /// Root file systems that are not cached.
+    pub missing_rootfs: &'a BTreeMap<String, Rootfs>,
+    /// Containers that are replaced in any case (`lap restart`).
+    pub again: &'a BTreeSet<String>,
+    /// Only these (and what they depend on); empty: all.
+    pub only: &'a BTreeSet<String>,
+    /// Whether images may be built here (an environment that runs a release only pulls).
+    pub build: bool,
+    /// `false`: images only.
+    pub start: bool,
+}
+
+/// Hash over the secrets of one container as they are on the node, for the label.
+pub fn secrets_hash(installed: &BTreeMap<String, String>, container: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let prefix = format!("secrets/{container}/");
+    let mut hash = Sha256::new();
+    for (path, file) in installed.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+        hash.update(path);
+        hash.update(file);
+    }
+    hex::encode(&hash.finalize()[..16])
+}
+
+/// Plans the containers of an environment's master.
+pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
+    let mut planner = Planner {
+        inputs,
+        targets: targets(inputs.wish, inputs.only),
+        plan: Plan::new(environment),
+        facts: inputs.node.containers.iter().map(|fact| (fact.name.as_str(), fact)).collect(),
+        images: inputs.node.images.iter().filter_map(|image| Some((image.build.as_deref()?, image))).collect(),
+        ready: Vec::new(),
+        built: Made::new(),
+        pushed: Made::new(),
+        healthy: Made::new(),
+        secrets: Made::new(),
+    };
+    if !inputs.start {
+        planner.images();
+        return planner.plan;
+    }
+    planner.install();
+    planner.images();
+    planner.containers();
+    planner.push_images();
+    planner.strangers();
+    planner.record();
+    planner.plan
+}
+
+struct Planner<'a> {
+    inputs: &'a Inputs<'a>,
+    targets: BTreeSet<String>,
+    plan: Plan,
+    facts: BTreeMap<&'a str, &'a ContainerFact>,
+    images: BTreeMap<&'a str, &'a crate::agent::protocol::ImageFact>,
+    /// Steps every container waits for.
+    ready: Vec<usize>,
+    built: Made,
+    pushed: Made,
+    healthy: Made,
+    secrets: Made,
+}
+
+impl Planner<'_> {
+    fn install(&mut self) {
+        let Inputs { wish, node, installed, .. } = self.inputs;
+        let differs = |prefix: &str| -> bool {
+            installed.files.iter().any(|(path, hash)| path.starts_with(prefix) && node.installed.get(path) != Some(hash))
+        };
+        if differs("ssh/") {
+            self.plan.push(Action::InstallAccess, "the operators changed", []);
+        }
+        if differs("trust/") {
+            self.ready.push(self.plan.push(Action::InstallTrust, "it is not there", []));
+        }
+        if differs("names/") {
+            self.ready.push(self.plan.push(Action::InstallNames, "names or addresses changed", []));
+        }
+        if !node.installed.contains_key(&format!("env/{}", wish.env)) {
+            let action = Action::InstallEnvironment { digest: wish.env.clone() };
+            self.ready.push(self.plan.push(action, "it is not there", []));
+        }
+        for container in self.inputs.wish.running().filter(|c| self.targets.contains(&c.name)) {
+            let name = &container.name;
+            let certificate = installed.certificates.get(name);
+            let why = match certificate {
+                Some(why) => why.clone(),
+                None if differs(&format!("secrets/{name}/")) => "it changed".into(),
+                None => continue,
+            };
+            let action = Action::InstallSecrets { container: name.clone(), certificate: certificate.is_some() };
+            let step = self.plan.push(action, why, []);
+            self.secrets.insert(name.clone(), step);
+        }
+    }
+
+    /// Builds or pulls what is not there, in dependency order.
+    fn images(&mut self) {
+        if !self.inputs.build {
+            return;
+        }
+        let wish = self.inputs.wish;
+        let depends: BTreeMap<&str, BTreeSet<&str>> = wish
+            .images
+            .iter()
+            .map(|(name, image)| (name.as_str(), image.parents.iter().map(String::as_str).collect()))
+            .collect();
+        // What the targets stand on is needed, but only if something that stands on it must be built.
+        let mut needed: BTreeSet<&str> = BTreeSet::new();
+        for name in topological(&depends).into_iter().rev() {
+            let image = &wish.images[name];
+            let run = self.targets.contains(name);
+            let present = self.images.contains_key(image.build.as_str());
+            if !present && (run || needed.contains(name)) {
+                needed.insert(name);
+                needed.extend(image.parents.iter().map(String::as_str));
+            }
+        }
+        for name in topological(&depends) {
+            let image = &wish.images[name];
+            if !needed.contains(name) || self.images.contains_key(image.build.as_str()) {
+                continue;
+            }
+            let mut after: Vec<usize> = image.parents.iter().filter_map(|p| self.built.get(p)).copied().collect();
+            if let Some(rootfs) = self.inputs.missing_rootfs.get(name) {
+                let action = Action::MakeRootfs { of: name.to_owned(), rootfs: rootfs.clone() };
+                after.push(self.plan.push(action, "there is none in the cache", []));
+            }
+            let why = if image.parents.iter().any(|parent| self.built.contains_key(parent)) {
+                format!("`{}` is built", image.parents.join("`, `"))
+            } else if self.facts.contains_key(name) {
+                "its files changed".into()
+            } else {
+                "there is no image of it".into()
+            };
+            let action =
+                Action::Build { container: name.to_owned(), build: image.build.clone(), commit: wish.commit.clone() };
+            let step = self.plan.push(action, why, after);
+            self.built.insert(name.to_owned(), step);
+        }
+    }
+
+    fn containers(&mut self) {
+        let wish = self.inputs.wish;
+        let depends: BTreeMap<&str, BTreeSet<&str>> = wish
+            .running()
+            .map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect()))
+            .collect();
+        let mut order = topological(&depends);
+        // The registry depends on nothing, and everything may have to be pulled from it.
+        order.sort_by_key(|name| *name != REGISTRY);
+        order.retain(|name| self.targets.contains(*name));
+        for name in order {
+            let container = &wish.containers[name];
+            match self.reason(container) {
+                Some(why) => self.start(container, why),
+                None if self.facts.get(name).is_some_and(|fact| fact.health == Health::Starting) => {
+                    self.await_healthy(container, "it is starting", []);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Why a container must be started (anew); `None`: it runs as wished.
+    fn reason(&self, container: &Container) -> Option<String> {
+        let name = container.name.as_str();
+        let Some(fact) = self.facts.get(name) else { return Some("it does not exist".into()) };
+        if self.built.contains_key(name) {
+            return Some("its image changed".into());
+        }
+        if fact.labels.get(LABEL_SPEC) != Some(&self.inputs.wish.spec(container)) {
+            return Some("its settings changed".into());
+        }
+        let secrets = secrets_hash(&self.inputs.node.installed, name);
+        if self.secrets.contains_key(name) || fact.labels.get(LABEL_SECRETS) != Some(&secrets) {
+            return Some("its secrets changed".into());
+        }
+        if self.inputs.again.contains(name) {
+            return Some("asked for".into());
+        }
+        if fact.state != "running" {
+            return Some(format!("it is {}", fact.state));
+        }
+        (fact.health == Health::Unhealthy).then(|| "it is unhealthy".into())
+    }
+
+    fn start(&mut self, container: &Container, why: String) {
+        let name = &container.name;
+        let mut after = self.ready.clone();
+        after.extend(self.secrets.get(name));
+        after.extend(self.built.get(name));
+        after.extend(container.depends_on.iter().filter_map(|on| self.healthy.get(on)));
+        after.extend(self.fetch(name));
+        let action = Action::Run { container: name.clone(), replace: self.facts.contains_key(name.as_str()) };
+        let run = self.plan.push(action, why, after);
+        self.await_healthy(container, "it starts", [run]);
+    }
+
+    /// A release's image that is not on the node comes from its registry, the registry's own from its file.
+    fn fetch(&mut self, name: &str) -> Option<usize> {
+        let image = self.inputs.wish.images.get(name)?;
+        if self.inputs.build || self.images.contains_key(image.build.as_str()) {
+            return None;
+        }
+        if name == REGISTRY {
+            let action = Action::LoadImage { container: name.to_owned() };
+            return Some(self.plan.push(action, "it is not on the node", []));
+        }
+        let reference = image.reference.clone()?;
+        let action = Action::Pull { container: name.to_owned(), reference };
+        let after: Vec<usize> = self.healthy.get(REGISTRY).copied().into_iter().collect();
+        Some(self.plan.push(action, "it is not on the node", after))
+    }
+
+    fn await_healthy(&mut self, container: &Container, why: &str, after: impl IntoIterator<Item = usize>) {
+        let seconds = container.healthcheck.as_ref().map_or(10, |check| {
+            (check.start_period + (check.interval + check.timeout) * check.retries).as_secs().max(60)
+        });
+        let action = Action::AwaitHealthy { container: container.name.clone(), seconds };
+        let step = self.plan.push(action, why, after);
+        self.healthy.insert(container.name.clone(), step);
+    }
+
+    /// Every image goes into the node's own registry, parents first: so their layers are sent once.
+    fn push_images(&mut self) {
+        let wish = self.inputs.wish;
+        if !self.inputs.build || !wish.containers.contains_key(REGISTRY) || !self.targets.contains(REGISTRY) {
+            return;
+        }
+        let depends: BTreeMap<&str, BTreeSet<&str>> = wish
+            .images
+            .iter()
+            .map(|(name, image)| (name.as_str(), image.parents.iter().map(String::as_str).collect()))
+            .collect();
+        for name in topological(&depends) {
+            let image = &wish.images[name];
+            let fact = self.images.get(image.build.as_str());
+            let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|d| d.starts_with(REGISTRY_ADDRESS)));
+            // An image that is neither there nor being built is not needed.
+            if pushed || (fact.is_none() && !self.built.contains_key(name)) {
+                continue;
+            }
+            let mut after: Vec<usize> = self.built.get(name).into_iter().chain(self.healthy.get(REGISTRY)).copied().collect();
+            after.extend(image.parents.iter().filter_map(|parent| self.pushed.get(parent)));
+            let action = Action::Push { container: name.to_owned(), commit: wish.commit.clone() };
+            let step = self.plan.push(action, "it is not in the registry", after);
+            self.pushed.insert(name.to_owned(), step);
+        }
+        let saved = self.inputs.node.installed.contains_key(&format!("images/{REGISTRY}.tar"));
+        if !saved || self.built.contains_key(REGISTRY) {
+            let after: Vec<usize> = self.built.get(REGISTRY).copied().into_iter().collect();
+            let why = if saved { "its image changed" } else { "it is not there" };
+            self.plan.push(Action::SaveImage { container: REGISTRY.into() }, why, after);
+        }
+    }
+
+    /// Containers nobody wishes for any more.
+    fn strangers(&mut self) {
+        if !self.inputs.only.is_empty() {
+            return;
+        }
+        let wish = self.inputs.wish;
+        for fact in &self.inputs.node.containers {
+            if wish.containers.get(&fact.name).is_none_or(|container| container.scale == 0) {
+                self.plan.push(Action::Remove { container: fact.name.clone() }, "it is no longer wished for", []);
+            }
+        }
+    }
+
+    fn record(&mut self) {
+        if !self.inputs.only.is_empty() || !self.inputs.build {
+            return;
+        }
+        let wish = self.inputs.wish;
+        let current = self.inputs.node.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        if self.pushed.is_empty() && current.as_ref().is_some_and(|current| wish.is(current)) {
+            return;
+        }
+        let why = match current {
+            None => "nothing is recorded".to_owned(),
+            Some(current) if current.commit != wish.commit => "another commit".to_owned(),
+            Some(_) => "it changed".to_owned(),
+        };
+        let after: Vec<usize> = (0..self.plan.steps.len()).collect();
+        self.plan.push(Action::Record { commit: wish.commit.clone() }, why, after);
+    }
+}
+
+/// The containers a plan is about: all that run, or the named ones with what they depend on.
+fn targets(wish: &Wish, only: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut left: Vec<&str> = wish
+        .running()
+        .map(|container| container.name.as_str())
+        .filter(|name| only.is_empty() || only.contains(*name))
+        .collect();
+    let mut out = BTreeSet::new();
+    while let Some(name) = left.pop() {
+        if let Some(container) = wish.containers.get(name).filter(|_| out.insert(name.to_owned())) {
+            left.extend(container.depends_on.iter().map(String::as_str));
+        }
+    }
+    out
+}

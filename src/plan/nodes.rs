@@ -1,0 +1,158 @@
+//! First half of `up`: what it takes until every node of an environment answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use super::{Action, Plan};
+use crate::{
+    config::model::{Lab, Node, Port, Rootfs, Subnet},
+    drivers::node::docker::{HostFacts, Spec, spec_identity},
+    error::{Error, Kind, Result},
+};
+
+/// What is known beside the workspace.
+pub struct NodeInputs<'a> {
+    pub host: &'a HostFacts,
+    /// Identity of the nodes' root file system.
+    pub rootfs_identity: &'a str,
+    /// Root file systems of containers that are not cached yet: made beside the node's.
+    pub missing_rootfs: Vec<(String, Rootfs)>,
+}
+
+/// The tag of the image that nodes are made from.
+pub fn image_tag(identity: &str) -> String {
+    format!("lap/node:{identity}")
+}
+
+/// The lab's subnet: the one its network has, the one `lap.toml` names, or one that is free here.
+///
+/// # Errors
+/// No range is free.
+pub fn subnet(lab: &Lab, host: &HostFacts) -> Result<Subnet> {
+    if let Some(subnet) = host.subnet.or(lab.subnet) {
+        return Ok(subnet);
+    }
+    // Labs that are made at the same time begin to look at different places.
+    let start = lab.name.bytes().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % 256;
+    (0..256)
+        .map(|n| Subnet { base: Ipv4Addr::new(10, 86, ((start + n) % 256) as u8, 0), prefix: 24 })
+        .find(|candidate| !host.taken.iter().any(|taken| overlap(candidate, taken)))
+        .ok_or_else(|| {
+            Error::new(Kind::Host, "no range of 10.86.0.0/16 is free on this machine")
+                .hint("`[network] subnet` in lap.toml chooses one")
+        })
+}
+
+fn overlap(a: &Subnet, b: &Subnet) -> bool {
+    let shorter = a.prefix.min(b.prefix);
+    let mask = u32::MAX.checked_shl(u32::from(32 - shorter)).unwrap_or(0);
+    u32::from(a.base) & mask == u32::from(b.base) & mask
+}
+
+/// The address of every node of the lab in this subnet. Nodes without one get the free ones from the end.
+///
+/// # Errors
+/// A node's address is not in the subnet.
+pub fn addresses(lab: &Lab, subnet: &Subnet) -> Result<BTreeMap<String, Ipv4Addr>> {
+    let mut out = BTreeMap::new();
+    for (name, node) in &lab.nodes {
+        let Some(address) = node.address else { continue };
+        let resolved = address.resolve(subnet).filter(|address| subnet.holds(*address)).ok_or_else(|| {
+            Error::new(Kind::Config, format!("nodes/{name}/node.toml: address: `{address}` is not in the lab's subnet {subnet}"))
+                .hint("`[network] subnet` in lap.toml chooses the subnet; an existing network keeps its own until `lap destroy`")
+        })?;
+        out.insert(name.clone(), resolved);
+    }
+    let mut used: BTreeSet<Ipv4Addr> = out.values().copied().collect();
+    let mut free = (2..(1u32 << (32 - subnet.prefix)) - 1).rev().filter_map(|offset| subnet.nth(offset));
+    for name in lab.nodes.keys() {
+        if !out.contains_key(name) {
+            let address = free
+                .find(|address| !used.contains(address))
+                .ok_or_else(|| Error::new(Kind::Config, format!("no address is free for the node `{name}` in {subnet}")))?;
+            used.insert(address);
+            out.insert(name.clone(), address);
+        }
+    }
+    Ok(out)
+}
+
+/// What a node's container is made from.
+pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_identity: &str) -> Spec {
+    let master = lab.environments.get(&node.environment).is_some_and(|env| env.master == node.name);
+    let ports: BTreeSet<Port> = lab
+        .containers
+        .values()
+        .filter(|container| master && container.scale > 0)
+        .flat_map(|container| container.ports.iter().cloned())
+        .collect();
+    Spec {
+        lab: lab.name.clone(),
+        node: node.name.clone(),
+        image: image_tag(rootfs_identity),
+        address,
+        cpus: node.cpus,
+        memory: node.memory,
+        publish: node.publish.map(|address| (address, ports)),
+        v2: host.v2,
+    }
+}
+
+/// Plans the nodes of `environment`.
+///
+/// # Errors
+/// An address that does not fit, or no free subnet.
+pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan> {
+    let mut plan = Plan::new(environment);
+    let subnet = subnet(lab, inputs.host)?;
+    let addresses = addresses(lab, &subnet)?;
+    let tag = image_tag(inputs.rootfs_identity);
+    let mut before = Vec::new();
+    let nodes: Vec<&Node> = lab.nodes.values().filter(|node| node.environment == environment).collect();
+    let wished = |node: &Node| spec(lab, node, addresses[&node.name], inputs.host, inputs.rootfs_identity);
+    let to_make: Vec<&&Node> = nodes
+        .iter()
+        .filter(|node| inputs.host.nodes.get(&node.name).is_none_or(|is| is.spec != spec_identity(&wished(node))))
+        .collect();
+    if !to_make.is_empty() {
+        if !inputs.host.images.contains(&tag) {
+            let why = if inputs.host.images.is_empty() { "there is none" } else { "its definition changed" };
+            before.push(plan.push(
+                Action::MakeNodeImage { tag, rootfs: lab.rootfs.clone() },
+                why,
+                [],
+            ));
+        }
+        if inputs.host.subnet.is_none() {
+            before.push(plan.push(Action::MakeNetwork { subnet }, "there is none", []));
+        }
+    }
+    for node in nodes {
+        let name = node.name.clone();
+        match inputs.host.nodes.get(&name) {
+            None => {
+                let made = plan.push(Action::MakeNode { node: name.clone(), replace: false }, "there is none", before.clone());
+                plan.push(Action::AwaitNode { node: name }, "it boots", [made]);
+            }
+            Some(is) if is.spec != spec_identity(&wished(node)) => {
+                let made =
+                    plan.push(Action::MakeNode { node: name.clone(), replace: true }, "its definition changed", before.clone());
+                plan.push(Action::AwaitNode { node: name }, "it boots", [made]);
+            }
+            Some(is) if !is.running => {
+                let started =
+                    plan.push(Action::StartNode { node: name.clone() }, format!("it is {}", is.state), before.clone());
+                plan.push(Action::AwaitNode { node: name }, "it boots", [started]);
+            }
+            Some(_) => {}
+        }
+    }
+    if !plan.steps.is_empty() {
+        for (of, rootfs) in &inputs.missing_rootfs {
+            plan.push(Action::MakeRootfs { of: of.clone(), rootfs: rootfs.clone() }, "there is none in the cache", []);
+        }
+    }
+    Ok(plan)
+}

@@ -1,0 +1,80 @@
+//! What an environment should run: from the working tree, or from its release.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::model::Container;
+
+/// What an environment should run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    /// The commit images are named by: `<id>`, `<id>-dirty-<hash>` or `none-<hash>`.
+    pub commit: String,
+    /// By name, build-only ones too.
+    pub containers: BTreeMap<String, Container>,
+    pub images: BTreeMap<String, Image>,
+    /// Digest of `env/<name>`.
+    pub env: String,
+    /// The number of the release; `None` in an environment that runs the working tree.
+    pub release: Option<u64>,
+}
+
+/// An image that is wished for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Hash of everything it is built from: equal inputs, nothing to build.
+    pub build: String,
+    /// Containers of this workspace it stands on.
+    pub parents: Vec<String>,
+    /// `<registry>/infra/<commit>/<name>@sha256:…`, once it was pushed.
+    pub reference: Option<String>,
+}
+
+/// `state/current.json` on the master: what the environment runs, with all that is needed to start it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Current {
+    pub commit: String,
+    pub release: Option<u64>,
+    pub env: String,
+    pub containers: BTreeMap<String, Container>,
+    pub images: BTreeMap<String, Image>,
+    /// Who made it so, and when (unix seconds).
+    pub by: String,
+    pub at: i64,
+}
+
+impl From<Current> for Wish {
+    fn from(current: Current) -> Self {
+        let Current { commit, release, env, containers, images, .. } = current;
+        Self { commit, containers, images, env, release }
+    }
+}
+
+impl Wish {
+    /// Hash of everything that decides how this container runs; kept as its label. Containers whose label is equal are
+    /// left alone.
+    pub fn spec(&self, container: &Container) -> String {
+        let build = self.images.get(&container.name).map(|image| &image.build);
+        let text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
+        hex::encode(&Sha256::digest(text.as_bytes())[..16])
+    }
+
+    /// Whether this is what was recorded: the commit, every container, every image.
+    pub fn is(&self, current: &Current) -> bool {
+        let builds = |images: &BTreeMap<String, Image>| -> Vec<(String, String)> {
+            images.iter().map(|(name, image)| (name.clone(), image.build.clone())).collect()
+        };
+        self.commit == current.commit
+            && self.env == current.env
+            && self.containers == current.containers
+            && self.release == current.release
+            && builds(&self.images) == builds(&current.images)
+    }
+
+    /// The containers that run (scale 1), by name.
+    pub fn running(&self) -> impl Iterator<Item = &Container> {
+        self.containers.values().filter(|container| container.scale > 0)
+    }
+}

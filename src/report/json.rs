@@ -1,0 +1,13 @@
+//! Events as JSON lines on stdout.
+
+use super::{Event, Reporter};
+
+pub struct Json;
+
+impl Reporter for Json {
+    fn event(&mut self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(event) {
+            println!("{line}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One workspace, opened: its lab, its keys, this machine's Docker, and the way to its nodes.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    config::{
+        self,
+        model::{Environment, Lab, Node, Rootfs, Subnet},
+    },
+    drivers::{node::docker::HostFacts, rootfs, ssh},
+    error::{Error, Kind, Result},
+    keys::Keys,
+    observe::resolver,
+    plan,
+};
+
+/// A workspace that was read and found right.
+pub struct Workspace {
+    pub lab: Lab,
+    /// Where root file systems are kept; may be deleted at any time.
+    pub cache: PathBuf,
+}
+
+impl Workspace {
+    /// Opens the workspace around `start`. `lab` overrides the lab's name.
+    ///
+    /// # Errors
+    /// There is none, or it has problems: all of them.
+    pub fn open(start: &std::path::Path, lab: Option<&str>) -> Result<Self> {
+        let root = config::find(start)?;
+        let lab = config::load(&root, lab)?;
+        Ok(Self { lab, cache: rootfs::cache_directory() })
+    }
+
+    /// The lab's keys.
+    ///
+    /// # Errors
+    /// They are not here: with what to do.
+    pub fn keys(&self) -> Result<Keys> {
+        Keys::open(&self.lab.root)
+    }
+
+    /// The environment that is meant: the named one, or the default.
+    ///
+    /// # Errors
+    /// There is no such environment: with those that are.
+    pub fn environment(&self, name: Option<&str>) -> Result<&Environment> {
+        let name = name.unwrap_or(&self.lab.default_environment);
+        self.lab.environments.get(name).ok_or_else(|| {
+            let known = self.lab.environments.keys().cloned().collect::<Vec<_>>().join("`, `");
+            let error = Error::new(Kind::Usage, format!("there is no environment `{name}`: there is `{known}`"));
+            if self.lab.containers.contains_key(name) {
+                error.hint(format!("`{name}` is a container: name the environment first, e.g. `{} {name}`", self.lab.default_environment))
+            } else {
+                error
+            }
+        })
+    }
+
+    /// The nodes of an environment.
+    pub fn nodes<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = &'a Node> {
+        self.lab.nodes.values().filter(move |node| node.environment == environment)
+    }
+
+    /// The lab's subnet on this machine, and the address of every node.
+    ///
+    /// # Errors
+    /// No subnet is free, or an address is not in it.
+    pub fn addresses(&self, host: &HostFacts) -> Result<(Subnet, BTreeMap<String, Ipv4Addr>)> {
+        let subnet = plan::nodes::subnet(&self.lab, host)?;
+        let addresses = plan::nodes::addresses(&self.lab, &subnet)?;
+        Ok((subnet, addresses))
+    }
+
+    /// Who an environment's server asks for names it does not know.
+    pub fn upstreams(&self, environment: &Environment) -> Vec<IpAddr> {
+        if environment.upstreams.is_empty() { resolver::upstreams() } else { environment.upstreams.clone() }
+    }
+
+    /// Identity of the nodes' root file system.
+    pub fn rootfs_identity(&self) -> String {
+        rootfs::identity(&self.lab.rootfs)
+    }
+
+    /// Root file systems of containers that are not in the cache.
+    pub fn missing_rootfs(&self) -> BTreeMap<String, Rootfs> {
+        let wished = self.lab.containers.iter().filter_map(|(name, c)| Some((name.clone(), c.build.rootfs.clone()?)));
+        wished.filter(|(_, rootfs)| !rootfs::cached(&self.cache, rootfs).exists()).collect()
+    }
+
+    /// Connects to a node.
+    ///
+    /// # Errors
+    /// It does not answer within `patience`, or is not the one lap made.
+    pub async fn connect(&self, keys: &Keys, node: &str, address: Ipv4Addr, patience: Duration) -> Result<ssh::Session> {
+        let target = ssh::Target {
+            node: node.to_owned(),
+            address: SocketAddr::from((address, 22)),
+            key: Arc::new(keys.admin_key()?),
+            host_key: keys.host_public_key(node)?,
+        };
+        ssh::connect(&target, patience).await
+    }
+}
