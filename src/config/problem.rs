@@ -67,8 +67,9 @@ impl From<Problems> for Error {
             1 => "1 problem".to_owned(),
             n => format!("{n} problems"),
         };
-        Error::new(Kind::Config, format!("the workspace has {count}:\n{problems}"))
-            .hint("`lap help lap.toml` (or `node.toml`, `container.toml`, `env.toml`) explains every key")
+        Error::new(Kind::Config, format!("the workspace has {count}:\n{problems}")).hint(
+            "`lap help lap.toml` (or `node.toml`, `container.toml`, `env.toml`, `rootfs.toml`) explains every key",
+        )
     }
 }
 

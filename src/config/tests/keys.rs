@@ -231,3 +231,20 @@ fn container_toml() {
         each("containers/a/container.toml", &[(line, &[&format!("{number}: {want}")])]);
     }
 }
+
+#[test]
+fn rootfs_toml() {
+    each(
+        "nodes/rootfs.toml",
+        &[
+            ("# nothing", &["1: suite: missing: write e.g. `suite = \"bookworm\"`"]),
+            (
+                "suite = \"sid\"\npackage = []\npackages = [\"git\",\n\"--x\"]",
+                &[
+                    "2: package: unknown key; did you mean `packages`?",
+                    "4: packages[1]: `--x` is not a package's name: write e.g. `curl`",
+                ],
+            ),
+        ],
+    );
+}
