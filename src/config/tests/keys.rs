@@ -209,6 +209,10 @@ fn container_toml() {
         ),
         ("scale = 2", "scale: more than one is not there yet: write `1`, or `0` for an image that others stand on"),
         ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),
+        (
+            "[build]\nports = []",
+            "build.ports: unknown key here: `ports` belongs to the file itself, write it above the first `[…]`",
+        ),
         ("build.arg = {}", "build.arg: unknown key; did you mean `args`?"),
         ("build.rootfs = {}", "build.rootfs.suite: missing: write e.g. `suite = \"bookworm\"`"),
         ("build.rootfs = { suite = \"--x\" }", "build.rootfs.suite: `--x` is not a suite: write e.g. `bookworm`"),
