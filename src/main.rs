@@ -1,3 +1,5 @@
+//! The binary: hands its arguments to the library and ends with the exit code that gives.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    lap::cli::run(std::env::args_os())
 }

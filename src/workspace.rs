@@ -63,6 +63,35 @@ impl Workspace {
         })
     }
 
+    /// Checks that these containers exist.
+    ///
+    /// # Errors
+    /// One does not: with those that do.
+    pub fn containers(&self, names: &[String]) -> Result<()> {
+        match names.iter().find(|name| !self.lab.containers.contains_key(*name)) {
+            None => Ok(()),
+            Some(name) => {
+                let known = self.lab.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
+                Err(Error::new(Kind::Usage, format!("there is no container `{name}`: there is `{known}`")))
+            }
+        }
+    }
+
+    /// `[ENVIRONMENT] CONTAINER`
+    ///
+    /// # Errors
+    /// One of them does not exist.
+    pub fn environment_and_container(&self, what: &[String]) -> Result<(Environment, String)> {
+        let (environment, container) = match what {
+            [environment, container] => (Some(environment.as_str()), container),
+            [container] => (None, container),
+            _ => return Err(Error::new(Kind::Usage, "name a container")),
+        };
+        let environment = self.environment(environment)?.clone();
+        self.containers(std::slice::from_ref(container))?;
+        Ok((environment, container.clone()))
+    }
+
     /// The nodes of an environment.
     pub fn nodes<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = &'a Node> {
         self.lab.nodes.values().filter(move |node| node.environment == environment)

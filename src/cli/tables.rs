@@ -112,3 +112,22 @@ pub fn print_plan(outcome: &Outcome, json: bool) -> Result<()> {
     }
     Ok(())
 }
+
+/// Prints how a verb that changes something ended.
+pub fn print_done(outcome: &Outcome, dry_run: bool, json: bool, done: &str) -> Result<()> {
+    if dry_run {
+        return print_plan(outcome, json);
+    }
+    if json {
+        return Ok(());
+    }
+    for note in &outcome.notes {
+        println!("{note}");
+    }
+    if !outcome.idle() {
+        println!("{done}");
+    } else if outcome.notes.is_empty() {
+        println!("Nothing to do.");
+    }
+    Ok(())
+}

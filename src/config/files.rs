@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Read,
+    os::unix::fs::OpenOptionsExt,
     path::{Component, Path, PathBuf},
     rc::Rc,
 };
@@ -22,19 +23,20 @@ pub struct File {
 
 /// Reads `path` (relative to `root`). `missing` says what to do when it is not there; every failure is told.
 pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<Rc<File>> {
-    let full = root.join(path);
-    let meta = match fs::metadata(&full) {
-        Ok(meta) => meta,
+    let cannot = |e: std::io::Error| ledger.path(path, format!("cannot read it: {e}"));
+    // Opening a FIFO would wait for a writer for ever.
+    let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(root.join(path));
+    let (file, meta) = match file.and_then(|file| file.metadata().map(|meta| (file, meta))) {
+        Ok(opened) => opened,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             ledger.path(path, format!("missing: {missing}"));
             return None;
         }
         Err(e) => {
-            ledger.path(path, format!("cannot read it: {e}"));
+            cannot(e);
             return None;
         }
     };
-    // A FIFO would make us wait for ever, a device has no end.
     if !meta.is_file() {
         ledger.path(path, "not a file: write a text file here");
         return None;
@@ -44,8 +46,8 @@ pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<R
         return None;
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
-    if let Err(e) = fs::File::open(&full).and_then(|file| file.take(LARGEST).read_to_end(&mut bytes)) {
-        ledger.path(path, format!("cannot read it: {e}"));
+    if let Err(e) = file.take(LARGEST).read_to_end(&mut bytes) {
+        cannot(e);
         return None;
     }
     let text = match String::from_utf8(bytes) {

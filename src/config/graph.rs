@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn finds_each_cycle_once() {
-        let table: &[(&[(&str, &[&str])], &[&[&str]])] = &[
+        type Edges = &'static [(&'static str, &'static [&'static str])];
+        let table: &[(Edges, &[&[&str]])] = &[
             (&[("a", &["b"]), ("b", &[])], &[]),
             (&[("a", &["a"])], &[&["a"]]),
             (&[("c", &["b"]), ("b", &["a"]), ("a", &["c"]), ("x", &["a"])], &[&["a", "c", "b"]]),

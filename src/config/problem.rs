@@ -1,6 +1,11 @@
 //! What is wrong with a workspace: all of it at once, each with its place.
 
-use std::{cell::RefCell, collections::HashMap, fmt, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt::{self, Write},
+    rc::Rc,
+};
 
 use serde::Serialize;
 
@@ -22,14 +27,19 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        let mut text = self.file.clone();
         if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+            write!(text, ":{line}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(text, ": {}", self.key)?;
         }
-        write!(f, ": {}", self.message)
+        write!(text, ": {}", self.message)?;
+        // One line, whatever strangers wrote into it: a directory's name may hold what moves a terminal's cursor.
+        for c in text.chars() {
+            if c.is_control() { c.escape_default().fmt(f)? } else { f.write_char(c)? }
+        }
+        Ok(())
     }
 }
 
@@ -57,8 +67,9 @@ impl From<Problems> for Error {
             1 => "1 problem".to_owned(),
             n => format!("{n} problems"),
         };
-        Error::new(Kind::Config, format!("the workspace has {count}:\n{problems}"))
-            .hint("`lap help lap.toml` (or `node.toml`, `container.toml`, `env.toml`) explains every key")
+        Error::new(Kind::Config, format!("the workspace has {count}:\n{problems}")).hint(
+            "`lap help lap.toml` (or `node.toml`, `container.toml`, `env.toml`, `rootfs.toml`) explains every key",
+        )
     }
 }
 

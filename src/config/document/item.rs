@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use toml::de::DeValue;
 
-use super::{Key, Table, lines};
+use super::{Key, Schema, Table, lines};
 use crate::config::{
     files::File,
     problem::{Ledger, shown},
@@ -18,6 +18,7 @@ pub struct Item<'a> {
     pub path: String,
     pub key: Key,
     pub(super) value: &'a DeValue<'a>,
+    pub(super) outer: Option<&'static Schema>,
 }
 
 impl<'a> Item<'a> {

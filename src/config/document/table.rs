@@ -22,6 +22,8 @@ pub struct Table<'a> {
     pub(super) path: String,
     pub(super) table: &'a DeTable<'a>,
     schema: Option<&'static Schema>,
+    /// The schema of the document around it.
+    pub(super) outer: Option<&'static Schema>,
 }
 
 /// Parses a file. `None` where it is not TOML: that is told, and nothing else can be said of the file.
@@ -51,13 +53,13 @@ impl<'a> Table<'a> {
         schema: &'static Schema,
         ledger: &'a Ledger,
     ) -> Self {
-        let table = Self { file, ledger, path: String::new(), table: document.get_ref(), schema: None };
-        table.with(schema)
+        let table = Self { file, ledger, path: String::new(), table: document.get_ref(), schema: None, outer: None };
+        Self { outer: Some(schema), ..table.with(schema) }
     }
 
     /// The table that is the value of `item`; its keys are the user's own words until [`Table::with`] says otherwise.
     pub(super) fn inner(item: &Item<'a>, table: &'a DeTable<'a>) -> Self {
-        Self { file: item.file, ledger: item.ledger, path: item.path.clone(), table, schema: None }
+        Self { file: item.file, ledger: item.ledger, path: item.path.clone(), table, schema: None, outer: item.outer }
     }
 
     /// The same table under `schema`.
@@ -70,7 +72,7 @@ impl<'a> Table<'a> {
             }
             let message = match schema.refused.iter().find(|(name, _)| *name == key) {
                 Some((_, why)) => (*why).to_owned(),
-                None => unknown(key, schema),
+                None => unknown(key, schema, self.outer),
             };
             self.ledger.key(self.file, lines::child(&self.path, key), message);
         }
@@ -112,11 +114,22 @@ impl<'a> Table<'a> {
     }
 
     fn item(&self, name: &str, value: &'a DeValue<'a>, key: Key) -> Item<'a> {
-        Item { file: self.file, ledger: self.ledger, path: lines::child(&self.path, name), key, value }
+        Item {
+            file: self.file,
+            ledger: self.ledger,
+            path: lines::child(&self.path, name),
+            key,
+            value,
+            outer: self.outer,
+        }
     }
 }
 
-fn unknown(key: &str, schema: &Schema) -> String {
+fn unknown(key: &str, schema: &Schema, outer: Option<&Schema>) -> String {
+    // The trap of TOML: what follows `[healthcheck]` belongs to it, empty lines or not.
+    if outer.is_some_and(|outer| outer.keys.iter().any(|known| known.name == key)) {
+        return format!("unknown key here: `{key}` belongs to the file itself, write it above the first `[…]`");
+    }
     let guess = did_you_mean(key, schema.keys.iter().map(|key| key.name));
     if !guess.is_empty() {
         return format!("unknown key{guess}");

@@ -121,7 +121,7 @@ fn lists(table: &Table<'_>) -> Lists {
         tmpfs: list(table, "tmpfs", tmpfs),
         depends_on: list(table, "depends_on", as_is),
         cap_add: list(table, "cap_add", capability),
-        security_opt: list(table, "security_opt", |text| Ok(security_opt(text))),
+        security_opt: list(table, "security_opt", security_opt),
     }
 }
 

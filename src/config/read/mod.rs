@@ -12,8 +12,6 @@ pub mod rootfs;
 
 use std::rc::Rc;
 
-#[cfg(test)]
-use super::document::Schema;
 use super::files::File;
 
 /// What one file says, and the file, for problems that only show later.
@@ -26,10 +24,11 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &Schema); 8] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 9] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("node.toml", "", &node::SCHEMA),
+    ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),
     ("container.toml", "healthcheck", &healthcheck::SCHEMA),

@@ -7,6 +7,7 @@ fn load_as_a_workspace() {
     let lab = World::new()
         .with("lap.toml", example("lap.toml").unwrap())
         .with("nodes/test/node.toml", example("node.toml").unwrap())
+        .with("nodes/rootfs.toml", example("rootfs.toml").unwrap())
         .with("env/prod/env.toml", example("env.toml").unwrap())
         .container("registry", "#")
         .container("files", "")

@@ -34,7 +34,7 @@ fn not_text() {
 #[test]
 fn not_there() {
     let world = World::new().container("a", "#").without("containers/a/Dockerfile").with("env/x/readme", "x");
-    world.with("nodes/n/x", "x").with("containers/c/x", "x").without("lap.toml").says(&[
+    world.with("nodes/n/x", "x").without("nodes/rootfs.toml").with("containers/c/x", "x").without("lap.toml").says(&[
         "containers/a/Dockerfile: missing: write one, it begins with FROM",
         "containers/c/Dockerfile: missing: write one, it begins with FROM",
         "containers/c/container.toml: missing: each directory under `containers` is a container and has one, see `lap \
@@ -42,6 +42,7 @@ fn not_there() {
         "env/x/env.toml: missing: each directory under `env` is an environment and has one, see `lap help env.toml`",
         "lap.toml: missing: `lap init DIR` makes a new workspace",
         "nodes/n/node.toml: missing: each directory under `nodes` is a node and has one, see `lap help node.toml`",
+        "nodes/rootfs.toml: missing: nodes are made from it, `lap help rootfs.toml` shows one to copy",
     ]);
 }
 
@@ -72,6 +73,15 @@ fn bad_directory_names() {
          \"master\"`",
         &format!("nodes/a.b: `a.b` is not a name: {help}, e.g. `a-b`"),
     ]);
+}
+
+/// A name on disk is a stranger's text too.
+#[test]
+fn odd_directory_names() {
+    let world = World::new().with("env/a\u{1b}[2J/env.toml", "#").without("lap.toml").without("nodes");
+    let text = world.problems();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert!(text.starts_with("env/a\\u{1b}[2J: `a\\u{1b}[2J` is not a name: "), "{text}");
 }
 
 #[test]

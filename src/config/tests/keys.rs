@@ -209,6 +209,10 @@ fn container_toml() {
         ),
         ("scale = 2", "scale: more than one is not there yet: write `1`, or `0` for an image that others stand on"),
         ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),
+        (
+            "[build]\nports = []",
+            "build.ports: unknown key here: `ports` belongs to the file itself, write it above the first `[…]`",
+        ),
         ("build.arg = {}", "build.arg: unknown key; did you mean `args`?"),
         ("build.rootfs = {}", "build.rootfs.suite: missing: write e.g. `suite = \"bookworm\"`"),
         ("build.rootfs = { suite = \"--x\" }", "build.rootfs.suite: `--x` is not a suite: write e.g. `bookworm`"),
@@ -230,4 +234,21 @@ fn container_toml() {
         let number = 1 + line.matches('\n').count();
         each("containers/a/container.toml", &[(line, &[&format!("{number}: {want}")])]);
     }
+}
+
+#[test]
+fn rootfs_toml() {
+    each(
+        "nodes/rootfs.toml",
+        &[
+            ("# nothing", &["1: suite: missing: write e.g. `suite = \"bookworm\"`"]),
+            (
+                "suite = \"sid\"\npackage = []\npackages = [\"git\",\n\"--x\"]",
+                &[
+                    "2: package: unknown key; did you mean `packages`?",
+                    "4: packages[1]: `--x` is not a package's name: write e.g. `curl`",
+                ],
+            ),
+        ],
+    );
 }

@@ -23,6 +23,7 @@ impl World {
         let world = Self { dir: tempfile::tempdir().unwrap() };
         world
             .with("lap.toml", "lab = \"lap\"\n")
+            .with("nodes/rootfs.toml", "suite = \"bookworm\"\n")
             .with("env/test/env.toml", "description = \"t\"\n")
             .with("env/prod/env.toml", "promote_from = \"test\"\n")
             .with("nodes/test/node.toml", "environment = \"test\"\nrole = \"master\"\naddress = \".10\"\n")

@@ -12,7 +12,7 @@ pub fn grant(text: &str) -> Result<String, String> {
         Some(("network_mode", "host")) => Ok("network_mode: host".to_owned()),
         Some(("privileged", "true")) => Ok("privileged: true".to_owned()),
         Some(("cap_add", value)) => Ok(format!("cap_add: {}", capability(value)?)),
-        Some(("security_opt", value)) if !value.is_empty() => Ok(format!("security_opt: {}", security_opt(value))),
+        Some(("security_opt", value)) if !value.is_empty() => Ok(format!("security_opt: {}", security_opt(value)?)),
         _ => Err(format!(
             "{} is not a grant: write a path of the node or one of `network_mode: host`, `privileged: true`, \
              `cap_add: NAME`, `security_opt: VALUE`",
@@ -22,11 +22,11 @@ pub fn grant(text: &str) -> Result<String, String> {
 }
 
 /// `seccomp:unconfined` is an old way to write `seccomp=unconfined`.
-pub fn security_opt(text: &str) -> String {
-    match text.find([':', '=']) {
-        Some(at) => format!("{}={}", &text[..at], &text[at + 1..]),
-        None => text.to_owned(),
+pub fn security_opt(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{} is not an option: write e.g. `no-new-privileges:true`", shown(text)));
     }
+    Ok(text.replacen(':', "=", if text.contains('=') { 0 } else { 1 }))
 }
 
 /// True for options that only take something away.

@@ -13,9 +13,32 @@ pub fn absolute(text: &str) -> Result<PathBuf, String> {
         // Docker's `--mount` takes no such path.
         return Err(format!("{} holds a comma: write a path without", shown(text)));
     }
+    if text.chars().any(char::is_control) {
+        return Err(format!("{} holds a control character: write a path without", shown(text)));
+    }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
     if parts.iter().any(|part| matches!(*part, "." | "..")) {
         return Err(format!("{} holds `.` or `..`: write the path it leads to", shown(text)));
     }
     Ok(PathBuf::from(format!("/{}", parts.join("/"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::messages, *};
+
+    #[test]
+    fn paths() {
+        assert_eq!(absolute("//srv/x/").unwrap(), PathBuf::from("/srv/x"));
+        assert_eq!(absolute("/").unwrap(), PathBuf::from("/"));
+        messages(
+            absolute,
+            &[
+                ("srv", "`srv` is not an absolute path: write e.g. `/srv/files`"),
+                ("/a/./b", "`/a/./b` holds `.` or `..`: write the path it leads to"),
+                ("/a,b", "`/a,b` holds a comma: write a path without"),
+                ("/a\nb", "`/a\\nb` holds a control character: write a path without"),
+            ],
+        );
+    }
 }

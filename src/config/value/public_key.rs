@@ -29,9 +29,10 @@ pub fn public_key(text: &str) -> Result<String, String> {
     let mut words = text.split_whitespace();
     let kind = words.next().unwrap_or_default();
     if !TYPES.contains(&kind) {
+        // Something long may be the inside of a private key.
+        let what = if kind.len() > 40 { "this".to_owned() } else { shown(kind) };
         return Err(format!(
-            "{} is not a kind of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 AAAA… anna`",
-            shown(kind)
+            "{what} is not a kind of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 AAAA… anna`"
         ));
     }
     let blob = words.next().and_then(|word| STANDARD.decode(word).ok()).unwrap_or_default();

@@ -1,0 +1,18 @@
+//! `lap completions`
+
+use std::process::ExitCode;
+
+use crate::error::Result;
+
+/// Print a completion script for a shell
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    shell: clap_complete::Shell,
+}
+
+impl Args {
+    pub fn run(self) -> Result<ExitCode> {
+        clap_complete::generate(self.shell, &mut super::command(), "lap", &mut std::io::stdout());
+        Ok(ExitCode::SUCCESS)
+    }
+}

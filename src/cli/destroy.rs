@@ -1,0 +1,59 @@
+//! `lap destroy`
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
+
+use super::{Global, common::Changing, tables};
+use crate::{
+    apply::down::destroy,
+    error::{Error, Kind, OrError, Result},
+};
+
+/// Remove an environment's nodes with all their data
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment: it must be named
+    environment: String,
+    /// The environment's name again, instead of the question
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(Some(&self.environment))?.clone();
+        let confirmed = match self.confirm {
+            _ if self.changing.dry_run => environment.name.clone(),
+            Some(name) => name,
+            None => ask(&workspace.lab.name, &environment.name)?,
+        };
+        if confirmed != environment.name {
+            return Err(Error::new(Kind::Refused, format!("`{confirmed}` is not `{}`: nothing was removed", environment.name))
+                .hint(format!("`--confirm {}` answers the question", environment.name)));
+        }
+        let outcome = global.work("destroy", &self.changing, |options| {
+            let (workspace, environment) = (workspace.clone(), environment.clone());
+            async move { destroy(workspace, &environment, &options).await }
+        })?;
+        let done = format!("`{}` is gone, and its data with it.", environment.name);
+        tables::print_done(&outcome, self.changing.dry_run, global.json(), &done)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn ask(lab: &str, environment: &str) -> Result<String> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::new(Kind::Refused, "destroying asks for the environment's name, and there is no terminal")
+            .hint(format!("`--confirm {environment}` answers the question")));
+    }
+    eprint!("This removes all data of `{environment}` of the lab `{lab}`. Type its name: ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
+    Ok(answer.trim().to_owned())
+}

@@ -1,0 +1,39 @@
+//! `lap exec`
+
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+};
+
+use super::{Global, ssh::ssh};
+use crate::error::{Error, Kind, Result};
+
+/// Run a command in a container
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// `[ENVIRONMENT] CONTAINER`
+    #[arg(required = true, num_args = 1..=2, value_names = ["ENVIRONMENT", "CONTAINER"])]
+    what: Vec<String>,
+    /// As this user of the container
+    #[arg(short, long)]
+    user: Option<String>,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let (environment, container) = workspace.environment_and_container(&self.what)?;
+        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let mut command: Vec<String> = ["docker", "exec", if terminal { "-it" } else { "-i" }].map(str::to_owned).into();
+        if let Some(user) = self.user {
+            command.extend(["--user".to_owned(), user]);
+        }
+        command.push(format!("infra_{container}"));
+        command.extend(self.command);
+        let error = ssh(&workspace, Some(&environment.master), terminal, &command)?;
+        Err(Error::new(Kind::Host, format!("cannot run `ssh`: {error}")).hint("`sudo apt-get install openssh-client`"))
+    }
+}

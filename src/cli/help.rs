@@ -1,0 +1,47 @@
+//! `lap help`
+
+use std::process::ExitCode;
+
+use crate::{
+    config, exit,
+    error::{Error, Kind, Result},
+    report::table::table,
+};
+
+/// Explain a verb, a file of the workspace (`lap.toml`, `node.toml`, …) or `exit-codes`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A verb, a file, or `exit-codes`
+    topic: Vec<String>,
+}
+
+impl Args {
+    pub fn run(self) -> Result<ExitCode> {
+        let mut command = super::command();
+        // Names and defaults are worked out as in a run.
+        command.build();
+        let Some(first) = self.topic.first() else {
+            print!("{}", command.render_help());
+            println!("\nTopics of `lap help`: exit-codes, lap.toml, node.toml, container.toml, env.toml, rootfs.toml");
+            return Ok(ExitCode::SUCCESS);
+        };
+        if first == "exit-codes" {
+            let rows: Vec<[String; 3]> =
+                exit::TABLE.iter().map(|(code, name, what)| [code.to_string(), (*name).into(), (*what).into()]).collect();
+            print!("{}", table(["CODE", "NAME", "MEANING"], &rows));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some(text) = config::example(first) {
+            print!("{text}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut found = &mut command;
+        for word in &self.topic {
+            found = found.find_subcommand_mut(word).ok_or_else(|| {
+                Error::new(Kind::Usage, format!("there is no help on `{word}`")).hint("`lap help` lists verbs and topics")
+            })?;
+        }
+        print!("{}", found.render_long_help());
+        Ok(ExitCode::SUCCESS)
+    }
+}

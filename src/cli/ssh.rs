@@ -1,0 +1,84 @@
+//! `lap ssh`
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
+
+use super::{Global, common::runtime};
+use crate::{
+    apply::local::known_hosts_file,
+    drivers::{self, node::docker},
+    error::{Error, Kind, Result},
+    keys::known_hosts,
+    workspace::Workspace,
+};
+
+/// Log in to a node, or run a command there, with stock ssh
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The node [default: the master of the default environment]; an environment's name means its master
+    node: Option<String>,
+    /// A command and its arguments, after `--` [default: a shell]
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let error = ssh(&workspace, self.node.as_deref(), false, &self.command)?;
+        Err(Error::new(Kind::Host, format!("cannot run `ssh`: {error}")).hint("`sudo apt-get install openssh-client`"))
+    }
+}
+
+/// Replaces this process by ssh to a node; comes back only if that failed.
+pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &[String]) -> Result<std::io::Error> {
+    let node = match node {
+        Some(name) if workspace.lab.nodes.contains_key(name) => name.to_owned(),
+        other => workspace.environment(other)?.master.clone(),
+    };
+    let keys = workspace.keys()?;
+    let address: Ipv4Addr = runtime()?.block_on(async {
+        let docker = drivers::docker::local().await?;
+        let host = docker::observe(&docker, &workspace.lab.name).await?;
+        let (_, addresses) = workspace.addresses(&host)?;
+        let running = host.nodes.get(&node).is_some_and(|node| node.running);
+        addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
+            Error::new(Kind::Node, format!("the node `{node}` does not run")).hint("`lap up` brings it up")
+        })
+    })?;
+    // Written for this one call: what is known is only the key lap gave the node.
+    let file = known_hosts_file(workspace);
+    let line = known_hosts(&[format!("{node}.node.internal")], &[IpAddr::V4(address)], 22, keys.host_key(&node)?.public())?;
+    let old = std::fs::read_to_string(&file).unwrap_or_default();
+    if !old.lines().any(|old| old == line.trim()) {
+        crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
+    }
+    Ok(Command::new("ssh")
+        .args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"])
+        .arg("-o")
+        .arg(format!("UserKnownHostsFile={}", file.display()))
+        .arg("-i")
+        .arg(keys.admin_file())
+        .args(if terminal { &["-t"][..] } else { &[] })
+        .arg(format!("root@{address}"))
+        .arg("--")
+        .args(quoted(command))
+        .exec())
+}
+
+/// ssh joins its arguments with spaces for the far shell: each must arrive as it is.
+fn quoted(command: &[String]) -> Vec<String> {
+    command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn arguments_arrive_as_they_are() {
+        let words = ["a b", "it's", "$(reboot)"].map(str::to_owned);
+        assert_eq!(super::quoted(&words), ["'a b'", r"'it'\''s'", "'$(reboot)'"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! `lap start`
+
+use std::process::ExitCode;
+
+use super::{Global, common::Changing, tables};
+use crate::{
+    apply::up::{Scope, up},
+    error::Result,
+};
+
+/// Start what ran last: the registry first, then what must be pulled, then the rest in order; builds nothing
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment [default: `default` in lap.toml]
+    environment: Option<String>,
+    /// Only these containers and what they depend on [default: all]
+    containers: Vec<String>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let scope =
+            Scope { only: self.containers.into_iter().collect(), as_recorded: true, ..Scope::default() };
+        let outcome = global.work("start", &self.changing, |options| {
+            let (workspace, environment) = (workspace.clone(), environment.clone());
+            async move { up(workspace, &environment, scope, &options).await }
+        })?;
+        tables::print_done(&outcome, self.changing.dry_run, global.json(), &format!("`{}` runs.", environment.name))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,107 @@
+//! `lap status`
+
+use std::{process::ExitCode, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    Global,
+    common::{print_json, runtime},
+    tables::{self, Row},
+};
+use crate::{
+    agent::protocol::NodeFacts,
+    apply::up::{Master, short},
+    drivers::{self, node::docker},
+    error::{Error, Kind, Result},
+    plan::wish::Current,
+    report::{ago, bytes},
+};
+
+/// Show what runs; ends with 0 only if all that should run does, and is healthy
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment [default: `default` in lap.toml]
+    environment: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    environment: &'a str,
+    node: &'a str,
+    address: String,
+    commit: Option<String>,
+    release: Option<u64>,
+    healthy: bool,
+    containers: &'a [Row],
+    facts: &'a NodeFacts,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let (facts, address) = runtime()?.block_on(async {
+            let docker = drivers::docker::local().await?;
+            let host = docker::observe(&docker, &workspace.lab.name).await?;
+            let master = Master::connect_on(workspace.clone(), &environment, &host, Duration::from_secs(2)).await?;
+            Ok::<_, Error>((master.facts(None).await?, master.address()))
+        })?;
+        let rows = tables::rows(&workspace, &facts, Some(address));
+        let current = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        let sick: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.container.as_str()).collect();
+        if self.json || global.json() {
+            print_json(&Status {
+                environment: &environment.name,
+                node: &environment.master,
+                address: address.to_string(),
+                commit: current.as_ref().map(|current| current.commit.clone()),
+                release: current.as_ref().and_then(|current| current.release),
+                healthy: sick.is_empty(),
+                containers: &rows,
+                facts: &facts,
+            })?;
+        } else {
+            head(&environment.name, &environment.master, &facts, current.as_ref());
+            print!("{}", tables::text(&rows));
+        }
+        if facts.docker.is_none() {
+            return Err(Error::new(Kind::Node, format!("Docker on `{}` does not answer", environment.master))
+                .hint("`lap ssh` and look at /var/log/dockerd.log"));
+        }
+        if sick.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let names = sick.join("`, `");
+        Err(Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`"))
+            .hint(format!("`lap up {}` mends it; `lap logs {} {}` shows why", environment.name, environment.name, sick[0])))
+    }
+}
+
+fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Current>) {
+    let runs = match current {
+        Some(Current { release: Some(number), commit, .. }) => format!("release {number} ({})", short(commit)),
+        Some(current) => short(&current.commit),
+        None => "nothing yet".into(),
+    };
+    let free = format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
+    println!("`{environment}` on node `{node}`: {runs}; {free}");
+    let now = crate::agent::serve::now();
+    if let Some((holder, since)) = &facts.lock {
+        println!("locked by {} for `lap {}`, since {}", holder.who, holder.verb, ago(now - since));
+    }
+    if let Some(unfinished) = &facts.unfinished {
+        let step = unfinished.step.as_deref().map(|step| format!(" in \"{step}\"")).unwrap_or_default();
+        let why = unfinished.error.as_deref().unwrap_or("it was interrupted");
+        println!(
+            "the last `lap {}` ({}, {} ago) did not end{step}: {why}",
+            unfinished.holder.verb,
+            unfinished.holder.who,
+            ago(now - unfinished.since)
+        );
+    }
+    println!();
+}

@@ -1,0 +1,33 @@
+//! `lap stop`
+
+use std::process::ExitCode;
+
+use super::{Global, common::Changing, tables};
+use crate::{apply::down::stop, error::Result};
+
+/// Stop and remove containers of an environment; the node goes on, data and images stay
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment [default: `default` in lap.toml]
+    environment: Option<String>,
+    /// Only these containers [default: all]
+    containers: Vec<String>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        workspace.containers(&self.containers)?;
+        let only = self.containers.into_iter().collect();
+        let outcome = global.work("stop", &self.changing, |options| {
+            let (workspace, environment) = (workspace.clone(), environment.clone());
+            async move { stop(workspace, &environment, &only, &options).await }
+        })?;
+        let done = format!("Stopped. `lap start {}` starts what ran.", environment.name);
+        tables::print_done(&outcome, self.changing.dry_run, global.json(), &done)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
