@@ -1,1 +1,34 @@
-//! (to be written)
+//! The keys of a lab, in `<workspace>/.lap/keys/` (directory 0700, files 0600, never in git):
+//!
+//! ```text
+//! admin admin.pub           the SSH key that operates every node
+//! root.crt root.key         the lab's own certificate authority; `root.key` may be kept elsewhere between uses
+//! repository.password       of the off-machine repositories
+//! hosts/<node>              each node's SSH host key, made before the node boots: no trust on first use
+//! <env>/issuing.crt .key    signs the certificates of one environment's servers
+//! <env>/upload.password     of user `lap`, for uploads to artifact and maven
+//! ```
+//!
+//! Everything derived (netrc, htpasswd, authorized_keys, known_hosts) is made on demand and has no file here.
+
+mod authority;
+mod certificate;
+mod files;
+mod leaf;
+mod maker;
+mod passphrase;
+mod password;
+mod reading;
+mod secret;
+mod ssh;
+mod store;
+
+pub use certificate::fingerprint as certificate_fingerprint;
+pub use leaf::{Leaf, needs_renewal, renewal_reason};
+pub use passphrase::{Passphrase, Prompt};
+pub use secret::Secret;
+pub use ssh::{SshKey, authorized_keys, known_hosts, ssh_fingerprint};
+pub use store::{Created, KeyInfo, Keys};
+
+/// The user of uploads to artifact and maven.
+pub const UPLOAD_USER: &str = "lap";

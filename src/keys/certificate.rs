@@ -1,0 +1,75 @@
+//! Reading certificates: what they are for, how long, and who signed them.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ring::digest::{SHA256, digest};
+use time::OffsetDateTime;
+use x509_parser::{extensions::GeneralName, pem::Pem, prelude::X509Certificate};
+
+use crate::{Error, Kind, Result};
+
+/// What lap needs to know of a certificate.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) not_before: OffsetDateTime,
+    pub(super) not_after: OffsetDateTime,
+    pub(super) names: BTreeSet<String>,
+    pub(super) addresses: BTreeSet<IpAddr>,
+    pub(super) is_ca: bool,
+    /// The raw public key, as [`rcgen::PublicKeyData`] has it.
+    pub(super) public_key: Vec<u8>,
+}
+
+/// The DER blocks of every certificate in a PEM text, in order. What is not a certificate is left out.
+pub(super) fn blocks(pem: &str) -> Vec<Vec<u8>> {
+    let blocks = Pem::iter_from_buffer(pem.as_bytes()).map_while(std::result::Result::ok);
+    blocks.filter(|b| b.label == "CERTIFICATE").map(|b| b.contents).collect()
+}
+
+fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
+    x509_parser::parse_x509_certificate(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, c)| c)
+}
+
+/// Reads one certificate; `None` when it is not one.
+pub(super) fn facts(der: &[u8]) -> Option<Facts> {
+    let certificate = parse(der)?;
+    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    let alternatives = certificate.subject_alternative_name().ok()?;
+    for name in alternatives.iter().flat_map(|a| &a.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => drop(names.insert((*name).to_owned())),
+            GeneralName::IPAddress(raw) => drop(addresses.insert(address(raw)?)),
+            _ => {}
+        }
+    }
+    Some(Facts {
+        not_before: certificate.validity().not_before.to_datetime(),
+        not_after: certificate.validity().not_after.to_datetime(),
+        names,
+        addresses,
+        is_ca: certificate.is_ca(),
+        public_key: certificate.public_key().subject_public_key.data.to_vec(),
+    })
+}
+
+fn address(raw: &[u8]) -> Option<IpAddr> {
+    <[u8; 4]>::try_from(raw).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(raw).map(IpAddr::from)).ok()
+}
+
+/// Whether `issuer`'s key signed `certificate` (both DER).
+pub(super) fn is_signed_by(certificate: &[u8], issuer: &[u8]) -> bool {
+    let (Some(certificate), Some(issuer)) = (parse(certificate), parse(issuer)) else { return false };
+    certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+}
+
+/// The SHA-256 fingerprint of the first certificate in a PEM text, as `openssl x509 -fingerprint -sha256` prints it
+/// (without the label): `AB:CD:…`.
+///
+/// # Errors
+/// [`Kind::Keys`] when there is no certificate.
+pub fn fingerprint(pem: &str) -> Result<String> {
+    let blocks = blocks(pem);
+    let der = blocks.first().ok_or_else(|| Error::new(Kind::Keys, "there is no certificate in this text"))?;
+    let bytes = digest(&SHA256, der);
+    Ok(bytes.as_ref().iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":"))
+}

@@ -1,0 +1,175 @@
+//! Certificates of TLS servers: 397 days (the most that browsers take), made anew when two thirds are over.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    Secret,
+    authority::{self, Authority, parameters, permits_address, permits_name},
+    certificate,
+    ssh::is_name,
+};
+use crate::{Error, Kind, OrError, Result};
+
+/// From its (backdated) start to its end.
+const VALIDITY: Duration = Duration::days(397);
+
+/// A server's certificate with its key.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// PEM: the server's certificate, then the issuing authority's. Not the root's: who trusts it has it.
+    pub chain: String,
+    /// PEM (PKCS #8).
+    pub key: Secret,
+    /// When it ends.
+    pub not_after: OffsetDateTime,
+}
+
+pub(super) fn issue(
+    issuing: &Authority,
+    environment: &str,
+    names: &[String],
+    addresses: &[IpAddr],
+    now: OffsetDateTime,
+) -> Result<Leaf> {
+    let (dns, ips) = wanted(names, addresses);
+    let refuse = |what: String| Err(Error::new(Kind::Config, format!("no certificate can be made: {what}")));
+    if dns.is_empty() && ips.is_empty() {
+        return refuse("neither a name nor an address was given".into());
+    }
+    if let Some(name) = dns.iter().find(|n| !is_name(n) || !permits_name(n)) {
+        return refuse(format!("`{name}` is not a name below `internal`"));
+    }
+    if let Some(address) = ips.iter().find(|a| !permits_address(**a)) {
+        return refuse(format!("`{address}` is not a private address"));
+    }
+    let Some(ca) = certificate::facts(issuing.der()).filter(|ca| ca.not_after > now) else {
+        let message = format!("the issuing certificate of environment `{environment}` has expired");
+        return Err(Error::new(Kind::Keys, message));
+    };
+
+    // The first name as it was given, for people who look at the certificate; programs read the alternative names.
+    let first = names.first().map(|n| normal(n)).filter(|n| n.len() <= 64);
+    let mut params = parameters(&first.unwrap_or_else(|| format!("lap {environment}")), now)?;
+    params.not_after = ca.not_after.min(params.not_before + VALIDITY);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    for name in dns {
+        let name = name.try_into().or_error(Kind::Config, || "cannot put a name into a certificate".into())?;
+        params.subject_alt_names.push(SanType::DnsName(name));
+    }
+    params.subject_alt_names.extend(ips.into_iter().map(SanType::IpAddress));
+
+    let key = authority::new_key()?;
+    let chain = issuing.sign(&params, &key)? + &issuing.certificate;
+    Ok(Leaf { chain, key: authority::key_pem(&key), not_after: params.not_after })
+}
+
+/// Whether a server's certificate should be made anew, and why: `chain` (PEM) is unreadable, less than a third of its
+/// life is left, it has other names or addresses than wanted, or was issued by another authority than `issuing` (PEM).
+/// Pure: time is an argument.
+pub fn renewal_reason(
+    chain: &str,
+    names: &[String],
+    addresses: &[IpAddr],
+    issuing: &str,
+    now: OffsetDateTime,
+) -> Option<&'static str> {
+    let blocks = certificate::blocks(chain);
+    let Some((leaf, facts)) = blocks.first().and_then(|b| Some((b, certificate::facts(b)?))) else {
+        return Some("it cannot be read");
+    };
+    let issuer = certificate::blocks(issuing);
+    if issuer.len() != 1 || blocks[1..] != issuer || !certificate::is_signed_by(leaf, &issuer[0]) {
+        return Some("its issuer changed");
+    }
+    if (facts.names, facts.addresses) != wanted(names, addresses) {
+        return Some("its names changed");
+    }
+    if now < facts.not_before {
+        return Some("it is not valid yet");
+    }
+    let (left, life) = (facts.not_after - now, facts.not_after - facts.not_before);
+    (left * 3 < life).then_some("it ends soon")
+}
+
+/// Whether [`renewal_reason`] has one.
+pub fn needs_renewal(chain: &str, names: &[String], addresses: &[IpAddr], issuing: &str, now: OffsetDateTime) -> bool {
+    renewal_reason(chain, names, addresses, issuing, now).is_some()
+}
+
+fn wanted(names: &[String], addresses: &[IpAddr]) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
+    (names.iter().map(|n| normal(n)).collect(), addresses.iter().copied().collect())
+}
+
+/// Lower case, without a final dot.
+fn normal(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuing(now: OffsetDateTime) -> Authority {
+        let key = authority::new_key().unwrap();
+        let root = authority::root("office", &key, now).unwrap();
+        let root = Authority::parse(&root, key).unwrap();
+        let key = authority::new_key().unwrap();
+        let issuing = authority::issuing("office", "test", &root, &key, now).unwrap();
+        Authority::parse(&issuing, key).unwrap()
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| (*n).to_owned()).collect()
+    }
+
+    #[test]
+    fn renewed_when_two_thirds_are_over_or_something_changed() {
+        let now = OffsetDateTime::now_utc();
+        let (ca, other) = (issuing(now), issuing(now));
+        let (dns, ips) = (names(&["docker.internal", "docker.test.internal"]), ["192.168.0.10".parse().unwrap()]);
+        let leaf = issue(&ca, "test", &dns, &ips, now).unwrap();
+        let reason = |dns: &[String], ips: &[IpAddr], ca: &Authority, now| {
+            renewal_reason(&leaf.chain, dns, ips, &ca.certificate, now)
+        };
+        assert_eq!(reason(&dns, &ips, &ca, now), None);
+        let turned = names(&["Docker.test.internal.", "docker.internal", "docker.internal"]);
+        assert_eq!(reason(&turned, &ips, &ca, now), None, "order, case and repetition do not matter");
+        assert_eq!(reason(&dns, &ips, &ca, now + Duration::days(264)), None);
+        assert_eq!(reason(&dns, &ips, &ca, now + Duration::days(265)), Some("it ends soon"));
+        assert_eq!(reason(&dns, &ips, &ca, now - Duration::days(1)), Some("it is not valid yet"));
+        assert_eq!(reason(&dns[1..], &ips, &ca, now), Some("its names changed"));
+        assert_eq!(reason(&dns, &[], &ca, now), Some("its names changed"));
+        assert_eq!(reason(&dns, &ips, &other, now), Some("its issuer changed"));
+        assert!(needs_renewal("", &dns, &ips, &ca.certificate, now));
+        assert!(needs_renewal(&leaf.chain[..100], &dns, &ips, &ca.certificate, now));
+    }
+
+    #[test]
+    fn what_the_constraints_forbid_is_refused_before_it_is_signed() {
+        let now = OffsetDateTime::now_utc();
+        let ca = issuing(now);
+        for wrong in ["example.org", "*.internal", "a b.internal", ""] {
+            let error = issue(&ca, "test", &names(&[wrong]), &[], now).unwrap_err();
+            assert_eq!(error.kind, Kind::Config, "{wrong}");
+        }
+        assert!(issue(&ca, "test", &[], &["8.8.8.8".parse().unwrap()], now).is_err());
+        assert!(issue(&ca, "test", &[], &[], now).is_err());
+        let late = now + Duration::days(3651);
+        assert_eq!(issue(&ca, "test", &names(&["a.internal"]), &[], late).unwrap_err().kind, Kind::Keys);
+    }
+
+    #[test]
+    fn never_outlives_its_issuer_and_hides_its_key() {
+        let now = OffsetDateTime::now_utc();
+        let ca = issuing(now);
+        let leaf = issue(&ca, "test", &[], &["fd00::1".parse().unwrap()], now + Duration::days(3600)).unwrap();
+        assert!(leaf.not_after < now + Duration::days(3651));
+        assert!(!format!("{leaf:?}").contains("PRIVATE"));
+        assert!(leaf.key.expose().contains("PRIVATE"));
+    }
+}

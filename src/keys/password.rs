@@ -1,0 +1,93 @@
+//! Random passwords, and the files that services and clients want them in.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ring::{
+    digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256},
+    rand::{SecureRandom, SystemRandom},
+};
+
+use super::{Secret, UPLOAD_USER, ssh::is_host};
+use crate::{Error, Kind, OrError, Result};
+
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const LENGTH: usize = 32;
+
+/// Bytes from the kernel.
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).or_error(Kind::Host, || "cannot get random bytes".into())?;
+    Ok(bytes)
+}
+
+/// 32 letters and digits (190 bits): nothing that a shell, a URL or a netrc file would need quoted.
+pub(super) fn generate() -> Result<Secret> {
+    let mut password = String::with_capacity(LENGTH);
+    while password.len() < LENGTH {
+        // Bytes from 248 on would favour the first letters: they are thrown away.
+        let usable = random::<64>()?.into_iter().filter(|b| *b < 248);
+        password.extend(usable.take(LENGTH - password.len()).map(|b| char::from(ALPHABET[usize::from(b) % 62])));
+    }
+    Ok(Secret::new(password))
+}
+
+/// One line for nginx: `lap:{SSHA}…`. The salt comes from the password, so that the same password always gives the
+/// same file and a container whose password did not change is not replaced; what a salt is for (one table against
+/// many passwords) does not apply to a password of 190 random bits.
+pub(super) fn htpasswd(password: &Secret) -> Secret {
+    let salt = digest::digest(&SHA256, format!("lap htpasswd {}", password.expose()).as_bytes());
+    let salt = &salt.as_ref()[..8];
+    let mut hash = digest::Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
+    hash.update(password.expose().as_bytes());
+    hash.update(salt);
+    let hash = [hash.finish().as_ref(), salt].concat();
+    Secret::new(format!("{UPLOAD_USER}:{{SSHA}}{}\n", STANDARD.encode(hash)))
+}
+
+/// A netrc file for curl and maven: one line per machine (a name or an address, no port).
+///
+/// # Errors
+/// [`Kind::Usage`] for what is neither a name nor an address.
+pub(super) fn netrc(password: &Secret, machines: &[String]) -> Result<Secret> {
+    let mut lines = String::new();
+    for machine in machines {
+        if !is_host(machine) {
+            return Err(Error::new(Kind::Usage, format!("`{machine}` is neither a name nor an address")));
+        }
+        lines += &format!("machine {machine} login {UPLOAD_USER} password {}\n", password.expose());
+    }
+    Ok(Secret::new(lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_long_plain_and_different() {
+        let (one, two) = (generate().unwrap(), generate().unwrap());
+        assert_ne!(one, two);
+        assert!(one.expose().len() == 32 && one.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+
+    #[test]
+    fn htpasswd_is_stable_and_right() {
+        let password = Secret::new("correct horse".into());
+        let line = htpasswd(&password);
+        assert_eq!(line, htpasswd(&password));
+        let raw = STANDARD.decode(line.expose().trim().strip_prefix("lap:{SSHA}").unwrap()).unwrap();
+        let (hash, salt) = raw.split_at(20);
+        let expected = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, &[b"correct horse", salt].concat());
+        assert_eq!((hash, salt.len()), (expected.as_ref(), 8));
+    }
+
+    #[test]
+    fn netrc_takes_no_injected_machine() {
+        let password = Secret::new("pw".into());
+        let lines = netrc(&password, &["artifact.internal".into(), "192.168.0.10".into()]).unwrap();
+        assert_eq!(
+            lines.expose(),
+            "machine artifact.internal login lap password pw\nmachine 192.168.0.10 login lap password pw\n"
+        );
+        assert!(netrc(&password, &["a\ndefault".into()]).is_err());
+    }
+}

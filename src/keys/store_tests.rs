@@ -1,0 +1,191 @@
+use std::{fs, os::unix::fs::PermissionsExt, thread};
+
+use super::*;
+
+fn lab() -> (tempfile::TempDir, Keys) {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::create(dir.path(), "office", &["prod".into(), "test".into()]).unwrap().keys;
+    (dir, keys)
+}
+
+fn content(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files::list(dir).unwrap().into_iter().map(|p| (p.clone(), fs::read(dir.join(p)).unwrap())).collect()
+}
+
+#[test]
+fn makes_everything_once() {
+    let (dir, keys) = lab();
+    let before = content(keys.directory());
+    let names: Vec<_> = before.iter().map(|(p, _)| p.to_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        [
+            "admin",
+            "admin.pub",
+            "prod/issuing.crt",
+            "prod/issuing.key",
+            "prod/upload.password",
+            "repository.password",
+            "root.crt",
+            "root.key",
+            "test/issuing.crt",
+            "test/issuing.key",
+            "test/upload.password",
+        ]
+    );
+    for (path, _) in &before {
+        assert_eq!(fs::metadata(keys.directory().join(path)).unwrap().permissions().mode() & 0o7777, 0o600);
+    }
+    for place in ["", "prod", "test"] {
+        assert_eq!(fs::metadata(keys.directory().join(place)).unwrap().permissions().mode() & 0o7777, 0o700);
+    }
+    assert_eq!(fs::read_to_string(dir.path().join(".lap/.gitignore")).unwrap(), "*\n");
+
+    let again = Keys::create(dir.path(), "office", &["test".into(), "stage".into()]).unwrap();
+    assert_eq!(again.made, ["stage/issuing.key", "stage/issuing.crt", "stage/upload.password"]);
+    let after = content(keys.directory());
+    assert!(before.iter().all(|file| after.contains(file)), "what was there is as it was");
+    assert!(Keys::create(dir.path(), "office", &[]).unwrap().made.is_empty());
+    assert_eq!(again.keys.environments().collect::<Vec<_>>(), ["prod", "stage", "test"]);
+}
+
+#[test]
+fn two_at_once_make_one_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let found: Vec<_> = thread::scope(|scope| {
+        let run = || scope.spawn(|| Keys::create(dir.path(), "office", &["test".into()]).unwrap());
+        [run(), run(), run(), run()].map(|t| t.join().unwrap()).into()
+    });
+    assert_eq!(found.iter().filter(|c| !c.made.is_empty()).count(), 1);
+    assert!(found.iter().all(|c| c.keys.root == found[0].keys.root && c.keys.admin_file().exists()));
+}
+
+#[test]
+fn a_killed_create_is_finished_by_the_next() {
+    let (dir, keys) = lab();
+    fs::write(keys.directory().join(".tmpXyz"), "half").unwrap();
+    for gone in ["admin.pub", "root.crt", "test/issuing.crt", "test/issuing.key", "prod/issuing.crt"] {
+        fs::remove_file(keys.directory().join(gone)).unwrap();
+    }
+    assert!(Keys::open(dir.path()).is_err());
+    let again = Keys::create(dir.path(), "office", &["prod".into(), "test".into()]).unwrap();
+    assert_eq!(again.made.len(), 5);
+    assert!(!keys.directory().join(".tmpXyz").exists());
+    assert_eq!(again.keys.admin().fingerprint(), keys.admin().fingerprint());
+}
+
+#[test]
+fn a_workspace_without_keys_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Keys::open(dir.path()).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Keys, "this workspace has no keys"));
+    assert!(error.hints[0].contains("lap keys import FILE") && error.hints[1].contains("lap keys new"));
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none(), "looking makes nothing");
+}
+
+#[test]
+fn damaged_files_are_named_and_never_quoted() {
+    for (name, bad) in [
+        ("admin", ""),
+        ("admin", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n"),
+        ("root.crt", "hello"),
+        ("root.key", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"),
+        ("test/issuing.crt", ""),
+        ("test/issuing.key", "c2VjcmV0"),
+        ("test/upload.password", "c2VjcmV0\n"),
+        ("repository.password", ""),
+    ] {
+        let (dir, keys) = lab();
+        fs::write(keys.directory().join(name), bad).unwrap();
+        for error in
+            [Keys::open(dir.path()).unwrap_err(), Keys::create(dir.path(), "office", &["test".into()]).unwrap_err()]
+        {
+            assert_eq!(error.kind, Kind::Keys);
+            assert!(error.message.contains(name) && !format!("{error:?}").contains("c2VjcmV0"), "{error:?}");
+            assert!(!error.hints.is_empty());
+        }
+        assert_eq!(fs::read_to_string(keys.directory().join(name)).unwrap(), bad, "left as it is");
+    }
+}
+
+#[test]
+fn keys_of_two_labs_do_not_mix() {
+    let ((one, keys), (_two, other)) = (lab(), lab());
+    for name in ["issuing.crt", "issuing.key"] {
+        fs::copy(other.directory().join("test").join(name), keys.directory().join("test").join(name)).unwrap();
+    }
+    let error = Keys::open(one.path()).unwrap_err();
+    assert!(error.message.contains("test/issuing.crt") && error.message.contains("did not sign"), "{error}");
+}
+
+#[test]
+fn a_readable_private_key_is_refused() {
+    for name in ["admin", "root.key", "test/issuing.key", "test/upload.password", "repository.password"] {
+        let (dir, keys) = lab();
+        let path = keys.directory().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Keys::open(dir.path()).unwrap_err();
+        assert_eq!(error.hints, [format!("run `chmod 600 {}`", path.display())]);
+    }
+}
+
+#[test]
+fn the_root_key_may_be_kept_elsewhere() {
+    let (dir, keys) = lab();
+    fs::remove_file(keys.directory().join("root.key")).unwrap();
+    let keys = Keys::open(dir.path()).unwrap();
+    keys.issue("test", &["a.internal".into()], &[], OffsetDateTime::now_utc()).unwrap();
+    assert!(Keys::create(dir.path(), "office", &["test".into()]).unwrap().made.is_empty());
+    let error = Keys::create(dir.path(), "office", &["stage".into()]).unwrap_err();
+    assert!(error.message.contains("root.key` is missing"), "{error}");
+}
+
+#[test]
+fn half_a_pair_is_not_made_anew() {
+    for gone in ["admin", "test/issuing.key"] {
+        let (dir, keys) = lab();
+        fs::remove_file(keys.directory().join(gone)).unwrap();
+        let error = Keys::create(dir.path(), "office", &["test".into()]).unwrap_err();
+        assert!(error.message.contains(gone), "{error}");
+        assert!(!keys.directory().join(gone).exists());
+    }
+}
+
+#[test]
+fn names_are_checked_before_anything_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for (lab, environment) in
+        [("office", "hosts"), ("office", "admin"), ("office", "../x"), ("of fice", "test"), ("", "t")]
+    {
+        assert_eq!(Keys::create(dir.path(), lab, &[environment.into()]).unwrap_err().kind, Kind::Config);
+    }
+    assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn host_keys_are_made_once_and_not_by_reading() {
+    let (_dir, keys) = lab();
+    assert_eq!(keys.host_key("master").unwrap_err().kind, Kind::Keys);
+    let made = keys.make_host_key("master").unwrap();
+    assert_eq!(keys.make_host_key("master").unwrap().fingerprint(), made.fingerprint());
+    assert_eq!(keys.host_key("master").unwrap().fingerprint(), made.fingerprint());
+    assert_eq!(keys.make_host_key("../admin").unwrap_err().kind, Kind::Config);
+    let list: Vec<_> = keys.list().unwrap().into_iter().map(|k| k.name).collect();
+    assert_eq!(list, ["admin", "root.crt", "prod/issuing.crt", "test/issuing.crt", "hosts/master"]);
+}
+
+#[test]
+fn an_unknown_environment_has_no_keys() {
+    let (_dir, keys) = lab();
+    let error = keys.upload_password("stage").unwrap_err();
+    assert!(error.kind == Kind::Keys && error.message.contains("`stage`"));
+    assert!(keys.htpasswd("test").unwrap().expose().starts_with("lap:{SSHA}"));
+    assert_ne!(keys.upload_password("test").unwrap(), keys.upload_password("prod").unwrap());
+}
+
+#[test]
+fn debug_tells_no_secret() {
+    let (_dir, keys) = lab();
+    let shown = format!("{keys:?}");
+    assert!(!shown.contains("PRIVATE") && !shown.contains(keys.repository_password().expose()), "{shown}");
+}
