@@ -4,7 +4,6 @@
 //! admin admin.pub           the SSH key that operates every node
 //! root.crt root.key         the lab's own certificate authority; `root.key` may be kept elsewhere between uses
 //! repository.password       of the off-machine repositories
-//! hosts/<node>              each node's SSH host key, made before the node boots: no trust on first use
 //! <env>/issuing.crt .key    signs the certificates of one environment's servers
 //! <env>/upload.password     of user `lap`, for uploads to artifact and maven
 //! ```
@@ -22,6 +21,7 @@ mod reading;
 mod secret;
 mod ssh;
 mod store;
+pub mod transfer;
 
 pub use certificate::fingerprint as certificate_fingerprint;
 pub use leaf::{Leaf, needs_renewal, renewal_reason};
@@ -29,6 +29,7 @@ pub use passphrase::{Passphrase, Prompt};
 pub use secret::Secret;
 pub use ssh::{SshKey, authorized_keys, known_hosts, ssh_fingerprint};
 pub use store::{Created, KeyInfo, Keys};
+pub use transfer::{Imported, export, import};
 
 /// The user of uploads to artifact and maven.
 pub const UPLOAD_USER: &str = "lap";
