@@ -4,11 +4,13 @@
 //! admin admin.pub           the SSH key that operates every node
 //! root.crt root.key         the lab's own certificate authority; `root.key` may be kept elsewhere between uses
 //! repository.password       of the off-machine repositories
+//! hosts/<node>              each node's SSH host key, made before the node boots: no trust on first use
 //! <env>/issuing.crt .key    signs the certificates of one environment's servers
 //! <env>/upload.password     of user `lap`, for uploads to artifact and maven
 //! ```
 //!
 //! Everything derived (netrc, htpasswd, authorized_keys, known_hosts) is made on demand and has no file here.
+//! [`transfer`] moves the store between machines, [`trust`] makes a machine trust the lab.
 
 mod authority;
 mod certificate;
@@ -22,6 +24,7 @@ mod secret;
 mod ssh;
 mod store;
 pub mod transfer;
+pub mod trust;
 
 pub use certificate::fingerprint as certificate_fingerprint;
 pub use leaf::{Leaf, needs_renewal, renewal_reason};
