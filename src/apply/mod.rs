@@ -8,6 +8,7 @@ pub mod local;
 pub mod node;
 pub mod run;
 pub mod schedule;
+pub mod seed;
 pub mod up;
 
 pub use schedule::{Perform, Report, carry_out};

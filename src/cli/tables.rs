@@ -59,7 +59,10 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
             }
         })
         .collect();
-    for fact in facts.containers.iter().filter(|fact| !rows.iter().any(|row| row.container == fact.name)) {
+    for fact in &facts.containers {
+        if rows.iter().any(|row| row.container == fact.name) {
+            continue;
+        }
         rows.push(Row {
             container: fact.name.clone(),
             state: fact.state.clone(),

@@ -99,7 +99,7 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
                 target.node, target.address
             );
             return Err(Failed::Final(
-                Error::new(Kind::Keys, message).hint("`lap doctor` shows both; nothing was sent to it"),
+                Error::new(Kind::Keys, message).hint("`lap doctor` shows the key it should have; nothing was sent to it"),
             ));
         }
         Err(error) => return Err(Failed::NotYet(error.to_string())),

@@ -2,5 +2,6 @@
 
 pub mod commit;
 pub mod context;
+pub mod doctor;
 pub mod resolver;
 pub mod wish;

@@ -52,6 +52,8 @@ pub enum Action {
     RemoveNetwork,
     /// An image from outside that a Dockerfile stands on.
     PullBase { image: String },
+    /// An image from this machine's Docker to the node's.
+    SeedImage { image: String },
     /// Who may log in.
     InstallAccess,
     InstallTrust,
@@ -92,6 +94,7 @@ impl fmt::Display for Action {
             Self::RemoveNodeData { node } => write!(f, "remove all data of the node `{node}`"),
             Self::RemoveNetwork => write!(f, "remove the network"),
             Self::PullBase { image } => write!(f, "pull `{image}`"),
+            Self::SeedImage { image } => write!(f, "copy `{image}`"),
             Self::InstallAccess => write!(f, "set who may log in"),
             Self::InstallTrust => write!(f, "install the lab's certificates"),
             Self::InstallNames => write!(f, "set the names"),

@@ -1,0 +1,94 @@
+//! `lap trust`
+
+use std::{path::Path, process::ExitCode};
+
+use clap::Subcommand;
+
+use super::{Global, common::runtime};
+use crate::{
+    drivers::{self, node::docker},
+    error::{Error, Kind, OrError, Result},
+    keys::trust::{self, TrustInputs},
+    plan::containers::REGISTRY,
+    workspace::Workspace,
+};
+
+/// Make this machine trust the lab's certificates
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Put the lab's root certificate into the system's store and Docker's `certs.d`
+    Install {
+        /// Take it back, exactly
+        #[arg(long)]
+        undo: bool,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let Verb::Install { undo, dry_run } = self.verb;
+        let workspace = global.workspace()?;
+        let inputs = TrustInputs {
+            lab: workspace.lab.name.clone(),
+            certificate: workspace.keys()?.root_certificate().to_owned(),
+            registries: if undo { Vec::new() } else { registries(&workspace)? },
+            undo,
+        };
+        let root = Path::new("/");
+        let facts = trust::observe(root, &inputs)?;
+        let changes = trust::plan(&inputs, &facts);
+        if changes.is_empty() {
+            println!("Nothing to do.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        for change in &changes {
+            println!("  {change}");
+        }
+        if !dry_run {
+            trust::apply(root, &changes, &mut run)?;
+            println!("Done. {}", if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." });
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Every environment's registry, by name and by address.
+fn registries(workspace: &Workspace) -> Result<Vec<String>> {
+    let Some(registry) = workspace.lab.containers.get(REGISTRY) else { return Ok(Vec::new()) };
+    let Some(port) = registry.ports.first().map(|port| port.host) else { return Ok(Vec::new()) };
+    let host = runtime()?.block_on(async {
+        let docker = drivers::docker::local().await?;
+        docker::observe(&docker, &workspace.lab.name).await
+    })?;
+    let (_, addresses) = workspace.addresses(&host)?;
+    let mut out: Vec<String> = registry.names.iter().map(|name| format!("{name}:{port}")).collect();
+    for environment in workspace.lab.environments.values() {
+        for name in &registry.names {
+            out.extend(name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal:{port}", environment.name)));
+        }
+        // Only of networks that exist: another's addresses may be somebody else's tomorrow.
+        if host.subnet.is_some() {
+            out.extend(addresses.get(&environment.master).map(|address| format!("{address}:{port}")));
+        }
+    }
+    Ok(out)
+}
+
+fn run(command: &[&str]) -> Result<()> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let what = || format!("cannot run `{}`", command.join(" "));
+    let output = std::process::Command::new(program).args(arguments).output().or_error(Kind::Host, what)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Host, format!("{}: {}", what(), String::from_utf8_lossy(&output.stderr).trim())))
+}

@@ -1,0 +1,194 @@
+//! What could be wrong with this machine, before anything is tried on it.
+
+use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, process::Command};
+
+use serde::Serialize;
+
+use crate::{
+    agent::kernel::{Cgroups, cgroups},
+    drivers::{self, node::docker},
+    report::bytes,
+    workspace::Workspace,
+};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    pub verdict: Verdict,
+    /// What it is; for a bad one also the next step.
+    pub text: String,
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Good,
+    /// Works, but somebody should know.
+    Warn,
+    /// `lap up` would fail.
+    Bad,
+}
+
+impl Verdict {
+    /// For the first column.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Warn => "warn",
+            Self::Bad => "BAD",
+        }
+    }
+}
+
+/// Below this a lab does not fit: images, node volumes and the cache.
+const LEAST_DISK: u64 = 6 << 30;
+/// Below this a node with the shipped containers is short.
+const LEAST_MEMORY: u64 = 1 << 30;
+
+/// Looks at everything.
+pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
+    let mut out = vec![keys(workspace), groups(), filesystem("btrfs"), filesystem("overlay"), loops()];
+    out.push(program("mmdebstrap", "makes root file systems", workspace.missing_rootfs().is_empty()));
+    out.push(program("ssh", "`lap ssh` and `lap exec`", true));
+    out.push(memory());
+    let good = |text: String| Finding { verdict: Verdict::Good, text };
+    match drivers::docker::local().await {
+        Err(error) => out.push(Finding {
+            verdict: Verdict::Bad,
+            text: format!("{error}: {}", error.hints.first().cloned().unwrap_or_default()),
+        }),
+        Ok(client) => {
+            out.push(good(format!("Docker answers (API {})", client.client_version())));
+            if let Ok(info) = client.info().await {
+                let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".into());
+                out.push(disk(Path::new(&root)));
+            }
+            if let Ok(host) = docker::observe(&client, &workspace.lab.name).await {
+                out.extend(nodes(workspace, &host).await);
+            }
+        }
+    }
+    if workspace.lab.environments.len() > 1 {
+        out.push(Finding {
+            verdict: Verdict::Warn,
+            text: "all environments share this machine: a `docker` node is not a security border, \
+                   who may start containers on one is root here"
+                .into(),
+        });
+    }
+    out
+}
+
+fn keys(workspace: &Workspace) -> Finding {
+    match workspace.keys() {
+        Ok(keys) => Finding {
+            verdict: Verdict::Good,
+            text: format!("keys are in .lap/keys; admin key {}", keys.admin().fingerprint()),
+        },
+        Err(error) => {
+            Finding { verdict: Verdict::Bad, text: format!("{error}: {}", error.hints.join("; or ")) }
+        }
+    }
+}
+
+fn groups() -> Finding {
+    let text = match cgroups() {
+        Cgroups::V1 => "control groups v1: inner containers' groups are made below their node's",
+        Cgroups::V2 => "control groups v2",
+    };
+    Finding { verdict: Verdict::Good, text: text.into() }
+}
+
+fn filesystem(name: &str) -> Finding {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if known.lines().any(|line| line.split_whitespace().last() == Some(name)) {
+        return Finding { verdict: Verdict::Good, text: format!("the kernel has {name}") };
+    }
+    // It may be a module that is loaded when it is first used.
+    let module = Command::new("modinfo").arg(name).output().is_ok_and(|output| output.status.success());
+    if module {
+        return Finding { verdict: Verdict::Warn, text: format!("the kernel has {name} as a module: `sudo modprobe {name}` loads it") };
+    }
+    Finding { verdict: Verdict::Bad, text: format!("the kernel has no {name}: nodes need it") }
+}
+
+fn loops() -> Finding {
+    if Path::new("/dev/loop-control").exists() {
+        return Finding { verdict: Verdict::Good, text: "loop devices are there, for the nodes' pools".into() };
+    }
+    Finding { verdict: Verdict::Bad, text: "there are no loop devices: `sudo modprobe loop`".into() }
+}
+
+fn program(name: &str, what: &str, spare: bool) -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file());
+    match found {
+        Some(path) => Finding { verdict: Verdict::Good, text: format!("{} ({what})", path.display()) },
+        None => Finding {
+            verdict: if spare { Verdict::Warn } else { Verdict::Bad },
+            text: format!("`{name}` is missing ({what}): `scripts/up` installs it"),
+        },
+    }
+}
+
+fn memory() -> Finding {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let available = available.unwrap_or_default() * 1024;
+    let verdict = if available < LEAST_MEMORY { Verdict::Warn } else { Verdict::Good };
+    Finding { verdict, text: format!("{} of memory available", bytes(available)) }
+}
+
+fn disk(path: &Path) -> Finding {
+    let Ok(stat) = nix::sys::statvfs::statvfs(path) else {
+        return Finding { verdict: Verdict::Warn, text: format!("cannot see how full `{}` is", path.display()) };
+    };
+    let free = stat.blocks_available() * stat.fragment_size();
+    let verdict = if free < LEAST_DISK { Verdict::Bad } else { Verdict::Good };
+    let wants = if verdict == Verdict::Bad { format!(": a lab wants {}", bytes(LEAST_DISK)) } else { String::new() };
+    Finding { verdict, text: format!("{} free in `{}`{wants}", bytes(free), path.display()) }
+}
+
+async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> {
+    let (subnet, addresses) = match workspace.addresses(host) {
+        Ok(found) => found,
+        Err(error) => return vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
+    };
+    let is = if host.subnet.is_some() { "is" } else { "will be" };
+    let mut out = vec![Finding {
+        verdict: Verdict::Good,
+        text: format!("the lab's network {is} {subnet}; it is reachable from this machine only"),
+    }];
+    out.extend(workspace.lab.nodes.values().map(|node| {
+        let reach = match node.publish {
+            Some(address) => format!("colleagues reach its ports at {address}"),
+            None => "colleagues do not reach it: `publish` in its node.toml changes that".into(),
+        };
+        let state = host.nodes.get(&node.name).map_or("not made yet", |state| state.state.as_str());
+        let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        Finding { verdict: Verdict::Good, text: format!("node `{}` ({address}): {state}; {reach}", node.name) }
+    }));
+    out.extend(host_keys(workspace, host, &addresses).await);
+    out
+}
+
+/// Connects to the nodes that run: a wrong host key or a refused key shows here.
+async fn host_keys(workspace: &Workspace, host: &docker::HostFacts, addresses: &BTreeMap<String, Ipv4Addr>) -> Vec<Finding> {
+    let Ok(keys) = workspace.keys() else { return Vec::new() };
+    let mut out = Vec::new();
+    for (name, _) in host.nodes.iter().filter(|(_, state)| state.running) {
+        let Some(address) = addresses.get(name) else { continue };
+        match workspace.connect(&keys, name, *address, std::time::Duration::from_secs(2)).await {
+            Ok(_) => out.push(Finding {
+                verdict: Verdict::Good,
+                text: format!(
+                    "node `{name}` answers with its own host key {}",
+                    keys.host_key(name).map(|key| key.fingerprint()).unwrap_or_default()
+                ),
+            }),
+            Err(error) => out.push(Finding { verdict: Verdict::Bad, text: error.to_string() }),
+        }
+    }
+    out
+}
