@@ -3,6 +3,7 @@
 //!
 //! And puts this repository's workspace into it, for `lap init`.
 
+
 use std::{
     collections::hash_map::DefaultHasher,
     fmt::Write,

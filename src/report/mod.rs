@@ -1,5 +1,7 @@
 //! The only place that prints. Work emits [`events::Event`]s; a reporter draws them.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where lap prints")]
+
 pub mod events;
 mod human;
 mod json;
