@@ -29,7 +29,7 @@ pub enum Style {
 pub async fn draw(style: Style, mut events: mpsc::UnboundedReceiver<Event>) {
     let mut reporter: Box<dyn Reporter + Send> = match style {
         Style::Bars => Box::new(human::Bars::default()),
-        Style::Plain => Box::new(plain::Plain::default()),
+        Style::Plain => Box::new(plain::Plain),
         Style::Json => Box::new(json::Json),
     };
     while let Some(event) = events.recv().await {
