@@ -60,8 +60,7 @@ fn files() -> Files {
         let name = entry.file_name().to_string_lossy().into_owned();
         installed.insert(format!("env/{name}"), name);
     }
-    let images = install::hashes(Path::new(paths::IMAGES)).map(|_| fs::read_dir(paths::IMAGES));
-    for entry in images.into_iter().flatten().flatten().flatten() {
+    for entry in fs::read_dir(paths::IMAGES).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         installed.insert(format!("images/{name}"), name);
     }

@@ -2,5 +2,6 @@
 
 pub mod docker;
 pub mod node;
+mod quickack;
 pub mod rootfs;
 pub mod ssh;

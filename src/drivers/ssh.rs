@@ -6,8 +6,9 @@ use russh::{
     client::{self, Handle},
     keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate},
 };
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
+use super::quickack::QuickAck;
 use crate::{
     agent::{
         client::{Client, Dial, Stream},
@@ -85,13 +86,14 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
     let config = client::Config {
         keepalive_interval: Some(Duration::from_secs(5)),
         keepalive_max: 3,
-        nodelay: true,
         window_size: 8 << 20,
         maximum_packet_size: 32 << 10,
         ..client::Config::default()
     };
     let checker = Checker { host_key: target.host_key.clone() };
-    let mut handle = match client::connect(Arc::new(config), target.address, checker).await {
+    let stream = TcpStream::connect(target.address).await.map_err(|error| Failed::NotYet(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| Failed::NotYet(error.to_string()))?;
+    let mut handle = match client::connect_stream(Arc::new(config), QuickAck::new(stream), checker).await {
         Ok(handle) => handle,
         Err(russh::Error::UnknownKey) => {
             let message = format!(

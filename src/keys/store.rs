@@ -6,13 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::KeyPair;
 use time::OffsetDateTime;
 
 use super::{
     Leaf, Secret, SshKey,
     authority::{self, Authority},
-    certificate, files, leaf, password,
+    certificate, files, leaf,
+    maker::Maker,
+    password,
+    reading::{authority, damaged, missing, password, ssh_key},
     ssh::is_label,
 };
 use crate::{Error, Kind, OrError, Result};
@@ -107,7 +109,7 @@ impl Keys {
         let _lock = lock(root)?;
         let dir = keys_dir(root);
         files::private_dir(&dir)?;
-        let mut maker = Maker { dir: &dir, lab, now: OffsetDateTime::now_utc(), made: Vec::new() };
+        let mut maker = Maker::new(&dir, lab, OffsetDateTime::now_utc());
         maker.all(environments)?;
         let made = maker.made;
         Ok(Created { keys: Self::load(&dir)?, made })
@@ -310,79 +312,6 @@ impl Keys {
     }
 }
 
-/// Makes what is missing, one file at a time, the private half of a pair first: whatever a kill leaves can be finished.
-struct Maker<'a> {
-    dir: &'a Path,
-    lab: &'a str,
-    now: OffsetDateTime,
-    made: Vec<String>,
-}
-
-impl Maker<'_> {
-    fn all(&mut self, environments: &[String]) -> Result<()> {
-        let lab = self.lab;
-        let admin = match ssh_key(&self.dir.join("admin"))? {
-            Some(key) => key,
-            None if self.has("admin.pub") => return Err(missing(&self.dir.join("admin"))),
-            None => {
-                let key = SshKey::generate(&format!("admin@{lab}"))?;
-                self.write("admin", key.openssh()?.expose())?;
-                key
-            }
-        };
-        if !self.has("admin.pub") {
-            self.write("admin.pub", &(admin.public_line() + "\n"))?;
-        }
-        let now = self.now;
-        self.authority("root", |key| authority::root(lab, key, now))?;
-        self.password("repository.password")?;
-        for environment in environments {
-            files::private_dir(&self.dir.join(environment))?;
-            let dir = self.dir;
-            self.authority(&format!("{environment}/issuing"), |key| {
-                // Read only where it is needed: the root's key may be kept elsewhere.
-                authority::issuing(lab, environment, &authority(dir, "root")?, key, now)
-            })?;
-            self.password(&format!("{environment}/upload.password"))?;
-        }
-        Ok(())
-    }
-
-    fn authority(&mut self, name: &str, certificate: impl FnOnce(&KeyPair) -> Result<String>) -> Result<()> {
-        let (crt, key) = (format!("{name}.crt"), format!("{name}.key"));
-        if self.has(&crt) {
-            // An issuing key that is gone is found by `load`; the root's may be kept elsewhere.
-            return Ok(());
-        }
-        let pair = match key_pair(&self.dir.join(&key))? {
-            Some(pair) => pair,
-            None => {
-                let pair = authority::new_key()?;
-                self.write(&key, authority::key_pem(&pair).expose())?;
-                pair
-            }
-        };
-        self.write(&crt, &certificate(&pair)?)
-    }
-
-    fn password(&mut self, name: &str) -> Result<()> {
-        if self.has(name) {
-            return Ok(());
-        }
-        self.write(name, Secret::new(format!("{}\n", password::generate()?.expose())).expose())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.dir.join(name).symlink_metadata().is_ok()
-    }
-
-    fn write(&mut self, name: &str, content: &str) -> Result<()> {
-        files::write_new(&self.dir.join(name), content.as_bytes(), 0o600)?;
-        self.made.push(name.to_owned());
-        Ok(())
-    }
-}
-
 fn environment_names(dir: &Path) -> Result<Vec<String>> {
     let what = || format!("cannot read `{}`", dir.display());
     let mut names = Vec::new();
@@ -395,45 +324,6 @@ fn environment_names(dir: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
-}
-
-fn ssh_key(path: &Path) -> Result<Option<SshKey>> {
-    let Some(content) = files::read_private(path)? else { return Ok(None) };
-    SshKey::parse(&content).map(Some).map_err(|why| damaged(path, why))
-}
-
-fn key_pair(path: &Path) -> Result<Option<KeyPair>> {
-    let Some(content) = files::read_private(path)? else { return Ok(None) };
-    let pem = std::str::from_utf8(&content).map_err(|_| damaged(path, "it is not text"))?;
-    // The library's own message could quote the key.
-    KeyPair::from_pem(pem).map(Some).map_err(|_| damaged(path, "it is not a private key in PEM"))
-}
-
-fn authority(dir: &Path, name: &str) -> Result<Authority> {
-    let (crt, key) = (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")));
-    let certificate = files::read_public(&crt)?.ok_or_else(|| missing(&crt))?;
-    let pair = key_pair(&key)?.ok_or_else(|| missing(&key))?;
-    Authority::parse(&certificate, pair).map_err(|why| damaged(&crt, why))
-}
-
-fn password(path: &Path) -> Result<Secret> {
-    let content = files::read_private(path)?.ok_or_else(|| missing(path))?;
-    let text = std::str::from_utf8(&content).map_err(|_| damaged(path, "it is not text"))?.trim_end();
-    if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(damaged(path, "it is not one line of 16 characters or more"));
-    }
-    Ok(Secret::new(text.to_owned()))
-}
-
-fn missing(path: &Path) -> Error {
-    Error::new(Kind::Keys, format!("key `{}` is missing", path.display()))
-        .hint("run `lap keys import FILE`: it adds what is missing from a colleague's `lap keys export`")
-        .hint("or `lap keys new`, where making the keys was interrupted: it keeps what is there")
-}
-
-fn damaged(path: &Path, why: &str) -> Error {
-    Error::new(Kind::Keys, format!("key `{}` is damaged: {why}", path.display()))
-        .hint("move it away, then `lap keys import FILE` puts it back from a `lap keys export`")
 }
 
 #[cfg(test)]

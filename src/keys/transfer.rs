@@ -167,7 +167,7 @@ fn decrypt(file: &Path, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>> {
     identity.set_max_work_factor(MOST_WORK);
     let mut reader = decryptor.decrypt(std::iter::once(&identity as _)).map_err(|e| match e {
         DecryptionFailed | KeyDecryptionFailed => {
-            Error::new(Kind::Keys, format!("the passphrase of `{}` is another one", file.display()))
+            Error::new(Kind::Keys, format!("the passphrase does not open `{}`", file.display()))
         }
         ExcessiveWork { .. } => damaged(file, "it asks for too much work"),
         _ => damaged(file, "its header is not as it was written"),

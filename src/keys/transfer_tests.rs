@@ -65,7 +65,7 @@ fn a_wrong_passphrase_or_a_damaged_file_leaves_nothing() {
         assert_eq!(error.message.lines().count(), 1);
         assert!(!keys_dir(&to).exists());
     };
-    check(&file, &passphrase("another passphrase"), "passphrase of");
+    check(&file, &passphrase("another passphrase"), "the passphrase does not open");
     check(&dir.path().join("none"), &good, "cannot read");
     let whole = fs::read(&file).unwrap();
     let bad = dir.path().join("bad.age");

@@ -1,0 +1,92 @@
+//! Makes the files of a key store.
+
+use std::path::Path;
+
+use rcgen::KeyPair;
+use time::OffsetDateTime;
+
+use super::{
+    Secret, SshKey, authority, files, password,
+    reading::{authority, key_pair, missing, ssh_key},
+};
+use crate::Result;
+
+/// Makes what is missing, one file at a time, the private half of a pair first: whatever a kill leaves can be finished.
+pub(super) struct Maker<'a> {
+    dir: &'a Path,
+    lab: &'a str,
+    now: OffsetDateTime,
+    /// What was missing and is there now.
+    pub(super) made: Vec<String>,
+}
+
+impl<'a> Maker<'a> {
+    /// For the store in `dir`, whose lock the caller holds.
+    pub(super) fn new(dir: &'a Path, lab: &'a str, now: OffsetDateTime) -> Self {
+        Self { dir, lab, now, made: Vec::new() }
+    }
+
+    /// Everything of the lab and of these environments.
+    pub(super) fn all(&mut self, environments: &[String]) -> Result<()> {
+        let lab = self.lab;
+        let admin = match ssh_key(&self.dir.join("admin"))? {
+            Some(key) => key,
+            None if self.has("admin.pub") => return Err(missing(&self.dir.join("admin"))),
+            None => {
+                let key = SshKey::generate(&format!("admin@{lab}"))?;
+                self.write("admin", key.openssh()?.expose())?;
+                key
+            }
+        };
+        if !self.has("admin.pub") {
+            self.write("admin.pub", &(admin.public_line() + "\n"))?;
+        }
+        let now = self.now;
+        self.authority("root", |key| authority::root(lab, key, now))?;
+        self.password("repository.password")?;
+        for environment in environments {
+            files::private_dir(&self.dir.join(environment))?;
+            let dir = self.dir;
+            self.authority(&format!("{environment}/issuing"), |key| {
+                // Read only where it is needed: the root's key may be kept elsewhere.
+                authority::issuing(lab, environment, &authority(dir, "root")?, key, now)
+            })?;
+            self.password(&format!("{environment}/upload.password"))?;
+        }
+        Ok(())
+    }
+
+    fn authority(&mut self, name: &str, certificate: impl FnOnce(&KeyPair) -> Result<String>) -> Result<()> {
+        let (crt, key) = (format!("{name}.crt"), format!("{name}.key"));
+        if self.has(&crt) {
+            // An issuing key that is gone is found by `load`; the root's may be kept elsewhere.
+            return Ok(());
+        }
+        let pair = match key_pair(&self.dir.join(&key))? {
+            Some(pair) => pair,
+            None => {
+                let pair = authority::new_key()?;
+                self.write(&key, authority::key_pem(&pair).expose())?;
+                pair
+            }
+        };
+        self.write(&crt, &certificate(&pair)?)
+    }
+
+    fn password(&mut self, name: &str) -> Result<()> {
+        if self.has(name) {
+            return Ok(());
+        }
+        self.write(name, Secret::new(format!("{}\n", password::generate()?.expose())).expose())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.dir.join(name).symlink_metadata().is_ok()
+    }
+
+    fn write(&mut self, name: &str, content: &str) -> Result<()> {
+        files::write_new(&self.dir.join(name), content.as_bytes(), 0o600)?;
+        self.made.push(name.to_owned());
+        Ok(())
+    }
+}
