@@ -56,7 +56,10 @@ impl Workspace {
             let known = self.lab.environments.keys().cloned().collect::<Vec<_>>().join("`, `");
             let error = Error::new(Kind::Usage, format!("there is no environment `{name}`: there is `{known}`"));
             if self.lab.containers.contains_key(name) {
-                error.hint(format!("`{name}` is a container: name the environment first, e.g. `{} {name}`", self.lab.default_environment))
+                error.hint(format!(
+                    "`{name}` is a container: name the environment first, e.g. `{} {name}`",
+                    self.lab.default_environment
+                ))
             } else {
                 error
             }
@@ -127,7 +130,13 @@ impl Workspace {
     ///
     /// # Errors
     /// It does not answer within `patience`, or is not the one lap made.
-    pub async fn connect(&self, keys: &Keys, node: &str, address: Ipv4Addr, patience: Duration) -> Result<ssh::Session> {
+    pub async fn connect(
+        &self,
+        keys: &Keys,
+        node: &str,
+        address: Ipv4Addr,
+        patience: Duration,
+    ) -> Result<ssh::Session> {
         let target = ssh::Target {
             node: node.to_owned(),
             address: SocketAddr::from((address, 22)),

@@ -1,15 +1,15 @@
 //! The other end of the agent's socket, over any byte stream (an SSH channel).
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{pin::Pin, sync::Arc};
 
-use bollard::{Docker, ClientVersion};
+use bollard::Docker;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    drivers::docker::OLDEST,
+    error::{Error, Kind, OrError, Result},
+};
 
 /// A byte stream to the agent's socket.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -75,33 +75,31 @@ impl Client {
             answer = self.read(&mut stream).await?;
         }
         match answer {
-            Answer::Locked { fence } => Ok(Held { fence, stream: tokio::sync::Mutex::new(stream), client: self.clone() }),
+            Answer::Locked { fence } => {
+                Ok(Held { fence, stream: tokio::sync::Mutex::new(stream), client: self.clone() })
+            }
             other => Err(self.unexpected(&other)),
         }
     }
 
-    /// The node's Docker; with a fencing number only as long as the lock is held.
+    /// The node's Docker; with a fencing number only as long as the lock is held. Nothing is sent yet.
     ///
     /// # Errors
-    /// It does not answer.
-    pub async fn docker(&self, fence: Option<u64>, version: Option<ClientVersion>) -> Result<Docker> {
+    /// The client cannot be made.
+    pub fn docker(&self, fence: Option<u64>) -> Result<Docker> {
         let client = self.clone();
-        // bollard says why a connection failed only in its own words; ours are kept here.
-        let refused: Arc<Mutex<Option<Error>>> = Arc::default();
-        let slot = refused.clone();
         let transport = move |request: bollard::BollardRequest| {
-            let (client, slot) = (client.clone(), slot.clone());
+            let client = client.clone();
             async move {
-                let stream = client.open(&Request::Docker { fence }).await.map_err(|error| {
-                    let text = error.message.clone();
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    bollard::errors::Error::IOError { err: std::io::Error::other(text) }
-                })?;
+                let stream = client.open(&Request::Docker { fence }).await;
+                let stream =
+                    stream.map_err(|error| bollard::errors::Error::IOError { err: std::io::Error::other(error) })?;
                 let io = hyper_util::rt::TokioIo::new(stream);
                 let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
                 tokio::spawn(connection.with_upgrades());
                 let (mut parts, body) = request.into_parts();
                 parts.headers.insert("host", hyper::header::HeaderValue::from_static("docker"));
+                // bollard leaves the version out of such paths: the daemon speaks its own newest.
                 let path = parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
                 if let Ok(uri) = path.parse() {
                     parts.uri = uri;
@@ -109,17 +107,8 @@ impl Client {
                 Ok(sender.send_request(bollard::BollardRequest::from_parts(parts, body)).await?)
             }
         };
-        let what = || format!("Docker on `{}` does not answer", self.node);
-        let default = version.as_ref().unwrap_or(bollard::API_DEFAULT_VERSION);
-        let docker = Docker::connect_with_custom_transport(transport, Some("http://docker"), 3600, default)
-            .or_error(Kind::Node, what)?;
-        if version.is_some() {
-            return Ok(docker);
-        }
-        docker.negotiate_version().await.map_err(|error| {
-            let kept = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
-            kept.unwrap_or_else(|| Error::new(Kind::Node, format!("{}: {error}", what())))
-        })
+        Docker::connect_with_custom_transport(transport, Some("http://docker"), 3600, OLDEST)
+            .or_error(Kind::Node, || format!("Docker on `{}` does not answer", self.node))
     }
 
     async fn open(&self, request: &Request) -> Result<BufReader<Box<dyn Stream>>> {

@@ -8,8 +8,14 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder},
 };
 
-use super::{health, install, paths, pool, protocol::{ContainerFact, Health, ImageFact, NodeFacts}};
-use crate::error::{Kind, OrError, Result};
+use super::{
+    health, install, paths, pool,
+    protocol::{ContainerFact, Health, ImageFact, NodeFacts},
+};
+use crate::{
+    drivers,
+    error::{Kind, OrError, Result},
+};
 
 /// The label that says "this is lap's": the container's name without `infra_`.
 pub const LABEL_CONTAINER: &str = "lap.container";
@@ -21,9 +27,9 @@ pub const LABEL_BUILD: &str = "lap.build";
 /// # Errors
 /// It does not answer.
 pub async fn docker() -> Result<Docker> {
-    let docker = Docker::connect_with_unix(paths::DOCKER, 3600, bollard::API_DEFAULT_VERSION)
+    let docker = Docker::connect_with_unix(paths::DOCKER, 3600, drivers::docker::OLDEST)
         .or_error(Kind::Node, || "cannot reach Docker".into())?;
-    docker.negotiate_version().await.or_error(Kind::Node, || "Docker does not answer".into())
+    drivers::docker::settled(docker).await.or_error(Kind::Node, || "Docker does not answer".into())
 }
 
 /// Everything but what the agent itself knows (lock, journal). A node whose Docker does not answer has facts, too.

@@ -83,9 +83,7 @@ async fn run_check(docker: &Docker, container: &str, facts: &ContainerInspectRes
     let command = match test.as_deref() {
         _ if !running => return Ok(Checked { passed: false, said: "it does not run".into() }),
         Some([kind, rest @ ..]) if kind == "CMD" => rest.to_vec(),
-        Some([kind, rest @ ..]) if kind == "CMD-SHELL" => {
-            [&["/bin/sh".to_owned(), "-c".to_owned()], rest].concat()
-        }
+        Some([kind, rest @ ..]) if kind == "CMD-SHELL" => [&["/bin/sh".to_owned(), "-c".to_owned()], rest].concat(),
         _ => return Ok(Checked { passed: true, said: String::new() }),
     };
     let asked = tokio::time::timeout(PATIENCE, exec(docker, container, command)).await;

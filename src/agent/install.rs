@@ -57,13 +57,15 @@ pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, St
         }
         let target = dir.join(&path);
         match entry.header().entry_type() {
-            tar::EntryType::Directory => fs::create_dir_all(&target)
-                .or_error(Kind::Node, || format!("cannot make `{}`", target.display()))?,
+            tar::EntryType::Directory => {
+                fs::create_dir_all(&target).or_error(Kind::Node, || format!("cannot make `{}`", target.display()))?
+            }
             tar::EntryType::Regular => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).or_error(Kind::Other, broken)?;
                 if let Some(parent) = target.parent() {
-                    fs::create_dir_all(parent).or_error(Kind::Node, || format!("cannot make `{}`", parent.display()))?;
+                    fs::create_dir_all(parent)
+                        .or_error(Kind::Node, || format!("cannot make `{}`", parent.display()))?;
                 }
                 let mode = entry.header().mode().unwrap_or(0o600) & 0o777;
                 write_file(&target, &bytes, mode)?;

@@ -96,13 +96,24 @@ pub enum Note {
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     Facts(Box<NodeFacts>),
-    Locked { fence: u64 },
+    Locked {
+        fence: u64,
+    },
     /// Someone else holds the lock, and the caller did not want to wait or is waiting from now on.
-    Busy { holder: Holder, since: i64 },
+    Busy {
+        holder: Holder,
+        since: i64,
+    },
     /// Path below its place → sha256.
-    Installed { files: BTreeMap<String, String> },
+    Installed {
+        files: BTreeMap<String, String>,
+    },
     Done,
-    Failed { kind: Kind, message: String, hints: Vec<String> },
+    Failed {
+        kind: Kind,
+        message: String,
+        hints: Vec<String>,
+    },
 }
 
 impl From<Error> for Answer {

@@ -97,7 +97,8 @@ impl Said {
     }
 
     fn failed(&self, container: &str, why: &str) -> Error {
-        let mut message = if container.is_empty() { why.to_owned() } else { format!("cannot build `{container}`: {why}") };
+        let mut message =
+            if container.is_empty() { why.to_owned() } else { format!("cannot build `{container}`: {why}") };
         for text in std::iter::once(&self.step).chain(&self.last).filter(|text| !text.is_empty()) {
             message.push_str("\n  | ");
             message.push_str(text);

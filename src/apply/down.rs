@@ -38,7 +38,7 @@ pub async fn stop(
     };
     let mut plan = plan_of(&facts);
     let mut outcome =
-        Outcome { plans: Vec::new(), address: Some(master.address()), facts: None, notes: Vec::new(), seconds: 0.0 };
+        Outcome { plans: Vec::new(), master: Some(master.clone()), facts: None, notes: Vec::new(), seconds: 0.0 };
     if !options.dry_run && !plan.steps.is_empty() {
         let held = master.lock(options).await?;
         let facts = master.client.facts().await?;
@@ -59,12 +59,14 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
     let host_docker = drivers::docker::local().await?;
     let host = docker::observe(&host_docker, &workspace.lab.name).await?;
     let running = |name: &str| host.nodes.get(name).is_some_and(|node| node.running);
-    let mut outcome = Outcome { plans: Vec::new(), address: None, facts: None, notes: Vec::new(), seconds: 0.0 };
+    let mut outcome = Outcome { plans: Vec::new(), master: None, facts: None, notes: Vec::new(), seconds: 0.0 };
     if running(&environment.master) {
         match stop(workspace.clone(), environment, &Default::default(), options).await {
             Ok(stopped) => outcome.plans.extend(stopped.plans),
             // A node whose inside does not answer can still be stopped from outside.
-            Err(error) if error.kind == Kind::Node => outcome.notes.push(format!("{error}; it is stopped from outside")),
+            Err(error) if error.kind == Kind::Node => {
+                outcome.notes.push(format!("{error}; it is stopped from outside"))
+            }
             Err(error) => return Err(error),
         }
     }
@@ -104,14 +106,21 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
         }
         last.extend(after);
     }
-    let others = host.nodes.keys().any(|node| workspace.lab.nodes.get(node).is_none_or(|n| n.environment != environment.name));
+    let others =
+        host.nodes.keys().any(|node| workspace.lab.nodes.get(node).is_none_or(|n| n.environment != environment.name));
     if host.subnet.is_some() && !others {
         plan.push(Action::RemoveNetwork, "no node of the lab is left", last);
     }
     if !options.dry_run {
         on_host(&workspace, &plan, host, options).await?;
     }
-    Ok(Outcome { plans: vec![plan], address: None, facts: None, notes: Vec::new(), seconds: began.elapsed().as_secs_f64() })
+    Ok(Outcome {
+        plans: vec![plan],
+        master: None,
+        facts: None,
+        notes: Vec::new(),
+        seconds: began.elapsed().as_secs_f64(),
+    })
 }
 
 async fn on_host(workspace: &Arc<Workspace>, plan: &Plan, facts: docker::HostFacts, options: &Options) -> Result<()> {

@@ -84,7 +84,9 @@ impl Contents<'_> {
     pub fn certificate_names(&self, container: &Container) -> (Vec<String>, Vec<IpAddr>) {
         let mut all = container.names.clone();
         for name in &container.names {
-            all.extend(name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal", self.environment.name)));
+            all.extend(
+                name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal", self.environment.name)),
+            );
         }
         all.push("localhost".into());
         let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];

@@ -5,7 +5,6 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
@@ -14,7 +13,6 @@ use futures_util::TryStreamExt;
 use super::up::Master;
 use crate::{
     agent::{install::write_file, protocol::NodeFacts},
-    config::model::Environment,
     error::{Kind, Result},
     keys::known_hosts,
     plan::wish::Current,
@@ -36,19 +34,20 @@ fn netrc_file(workspace: &Workspace, environment: &str) -> PathBuf {
     workspace.lab.root.join(format!(".lap/{environment}.netrc"))
 }
 
-/// Writes them for an environment that is up. Does not ask the node when all is there already.
+/// Writes them for an environment that is up. Asks the node only for what is not there yet.
 ///
 /// # Errors
 /// A file cannot be written.
-pub async fn write(workspace: &std::sync::Arc<Workspace>, environment: &Environment) -> Result<()> {
-    let docker = crate::drivers::docker::local().await?;
-    let host = crate::drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
-    let (_, addresses) = workspace.addresses(&host)?;
-    let Some(address) = addresses.get(&environment.master).copied() else { return Ok(()) };
-    let keys = workspace.keys()?;
+pub async fn write(master: &Master) -> Result<()> {
+    let (workspace, environment, keys, address) =
+        (&*master.workspace, &master.environment, &*master.keys, master.address());
     let mut machines: Vec<String> = ["artifact.internal", "maven.internal"].map(str::to_owned).into();
     machines.push(address.to_string());
-    write_if_changed(&netrc_file(workspace, &environment.name), keys.upload_netrc(&environment.name, &machines)?.expose(), 0o600)?;
+    write_if_changed(
+        &netrc_file(workspace, &environment.name),
+        keys.upload_netrc(&environment.name, &machines)?.expose(),
+        0o600,
+    )?;
 
     let names = [format!("{}.node.internal", environment.master)];
     let path = known_hosts_file(workspace);
@@ -57,10 +56,10 @@ pub async fn write(workspace: &std::sync::Arc<Workspace>, environment: &Environm
     let node = known_hosts(&names, &[IpAddr::V4(address)], 22, keys.host_key(&environment.master)?.public())?;
     replace(&mut lines, node.trim());
     let git = format!("[{address}]:{GIT_PORT}");
-    if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git))
-        && let Some(key) = git_host_key(workspace, environment, &host).await
-    {
-        lines.push(format!("[git.{}.internal]:{GIT_PORT},{git} {key}", environment.name));
+    if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git)) {
+        if let Some(key) = git_host_key(master).await {
+            lines.push(format!("[git.{}.internal]:{GIT_PORT},{git} {key}", environment.name));
+        }
     }
     write_if_changed(&path, &(lines.join("\n") + "\n"), 0o644)
 }
@@ -80,13 +79,8 @@ fn write_if_changed(path: &Path, text: &str, mode: u32) -> Result<()> {
 }
 
 /// Comes over the node's SSH connection, whose host key is known: so this key can be believed.
-async fn git_host_key(
-    workspace: &std::sync::Arc<Workspace>,
-    environment: &Environment,
-    host: &crate::drivers::node::docker::HostFacts,
-) -> Option<String> {
-    let master = Master::connect_on(workspace.clone(), environment, host, Duration::from_secs(2)).await.ok()?;
-    let docker = master.client.docker(None, None).await.ok()?;
+async fn git_host_key(master: &Master) -> Option<String> {
+    let docker = master.client.docker(None).ok()?;
     let options = DownloadFromContainerOptionsBuilder::new().path(GIT_HOST_KEY).build();
     let chunks: Vec<bytes::Bytes> =
         docker.download_from_container("infra_git", Some(options)).try_collect().await.ok()?;

@@ -74,9 +74,7 @@ impl Perform for OnNode {
             Action::InstallNames => self.put(Place::Names, None).await,
             Action::InstallEnvironment { digest } => self.put_environment(digest).await,
             Action::InstallSecrets { container, .. } => self.put_secrets(container).await,
-            Action::MakeRootfs { rootfs, .. } => {
-                rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ())
-            }
+            Action::MakeRootfs { rootfs, .. } => rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ()),
             Action::PullBase { image } => build::pull(&self.docker, image, line).await,
             Action::Pull { container, reference } => {
                 build::pull(&self.docker, reference, line).await?;
@@ -178,13 +176,7 @@ impl OnNode {
         self.send(place, files).await
     }
 
-    async fn build(
-        &self,
-        name: &str,
-        identity: &str,
-        commit: &str,
-        line: &Line<'_>,
-    ) -> Result<()> {
+    async fn build(&self, name: &str, identity: &str, commit: &str, line: &Line<'_>) -> Result<()> {
         let container = self.container(name)?;
         let context = self.tree.as_ref().and_then(|tree| tree.contexts.get(name));
         let context = context.ok_or_else(|| Error::new(Kind::Build, format!("the files of `{name}` are not here")))?;
@@ -220,7 +212,8 @@ impl OnNode {
         let build = self.wish.images.get(name).map(|image| image.build.clone()).unwrap_or_default();
         let image = self.images.lock().unwrap_or_else(PoisonError::into_inner).get(&build).cloned();
         let image = image.ok_or_else(|| {
-            Error::new(Kind::Node, format!("the image of `{name}` is not on the node")).hint("`lap up` builds or pulls it")
+            Error::new(Kind::Node, format!("the image of `{name}` is not on the node"))
+                .hint("`lap up` builds or pulls it")
         })?;
         let request = Request::MakeData { fence: self.held.fence, containers: vec![name.to_owned()] };
         self.client.ask(&request, &[]).await?;
@@ -247,7 +240,9 @@ impl OnNode {
             let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
             image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
             if image.reference.is_none() && fact.is_some() && self.wish.containers.contains_key(REGISTRY) {
-                return Err(Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it"));
+                return Err(
+                    Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it")
+                );
             }
         }
         let current = Current {

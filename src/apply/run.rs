@@ -9,7 +9,8 @@ use bollard::{
         RestartPolicyNameEnum,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptionsBuilder,
     },
 };
 
@@ -200,7 +201,11 @@ pub fn node_failed(what: &str, error: &bollard::errors::Error) -> Error {
         }
         bollard::errors::Error::DockerResponseServerError { message, .. } => {
             let error = Error::new(Kind::Node, format!("{what}: {message}"));
-            if message.contains("no space left") { error.hint("the node's disk is full: `lap status` shows its size") } else { error }
+            if message.contains("no space left") {
+                error.hint("the node's disk is full: `lap status` shows its size")
+            } else {
+                error
+            }
         }
         other => Error::new(Kind::Node, format!("{what}: {other}")),
     }

@@ -64,7 +64,12 @@ impl Perform for Seeder {
 ///
 /// # Errors
 /// An image is not on this machine; the node does not answer; somebody holds its lock.
-pub async fn seed(workspace: Arc<Workspace>, environment: &Environment, images: &[String], options: &Options) -> Result<()> {
+pub async fn seed(
+    workspace: Arc<Workspace>,
+    environment: &Environment,
+    images: &[String],
+    options: &Options,
+) -> Result<()> {
     let here = drivers::docker::local().await?;
     let mut plan = Plan::new(&environment.name);
     for image in images {
@@ -79,7 +84,7 @@ pub async fn seed(workspace: Arc<Workspace>, environment: &Environment, images: 
         return Ok(());
     }
     let held = master.lock(options).await?;
-    let there = master.client.docker(Some(held.fence), None).await?;
+    let there = master.client.docker(Some(held.fence))?;
     let result = carry_out(&plan, Arc::new(Seeder { here, there }), &options.events, &options.stop).await.1;
     let ended = held.end(result.as_ref().map(|_| ()).map_err(|error| error.message.clone())).await;
     result.and(ended)

@@ -67,13 +67,19 @@ pub struct Outcome {
     /// Plans that were carried out, or only printed (`--dry-run`).
     pub plans: Vec<Plan>,
     pub facts: Option<NodeFacts>,
-    pub address: Option<Ipv4Addr>,
+    /// `None`: its node does not run.
+    pub master: Option<Arc<Master>>,
     /// Worth a line: why there was nothing to do, what runs instead.
     pub notes: Vec<String>,
     pub seconds: f64,
 }
 
 impl Outcome {
+    /// The master's address.
+    pub fn address(&self) -> Option<Ipv4Addr> {
+        self.master.as_ref().map(|master| master.address())
+    }
+
     /// Whether there was nothing to do.
     pub fn idle(&self) -> bool {
         self.plans.iter().all(|plan| plan.steps.is_empty())
@@ -138,13 +144,15 @@ impl Master {
     /// # Errors
     /// Somebody has it, and it is not to be waited for.
     pub async fn lock(&self, options: &Options) -> Result<Held> {
-        let holder =
-            Holder { who: options.who.clone(), verb: options.verb.to_owned(), pid: std::process::id() };
+        let holder = Holder { who: options.who.clone(), verb: options.verb.to_owned(), pid: std::process::id() };
         let events = options.events.clone();
         let node = self.environment.master.clone();
         let busy = move |holder: &Holder, since: i64| {
             let since = ago(crate::agent::serve::now() - since);
-            events.note(format!("waiting for `{node}`: `{}` holds it for `lap {}`, since {since}", holder.who, holder.verb));
+            events.note(format!(
+                "waiting for `{node}`: `{}` holds it for `lap {}`, since {since}",
+                holder.who, holder.verb
+            ));
         };
         let mut stop = options.stop.clone();
         tokio::select! {
@@ -175,8 +183,10 @@ impl Master {
                     return self.client.facts().await;
                 }
                 _ if tokio::time::Instant::now() > until => {
-                    let message = format!("the agent on `{}` does not come back after it was replaced", self.environment.master);
-                    return Err(Error::new(Kind::Node, message).hint("`lap ssh` and look; `lap stop` and `lap up` restart the node"));
+                    let message =
+                        format!("the agent on `{}` does not come back after it was replaced", self.environment.master);
+                    return Err(Error::new(Kind::Node, message)
+                        .hint("`lap ssh` and look; `lap stop` and `lap up` restart the node"));
                 }
                 _ => {}
             }
@@ -214,9 +224,16 @@ impl Master {
         }
         let mut tree = tree(&self.workspace.lab, name, ids)?;
         if tree.dirty {
-            let what = if tree.wish.commit.starts_with("none") { "there is no commit yet" } else { "files differ from the commit" };
-            return Err(Error::new(Kind::Refused, format!("the first release of `{name}` is made from a clean commit: {what}"))
-                .hint("`git add -A && git commit`, then again"));
+            let what = if tree.wish.commit.starts_with("none") {
+                "there is no commit yet"
+            } else {
+                "files differ from the commit"
+            };
+            return Err(Error::new(
+                Kind::Refused,
+                format!("the first release of `{name}` is made from a clean commit: {what}"),
+            )
+            .hint("`git add -A && git commit`, then again"));
         }
         tree.wish.release = Some(1);
         Ok((tree.wish.clone(), Some(tree)))
@@ -260,7 +277,7 @@ impl Master {
         tree: Option<Tree>,
         options: &Options,
     ) -> Result<()> {
-        let docker = self.client.docker(Some(held.fence), None).await?;
+        let docker = self.client.docker(Some(held.fence))?;
         let performer = Arc::new(OnNode {
             workspace: self.workspace.clone(),
             keys: self.keys.clone(),
@@ -277,7 +294,8 @@ impl Master {
             who: options.who.clone(),
         });
         let (_, result) = carry_out(plan, performer.clone(), &options.events, &options.stop).await;
-        let end = result.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
+        let end =
+            result.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
         // A step that was aborted may hold the performer for a moment; the agent sees the end of the connection then.
         match Arc::try_unwrap(performer) {
             Ok(performer) => {
@@ -302,9 +320,14 @@ pub fn short(commit: &str) -> String {
 ///
 /// # Errors
 /// The first thing that failed; what was done stays, and the same command goes on from there.
-pub async fn up(workspace: Arc<Workspace>, environment: &Environment, scope: Scope, options: &Options) -> Result<Outcome> {
+pub async fn up(
+    workspace: Arc<Workspace>,
+    environment: &Environment,
+    scope: Scope,
+    options: &Options,
+) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let mut outcome = Outcome { plans: Vec::new(), facts: None, address: None, notes: Vec::new(), seconds: 0.0 };
+    let mut outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
     // A workspace without keys stops here; one whose new environment has none yet gets them.
     workspace.keys()?;
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
@@ -339,7 +362,7 @@ pub async fn up(workspace: Arc<Workspace>, environment: &Environment, scope: Sco
         outcome.plans.push(nodes);
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
-    outcome.address = Some(master.address());
+    outcome.master = Some(master.clone());
     let mut facts = master.facts(Some(options)).await?;
     if facts.docker.is_none() {
         ready(&master.client).await?;

@@ -33,8 +33,11 @@ impl Args {
             None => ask(&workspace.lab.name, &environment.name)?,
         };
         if confirmed != environment.name {
-            return Err(Error::new(Kind::Refused, format!("`{confirmed}` is not `{}`: nothing was removed", environment.name))
-                .hint(format!("`--confirm {}` answers the question", environment.name)));
+            return Err(Error::new(
+                Kind::Refused,
+                format!("`{confirmed}` is not `{}`: nothing was removed", environment.name),
+            )
+            .hint(format!("`--confirm {}` answers the question", environment.name)));
         }
         let outcome = global.work("destroy", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());

@@ -31,7 +31,13 @@ enum Verb {
         #[arg(long, value_name = "DIR")]
         config: PathBuf,
         /// Addresses to answer on; several may be given
-        #[arg(long, value_name = "ADDRESS", env = "LAP_NODE_ADDRESS", default_value = "127.0.0.1", hide_env_values = true)]
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            env = "LAP_NODE_ADDRESS",
+            default_value = "127.0.0.1",
+            hide_env_values = true
+        )]
         listen: Vec<IpAddr>,
         #[arg(long, default_value_t = 53)]
         port: u16,

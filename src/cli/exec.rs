@@ -1,9 +1,6 @@
 //! `lap exec`
 
-use std::{
-    io::IsTerminal,
-    process::ExitCode,
-};
+use std::{io::IsTerminal, process::ExitCode};
 
 use super::{Global, ssh::ssh};
 use crate::error::{Error, Kind, Result};
@@ -27,7 +24,8 @@ impl Args {
         let workspace = global.workspace()?;
         let (environment, container) = workspace.environment_and_container(&self.what)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        let mut command: Vec<String> = ["docker", "exec", if terminal { "-it" } else { "-i" }].map(str::to_owned).into();
+        let mut command: Vec<String> =
+            ["docker", "exec", if terminal { "-it" } else { "-i" }].map(str::to_owned).into();
         if let Some(user) = self.user {
             command.extend(["--user".to_owned(), user]);
         }

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use crate::{
-    config, exit,
+    config,
     error::{Error, Kind, Result},
+    exit,
     report::table::table,
 };
 
@@ -26,8 +27,10 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         };
         if first == "exit-codes" {
-            let rows: Vec<[String; 3]> =
-                exit::TABLE.iter().map(|(code, name, what)| [code.to_string(), (*name).into(), (*what).into()]).collect();
+            let rows: Vec<[String; 3]> = exit::TABLE
+                .iter()
+                .map(|(code, name, what)| [code.to_string(), (*name).into(), (*what).into()])
+                .collect();
             print!("{}", table(["CODE", "NAME", "MEANING"], &rows));
             return Ok(ExitCode::SUCCESS);
         }
@@ -38,7 +41,8 @@ impl Args {
         let mut found = &mut command;
         for word in &self.topic {
             found = found.find_subcommand_mut(word).ok_or_else(|| {
-                Error::new(Kind::Usage, format!("there is no help on `{word}`")).hint("`lap help` lists verbs and topics")
+                Error::new(Kind::Usage, format!("there is no help on `{word}`"))
+                    .hint("`lap help` lists verbs and topics")
             })?;
         }
         print!("{}", found.render_long_help());

@@ -64,9 +64,11 @@ impl Args {
                 let mut rows: Vec<[String; 4]> = Vec::new();
                 for image in &facts.images {
                     let id = image.id.trim_start_matches("sha256:");
-                    let runs = if used.iter().any(|used| used.contains(&id[..12.min(id.len())])) { "runs" } else { "-" };
+                    let runs =
+                        if used.iter().any(|used| used.contains(&id[..12.min(id.len())])) { "runs" } else { "-" };
                     let pushed = if image.digests.is_empty() { "-" } else { "pushed" };
-                    let mut names: Vec<&String> = image.tags.iter().filter(|tag| !tag.starts_with("localhost:")).collect();
+                    let mut names: Vec<&String> =
+                        image.tags.iter().filter(|tag| !tag.starts_with("localhost:")).collect();
                     if names.is_empty() {
                         names.extend(image.tags.first());
                     }

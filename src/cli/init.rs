@@ -24,7 +24,8 @@ impl Args {
         let dir = global.start()?.join(&self.dir);
         let name = self.name.or_else(|| dir.file_name().map(|name| name.to_string_lossy().into_owned()));
         let name = name.ok_or_else(|| {
-            Error::new(Kind::Usage, format!("`{}` has no name a lab could have", self.dir.display())).hint("`--name NAME` names it")
+            Error::new(Kind::Usage, format!("`{}` has no name a lab could have", self.dir.display()))
+                .hint("`--name NAME` names it")
         })?;
         let written = config::init(&dir, &name)?;
         let lab = config::load(&dir, None)?;
@@ -32,7 +33,10 @@ impl Args {
         let created = Keys::create(&dir, &lab.name, &environments)?;
         let (files, keys) = (crate::report::plural(written.len(), "file"), created.made.len());
         println!("Lab `{name}`: {files} in {}, {keys} key files in .lap/keys (not in git).\n", self.dir.display());
-        println!("Next:\n  cd {}\n  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere", self.dir.display());
+        println!(
+            "Next:\n  cd {}\n  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere",
+            self.dir.display()
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

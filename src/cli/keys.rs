@@ -76,7 +76,10 @@ impl Args {
                 // Before the question: there may be nothing to export.
                 Keys::open(&root)?;
                 keys::export(&root, &file, &passphrase.resolve(true)?)?;
-                println!("All keys are in `{}`. `lap keys import` in another checkout takes them over.", file.display());
+                println!(
+                    "All keys are in `{}`. `lap keys import` in another checkout takes them over.",
+                    file.display()
+                );
             }
             Verb::Import { file, passphrase } => {
                 let imported = keys::import(&root, &file, &passphrase.resolve(false)?)?;
@@ -98,7 +101,10 @@ fn new(root: &Path, global: &Global) -> Result<()> {
     if created.made.is_empty() {
         println!("Nothing to do: all keys are there.");
     } else {
-        println!("{} made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.", plural(created.made.len(), "key file"));
+        println!(
+            "{} made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.",
+            plural(created.made.len(), "key file")
+        );
     }
     Ok(())
 }

@@ -150,8 +150,11 @@ pub fn command() -> clap::Command {
 
 /// `error: …`, then a hint a line. Colour says nothing that words do not.
 fn show(error: &Error) {
-    let (bold, red, plain) =
-        if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() { ("\x1b[1m", "\x1b[31m", "\x1b[0m") } else { ("", "", "") };
+    let (bold, red, plain) = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        ("\x1b[1m", "\x1b[31m", "\x1b[0m")
+    } else {
+        ("", "", "")
+    };
     eprintln!("{bold}{red}error:{plain} {}", error.message);
     for hint in &error.hints {
         eprintln!("{bold}hint:{plain} {hint}");

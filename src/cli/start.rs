@@ -23,8 +23,7 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
-        let scope =
-            Scope { only: self.containers.into_iter().collect(), as_recorded: true, ..Scope::default() };
+        let scope = Scope { only: self.containers.into_iter().collect(), as_recorded: true, ..Scope::default() };
         let outcome = global.work("start", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { up(workspace, &environment, scope, &options).await }

@@ -76,8 +76,10 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         let names = sick.join("`, `");
-        Err(Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`"))
-            .hint(format!("`lap up {}` mends it; `lap logs {} {}` shows why", environment.name, environment.name, sick[0])))
+        Err(Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`")).hint(format!(
+            "`lap up {}` mends it; `lap logs {} {}` shows why",
+            environment.name, environment.name, sick[0]
+        )))
     }
 }
 

@@ -55,7 +55,10 @@ impl Args {
         }
         if !dry_run {
             trust::apply(root, &changes, &mut run)?;
-            println!("Done. {}", if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." });
+            println!(
+                "Done. {}",
+                if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." }
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -73,7 +76,9 @@ fn registries(workspace: &Workspace) -> Result<Vec<String>> {
     let mut out: Vec<String> = registry.names.iter().map(|name| format!("{name}:{port}")).collect();
     for environment in workspace.lab.environments.values() {
         for name in &registry.names {
-            out.extend(name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal:{port}", environment.name)));
+            out.extend(
+                name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal:{port}", environment.name)),
+            );
         }
         // Only of networks that exist: another's addresses may be somebody else's tomorrow.
         if host.subnet.is_some() {

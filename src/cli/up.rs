@@ -47,9 +47,9 @@ impl Args {
             let outcome = global.work("up", &self.changing, |options| {
                 let (workspace, environment) = (workspace.clone(), environment.clone());
                 async move {
-                    let outcome = up(workspace.clone(), &environment, Scope::default(), &options).await?;
-                    if !options.dry_run {
-                        local::write(&workspace, &environment).await?;
+                    let outcome = up(workspace, &environment, Scope::default(), &options).await?;
+                    if let Some(master) = outcome.master.as_ref().filter(|_| !options.dry_run) {
+                        local::write(master).await?;
                     }
                     Ok(outcome)
                 }
@@ -66,7 +66,7 @@ impl Args {
 
 fn print(workspace: &Workspace, environment: &str, outcome: &Outcome, json: bool) -> Result<()> {
     let facts = outcome.facts.clone().unwrap_or_default();
-    let rows = tables::rows(workspace, &facts, outcome.address);
+    let rows = tables::rows(workspace, &facts, outcome.address());
     if json {
         return print_json(&rows);
     }
@@ -80,7 +80,7 @@ fn print(workspace: &Workspace, environment: &str, outcome: &Outcome, json: bool
     let steps = outcome.plans.iter().map(|plan| plan.steps.len()).sum();
     println!("`{environment}` is up: {} in {}.\n", report::plural(steps, "step"), report::duration(outcome.seconds));
     print!("{}", tables::text(&rows));
-    if let Some(address) = outcome.address {
+    if let Some(address) = outcome.address() {
         print!("{}", local::hints(workspace, environment, address, &facts));
     }
     Ok(())

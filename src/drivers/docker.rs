@@ -1,16 +1,38 @@
 //! This machine's Docker: where `docker` nodes live.
 
-use bollard::Docker;
+use bollard::{ClientVersion, Docker};
 
 use crate::error::{Error, Kind, Result};
+
+/// Docker's socket on this machine.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// The oldest version lap speaks: Docker 20.10's. Everything it asks for exists there.
+pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
 
 /// Connects as the `docker` command does (`DOCKER_HOST`, else the local socket), in the version both speak.
 ///
 /// # Errors
 /// [`Kind::Host`]: it does not answer, or this user may not ask it.
 pub async fn local() -> Result<Docker> {
-    let docker = Docker::connect_with_defaults().map_err(|error| unreachable(&error))?;
-    docker.negotiate_version().await.map_err(|error| unreachable(&error))
+    let docker = match std::env::var("DOCKER_HOST") {
+        Ok(_) => Docker::connect_with_defaults(),
+        Err(_) => Docker::connect_with_unix(SOCKET, 3600, OLDEST),
+    };
+    settled(docker.map_err(|error| unreachable(&error))?).await.map_err(|error| unreachable(&error))
+}
+
+/// The same client, in a version its daemon speaks. A ping is answered at once, while the question for versions, which
+/// negotiation asks, makes dockerd ask others: so it is asked only if the ping is refused.
+///
+/// # Errors
+/// The daemon does not answer.
+pub async fn settled(docker: Docker) -> Result<Docker, bollard::errors::Error> {
+    match docker.ping().await {
+        Ok(_) => Ok(docker),
+        Err(bollard::errors::Error::DockerResponseServerError { .. }) => docker.negotiate_version().await,
+        Err(error) => Err(error),
+    }
 }
 
 fn unreachable(error: &bollard::errors::Error) -> Error {
@@ -34,7 +56,8 @@ pub fn failed(what: &str, error: &bollard::errors::Error) -> Error {
         return error.hint("the disk is full: `docker system df` and `df -h` show by what");
     }
     if text.contains("address already in use") || text.contains("port is already allocated") {
-        return error.hint("another program has that port: `ss -ltnup` shows which; change `publish` or `ports`, or stop it");
+        return error
+            .hint("another program has that port: `ss -ltnup` shows which; change `publish` or `ports`, or stop it");
     }
     error
 }

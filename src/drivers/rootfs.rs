@@ -34,17 +34,17 @@ pub fn cached(cache: &Path, rootfs: &Rootfs) -> PathBuf {
 /// The user's cache directory for lap, `$XDG_CACHE_HOME/lap` or `~/.cache/lap`.
 pub fn cache_directory() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/cache"), |home| PathBuf::from(home).join(".cache"));
+    let home = || {
+        std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/cache"), |home| PathBuf::from(home).join(".cache"))
+    };
     base.unwrap_or_else(home).join("lap")
 }
 
 /// mmdebstrap's arguments.
 fn arguments(rootfs: &Rootfs, out: &Path) -> Vec<String> {
     let packages = rootfs.packages.iter().cloned().collect::<Vec<_>>().join(",");
-    let mut arguments = vec![
-        format!("--variant={}", rootfs.variant),
-        "--aptopt=Apt::Install-Recommends \"false\"".into(),
-    ];
+    let mut arguments =
+        vec![format!("--variant={}", rootfs.variant), "--aptopt=Apt::Install-Recommends \"false\"".into()];
     arguments.extend(rootfs.exclude.iter().map(|pattern| format!("--dpkgopt=path-exclude={pattern}")));
     arguments.extend(rootfs.include.iter().map(|pattern| format!("--dpkgopt=path-include={pattern}")));
     if !packages.is_empty() {
@@ -97,7 +97,9 @@ pub async fn make(cache: &Path, rootfs: &Rootfs, line: &Line<'_>) -> Result<Path
     let status = child.wait().await.or_error(Kind::Host, || "cannot wait for `mmdebstrap`".into())?;
     if !status.success() {
         let message = format!("`mmdebstrap` for `{}` ended with {status}\n{}", rootfs.suite, last.join("\n"));
-        return Err(Error::new(Kind::Build, message).hint("is Debian's mirror reachable, and do all these packages exist?"));
+        return Err(
+            Error::new(Kind::Build, message).hint("is Debian's mirror reachable, and do all these packages exist?")
+        );
     }
     new.persist(&target).or_error(Kind::Host, || format!("cannot write `{}`", target.display()))?;
     Ok(target)

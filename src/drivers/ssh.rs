@@ -75,7 +75,9 @@ pub async fn connect(target: &Target, patience: Duration) -> Result<Session> {
         if Instant::now() >= until {
             let waited = if patience.is_zero() { String::new() } else { format!(" after {} s", patience.as_secs()) };
             let message = format!("`{}` ({}) does not answer{waited}: {why}", target.node, target.address);
-            return Err(Error::new(Kind::Node, message).hint("`lap status` shows whether the node runs; `lap up` starts it"));
+            return Err(
+                Error::new(Kind::Node, message).hint("`lap status` shows whether the node runs; `lap up` starts it")
+            );
         }
         tokio::time::sleep(BETWEEN).await;
     }
@@ -101,7 +103,8 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
                 target.node, target.address
             );
             return Err(Failed::Final(
-                Error::new(Kind::Keys, message).hint("`lap doctor` shows the key it should have; nothing was sent to it"),
+                Error::new(Kind::Keys, message)
+                    .hint("`lap doctor` shows the key it should have; nothing was sent to it"),
             ));
         }
         Err(error) => return Err(Failed::NotYet(error.to_string())),

@@ -20,7 +20,8 @@ const DEFINES: [&str; 4] = ["lap.toml", "nodes", "containers", "env"];
 pub fn look(root: &Path) -> Commit {
     let none = Commit { id: None, dirty: true };
     let Ok(repository) = Repository::discover(root) else { return none };
-    let Some(id) = repository.head().ok().and_then(|head| head.peel_to_commit().ok()).map(|c| c.id().to_string()) else {
+    let Some(id) = repository.head().ok().and_then(|head| head.peel_to_commit().ok()).map(|c| c.id().to_string())
+    else {
         return none;
     };
     // The workspace may be a directory in a larger repository.

@@ -101,13 +101,19 @@ impl Context {
         for (name, mode, path) in more {
             let mut header = tar::Header::new_gnu();
             header.set_mode(*mode);
-            append(&mut tar, header, name, path).or_error(Kind::Host, || format!("cannot pack `{}`", path.display()))?;
+            append(&mut tar, header, name, path)
+                .or_error(Kind::Host, || format!("cannot pack `{}`", path.display()))?;
         }
         tar.into_inner().or_error(Kind::Other, || "cannot pack a build context".into())
     }
 }
 
-fn append<W: std::io::Write>(tar: &mut tar::Builder<W>, mut header: tar::Header, name: &str, path: &Path) -> std::io::Result<()> {
+fn append<W: std::io::Write>(
+    tar: &mut tar::Builder<W>,
+    mut header: tar::Header,
+    name: &str,
+    path: &Path,
+) -> std::io::Result<()> {
     let file = File::open(path)?;
     header.set_size(file.metadata()?.len());
     header.set_mtime(0);
@@ -118,7 +124,8 @@ fn walk(root: &Path, dir: &Path, each: &mut impl FnMut(&Path, &str, &fs::Metadat
     let what = || format!("cannot read `{}`", dir.display());
     for entry in fs::read_dir(dir).or_error(Kind::Config, what)? {
         let path = entry.or_error(Kind::Config, what)?.path();
-        let metadata = path.symlink_metadata().or_error(Kind::Config, || format!("cannot read `{}`", path.display()))?;
+        let metadata =
+            path.symlink_metadata().or_error(Kind::Config, || format!("cannot read `{}`", path.display()))?;
         if metadata.is_dir() {
             walk(root, &path, each)?;
         } else {

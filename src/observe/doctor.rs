@@ -86,9 +86,7 @@ fn keys(workspace: &Workspace) -> Finding {
             verdict: Verdict::Good,
             text: format!("keys are in .lap/keys; admin key {}", keys.admin().fingerprint()),
         },
-        Err(error) => {
-            Finding { verdict: Verdict::Bad, text: format!("{error}: {}", error.hints.join("; or ")) }
-        }
+        Err(error) => Finding { verdict: Verdict::Bad, text: format!("{error}: {}", error.hints.join("; or ")) },
     }
 }
 
@@ -108,7 +106,10 @@ fn filesystem(name: &str) -> Finding {
     // It may be a module that is loaded when it is first used.
     let module = Command::new("modinfo").arg(name).output().is_ok_and(|output| output.status.success());
     if module {
-        return Finding { verdict: Verdict::Warn, text: format!("the kernel has {name} as a module: `sudo modprobe {name}` loads it") };
+        return Finding {
+            verdict: Verdict::Warn,
+            text: format!("the kernel has {name} as a module: `sudo modprobe {name}` loads it"),
+        };
     }
     Finding { verdict: Verdict::Bad, text: format!("the kernel has no {name}: nodes need it") }
 }
@@ -134,7 +135,9 @@ fn program(name: &str, what: &str, spare: bool) -> Finding {
 
 fn memory() -> Finding {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let available = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     let available = available.unwrap_or_default() * 1024;
     let verdict = if available < LEAST_MEMORY { Verdict::Warn } else { Verdict::Good };
     Finding { verdict, text: format!("{} of memory available", bytes(available)) }
@@ -174,7 +177,11 @@ async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> 
 }
 
 /// Connects to the nodes that run: a wrong host key or a refused key shows here.
-async fn host_keys(workspace: &Workspace, host: &docker::HostFacts, addresses: &BTreeMap<String, Ipv4Addr>) -> Vec<Finding> {
+async fn host_keys(
+    workspace: &Workspace,
+    host: &docker::HostFacts,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+) -> Vec<Finding> {
     let Ok(keys) = workspace.keys() else { return Vec::new() };
     let mut out = Vec::new();
     for (name, _) in host.nodes.iter().filter(|(_, state)| state.running) {

@@ -6,7 +6,10 @@ use sha2::{Digest, Sha256};
 
 use super::{commit, context::Context};
 use crate::{
-    config::{dockerfile, model::{Container, Lab}},
+    config::{
+        dockerfile,
+        model::{Container, Lab},
+    },
     drivers::rootfs,
     error::{Kind, OrError, Result},
     plan::{
@@ -71,7 +74,8 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
     let files = Context::read(&lab.root.join("env").join(environment))?;
     let env = files.digest();
     let commit = commit::look(&lab.root);
-    let all = serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
+    let all =
+        serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
     let wish = Wish {
         commit: commit.name(&hex::encode(Sha256::digest(all.as_bytes()))),
         containers: lab.containers.clone(),

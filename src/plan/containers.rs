@@ -104,7 +104,10 @@ impl Planner<'_> {
     fn install(&mut self) {
         let Inputs { wish, node, installed, .. } = self.inputs;
         let differs = |prefix: &str| -> bool {
-            installed.files.iter().any(|(path, hash)| path.starts_with(prefix) && node.installed.get(path) != Some(hash))
+            installed
+                .files
+                .iter()
+                .any(|(path, hash)| path.starts_with(prefix) && node.installed.get(path) != Some(hash))
         };
         if differs("ssh/") {
             self.plan.push(Action::InstallAccess, "the operators changed", []);
@@ -181,10 +184,8 @@ impl Planner<'_> {
 
     fn containers(&mut self) {
         let wish = self.inputs.wish;
-        let depends: BTreeMap<&str, BTreeSet<&str>> = wish
-            .running()
-            .map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect()))
-            .collect();
+        let depends: BTreeMap<&str, BTreeSet<&str>> =
+            wish.running().map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect())).collect();
         let mut order = topological(&depends);
         // The registry depends on nothing, and everything may have to be pulled from it.
         order.sort_by_key(|name| *name != REGISTRY);
@@ -280,7 +281,8 @@ impl Planner<'_> {
             if pushed || (fact.is_none() && !self.built.contains_key(name)) {
                 continue;
             }
-            let mut after: Vec<usize> = self.built.get(name).into_iter().chain(self.healthy.get(REGISTRY)).copied().collect();
+            let mut after: Vec<usize> =
+                self.built.get(name).into_iter().chain(self.healthy.get(REGISTRY)).copied().collect();
             after.extend(image.parents.iter().filter_map(|parent| self.pushed.get(parent)));
             let action = Action::Push { container: name.to_owned(), commit: wish.commit.clone() };
             let step = self.plan.push(action, "it is not in the registry", after);

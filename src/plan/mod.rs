@@ -36,46 +36,104 @@ pub struct Step {
 #[serde(tag = "do", rename_all = "kebab-case")]
 pub enum Action {
     /// A root file system, from packages into the cache.
-    MakeRootfs { of: String, rootfs: Rootfs },
+    MakeRootfs {
+        of: String,
+        rootfs: Rootfs,
+    },
     /// The image of `docker` nodes.
-    MakeNodeImage { tag: String, rootfs: Rootfs },
-    MakeNetwork { subnet: Subnet },
+    MakeNodeImage {
+        tag: String,
+        rootfs: Rootfs,
+    },
+    MakeNetwork {
+        subnet: Subnet,
+    },
     /// Creates the node's container (over its volumes, if there are any) and starts it.
-    MakeNode { node: String, replace: bool },
-    StartNode { node: String },
+    MakeNode {
+        node: String,
+        replace: bool,
+    },
+    StartNode {
+        node: String,
+    },
     /// Until its agent has mounted `/data` and Docker answers.
-    AwaitNode { node: String },
-    UpgradeAgent { node: String },
-    StopNode { node: String },
-    RemoveNode { node: String },
-    RemoveNodeData { node: String },
+    AwaitNode {
+        node: String,
+    },
+    UpgradeAgent {
+        node: String,
+    },
+    StopNode {
+        node: String,
+    },
+    RemoveNode {
+        node: String,
+    },
+    RemoveNodeData {
+        node: String,
+    },
     RemoveNetwork,
     /// An image from outside that a Dockerfile stands on.
-    PullBase { image: String },
+    PullBase {
+        image: String,
+    },
     /// An image from this machine's Docker to the node's.
-    SeedImage { image: String },
+    SeedImage {
+        image: String,
+    },
     /// Who may log in.
     InstallAccess,
     InstallTrust,
     InstallNames,
-    InstallEnvironment { digest: String },
+    InstallEnvironment {
+        digest: String,
+    },
     /// Secrets of a container; `certificate`: with a new certificate.
-    InstallSecrets { container: String, certificate: bool },
-    Build { container: String, build: String, commit: String },
-    Pull { container: String, reference: String },
-    Push { container: String, commit: String },
+    InstallSecrets {
+        container: String,
+        certificate: bool,
+    },
+    Build {
+        container: String,
+        build: String,
+        commit: String,
+    },
+    Pull {
+        container: String,
+        reference: String,
+    },
+    Push {
+        container: String,
+        commit: String,
+    },
     /// The registry's image into a file, loadable before any registry runs.
-    SaveImage { container: String },
+    SaveImage {
+        container: String,
+    },
     /// The image of a container out of that file.
-    LoadImage { container: String },
+    LoadImage {
+        container: String,
+    },
     /// Creates and starts a container, in place of one that is there.
-    Run { container: String, replace: bool },
-    AwaitHealthy { container: String, seconds: u64 },
-    Remove { container: String },
+    Run {
+        container: String,
+        replace: bool,
+    },
+    AwaitHealthy {
+        container: String,
+        seconds: u64,
+    },
+    Remove {
+        container: String,
+    },
     /// Stops and removes a container that is still wished for.
-    StopContainer { container: String },
+    StopContainer {
+        container: String,
+    },
     /// What the environment runs from now on.
-    Record { commit: String },
+    Record {
+        commit: String,
+    },
 }
 
 impl fmt::Display for Action {

@@ -69,9 +69,9 @@ pub fn addresses(lab: &Lab, subnet: &Subnet) -> Result<BTreeMap<String, Ipv4Addr
     let mut free = (2..(1u32 << (32 - subnet.prefix)) - 1).rev().filter_map(|offset| subnet.nth(offset));
     for name in lab.nodes.keys() {
         if !out.contains_key(name) {
-            let address = free
-                .find(|address| !used.contains(address))
-                .ok_or_else(|| Error::new(Kind::Config, format!("no address is free for the node `{name}` in {subnet}")))?;
+            let address = free.find(|address| !used.contains(address)).ok_or_else(|| {
+                Error::new(Kind::Config, format!("no address is free for the node `{name}` in {subnet}"))
+            })?;
             used.insert(address);
             out.insert(name.clone(), address);
         }
@@ -119,11 +119,7 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
     if !to_make.is_empty() {
         if !inputs.host.images.contains(&tag) {
             let why = if inputs.host.images.is_empty() { "there is none" } else { "its definition changed" };
-            before.push(plan.push(
-                Action::MakeNodeImage { tag, rootfs: lab.rootfs.clone() },
-                why,
-                [],
-            ));
+            before.push(plan.push(Action::MakeNodeImage { tag, rootfs: lab.rootfs.clone() }, why, []));
         }
         if inputs.host.subnet.is_none() {
             before.push(plan.push(Action::MakeNetwork { subnet }, "there is none", []));
@@ -133,12 +129,16 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
         let name = node.name.clone();
         match inputs.host.nodes.get(&name) {
             None => {
-                let made = plan.push(Action::MakeNode { node: name.clone(), replace: false }, "there is none", before.clone());
+                let made =
+                    plan.push(Action::MakeNode { node: name.clone(), replace: false }, "there is none", before.clone());
                 plan.push(Action::AwaitNode { node: name }, "it boots", [made]);
             }
             Some(is) if is.spec != spec_identity(&wished(node)) => {
-                let made =
-                    plan.push(Action::MakeNode { node: name.clone(), replace: true }, "its definition changed", before.clone());
+                let made = plan.push(
+                    Action::MakeNode { node: name.clone(), replace: true },
+                    "its definition changed",
+                    before.clone(),
+                );
                 plan.push(Action::AwaitNode { node: name }, "it boots", [made]);
             }
             Some(is) if !is.running => {

@@ -12,7 +12,11 @@ pub fn ago(seconds: i64) -> String {
 
 /// `0.4 s`, `12.3 s`, `2 min 5 s`.
 pub fn duration(seconds: f64) -> String {
-    if seconds < 60.0 { format!("{seconds:.1} s") } else { format!("{} min {} s", (seconds / 60.0) as u64, (seconds % 60.0) as u64) }
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{} min {} s", (seconds / 60.0) as u64, (seconds % 60.0) as u64)
+    }
 }
 
 /// `12 B`, `3.4 MiB`.

@@ -20,9 +20,10 @@ use bollard::{
         RestartPolicyNameEnum,
     },
     query_parameters::{
-        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
-        ListImagesOptionsBuilder, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder,
-        StartContainerOptions, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+        CreateContainerOptionsBuilder, CreateImageOptionsBuilder, InspectContainerOptions,
+        ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListNetworksOptions, ListVolumesOptions,
+        RemoveContainerOptionsBuilder, RemoveVolumeOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
     },
 };
 use futures_util::TryStreamExt;
@@ -131,11 +132,12 @@ pub fn create_body(spec: &Spec) -> ContainerCreateBody {
     };
     let mut exposed = Vec::new();
     let mut bindings = HashMap::new();
-    for (address, port) in spec.publish.iter().flat_map(|(address, ports)| ports.iter().map(move |port| (address, port))) {
+    for (address, port) in
+        spec.publish.iter().flat_map(|(address, ports)| ports.iter().map(move |port| (address, port)))
+    {
         let key = format!("{}/{}", port.host, protocol(port));
         exposed.push(key.clone());
-        let binding =
-            PortBinding { host_ip: Some(address.to_string()), host_port: Some(port.host.to_string()) };
+        let binding = PortBinding { host_ip: Some(address.to_string()), host_port: Some(port.host.to_string()) };
         bindings.insert(key, Some(vec![binding]));
     }
     let labels = [(LABEL_LAB, &spec.lab), (LABEL_NODE, &spec.node), (LABEL_SPEC, &spec_identity(spec))]
@@ -154,9 +156,7 @@ pub fn create_body(spec: &Spec) -> ContainerCreateBody {
             cap_add: Some(vec!["ALL".into()]),
             // The daemon itself may lack it, and would refuse to give it.
             cap_drop: Some(vec!["SYS_RESOURCE".into()]),
-            security_opt: Some(
-                ["seccomp=unconfined", "apparmor=unconfined"].map(str::to_owned).into(),
-            ),
+            security_opt: Some(["seccomp=unconfined", "apparmor=unconfined"].map(str::to_owned).into()),
             // What `--security-opt systempaths=unconfined` means in the API.
             masked_paths: Some(Vec::new()),
             readonly_paths: Some(Vec::new()),
@@ -269,7 +269,8 @@ fn parse_route(line: &str) -> Option<Subnet> {
 /// The archive cannot be read, or Docker refuses it.
 pub async fn make_image(docker: &Docker, archive: &Path, tag: &str) -> Result<()> {
     let (repo, version) = tag.split_once(':').unwrap_or((tag, "latest"));
-    let file = tokio::fs::File::open(archive).await.or_error(Kind::Host, || format!("cannot open `{}`", archive.display()))?;
+    let file =
+        tokio::fs::File::open(archive).await.or_error(Kind::Host, || format!("cannot open `{}`", archive.display()))?;
     let body = futures_util::stream::try_unfold(file, |mut file| async move {
         use tokio::io::AsyncReadExt;
         let mut chunk = bytes::BytesMut::with_capacity(1 << 20);
@@ -401,7 +402,9 @@ pub async fn remove_network(docker: &Docker, lab: &str) -> Result<()> {
         .map_err(|e| failed(&format!("cannot remove the network `{name}`"), &e))
 }
 
-fn gone_is_fine(result: std::result::Result<(), bollard::errors::Error>) -> std::result::Result<(), bollard::errors::Error> {
+fn gone_is_fine(
+    result: std::result::Result<(), bollard::errors::Error>,
+) -> std::result::Result<(), bollard::errors::Error> {
     match result {
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 304, .. }) => Ok(()),
         other => other,
