@@ -11,7 +11,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
-
 fn main() {
     let mut files = vec![PathBuf::from("Cargo.lock"), PathBuf::from("Cargo.toml"), PathBuf::from("lap.toml")];
     for dir in ["src", "containers", "nodes", "env"] {
@@ -33,7 +32,6 @@ fn main() {
     println!("cargo::rerun-if-changed=lap.toml");
     println!("cargo::rustc-env=LAP_BUILD={:016x}", hash.finish());
 }
-
 /// Writes the list `TEMPLATES` of `src/config/init.rs`.
 fn templates(files: &[PathBuf]) {
     let root = std::env::current_dir().expect("cargo sets the directory");
@@ -53,7 +51,6 @@ fn templates(files: &[PathBuf]) {
     let out = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
     fs::write(Path::new(&out).join("templates.rs"), list).expect("OUT_DIR can be written to");
 }
-
 fn walk(dir: &Path, out: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {

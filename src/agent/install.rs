@@ -98,7 +98,7 @@ pub fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
             let path = entry.path();
             if path.is_dir() {
                 left.push(path);
-            } else if !path.extension().is_some_and(|e| e == "lap-new") {
+            } else if path.extension().is_none_or(|e| e != "lap-new") {
                 let bytes = fs::read(&path).or_error(Kind::Node, || format!("cannot read `{}`", path.display()))?;
                 let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
                 out.insert(name, hex::encode(Sha256::digest(&bytes)));

@@ -4,6 +4,8 @@
 //! a unix socket, reached over SSH ([`protocol`] is what is spoken there). The holder of the node's lock changes the
 //! node through it; when the holder's connection ends, so does everything it could do ([`lock`]).
 
+#![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
+
 pub mod boot;
 pub mod client;
 pub mod daemons;

@@ -56,10 +56,10 @@ pub async fn write(master: &Master) -> Result<()> {
     let node = known_hosts(&names, &[IpAddr::V4(address)], 22, keys.host_key(&environment.master)?.public())?;
     replace(&mut lines, node.trim());
     let git = format!("[{address}]:{GIT_PORT}");
-    if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git)) {
-        if let Some(key) = git_host_key(master).await {
-            lines.push(format!("[git.{}.internal]:{GIT_PORT},{git} {key}", environment.name));
-        }
+    if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git))
+        && let Some(key) = git_host_key(master).await
+    {
+        lines.push(format!("[git.{}.internal]:{GIT_PORT},{git} {key}", environment.name));
     }
     write_if_changed(&path, &(lines.join("\n") + "\n"), 0o644)
 }

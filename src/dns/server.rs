@@ -1,5 +1,7 @@
 //! The server as a whole: what it serves, its sockets, its life.
 
+#![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
+
 use std::{
     net::{SocketAddr, UdpSocket},
     path::{Path, PathBuf},

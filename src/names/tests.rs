@@ -79,6 +79,7 @@ fn lab(containers: &[Container]) -> Lab {
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),
         containers: containers.iter().map(|c| (c.name.clone(), c.clone())).collect(),
+        rootfs: crate::config::model::Rootfs::default(),
     }
 }
 

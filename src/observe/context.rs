@@ -42,10 +42,10 @@ impl Context {
     pub fn read(dir: &Path) -> Result<Self> {
         let ignore_file = dir.join(".dockerignore");
         let mut builder = GitignoreBuilder::new(dir);
-        if ignore_file.exists() {
-            if let Some(error) = builder.add(&ignore_file) {
-                return Err(error).or_error(Kind::Config, || format!("cannot read `{}`", ignore_file.display()));
-            }
+        if ignore_file.exists()
+            && let Some(error) = builder.add(&ignore_file)
+        {
+            return Err(error).or_error(Kind::Config, || format!("cannot read `{}`", ignore_file.display()));
         }
         let ignored = builder.build().or_error(Kind::Config, || format!("cannot read `{}`", ignore_file.display()))?;
         let mut files = Vec::new();

@@ -1,5 +1,7 @@
 //! The only place that prints. Work emits [`events::Event`]s; a reporter draws them.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where lap prints")]
+
 pub mod events;
 mod human;
 mod json;
@@ -27,7 +29,7 @@ pub enum Style {
 pub async fn draw(style: Style, mut events: mpsc::UnboundedReceiver<Event>) {
     let mut reporter: Box<dyn Reporter + Send> = match style {
         Style::Bars => Box::new(human::Bars::default()),
-        Style::Plain => Box::new(plain::Plain::default()),
+        Style::Plain => Box::new(plain::Plain),
         Style::Json => Box::new(json::Json),
     };
     while let Some(event) = events.recv().await {
