@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, OrError, Result};
 const SSHD_CONFIG: &str = "/run/lap/sshd_config";
 const SSHD_PID: &str = "/run/sshd.pid";
 const DOCKER_PID: &str = "/var/run/docker.pid";
+const CONTAINERD_PID: &str = "/var/run/docker/containerd/containerd.pid";
 const DOCKER_LOG: &str = "/var/log/dockerd.log";
 
 /// sshd_config(5): keys only, root only, no password is ever asked for. The agent's and Docker's sockets are reached
@@ -80,9 +81,11 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<()> {
     if running(DOCKER_PID, "dockerd").is_some() {
         return Ok(());
     }
-    // A killed node leaves it; dockerd would refuse to start over it.
-    for stale in [DOCKER_PID, "/var/run/docker/containerd/containerd.pid"] {
-        let _ = fs::remove_file(stale);
+    // A killed node leaves these. dockerd refuses to start over its own, and believes that whatever process has the
+    // number in the other is its containerd. One that outlived its dockerd is taken over, and the containers with it.
+    let _ = fs::remove_file(DOCKER_PID);
+    if running(CONTAINERD_PID, "containerd").is_none() {
+        let _ = fs::remove_file(CONTAINERD_PID);
     }
     let log = fs::OpenOptions::new().create(true).append(true).open(DOCKER_LOG);
     let log = log.or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;

@@ -97,14 +97,18 @@ async fn git_host_key(master: &Master) -> Option<String> {
 pub fn hints(workspace: &Workspace, environment: &str, address: Ipv4Addr, facts: &NodeFacts) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
+    let whole = |path: &Path| match path.strip_prefix(&here) {
+        Ok(below) => format!("$PWD/{}", below.display()),
+        Err(_) => path.display().to_string(),
+    };
     let lap = workspace.lab.root.join(".lap");
-    let (key, known) = (shown(&lap.join("keys/admin")), shown(&known_hosts_file(workspace)));
+    let (key, known) = (whole(&lap.join("keys/admin")), whole(&known_hosts_file(workspace)));
     let (root, netrc) = (shown(&lap.join("keys/root.crt")), shown(&netrc_file(workspace, environment)));
     let mut out = String::from("\nTry next:\n");
     let runs = |name: &str| facts.containers.iter().any(|fact| fact.name == name);
     if runs("git") {
         out.push_str(&format!(
-            "  GIT_SSH_COMMAND=\"ssh -i $PWD/{key} -o IdentitiesOnly=yes -o UserKnownHostsFile=$PWD/{known}\" git clone ssh://git@{address}:{GIT_PORT}/hello\n"
+            "  GIT_SSH_COMMAND=\"ssh -i {key} -o IdentitiesOnly=yes -o UserKnownHostsFile={known}\" git clone ssh://git@{address}:{GIT_PORT}/hello\n"
         ));
     }
     let commit = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok()).map(|c| c.commit);
@@ -117,4 +121,15 @@ pub fn hints(workspace: &Workspace, environment: &str, address: Ipv4Addr, facts:
         ));
     }
     out
+}
+
+/// How a person calls this very program: by its name where that finds it, else by its path.
+fn program() -> String {
+    let Ok(this) = std::env::current_exe() else { return "lap".into() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("lap")).find(|path| path.is_file());
+    if found.and_then(|path| path.canonicalize().ok()).is_some_and(|path| path == this) {
+        return "lap".into();
+    }
+    this.display().to_string()
 }

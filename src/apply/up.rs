@@ -367,7 +367,14 @@ pub async fn up(
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
     outcome.master = Some(master.clone());
-    let mut facts = master.facts(Some(options)).await?;
+    let mut facts = match master.facts(Some(options)).await {
+        // An agent that was killed is back in a moment.
+        Err(error) if error.kind == Kind::Node => {
+            ready(&master.client).await?;
+            master.facts(Some(options)).await?
+        }
+        facts => facts?,
+    };
     if facts.docker.is_none() {
         ready(&master.client).await?;
         facts = master.client.facts().await?;

@@ -30,19 +30,14 @@ fn kill_at_each_step(lab: &Lab, from: &dyn Fn(&str) -> bool, kill: &dyn Fn(&Chil
 }
 
 fn contains(killed: &BTreeSet<String>, wanted: &[&str]) {
+    assert!(killed.len() >= 5, "{killed:?}");
     for title in wanted {
         assert!(killed.contains(*title), "never killed at {title:?}: {killed:?}");
     }
 }
 
-const ON_NODE: [&str; 6] = [
-    "issue a certificate for `one`",
-    "build `one`",
-    "build `two`",
-    "start `one`",
-    "wait until `one` is healthy",
-    "record what runs",
-];
+/// The long ones; of the short ones, which run beside each other, each run meets some.
+const ON_NODE: [&str; 3] = ["build `one`", "build `two`", "record what runs"];
 
 #[test]
 fn lap() {
