@@ -12,6 +12,11 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the agent until SIGTERM, or until it was replaced by a newer binary.
 pub fn run() -> ExitCode {
+    // The first process keeps signals blocked to take them one by one, and its children inherit that; so would ours.
+    if let Err(error) = nix::sys::signal::SigSet::all().thread_unblock() {
+        eprintln!("agent: cannot unblock signals: {error}");
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

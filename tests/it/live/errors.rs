@@ -1,0 +1,118 @@
+//! What goes wrong on real nodes: one sentence that names the thing and the next step, and the right exit code.
+
+use std::net::TcpListener;
+
+use super::lab::{Lab, run};
+
+#[test]
+fn what_goes_wrong_is_said_in_a_sentence() {
+    let lab = Lab::tiny("errors");
+    lab.lap(&["up"]).ok();
+    a_failing_build(&lab);
+    a_container_that_falls_over(&lab);
+    one_that_is_never_healthy(&lab);
+    a_full_disk(&lab);
+    a_dead_dockerd(&lab);
+    a_node_that_does_not_answer(&lab);
+    a_port_that_is_taken(&lab);
+    what_is_no_longer_wished_for(&lab);
+}
+
+fn a_failing_build(lab: &Lab) {
+    lab.edit("containers/two/Dockerfile", "RUN echo two > /say", "RUN echo two > /say && echo nearly && ls /nowhere");
+    let before = lab.on_node("test", &["docker", "ps", "--quiet", "--no-trunc"]).ok();
+    let said = lab.lap(&["up"]).fails(6);
+    for part in ["cannot build `two`", "Step 2/", "ls /nowhere", "| nearly", "cannot access '/nowhere'"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(lab.on_node("test", &["docker", "ps", "--quiet", "--no-trunc"]).ok(), before, "what ran still runs");
+    assert!(lab.lap(&["status"]).ok().contains("did not end in \"build `two`\""));
+    lab.edit("containers/two/Dockerfile", " && echo nearly && ls /nowhere", "");
+}
+
+fn a_container_that_falls_over(lab: &Lab) {
+    lab.edit(
+        "containers/two/container.toml",
+        "depends_on",
+        "command = [\"/bin/sh\", \"-c\", \"echo no config; exit 4\"]\ndepends_on",
+    );
+    let said = lab.lap(&["up"]).fails(7);
+    assert!(said.contains("`two` ended with exit code 4") && said.contains("| no config"), "{said}");
+    assert!(said.contains("`lap logs two`"), "{said}");
+    lab.edit("containers/two/container.toml", "command = [\"/bin/sh\", \"-c\", \"echo no config; exit 4\"]\n", "");
+    lab.lap(&["up"]).ok();
+    lab.healthy();
+}
+
+/// `await_healthy` waits a minute at least: so Docker's own verdict is what ends this one.
+fn one_that_is_never_healthy(lab: &Lab) {
+    lab.on_node("test", &["docker", "exec", "infra_two", "sh", "-c", "echo broken > /say"]).ok();
+    let unhealthy = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        lab.lap(&["status"]).out.contains("unhealthy")
+    });
+    assert!(unhealthy);
+    assert!(lab.lap(&["status"]).fails(7).contains("`two`"));
+    assert!(lab.lap(&["plan"]).ok().contains("it is unhealthy"));
+    lab.lap(&["up"]).ok();
+    lab.healthy();
+}
+
+fn a_full_disk(lab: &Lab) {
+    lab.on_node("test", &["sh", "-c", "head -c 2G /dev/zero > /data/fill 2>/dev/null; sync; true"]).ok();
+    let ran = lab.lap(&["restart"]);
+    if ran.code != 0 {
+        assert!(ran.err.to_lowercase().contains("no space left"), "{}", ran.err);
+    }
+    lab.on_node("test", &["rm", "/data/fill"]).ok();
+    lab.on_node("test", &["sync"]).ok();
+    lab.lap(&["up"]).ok();
+    lab.healthy();
+}
+
+fn a_dead_dockerd(lab: &Lab) {
+    // Stopped, so that the agent does not start another: it is there and says nothing.
+    lab.on_node("test", &["pkill", "-STOP", "dockerd"]).ok();
+    let status = lab.command(&["status"]).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    lab.on_node("test", &["pkill", "-CONT", "dockerd"]).ok();
+    assert!(status.wait_with_output().unwrap().status.success(), "it answers when dockerd does");
+    // Killed: the agent starts it again, and the containers come back.
+    lab.on_node("test", &["pkill", "-9", "dockerd"]).ok();
+    let back = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        lab.lap(&["status"]).code == 0
+    });
+    assert!(back, "{:?}", lab.lap(&["status"]));
+}
+
+fn a_node_that_does_not_answer(lab: &Lab) {
+    lab.on_node("test", &["pkill", "-STOP", "-x", "sshd"]).ok();
+    let said = lab.lap(&["status"]).fails(5);
+    assert!(said.contains("`test` (") && said.contains("does not answer"), "{said}");
+    lab.on_node("test", &["pkill", "-CONT", "-x", "sshd"]).ok();
+    run("docker", &["stop", &lab.node("test")]).ok();
+    let said = lab.lap(&["status"]).fails(5);
+    assert!(said.contains("the node `test` does not run") && said.contains("`lap up test`"), "{said}");
+    lab.lap(&["up"]).ok();
+}
+
+fn a_port_that_is_taken(lab: &Lab) {
+    let taken = TcpListener::bind("127.0.0.77:8080").unwrap();
+    lab.edit("nodes/test/node.toml", "disk", "publish = \"127.0.0.77\"\ndisk");
+    let said = lab.lap(&["up"]).fails(4);
+    assert!(said.contains("cannot start the node `test`") && said.contains("8080"), "{said}");
+    assert!(said.contains("another program has that port"), "{said}");
+    drop(taken);
+    lab.lap(&["up"]).ok();
+    lab.healthy();
+    assert!(std::net::TcpStream::connect("127.0.0.77:8080").is_ok(), "published");
+}
+
+fn what_is_no_longer_wished_for(lab: &Lab) {
+    std::fs::remove_dir_all(lab.root.join("containers/two")).unwrap();
+    assert!(lab.lap(&["plan"]).ok().contains("remove `two`"));
+    lab.lap(&["up"]).ok();
+    lab.healthy();
+    assert!(!lab.on_node("test", &["docker", "ps", "--all"]).ok().contains("infra_two"));
+}

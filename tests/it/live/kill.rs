@@ -1,0 +1,93 @@
+//! Kills at every step of `lap up`: lap, the agent, the node. `lap up` again always ends in a healthy lab.
+
+use std::{collections::BTreeSet, process::Child};
+
+use super::lab::{Lab, run};
+
+/// Runs `up`, calls `kill` when a step begins at which it was not called yet, and goes on until an `up` ends by itself.
+/// Returns the steps it was called at.
+fn kill_at_each_step(lab: &Lab, from: &dyn Fn(&str) -> bool, kill: &dyn Fn(&Child)) -> BTreeSet<String> {
+    let mut killed = BTreeSet::new();
+    for _ in 0..60 {
+        let mut now = None;
+        let mut child = lab.watch(&["up"], |title, child| {
+            if !from(title) || !killed.insert(title.to_owned()) {
+                return true;
+            }
+            kill(child);
+            now = Some(title.to_owned());
+            false
+        });
+        let _ = child.kill();
+        let status = child.wait().unwrap();
+        if now.is_none() {
+            assert!(status.success(), "an `up` that nobody disturbed failed after kills at {killed:?}");
+            lab.healthy();
+            return killed;
+        }
+    }
+    panic!("`up` does not end: {killed:?}");
+}
+
+fn contains(killed: &BTreeSet<String>, wanted: &[&str]) {
+    for title in wanted {
+        assert!(killed.contains(*title), "never killed at {title:?}: {killed:?}");
+    }
+}
+
+const ON_NODE: [&str; 6] = [
+    "issue a certificate for `one`",
+    "build `one`",
+    "build `two`",
+    "start `one`",
+    "wait until `one` is healthy",
+    "record what runs",
+];
+
+#[test]
+fn lap() {
+    let lab = Lab::tiny("kill-lap");
+    let killed = kill_at_each_step(&lab, &|_| true, &|child| {
+        // SIGKILL: nothing of it can be caught.
+        let _ = run("kill", &["-9", &child.id().to_string()]);
+    });
+    contains(
+        &killed,
+        &["make the network 10.86.", "make the node `test`", "wait for the node `test`"]
+            .map(|wanted| killed.iter().find(|title| title.starts_with(wanted)).map_or(wanted, String::as_str)),
+    );
+    contains(&killed, &ON_NODE);
+    // The journal of the node knows that the last one ended well.
+    assert!(!lab.lap(&["status"]).ok().contains("did not end"));
+}
+
+#[test]
+fn agent() {
+    let lab = Lab::tiny("kill-agent");
+    let killed = kill_at_each_step(&lab, &on_node, &|_| {
+        lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
+    });
+    contains(&killed, &ON_NODE);
+}
+
+#[test]
+fn node() {
+    let lab = Lab::tiny("kill-node");
+    let killed = kill_at_each_step(&lab, &on_node, &|_| {
+        run("docker", &["kill", &lab.node("test")]).ok();
+    });
+    contains(&killed, &ON_NODE);
+    // After a power cut everything comes back by itself, in the state it was in.
+    run("docker", &["kill", &lab.node("test")]).ok();
+    run("docker", &["start", &lab.node("test")]).ok();
+    let healthy = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        lab.lap(&["status"]).code == 0
+    });
+    assert!(healthy, "{:?}", lab.lap(&["status"]));
+}
+
+/// Steps before the node's own are about making it; killing it then is killing lap.
+fn on_node(title: &str) -> bool {
+    !title.contains("node") && !title.contains("network") && !title.contains("root file system")
+}

@@ -1,0 +1,238 @@
+//! A lab for one test: a workspace in a temporary directory, a name nobody else has, gone when the test ends.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use sha2::{Digest, Sha256};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A lab, and the turn to run it.
+pub struct Lab {
+    pub root: PathBuf,
+    pub name: String,
+    _dir: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Asserts that it ended with 0 and returns what it printed.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
+        self.out
+    }
+
+    /// Asserts that it ended with `code` and returns what it said.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{}\n{}", self.out, self.err);
+        self.err
+    }
+}
+
+/// What is published on an address of loopback in the small lab: nothing else of this machine has it.
+pub const TINY_DOCKERFILE: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\nCMD [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\n";
+
+impl Lab {
+    /// The workspace of this repository, whole, committed.
+    pub fn full(name: &str) -> Self {
+        let lab = Self::new(name);
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for part in ["lap.toml", "nodes", "containers", "env"] {
+            copy(&repository.join(part), &lab.root.join(part));
+        }
+        lab.ready()
+    }
+
+    /// A small one: `one`, and `two` that stands on it and waits for it.
+    pub fn tiny(name: &str) -> Self {
+        let lab = Self::new(name);
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+        copy(&repository.join("nodes/rootfs.toml"), &lab.root.join("nodes/rootfs.toml"));
+        lab.write("lap.toml", "lab = \"tiny\"\n");
+        lab.write("env/test/env.toml", "description = \"small\"\n");
+        lab.write(
+            "nodes/test/node.toml",
+            "environment = \"test\"\nrole = \"master\"\naddress = \".10\"\ndisk = \"1g\"\n",
+        );
+        lab.write("containers/one/Dockerfile", TINY_DOCKERFILE);
+        lab.write("containers/one/say", "one\n");
+        lab.write(
+            "containers/one/container.toml",
+            "names = [\"one.internal\"]\nports = [\"8080:80\"]\nsecrets = [\"tls.crt\", \"tls.key\"]\n\
+             healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
+             [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"essential\"\n",
+        );
+        lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two > /say\n");
+        lab.write(
+            "containers/two/container.toml",
+            "depends_on = [\"one\"]\nhealthcheck = { test = [\"CMD-SHELL\", \"grep -q two /say\"] }\n",
+        );
+        lab.ready()
+    }
+
+    fn new(name: &str) -> Self {
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = tempfile::tempdir().unwrap();
+        // The same prefix as in scripts/test, which sweeps up after a run that was killed.
+        let checkout = hex::encode(Sha256::digest(env!("CARGO_MANIFEST_DIR").as_bytes()));
+        let name = format!("t{}-{name}", &checkout[..8]);
+        Self { root: dir.path().to_path_buf(), name, _dir: dir, _turn: turn }
+    }
+
+    fn ready(self) -> Self {
+        self.destroy();
+        self.write(".gitignore", "/.lap\n");
+        self.git(&["init", "--quiet", "--initial-branch=master"]);
+        self.commit();
+        self.lap(&["keys", "new"]).ok();
+        self
+    }
+
+    /// Commits everything in the workspace.
+    pub fn commit(&self) {
+        self.git(&["add", "--all"]);
+        self.git(&[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@internal",
+            "commit",
+            "--quiet",
+            "--message=x",
+            "--allow-empty",
+        ]);
+    }
+
+    #[track_caller]
+    fn git(&self, arguments: &[&str]) {
+        let output = Command::new("git").args(arguments).current_dir(&self.root).output().unwrap();
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Writes a file of the workspace.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Replaces `from`, which must be there, in a file of the workspace.
+    #[track_caller]
+    pub fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.root.join(path)).unwrap();
+        assert!(text.contains(from), "{path} has no {from:?}");
+        fs::write(self.root.join(path), text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// `lap` with these arguments, in the workspace.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lap"));
+        command.args(arguments).current_dir(&self.root).env("LAP_LAB", &self.name).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `lap` to its end.
+    pub fn lap(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&self.command(arguments).output().unwrap())
+    }
+
+    /// Starts `lap` with events as JSON lines, and calls `each` with every title that begins, until it says stop (`false`).
+    pub fn watch(&self, arguments: &[&str], mut each: impl FnMut(&str, &Child) -> bool) -> Child {
+        let mut command = self.command(arguments);
+        command.args(["--progress", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        for line in out.lines().map_while(Result::ok) {
+            let Ok(event) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
+            if event["event"] == "started" && !each(event["title"].as_str().unwrap_or_default(), &child) {
+                break;
+            }
+        }
+        child
+    }
+
+    /// The node's address.
+    pub fn address(&self, node: &str) -> String {
+        let format = format!("{{{{(index .NetworkSettings.Networks \"lap-{}\").IPAddress}}}}", self.name);
+        let out = run("docker", &["inspect", "--format", &format, &self.node(node)]).ok();
+        out.trim().to_owned()
+    }
+
+    /// The node's container on this machine.
+    pub fn node(&self, node: &str) -> String {
+        format!("lap-{}-{node}", self.name)
+    }
+
+    /// A command on the node, not through lap.
+    pub fn on_node(&self, node: &str, command: &[&str]) -> Ran {
+        let name = self.node(node);
+        let mut arguments = vec!["exec", name.as_str()];
+        arguments.extend(command);
+        run("docker", &arguments)
+    }
+
+    /// Asserts that everything runs and is healthy.
+    #[track_caller]
+    pub fn healthy(&self) {
+        self.lap(&["status"]).ok();
+    }
+
+    fn destroy(&self) {
+        for environment in fs::read_dir(self.root.join("env")).into_iter().flatten().flatten() {
+            let name = environment.file_name().to_string_lossy().into_owned();
+            self.lap(&["destroy", &name, "--confirm", &name]);
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for node in ["test", "prod"] {
+                let log = run("docker", &["logs", "--tail", "20", &self.node(node)]);
+                eprintln!("--- {}\n{}{}", self.node(node), log.out, log.err);
+            }
+        }
+        self.destroy();
+    }
+}
+
+/// Runs a program to its end.
+pub fn run(program: &str, arguments: &[&str]) -> Ran {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    Ran::of(&output.unwrap_or_else(|error| panic!("cannot run {program}: {error}")))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    if from.is_dir() {
+        for entry in fs::read_dir(from).unwrap().flatten() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+    } else {
+        fs::copy(from, to).unwrap();
+    }
+}

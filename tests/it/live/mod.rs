@@ -1,0 +1,9 @@
+//! Real nodes, a real Docker Engine, stock clients. One lab at a time: two cores are two cores.
+//!
+//! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
+
+mod errors;
+mod full;
+mod kill;
+mod lab;
+mod operators;
