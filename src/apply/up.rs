@@ -298,10 +298,14 @@ impl Master {
             result.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
         // A step that was aborted may hold the performer for a moment; the agent sees the end of the connection then.
         match Arc::try_unwrap(performer) {
-            Ok(performer) => {
-                let ended = performer.held.end(end).await;
-                result.and(ended)
-            }
+            Ok(performer) => match (result, performer.held.end(end).await) {
+                // Whatever failed, this is why.
+                (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind == Kind::Node => {
+                    Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
+                        .hint("run the command again: it goes on from where the node is now"))
+                }
+                (result, ended) => result.and(ended),
+            },
             Err(_) => result,
         }
     }

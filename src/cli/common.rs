@@ -1,5 +1,6 @@
 //! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
 
+use crate::report::print::outln;
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
@@ -106,6 +107,6 @@ pub fn who() -> String {
 /// Prints a value as JSON, indented.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).or_error(Kind::Other, || "cannot print".into())?;
-    println!("{text}");
+    outln!("{text}");
     Ok(())
 }

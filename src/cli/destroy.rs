@@ -1,9 +1,7 @@
 //! `lap destroy`
 
-use std::{
-    io::{IsTerminal, Write},
-    process::ExitCode,
-};
+use crate::report::print::errln;
+use std::{io::IsTerminal, process::ExitCode};
 
 use super::{Global, common::Changing, tables};
 use crate::{
@@ -54,8 +52,7 @@ fn ask(lab: &str, environment: &str) -> Result<String> {
         return Err(Error::new(Kind::Refused, "destroying asks for the environment's name, and there is no terminal")
             .hint(format!("`--confirm {environment}` answers the question")));
     }
-    eprint!("This removes all data of `{environment}` of the lab `{lab}`. Type its name: ");
-    let _ = std::io::stderr().flush();
+    errln!("This removes all data of `{environment}` of the lab `{lab}`. Type its name:");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
     Ok(answer.trim().to_owned())

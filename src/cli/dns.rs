@@ -1,5 +1,6 @@
 //! `lap dns`
 
+use crate::report::print::out;
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -83,7 +84,7 @@ impl Args {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.or_error(Kind::Host, || "cannot start".into())?;
                 let answer = runtime.block_on(dns::query(server, &name, &record, Duration::from_secs(4)))?;
-                print!("{answer}");
+                out!("{answer}");
                 if answer.found() {
                     return Ok(ExitCode::SUCCESS);
                 }

@@ -1,5 +1,6 @@
 //! `lap doctor`
 
+use crate::report::print::outln;
 use std::process::ExitCode;
 
 use super::{
@@ -27,7 +28,7 @@ impl Args {
             print_json(&findings)?;
         } else {
             for finding in &findings {
-                println!("{:4}  {}", finding.verdict.word(), finding.text);
+                outln!("{:4}  {}", finding.verdict.word(), finding.text);
             }
         }
         let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();

@@ -1,5 +1,6 @@
 //! `lap help`
 
+use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use crate::{
@@ -22,8 +23,8 @@ impl Args {
         // Names and defaults are worked out as in a run.
         command.build();
         let Some(first) = self.topic.first() else {
-            print!("{}", command.render_help());
-            println!("\nTopics of `lap help`: exit-codes, lap.toml, node.toml, container.toml, env.toml, rootfs.toml");
+            out!("{}", command.render_help());
+            outln!("\nTopics of `lap help`: exit-codes, lap.toml, node.toml, container.toml, env.toml, rootfs.toml");
             return Ok(ExitCode::SUCCESS);
         };
         if first == "exit-codes" {
@@ -31,11 +32,11 @@ impl Args {
                 .iter()
                 .map(|(code, name, what)| [code.to_string(), (*name).into(), (*what).into()])
                 .collect();
-            print!("{}", table(["CODE", "NAME", "MEANING"], &rows));
+            out!("{}", table(["CODE", "NAME", "MEANING"], &rows));
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(text) = config::example(first) {
-            print!("{text}");
+            out!("{text}");
             return Ok(ExitCode::SUCCESS);
         }
         let mut found = &mut command;
@@ -45,7 +46,7 @@ impl Args {
                     .hint("`lap help` lists verbs and topics")
             })?;
         }
-        print!("{}", found.render_long_help());
+        out!("{}", found.render_long_help());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! `lap image`
 
+use crate::report::print::{out, outln};
 use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Subcommand;
@@ -76,7 +77,7 @@ impl Args {
                     rows.push([name, short(id), runs.into(), pushed.into()]);
                 }
                 rows.sort();
-                print!("{}", table(["IMAGE", "ID", "RUNS", "REGISTRY"], &rows));
+                out!("{}", table(["IMAGE", "ID", "RUNS", "REGISTRY"], &rows));
             }
             Verb::Seed { images, environment, changing } => {
                 let environment = workspace.environment(environment.as_deref())?.clone();
@@ -84,7 +85,7 @@ impl Args {
                     let workspace = Arc::clone(&workspace);
                     async move { seed::seed(workspace, &environment, &images, &options).await }
                 })?;
-                println!("{}", if changing.dry_run { "Nothing was copied (--dry-run)." } else { "Copied." });
+                outln!("{}", if changing.dry_run { "Nothing was copied (--dry-run)." } else { "Copied." });
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! `lap init`
 
+use crate::report::print::outln;
 use std::{path::PathBuf, process::ExitCode};
 
 use super::Global;
@@ -32,8 +33,8 @@ impl Args {
         let environments: Vec<String> = lab.environments.keys().cloned().collect();
         let created = Keys::create(&dir, &lab.name, &environments)?;
         let (files, keys) = (crate::report::plural(written.len(), "file"), created.made.len());
-        println!("Lab `{name}`: {files} in {}, {keys} key files in .lap/keys (not in git).\n", self.dir.display());
-        println!(
+        outln!("Lab `{name}`: {files} in {}, {keys} key files in .lap/keys (not in git).\n", self.dir.display());
+        outln!(
             "Next:\n  cd {}\n  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere",
             self.dir.display()
         );

@@ -1,5 +1,6 @@
 //! `lap keys`
 
+use crate::report::print::{out, outln};
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -76,17 +77,14 @@ impl Args {
                 // Before the question: there may be nothing to export.
                 Keys::open(&root)?;
                 keys::export(&root, &file, &passphrase.resolve(true)?)?;
-                println!(
-                    "All keys are in `{}`. `lap keys import` in another checkout takes them over.",
-                    file.display()
-                );
+                outln!("All keys are in `{}`. `lap keys import` in another checkout takes them over.", file.display());
             }
             Verb::Import { file, passphrase } => {
                 let imported = keys::import(&root, &file, &passphrase.resolve(false)?)?;
                 if imported.added.is_empty() {
-                    println!("Nothing to do: these keys are here already.");
+                    outln!("Nothing to do: these keys are here already.");
                 } else {
-                    println!("{} taken over.", plural(imported.added.len(), "key file"));
+                    outln!("{} taken over.", plural(imported.added.len(), "key file"));
                 }
             }
         }
@@ -99,9 +97,9 @@ fn new(root: &Path, global: &Global) -> Result<()> {
     let environments: Vec<String> = lab.environments.keys().cloned().collect();
     let created = Keys::create(root, &lab.name, &environments)?;
     if created.made.is_empty() {
-        println!("Nothing to do: all keys are there.");
+        outln!("Nothing to do: all keys are there.");
     } else {
-        println!(
+        outln!(
             "{} made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.",
             plural(created.made.len(), "key file")
         );
@@ -118,7 +116,7 @@ fn list(root: &Path, json: bool) -> Result<()> {
         .into_iter()
         .map(|key| [key.name, key.what, key.ends.unwrap_or_else(|| "-".into()), key.fingerprint])
         .collect();
-    print!("{}", table(["KEY", "FOR", "ENDS", "FINGERPRINT"], &rows));
+    out!("{}", table(["KEY", "FOR", "ENDS", "FINGERPRINT"], &rows));
     if rows.is_empty() {
         return Err(Error::new(Kind::Keys, "there are no keys").hint("`lap keys new`"));
     }

@@ -1,7 +1,5 @@
 //! The command line: the only place with clap. One verb a file: its arguments, whose docs are the help, and its `run`.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a verb's result is its output")]
-
 mod agent;
 mod build;
 mod common;
@@ -26,6 +24,7 @@ mod tables;
 mod trust;
 mod up;
 
+use crate::report::print::errln;
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -155,8 +154,8 @@ fn show(error: &Error) {
     } else {
         ("", "", "")
     };
-    eprintln!("{bold}{red}error:{plain} {}", error.message);
+    errln!("{bold}{red}error:{plain} {}", error.message);
     for hint in &error.hints {
-        eprintln!("{bold}hint:{plain} {hint}");
+        errln!("{bold}hint:{plain} {hint}");
     }
 }

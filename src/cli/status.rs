@@ -1,5 +1,6 @@
 //! `lap status`
 
+use crate::report::print::{out, outln};
 use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
@@ -66,7 +67,7 @@ impl Args {
             })?;
         } else {
             head(&environment.name, &environment.master, &facts, current.as_ref());
-            print!("{}", tables::text(&rows));
+            out!("{}", tables::text(&rows));
         }
         if facts.docker.is_none() {
             return Err(Error::new(Kind::Node, format!("Docker on `{}` does not answer", environment.master))
@@ -90,20 +91,20 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
         None => "nothing yet".into(),
     };
     let free = format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
-    println!("`{environment}` on node `{node}`: {runs}; {free}");
+    outln!("`{environment}` on node `{node}`: {runs}; {free}");
     let now = crate::agent::serve::now();
     if let Some((holder, since)) = &facts.lock {
-        println!("locked by {} for `lap {}`, since {}", holder.who, holder.verb, ago(now - since));
+        outln!("locked by {} for `lap {}`, since {}", holder.who, holder.verb, ago(now - since));
     }
     if let Some(unfinished) = &facts.unfinished {
         let step = unfinished.step.as_deref().map(|step| format!(" in \"{step}\"")).unwrap_or_default();
         let why = unfinished.error.as_deref().unwrap_or("it was interrupted");
-        println!(
+        outln!(
             "the last `lap {}` ({}, {} ago) did not end{step}: {why}",
             unfinished.holder.verb,
             unfinished.holder.who,
             ago(now - unfinished.since)
         );
     }
-    println!();
+    outln!("");
 }

@@ -1,5 +1,6 @@
 //! The table of an environment's containers, and the outcome of a plan: the same after every verb.
 
+use crate::report::print::{out, outln};
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
@@ -104,14 +105,14 @@ pub fn print_plan(outcome: &Outcome, json: bool) -> Result<()> {
         return print_json(&outcome.plans);
     }
     for plan in outcome.plans.iter().filter(|plan| !plan.steps.is_empty()) {
-        println!("{} for `{}`:", report::plural(plan.steps.len(), "step"), plan.environment);
-        print!("{plan}");
+        outln!("{} for `{}`:", report::plural(plan.steps.len(), "step"), plan.environment);
+        out!("{plan}");
     }
     if outcome.idle() {
-        println!("Nothing to do.");
+        outln!("Nothing to do.");
     }
     for note in &outcome.notes {
-        println!("{note}");
+        outln!("{note}");
     }
     Ok(())
 }
@@ -125,12 +126,12 @@ pub fn print_done(outcome: &Outcome, dry_run: bool, json: bool, done: &str) -> R
         return Ok(());
     }
     for note in &outcome.notes {
-        println!("{note}");
+        outln!("{note}");
     }
     if !outcome.idle() {
-        println!("{done}");
+        outln!("{done}");
     } else if outcome.notes.is_empty() {
-        println!("Nothing to do.");
+        outln!("Nothing to do.");
     }
     Ok(())
 }

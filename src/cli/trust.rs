@@ -1,5 +1,6 @@
 //! `lap trust`
 
+use crate::report::print::outln;
 use std::{path::Path, process::ExitCode};
 
 use clap::Subcommand;
@@ -47,18 +48,15 @@ impl Args {
         let facts = trust::observe(root, &inputs)?;
         let changes = trust::plan(&inputs, &facts);
         if changes.is_empty() {
-            println!("Nothing to do.");
+            outln!("Nothing to do.");
             return Ok(ExitCode::SUCCESS);
         }
         for change in &changes {
-            println!("  {change}");
+            outln!("  {change}");
         }
         if !dry_run {
             trust::apply(root, &changes, &mut run)?;
-            println!(
-                "Done. {}",
-                if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." }
-            );
+            outln!("Done. {}", if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." });
         }
         Ok(ExitCode::SUCCESS)
     }

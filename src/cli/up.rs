@@ -1,5 +1,6 @@
 //! `lap up`
 
+use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use super::{
@@ -71,17 +72,17 @@ fn print(workspace: &Workspace, environment: &str, outcome: &Outcome, json: bool
         return print_json(&rows);
     }
     for note in &outcome.notes {
-        println!("{note}");
+        outln!("{note}");
     }
     if outcome.idle() {
-        print!("{}", tables::text(&rows));
+        out!("{}", tables::text(&rows));
         return Ok(());
     }
     let steps = outcome.plans.iter().map(|plan| plan.steps.len()).sum();
-    println!("`{environment}` is up: {} in {}.\n", report::plural(steps, "step"), report::duration(outcome.seconds));
-    print!("{}", tables::text(&rows));
+    outln!("`{environment}` is up: {} in {}.\n", report::plural(steps, "step"), report::duration(outcome.seconds));
+    out!("{}", tables::text(&rows));
     if let Some(address) = outcome.address() {
-        print!("{}", local::hints(workspace, environment, address, &facts));
+        out!("{}", local::hints(workspace, environment, address, &facts));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Bars on a terminal: one line for each step that runs, with elapsed time and what it printed last; a calm line for
 //! each that is done.
 
+use crate::report::print::errln;
 use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -18,7 +19,7 @@ impl Bars {
     fn line(&self, text: &str) {
         // Without a terminal after all: then there is nothing to draw around.
         if self.all.println(text).is_err() {
-            eprintln!("{text}");
+            errln!("{text}");
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The only place that prints. Work emits [`events::Event`]s; a reporter draws them.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where lap prints")]
-
 pub mod events;
 mod human;
 mod json;
 mod plain;
+pub mod print;
 pub mod table;
 pub mod words;
 

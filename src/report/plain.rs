@@ -1,6 +1,7 @@
 //! A line a step on stderr: for logs and pipes.
 
 use super::{Event, Reporter, words};
+use crate::report::print::errln;
 
 #[derive(Default)]
 pub struct Plain;
@@ -8,10 +9,10 @@ pub struct Plain;
 impl Reporter for Plain {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { title, .. } => eprintln!("  ...  {title}"),
-            Event::Done { title, seconds, .. } => eprintln!("  done {title} ({})", words::duration(*seconds)),
-            Event::Failed { title, seconds, .. } => eprintln!("  FAIL {title} ({})", words::duration(*seconds)),
-            Event::Note { text } => eprintln!("{text}"),
+            Event::Started { title, .. } => errln!("  ...  {title}"),
+            Event::Done { title, seconds, .. } => errln!("  done {title} ({})", words::duration(*seconds)),
+            Event::Failed { title, seconds, .. } => errln!("  FAIL {title} ({})", words::duration(*seconds)),
+            Event::Note { text } => errln!("{text}"),
             Event::Plan { .. } | Event::Output { .. } | Event::Ended { .. } => {}
         }
     }

@@ -78,6 +78,7 @@ fn keys_of_another_lab() {
     let kept = std::fs::read(&host_key).unwrap();
     std::fs::remove_file(&host_key).unwrap();
     run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "other", "-f", host_key.to_str().unwrap()]).ok();
+    std::fs::remove_file(lab.root.join(".lap/keys/hosts/test.pub")).unwrap();
     let said = lab.lap(&["status"]).fails(9);
     assert!(said.contains("shows another host key than the one lap gave it"), "{said}");
     std::fs::write(&host_key, kept).unwrap();
