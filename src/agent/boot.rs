@@ -4,7 +4,7 @@ use std::{fs, process::ExitCode, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{daemons, init, journal::Journal, kernel, lock::Lock, paths, pool, protocol::NodeConfig, serve};
+use super::{daemons, init, journal::Journal, kernel, lock::Lock, paths, pool, protocol::NodeConfig, revive, serve};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// How often the daemons are looked after.
@@ -68,8 +68,17 @@ async fn live() -> Result<ExitCode> {
             _ = was_replaced.recv() => return Ok(ExitCode::from(init::RESTART)),
             () = tokio::time::sleep(LOOK) => {
                 // They say themselves why they cannot start; the next look tries again.
-                for result in [daemons::sshd(), daemons::dockerd(&config, parent.as_deref())] {
-                    if let Err(error) = result { eprintln!("agent: {error}"); }
+                if let Err(error) = daemons::sshd() {
+                    eprintln!("agent: {error}");
+                }
+                let since = serve::now();
+                match daemons::dockerd(&config, parent.as_deref()) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        eprintln!("agent: dockerd was gone and is started again");
+                        tokio::spawn(revive::revive(since));
+                    }
+                    Err(error) => eprintln!("agent: {error}"),
                 }
             }
         }

@@ -73,13 +73,13 @@ pub fn sshd() -> Result<()> {
     }
 }
 
-/// Starts dockerd unless it runs. It answers a moment later.
+/// Starts dockerd unless it runs; `true` if it had to. It answers a moment later.
 ///
 /// # Errors
 /// It cannot be started at all.
-pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<()> {
+pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool> {
     if running(DOCKER_PID, "dockerd").is_some() {
-        return Ok(());
+        return Ok(false);
     }
     // A killed node leaves these. dockerd refuses to start over its own, and believes that whatever process has the
     // number in the other is its containerd. One that outlived its dockerd is taken over, and the containers with it.
@@ -99,7 +99,7 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<()> {
         .process_group(0)
         .spawn()
         .or_error(Kind::Node, || "cannot start `dockerd`".into())?;
-    Ok(())
+    Ok(true)
 }
 
 /// dockerd's command line: containers ask the environment's own DNS server first, and while that does not answer, the

@@ -19,4 +19,5 @@ pub mod lock;
 pub mod paths;
 pub mod pool;
 pub mod protocol;
+pub mod revive;
 pub mod serve;

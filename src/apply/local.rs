@@ -113,7 +113,8 @@ pub fn hints(workspace: &Workspace, environment: &str, address: Ipv4Addr, facts:
     }
     let commit = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok()).map(|c| c.commit);
     if let Some(commit) = commit.filter(|_| runs("registry")) {
-        out.push_str(&format!("  sudo lap trust install && docker pull {address}:5000/infra/{commit}/base\n"));
+        let lap = program();
+        out.push_str(&format!("  sudo {lap} trust install && docker pull {address}:5000/infra/{commit}/base\n"));
     }
     if runs("artifact") {
         out.push_str(&format!(
