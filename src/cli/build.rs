@@ -23,6 +23,7 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
+        workspace.containers(&self.containers)?;
         let scope = Scope { only: self.containers.into_iter().collect(), build_only: true, ..Scope::default() };
         let outcome = global.work("build", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());

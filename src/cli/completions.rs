@@ -7,6 +7,7 @@ use crate::error::Result;
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    /// Which shell
     shell: clap_complete::Shell,
 }
 

@@ -40,6 +40,7 @@ enum Verb {
             hide_env_values = true
         )]
         listen: Vec<IpAddr>,
+        /// The port, UDP and TCP
         #[arg(long, default_value_t = 53)]
         port: u16,
         /// Do not answer on 127.0.0.1 as well
@@ -48,10 +49,13 @@ enum Verb {
     },
     /// Ask a server, and end with 0 only if it has an answer
     Query {
+        /// The server that is asked
         #[arg(long, value_name = "ADDRESS")]
         server: IpAddr,
+        /// Its port
         #[arg(long, default_value_t = 53)]
         port: u16,
+        /// The name that is asked for
         name: String,
         /// The type of record
         #[arg(default_value = "A", value_name = "TYPE")]

@@ -7,9 +7,10 @@ use crate::error::{Error, Kind, Result};
 
 /// Run a command in a container
 #[derive(clap::Args, Debug)]
+#[command(override_usage = "lap exec [OPTIONS] [ENVIRONMENT] <CONTAINER> -- <COMMAND>...")]
 pub struct Args {
-    /// `[ENVIRONMENT] CONTAINER`
-    #[arg(required = true, num_args = 1..=2, value_names = ["ENVIRONMENT", "CONTAINER"])]
+    /// The container, after its environment if that is not the default
+    #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
     what: Vec<String>,
     /// As this user of the container
     #[arg(short, long)]

@@ -1,14 +1,18 @@
 //! `lap help`
 
-use crate::report::print::{out, outln};
+use crate::report::print::out;
 use std::process::ExitCode;
 
+use super::reference;
 use crate::{
     config,
     error::{Error, Kind, Result},
     exit,
     report::table::table,
 };
+
+/// What `lap help` explains beside the verbs.
+pub const TOPICS: &str = "Topics of `lap help`: exit-codes, lap.toml, node.toml, container.toml, env.toml, rootfs.toml";
 
 /// Explain a verb, a file of the workspace (`lap.toml`, `node.toml`, …) or `exit-codes`
 #[derive(clap::Args, Debug)]
@@ -24,7 +28,6 @@ impl Args {
         command.build();
         let Some(first) = self.topic.first() else {
             out!("{}", command.render_help());
-            outln!("\nTopics of `lap help`: exit-codes, lap.toml, node.toml, container.toml, env.toml, rootfs.toml");
             return Ok(ExitCode::SUCCESS);
         };
         if first == "exit-codes" {
@@ -33,6 +36,10 @@ impl Args {
                 .map(|(code, name, what)| [code.to_string(), (*name).into(), (*what).into()])
                 .collect();
             out!("{}", table(["CODE", "NAME", "MEANING"], &rows));
+            return Ok(ExitCode::SUCCESS);
+        }
+        if first == "reference" {
+            out!("{}", reference::markdown(&command));
             return Ok(ExitCode::SUCCESS);
         }
         if let Some(text) = config::example(first) {

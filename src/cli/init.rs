@@ -8,6 +8,7 @@ use crate::{
     config,
     error::{Error, Kind, Result},
     keys::Keys,
+    report::plural,
 };
 
 /// Write a new workspace, with keys
@@ -23,21 +24,30 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let dir = global.start()?.join(&self.dir);
+        let named = self.name.is_some();
         let name = self.name.or_else(|| dir.file_name().map(|name| name.to_string_lossy().into_owned()));
         let name = name.ok_or_else(|| {
             Error::new(Kind::Usage, format!("`{}` has no name a lab could have", self.dir.display()))
                 .hint("`--name NAME` names it")
         })?;
-        let written = config::init(&dir, &name)?;
+        let written = config::init(&dir, &name).map_err(|error| match error.kind {
+            Kind::Usage if !named => error.hint("`--name NAME` calls it otherwise than the directory"),
+            _ => error,
+        })?;
         let lab = config::load(&dir, None)?;
         let environments: Vec<String> = lab.environments.keys().cloned().collect();
         let created = Keys::create(&dir, &lab.name, &environments)?;
-        let (files, keys) = (crate::report::plural(written.len(), "file"), created.made.len());
-        outln!("Lab `{name}`: {files} in {}, {keys} key files in .lap/keys (not in git).\n", self.dir.display());
+        let (files, keys) = (plural(written.len(), "file"), created.made.len());
         outln!(
-            "Next:\n  cd {}\n  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere",
-            self.dir.display()
+            "Lab `{name}`: {files} in {}, {} in .lap/keys (not in git).\n",
+            self.dir.display(),
+            plural(keys, "key file")
         );
+        outln!("Next:");
+        if dir.canonicalize().ok() != std::env::current_dir().ok() {
+            outln!("  cd {}", self.dir.display());
+        }
+        outln!("  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere");
         Ok(ExitCode::SUCCESS)
     }
 }

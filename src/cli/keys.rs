@@ -36,12 +36,14 @@ enum Verb {
     },
     /// Write all keys into one file, encrypted under a passphrase (age's format: stock `age -d` opens it)
     Export {
+        /// The new file
         file: PathBuf,
         #[command(flatten)]
         passphrase: PassphraseFrom,
     },
     /// Take over keys that a colleague exported; others are never replaced
     Import {
+        /// What `lap keys export` wrote
         file: PathBuf,
         #[command(flatten)]
         passphrase: PassphraseFrom,
@@ -51,7 +53,7 @@ enum Verb {
 #[derive(clap::Args, Debug)]
 struct PassphraseFrom {
     /// Read the passphrase from this file's first line [default: ask]
-    #[arg(long, value_name = "FILE", env = "LAP_PASSPHRASE_FILE")]
+    #[arg(long, value_name = "FILE", env = "LAP_PASSPHRASE_FILE", hide_env_values = true)]
     passphrase_file: Option<PathBuf>,
 }
 

@@ -13,9 +13,10 @@ use crate::{
 
 /// Show what a container printed
 #[derive(clap::Args, Debug)]
+#[command(override_usage = "lap logs [OPTIONS] [ENVIRONMENT] <CONTAINER>")]
 pub struct Args {
-    /// `[ENVIRONMENT] CONTAINER`
-    #[arg(required = true, num_args = 1..=2, value_names = ["ENVIRONMENT", "CONTAINER"])]
+    /// The container, after its environment if that is not the default
+    #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
     what: Vec<String>,
     /// Go on as it prints more
     #[arg(short, long)]

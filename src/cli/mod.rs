@@ -15,6 +15,7 @@ mod init;
 mod keys;
 mod logs;
 mod plan;
+mod reference;
 mod restart;
 mod ssh;
 mod start;
@@ -36,7 +37,7 @@ use crate::{
 
 /// A small, complete platform for a team, on its own hardware.
 #[derive(Parser, Debug)]
-#[command(name = "lap", version, max_term_width = 120, disable_help_subcommand = true)]
+#[command(name = "lap", version, max_term_width = 120, disable_help_subcommand = true, after_help = help::TOPICS)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -44,17 +45,20 @@ pub struct Cli {
     verb: Verb,
 }
 
+/// The heading of options that every verb has.
+const EVERYWHERE: &str = "Options of every verb";
+
 /// Options of every verb.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Global {
     /// Begin to look for the workspace in this directory
-    #[arg(short = 'C', long, value_name = "DIR", global = true)]
+    #[arg(short = 'C', long, value_name = "DIR", global = true, help_heading = EVERYWHERE)]
     directory: Option<PathBuf>,
     /// Another name for the lab than the one in `lap.toml`
-    #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, hide_env_values = true)]
+    #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, help_heading = EVERYWHERE, hide_env_values = true)]
     lab: Option<String>,
     /// How progress is shown
-    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true)]
+    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true, help_heading = EVERYWHERE)]
     progress: Progress,
 }
 

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::{Global, common::runtime};
 use crate::{
     drivers::{self, node::docker},
-    error::{Error, Kind, OrError, Result},
+    error::Result,
     keys::trust::{self, TrustInputs},
     plan::containers::REGISTRY,
     workspace::Workspace,
@@ -55,7 +55,7 @@ impl Args {
             outln!("  {change}");
         }
         if !dry_run {
-            trust::apply(root, &changes, &mut run)?;
+            trust::apply(root, &changes, &mut trust::run_command)?;
             outln!("Done. {}", if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." });
         }
         Ok(ExitCode::SUCCESS)
@@ -84,14 +84,4 @@ fn registries(workspace: &Workspace) -> Result<Vec<String>> {
         }
     }
     Ok(out)
-}
-
-fn run(command: &[&str]) -> Result<()> {
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let what = || format!("cannot run `{}`", command.join(" "));
-    let output = std::process::Command::new(program).args(arguments).output().or_error(Kind::Host, what)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Host, format!("{}: {}", what(), String::from_utf8_lossy(&output.stderr).trim())))
 }

@@ -21,8 +21,12 @@ pub struct File {
     pub text: String,
 }
 
-/// Reads `path` (relative to `root`). `missing` says what to do when it is not there; every failure is told.
+/// Reads `path` (relative to `root`). `missing` says what to do when it is not there; every failure is told. `root` is canonical.
 pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<Rc<File>> {
+    // What a link leads to outside is not read at all: `links` tells it.
+    if fs::canonicalize(root.join(path)).is_ok_and(|real| !real.starts_with(root)) {
+        return None;
+    }
     let cannot = |e: std::io::Error| ledger.path(path, format!("cannot read it: {e}"));
     // Opening a FIFO would wait for a writer for ever.
     let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(root.join(path));

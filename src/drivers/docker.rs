@@ -15,11 +15,14 @@ pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_vers
 /// # Errors
 /// [`Kind::Host`]: it does not answer, or this user may not ask it.
 pub async fn local() -> Result<Docker> {
-    let docker = match std::env::var("DOCKER_HOST") {
-        Ok(_) => Docker::connect_with_defaults(),
-        Err(_) => Docker::connect_with_unix(SOCKET, 3600, OLDEST),
+    // Set to nothing is not set, as for `docker`.
+    let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    let docker = match host {
+        Some(_) => Docker::connect_with_defaults(),
+        None => Docker::connect_with_unix(SOCKET, 3600, OLDEST),
     };
-    settled(docker.map_err(|error| unreachable(&error))?).await.map_err(|error| unreachable(&error))
+    let unreachable = |error: bollard::errors::Error| unreachable(&error, host.as_deref());
+    settled(docker.map_err(unreachable)?).await.map_err(unreachable)
 }
 
 /// The same client, in a version its daemon speaks. A ping is answered at once, while the question for versions, which
@@ -35,11 +38,15 @@ pub async fn settled(docker: Docker) -> Result<Docker, bollard::errors::Error> {
     }
 }
 
-fn unreachable(error: &bollard::errors::Error) -> Error {
+fn unreachable(error: &bollard::errors::Error, host: Option<&str>) -> Error {
     let text = error.to_string();
     if text.contains("ermission denied") {
         return Error::new(Kind::Host, "this user may not use Docker on this machine")
             .hint("run as root, or join the group `docker` (its members are root on this machine)");
+    }
+    if let Some(host) = host {
+        return Error::new(Kind::Host, format!("Docker does not answer at `{host}`, where `DOCKER_HOST` points"))
+            .hint("start it there, or `unset DOCKER_HOST` for this machine's own");
     }
     Error::new(Kind::Host, "Docker does not answer on this machine")
         .hint("start it: `sudo systemctl start docker`, or `scripts/up`, which installs it too")

@@ -103,33 +103,35 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn install(&mut self) {
         let Inputs { wish, node, installed, .. } = self.inputs;
-        let differs = |prefix: &str| -> bool {
-            installed
-                .files
-                .iter()
-                .any(|(path, hash)| path.starts_with(prefix) && node.installed.get(path) != Some(hash))
+        // Why what lies below `prefix` must be installed.
+        let why = |prefix: &str, missing: &'static str, changed: &'static str| -> Option<&'static str> {
+            let below = |(path, _): &(&String, &String)| path.starts_with(prefix);
+            let mut wished = installed.files.range(prefix.to_owned()..).take_while(below);
+            wished.any(|(path, hash)| node.installed.get(path) != Some(hash)).then(|| {
+                let there = node.installed.range(prefix.to_owned()..).take_while(below).next().is_some();
+                if there { changed } else { missing }
+            })
         };
-        if differs("ssh/") {
-            self.plan.push(Action::InstallAccess, "the operators changed", []);
+        if let Some(why) = why("ssh/", "it is not set yet", "the operators changed") {
+            self.plan.push(Action::InstallAccess, why, []);
         }
-        if differs("trust/") {
-            self.ready.push(self.plan.push(Action::InstallTrust, "it is not there", []));
+        if let Some(why) = why("trust/", "they are not there", "they changed") {
+            self.ready.push(self.plan.push(Action::InstallTrust, why, []));
         }
-        if differs("names/") {
-            self.ready.push(self.plan.push(Action::InstallNames, "names or addresses changed", []));
+        if let Some(why) = why("names/", "there are none", "names or addresses changed") {
+            self.ready.push(self.plan.push(Action::InstallNames, why, []));
         }
         if !node.installed.contains_key(&format!("env/{}", wish.env)) {
             let action = Action::InstallEnvironment { digest: wish.env.clone() };
-            self.ready.push(self.plan.push(action, "it is not there", []));
+            let there = node.installed.keys().any(|path| path.starts_with("env/"));
+            let why = if there { "they changed" } else { "they are not there" };
+            self.ready.push(self.plan.push(action, why, []));
         }
         for container in self.inputs.wish.running().filter(|c| self.targets.contains(&c.name)) {
             let name = &container.name;
             let certificate = installed.certificates.get(name);
-            let why = match certificate {
-                Some(why) => why.clone(),
-                None if differs(&format!("secrets/{name}/")) => "it changed".into(),
-                None => continue,
-            };
+            let changed = || why(&format!("secrets/{name}/"), "they are not there", "they changed").map(str::to_owned);
+            let Some(why) = certificate.cloned().or_else(changed) else { continue };
             let action = Action::InstallSecrets { container: name.clone(), certificate: certificate.is_some() };
             let step = self.plan.push(action, why, []);
             self.secrets.insert(name.clone(), step);
@@ -170,7 +172,7 @@ impl Planner<'_> {
             }
             let why = if image.parents.iter().any(|parent| self.built.contains_key(parent)) {
                 format!("`{}` is built", image.parents.join("`, `"))
-            } else if self.facts.contains_key(name) {
+            } else if self.facts.contains_key(name) || self.was_built(name) {
                 "its files changed".into()
             } else {
                 "there is no image of it".into()
@@ -180,6 +182,12 @@ impl Planner<'_> {
             let step = self.plan.push(action, why, after);
             self.built.insert(name.to_owned(), step);
         }
+    }
+
+    /// Whether there is an image of this container, although of other files.
+    fn was_built(&self, name: &str) -> bool {
+        let tagged = format!("infra/{name}:");
+        self.inputs.node.images.iter().any(|image| image.tags.iter().any(|tag| tag.starts_with(&tagged)))
     }
 
     fn containers(&mut self) {
@@ -330,11 +338,9 @@ impl Planner<'_> {
 
 /// The containers a plan is about: all that run, or the named ones with what they depend on.
 fn targets(wish: &Wish, only: &BTreeSet<String>) -> BTreeSet<String> {
-    let mut left: Vec<&str> = wish
-        .running()
-        .map(|container| container.name.as_str())
-        .filter(|name| only.is_empty() || only.contains(*name))
-        .collect();
+    // By its name also one that is only built: `lap build test base`.
+    let meant = |c: &&Container| if only.is_empty() { c.scale > 0 } else { only.contains(&c.name) };
+    let mut left: Vec<&str> = wish.containers.values().filter(meant).map(|c| c.name.as_str()).collect();
     let mut out = BTreeSet::new();
     while let Some(name) = left.pop() {
         if let Some(container) = wish.containers.get(name).filter(|_| out.insert(name.to_owned())) {

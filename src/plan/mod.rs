@@ -203,3 +203,6 @@ impl fmt::Display for Plan {
 
 /// Numbers of the steps that make something, by its name: what later steps wait for.
 type Made = BTreeMap<String, usize>;
+
+#[cfg(test)]
+mod tests;

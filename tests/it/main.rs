@@ -1,5 +1,15 @@
-//! All integration tests are one binary.
+//! The command line and the repository, from outside: one binary, a file a subject.
 
 #![expect(clippy::print_stderr, reason = "a live test that failed shows its nodes' logs")]
 
+mod bad_input;
+mod dead_docker;
+mod docs;
+mod help;
+mod init;
+mod keys;
 mod live;
+mod naming;
+mod plan_speed;
+mod repository;
+mod workspace;

@@ -1,0 +1,143 @@
+//! What is built, pulled, pushed and loaded.
+
+use super::World;
+use crate::config::model::Rootfs;
+
+#[test]
+fn a_changed_image_is_built_and_its_container_replaced() {
+    World::settled().changed("git").plans(&[
+        "0 build `git` (its files changed)",
+        "1 replace `git` (its image changed) after 0",
+        "2 wait until `git` is healthy (it starts) after 1",
+        "3 push `git` (it is not in the registry) after 0",
+        "4 record what runs (another commit) after 0 1 2 3",
+    ]);
+}
+
+#[test]
+fn a_changed_base_changes_all_that_stands_on_it() {
+    World::settled().changed("base").plans(&[
+        "0 build `base` (its files changed)",
+        "1 build `dns` (`base` is built) after 0",
+        "2 build `git` (`base` is built) after 0",
+        "3 build `registry` (`base` is built) after 0",
+        "4 replace `registry` (its image changed) after 3",
+        "5 wait until `registry` is healthy (it starts) after 4",
+        "6 replace `dns` (its image changed) after 1",
+        "7 wait until `dns` is healthy (it starts) after 6",
+        "8 replace `git` (its image changed) after 2 7",
+        "9 wait until `git` is healthy (it starts) after 8",
+        "10 push `base` (it is not in the registry) after 0 5",
+        "11 push `dns` (it is not in the registry) after 1 5 10",
+        "12 push `git` (it is not in the registry) after 2 5 10",
+        "13 push `registry` (it is not in the registry) after 3 5 10",
+        "14 save the image of `registry` (its image changed) after 3",
+        "15 record what runs (another commit) after 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14",
+    ]);
+}
+
+#[test]
+fn a_changed_registry_is_saved_again() {
+    World::settled().changed("registry").plans(&[
+        "0 build `registry` (its files changed)",
+        "1 replace `registry` (its image changed) after 0",
+        "2 wait until `registry` is healthy (it starts) after 1",
+        "3 push `registry` (it is not in the registry) after 0 2",
+        "4 save the image of `registry` (its image changed) after 0",
+        "5 record what runs (another commit) after 0 1 2 3 4",
+    ]);
+}
+
+#[test]
+fn a_parent_is_built_only_for_somebody() {
+    // `base` is gone, but all that stands on it is there.
+    World::settled().without_image("base").plans(&[]);
+    World::settled().without_image("base").without_image("git").plans(&[
+        "0 build `base` (there is no image of it)",
+        "1 build `git` (`base` is built) after 0",
+        "2 replace `git` (its image changed) after 1",
+        "3 wait until `git` is healthy (it starts) after 2",
+        "4 push `base` (it is not in the registry) after 0",
+        "5 push `git` (it is not in the registry) after 1 4",
+        "6 record what runs (it changed) after 0 1 2 3 4 5",
+    ]);
+}
+
+#[test]
+fn a_root_file_system_is_made_before_what_it_is_in() {
+    let mut world = World::settled().changed("base");
+    world.missing_rootfs.insert("base".into(), Rootfs { suite: "bookworm".into(), ..Rootfs::default() });
+    let plan = super::text(&world.up());
+    assert!(plan.starts_with("0 make the root file system of `base` (there is none in the cache)\n1 build `base` (its files changed) after 0\n2 build `dns` (`base` is built) after 1\n"), "{plan}");
+    // Nobody needs it.
+    let mut world = World::settled();
+    world.missing_rootfs.insert("base".into(), Rootfs::default());
+    world.plans(&[]);
+}
+
+#[test]
+fn what_is_not_in_the_registry_is_pushed() {
+    let mut world = World::settled();
+    for image in &mut world.node.images {
+        image.digests.clear();
+    }
+    world.plans(&[
+        "0 push `base` (it is not in the registry)",
+        "1 push `dns` (it is not in the registry) after 0",
+        "2 push `git` (it is not in the registry) after 0",
+        "3 push `registry` (it is not in the registry) after 0",
+        "4 record what runs (it changed) after 0 1 2 3",
+    ]);
+    let mut world = World::settled();
+    world.node.installed.remove("images/registry.tar");
+    world.plans(&["0 save the image of `registry` (it is not there)"]);
+}
+
+#[test]
+fn without_a_registry_nothing_is_pushed() {
+    let mut world = World::new();
+    world.wish.containers.remove("registry");
+    world.wish.images.remove("registry");
+    let plan = super::text(&world.up());
+    assert!(!plan.contains("push") && !plan.contains("save") && plan.contains("start `git`"), "{plan}");
+}
+
+#[test]
+fn a_release_is_never_built() {
+    World::settled().release().plans(&[]);
+    World::settled().release().without_container("git").without_image("git").plans(&[
+        "0 pull `git` (it is not on the node)",
+        "1 start `git` (it does not exist) after 0",
+        "2 wait until `git` is healthy (it starts) after 1",
+    ]);
+    // Its registry is gone, too: that one's image is in a file on the node.
+    World::settled()
+        .release()
+        .without_container("git")
+        .without_image("git")
+        .without_container("registry")
+        .without_image("registry")
+        .plans(&[
+            "0 load the image of `registry` (it is not on the node)",
+            "1 start `registry` (it does not exist) after 0",
+            "2 wait until `registry` is healthy (it starts) after 1",
+            "3 pull `git` (it is not on the node) after 2",
+            "4 start `git` (it does not exist) after 3",
+            "5 wait until `git` is healthy (it starts) after 4",
+        ]);
+    // The node was emptied, but its files are there.
+    let mut world = World::settled().release();
+    world.node.images.clear();
+    world.node.containers.clear();
+    world.plans(&[
+        "0 load the image of `registry` (it is not on the node)",
+        "1 start `registry` (it does not exist) after 0",
+        "2 wait until `registry` is healthy (it starts) after 1",
+        "3 pull `dns` (it is not on the node) after 2",
+        "4 start `dns` (it does not exist) after 3",
+        "5 wait until `dns` is healthy (it starts) after 4",
+        "6 pull `git` (it is not on the node) after 2",
+        "7 start `git` (it does not exist) after 5 6",
+        "8 wait until `git` is healthy (it starts) after 7",
+    ]);
+}

@@ -1,0 +1,195 @@
+//! Plans as a person would read them: wish and facts by table, the steps as text.
+
+mod containers;
+mod images;
+mod nodes;
+mod scopes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Plan,
+    containers::{Inputs, Installed, LABEL_SECRETS, LABEL_SPEC, REGISTRY, secrets_hash, up},
+    wish::{Current, Image, Wish},
+};
+use crate::{
+    agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
+    config::model::{Container, Rootfs},
+};
+
+/// A step a line: its number, what, why, and after which others.
+fn text(plan: &Plan) -> String {
+    let mut out = String::new();
+    for (number, step) in plan.steps.iter().enumerate() {
+        let after: Vec<String> = step.after.iter().map(ToString::to_string).collect();
+        let after = if after.is_empty() { String::new() } else { format!(" after {}", after.join(" ")) };
+        out += &format!("{number} {} ({}){after}\n", step.action, step.why);
+    }
+    out
+}
+
+/// What `lap up` of an environment is told. A field that a test changes is what the test is about.
+struct World {
+    wish: Wish,
+    node: NodeFacts,
+    installed: Installed,
+    missing_rootfs: BTreeMap<String, Rootfs>,
+    again: BTreeSet<String>,
+    only: BTreeSet<String>,
+    build: bool,
+    start: bool,
+}
+
+impl World {
+    /// Four containers on an empty node: all stand on `base`, which does not run; `git` depends on `dns`.
+    fn new() -> Self {
+        let mut base = Container::new("base");
+        base.scale = 0;
+        let mut git = Container::new("git");
+        git.depends_on.insert("dns".into());
+        let containers = [base, git, Container::new("dns"), Container::new(REGISTRY)];
+        let image = |name: &str| Image {
+            build: format!("build-{name}"),
+            parents: if name == "base" { Vec::new() } else { vec!["base".into()] },
+            reference: None,
+        };
+        let files = ["ssh/authorized_keys", "trust/root.crt", "names/names.json", "secrets/git/token"];
+        Self {
+            wish: Wish {
+                commit: "c1".into(),
+                images: containers.iter().map(|c| (c.name.clone(), image(&c.name))).collect(),
+                containers: containers.into_iter().map(|c| (c.name.clone(), c)).collect(),
+                env: "e1".into(),
+                release: None,
+            },
+            node: NodeFacts::default(),
+            installed: Installed {
+                files: files.iter().map(|path| ((*path).to_owned(), format!("hash of {path}"))).collect(),
+                certificates: BTreeMap::new(),
+            },
+            missing_rootfs: BTreeMap::new(),
+            again: BTreeSet::new(),
+            only: BTreeSet::new(),
+            build: true,
+            start: true,
+        }
+    }
+
+    /// The same, after an `up` that went well.
+    fn settled() -> Self {
+        let mut world = Self::new();
+        world.node.installed = world.installed.files.clone();
+        world.node.installed.insert("env/e1".into(), "x".into());
+        world.node.installed.insert("images/registry.tar".into(), "x".into());
+        let Self { wish, node, .. } = &mut world;
+        node.images = wish.images.iter().map(|(name, image)| image_fact(name, &image.build)).collect();
+        node.containers = wish.running().map(|container| runs(wish, &node.installed, container)).collect();
+        world.record();
+        world
+    }
+
+    /// The wish is what was recorded.
+    fn record(&mut self) {
+        let Wish { commit, containers, images, env, release } = self.wish.clone();
+        let current = Current { commit, release, env, containers, images, by: "anna@notebook".into(), at: 1 };
+        self.node.current = Some(serde_json::to_value(current).unwrap());
+    }
+
+    /// As on an environment that runs a release: nothing is built, images are named by digest.
+    fn release(mut self) -> Self {
+        self.build = false;
+        self.wish.release = Some(3);
+        for (name, image) in &mut self.wish.images {
+            image.reference = Some(format!("localhost:5000/infra/c1/{name}@sha256:0"));
+        }
+        self.record();
+        self
+    }
+
+    /// The files of a container changed, and so the images of what stands on it.
+    fn changed(mut self, name: &str) -> Self {
+        for (other, image) in &mut self.wish.images {
+            if other == name || image.parents.iter().any(|parent| parent == name) {
+                image.build += "-2";
+            }
+        }
+        self.wish.commit = "c2".into();
+        self
+    }
+
+    fn container(&mut self, name: &str) -> &mut Container {
+        self.wish.containers.get_mut(name).unwrap()
+    }
+
+    fn fact(&mut self, name: &str) -> &mut ContainerFact {
+        self.node.containers.iter_mut().find(|fact| fact.name == name).unwrap()
+    }
+
+    fn without_image(mut self, name: &str) -> Self {
+        let build = self.wish.images[name].build.clone();
+        self.node.images.retain(|image| image.build.as_deref() != Some(&build));
+        self
+    }
+
+    fn without_container(mut self, name: &str) -> Self {
+        self.node.containers.retain(|fact| fact.name != name);
+        self
+    }
+
+    fn up(&self) -> Plan {
+        up(
+            "test",
+            &Inputs {
+                wish: &self.wish,
+                node: &self.node,
+                installed: &self.installed,
+                missing_rootfs: &self.missing_rootfs,
+                again: &self.again,
+                only: &self.only,
+                build: self.build,
+                start: self.start,
+            },
+        )
+    }
+
+    /// The plan is exactly this, and it can be carried out.
+    #[track_caller]
+    fn plans(&self, want: &[&str]) {
+        let plan = self.up();
+        assert_eq!(text(&plan), want.iter().map(|line| format!("{line}\n")).collect::<String>());
+        in_order(&plan);
+    }
+}
+
+/// Each step waits only for earlier ones: so no plan can wait for itself.
+#[track_caller]
+fn in_order(plan: &Plan) {
+    for (number, step) in plan.steps.iter().enumerate() {
+        assert!(step.after.iter().all(|after| *after < number), "step {number} waits for {:?}", step.after);
+    }
+}
+
+fn image_fact(name: &str, build: &str) -> ImageFact {
+    ImageFact {
+        id: format!("sha256:{name}"),
+        tags: vec![format!("infra/{name}:latest")],
+        digests: vec![format!("localhost:5000/infra/c1/{name}@sha256:0")],
+        build: Some(build.to_owned()),
+    }
+}
+
+fn runs(wish: &Wish, installed: &BTreeMap<String, String>, container: &Container) -> ContainerFact {
+    ContainerFact {
+        name: container.name.clone(),
+        id: "0".into(),
+        image: format!("infra/{}", container.name),
+        labels: BTreeMap::from([
+            (LABEL_SPEC.to_owned(), wish.spec(container)),
+            (LABEL_SECRETS.to_owned(), secrets_hash(installed, &container.name)),
+        ]),
+        state: "running".into(),
+        health: Health::Healthy,
+        created: 1,
+        status: "Up 3 minutes".into(),
+    }
+}

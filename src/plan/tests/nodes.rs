@@ -1,0 +1,243 @@
+//! What happens to nodes, and which addresses they get.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use super::{in_order, text};
+use crate::{
+    Kind,
+    config::model::{Address, Container, Environment, Lab, Node, Port, Protocol, Provider, Role, Rootfs, Subnet},
+    drivers::node::docker::{HostFacts, NodeState, spec_identity},
+    plan::nodes::{NodeInputs, addresses, image_tag, spec, subnet, up},
+};
+
+const IDENTITY: &str = "r1";
+
+fn net(text: &str) -> Subnet {
+    crate::config::value::address::subnet(text).unwrap()
+}
+
+fn node(name: &str, environment: &str, role: Role, address: Option<Address>) -> Node {
+    Node {
+        name: name.into(),
+        environment: environment.into(),
+        role,
+        provider: Provider::Docker,
+        address,
+        publish: None,
+        cpus: None,
+        memory: None,
+        disk: 1 << 30,
+    }
+}
+
+/// `test` with its master and a worker, `prod` with its master.
+fn lab() -> Lab {
+    let nodes = [
+        node("test", "test", Role::Master, Some(Address::Offset(10))),
+        node("worker", "test", Role::Worker, None),
+        node("prod", "prod", Role::Master, Some(Address::Offset(11))),
+    ];
+    let environment = |name: &str| Environment {
+        name: name.into(),
+        description: String::new(),
+        promote_from: None,
+        upstreams: Vec::new(),
+        master: name.into(),
+    };
+    Lab {
+        name: "office".into(),
+        root: "/office".into(),
+        default_environment: "test".into(),
+        subnet: None,
+        operators: BTreeMap::new(),
+        grants: BTreeMap::new(),
+        hosts: BTreeMap::new(),
+        pcs: BTreeMap::new(),
+        environments: ["test", "prod"].map(|name| (name.to_owned(), environment(name))).into(),
+        nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
+        containers: BTreeMap::new(),
+        rootfs: Rootfs::default(),
+    }
+}
+
+/// A machine where the nodes of `test` run as wished.
+fn settled(lab: &Lab) -> HostFacts {
+    let mut host =
+        HostFacts { subnet: Some(net("10.86.7.0/24")), images: [image_tag(IDENTITY)].into(), ..HostFacts::default() };
+    let addresses = addresses(lab, &net("10.86.7.0/24")).unwrap();
+    for node in lab.nodes.values().filter(|node| node.environment == "test") {
+        let identity = spec_identity(&spec(lab, node, addresses[&node.name], &host, IDENTITY));
+        let state = NodeState {
+            running: true,
+            state: "running".into(),
+            spec: identity,
+            address: addresses.get(&node.name).copied(),
+            created: 1,
+        };
+        host.nodes.insert(node.name.clone(), state);
+    }
+    host
+}
+
+#[track_caller]
+fn plans(lab: &Lab, host: &HostFacts, rootfs_identity: &str, want: &[&str]) {
+    let missing_rootfs = vec![("base".to_owned(), Rootfs::default())];
+    let plan = up(lab, "test", &NodeInputs { host, rootfs_identity, missing_rootfs }).unwrap();
+    assert_eq!(text(&plan), want.iter().map(|line| format!("{line}\n")).collect::<String>());
+    in_order(&plan);
+}
+
+#[test]
+fn the_first_time() {
+    let host = HostFacts::default();
+    plans(
+        &lab(),
+        &host,
+        IDENTITY,
+        &[
+            "0 make the root file system of nodes (there is none)",
+            "1 make the network 10.86.188.0/24 (there is none)",
+            "2 make the node `test` (there is none) after 0 1",
+            "3 wait for the node `test` (it boots) after 2",
+            "4 make the node `worker` (there is none) after 0 1",
+            "5 wait for the node `worker` (it boots) after 4",
+            "6 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+}
+
+#[test]
+fn nothing_to_do() {
+    plans(&lab(), &settled(&lab()), IDENTITY, &[]);
+    // Another environment's node is no concern of this one's.
+    let mut host = settled(&lab());
+    host.images.clear();
+    plans(&lab(), &host, IDENTITY, &[]);
+}
+
+#[test]
+fn a_stopped_node_is_started() {
+    let mut host = settled(&lab());
+    let state = host.nodes.get_mut("worker").unwrap();
+    (state.running, state.state) = (false, "exited".into());
+    plans(
+        &lab(),
+        &host,
+        IDENTITY,
+        &[
+            "0 start the node `worker` (it is exited)",
+            "1 wait for the node `worker` (it boots) after 0",
+            "2 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+}
+
+#[test]
+fn a_node_whose_definition_changed_is_made_anew() {
+    let host = settled(&lab());
+    let mut lab = lab();
+    lab.nodes.get_mut("worker").unwrap().memory = Some(1 << 30);
+    plans(
+        &lab,
+        &host,
+        IDENTITY,
+        &[
+            "0 make the node `worker` anew, with its data (its definition changed)",
+            "1 wait for the node `worker` (it boots) after 0",
+            "2 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+}
+
+#[test]
+fn another_root_file_system_is_another_image() {
+    plans(
+        &lab(),
+        &settled(&lab()),
+        "r2",
+        &[
+            "0 make the root file system of nodes (its definition changed)",
+            "1 make the node `test` anew, with its data (its definition changed) after 0",
+            "2 wait for the node `test` (it boots) after 1",
+            "3 make the node `worker` anew, with its data (its definition changed) after 0",
+            "4 wait for the node `worker` (it boots) after 3",
+            "5 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+}
+
+#[test]
+fn published_ports_are_part_of_a_master() {
+    let mut lab = lab();
+    let mut git = Container::new("git");
+    git.ports = vec![Port { host: 2200, container: 22, protocol: Protocol::Tcp }];
+    lab.containers.insert("git".into(), git);
+    // Not before an address is given.
+    plans(&lab, &settled(&self::lab()), IDENTITY, &[]);
+    for node in lab.nodes.values_mut() {
+        node.publish = Some(Ipv4Addr::new(192, 168, 0, 5));
+    }
+    let host = HostFacts::default();
+    let of =
+        |lab: &Lab, name: &str| spec(lab, &lab.nodes[name], Ipv4Addr::LOCALHOST, &host, IDENTITY).publish.unwrap().1;
+    assert_eq!(of(&lab, "test").len(), 1);
+    // Containers run on masters.
+    assert_eq!(of(&lab, "worker").len(), 0);
+    lab.containers.get_mut("git").unwrap().scale = 0;
+    assert_eq!(of(&lab, "test").len(), 0);
+}
+
+#[test]
+fn a_subnet_is_kept_wished_or_free() {
+    let (mut lab, mut host) = (lab(), HostFacts::default());
+    let chosen = subnet(&lab, &host).unwrap();
+    assert!(chosen.prefix == 24 && chosen.base.octets()[..2] == [10, 86], "{chosen}");
+    // The same again, until somebody else has it or something around it.
+    assert_eq!(subnet(&lab, &host).unwrap(), chosen);
+    host.taken = vec![chosen];
+    let next = subnet(&lab, &host).unwrap();
+    assert_ne!(next, chosen);
+    let [a, b, c, _] = next.base.octets();
+    host.taken.push(net(&format!("{a}.{b}.{}.0/23", c & 0xfe)));
+    let third = subnet(&lab, &host).unwrap();
+    assert!(third != chosen && third != next, "{third}");
+    // Another lab begins elsewhere.
+    lab.name = "annex".into();
+    assert_ne!(subnet(&lab, &HostFacts::default()).unwrap(), chosen);
+    // Wished; and what there is counts more.
+    lab.subnet = Some(net("192.168.0.0/24"));
+    assert_eq!(subnet(&lab, &host).unwrap(), net("192.168.0.0/24"));
+    host.subnet = Some(net("10.86.200.0/24"));
+    assert_eq!(subnet(&lab, &host).unwrap(), net("10.86.200.0/24"));
+    // None is left.
+    (lab.subnet, host.subnet) = (None, None);
+    host.taken = vec![net("10.0.0.0/8")];
+    let error = subnet(&lab, &host).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Host, "no range of 10.86.0.0/16 is free on this machine"));
+    // A route to everywhere takes nothing.
+    host.taken = vec![Subnet { base: Ipv4Addr::UNSPECIFIED, prefix: 0 }];
+    assert!(subnet(&lab, &host).is_err());
+}
+
+#[test]
+fn addresses_are_written_or_free() {
+    let mut lab = lab();
+    let of = |lab: &Lab, network: &str| {
+        addresses(lab, &net(network)).map(|all| all.values().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    // prod, test, worker
+    assert_eq!(of(&lab, "10.86.7.0/24").unwrap(), ["10.86.7.11", "10.86.7.10", "10.86.7.254"]);
+    lab.nodes.get_mut("prod").unwrap().address = Some(Address::Offset(254));
+    assert_eq!(of(&lab, "10.86.7.0/24").unwrap(), ["10.86.7.254", "10.86.7.10", "10.86.7.253"]);
+    lab.nodes.get_mut("prod").unwrap().address = Some(Address::Full(Ipv4Addr::new(10, 9, 9, 9)));
+    assert_eq!(
+        of(&lab, "10.86.7.0/24").unwrap_err().message,
+        "nodes/prod/node.toml: address: `10.9.9.9` is not in the lab's subnet 10.86.7.0/24"
+    );
+    lab.nodes.get_mut("prod").unwrap().address = Some(Address::Offset(3));
+    lab.nodes.get_mut("test").unwrap().address = Some(Address::Offset(2));
+    for n in 0..4 {
+        lab.nodes.insert(format!("w{n}"), node(&format!("w{n}"), "test", Role::Worker, None));
+    }
+    assert_eq!(of(&lab, "10.86.7.0/29").unwrap_err().message, "no address is free for the node `w3` in 10.86.7.0/29");
+}

@@ -1,0 +1,118 @@
+//! What is written beside the code: the command reference, and the command lines in the README.
+
+use std::{fs, path::Path};
+
+use crate::workspace::Workspace;
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn the_command_reference_is_generated() {
+    let made = Workspace::none().lap(["help", "reference"]).code(0).says("").stdout;
+    let written = read("docs/cli.md");
+    if made != written {
+        let differs = made.lines().zip(written.lines()).position(|(made, written)| made != written);
+        let line = differs.unwrap_or(made.lines().count().min(written.lines().count()));
+        panic!(
+            "docs/cli.md is not what the code says, from line {} on:\n  is:     {}\n  should: {}\n\n`lap help reference > \
+             docs/cli.md` writes it anew",
+            line + 1,
+            written.lines().nth(line).unwrap_or("(ends)"),
+            made.lines().nth(line).unwrap_or("(ends)"),
+        );
+    }
+}
+
+#[test]
+fn every_argument_is_explained() {
+    fn check(command: &clap::Command) {
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            assert!(arg.get_help().is_some(), "`{}` of `{}` says nothing", arg.get_id(), command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&lap::cli::command());
+}
+
+#[test]
+fn the_readmes_command_lines_parse() {
+    let text = read("README.md");
+    let lines = command_lines(&text);
+    assert!(!lines.is_empty(), "README.md shows no command line of lap's");
+    for line in lines {
+        let words = words(&line);
+        if let Err(error) = lap::cli::command().try_get_matches_from(&words)
+            && error.use_stderr()
+        {
+            panic!("README.md: `{line}`:\n{error}");
+        }
+        if words.get(1).is_some_and(|word| word == "help") {
+            Workspace::none().lap(words.iter().skip(1).map(String::as_str)).code(0);
+        }
+    }
+}
+
+/// The command lines of lap's in a page's code blocks. In a block with `$ ` only such lines are typed, the rest is output.
+fn command_lines(page: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    // Every second piece is inside a fence; its first line is the fence's language.
+    for block in page.split("```").skip(1).step_by(2) {
+        let typed = block.lines().any(|line| line.starts_with("$ "));
+        let joined = block.replace("\\\n", " ");
+        for line in joined.lines().skip(1) {
+            let line = match line.strip_prefix("$ ") {
+                Some(line) => line,
+                None if typed => continue,
+                None => line,
+            };
+            let commands = line.split("&&").map(|command| command.trim().trim_start_matches("sudo "));
+            out.extend(commands.filter(|command| command.starts_with("lap ")).map(str::to_owned));
+        }
+    }
+    out
+}
+
+/// The words a shell would make of a line, up to a comment, a pipe or a redirection.
+fn words(line: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let (mut word, mut quote) = (None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, '#') if word.is_none() => break,
+            (None, '|' | '>' | ';') => break,
+            (None, c) if c.is_whitespace() => out.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    out.extend(word);
+    out
+}
+
+#[test]
+fn a_page_is_read_as_a_person_reads_it() {
+    let page = "\
+lap not this
+```sh
+lap up            # the whole lab
+git pull && sudo lap up test > log
+lap exec git -- sh -c 'a | b'
+```
+```console
+$ lap status \\
+  --json | jq
+lap is output here
+```
+";
+    assert_eq!(command_lines(page).len(), 4);
+    let all: Vec<String> = command_lines(page).iter().map(|line| words(line).join(",")).collect();
+    assert_eq!(all, ["lap,up", "lap,up,test", "lap,exec,git,--,sh,-c,a | b", "lap,status,--json"]);
+}

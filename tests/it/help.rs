@@ -1,0 +1,102 @@
+//! `lap help`: exit codes, files, verbs.
+
+use std::collections::BTreeSet;
+
+use lap::{Kind, exit};
+
+use crate::workspace::Workspace;
+
+/// Every kind. The match keeps the list whole: a new kind does not compile until it is here.
+fn kinds() -> Vec<Kind> {
+    let all = vec![
+        Kind::Usage,
+        Kind::Config,
+        Kind::Host,
+        Kind::Node,
+        Kind::Build,
+        Kind::Unhealthy,
+        Kind::Locked,
+        Kind::Keys,
+        Kind::Refused,
+        Kind::Interrupted,
+        Kind::Other,
+    ];
+    for kind in &all {
+        match kind {
+            Kind::Usage | Kind::Config | Kind::Host | Kind::Node | Kind::Build | Kind::Unhealthy => {}
+            Kind::Locked | Kind::Keys | Kind::Refused | Kind::Interrupted | Kind::Other => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn exit_codes_are_the_table() {
+    let out = Workspace::none().lap(["help", "exit-codes"]).code(0).says("").stdout;
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("CODE  NAME         MEANING"));
+    for (code, name, meaning) in exit::TABLE {
+        assert_eq!(lines.next().unwrap_or_default(), format!("{code:<4}  {name:11}  {meaning}"));
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn every_kind_has_its_row() {
+    for kind in kinds() {
+        let name = serde_json::to_value(kind).unwrap();
+        let rows: Vec<_> = exit::TABLE.iter().filter(|(_, row, _)| name == *row).collect();
+        assert_eq!(rows.len(), 1, "{kind:?}");
+        assert_eq!(rows[0].0, exit::code(kind), "{kind:?}");
+    }
+    let codes: BTreeSet<u8> = exit::TABLE.iter().map(|(code, ..)| *code).collect();
+    assert_eq!(codes.len(), exit::TABLE.len(), "a code stands there twice");
+    // One for each kind, and `ok`.
+    assert_eq!(exit::TABLE.len(), kinds().len() + 1);
+}
+
+#[test]
+fn files_are_explained_by_an_example() {
+    let workspace = Workspace::none();
+    for (file, key) in [
+        ("lap.toml", "lab = "),
+        ("node.toml", "role = "),
+        ("container.toml", "depends_on = "),
+        ("env.toml", "promote_from = "),
+        ("rootfs.toml", "suite = "),
+    ] {
+        let text = workspace.lap(["help", file]).code(0).says("").stdout;
+        assert!(text.contains(key), "{file} says nothing of `{key}`:\n{text}");
+        assert!(text.starts_with('#'), "{file} begins with what it is");
+    }
+}
+
+#[test]
+fn verbs_are_explained() {
+    let workspace = Workspace::none();
+    let all = workspace.lap(["help"]).code(0).says("").stdout;
+    assert_eq!(workspace.lap(["-h"]).code(0).stdout, all);
+    for word in ["exit-codes", "lap.toml", "container.toml"] {
+        assert!(all.lines().last().unwrap().contains(word), "{all}");
+    }
+    for verb in lap::cli::command().get_subcommands() {
+        let name = verb.get_name();
+        assert!(all.contains(&format!("\n  {name} ")) != verb.is_hide_set(), "`{name}` in `lap help`");
+        let text = workspace.lap(["help", name]).code(0).says("").stdout;
+        assert!(text.contains(&format!("Usage: lap {name}")), "{text}");
+    }
+    assert!(
+        workspace.lap(["help", "keys", "export"]).code(0).stdout.contains("Usage: lap keys export [OPTIONS] <FILE>")
+    );
+    assert!(
+        workspace
+            .lap(["help", "exec"])
+            .code(0)
+            .stdout
+            .contains("Usage: lap exec [OPTIONS] [ENVIRONMENT] <CONTAINER> -- <COMMAND>...")
+    );
+    for topic in [["help", "nope", ""], ["help", "up", "nope"]] {
+        let words = topic.into_iter().filter(|word| !word.is_empty());
+        workspace.lap(words).fails(2, "error: there is no help on `nope`\nhint: `lap help` lists verbs and topics\n");
+    }
+}

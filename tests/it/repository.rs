@@ -1,0 +1,181 @@
+//! The repository's shape: small files, and layers that look one way.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file is read in one go. CONTRIBUTING.md says so, and `scripts/lint` counts the same way.
+const MOST_LINES: usize = 500;
+
+/// Every Rust file below `src`: its path from there, its text.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut left: Vec<PathBuf> = vec![root.clone()];
+    let mut out = Vec::new();
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().display().to_string();
+                out.push((name, fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    out.sort();
+    assert!(out.len() > 50, "the sources are not where they were");
+    out
+}
+
+/// The lines that are code: no comments, no tests at a file's end, nothing in files of tests.
+fn code(name: &str, text: &str) -> Vec<(usize, String)> {
+    if name.contains("tests") {
+        return Vec::new();
+    }
+    text.lines()
+        .enumerate()
+        .take_while(|(_, line)| *line != "#[cfg(test)]")
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(n, line)| (n + 1, line.to_owned()))
+        .collect()
+}
+
+/// Nothing outside these places says any of `words`.
+#[track_caller]
+fn only(places: &[&str], words: &[&str]) {
+    let inside = |name: &str| places.iter().any(|place| name == *place || name.starts_with(&format!("{place}/")));
+    let mut found = Vec::new();
+    for (name, text) in sources().iter().filter(|(name, _)| !inside(name)) {
+        for (n, line) in code(name, text) {
+            if words.iter().any(|word| says(&line, word)) {
+                found.push(format!("src/{name}:{n}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "only {places:?} may say {words:?}:\n{}", found.join("\n"));
+}
+
+/// Whether `word` stands in `line` and not as a part of another one.
+fn says(line: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
+}
+
+#[test]
+fn files_are_small() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|(name, text)| (name, text.lines().take_while(|line| *line != "#[cfg(test)]").count()))
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .map(|(name, lines)| format!("src/{name}: {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "longer than {MOST_LINES} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn only_cli_knows_the_command_line() {
+    only(&["cli"], &["clap", "clap_complete"]);
+}
+
+#[test]
+fn only_some_print() {
+    // The agent and the name server write logs: `say` and its like.
+    only(
+        &["cli", "report", "agent", "dns/server.rs", "main.rs"],
+        &["println!", "print!", "eprintln!", "eprint!", "out!", "outln!", "errln!"],
+    );
+}
+
+#[test]
+fn planning_is_pure() {
+    let outside = |name: &&(String, String)| name.0.starts_with("plan/");
+    let sources = sources();
+    let mut found = Vec::new();
+    for (name, text) in sources.iter().filter(outside) {
+        for (n, line) in code(name, text) {
+            let impure = [
+                "async",
+                "await",
+                "tokio",
+                "bollard",
+                "std::fs",
+                "fs::",
+                "std::net::Tcp",
+                "std::process",
+                "SystemTime",
+                "Instant",
+            ];
+            if impure.iter().any(|word| says(&line, word)) {
+                found.push(format!("src/{name}:{n}: {}", line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "a plan is made of arguments:\n{}", found.join("\n"));
+}
+
+/// The modules of this crate that a file's code names.
+fn modules(name: &str, text: &str) -> BTreeSet<String> {
+    let code: Vec<String> = code(name, text).into_iter().map(|(_, line)| line).collect();
+    let code = code.join("\n");
+    let first =
+        |text: &str| -> String { text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
+    let mut out = BTreeSet::new();
+    for (at, word) in code.match_indices("crate::") {
+        let rest = &code[at + word.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            out.insert(first(rest));
+            continue;
+        };
+        // `crate::{a::{b, c}, d}`: what stands at the group's own level.
+        let mut depth = 0;
+        let members = group.split_inclusive(['{', '}', ',']).scan(true, |begins, piece| {
+            let member = (*begins && depth == 0).then(|| first(piece));
+            *begins = piece.ends_with(',');
+            match piece.chars().last() {
+                Some('{') => depth += 1,
+                Some('}') => depth -= 1,
+                _ => {}
+            }
+            (depth >= 0).then_some(member)
+        });
+        out.extend(members.flatten());
+    }
+    out.remove("");
+    out
+}
+
+#[test]
+fn modules_are_found() {
+    let text = "use crate::{\n    a::{b, c::{d, e}},\n    f, g::h,\n};\nfn x() { crate::i::j() }\n// crate::k\nuse crate::Error;";
+    assert_eq!(modules("x.rs", text).into_iter().collect::<Vec<_>>(), ["Error", "a", "f", "g", "i"]);
+}
+
+#[test]
+fn layers_look_one_way() {
+    let mut found = Vec::new();
+    for (layer, above) in [
+        // What each may not know, although it would compile.
+        ("", &["cli"][..]),
+        ("config/", &["agent", "apply", "drivers", "keys", "observe", "plan", "report", "workspace"]),
+        ("names", &["agent", "apply", "drivers", "observe", "plan", "report", "workspace"]),
+        ("keys/", &["agent", "apply", "drivers", "observe", "plan", "report", "workspace"]),
+        ("dns/", &["agent", "apply", "drivers", "observe", "plan", "report", "workspace"]),
+        ("report/", &["agent", "apply", "config", "drivers", "keys", "observe", "plan", "workspace"]),
+        // Of drivers and agent it knows plain data: `Spec`, `HostFacts`, `NodeFacts`.
+        ("plan/", &["apply", "keys", "observe", "report", "workspace"]),
+        ("drivers/", &["apply", "observe", "plan", "workspace"]),
+        ("agent/", &["apply", "config", "observe", "plan", "workspace"]),
+        ("observe/", &["apply"]),
+    ] {
+        for (name, text) in sources().iter().filter(|(name, _)| name.starts_with(layer) && !name.starts_with("cli/")) {
+            let named = modules(name, text);
+            found.extend(
+                above.iter().filter(|module| named.contains(**module)).map(|m| format!("src/{name} knows `{m}`")),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
