@@ -1,11 +1,16 @@
 //! This machine's Docker: where `docker` nodes live.
 
+use std::time::Duration;
+
 use bollard::{ClientVersion, Docker};
 
 use crate::error::{Error, Kind, Result};
 
 /// Docker's socket on this machine.
 const SOCKET: &str = "/var/run/docker.sock";
+
+/// Taking in a root file system takes minutes on a slow machine; bollard's own limit is two.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The oldest version lap speaks: Docker 20.10's. Everything it asks for exists there.
 pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
@@ -16,8 +21,8 @@ pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_vers
 /// [`Kind::Host`]: it does not answer, or this user may not ask it.
 pub async fn local() -> Result<Docker> {
     let docker = match std::env::var("DOCKER_HOST") {
-        Ok(_) => Docker::connect_with_defaults(),
-        Err(_) => Docker::connect_with_unix(SOCKET, 3600, OLDEST),
+        Ok(_) => Docker::connect_with_defaults().map(|docker| docker.with_timeout(PATIENCE)),
+        Err(_) => Docker::connect_with_unix(SOCKET, PATIENCE.as_secs(), OLDEST),
     };
     settled(docker.map_err(|error| unreachable(&error))?).await.map_err(|error| unreachable(&error))
 }
