@@ -4,9 +4,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount},
     sys::stat::{Mode, SFlag, makedev, mknod},
 };
@@ -14,6 +17,10 @@ use nix::{
 use crate::error::{Kind, OrError, Result};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
+/// As often as this, processes that started meanwhile are moved too.
+const ROUNDS: u32 = 100;
+/// Between two rounds.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Which control groups the machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,23 +48,37 @@ pub fn prepare_cgroups() -> Result<Option<String>> {
     match cgroups() {
         Cgroups::V2 => {
             let root = Path::new(CGROUPS);
-            mount(None::<&str>, root, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND, None::<&str>)
+            // As Docker mounted it, but for writing.
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RELATIME;
+            mount(None::<&str>, root, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags, None::<&str>)
                 .or_error(Kind::Node, || format!("cannot remount `{CGROUPS}` for writing"))?;
-            let init = root.join("init");
-            fs::create_dir_all(&init).or_error(Kind::Node, || format!("cannot make `{}`", init.display()))?;
-            let procs = fs::read_to_string(root.join("cgroup.procs")).unwrap_or_default();
-            for pid in procs.lines() {
-                // A process may be gone by now.
-                let _ = fs::write(init.join("cgroup.procs"), pid);
-            }
-            let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-            let wish = controllers.split_whitespace().map(|c| format!("+{c}")).collect::<Vec<_>>().join(" ");
-            fs::write(root.join("cgroup.subtree_control"), wish)
-                .or_error(Kind::Node, || "cannot give control groups to containers".into())?;
+            delegate(root)?;
             Ok(None)
         }
         Cgroups::V1 => Ok(own_group_v1().map(|own| format!("{}/lap", own.trim_end_matches('/')))),
     }
+}
+
+/// Moves all processes of the group `root` into its child `init`, and gives the controllers to its children. A process
+/// that starts meanwhile (sshd, a `docker exec`) may be in `root` again, and the kernel refuses: then once more.
+fn delegate(root: &Path) -> Result<()> {
+    let init = root.join("init");
+    fs::create_dir_all(&init).or_error(Kind::Node, || format!("cannot make `{}`", init.display()))?;
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    let wish = controllers.split_whitespace().map(|c| format!("+{c}")).collect::<Vec<_>>().join(" ");
+    for round in 1.. {
+        for pid in fs::read_to_string(root.join("cgroup.procs")).unwrap_or_default().lines() {
+            // A process may be gone by now.
+            let _ = fs::write(init.join("cgroup.procs"), pid);
+        }
+        match fs::write(root.join("cgroup.subtree_control"), &wish) {
+            Err(error) if round < ROUNDS && error.raw_os_error() == Some(Errno::EBUSY as i32) => {
+                thread::sleep(PAUSE);
+            }
+            result => return result.or_error(Kind::Node, || "cannot give control groups to containers".into()),
+        }
+    }
+    Ok(())
 }
 
 /// Removes what inner containers of an earlier life of this node left in the host's tree (v1 only).
@@ -106,4 +127,30 @@ fn node(path: PathBuf, kind: SFlag, device: u64) -> Result<()> {
     }
     mknod(&path, kind, Mode::from_bits_truncate(0o660), device)
         .or_error(Kind::Node, || format!("cannot make the device `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_move_and_every_controller_is_given() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        fs::write(root.path().join("cgroup.procs"), "1\n").unwrap();
+        delegate(root.path()).unwrap();
+        assert_eq!(fs::read_to_string(root.path().join("init/cgroup.procs")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(root.path().join("cgroup.subtree_control")).unwrap(), "+cpu +memory +pids");
+        // Again, as after the agent's own restart: nothing is left to move.
+        fs::write(root.path().join("cgroup.procs"), "").unwrap();
+        delegate(root.path()).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("cgroup.subtree_control")).unwrap();
+        let error = delegate(root.path()).unwrap_err();
+        assert!(error.to_string().contains("cannot give control groups to containers"), "{error}");
+    }
 }

@@ -1,11 +1,16 @@
 //! This machine's Docker: where `docker` nodes live.
 
+use std::time::Duration;
+
 use bollard::{ClientVersion, Docker};
 
 use crate::error::{Error, Kind, Result};
 
 /// Docker's socket on this machine.
 const SOCKET: &str = "/var/run/docker.sock";
+
+/// Taking in a root file system takes minutes on a slow machine; bollard's own limit is two.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The oldest version lap speaks: Docker 20.10's. Everything it asks for exists there.
 pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
@@ -18,8 +23,8 @@ pub async fn local() -> Result<Docker> {
     // Set to nothing is not set, as for `docker`.
     let host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
     let docker = match host {
-        Some(_) => Docker::connect_with_defaults(),
-        None => Docker::connect_with_unix(SOCKET, 3600, OLDEST),
+        Some(_) => Docker::connect_with_defaults().map(|docker| docker.with_timeout(PATIENCE)),
+        None => Docker::connect_with_unix(SOCKET, PATIENCE.as_secs(), OLDEST),
     };
     let unreachable = |error: bollard::errors::Error| unreachable(&error, host.as_deref());
     settled(docker.map_err(unreachable)?).await.map_err(unreachable)
