@@ -27,7 +27,6 @@ pub struct BuildOrder<'a> {
     pub container: &'a str,
     /// The image's identity, kept as its label.
     pub build: &'a str,
-    pub commit: &'a str,
     pub args: HashMap<String, String>,
     pub context: &'a Context,
     /// Files lap adds to the context: (name, mode, path).

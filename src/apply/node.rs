@@ -76,11 +76,11 @@ impl Perform for OnNode {
             Action::InstallSecrets { container, .. } => self.put_secrets(container).await,
             Action::MakeRootfs { rootfs, .. } => rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ()),
             Action::PullBase { image } => build::pull(&self.docker, image, line).await,
-            Action::Pull { container, reference } => {
+            Action::Pull { reference, .. } => {
                 build::pull(&self.docker, reference, line).await?;
-                self.learn_images(container).await
+                self.learn_images().await
             }
-            Action::Build { container, build, commit } => self.build(container, build, commit, line).await,
+            Action::Build { container, build } => self.build(container, build, line).await,
             Action::Push { container, commit } => build::push(&self.docker, container, commit, line).await,
             Action::SaveImage { container } => {
                 let request = Request::SaveImage {
@@ -93,7 +93,7 @@ impl Perform for OnNode {
             Action::LoadImage { container } => {
                 let request = Request::LoadImage { fence: self.held.fence, file: format!("{container}.tar") };
                 self.client.ask(&request, &[]).await?;
-                self.learn_images(container).await
+                self.learn_images().await
             }
             Action::Run { container, .. } => self.run(container).await,
             Action::AwaitHealthy { container, seconds } => {
@@ -176,7 +176,7 @@ impl OnNode {
         self.send(place, files).await
     }
 
-    async fn build(&self, name: &str, identity: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+    async fn build(&self, name: &str, identity: &str, line: &Line<'_>) -> Result<()> {
         let container = self.container(name)?;
         let context = self.tree.as_ref().and_then(|tree| tree.contexts.get(name));
         let context = context.ok_or_else(|| Error::new(Kind::Build, format!("the files of `{name}` are not here")))?;
@@ -191,17 +191,16 @@ impl OnNode {
         let order = build::BuildOrder {
             container: name,
             build: identity,
-            commit,
             args: container.build.args.clone().into_iter().collect(),
             context,
             more,
         };
         build::build(&self.docker, order, line).await?;
-        self.learn_images(name).await
+        self.learn_images().await
     }
 
     /// Asks the node for its images: ids are needed to start by them.
-    async fn learn_images(&self, _container: &str) -> Result<()> {
+    async fn learn_images(&self) -> Result<()> {
         let facts = self.client.facts().await?;
         *self.images.lock().unwrap_or_else(PoisonError::into_inner) = image_ids(&facts);
         Ok(())

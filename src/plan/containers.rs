@@ -177,8 +177,7 @@ impl Planner<'_> {
             } else {
                 "there is no image of it".into()
             };
-            let action =
-                Action::Build { container: name.to_owned(), build: image.build.clone(), commit: wish.commit.clone() };
+            let action = Action::Build { container: name.to_owned(), build: image.build.clone() };
             let step = self.plan.push(action, why, after);
             self.built.insert(name.to_owned(), step);
         }

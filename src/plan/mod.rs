@@ -96,7 +96,6 @@ pub enum Action {
     Build {
         container: String,
         build: String,
-        commit: String,
     },
     Pull {
         container: String,
