@@ -17,9 +17,13 @@ use bollard::{
 use crate::{
     agent::{facts::LABEL_CONTAINER, paths},
     config::model::{Container, Healthcheck, NetworkMode, Protocol},
+    drivers::docker::{AGAIN, name_taken},
     error::{Error, Kind, Result},
     plan::containers::{LABEL_SECRETS, LABEL_SPEC},
 };
+
+/// Between two tries to take a name that is about to become free.
+const BETWEEN: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// Where a container finds the certificates it trusts: the node's own and the lab's.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -161,9 +165,15 @@ fn health(check: &Healthcheck) -> HealthConfig {
 /// Docker refuses.
 pub async fn run(docker: &Docker, order: &RunOrder<'_>) -> Result<()> {
     let name = name(&order.container.name);
-    remove(docker, &order.container.name).await?;
-    let options = CreateContainerOptionsBuilder::new().name(&name).build();
-    docker.create_container(Some(options), create_body(order)).await.map_err(|e| failed("create", order, &e))?;
+    for attempt in 1.. {
+        remove(docker, &order.container.name).await?;
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        match docker.create_container(Some(options), create_body(order)).await {
+            Ok(_) => break,
+            Err(error) if attempt < AGAIN && name_taken(&error) => tokio::time::sleep(BETWEEN).await,
+            Err(error) => return Err(failed("create", order, &error)),
+        }
+    }
     docker.start_container(&name, None::<StartContainerOptions>).await.map_err(|e| failed("start", order, &e))
 }
 

@@ -57,6 +57,15 @@ fn unreachable(error: &bollard::errors::Error, host: Option<&str>) -> Error {
         .hint("start it: `sudo systemctl start docker`, or `scripts/up`, which installs it too")
 }
 
+/// How often something is tried again whose name Docker says is taken: by what a `lap` asked for that was killed then.
+pub const AGAIN: u32 = 10;
+
+/// Whether the name is taken: Docker may still be at what was asked for before, and nobody saw it yet.
+pub fn name_taken(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 409, message }
+        if message.contains("already in use") || message.contains("is already in progress"))
+}
+
 /// An error of Docker's that names its object; a full disk and a taken port are said in plain words.
 pub fn failed(what: &str, error: &bollard::errors::Error) -> Error {
     let text = match error {

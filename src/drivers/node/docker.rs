@@ -33,9 +33,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     agent::{kernel::Cgroups, paths},
     config::model::{Port, Subnet},
-    drivers::docker::failed,
+    drivers::docker::{AGAIN, failed, name_taken},
     error::{Kind, OrError, Result},
 };
+
+/// Between two tries to take a name that is about to become free.
+const BETWEEN: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// The label that says whose it is.
 pub const LABEL_LAB: &str = "lap.lab";
@@ -300,10 +303,19 @@ pub async fn make_network(docker: &Docker, lab: &str, subnet: Subnet) -> Result<
         ipam: Some(Ipam { config: Some(vec![config]), ..Ipam::default() }),
         ..NetworkCreateRequest::default()
     };
-    docker.create_network(request).await.map(|_| ()).map_err(|e| {
-        failed(&format!("cannot make the network `{name}` ({subnet})"), &e)
-            .hint("`[network] subnet` in lap.toml chooses another range")
-    })
+    for attempt in 1.. {
+        let Err(error) = docker.create_network(request.clone()).await else { return Ok(()) };
+        // A `lap` that was killed may have asked for it just before: Docker has made it since we looked, or is at it.
+        if observe(docker, lab).await?.subnet == Some(subnet) {
+            return Ok(());
+        }
+        if attempt == AGAIN {
+            return Err(failed(&format!("cannot make the network `{name}` ({subnet})"), &error)
+                .hint("`[network] subnet` in lap.toml chooses another range"));
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Ok(())
 }
 
 /// Creates the node's container (not started) and puts `files` (a tar of absolute paths without the first `/`) into it.
@@ -313,10 +325,16 @@ pub async fn make_network(docker: &Docker, lab: &str, subnet: Subnet) -> Result<
 /// Docker refuses.
 pub async fn create(docker: &Docker, spec: &Spec, files: Vec<u8>) -> Result<()> {
     let name = container_name(&spec.lab, &spec.node);
-    remove(docker, &spec.lab, &spec.node).await?;
-    let options = CreateContainerOptionsBuilder::new().name(&name).build();
     let what = format!("cannot create the node `{}`", spec.node);
-    docker.create_container(Some(options), create_body(spec)).await.map_err(|e| failed(&what, &e))?;
+    for attempt in 1.. {
+        remove(docker, &spec.lab, &spec.node).await?;
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        match docker.create_container(Some(options), create_body(spec)).await {
+            Ok(_) => break,
+            Err(error) if attempt < AGAIN && name_taken(&error) => tokio::time::sleep(BETWEEN).await,
+            Err(error) => return Err(failed(&what, &error)),
+        }
+    }
     upload(docker, &spec.lab, &spec.node, files).await
 }
 

@@ -1,6 +1,6 @@
 //! Kills at every step of `lap up`: lap, the agent, the node. `lap up` again always ends in a healthy lab.
 
-use std::{collections::BTreeSet, process::Child};
+use std::{collections::BTreeSet, io::Read, process::Child};
 
 use super::lab::{Lab, run};
 
@@ -18,10 +18,14 @@ fn kill_at_each_step(lab: &Lab, from: &dyn Fn(&str) -> bool, kill: &dyn Fn(&Chil
             now = Some(title.to_owned());
             false
         });
-        let _ = child.kill();
+        if now.is_some() {
+            let _ = child.kill();
+        }
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         let status = child.wait().unwrap();
         if now.is_none() {
-            assert!(status.success(), "an `up` that nobody disturbed failed after kills at {killed:?}");
+            assert!(status.success(), "an `up` that nobody disturbed failed after kills at {killed:?}: {said}");
             lab.healthy();
             return killed;
         }
