@@ -43,6 +43,18 @@ enum Verb {
         /// The port, UDP and TCP
         #[arg(long, default_value_t = 53)]
         port: u16,
+        /// The file of TSIG keys and their rights, `keys.json`; a new one there is taken over at once
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
+        /// The directory where dynamic names are kept; none are taken without it
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// The directory of the mark below which no serial may fall, outside what snapshots put back
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+        /// Serve Prometheus metrics here, as `/metrics`
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        metrics: Option<SocketAddr>,
         /// Do not answer on 127.0.0.1 as well
         #[arg(long)]
         no_loopback: bool,
@@ -66,7 +78,7 @@ enum Verb {
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
         match self.verb {
-            Verb::Serve { config, mut listen, port, no_loopback } => {
+            Verb::Serve { config, mut listen, port, keys, data, state, metrics, no_loopback } => {
                 let loopback = IpAddr::from([127, 0, 0, 1]);
                 if !no_loopback && !listen.contains(&loopback) {
                     listen.push(loopback);
@@ -78,7 +90,15 @@ impl Args {
                     let ended = async move {
                         tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
                     };
-                    dns::serve(dns::ServeOptions { listen, names_dir: config, data_dir: None }, ended).await?;
+                    let options = dns::ServeOptions {
+                        listen,
+                        names_dir: config,
+                        keys,
+                        data_dir: data,
+                        state_dir: state,
+                        metrics,
+                    };
+                    dns::serve(options, ended).await?;
                     Ok(ExitCode::SUCCESS)
                 })
             }

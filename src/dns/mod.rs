@@ -9,6 +9,7 @@
 mod answer;
 mod client;
 mod forward;
+mod keys;
 mod load;
 mod reply;
 mod server;
@@ -22,4 +23,5 @@ mod zones;
 mod tests;
 
 pub use client::{Answer, query};
+pub use keys::{KeyEntry, KeyFile};
 pub use server::{ServeOptions, Server, serve};

@@ -25,8 +25,15 @@ pub struct ServeOptions {
     pub listen: Vec<SocketAddr>,
     /// The directory of `names.json`, which whoever writes it replaces by renaming.
     pub names_dir: PathBuf,
-    /// Where dynamic names will be kept; nothing is yet.
+    /// The file of keys ([`super::KeyFile`]), which whoever writes it replaces by renaming. `None`: nobody may change or
+    /// transfer anything.
+    pub keys: Option<PathBuf>,
+    /// Where dynamic names are kept: part of a snapshot.
     pub data_dir: Option<PathBuf>,
+    /// Where the mark is kept below which no serial may fall: not part of a snapshot.
+    pub state_dir: Option<PathBuf>,
+    /// Where metrics are served over HTTP.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Everything an answer is made from, replaced as a whole.

@@ -162,14 +162,26 @@ fn names_outside_the_zone_and_doubles_are_dropped() {
 
 #[test]
 fn names_json_keeps_its_shape() {
+    let upstream = "9.9.9.9:53".parse().unwrap();
     let names = Names {
         zone: "internal.".into(),
         server: "ns.internal.".into(),
         server_address: Some(PROD),
         hosts: vec![("git.internal.".into(), PROD)],
-        upstreams: vec!["9.9.9.9:53".parse().unwrap()],
+        upstreams: vec![upstream],
+        ..Names::default()
     };
     let json = r#"{"zone":"internal.","server":"ns.internal.","server_address":"192.168.0.10","hosts":[["git.internal.","192.168.0.10"]],"upstreams":["9.9.9.9:53"]}"#;
-    assert_eq!(serde_json::to_string(&names).unwrap(), json);
-    assert_eq!(serde_json::from_str::<Names>(json).unwrap(), names);
+    assert_eq!(serde_json::from_str::<Names>(json).unwrap(), names, "what an earlier lap wrote");
+    let whole = Names {
+        records: vec![("www.internal.".into(), "CNAME".into(), "git.internal.".into())],
+        reverse: vec!["192.168.0.0/24".into()],
+        forward: BTreeMap::from([("corp.example.".into(), vec![upstream])]),
+        clients: Some(vec!["192.168.0.0/24".into()]),
+        secondaries: vec!["192.168.0.9:53".parse().unwrap()],
+        ..names
+    };
+    let json = r#"{"zone":"internal.","server":"ns.internal.","server_address":"192.168.0.10","hosts":[["git.internal.","192.168.0.10"]],"records":[["www.internal.","CNAME","git.internal."]],"reverse":["192.168.0.0/24"],"upstreams":["9.9.9.9:53"],"forward":{"corp.example.":["9.9.9.9:53"]},"clients":["192.168.0.0/24"],"secondaries":["192.168.0.9:53"]}"#;
+    assert_eq!(serde_json::to_string(&whole).unwrap(), json);
+    assert_eq!(serde_json::from_str::<Names>(json).unwrap(), whole);
 }

@@ -30,8 +30,14 @@ impl Running {
     async fn on(listen: &str, names: &Names) -> Self {
         let dir = tempfile::tempdir().unwrap();
         put(&dir, &serde_json::to_string(names).unwrap());
-        let options =
-            ServeOptions { listen: vec![listen.parse().unwrap()], names_dir: dir.path().into(), data_dir: None };
+        let options = ServeOptions {
+            listen: vec![listen.parse().unwrap()],
+            names_dir: dir.path().into(),
+            keys: None,
+            data_dir: None,
+            state_dir: None,
+            metrics: None,
+        };
         let server = Server::bind(&options).await.unwrap();
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel();
@@ -90,6 +96,6 @@ fn office() -> Names {
         server: "ns.internal.".into(),
         server_address: Some([192, 168, 0, 10].into()),
         hosts: hosts.iter().map(|(n, a)| (n.to_string(), a.parse().unwrap())).collect(),
-        upstreams: vec![],
+        ..Names::default()
     }
 }

@@ -95,7 +95,10 @@ async fn what_cannot_start_says_why() {
     let options = |listen: &str| ServeOptions {
         listen: vec![listen.parse().unwrap()],
         names_dir: dir.path().into(),
+        keys: None,
         data_dir: None,
+        state_dir: None,
+        metrics: None,
     };
     let failure = async |listen: &str| Server::bind(&options(listen)).await.err().expect("it must not start");
     let missing = failure("127.0.0.1:0").await;

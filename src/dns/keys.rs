@@ -1,0 +1,29 @@
+//! The file of TSIG keys that the server is given, and what each may do.
+
+use serde::{Deserialize, Serialize};
+
+/// `keys.json`: 0600, replaced by renaming, taken over at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFile {
+    pub keys: Vec<KeyEntry>,
+}
+
+/// One key (RFC 8945) and its rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyEntry {
+    /// A domain name, as in `tsig-keygen NAME`; final dot optional.
+    pub name: String,
+    /// `hmac-sha256` or `hmac-sha512`.
+    pub algorithm: String,
+    /// Base64.
+    pub secret: String,
+    /// Names it may change: `anna.pc.internal` is that name, `*.pc.internal` every name below.
+    #[serde(default)]
+    pub update: Vec<String>,
+    /// It may transfer the zones.
+    #[serde(default)]
+    pub transfer: bool,
+    /// Seconds after which what it registered disappears unless it is registered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire: Option<u32>,
+}
