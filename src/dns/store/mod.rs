@@ -214,7 +214,8 @@ impl Store {
                     }
                     let until = signed.key.expire.map_or(0, |seconds| now + u64::from(seconds));
                     for owner in outcome.registered {
-                        if self.leases.get(&owner).unwrap_or(0) != until {
+                        let known = self.leases.get(&owner).is_some() || batch.leases.iter().any(|(o, _)| *o == owner);
+                        if until != 0 || known {
                             let (name, rtype) = owner.clone();
                             frame::write(&mut batch.frames, &Frame::Lease { name, rtype, until });
                         }
@@ -288,7 +289,8 @@ impl Store {
             return;
         }
         for (name, rtype) in ended {
-            self.audit.say(&format!("`{}` type {rtype} was not renewed and is gone", wire::text(&name)));
+            let (owner, rtype_text) = (wire::text(&name), wire::type_text(rtype));
+            self.audit.say(&format!("`{owner}` {rtype_text} was not renewed and is gone"));
             self.leases.remove(&(name, rtype));
         }
         self.apply(batch.diffs, Vec::new());

@@ -237,11 +237,17 @@ impl Zones {
     /// Makes a change: its records go and come, the serial with them. What lies in no zone of ours is left out.
     pub fn apply(&mut self, diff: Diff) {
         let Some(zone) = self.zone(diff.zone()) else { return };
+        let mut answered = true;
         for (name, records) in diff.after(self) {
             let _ = self.set(&name, Layer::Registered, &records);
+            answered &= self.node(&name).is_none_or(|n| n.layer(Layer::Fixed).is_empty());
         }
         self.write_serial(zone, diff.to);
-        self.zones[zone].history.push(diff);
+        match answered {
+            true => self.zones[zone].history.push(diff),
+            // It touched what fixed records stand before: nobody outside ever saw that.
+            false => self.zones[zone].history = History::default(),
+        }
     }
 
     /// Puts whole records among those that are registered. What lies in no zone of ours is left out.
