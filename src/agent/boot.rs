@@ -55,6 +55,7 @@ async fn live() -> Result<ExitCode> {
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     daemons::dockerd(&config, parent.as_deref())?;
+    tokio::spawn(super::snapshots::recover_containers());
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
     let serving = tokio::spawn(serve::serve(listener, serve::Agent::new(journal, lock, replaced)));
     loop {

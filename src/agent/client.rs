@@ -61,25 +61,54 @@ impl Client {
     /// [`Kind::Locked`] with the holder's name if it is not free and not to be waited for.
     pub async fn lock(&self, holder: Holder, wait: bool, busy: impl FnOnce(&Holder, i64)) -> Result<Held> {
         let mut stream = self.open(&Request::Lock { holder, wait }).await?;
-        let mut answer = self.read(&mut stream).await?;
-        if let Answer::Busy { holder, since } = &answer {
-            if !wait {
-                let since = crate::report::ago(super::serve::now() - since);
-                let message = format!(
-                    "`{}` is locked: `{}` holds it for `lap {}` (process {}), since {since}",
-                    self.node, holder.who, holder.verb, holder.pid
-                );
-                return Err(Error::new(Kind::Locked, message).hint("`--wait` waits until it is free"));
-            }
-            busy(holder, *since);
-            answer = self.read(&mut stream).await?;
-        }
+        let answer = self.read_granted(&mut stream, wait, busy).await?;
         match answer {
             Answer::Locked { fence } => {
                 Ok(Held { fence, stream: tokio::sync::Mutex::new(stream), client: self.clone() })
             }
             other => Err(self.unexpected(&other)),
         }
+    }
+
+    /// Asks for something the agent does under its own lock, and tells `step` what it is doing.
+    ///
+    /// # Errors
+    /// As [`Self::lock`], or what the agent says.
+    pub async fn work(
+        &self,
+        request: &Request,
+        wait: bool,
+        busy: impl FnOnce(&Holder, i64),
+        step: impl Fn(&str),
+    ) -> Result<Answer> {
+        let mut stream = self.open(request).await?;
+        let mut answer = self.read_granted(&mut stream, wait, busy).await?;
+        while let Answer::Step { text } = answer {
+            step(&text);
+            answer = self.read(&mut stream).await?;
+        }
+        Ok(answer)
+    }
+
+    /// The first answer that is not "somebody else has the lock".
+    async fn read_granted(
+        &self,
+        stream: &mut BufReader<Box<dyn Stream>>,
+        wait: bool,
+        busy: impl FnOnce(&Holder, i64),
+    ) -> Result<Answer> {
+        let answer = self.read(stream).await?;
+        let Answer::Busy { holder, since } = &answer else { return Ok(answer) };
+        if wait {
+            busy(holder, *since);
+            return self.read(stream).await;
+        }
+        let since = crate::report::ago(super::serve::now() - since);
+        let message = format!(
+            "`{}` is locked: `{}` holds it for `lap {}` (process {}), since {since}",
+            self.node, holder.who, holder.verb, holder.pid
+        );
+        Err(Error::new(Kind::Locked, message).hint("`--wait` waits until it is free"))
     }
 
     /// The node's Docker; with a fencing number only as long as the lock is held. Nothing is sent yet.

@@ -21,3 +21,4 @@ pub mod pool;
 pub mod protocol;
 pub mod revive;
 pub mod serve;
+pub mod snapshots;

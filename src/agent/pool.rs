@@ -30,9 +30,35 @@ pub fn mount(disk: u64) -> Result<()> {
     }
     let snapshots = Path::new(paths::POOL).join("snapshots");
     fs::create_dir_all(&snapshots).or_error(Kind::Node, || format!("cannot make `{}`", snapshots.display()))?;
-    if !is_mounted(paths::DATA) {
-        let device = source(paths::POOL).ok_or_else(|| Error::new(Kind::Node, "the pool is not mounted"))?;
-        run(Command::new("mount").args(["-t", "btrfs", "-o", "subvol=data,noatime", &device, paths::DATA]))?;
+    // A restore that was interrupted decides what `data` is.
+    super::snapshots::recover_data()?;
+    mount_data()
+}
+
+/// Mounts the subvolume `data` at `/data`, unless it is.
+///
+/// # Errors
+/// What mount says.
+pub fn mount_data() -> Result<()> {
+    if is_mounted(paths::DATA) {
+        return Ok(());
+    }
+    let device = source(paths::POOL).ok_or_else(|| Error::new(Kind::Node, "the pool is not mounted"))?;
+    run(Command::new("mount").args(["-t", "btrfs", "-o", "subvol=data,noatime", &device, paths::DATA]))
+}
+
+/// Unmounts `/data`. Whoever still uses it after `patience` keeps what it sees, and nobody else sees it.
+///
+/// # Errors
+/// What umount says.
+pub fn unmount_data(patience: Duration) -> Result<()> {
+    let until = std::time::Instant::now() + patience;
+    while is_mounted(paths::DATA) {
+        match run(Command::new("umount").arg(paths::DATA)) {
+            Ok(()) => {}
+            Err(_) if std::time::Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) => run(Command::new("umount").args(["-l", paths::DATA]))?,
+        }
     }
     Ok(())
 }

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    snapshot::{Change, Meta},
+};
 
 /// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +47,17 @@ pub enum Request {
     SaveImage { fence: u64, image: String, file: String },
     /// Loads an image that [`Request::SaveImage`] wrote. Answer: [`Answer::Done`], or an error if there is no such file.
     LoadImage { fence: u64, file: String },
+    /// Takes a snapshot of `/data`. Answer: [`Answer::Taken`].
+    TakeSnapshot { holder: Holder, wait: bool, note: Option<String> },
+    /// Answer: [`Answer::Snapshots`].
+    ListSnapshots { sizes: bool },
+    /// Removes a snapshot.
+    RemoveSnapshot { holder: Holder, wait: bool, id: String },
+    /// What differs in `to` (`None`: the present) from `from`. Answer: [`Answer::Differences`].
+    DiffSnapshots { from: String, to: Option<String> },
+    /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: [`Answer::Step`] for each
+    /// step, then [`Answer::Restored`].
+    RestoreSnapshot { holder: Holder, wait: bool, id: String },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Replaces the agent's binary (`size` bytes follow) and starts it anew. The connection ends.
@@ -108,6 +122,29 @@ pub enum Answer {
     Installed {
         files: BTreeMap<String, String>,
     },
+    Taken {
+        meta: Meta,
+        /// How long it took.
+        micros: u64,
+    },
+    Snapshots {
+        list: Vec<ListedSnapshot>,
+    },
+    Differences {
+        /// The names of both, as they are.
+        from: String,
+        to: String,
+        list: Vec<(String, Change)>,
+    },
+    Step {
+        text: String,
+    },
+    Restored {
+        id: String,
+        kept: Meta,
+        /// Of it, how long the data was away: from unmounting to mounting.
+        micros: u64,
+    },
     Done,
     Failed {
         kind: Kind,
@@ -151,6 +188,14 @@ pub struct DataFacts {
     pub filesystem: String,
     pub size: u64,
     pub free: u64,
+}
+
+/// A snapshot, and what it costs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedSnapshot {
+    pub meta: Meta,
+    /// Bytes that only it holds, and all it holds; `None`: not asked for.
+    pub sizes: Option<(u64, u64)>,
 }
 
 /// A container of the environment, running or not.

@@ -19,9 +19,10 @@ use tokio::{
 use super::{
     daemons, facts, health, install,
     journal::Journal,
-    lock::Lock,
+    lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Place, Request},
+    snapshots,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -97,6 +98,7 @@ impl Agent {
         let answer = match request {
             Request::Docker { fence } => return self.docker(stream, fence).await,
             Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
+            Request::RestoreSnapshot { holder, wait, id } => return self.restore(stream, holder, wait, id).await,
             other => self.answer(&mut stream, other).await.unwrap_or_else(Answer::from),
         };
         say(&mut stream, &answer).await;
@@ -158,33 +160,96 @@ impl Agent {
                 install::write_file(Path::new(paths::BINARY), &bytes, 0o755)?;
                 let _ = self.replaced.try_send(());
             }
-            Request::Docker { .. } | Request::Lock { .. } => {}
+            Request::TakeSnapshot { holder, wait, note } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.under(grant, holder, move |by| snapshots::take(by, note)).await;
+            }
+            Request::RemoveSnapshot { holder, wait, id } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.under(grant, holder, move |_| snapshots::remove(&id)).await;
+            }
+            Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
+            Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
+            Request::Docker { .. } | Request::Lock { .. } | Request::RestoreSnapshot { .. } => {}
         }
         Ok(Answer::Done)
     }
 
-    /// Holds the lock until the connection ends; writes down what the holder says.
-    async fn hold(&self, mut stream: Connection, holder: Holder, wait: bool) {
+    /// The lock, as soon as it is free; `None`: it is not, or whoever waited went away, and all is said.
+    async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
         let mut told = false;
-        let grant = loop {
-            match self.lock.take(&holder, now()) {
-                Ok(Ok(grant)) => break grant,
-                Ok(Err((holder, since))) => {
+        loop {
+            match self.lock.take(holder, now())? {
+                Ok(grant) => return Ok(Some(grant)),
+                Err((holder, since)) => {
                     if !told {
-                        say(&mut stream, &Answer::Busy { holder, since }).await;
+                        say(stream, &Answer::Busy { holder, since }).await;
                         told = true;
                     }
                     if !wait {
-                        return;
+                        return Ok(None);
                     }
                     tokio::select! {
                         () = self.lock.freed() => {}
                         // Whoever waits says nothing: this is its end.
-                        _ = stream.read_u8() => return,
+                        _ = stream.read_u8() => return Ok(None),
                     }
                 }
-                Err(error) => return say(&mut stream, &error.into()).await,
             }
+        }
+    }
+
+    /// Does something that the agent itself holds the lock for, to its end, whether or not anybody listens.
+    async fn under(
+        &self,
+        grant: Grant,
+        holder: Holder,
+        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        let agent = self.clone();
+        let by = holder.who.clone();
+        let work = tokio::spawn(async move {
+            let fence = grant.fence;
+            agent.journal(|journal| journal.begin(fence, holder, now()))?;
+            let result = aside(move || act(&by)).await;
+            let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
+            agent.journal(|journal| journal.note(fence, Note::End(end), now()))?;
+            drop(grant);
+            result
+        });
+        work.await.or_error(Kind::Other, || "the agent".into())?
+    }
+
+    /// Restores; tells each step as long as somebody listens.
+    async fn restore(&self, mut stream: Connection, holder: Holder, wait: bool, id: String) {
+        let grant = match self.granted(&mut stream, &holder, wait).await {
+            Ok(Some(grant)) => grant,
+            Ok(None) => return,
+            Err(error) => return say(&mut stream, &error.into()).await,
+        };
+        let (told, mut steps) = mpsc::unbounded_channel();
+        let (agent, fence) = (self.clone(), grant.fence);
+        let note = move |text: &str| {
+            let _ = agent.journal(|journal| journal.note(fence, Note::Step(text.to_owned()), now()));
+            let _ = told.send(text.to_owned());
+        };
+        let agent = self.clone();
+        let work = tokio::spawn(async move {
+            agent.under(grant, holder, move |by| snapshots::restore(by, &id, Box::new(note))).await
+        });
+        while let Some(text) = steps.recv().await {
+            say(&mut stream, &Answer::Step { text }).await;
+        }
+        let answer = work.await.or_error(Kind::Other, || "the agent".into()).and_then(|answer| answer);
+        say(&mut stream, &answer.unwrap_or_else(Answer::from)).await;
+    }
+
+    /// Holds the lock until the connection ends; writes down what the holder says.
+    async fn hold(&self, mut stream: Connection, holder: Holder, wait: bool) {
+        let grant = match self.granted(&mut stream, &holder, wait).await {
+            Ok(Some(grant)) => grant,
+            Ok(None) => return,
+            Err(error) => return say(&mut stream, &error.into()).await,
         };
         let fence = grant.fence;
         if let Err(error) = self.journal(|journal| journal.begin(fence, holder, now())) {
@@ -236,6 +301,11 @@ impl Agent {
     fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
         act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Work that blocks, on a thread of its own.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
 async fn say(stream: &mut Connection, answer: &Answer) {

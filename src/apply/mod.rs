@@ -9,6 +9,7 @@ pub mod node;
 pub mod run;
 pub mod schedule;
 pub mod seed;
+pub mod snapshot;
 pub mod up;
 
 pub use schedule::{Perform, Report, carry_out};

@@ -49,6 +49,13 @@ pub struct Options {
     pub verb: &'static str,
 }
 
+impl Options {
+    /// This process, for the node's lock.
+    pub fn holder(&self) -> Holder {
+        Holder { who: self.who.clone(), verb: self.verb.to_owned(), pid: std::process::id() }
+    }
+}
+
 /// What of the environment is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
@@ -144,20 +151,23 @@ impl Master {
     /// # Errors
     /// Somebody has it, and it is not to be waited for.
     pub async fn lock(&self, options: &Options) -> Result<Held> {
-        let holder = Holder { who: options.who.clone(), verb: options.verb.to_owned(), pid: std::process::id() };
-        let events = options.events.clone();
-        let node = self.environment.master.clone();
-        let busy = move |holder: &Holder, since: i64| {
+        let (holder, busy) = (options.holder(), self.busy(options));
+        let mut stop = options.stop.clone();
+        tokio::select! {
+            held = self.client.lock(holder, options.wait, busy) => held,
+            _ = stop.wait_for(|stop| *stop) => Err(Error::new(Kind::Interrupted, "stopped; nothing was done")),
+        }
+    }
+
+    /// Says who is waited for.
+    pub fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
+        let (events, node) = (options.events.clone(), self.environment.master.clone());
+        move |holder, since| {
             let since = ago(crate::agent::serve::now() - since);
             events.note(format!(
                 "waiting for `{node}`: `{}` holds it for `lap {}`, since {since}",
                 holder.who, holder.verb
             ));
-        };
-        let mut stop = options.stop.clone();
-        tokio::select! {
-            held = self.client.lock(holder, options.wait, busy) => held,
-            _ = stop.wait_for(|stop| *stop) => Err(Error::new(Kind::Interrupted, "stopped; nothing was done")),
         }
     }
 

@@ -17,6 +17,8 @@ mod logs;
 mod plan;
 mod reference;
 mod restart;
+mod restore;
+mod snapshot;
 mod ssh;
 mod start;
 mod status;
@@ -91,6 +93,8 @@ enum Verb {
     Exec(exec::Args),
     Ssh(ssh::Args),
     Destroy(destroy::Args),
+    Snapshot(snapshot::Args),
+    Restore(restore::Args),
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -136,6 +140,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Exec(args) => args.run(&global),
         Verb::Ssh(args) => args.run(&global),
         Verb::Destroy(args) => args.run(&global),
+        Verb::Snapshot(args) => args.run(&global),
+        Verb::Restore(args) => args.run(&global),
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

@@ -1,0 +1,200 @@
+//! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bollard::{
+    Docker,
+    query_parameters::{StartContainerOptions, StopContainerOptions},
+};
+use futures_util::future::join_all;
+use tokio::runtime::Handle;
+
+use super::{
+    facts, paths, pool,
+    protocol::{Answer, ListedSnapshot},
+    serve::now,
+};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::{self, Restore, Step, World},
+};
+
+/// How long the data may be busy after the last container stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn pool_path() -> Result<&'static Path> {
+    let facts = pool::facts();
+    if facts.filesystem == "btrfs" {
+        return Ok(Path::new(paths::POOL));
+    }
+    Err(Error::new(Kind::Refused, format!("`{}` lies on {}, and snapshots need btrfs", paths::DATA, facts.filesystem)))
+}
+
+fn current() -> Option<serde_json::Value> {
+    serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
+}
+
+/// Takes a snapshot.
+pub fn take(by: &str, note: Option<String>) -> Result<Answer> {
+    let pool = pool_path()?;
+    let begun = Instant::now();
+    let meta = snapshot::take(pool, now(), by, note, current())?;
+    Ok(Answer::Taken { meta, micros: begun.elapsed().as_micros() as u64 })
+}
+
+/// Removes one.
+pub fn remove(id: &str) -> Result<Answer> {
+    let pool = pool_path()?;
+    snapshot::remove(pool, &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
+}
+
+/// Lists all; with `sizes` btrfs looks at every file of each.
+pub fn list(sizes: bool) -> Result<Answer> {
+    let pool = pool_path()?;
+    let one = |meta: snapshot::Meta| {
+        let data = pool.join("snapshots").join(meta.id.to_string()).join("data");
+        let sizes = if sizes { snapshot::btrfs::usage(&data).ok() } else { None };
+        ListedSnapshot { meta, sizes }
+    };
+    Ok(Answer::Snapshots { list: snapshot::list(pool)?.into_iter().map(one).collect() })
+}
+
+/// What differs in `to` (the present, if it is not named) from `from`.
+pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
+    let pool = pool_path()?;
+    let data = |name: &str| -> Result<_> {
+        let id = snapshot::find(pool, name)?.id.to_string();
+        Ok((pool.join("snapshots").join(&id).join("data"), id))
+    };
+    let (old, from) = data(from)?;
+    let (new, to) = to.map_or_else(|| Ok((pool.join("data"), "now".to_owned())), data)?;
+    let list = snapshot::diff(&old, &new)?;
+    // Whatever bytes a name has, it is one line.
+    let text = |path: &Path| path.to_string_lossy().escape_debug().to_string();
+    Ok(Answer::Differences { from, to, list: list.iter().map(|d| (text(&d.path), d.change)).collect() })
+}
+
+/// Restores; `note` is told each step.
+pub fn restore(by: &str, id: &str, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
+    let pool = pool_path()?;
+    let id = snapshot::find(pool, id)?.id;
+    let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
+    let restore = Restore { pool, state: Path::new(paths::STATE), id: &id, at: now(), by, current: current() };
+    let kept = restore.run(&mut node)?;
+    Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
+}
+
+/// At boot, before Docker: brings the data into one whole state.
+///
+/// # Errors
+/// It cannot be brought there; the node must not start anything on it.
+pub fn recover_data() -> Result<()> {
+    let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
+    let mut node = Node { docker: None, note, away: None, micros: 0 };
+    snapshot::recover(Path::new(paths::POOL), Path::new(paths::STATE), &mut node)?;
+    snapshot::sweep(Path::new(paths::POOL))
+}
+
+/// At boot, once Docker answers: starts what an interrupted restore had stopped.
+pub async fn recover_containers() {
+    if !Path::new(paths::STATE).join("restore.json").exists() {
+        return;
+    }
+    let docker = loop {
+        match facts::docker().await {
+            Ok(docker) => break docker,
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    };
+    let recovered = tokio::task::spawn_blocking(move || {
+        let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
+        let mut node = Node { docker: Some(docker), note, away: None, micros: 0 };
+        snapshot::recover(Path::new(paths::POOL), Path::new(paths::STATE), &mut node)
+    });
+    match recovered.await {
+        Ok(Ok(Some(said))) => eprintln!("agent: {said}"),
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => eprintln!("agent: {error}"),
+        Err(error) => eprintln!("agent: {error}"),
+    }
+}
+
+/// This node, as a restore sees it.
+struct Node {
+    docker: Option<Docker>,
+    note: Box<dyn Fn(&str) + Send>,
+    /// Since when the data is away.
+    away: Option<Instant>,
+    micros: u64,
+}
+
+impl Node {
+    fn each<F: Future<Output = Result<()>>>(
+        &self,
+        containers: &[String],
+        act: impl Fn(Docker, String) -> F,
+    ) -> Result<()> {
+        let Some(docker) = &self.docker else { return Ok(()) };
+        let all = containers.iter().map(|name| act(docker.clone(), format!("infra_{name}")));
+        Handle::current().block_on(join_all(all)).into_iter().collect()
+    }
+}
+
+impl World for Node {
+    fn step(&mut self, step: Step) {
+        (self.note)(step.text());
+        failpoint(step);
+    }
+
+    fn running(&mut self) -> Result<Vec<String>> {
+        let mut all = Handle::current().block_on(facts::look()).containers;
+        all.retain(|fact| fact.state == "running" || fact.state == "restarting");
+        // As they were made, hence in the order of what depends on what.
+        all.sort_by_key(|fact| fact.created);
+        Ok(all.into_iter().map(|fact| fact.name).collect())
+    }
+
+    fn can_start(&self) -> bool {
+        self.docker.is_some()
+    }
+
+    fn stop(&mut self, containers: &[String]) -> Result<()> {
+        self.each(containers, |docker, name| async move {
+            let stopped = docker.stop_container(&name, None::<StopContainerOptions>).await;
+            stopped.or_error(Kind::Node, || format!("cannot stop `{name}`"))
+        })
+    }
+
+    fn start(&mut self, containers: &[String]) -> Result<()> {
+        self.each(containers, |docker, name| async move {
+            match docker.start_container(&name, None::<StartContainerOptions>).await {
+                // Somebody removed it in between: nothing to start.
+                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+                started => started.or_error(Kind::Node, || format!("cannot start `{name}`")),
+            }
+        })
+    }
+
+    fn unmount(&mut self) -> Result<()> {
+        self.away = Some(Instant::now());
+        pool::unmount_data(PATIENCE)
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        pool::mount_data()?;
+        self.micros = self.away.map_or(0, |since| since.elapsed().as_micros() as u64);
+        Ok(())
+    }
+}
+
+/// Where a test asked for it, the agent dies before a step, as in a power cut.
+fn failpoint(step: Step) {
+    if cfg!(debug_assertions) && fs::read_to_string("/run/lap/die-at").is_ok_and(|at| at.trim() == step.text()) {
+        let _ = fs::remove_file("/run/lap/die-at");
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,157 @@
+//! Snapshots and restores, asked of the environment's agent: it does them, this watches.
+
+use std::{sync::Arc, time::Duration};
+
+use super::up::{Master, Options};
+use crate::{
+    agent::protocol::{Answer, ListedSnapshot, Request},
+    config::model::Environment,
+    error::{Error, Kind, Result},
+    plan::wish::Current,
+    report::Events,
+    snapshot::{Change, Meta},
+    workspace::Workspace,
+};
+
+/// The snapshots of one environment.
+pub struct Snapshots {
+    master: Master,
+}
+
+/// A snapshot that was taken.
+pub struct Taken {
+    pub meta: Meta,
+    pub seconds: f64,
+}
+
+/// What differs: the names of both states, and the files.
+pub struct Differs {
+    pub from: String,
+    pub to: String,
+    pub files: Vec<(String, Change)>,
+}
+
+/// How a restore ended.
+pub struct Restored {
+    pub id: String,
+    /// The snapshot that the present became.
+    pub kept: Meta,
+    /// How long `/data` was away.
+    pub seconds: f64,
+}
+
+impl Snapshots {
+    /// Connects to the environment's master.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn of(workspace: Arc<Workspace>, environment: &Environment) -> Result<Self> {
+        Master::connect(workspace, environment, Duration::from_secs(2)).await.map(|master| Self { master })
+    }
+
+    /// Takes one.
+    ///
+    /// # Errors
+    /// Somebody holds the lock, or what the agent says.
+    pub async fn take(&self, note: Option<String>, options: &Options) -> Result<Taken> {
+        let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note };
+        match self.work(&request, options).await? {
+            Answer::Taken { meta, micros } => Ok(Taken { meta, seconds: micros as f64 / 1e6 }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lists all, the oldest first.
+    ///
+    /// # Errors
+    /// What the agent says.
+    pub async fn list(&self, sizes: bool) -> Result<Vec<ListedSnapshot>> {
+        match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
+            Answer::Snapshots { list } => Ok(list),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes one.
+    ///
+    /// # Errors
+    /// There is none of this name, or somebody holds the lock.
+    pub async fn remove(&self, id: &str, options: &Options) -> Result<()> {
+        let request = Request::RemoveSnapshot { holder: options.holder(), wait: options.wait, id: id.to_owned() };
+        match self.work(&request, options).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What differs in `to` (the present, if it is not named) from `from`.
+    ///
+    /// # Errors
+    /// There is no such snapshot.
+    pub async fn diff(&self, from: &str, to: Option<&str>) -> Result<Differs> {
+        let request = Request::DiffSnapshots { from: from.to_owned(), to: to.map(str::to_owned) };
+        match self.master.client.ask(&request, &[]).await? {
+            Answer::Differences { from, to, list } => Ok(Differs { from, to, files: list }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Puts a snapshot in the place of the present. Goes on in the agent if this process ends.
+    ///
+    /// # Errors
+    /// There is no such snapshot, something else ran when it was taken (unless `keep_release`), somebody holds the lock,
+    /// or what the agent says.
+    pub async fn restore(&self, id: &str, keep_release: bool, options: &Options) -> Result<Restored> {
+        let known = self.list(false).await?;
+        let wanted = match id {
+            "latest" => known.last(),
+            id => known.iter().find(|listed| listed.meta.id.to_string() == id),
+        };
+        let Some(wanted) = wanted else {
+            return Err(
+                Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
+            );
+        };
+        if !keep_release {
+            self.runs_the_same(&wanted.meta).await?;
+        }
+        let id = wanted.meta.id.to_string();
+        let request = Request::RestoreSnapshot { holder: options.holder(), wait: options.wait, id };
+        match self.work(&request, options).await? {
+            Answer::Restored { id, kept, micros } => Ok(Restored { id, kept, seconds: micros as f64 / 1e6 }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Data of one release under the programs of another is nothing to fall into unasked.
+    async fn runs_the_same(&self, meta: &Meta) -> Result<()> {
+        let read = |json: &Option<serde_json::Value>| {
+            json.clone().and_then(|json| serde_json::from_value::<Current>(json).ok())
+        };
+        let (then, now) = (read(&meta.current), read(&self.master.facts(None).await?.current));
+        let builds = |current: &Option<Current>| {
+            current.as_ref().map(|c| c.images.iter().map(|(n, i)| (n.clone(), i.build.clone())).collect::<Vec<_>>())
+        };
+        if builds(&then) == builds(&now) {
+            return Ok(());
+        }
+        let commit = |current: Option<Current>| current.map_or_else(|| "nothing".into(), |c| c.commit);
+        let (then, now) = (commit(then), commit(now));
+        let message = format!("when {} was taken, `{then}` ran, and now `{now}` does", meta.id);
+        Err(Error::new(Kind::Refused, message)
+            .hint("`--keep-release` restores the data alone, for the containers that run now")
+            .hint(format!("or check out `{then}`, `lap up`, and restore then")))
+    }
+
+    async fn work(&self, request: &Request, options: &Options) -> Result<Answer> {
+        // An older agent does not know the request: replaced first.
+        self.master.facts(Some(options)).await?;
+        let events: Events = options.events.clone();
+        let step = |text: &str| events.note(format!("  {text}"));
+        self.master.client.work(request, options.wait, self.master.busy(options), step).await
+    }
+}
+
+fn unexpected(answer: &Answer) -> Error {
+    Error::new(Kind::Node, format!("the agent answers something else: {answer:?}"))
+}

@@ -1,0 +1,201 @@
+//! `lap snapshot`
+
+use crate::report::print::{out, outln};
+use std::{collections::BTreeMap, process::ExitCode};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{
+    Global,
+    common::{Changing, print_json, runtime},
+};
+use crate::{
+    agent::{protocol::ListedSnapshot, serve::now},
+    apply::snapshot::{Differs, Snapshots},
+    error::Result,
+    plan::wish::Current,
+    report::{ago, bytes, duration, plural, table::table},
+    snapshot::{Change, Reason},
+};
+
+/// How many files of a difference are named; `--json` names all.
+const SHOWN: usize = 20;
+
+/// Take a snapshot of an environment's data, all containers at the same instant, while they run
+#[derive(clap::Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// The environment [default: `default` in lap.toml]
+    environment: Option<String>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
+    /// Wait while somebody else works on the node
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// List an environment's snapshots
+    List {
+        /// The environment [default: `default` in lap.toml]
+        environment: Option<String>,
+        /// What each holds on to; takes a while, as every file is looked at
+        #[arg(long)]
+        sizes: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what was added, changed and removed since, by container
+    Diff {
+        /// A snapshot, or `latest`
+        from: String,
+        /// Another one [default: the present]
+        to: Option<String>,
+        /// The environment [default: `default` in lap.toml]
+        #[arg(long = "env", value_name = "ENVIRONMENT")]
+        environment: Option<String>,
+        /// As JSON, with every file
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove snapshots
+    Rm {
+        /// Their names
+        #[arg(required = true, value_name = "SNAPSHOT")]
+        ids: Vec<String>,
+        /// The environment [default: `default` in lap.toml]
+        #[arg(long = "env", value_name = "ENVIRONMENT")]
+        environment: Option<String>,
+        /// Wait while somebody else works on the node
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        match self.verb {
+            None => take(global, self.environment, self.note, self.wait)?,
+            Some(Verb::List { environment, sizes, json }) => list(global, environment, sizes, json)?,
+            Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
+            Some(Verb::Rm { ids, environment, wait }) => remove(global, environment, &ids, wait)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn take(global: &Global, environment: Option<String>, note: Option<String>, wait: bool) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    let taken = global.work("snapshot", &Changing { wait, ..Changing::default() }, |options| {
+        let (workspace, environment) = (workspace.clone(), environment.clone());
+        async move { Snapshots::of(workspace, &environment).await?.take(note, &options).await }
+    })?;
+    if global.json() {
+        return print_json(&taken.meta);
+    }
+    let id = &taken.meta.id;
+    outln!("Snapshot {id} of `{}`, in {}. `lap restore {id}` goes back to it.", environment.name, short(taken.seconds));
+    Ok(())
+}
+
+fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    let all: Vec<ListedSnapshot> =
+        runtime()?.block_on(async { Snapshots::of(workspace, &environment).await?.list(sizes).await })?;
+    if json || global.json() {
+        return print_json(&all);
+    }
+    if all.is_empty() {
+        outln!("`{}` has no snapshots. `lap snapshot {0}` takes one.", environment.name);
+        return Ok(());
+    }
+    let row = |listed: &ListedSnapshot| {
+        let ListedSnapshot { meta, sizes } = listed;
+        let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        let release = current.map_or_else(|| "-".into(), |c| crate::apply::up::short(&c.commit));
+        let why = match meta.reason {
+            Reason::Asked => "asked",
+            Reason::Replaced => "restore",
+        };
+        let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
+        let note = meta.note.clone().unwrap_or_else(|| "-".into());
+        [meta.id.to_string(), ago(now() - meta.at), why.into(), release, own, total, meta.by.clone(), note]
+    };
+    let rows: Vec<[String; 8]> = all.iter().map(row).collect();
+    out!("{}", table(["SNAPSHOT", "AGE", "WHY", "RAN", "OWN", "TOTAL", "BY", "NOTE"], &rows));
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    change: Change,
+    path: &'a str,
+}
+
+fn diff(global: &Global, environment: Option<String>, from: &str, to: Option<&str>, json: bool) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    let differs = runtime()?.block_on(async { Snapshots::of(workspace, &environment).await?.diff(from, to).await })?;
+    if json || global.json() {
+        let files: Vec<File> = differs.files.iter().map(|(path, change)| File { change: *change, path }).collect();
+        return print_json(&files);
+    }
+    print_differs(&differs, ["added", "changed", "removed"]);
+    Ok(())
+}
+
+/// By container how many files were added, changed and removed, each under its own word; then the first of them.
+pub fn print_differs(differs: &Differs, words: [&str; 3]) {
+    let Differs { from, to, files } = differs;
+    if files.is_empty() {
+        outln!("{from} and {to} are the same.");
+        return;
+    }
+    let mut containers: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+    for (path, change) in files {
+        let container = path.split('/').next().unwrap_or_default();
+        containers.entry(container).or_default()[*change as usize] += 1;
+    }
+    let rows: Vec<[String; 4]> = containers
+        .iter()
+        .map(|(name, counts)| [(*name).to_owned(), counts[0].to_string(), counts[1].to_string(), counts[2].to_string()])
+        .collect();
+    let heading = words.map(str::to_uppercase);
+    out!("{}", table(["CONTAINER", &heading[0], &heading[1], &heading[2]], &rows));
+    outln!("");
+    for (path, change) in files.iter().take(SHOWN) {
+        outln!("{:<10} {path}", words[*change as usize]);
+    }
+    if files.len() > SHOWN {
+        outln!("and {} more: `lap snapshot diff {from} --json` names all", plural(files.len() - SHOWN, "file"));
+    }
+}
+
+fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bool) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    global.work("snapshot", &Changing { wait, ..Changing::default() }, |options| {
+        let (workspace, environment) = (workspace.clone(), environment.clone());
+        async move {
+            let snapshots = Snapshots::of(workspace, &environment).await?;
+            for id in ids {
+                snapshots.remove(id, &options).await?;
+                options.events.note(format!("  {id} is gone"));
+            }
+            Ok(())
+        }
+    })
+}
+
+/// Milliseconds where a second would hide what it is about.
+pub fn short(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { duration(seconds) }
+}

@@ -1,0 +1,97 @@
+//! What differs between two states of the data, file by file.
+//!
+//! Both descend from the same subvolume, so a file that was not touched has the same inode number and the same times in
+//! both: no content is read.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Kind, OrError, Result};
+
+/// How a file differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    Added,
+    Changed,
+    Removed,
+}
+
+/// One file that differs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    /// Below `/data`; its first part is the container.
+    pub path: PathBuf,
+    pub change: Change,
+}
+
+/// Lists what differs in `to` from `from`, in the order of the paths. A directory that came or went counts with all in it.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn diff(from: &Path, to: &Path) -> Result<Vec<Difference>> {
+    let mut out = Vec::new();
+    walk(from, to, Path::new(""), &mut out)?;
+    out.sort();
+    Ok(out)
+}
+
+fn walk(from: &Path, to: &Path, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
+    let (before, after) = (entries(&from.join(below))?, entries(&to.join(below))?);
+    for (name, old) in &before {
+        let path = below.join(name);
+        match after.get(name) {
+            None => all(from, &path, old, Change::Removed, out)?,
+            Some(new) if old.is_dir() && new.is_dir() => walk(from, to, &path, out)?,
+            Some(new) if old.is_dir() || new.is_dir() => {
+                all(from, &path, old, Change::Removed, out)?;
+                all(to, &path, new, Change::Added, out)?;
+            }
+            Some(new) if same(old, new) => {}
+            Some(_) => out.push(Difference { path, change: Change::Changed }),
+        }
+    }
+    for (name, new) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+        all(to, &below.join(name), new, Change::Added, out)?;
+    }
+    Ok(())
+}
+
+fn all(root: &Path, path: &Path, meta: &fs::Metadata, change: Change, out: &mut Vec<Difference>) -> Result<()> {
+    if !meta.is_dir() {
+        out.push(Difference { path: path.to_owned(), change });
+        return Ok(());
+    }
+    entries(&root.join(path))?.iter().try_for_each(|(name, meta)| all(root, &path.join(name), meta, change, out))
+}
+
+fn entries(directory: &Path) -> Result<BTreeMap<OsString, fs::Metadata>> {
+    let what = || format!("cannot read `{}`", directory.display());
+    let mut all = BTreeMap::new();
+    let list = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all),
+        list => list.or_error(Kind::Node, what)?,
+    };
+    for entry in list {
+        let entry = entry.or_error(Kind::Node, what)?;
+        // Of the present: it may go away while we look.
+        if let Ok(meta) = entry.metadata() {
+            all.insert(entry.file_name(), meta);
+        }
+    }
+    Ok(all)
+}
+
+fn same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    let of = |m: &fs::Metadata| (m.ino(), m.size(), m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec());
+    let changed = |m: &fs::Metadata| (m.ctime(), m.ctime_nsec());
+    // Sockets are made anew by whoever listens.
+    of(a) == of(b) && (changed(a) == changed(b) || a.file_type().is_socket())
+}

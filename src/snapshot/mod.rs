@@ -1,0 +1,27 @@
+//! Snapshots of a node's data, and the way back. Runs in the agent, on the node's pool:
+//!
+//! ```text
+//! data                     the present, mounted at /data
+//! data.lap-new             a restore that is being prepared; after the switch: what was there before it
+//! snapshots/<id>/data      read-only
+//! snapshots/<id>/meta.json what, when, by whom, which release ran
+//! snapshots/.new-<id>      one that is being taken
+//! state/restore.json       a restore under way: see `restore`
+//! ```
+//!
+//! A snapshot is listed only when it is whole: its directory gets its name last.
+
+pub mod btrfs;
+mod diff;
+mod id;
+mod meta;
+mod restore;
+mod take;
+#[cfg(test)]
+mod tests;
+
+pub use diff::{Change, Difference, diff};
+pub use id::Id;
+pub use meta::{Meta, Reason, find, list};
+pub use restore::{Restore, Step, World, recover};
+pub use take::{remove, sweep, take};

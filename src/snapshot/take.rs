@@ -1,0 +1,109 @@
+//! Takes and removes snapshots.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Id, Meta, Reason, btrfs,
+    meta::{data, directory},
+};
+use crate::{
+    agent::install::write_file,
+    error::{Error, Kind, OrError, Result},
+};
+
+/// What a half-taken snapshot is called.
+const HALF: &str = ".new-";
+
+/// Takes a snapshot of `pool`'s present data; while everything runs, all containers at the same instant.
+///
+/// # Errors
+/// The disk is full, or the pool is no btrfs. Then there is no snapshot.
+pub fn take(pool: &Path, at: i64, by: &str, note: Option<String>, current: Option<serde_json::Value>) -> Result<Meta> {
+    let meta = Meta { id: free_id(pool, at), at, reason: Reason::Asked, note, by: by.to_owned(), current };
+    let half = begin(pool, &meta.id)?;
+    let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, &meta));
+    if taken.is_err() {
+        let _ = drop_half(&half);
+    }
+    taken.map(|()| meta)
+}
+
+/// A name that no snapshot of that second has.
+pub fn free_id(pool: &Path, at: i64) -> Id {
+    let taken = |id: &Id| directory(pool).join(id.to_string()).exists();
+    let mut nth = 1;
+    loop {
+        let id = Id::new(at, nth);
+        if !taken(&id) {
+            return id;
+        }
+        nth += 1;
+    }
+}
+
+fn half(pool: &Path, id: &Id) -> PathBuf {
+    directory(pool).join(format!("{HALF}{id}"))
+}
+
+/// Makes the place of a snapshot that is about to be made.
+pub fn begin(pool: &Path, id: &Id) -> Result<PathBuf> {
+    let half = half(pool, id);
+    fs::create_dir(&half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
+    Ok(half)
+}
+
+/// Gives a snapshot whose data is in place its description and, last, its name.
+pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
+    let half = half(pool, &meta.id);
+    let text = serde_json::to_vec_pretty(meta).or_error(Kind::Other, || "cannot describe a snapshot".into())?;
+    write_file(&half.join("meta.json"), &text, 0o600)?;
+    let whole = directory(pool).join(meta.id.to_string());
+    fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
+    btrfs::sync(pool)
+}
+
+/// Removes a snapshot: first its name, so that it is listed no more, then its data.
+///
+/// # Errors
+/// There is none of this name, or btrfs refuses.
+pub fn remove(pool: &Path, id: &Id) -> Result<()> {
+    let whole = directory(pool).join(id.to_string());
+    if !whole.exists() {
+        return Err(
+            Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
+        );
+    }
+    let half = half(pool, id);
+    fs::rename(&whole, &half).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
+    drop_half(&half)
+}
+
+fn drop_half(half: &Path) -> Result<()> {
+    let data = half.join("data");
+    if data.exists() {
+        btrfs::delete(&data)?;
+    }
+    fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
+}
+
+/// Removes what was left in the middle: snapshots half taken or half removed.
+///
+/// # Errors
+/// Something cannot be removed.
+pub fn sweep(pool: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(directory(pool)) else { return Ok(()) };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(HALF) {
+            drop_half(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a snapshot's data is there.
+pub fn is_whole(pool: &Path, id: &Id) -> bool {
+    data(pool, id).is_dir()
+}

@@ -1,0 +1,314 @@
+//! On a real btrfs, in a mount namespace of the test's own; killed at every step.
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind, panic_any},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+
+use super::*;
+use crate::error::{Error, Kind, Result};
+
+/// A pool with some data, mounted only for this thread and what it starts: gone with it.
+struct Pool {
+    dir: tempfile::TempDir,
+}
+
+impl Pool {
+    fn new() -> Self {
+        unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root");
+        mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let pool = Self { dir };
+        let image = pool.dir.path().join("image");
+        fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+        sh("mkfs.btrfs", &["--quiet", image.to_str().unwrap()]);
+        fs::create_dir(pool.path()).unwrap();
+        sh("mount", &["-o", "loop", image.to_str().unwrap(), pool.path().to_str().unwrap()]);
+        sh("btrfs", &["--quiet", "subvolume", "create", pool.path().join("data").to_str().unwrap()]);
+        for part in ["snapshots", "state"] {
+            fs::create_dir(pool.path().join(part)).unwrap();
+        }
+        pool.write("git/one", "old");
+        pool
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("pool")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path().join("state")
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path().join("data").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join("data").join(name)).unwrap_or_default()
+    }
+
+    fn take(&self) -> Meta {
+        take(&self.path(), 1_795_254_312, "anna@notebook", None, None).unwrap()
+    }
+
+    fn of(&self, meta: &Meta, name: &str) -> String {
+        let data = self.path().join("snapshots").join(meta.id.to_string()).join("data");
+        fs::read_to_string(data.join(name)).unwrap_or_default()
+    }
+
+    fn restore(&self, id: &Id, world: &mut Fake) -> Result<Meta> {
+        let (pool, state) = (self.path(), self.state());
+        Restore { pool: &pool, state: &state, id, at: 1_795_254_400, by: "ben@pc", current: None }.run(world)
+    }
+
+    /// What lies in the pool and is neither the present nor a whole snapshot.
+    fn left_over(&self) -> Vec<String> {
+        let names = |dir: &Path| -> Vec<String> {
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        };
+        let mut all = names(&self.path());
+        all.retain(|name| !["data", "snapshots", "state"].contains(&name.as_str()));
+        all.extend(names(&self.path().join("snapshots")).into_iter().filter(|name| name.starts_with('.')));
+        all.extend(names(&self.state()));
+        all
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+fn sh(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Docker and mounts, as far as a restore asks for them.
+#[derive(Default)]
+struct Fake {
+    mounted: bool,
+    running: Vec<String>,
+    started: Vec<String>,
+    booting: bool,
+    die_at: Option<Step>,
+    fail_at: Option<Step>,
+    steps: Vec<Step>,
+}
+
+impl Fake {
+    fn up() -> Self {
+        Self { mounted: true, running: vec!["registry".into(), "git".into()], ..Self::default() }
+    }
+
+    fn may(&self, step: Step) -> Result<()> {
+        if self.fail_at == Some(step) { Err(Error::new(Kind::Node, format!("no {}", step.text()))) } else { Ok(()) }
+    }
+}
+
+/// The end of a process that has no time for anything.
+struct Killed;
+
+impl World for Fake {
+    fn step(&mut self, step: Step) {
+        self.steps.push(step);
+        if self.die_at == Some(step) {
+            panic_any(Killed);
+        }
+    }
+
+    fn running(&mut self) -> Result<Vec<String>> {
+        Ok(self.running.clone())
+    }
+
+    fn can_start(&self) -> bool {
+        !self.booting
+    }
+
+    fn stop(&mut self, containers: &[String]) -> Result<()> {
+        self.may(Step::Stop)?;
+        self.running.retain(|name| !containers.contains(name));
+        Ok(())
+    }
+
+    fn start(&mut self, containers: &[String]) -> Result<()> {
+        self.may(Step::Start)?;
+        assert!(self.mounted, "a container was started without its data");
+        self.started = containers.to_vec();
+        Ok(())
+    }
+
+    fn unmount(&mut self) -> Result<()> {
+        assert!(self.running.is_empty(), "the data went away below {:?}", self.running);
+        self.may(Step::Unmount)?;
+        self.mounted = false;
+        Ok(())
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        self.may(Step::Mount)?;
+        self.mounted = true;
+        Ok(())
+    }
+}
+
+#[test]
+fn there_and_back() {
+    let pool = Pool::new();
+    let first = pool.take();
+    pool.write("git/one", "new");
+    pool.write("git/two", "more");
+    let mut world = Fake::up();
+    let kept = pool.restore(&first.id, &mut world).unwrap();
+    assert_eq!((pool.read("git/one").as_str(), pool.read("git/two").as_str()), ("old", ""));
+    assert_eq!(world.steps, Step::ALL);
+    assert_eq!(world.started, ["registry", "git"], "in the order they were made");
+    assert_eq!((pool.of(&kept, "git/one").as_str(), pool.of(&kept, "git/two").as_str()), ("new", "more"));
+    assert!(fs::write(pool.path().join("snapshots").join(kept.id.to_string()).join("data/git/one"), "x").is_err());
+    pool.write("git/one", "after");
+    pool.restore(&kept.id, &mut Fake::up()).unwrap();
+    assert_eq!(pool.read("git/one"), "new");
+    let all = list(&pool.path()).unwrap();
+    assert_eq!(all.iter().map(|m| m.reason).collect::<Vec<_>>(), [Reason::Asked, Reason::Replaced, Reason::Replaced]);
+    assert_eq!(pool.left_over(), [""; 0]);
+    for meta in all {
+        remove(&pool.path(), &meta.id).unwrap();
+    }
+    assert!(list(&pool.path()).unwrap().is_empty());
+    assert!(remove(&pool.path(), &first.id).unwrap_err().message.contains("there is no snapshot"));
+}
+
+#[test]
+fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
+    std::panic::set_hook(Box::new(|info| {
+        if !info.payload().is::<Killed>() {
+            eprintln!("{info}");
+        }
+    }));
+    let pool = Pool::new();
+    let first = pool.take();
+    for step in Step::ALL {
+        // Docker answers at once; or only after the data is settled; or the first attempt to recover is killed, too.
+        for (booting, again) in [(false, None), (true, None), (true, Some(Step::Mount)), (true, Some(Step::Keep))] {
+            pool.write("git/one", "new");
+            let mut world = Fake { die_at: Some(step), ..Fake::up() };
+            let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
+            assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step:?}");
+            // The machine comes back: nothing runs, nothing is mounted.
+            let (path, state) = (pool.path(), pool.state());
+            if let Some(die_at) = again {
+                let mut world = Fake { die_at: Some(die_at), booting: true, ..Fake::default() };
+                let _ = catch_unwind(AssertUnwindSafe(|| recover(&path, &state, &mut world)));
+            }
+            let mut world = Fake { booting, ..Fake::default() };
+            let mut said = recover(&path, &state, &mut world).unwrap();
+            sweep(&path).unwrap();
+            if booting && said.is_some() {
+                world.booting = false;
+                said = recover(&path, &state, &mut world).unwrap();
+            }
+            let context = format!("killed at {step:?}, booting {booting}, again {again:?}: {said:?}");
+            let switched = !matches!(step, Step::Prepare | Step::Stop | Step::Unmount | Step::Switch);
+            assert_eq!(pool.read("git/one"), if switched { "old" } else { "new" }, "{context}");
+            assert_eq!(pool.left_over(), [""; 0], "{context}");
+            assert_eq!(recover(&path, &state, &mut world).unwrap(), None, "{context}");
+            if step == Step::Prepare {
+                // Nothing was written yet.
+                assert_eq!(said, None);
+                continue;
+            }
+            let said = said.expect(&context);
+            assert!(said.ends_with(if switched { "is 20261121-094640" } else { "as it was before" }), "{said}");
+            assert_eq!(world.started, ["registry", "git"], "{context}");
+            if switched {
+                let kept = find(&path, "latest").unwrap();
+                assert_eq!(pool.of(&kept, "git/one"), "new", "{context}");
+                remove(&path, &kept.id).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn what_fails_before_the_switch_is_undone() {
+    let pool = Pool::new();
+    let first = pool.take();
+    pool.write("git/one", "new");
+    for step in [Step::Stop, Step::Unmount] {
+        let mut world = Fake { fail_at: Some(step), ..Fake::up() };
+        let error = pool.restore(&first.id, &mut world).unwrap_err();
+        assert_eq!(error.message, format!("no {}", step.text()));
+        assert_eq!(pool.read("git/one"), "new");
+        assert!(world.mounted);
+        assert_eq!(world.started, ["registry", "git"]);
+        assert_eq!(pool.left_over(), [""; 0]);
+    }
+    assert_eq!(list(&pool.path()).unwrap().len(), 1, "nothing was kept, as nothing was replaced");
+    let error = pool.restore(&"20200101-000000".parse().unwrap(), &mut Fake::up()).unwrap_err();
+    assert_eq!(error.message, "there is no snapshot `20200101-000000`");
+}
+
+#[test]
+fn half_taken_ones_are_never_listed_and_swept() {
+    let pool = Pool::new();
+    let path = pool.path();
+    let half = path.join("snapshots/.new-20261121-094512");
+    fs::create_dir(&half).unwrap();
+    btrfs::snapshot(&path.join("data"), &half.join("data"), true).unwrap();
+    // A directory that is no snapshot of ours is left alone.
+    fs::create_dir(path.join("snapshots/mine")).unwrap();
+    assert!(list(&path).unwrap().is_empty());
+    sweep(&path).unwrap();
+    assert!(!half.exists() && path.join("snapshots/mine").exists());
+    let two = [pool.take(), pool.take()].map(|meta| meta.id.to_string());
+    assert_eq!(two, ["20261121-094512", "20261121-094512-2"]);
+    assert_eq!(find(&path, "latest").unwrap().id.to_string(), two[1]);
+    assert!(find(&path, "nothing").unwrap_err().message.contains("there is no snapshot `nothing`"));
+}
+
+#[test]
+fn a_difference_is_told_file_by_file() {
+    let pool = Pool::new();
+    let odd = std::ffi::OsStr::new("new\nline");
+    pool.write("git/stays", "x");
+    pool.write("git/goes", "x");
+    pool.write("git/turns", "x");
+    pool.write("dns/deep/one", "x");
+    let first = pool.take();
+    let data = pool.path().join("data");
+    pool.write("git/one", "longer than before");
+    fs::remove_file(data.join("git/goes")).unwrap();
+    fs::remove_file(data.join("git/turns")).unwrap();
+    pool.write("git/turns/into", "a directory");
+    fs::remove_dir_all(data.join("dns")).unwrap();
+    fs::write(data.join("git").join(odd), "x").unwrap();
+    let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
+    let list: Vec<_> = diff(&old, &data)
+        .unwrap()
+        .into_iter()
+        .map(|d| format!("{:?} {}", d.change, d.path.to_string_lossy()))
+        .collect();
+    assert_eq!(
+        list,
+        [
+            "Removed dns/deep/one",
+            "Removed git/goes",
+            "Added git/new\nline",
+            "Changed git/one",
+            "Removed git/turns",
+            "Added git/turns/into",
+        ]
+    );
+    assert!(diff(&old, &old).unwrap().is_empty());
+}
