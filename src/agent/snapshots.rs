@@ -191,10 +191,21 @@ impl World for Node {
     }
 }
 
-/// Where a test asked for it, the agent dies before a step, as in a power cut.
+/// Where a test asked for it, the agent dies before a step, or waits there until the test has killed the node.
 fn failpoint(step: Step) {
-    if cfg!(debug_assertions) && fs::read_to_string("/run/lap/die-at").is_ok_and(|at| at.trim() == step.text()) {
-        let _ = fs::remove_file("/run/lap/die-at");
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let file = "/run/lap/die-at";
+    let asked = fs::read_to_string(file).unwrap_or_default();
+    let whole_node = asked.trim().strip_prefix("node ");
+    if whole_node.unwrap_or(asked.trim()) != step.text() {
+        return;
+    }
+    let _ = fs::remove_file(file);
+    if whole_node.is_some() {
+        std::thread::sleep(Duration::from_secs(60));
+    } else {
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
 }

@@ -7,3 +7,4 @@ mod full;
 mod kill;
 mod lab;
 mod operators;
+mod snapshot;

@@ -1,0 +1,138 @@
+//! Snapshot and restore on a real node: what comes back, what goes on running, and what a kill in the middle leaves.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use super::lab::{Lab, run};
+
+/// The names of all snapshots, the oldest first.
+fn snapshots(lab: &Lab) -> Vec<String> {
+    let list: serde_json::Value = serde_json::from_str(&lab.lap(&["snapshot", "list", "--json"]).ok()).unwrap();
+    list.as_array().unwrap().iter().map(|s| s["meta"]["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn write(lab: &Lab, text: &str) {
+    lab.on_node("test", &["sh", "-c", &format!("mkdir -p /data/one && echo {text} >/data/one/file && sync")]).ok();
+}
+
+/// Read in the container, hence through the mount it was started with.
+fn read(lab: &Lab) -> String {
+    lab.on_node("test", &["docker", "exec", "infra_one", "cat", "/data/file"]).ok().trim().to_owned()
+}
+
+fn until_healthy(lab: &Lab) {
+    let begun = Instant::now();
+    while lab.lap(&["status"]).code != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{}", lab.lap(&["status"]).out);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn there_and_back() {
+    let lab = Lab::tiny("snapshot");
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&["snapshot", "list"]).ok().contains("`test` has no snapshots"));
+    write(&lab, "old");
+    let said = lab.lap(&["snapshot", "--note", "before the experiment"]).ok();
+    assert!(said.contains(" of `test`, in ") && said.contains("`lap restore 2"), "{said}");
+    write(&lab, "new");
+    lab.on_node("test", &["sh", "-c", "echo x >/data/one/more"]).ok();
+
+    let would = lab.lap(&["restore", "latest", "--dry-run"]).ok();
+    assert!(
+        would.contains("LOST") && would.contains("taken back one/file") && would.contains("lost       one/more"),
+        "{would}"
+    );
+    assert_eq!(read(&lab), "new", "a dry run changes nothing");
+
+    let said = lab.lap(&["restore", "latest"]).ok();
+    assert!(said.contains("`test` is as it was in ") && said.contains("takes this back"), "{said}");
+    until_healthy(&lab);
+    assert_eq!(read(&lab), "old");
+    let list = lab.lap(&["snapshot", "list", "--sizes"]).ok();
+    assert!(list.contains("before the experiment") && list.contains("before the restore of"), "{list}");
+    let all = snapshots(&lab);
+    assert_eq!(all.len(), 2);
+
+    lab.lap(&["restore", &all[1]]).ok();
+    until_healthy(&lab);
+    assert_eq!(read(&lab), "new", "what the restore replaced came back");
+    let diff = lab.lap(&["snapshot", "diff", &all[0], &all[1]]).ok();
+    assert!(diff.contains("added      one/more") && diff.contains("changed    one/file"), "{diff}");
+
+    // Wrong names, somebody else's turn, another release: one sentence each, nothing done.
+    assert!(lab.lap(&["restore", "20200101-000000"]).fails(2).contains("there is no snapshot `20200101-000000`"));
+    assert!(lab.lap(&["snapshot", "rm", "../data"]).fails(2).contains("there is no snapshot `../data`"));
+    lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, changed > /say\n");
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&["restore", &all[0]]).fails(10).contains("--keep-release"));
+    assert_eq!(read(&lab), "new");
+    lab.lap(&["restore", &all[0], "--keep-release"]).ok();
+    until_healthy(&lab);
+    assert_eq!(read(&lab), "old");
+
+    for id in snapshots(&lab) {
+        lab.lap(&["snapshot", "rm", &id]).ok();
+    }
+    assert!(snapshots(&lab).is_empty());
+    assert_eq!(lab.on_node("test", &["ls", "-A", "/var/lib/lap/pool/snapshots"]).ok(), "");
+}
+
+/// The agent is killed before each step, and after that the node itself: always one of both states, whole, and running.
+#[test]
+fn killed_at_each_step() {
+    let lab = Lab::tiny("restore-kill");
+    lab.lap(&["up"]).ok();
+    write(&lab, "old");
+    lab.lap(&["snapshot"]).ok();
+    let id = snapshots(&lab).remove(0);
+    let steps = [
+        "prepare the data",
+        "stop the containers",
+        "unmount /data",
+        "switch",
+        "mount /data",
+        "keep what was there",
+        "start the containers",
+        "close",
+    ];
+    for node in [false, true] {
+        for step in steps {
+            write(&lab, "new");
+            let at = if node { format!("node {step}") } else { step.to_owned() };
+            lab.on_node("test", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
+            let mut restoring =
+                lab.command(&["restore", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+            if node {
+                let begun = Instant::now();
+                while lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code == 0 {
+                    assert!(begun.elapsed() < Duration::from_secs(60), "{at} was never reached");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                run("docker", &["kill", &lab.node("test")]).ok();
+                run("docker", &["start", &lab.node("test")]).ok();
+            }
+            assert!(!restoring.wait().unwrap().success(), "killed at {at}, and it says it is done");
+            // By itself: nobody runs another command.
+            until_healthy(&lab);
+            let switched = steps.iter().position(|s| *s == step).unwrap() > 3;
+            assert_eq!(read(&lab), if switched { "old" } else { "new" }, "killed at {at}");
+            let others = snapshots(&lab).into_iter().filter(|other| *other != id).collect::<Vec<_>>();
+            assert_eq!(others.len(), usize::from(switched), "killed at {at}");
+            for other in others {
+                let kept = format!("/var/lib/lap/pool/snapshots/{other}/data/one/file");
+                assert_eq!(lab.on_node("test", &["cat", &kept]).ok().trim(), "new");
+                lab.lap(&["snapshot", "rm", &other]).ok();
+            }
+            let left = lab.on_node("test", &["ls", "-A", "/var/lib/lap/pool", "/var/lib/lap/pool/snapshots"]).ok();
+            assert!(!left.contains("lap-new") && !left.contains(".new-"), "killed at {at}: {left}");
+        }
+    }
+    // The way there is free again.
+    lab.lap(&["restore", &id]).ok();
+    until_healthy(&lab);
+    assert_eq!(read(&lab), "old");
+}
