@@ -57,7 +57,7 @@ pub enum Request {
     DiffSnapshots { from: String, to: Option<String> },
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: [`Answer::Step`] for each
     /// step, then [`Answer::Restored`].
-    RestoreSnapshot { holder: Holder, wait: bool, id: String },
+    RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Replaces the agent's binary (`size` bytes follow) and starts it anew. The connection ends.
@@ -80,6 +80,17 @@ pub enum Place {
     Ssh,
     /// What the environment runs.
     State,
+}
+
+/// What of a snapshot is restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    All,
+    /// The data of these containers, which are stopped meanwhile.
+    Containers(Vec<String>),
+    /// One file or directory below `/data`; nothing is stopped.
+    Path(String),
 }
 
 /// Who holds a lock, and for what.

@@ -21,7 +21,7 @@ use super::{
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
-    protocol::{Answer, Holder, Note, Place, Request},
+    protocol::{Answer, Holder, Note, Part, Place, Request},
     snapshots,
 };
 use crate::error::{Error, Kind, OrError, Result};
@@ -98,7 +98,9 @@ impl Agent {
         let answer = match request {
             Request::Docker { fence } => return self.docker(stream, fence).await,
             Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
-            Request::RestoreSnapshot { holder, wait, id } => return self.restore(stream, holder, wait, id).await,
+            Request::RestoreSnapshot { holder, wait, id, part } => {
+                return self.restore(stream, holder, wait, (id, part)).await;
+            }
             other => self.answer(&mut stream, other).await.unwrap_or_else(Answer::from),
         };
         say(&mut stream, &answer).await;
@@ -221,7 +223,7 @@ impl Agent {
     }
 
     /// Restores; tells each step as long as somebody listens.
-    async fn restore(&self, mut stream: Connection, holder: Holder, wait: bool, id: String) {
+    async fn restore(&self, mut stream: Connection, holder: Holder, wait: bool, (id, part): (String, Part)) {
         let grant = match self.granted(&mut stream, &holder, wait).await {
             Ok(Some(grant)) => grant,
             Ok(None) => return,
@@ -235,7 +237,7 @@ impl Agent {
         };
         let agent = self.clone();
         let work = tokio::spawn(async move {
-            agent.under(grant, holder, move |by| snapshots::restore(by, &id, Box::new(note))).await
+            agent.under(grant, holder, move |by| snapshots::restore(by, &id, part, Box::new(note))).await
         });
         while let Some(text) = steps.recv().await {
             say(&mut stream, &Answer::Step { text }).await;

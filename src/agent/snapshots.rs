@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 
 use super::{
     facts, paths, pool,
-    protocol::{Answer, ListedSnapshot},
+    protocol::{Answer, ListedSnapshot, Part},
     serve::now,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot::{self, Restore, Step, World},
+    snapshot::{self, Restore, Step, World, only::Only},
 };
 
 /// How long the data may be busy after the last container stopped.
@@ -79,12 +79,20 @@ pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
 }
 
 /// Restores; `note` is told each step.
-pub fn restore(by: &str, id: &str, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
+pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
     let pool = pool_path()?;
     let id = snapshot::find(pool, id)?.id;
     let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
-    let restore = Restore { pool, state: Path::new(paths::STATE), id: &id, at: now(), by, current: current() };
-    let kept = restore.run(&mut node)?;
+    let (state, at, current) = (Path::new(paths::STATE), now(), current());
+    let kept = match part {
+        Part::All => Restore { pool, state, id: &id, at, by, current }.run(&mut node)?,
+        Part::Containers(names) => {
+            Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current }.run(&mut node)?
+        }
+        Part::Path(path) => {
+            Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current }.run(&mut node)?
+        }
+    };
     Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
 }
 
@@ -95,13 +103,15 @@ pub fn restore(by: &str, id: &str, note: Box<dyn Fn(&str) + Send>) -> Result<Ans
 pub fn recover_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let mut node = Node { docker: None, note, away: None, micros: 0 };
-    snapshot::recover(Path::new(paths::POOL), Path::new(paths::STATE), &mut node)?;
+    for said in recover(&mut node)? {
+        eprintln!("agent: {said}");
+    }
     snapshot::sweep(Path::new(paths::POOL))
 }
 
 /// At boot, once Docker answers: starts what an interrupted restore had stopped.
 pub async fn recover_containers() {
-    if !Path::new(paths::STATE).join("restore.json").exists() {
+    if !["restore.json", "restore-only.json"].iter().any(|record| Path::new(paths::STATE).join(record).exists()) {
         return;
     }
     let docker = loop {
@@ -112,15 +122,19 @@ pub async fn recover_containers() {
     };
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-        let mut node = Node { docker: Some(docker), note, away: None, micros: 0 };
-        snapshot::recover(Path::new(paths::POOL), Path::new(paths::STATE), &mut node)
+        recover(&mut Node { docker: Some(docker), note, away: None, micros: 0 })
     });
     match recovered.await {
-        Ok(Ok(Some(said))) => eprintln!("agent: {said}"),
-        Ok(Ok(None)) => {}
+        Ok(Ok(_)) => eprintln!("agent: the containers that a restore had stopped run again"),
         Ok(Err(error)) => eprintln!("agent: {error}"),
         Err(error) => eprintln!("agent: {error}"),
     }
+}
+
+fn recover(node: &mut Node) -> Result<Vec<String>> {
+    let (pool, state) = (Path::new(paths::POOL), Path::new(paths::STATE));
+    let all = [snapshot::recover(pool, state, node)?, snapshot::only::recover(pool, state, node)?];
+    Ok(all.into_iter().flatten().collect())
 }
 
 /// This node, as a restore sees it.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::up::{Master, Options};
 use crate::{
-    agent::protocol::{Answer, ListedSnapshot, Request},
+    agent::protocol::{Answer, ListedSnapshot, Part, Request},
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Current,
@@ -101,7 +101,7 @@ impl Snapshots {
     /// # Errors
     /// There is no such snapshot, something else ran when it was taken (unless `keep_release`), somebody holds the lock,
     /// or what the agent says.
-    pub async fn restore(&self, id: &str, keep_release: bool, options: &Options) -> Result<Restored> {
+    pub async fn restore(&self, id: &str, part: Part, keep_release: bool, options: &Options) -> Result<Restored> {
         let known = self.list(false).await?;
         let wanted = match id {
             "latest" => known.last(),
@@ -112,11 +112,11 @@ impl Snapshots {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         };
-        if !keep_release {
+        if !keep_release && part == Part::All {
             self.runs_the_same(&wanted.meta).await?;
         }
         let id = wanted.meta.id.to_string();
-        let request = Request::RestoreSnapshot { holder: options.holder(), wait: options.wait, id };
+        let request = Request::RestoreSnapshot { holder: options.holder(), wait: options.wait, id, part };
         match self.work(&request, options).await? {
             Answer::Restored { id, kept, micros } => Ok(Restored { id, kept, seconds: micros as f64 / 1e6 }),
             other => Err(unexpected(&other)),

@@ -8,7 +8,7 @@ use super::{
     common::{Changing, print_json, runtime},
     snapshot::{print_differs, short},
 };
-use crate::{apply::snapshot::Snapshots, error::Result};
+use crate::{agent::protocol::Part, apply::snapshot::Snapshots, error::Result};
 
 /// Go back to a snapshot: all data of an environment; what is there now becomes a snapshot first
 #[derive(clap::Args, Debug)]
@@ -17,6 +17,12 @@ pub struct Args {
     snapshot: String,
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
+    /// Only the data of these containers; the others keep running
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',', conflicts_with = "file")]
+    only: Vec<String>,
+    /// Only this file or directory below /data, e.g. `git/config`; nothing is stopped
+    #[arg(long, value_name = "PATH")]
+    file: Option<String>,
     /// Restore the data even if other images ran when it was taken
     #[arg(long)]
     keep_release: bool,
@@ -28,30 +34,45 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let part = match (&self.file, self.only.is_empty()) {
+            (Some(path), _) => Part::Path(path.trim_start_matches("/data/").to_owned()),
+            (None, true) => Part::All,
+            (None, false) => Part::Containers(self.only.clone()),
+        };
         if self.changing.dry_run {
-            let differs = runtime()?
+            let mut differs = runtime()?
                 .block_on(async { Snapshots::of(workspace, &environment).await?.diff(&self.snapshot, None).await })?;
+            differs.files.retain(|(path, _)| match &part {
+                Part::All => true,
+                Part::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
+                Part::Path(only) => path == only || path.starts_with(&format!("{only}/")),
+            });
             // Seen from the snapshot: what came since would go.
             print_differs(&differs, ["lost", "taken back", "come back"]);
             return Ok(ExitCode::SUCCESS);
         }
+        let what = match &part {
+            Part::All => format!("`{}`", environment.name),
+            Part::Containers(names) => format!("`{}`", names.join("`, `")),
+            Part::Path(path) => format!("`{path}`"),
+        };
         let restored = global.work("restore", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
-            let (snapshot, keep_release) = (self.snapshot.clone(), self.keep_release);
+            let (snapshot, part, keep_release) = (self.snapshot.clone(), part.clone(), self.keep_release);
             async move {
-                Snapshots::of(workspace, &environment).await?.restore(&snapshot, keep_release, &options).await
+                Snapshots::of(workspace, &environment).await?.restore(&snapshot, part, keep_release, &options).await
             }
         })?;
         if global.json() {
             print_json(&restored.kept)?;
             return Ok(ExitCode::SUCCESS);
         }
-        outln!(
-            "`{}` is as it was in {}; its data was away for {}.",
-            environment.name,
-            restored.id,
-            short(restored.seconds)
-        );
+        match part {
+            Part::All => {
+                outln!("{what} is as it was in {}; the data was away for {}.", restored.id, short(restored.seconds))
+            }
+            _ => outln!("{what} is as it was in {}.", restored.id),
+        }
         let kept = restored.kept.id;
         outln!("What was there before is {kept}: `lap restore {kept} {}` takes this back.", environment.name);
         Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ pub mod btrfs;
 mod diff;
 mod id;
 mod meta;
+pub mod only;
 mod restore;
 mod take;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Id, Meta, Reason, btrfs,
     meta::data,
-    take::{begin, finish, free_id, is_whole},
+    take::{begin, finish, free_id, half, is_whole},
 };
 use crate::{
     agent::install::write_file,
@@ -207,7 +207,7 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
             // It was begun before the kill.
-            Err(_) => super::meta::directory(pool).join(format!(".new-{}", kept.id)),
+            Err(_) => half(pool, &kept.id),
         };
         let place = half.join("data");
         if old.exists() {
@@ -231,7 +231,7 @@ fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
 }
 
 /// One step for everybody who looks: both names are there at every instant (rename(2), RENAME_EXCHANGE).
-fn exchange(a: &Path, b: &Path) -> Result<()> {
+pub fn exchange(a: &Path, b: &Path) -> Result<()> {
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE)
         .or_error(Kind::Node, || format!("cannot exchange `{}` and `{}`", a.display(), b.display()))

@@ -44,7 +44,8 @@ pub fn free_id(pool: &Path, at: i64) -> Id {
     }
 }
 
-fn half(pool: &Path, id: &Id) -> PathBuf {
+/// Where a snapshot is while it is being made.
+pub fn half(pool: &Path, id: &Id) -> PathBuf {
     directory(pool).join(format!("{HALF}{id}"))
 }
 

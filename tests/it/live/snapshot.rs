@@ -63,6 +63,21 @@ fn there_and_back() {
     let diff = lab.lap(&["snapshot", "diff", &all[0], &all[1]]).ok();
     assert!(diff.contains("added      one/more") && diff.contains("changed    one/file"), "{diff}");
 
+    // One container, one file: the rest goes on running.
+    let id_of = |name: &str| lab.on_node("test", &["docker", "inspect", "--format", "{{.State.StartedAt}}", name]).ok();
+    let before = [id_of("infra_one"), id_of("infra_two")];
+    lab.lap(&["restore", &all[0], "--file", "one/file"]).ok();
+    assert_eq!(read(&lab), "old");
+    assert_eq!([id_of("infra_one"), id_of("infra_two")], before, "nothing was stopped for a file");
+    write(&lab, "new");
+    assert!(lab.lap(&["restore", &all[0], "--only", "one"]).ok().contains("`one` is as it was in"));
+    until_healthy(&lab);
+    assert_eq!(read(&lab), "old");
+    assert!(id_of("infra_one") != before[0] && id_of("infra_two") == before[1], "only its own container was stopped");
+    assert_eq!(lab.on_node("test", &["ls", "/data/one"]).ok().trim(), "file");
+    assert!(lab.lap(&["restore", &all[0], "--file", "../state"]).fails(2).contains("is not a path below /data"));
+    write(&lab, "new");
+
     // Wrong names, somebody else's turn, another release: one sentence each, nothing done.
     assert!(lab.lap(&["restore", "20200101-000000"]).fails(2).contains("there is no snapshot `20200101-000000`"));
     assert!(lab.lap(&["snapshot", "rm", "../data"]).fails(2).contains("there is no snapshot `../data`"));

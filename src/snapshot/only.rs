@@ -1,0 +1,262 @@
+//! Puts back a part of the data, a container's directory or a single file, and leaves all else alone: it is copied beside by
+//! reflink while everything runs, then exchanged while only the containers concerned are stopped. What was there before
+//! becomes a snapshot.
+//!
+//! ```text
+//! data/.lap-restore/<n>      the copy that is being prepared; after the switch: what was there before it
+//! state/restore-only.json    one under way
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+    process::Command,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Id, Meta, Reason, World, btrfs,
+    meta::data,
+    restore::{Step, exchange},
+    take::{begin, finish, free_id, half, is_whole},
+};
+use crate::{
+    agent::install::write_file,
+    error::{Error, Kind, OrError, Result},
+};
+
+const RECORD: &str = "restore-only.json";
+const BESIDE: &str = ".lap-restore";
+
+/// A restore of a part that was asked for.
+#[derive(Clone, Debug)]
+pub struct Only<'a> {
+    pub pool: &'a Path,
+    pub state: &'a Path,
+    pub id: &'a Id,
+    /// Files and directories below the data.
+    pub paths: &'a [String],
+    /// Containers that are stopped meanwhile, if they run.
+    pub containers: &'a [String],
+    /// Unix seconds.
+    pub at: i64,
+    pub by: &'a str,
+    pub current: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    id: Id,
+    kept: Meta,
+    /// Inode of each path that is put in place; `None`: it is not in the snapshot, so it goes. Empty: not prepared.
+    new: BTreeMap<String, Option<u64>>,
+    /// What is stopped for it and runs again afterwards.
+    stopped: Vec<String>,
+}
+
+impl Only<'_> {
+    /// Does it; gives the snapshot that holds what was there before.
+    ///
+    /// # Errors
+    /// Before the switch: everything is as it was. After it: what is left is done by [`recover`].
+    pub fn run(&self, world: &mut impl World) -> Result<Meta> {
+        let Self { pool, state, id, paths, containers, at, by, current } = self;
+        if !is_whole(pool, id) {
+            return Err(
+                Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
+            );
+        }
+        let from = data(pool, id);
+        for path in *paths {
+            check(path)?;
+            let (then, now) = (from.join(path), pool.join("data").join(path));
+            if inode(&then).is_err() && inode(&now).is_err() {
+                return Err(Error::new(Kind::Usage, format!("neither {id} nor the present has `{path}`")));
+            }
+            if !now.parent().is_some_and(Path::is_dir) {
+                return Err(Error::new(Kind::Usage, format!("the directory of `{path}` is not there any more"))
+                    .hint("restore the directory"));
+            }
+        }
+        let kept = Meta {
+            id: free_id(pool, *at),
+            at: *at,
+            reason: Reason::Replaced,
+            note: Some(format!("before the restore of {} from {id}", paths.join(", "))),
+            by: (*by).to_owned(),
+            current: current.clone(),
+        };
+        let stopped = world.running()?.into_iter().filter(|name| containers.contains(name)).collect();
+        let mut record = Record { id: (*id).clone(), kept: kept.clone(), new: BTreeMap::new(), stopped };
+        world.step(Step::Prepare);
+        write(state, &record)?;
+        if let Err(error) = self.before_the_switch(&from, &mut record, world) {
+            return match recover(pool, state, world) {
+                // It failed so late that the way forward was the shorter one.
+                Ok(_) if is_whole(pool, &kept.id) => Ok(kept),
+                Ok(_) => Err(error),
+                Err(also) => Err(error.hint(format!("and then: {also}"))),
+            };
+        }
+        after_the_switch(pool, state, &record, world)?;
+        Ok(kept)
+    }
+
+    fn before_the_switch(&self, from: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
+        let Self { pool, state, paths, .. } = self;
+        let beside = beside(pool);
+        fs::create_dir(&beside).or_error(Kind::Node, || format!("cannot make `{}`", beside.display()))?;
+        let mut new: BTreeMap<String, Option<u64>> = paths.iter().map(|path| (path.clone(), None)).collect();
+        for (index, (path, found)) in new.iter_mut().enumerate() {
+            if inode(&from.join(path)).is_ok() {
+                let copied = beside.join(index.to_string());
+                copy(&from.join(path), &copied)?;
+                *found = Some(inode(&copied)?);
+            }
+        }
+        record.new = new;
+        write(state, record)?;
+        world.step(Step::Stop);
+        world.stop(&record.stopped)?;
+        world.step(Step::Switch);
+        // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
+        let place = begin(pool, &record.kept.id)?.join("data");
+        btrfs::snapshot(&pool.join("data"), &place, false)?;
+        put_all(pool, record)
+    }
+}
+
+/// One below the data, and nothing else.
+fn check(path: &str) -> Result<()> {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if inside && !path.is_empty() && !path.starts_with(BESIDE) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("`{path}` is not a path below /data: write e.g. `git/config`")))
+}
+
+/// Puts each in place that is not there yet.
+fn put_all(pool: &Path, record: &Record) -> Result<()> {
+    let mut all = record.new.iter().enumerate();
+    all.try_for_each(|(index, (path, new))| put(pool, path, &index.to_string(), *new))
+}
+
+fn put(pool: &Path, path: &str, copied: &str, new: Option<u64>) -> Result<()> {
+    let (now, beside) = (pool.join("data").join(path), beside(pool).join(copied));
+    let there = inode(&now).ok();
+    if new == there {
+        return Ok(());
+    }
+    let moved = match new {
+        Some(_) if there.is_some() => return exchange(&now, &beside),
+        Some(_) => fs::rename(&beside, &now),
+        None => fs::rename(&now, &beside),
+    };
+    moved.or_error(Kind::Node, || format!("cannot move `{}`", now.display()))
+}
+
+/// Finishes or undoes what was killed; says which, if there was something. As [`super::recover`].
+///
+/// # Errors
+/// What is left to do cannot be done now; call it again.
+pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
+    let path = state.join(RECORD);
+    let record: Record = match fs::read(&path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).or_error(Kind::Node, || format!("`{}` is damaged", path.display()))?
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
+    };
+    let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
+    let begun = record.new.iter().any(|(name, new)| *new == inode(&pool.join("data").join(name)).ok());
+    if begun {
+        let kept = record.kept.id.clone();
+        after_the_switch(pool, state, &record, world)?;
+        return Ok(Some(format!(
+            "the restore of {names} was interrupted and is finished; what was there before is {kept}"
+        )));
+    }
+    let half = half(pool, &record.kept.id);
+    if half.join("data").exists() {
+        btrfs::delete(&half.join("data"))?;
+    }
+    remove(&half)?;
+    remove(&beside(pool))?;
+    close(state, &record, world)?;
+    Ok(Some(format!("the restore from {} was interrupted and is undone; everything is as it was before", record.id)))
+}
+
+/// All of this may have been done before.
+fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    put_all(pool, record)?;
+    if world.can_start() {
+        world.step(Step::Start);
+        world.start(&record.stopped)?;
+    }
+    world.step(Step::Keep);
+    if !is_whole(pool, &record.kept.id) {
+        let place = half(pool, &record.kept.id).join("data");
+        remove(&place.join(BESIDE))?;
+        btrfs::set_read_only(&place)?;
+        finish(pool, &record.kept)?;
+    }
+    remove(&beside(pool))?;
+    if !world.can_start() {
+        return Ok(());
+    }
+    world.step(Step::Close);
+    forget(state)
+}
+
+fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    if !world.can_start() {
+        return Ok(());
+    }
+    world.step(Step::Start);
+    world.start(&record.stopped)?;
+    world.step(Step::Close);
+    forget(state)
+}
+
+fn beside(pool: &Path) -> PathBuf {
+    pool.join("data").join(BESIDE)
+}
+
+fn inode(path: &Path) -> Result<u64> {
+    fs::symlink_metadata(path)
+        .map(|meta| meta.ino())
+        .or_error(Kind::Node, || format!("cannot find `{}`", path.display()))
+}
+
+/// Owners, times, links, attributes and holes as they are; no byte of content is copied (cp(1), ioctl_ficlone(2)).
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let output = Command::new("cp").args(["--archive", "--reflink=always", "--"]).arg(from).arg(to).output();
+    let output = output.or_error(Kind::Node, || "cannot run `cp`".into())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(Error::new(Kind::Node, format!("cannot copy `{}`: {said}", from.display())))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::Node, format!("cannot remove `{}`: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(state: &Path, record: &Record) -> Result<()> {
+    let text = serde_json::to_vec_pretty(record).or_error(Kind::Other, || "cannot describe a restore".into())?;
+    write_file(&state.join(RECORD), &text, 0o600)
+}
+
+fn forget(state: &Path) -> Result<()> {
+    fs::remove_file(state.join(RECORD)).or_error(Kind::Node, || format!("cannot remove `{RECORD}`"))
+}
