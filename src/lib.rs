@@ -15,6 +15,7 @@ pub mod keys;
 pub mod names;
 pub mod observe;
 pub mod plan;
+pub mod records;
 pub mod report;
 pub mod workspace;
 

@@ -335,7 +335,8 @@ pub async fn up(
     // A workspace without keys stops here; one whose new environment has none yet gets them.
     workspace.keys()?;
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
-    let keys = Arc::new(Keys::create(&workspace.lab.root, &workspace.lab.name, &environments)?.keys);
+    let (root, lab) = (&workspace.lab.root, &workspace.lab);
+    let keys = Arc::new(Keys::create(root, &lab.name, &lab.dns.zone, &environments)?.keys);
     let docker = drivers::docker::local().await?;
     let mut host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
     let nodes = plan::nodes::up(

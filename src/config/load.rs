@@ -68,8 +68,9 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
         containers: BTreeMap::new(),
         dockerfiles: BTreeMap::new(),
     };
+    let zone = workspace.lap.value.dns.dns.zone.clone();
     for name in named("containers") {
-        let mut read = read::container::read(root, &name, ledger);
+        let mut read = read::container::read(root, &name, &zone, ledger);
         let path = format!("containers/{name}/Dockerfile");
         if let Some(file) = files::read(root, &path, "write one, it begins with FROM", ledger) {
             let dockerfile = dockerfile::parse(&file.text, &read.value.container.build.args);
@@ -102,6 +103,7 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
         grants: lap.grants,
         hosts: lap.hosts,
         pcs: lap.pcs,
+        dns: lap.dns.dns,
         containers: workspace.containers.into_iter().map(|(name, read)| (name, read.value.container)).collect(),
         environments,
         nodes,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::model::{Build, Container, Environment, NetworkMode, Node, Provider, Role};
+use crate::config::model::{Build, Container, Dns, Environment, NetworkMode, Node, Provider, Role};
 
 fn container(name: &str, names: &[&str]) -> Container {
     Container {
@@ -76,6 +76,7 @@ fn lab(containers: &[Container]) -> Lab {
             ("hosted".into(), Address::Full([203, 0, 113, 5].into())),
         ]),
         pcs: BTreeMap::from([("ada-lovelace-desk".into(), Address::Offset(33))]),
+        dns: Dns::default(),
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),
         containers: containers.iter().map(|c| (c.name.clone(), c.clone())).collect(),
