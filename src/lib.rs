@@ -8,6 +8,7 @@ pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod dns;
+pub mod dns_client;
 pub mod drivers;
 pub mod error;
 pub mod exit;

@@ -14,6 +14,8 @@ use crate::config::{
     value::name::below,
 };
 
+pub mod check;
+
 #[cfg(test)]
 mod tests;
 
@@ -77,7 +79,9 @@ pub fn names(inputs: &Inputs) -> Names {
     let zone = format!("{}.", lab.dns.zone);
     // What DHCP hands out lies in the lab's own network first of all.
     let mut reverse: Vec<String> = subnet.iter().map(Subnet::to_string).collect();
-    reverse.extend(lab.dns.reverse.iter().filter(|network| subnet.is_none_or(|own| own.to_string() != **network)).cloned());
+    reverse.extend(
+        lab.dns.reverse.iter().filter(|network| subnet.is_none_or(|own| own.to_string() != **network)).cloned(),
+    );
 
     let mut hosts = Rows::default();
     for (node, address) in nodes.iter().filter(|(name, _)| lab.nodes.contains_key(*name)) {
@@ -107,13 +111,23 @@ pub fn names(inputs: &Inputs) -> Names {
         server,
         server_address: own,
         hosts: hosts.list,
-        records: lab.dns.records.iter().map(|(name, rtype, data)| (format!("{name}."), rtype.clone(), data.clone())).collect(),
+        records: lab
+            .dns
+            .records
+            .iter()
+            .map(|(name, rtype, data)| (format!("{name}."), rtype.clone(), data.clone()))
+            .collect(),
         reverse,
         upstreams: upstreams.to_vec(),
         forward: lab.dns.forward.iter().map(|(domain, servers)| (format!("{domain}."), servers.clone())).collect(),
         clients: lab.dns.clients.clone(),
         secondaries: lab.dns.secondaries.clone(),
     }
+}
+
+/// The name by which a container of `environment` is known everywhere: `git.internal` is `git.test.internal`.
+pub fn of_environment(name: &str, environment: &str, zone: &str) -> Option<String> {
+    below_zone(name, zone).map(|labels| format!("{labels}.{environment}.{zone}"))
 }
 
 /// The rows in the order they came, none twice.

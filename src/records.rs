@@ -154,7 +154,9 @@ mod tests {
             assert_eq!(data(record_type(rtype).unwrap(), text).unwrap_err(), want);
         }
         assert!(data(RecordType::TXT, &"a".repeat(256)).is_err());
-        assert!(record_type("SOA").unwrap_err().starts_with("`SOA` is not a type of record: write one of `A`, `AAAA`,"));
+        assert!(
+            record_type("SOA").unwrap_err().starts_with("`SOA` is not a type of record: write one of `A`, `AAAA`,")
+        );
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl DnsKey {
             zeroize::Zeroizing::new(std::fs::read_to_string(file).or_error(Kind::Keys, what)?)
         };
         let (name, algorithm, secret) = parse(&text).ok_or_else(|| not_a_key(file, "it does not say one key"))?;
-        let entry = KeyEntry { name: name.to_owned(), algorithm: algorithm.to_owned(), secret: secret.to_owned(), ..empty() };
+        let entry =
+            KeyEntry { name: name.to_owned(), algorithm: algorithm.to_owned(), secret: secret.to_owned(), ..empty() };
         Self::checked(entry).map_err(|why| not_a_key(file, &why))
     }
 

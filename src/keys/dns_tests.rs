@@ -76,13 +76,22 @@ fn keys_of_tsig_keygen_are_taken_as_they_are() {
         (String::new(), "it does not say one key"),
         (format!("{STOCK}{STOCK}"), "it does not say one key"),
         (STOCK.replace("secret ", "sceret "), "it does not say one key"),
-        (STOCK.replace("hmac-sha256", "hmac-md5"), "`hmac-md5` is not an algorithm lap takes: write `hmac-sha256` or `hmac-sha512`"),
+        (
+            STOCK.replace("hmac-sha256", "hmac-md5"),
+            "`hmac-md5` is not an algorithm lap takes: write `hmac-sha256` or `hmac-sha512`",
+        ),
         (STOCK.replace("c2VjcmV0c2Vj", "c2Vj*"), "its secret is not base64"),
-        (STOCK.replace("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=", "c2VjcmV0"), "its secret is shorter than 16 bytes"),
+        (
+            STOCK.replace("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=", "c2VjcmV0"),
+            "its secret is shorter than 16 bytes",
+        ),
         (STOCK.replace("dhcp.internal", "../x"), "`../x` is not a key's name: write e.g. `dhcp` or `dhcp.internal`"),
     ] {
         let error = from(&wrong).unwrap_err();
-        assert!(error.kind == Kind::Keys && error.message.ends_with(&format!("is not a usable TSIG key: {why}")), "{error}");
+        assert!(
+            error.kind == Kind::Keys && error.message.ends_with(&format!("is not a usable TSIG key: {why}")),
+            "{error}"
+        );
         assert!(!error.message.contains("c2Vj"), "{error}");
     }
 }

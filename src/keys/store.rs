@@ -299,7 +299,8 @@ impl Keys {
             list.push(tls(format!("{name}/issuing.crt"), what, &keys.issuing.certificate)?);
         }
         for key in &self.dns {
-            let (name, what) = (format!("{}/{}", dns::DIRECTORY, key.name()), "DNS updates and transfers (TSIG)".into());
+            let (name, what) =
+                (format!("{}/{}", dns::DIRECTORY, key.name()), "DNS updates and transfers (TSIG)".into());
             list.push(KeyInfo { name, what, fingerprint: key.fingerprint(), ends: None });
         }
         for node in files::list(&self.dir.join("hosts"))? {

@@ -98,9 +98,10 @@ fn damaged_files_are_named_and_never_quoted() {
     ] {
         let (dir, keys) = lab();
         fs::write(keys.directory().join(name), bad).unwrap();
-        for error in
-            [Keys::open(dir.path()).unwrap_err(), Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap_err()]
-        {
+        for error in [
+            Keys::open(dir.path()).unwrap_err(),
+            Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap_err(),
+        ] {
             assert_eq!(error.kind, Kind::Keys);
             assert!(error.message.contains(name) && !format!("{error:?}").contains("c2VjcmV0"), "{error:?}");
             assert!(!error.hints.is_empty());
@@ -155,9 +156,14 @@ fn half_a_pair_is_not_made_anew() {
 #[test]
 fn names_are_checked_before_anything_is_made() {
     let dir = tempfile::tempdir().unwrap();
-    for (lab, environment) in
-        [("office", "hosts"), ("office", "dns"), ("office", "admin"), ("office", "../x"), ("of fice", "test"), ("", "t")]
-    {
+    for (lab, environment) in [
+        ("office", "hosts"),
+        ("office", "dns"),
+        ("office", "admin"),
+        ("office", "../x"),
+        ("of fice", "test"),
+        ("", "t"),
+    ] {
         assert_eq!(Keys::create(dir.path(), lab, "internal", &[environment.into()]).unwrap_err().kind, Kind::Config);
     }
     assert!(fs::read_dir(dir.path()).unwrap().next().is_none());

@@ -162,6 +162,28 @@ fn names_outside_the_zone_and_doubles_are_dropped() {
 }
 
 #[test]
+fn what_lap_toml_says_of_dns_goes_with_it() {
+    let mut lab = lab(&[container("git", &["git.lan"])]);
+    lab.dns = Dns {
+        zone: "lan".into(),
+        clients: Some(vec!["10.0.0.0/8".into()]),
+        reverse: vec!["192.168.1.0/24".into(), "192.168.0.0/24".into()],
+        secondaries: vec!["192.168.0.9:53".parse().unwrap()],
+        forward: BTreeMap::from([("corp.example".into(), vec!["10.0.0.53:53".parse().unwrap()])]),
+        records: vec![("www.lan".into(), "CNAME".into(), "git.lan.".into())],
+    };
+    let prod = of(&lab, "prod", &nodes());
+    assert_eq!((prod.zone.as_str(), prod.server.as_str()), ("lan.", "ns.lan."));
+    assert_eq!(addresses(&prod, "git.test.lan."), [TEST]);
+    assert_eq!(prod.reverse, ["192.168.0.0/24", "192.168.1.0/24"], "the lab's own network first, and once");
+    assert_eq!(prod.records, [("www.lan.".into(), "CNAME".into(), "git.lan.".into())]);
+    assert_eq!(prod.forward.keys().collect::<Vec<_>>(), ["corp.example."]);
+    assert_eq!((prod.clients, prod.secondaries), (lab.dns.clients, lab.dns.secondaries));
+    assert_eq!(of_environment("git.lan", "test", "lan").as_deref(), Some("git.test.lan"));
+    assert_eq!(of_environment("git.internal", "test", "lan"), None);
+}
+
+#[test]
 fn names_json_keeps_its_shape() {
     let upstream = "9.9.9.9:53".parse().unwrap();
     let names = Names {

@@ -24,7 +24,11 @@ use crate::config::{
 };
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
-pub const SECRETS: [&str; 4] = ["tls.crt", "tls.key", "htpasswd", "admin.pub"];
+pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
+
+/// The DNS server's keys. They change while it runs: the container sees the directory they are in, as
+/// `/run/secrets/<name>`, and is not replaced.
+pub const KEYS: &str = "keys.json";
 
 /// The keys of `container.toml`.
 pub const SCHEMA: Schema = Schema {

@@ -197,7 +197,9 @@ mod tests {
                 ("fd00::1/8", "`fd00::1/8` is an address inside a network: write `fd00::/8`"),
             ],
         );
-        for (text, want) in [("10.0.0.1", "10.0.0.1/32"), ("0.0.0.0/0", "0.0.0.0/0"), ("::/0", "::/0"), ("fd00::/8", "fd00::/8")] {
+        for (text, want) in
+            [("10.0.0.1", "10.0.0.1/32"), ("0.0.0.0/0", "0.0.0.0/0"), ("::/0", "::/0"), ("fd00::/8", "fd00::/8")]
+        {
             assert_eq!(network(text).as_deref(), Ok(want));
         }
         messages(
@@ -209,10 +211,7 @@ mod tests {
         );
         messages(
             server,
-            &[(
-                "ns:53",
-                "`ns:53` is not an address: write a DNS server's, e.g. `192.168.0.9` or `192.168.0.9:5353`",
-            )],
+            &[("ns:53", "`ns:53` is not an address: write a DNS server's, e.g. `192.168.0.9` or `192.168.0.9:5353`")],
         );
         assert_eq!(server("10.0.0.9").unwrap().to_string(), "10.0.0.9:53");
         assert_eq!(server("[fd00::9]:54").unwrap().to_string(), "[fd00::9]:54");

@@ -101,7 +101,10 @@ pub fn owner(text: &str, zone: &str) -> Result<String, String> {
         match part {
             "*" if i == 0 => {}
             _ if part.contains('*') => {
-                return Err(format!("{} has `*` elsewhere than alone in front: write e.g. `*.apps.{zone}`", shown(text)));
+                return Err(format!(
+                    "{} has `*` elsewhere than alone in front: write e.g. `*.apps.{zone}`",
+                    shown(text)
+                ));
             }
             _ => {
                 // What begins with `_` is a service or a protocol (RFC 8552).

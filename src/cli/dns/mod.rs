@@ -1,0 +1,49 @@
+//! `lap dns`: one verb a file.
+
+mod add;
+mod check;
+mod key;
+mod list;
+mod query;
+mod rm;
+mod serve;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::Global;
+use crate::error::Result;
+
+/// The name server: its names, its keys; serve, and ask
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    List(list::Args),
+    Add(add::Args),
+    Rm(rm::Args),
+    Check(check::Args),
+    Key(key::Args),
+    Query(query::Args),
+    Serve(serve::Args),
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        match self.verb {
+            Verb::List(args) => args.run(global),
+            Verb::Add(args) => args.run(global),
+            Verb::Rm(args) => args.run(global),
+            Verb::Check(args) => args.run(global),
+            Verb::Key(args) => args.run(global),
+            Verb::Query(args) => args.run(),
+            Verb::Serve(args) => args.run(),
+        }
+    }
+}
