@@ -12,3 +12,6 @@ pub use bulk::{Said, ask_all, nameservers};
 pub use exchange::authority;
 pub use transfer::{Row, transfer};
 pub use update::{Change, Outcome, update};
+
+#[cfg(test)]
+mod tests;
