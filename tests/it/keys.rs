@@ -40,7 +40,7 @@ fn listed_with_fingerprints() {
     let workspace = Workspace::with_keys();
     let table = workspace.lap(["keys", "list"]).code(0).stdout;
     let names: Vec<&str> = table.lines().filter_map(|line| line.split("  ").next()).collect();
-    assert_eq!(names, ["KEY", "admin", "root.crt", "prod/issuing.crt", "test/issuing.crt"]);
+    assert_eq!(names, ["KEY", "admin", "root.crt", "prod/issuing.crt", "test/issuing.crt", "dns/lap-admin"]);
     let json: serde_json::Value =
         serde_json::from_str(&workspace.lap(["keys", "list", "--json"]).code(0).stdout).unwrap();
     let fingerprint = json[0]["fingerprint"].as_str().unwrap();

@@ -114,7 +114,7 @@ impl New {
         dns::add(&workspace.lab.root, &key)?;
         let path = dns::write_file(&workspace.lab.root, &key)?;
         let here = std::env::current_dir().unwrap_or_default();
-        let path = path.strip_prefix(&here).unwrap_or(&path).display().to_string();
+        let short = path.strip_prefix(&here).unwrap_or(&path).display();
         outln!("The key `{}` is made: {}.", key.name(), rights(&key));
         if idle {
             outln!(
@@ -122,15 +122,11 @@ impl New {
                 key.name()
             );
         }
-        outln!("For other programs it is in `{path}` (0600), as `tsig-keygen` writes it:");
-        outln!("  nsupdate -k {path}");
-        outln!("  include \"{}\";    # in named.conf or dhcpd.conf, after copying it there", file_name(&path));
+        outln!("For other programs it is in `{short}` (0600), as `tsig-keygen` writes it:");
+        outln!("  nsupdate -k {short}");
+        outln!("  include \"{}\";    # in named.conf or dhcpd.conf; elsewhere, of a copy", path.display());
         everywhere(global, workspace, self.wait)
     }
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// `*.pc.internal`, `anna-meier.pc.internal`, or the same of a reverse zone.
@@ -138,8 +134,12 @@ fn pattern(text: &str, zone: &str) -> Result<String> {
     let lower = text.to_ascii_lowercase();
     let bare = lower.strip_suffix('.').unwrap_or(&lower);
     let reverse = ["in-addr.arpa", "ip6.arpa"].iter().any(|arpa| below(bare, arpa).is_some());
-    let zone = if reverse { "arpa" } else { zone };
-    owner(bare, zone).map_err(|why| Error::new(Kind::Usage, format!("`--update`: {why}")))
+    let wrong = |why: String| Error::new(Kind::Usage, format!("`--update`: {why}"));
+    if !reverse && bare != zone && below(bare, zone).is_none() {
+        let help = format!("write e.g. `*.pc.{zone}`, or `*.in-addr.arpa` for reverse records");
+        return Err(wrong(format!("`{}` is not in the zone `{zone}`: {help}", text.escape_debug())));
+    }
+    owner(bare, if reverse { "arpa" } else { zone }).map_err(wrong)
 }
 
 fn seconds(text: &str) -> Result<u32> {
@@ -244,10 +244,13 @@ mod tests {
             assert_eq!(pattern(text, "internal").unwrap(), want);
         }
         for (text, want) in [
-            ("*", "`--update`: `*` is not a name in the zone `internal`: write e.g. `www.internal`"),
+            (
+                "*",
+                "`--update`: `*` is not in the zone `internal`: write e.g. `*.pc.internal`, or `*.in-addr.arpa` for reverse records",
+            ),
             (
                 "*.example.com",
-                "`--update`: `*.example.com` is not a name in the zone `internal`: write e.g. `www.internal`",
+                "`--update`: `*.example.com` is not in the zone `internal`: write e.g. `*.pc.internal`, or `*.in-addr.arpa` for reverse records",
             ),
             (
                 "a*.internal",
