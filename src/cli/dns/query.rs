@@ -21,7 +21,10 @@ pub struct Args {
     /// Its port
     #[arg(long, default_value_t = 53)]
     port: u16,
-    /// The name that is asked for
+    /// What `@` stands for
+    #[arg(long, env = "LAP_ZONE", default_value = "internal", hide_env_values = true)]
+    zone: String,
+    /// The name that is asked for; `@` is the lab's zone
     name: String,
     /// The type of record
     #[arg(default_value = "A", value_name = "TYPE")]
@@ -30,7 +33,8 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
-        let Self { server, port, name, record } = self;
+        let Self { server, port, zone, name, record } = self;
+        let name = if name == "@" { zone } else { name };
         let server = SocketAddr::new(server, port);
         // One question needs no threads.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

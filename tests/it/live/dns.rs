@@ -121,5 +121,17 @@ fn dynamic_names() {
     assert!(dig(&["printer.internal"]).is_empty() && dig(&["-x", &printer]).is_empty());
     let said = lab.lap(&["dns", "rm", "printer"]).ok();
     assert_eq!(said, "Nothing to do: `test` has no such record of `printer.internal.`.\n");
-    lab.lap(&["dns", "check"]).ok();
+
+    // Records of the workspace come with `up`, and the server stays as it is.
+    let since = started(&lab);
+    let text = fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+    let records = "\"www.internal\" = [\"CNAME one.internal.\"]\n\"*.apps.internal\" = [\"A 10.9.9.8\"]\n\
+                   \"_ldap._tcp.internal\" = [\"SRV 0 0 389 one.internal.\"]\n\"t.internal\" = [\"TXT \\\"a b\\\" c\"]\n";
+    lab.write("lap.toml", &format!("{text}[dns.records]\n{records}"));
+    lab.lap(&["up"]).ok();
+    assert_eq!(started(&lab), since);
+    assert_eq!(dig(&["any.apps.internal"]), "10.9.9.8");
+    let all = lab.lap(&["dns", "check"]).ok();
+    assert!(all.ends_with("all right\n"), "{all}");
+    assert_eq!(dig(&["anna.pc.internal"]), "10.9.9.9", "what was registered is still there");
 }
