@@ -11,7 +11,7 @@ pub mod update;
 pub use bulk::{Said, ask_all, nameservers};
 pub use exchange::authority;
 pub use transfer::{Row, transfer};
-pub use update::{Change, Outcome, update};
+pub use update::{Change, Need, Outcome, update};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,11 +18,12 @@ use crate::{keys::dns::DnsKey, records};
 
 const NAMED: &str = "/usr/sbin/named";
 
-/// `named` with the zone `internal.`, which one key may change below `pc.internal.` and transfer.
-struct Named {
+/// `named` with the zone `internal.`, which one key may change below `pc.internal.` and transfer, and the reverse zone of
+/// 10.0.0.0/24.
+pub(crate) struct Named {
     child: Child,
-    address: SocketAddr,
-    key: DnsKey,
+    pub address: SocketAddr,
+    pub key: DnsKey,
     _dir: tempfile::TempDir,
 }
 
@@ -33,7 +34,7 @@ impl Drop for Named {
     }
 }
 
-async fn named(algorithm: &str) -> Option<Named> {
+pub(crate) async fn named(algorithm: &str) -> Option<Named> {
     if !Path::new(NAMED).exists() {
         eprintln!("`{NAMED}` is not installed: not tried");
         return None;
@@ -48,15 +49,23 @@ async fn named(algorithm: &str) -> Option<Named> {
         "$TTL 60\n@ SOA ns hostmaster 1 3600 600 604800 30\n@ NS ns\nns A 127.0.0.1\ngit A 10.0.0.1\nw TXT \"a b\" c\n",
     )
     .unwrap();
+    fs::write(
+        at("reverse"),
+        "$TTL 60\n@ SOA ns.internal. hostmaster.internal. 1 3600 600 604800 30\n@ NS ns.internal.\n",
+    )
+    .unwrap();
     let config = format!(
         "include \"{key}\";\noptions {{ directory \"{dir}\"; pid-file none; session-keyfile none; listen-on port {port} {{ 127.0.0.1; }}; \
          listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; }};\ncontrols {{ }};\n\
          zone \"internal\" {{ type master; file \"{zone}\"; allow-transfer {{ key lap-admin; }};\n\
-         update-policy {{ grant lap-admin wildcard *.pc.internal. ANY; grant lap-admin wildcard *.new.internal. ANY; }}; }};\n",
+         update-policy {{ grant lap-admin wildcard *.pc.internal. ANY; }}; }};\n\
+         zone \"0.0.10.in-addr.arpa\" {{ type master; file \"{reverse}\"; allow-transfer {{ key lap-admin; }}; allow-update {{ key \
+         lap-admin; }}; }};\n",
         key = at("key"),
         dir = dir.path().display(),
         port = free.port(),
         zone = at("zone"),
+        reverse = at("reverse"),
     );
     fs::write(at("named.conf"), config).unwrap();
     let mut command = Command::new(NAMED);
@@ -90,7 +99,7 @@ async fn stock_named_takes_updates_and_gives_the_zone() {
             add("a.pc.internal.", RecordType::TXT, "\"x y\" z"),
             add("b.pc.internal.", RecordType::CNAME, "a.pc.internal."),
         ];
-        assert_eq!(update(at, key, &zone, &changes).await.unwrap(), Outcome::Done);
+        assert_eq!(update(at, key, &zone, &[], &changes).await.unwrap(), Outcome::Done);
         let all = transfer(at, key, &zone).await.unwrap().unwrap();
         let rows: Vec<_> = all.iter().map(|r| format!("{} {} {} {}", r.name, r.ttl, r.rtype, r.data)).collect();
         assert!(rows[0].starts_with("internal. 60 SOA ns.internal. hostmaster.internal. "), "{rows:?}");
@@ -105,22 +114,28 @@ async fn stock_named_takes_updates_and_gives_the_zone() {
             Change::Remove { name: name("a.pc.internal."), data: records::data(RecordType::A, "10.0.0.7").unwrap() },
             Change::RemoveName { name: name("b.pc.internal.") },
         ];
-        assert_eq!(update(at, key, &zone, &gone).await.unwrap(), Outcome::Done);
+        assert_eq!(update(at, key, &zone, &[], &gone).await.unwrap(), Outcome::Done);
         let left = transfer(at, key, &zone).await.unwrap().unwrap();
         assert!(left.iter().all(|row| !row.name.contains(".pc.")), "{left:?}");
 
+        let gone = [Change::RemoveName { name: name("b.pc.internal.") }];
+        for (rtype, code) in [(RecordType::ANY, ResponseCode::NXDomain), (RecordType::A, ResponseCode::NXRRSet)] {
+            let needs = [Need { name: name("b.pc.internal."), rtype }];
+            assert_eq!(update(at, key, &zone, &needs, &gone).await.unwrap(), Outcome::Code(code));
+        }
+
         // What it refuses, and whom.
         let other = [add("git.internal.", RecordType::A, "10.0.0.8")];
-        assert_eq!(update(at, key, &zone, &other).await.unwrap(), Outcome::Code(ResponseCode::Refused));
-        assert_eq!(update(at, key, &name("example."), &[]).await.unwrap(), Outcome::Code(ResponseCode::NotAuth));
+        assert_eq!(update(at, key, &zone, &[], &other).await.unwrap(), Outcome::Code(ResponseCode::Refused));
+        assert_eq!(update(at, key, &name("example."), &[], &[]).await.unwrap(), Outcome::Code(ResponseCode::NotAuth));
         let stranger = DnsKey::generate("stranger", algorithm).unwrap();
-        assert_eq!(update(at, &stranger, &zone, &other).await.unwrap(), Outcome::Key(TsigError::BadKey));
+        assert_eq!(update(at, &stranger, &zone, &[], &other).await.unwrap(), Outcome::Key(TsigError::BadKey));
         let wrong = DnsKey::generate("lap-admin", algorithm).unwrap();
-        assert_eq!(update(at, &wrong, &zone, &other).await.unwrap(), Outcome::Key(TsigError::BadSig));
+        assert_eq!(update(at, &wrong, &zone, &[], &other).await.unwrap(), Outcome::Key(TsigError::BadSig));
         assert_eq!(transfer(at, &wrong, &zone).await.unwrap(), Err(Outcome::Key(TsigError::BadSig)));
 
         assert_eq!(authority(at, &name("x.y.internal.")).await.unwrap(), Some(zone));
-        assert_eq!(authority(at, &name("1.0.0.10.in-addr.arpa.")).await.unwrap(), None);
+        assert_eq!(authority(at, &name("1.0.0.11.in-addr.arpa.")).await.unwrap(), None);
     }
 }
 
@@ -133,7 +148,7 @@ async fn a_large_zone_comes_whole() {
         let changes: Vec<Change> = (0..200)
             .map(|i| add(&format!("n{part}-{i}.pc.internal."), RecordType::TXT, &format!("\"{}\"", "x".repeat(100))))
             .collect();
-        assert_eq!(update(server.address, &server.key, &zone, &changes).await.unwrap(), Outcome::Done);
+        assert_eq!(update(server.address, &server.key, &zone, &[], &changes).await.unwrap(), Outcome::Done);
     }
     let rows = transfer(server.address, &server.key, &zone).await.unwrap().unwrap();
     assert_eq!(rows.iter().filter(|row| row.name.ends_with(".pc.internal.")).count(), 4000);

@@ -23,6 +23,14 @@ pub enum Change {
     RemoveName { name: Name },
 }
 
+/// What must be there, or nothing is changed (section 2.4 of the RFC): records of this type, or with
+/// [`RecordType::ANY`] the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    pub name: Name,
+    pub rtype: RecordType,
+}
+
 /// What a server made of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -79,26 +87,34 @@ impl Outcome {
     }
 }
 
-/// Asks `server` to make these changes to `zone`, all or none.
+/// Asks `server` to make these changes to `zone`, all or none, if all `needs` are there ([`ResponseCode::NXDomain`] or
+/// [`ResponseCode::NXRRSet`] otherwise).
 ///
 /// # Errors
 /// [`Kind::Host`]: the server does not answer.
-pub async fn update(server: SocketAddr, key: &DnsKey, zone: &Name, changes: &[Change]) -> Result<Outcome> {
-    let mut asked = Asked::send(server, message(zone, changes), Some(key)).await?;
+pub async fn update(
+    server: SocketAddr,
+    key: &DnsKey,
+    zone: &Name,
+    needs: &[Need],
+    changes: &[Change],
+) -> Result<Outcome> {
+    let mut asked = Asked::send(server, message(zone, needs, changes), Some(key)).await?;
     Ok(Outcome::of(&asked.next().await?))
 }
 
-fn message(zone: &Name, changes: &[Change]) -> Message {
+fn message(zone: &Name, needs: &[Need], changes: &[Change]) -> Message {
     let mut message = Message::query();
     message.metadata.op_code = OpCode::Update;
     message.metadata.recursion_desired = false;
     message.add_zone(Query::query(zone.clone(), RecordType::SOA));
-    // Section 2.5: what class and TTL mean here.
-    let remove = |name: &Name, rtype| {
+    // Sections 2.4 and 2.5: what class and TTL mean here.
+    let any = |name: &Name, rtype| {
         let mut record = Record::update0(name.clone(), 0, rtype);
         record.dns_class = DNSClass::ANY;
         record.into_record_of_rdata()
     };
+    needs.iter().for_each(|need| message.add_pre_requisite(any(&need.name, need.rtype)));
     for change in changes {
         message.add_update(match change {
             Change::Add { name, ttl, data } => Record::from_rdata(name.clone(), *ttl, data.clone()),
@@ -107,8 +123,8 @@ fn message(zone: &Name, changes: &[Change]) -> Message {
                 record.dns_class = DNSClass::NONE;
                 record
             }
-            Change::RemoveType { name, rtype } => remove(name, *rtype),
-            Change::RemoveName { name } => remove(name, RecordType::ANY),
+            Change::RemoveType { name, rtype } => any(name, *rtype),
+            Change::RemoveName { name } => any(name, RecordType::ANY),
         });
     }
     message
@@ -130,12 +146,15 @@ mod tests {
             Change::Add { name: a.clone(), ttl: 60, data: data.clone() },
             Change::Remove { name: a.clone(), data },
             Change::RemoveType { name: a.clone(), rtype: RecordType::AAAA },
-            Change::RemoveName { name: a },
+            Change::RemoveName { name: a.clone() },
         ];
-        let bytes = message(&name("internal."), &changes).to_vec().unwrap();
+        let needs = [Need { name: a, rtype: RecordType::ANY }];
+        let bytes = message(&name("internal."), &needs, &changes).to_vec().unwrap();
         assert_eq!(bytes[2] >> 3, 5, "the opcode is UPDATE");
         let read = Message::from_vec(&bytes).unwrap();
-        assert_eq!((read.zones()[0].query_type(), read.prerequisites().len()), (RecordType::SOA, 0));
+        assert_eq!((read.zones()[0].query_type(), read.prerequisites().len()), (RecordType::SOA, 1));
+        let need = &read.prerequisites()[0];
+        assert_eq!((need.dns_class, need.ttl, need.record_type()), (DNSClass::ANY, 0, RecordType::ANY));
         let rows: Vec<_> = read.updates().iter().map(|r| (r.dns_class, r.ttl, r.record_type())).collect();
         assert_eq!(
             rows,

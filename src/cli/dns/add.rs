@@ -15,7 +15,7 @@ use super::target::{Target, called_like_an_environment, complete, data, name, sp
 use crate::{
     cli::{Global, common::runtime},
     dns,
-    dns_client::{Change, Outcome, authority, update},
+    dns_client::{Change, Need, Outcome, authority, update},
     error::{Error, Kind, Result},
     records,
     report::print::outln,
@@ -62,12 +62,12 @@ impl Args {
 }
 
 /// Adds the record and, for an address, its reverse record; gives what is there now, a line each.
-async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) -> Result<Vec<String>> {
+pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) -> Result<Vec<String>> {
     let (rtype, shown) = (record.record_type(), records::shown(record));
     let what = format!("cannot add {rtype} {shown} to `{owner}`");
     let fqdn = name(owner)?;
     let change = Change::Add { name: fqdn.clone(), ttl, data: record.clone() };
-    apply(target, owner, &what, &[change]).await?;
+    apply(target, owner, &what, &[], &[change]).await?;
     // A server passes over a CNAME beside other records, and the other way round, without a word (RFC 2136, 3.4.2.2).
     let there = dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
     if !there.records.iter().any(|data| data.eq_ignore_ascii_case(&shown)) {
@@ -86,7 +86,7 @@ async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) -> Result<V
         Change::RemoveType { name: reverse.clone(), rtype: RecordType::PTR },
         Change::Add { name: reverse.clone(), ttl, data: RData::PTR(PTR(fqdn)) },
     ];
-    match update(target.server, &target.key, &zone, &changes).await? {
+    match update(target.server, &target.key, &zone, &[], &changes).await? {
         Outcome::Done => lines.push(format!("{reverse} {ttl} PTR {owner}")),
         Outcome::Code(ResponseCode::NotAuth) => {}
         Outcome::Code(ResponseCode::Refused) => {
@@ -97,12 +97,13 @@ async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) -> Result<V
     Ok(lines)
 }
 
-/// Makes changes to one name.
-pub async fn apply(target: &Target, owner: &str, what: &str, changes: &[Change]) -> Result<()> {
+/// Makes changes to one name; `false`: what they need is not there.
+pub async fn apply(target: &Target, owner: &str, what: &str, needs: &[Need], changes: &[Change]) -> Result<bool> {
     let zone = zone_of(target.server, target, owner).await?;
-    let outcome = update(target.server, &target.key, &zone, changes).await?;
+    let outcome = update(target.server, &target.key, &zone, needs, changes).await?;
     match outcome {
-        Outcome::Done => Ok(()),
+        Outcome::Done => Ok(true),
+        Outcome::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => Ok(false),
         Outcome::Code(ResponseCode::Refused) if target.is_workspaces(owner) => {
             Err(Error::new(Kind::Refused, format!("`{owner}` is a name of the workspace: change it there"))
                 .hint("`lap.toml` or the container's `container.toml`, then `lap up`"))

@@ -70,7 +70,7 @@ impl Args {
 }
 
 /// The zone and its reverse zones, each in canonical order (RFC 4034, section 6.1).
-async fn rows(target: &Target) -> Result<Vec<Row>> {
+pub(super) async fn rows(target: &Target) -> Result<Vec<Row>> {
     let zone = name(&target.names.zone)?;
     let mut all = match transfer(target.server, &target.key, &zone).await? {
         Ok(rows) => sorted(rows),

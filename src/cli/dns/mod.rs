@@ -8,6 +8,8 @@ mod query;
 mod rm;
 mod serve;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     cli::{Global, common::runtime},
     dns,
-    dns_client::{Change, authority, update},
+    dns_client::{Change, Need, authority, update},
     error::{Error, Kind, Result},
     records,
     report::print::outln,
@@ -65,25 +65,28 @@ fn record_type(text: &str) -> Result<RecordType> {
 }
 
 /// Removes; `false`: there was nothing.
-async fn remove(target: &Target, owner: &str, rtype: Option<RecordType>, record: Option<RData>) -> Result<bool> {
+pub(super) async fn remove(
+    target: &Target,
+    owner: &str,
+    rtype: Option<RecordType>,
+    record: Option<RData>,
+) -> Result<bool> {
     let fqdn = name(owner)?;
     let of = |rtype: RecordType| async move { look(target, owner, rtype).await };
-    // What is asked for to know whether there is something; any type says whether the name exists.
-    let seen = of(rtype.unwrap_or(RecordType::A)).await?;
-    let exists = match (&record, rtype) {
-        (Some(record), _) => seen.1.iter().any(|data| data.eq_ignore_ascii_case(&records::shown(record))),
-        (None, Some(_)) => !seen.1.is_empty(),
-        (None, None) => seen.0 != "NXDOMAIN",
-    };
-    if !exists && !target.is_workspaces(owner) {
-        return Ok(false);
+    if let Some(record) = &record {
+        // A whole set could be made a condition, but not one record of it.
+        let there =
+            of(record.record_type()).await?.iter().any(|data| data.eq_ignore_ascii_case(&records::shown(record)));
+        if !there && !target.is_workspaces(owner) {
+            return Ok(false);
+        }
     }
     let mut addresses: Vec<IpAddr> = Vec::new();
     for kind in [RecordType::A, RecordType::AAAA] {
         if rtype.is_some_and(|rtype| rtype != kind) {
             continue;
         }
-        let all = of(kind).await?.1.into_iter().filter_map(|data| data.parse().ok());
+        let all = of(kind).await?.into_iter().filter_map(|data| data.parse().ok());
         addresses.extend(all.filter(|address: &IpAddr| match &record {
             Some(RData::A(a)) => *address == IpAddr::V4(a.0),
             Some(RData::AAAA(aaaa)) => *address == IpAddr::V6(aaaa.0),
@@ -95,19 +98,21 @@ async fn remove(target: &Target, owner: &str, rtype: Option<RecordType>, record:
         (None, Some(rtype)) => Change::RemoveType { name: fqdn.clone(), rtype },
         (None, None) => Change::RemoveName { name: fqdn.clone() },
     };
-    apply(target, owner, &format!("cannot remove `{owner}`"), &[change]).await?;
+    let need = Need { name: fqdn.clone(), rtype: rtype.unwrap_or(RecordType::ANY) };
+    if !apply(target, owner, &format!("cannot remove `{owner}`"), &[need], &[change]).await? {
+        return Ok(false);
+    }
     for reverse in addresses.into_iter().map(Name::from) {
         // What is not ours, or the workspace's, stays as it is: only this very record would go.
         if let Some(zone) = authority(target.server, &reverse).await? {
             let change = Change::Remove { name: reverse, data: RData::PTR(PTR(fqdn.clone())) };
-            update(target.server, &target.key, &zone, &[change]).await?;
+            update(target.server, &target.key, &zone, &[], &[change]).await?;
         }
     }
     Ok(true)
 }
 
-/// The response code, and the data of the name's own records of a type.
-async fn look(target: &Target, owner: &str, rtype: RecordType) -> Result<(String, Vec<String>)> {
-    let answer = dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
-    Ok((answer.code, answer.records))
+/// The data of the records of a type.
+async fn look(target: &Target, owner: &str, rtype: RecordType) -> Result<Vec<String>> {
+    Ok(dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?.records)
 }
