@@ -333,7 +333,7 @@ pub async fn up(
     let began = std::time::Instant::now();
     let mut outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
     // A workspace without keys stops here; one whose new environment has none yet gets them.
-    workspace.keys()?;
+    workspace.keys()?.check_zone(&workspace.lab.dns.zone)?;
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
     let (root, lab) = (&workspace.lab.root, &workspace.lab);
     let keys = Arc::new(Keys::create(root, &lab.name, &lab.dns.zone, &environments)?.keys);

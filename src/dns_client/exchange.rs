@@ -80,7 +80,7 @@ impl Asked {
         if message.metadata.id != self.id {
             return Err(Error::new(Kind::Host, format!("{}: it answers something else", what())));
         }
-        let key_error = message.signature().and_then(|signature| signature.data.error.clone());
+        let key_error = message.signature().and_then(|signature| signature.data.error);
         if message.metadata.response_code != ResponseCode::NoError || key_error.is_some() {
             return Ok(Reply { message, key_error });
         }

@@ -44,7 +44,7 @@ pub enum Outcome {
 impl Outcome {
     pub(super) fn of(reply: &Reply) -> Self {
         match (&reply.key_error, reply.message.metadata.response_code) {
-            (Some(error), _) => Self::Key(error.clone()),
+            (Some(error), _) => Self::Key(*error),
             (None, ResponseCode::NoError) => Self::Done,
             (None, code) => Self::Code(code),
         }

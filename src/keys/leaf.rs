@@ -50,9 +50,7 @@ pub(super) fn issue(
         let zone = ca.permitted.first().map_or("internal", String::as_str);
         let message = format!("no certificate can be made: `{name}` is not a name below `{zone}`");
         // `Config`, because it is the workspace that says the name.
-        return Err(Error::new(Kind::Config, message).hint(format!(
-            "the lab's certificates are for `{zone}` for good: another zone needs new keys (move `.lap/keys` away, then `lap keys new`)"
-        )));
+        return Err(Error::new(Kind::Config, message));
     }
 
     // The first name as it was given, for people who look at the certificate; programs read the alternative names.

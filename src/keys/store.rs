@@ -176,6 +176,23 @@ impl Keys {
         &self.root
     }
 
+    /// Checks that the lab's certificates may name what is in `zone`.
+    ///
+    /// # Errors
+    /// [`Kind::Keys`]: they were made for another zone, which they are limited to.
+    pub fn check_zone(&self, zone: &str) -> Result<()> {
+        let facts = certificate::blocks(&self.root).first().and_then(|der| certificate::facts(der));
+        let permitted = facts.map(|facts| facts.permitted).unwrap_or_default();
+        if authority::permits_name(&permitted, zone) {
+            return Ok(());
+        }
+        let made = permitted.first().map_or("another zone", String::as_str);
+        let message = format!("the lab's certificates are for `{made}` and below, and its zone is `{zone}`");
+        Err(Error::new(Kind::Keys, message)
+            .hint(format!("write `zone = \"{made}\"` under `[dns]` in lap.toml again"))
+            .hint("or begin anew: `lap destroy` what was made with these keys, move `.lap/keys` away, `lap keys new`"))
+    }
+
     /// The password of the off-machine repositories.
     pub fn repository_password(&self) -> &Secret {
         &self.repository_password

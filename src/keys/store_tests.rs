@@ -182,6 +182,20 @@ fn host_keys_are_made_once_and_not_by_reading() {
 }
 
 #[test]
+fn certificates_are_for_one_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::create(dir.path(), "office", "lab.example.org", &["test".into()]).unwrap().keys;
+    keys.check_zone("lab.example.org").unwrap();
+    keys.check_zone("below.lab.example.org").unwrap();
+    let error = keys.check_zone("internal").unwrap_err();
+    assert_eq!(error.message, "the lab's certificates are for `lab.example.org` and below, and its zone is `internal`");
+    let issue = |name: &str| keys.issue("test", &[name.to_owned()], &[], OffsetDateTime::now_utc());
+    issue("git.lab.example.org").unwrap();
+    issue("localhost").unwrap();
+    assert_eq!(issue("git.internal").unwrap_err().kind, Kind::Config);
+}
+
+#[test]
 fn an_unknown_environment_has_no_keys() {
     let (_dir, keys) = lab();
     let error = keys.upload_password("stage").unwrap_err();

@@ -55,6 +55,25 @@ fn names_are_checked_and_keys_come_and_go() {
     assert_eq!(started(&lab), since);
 }
 
+/// Everything in another zone than `internal`: names, certificates, the server's own health check.
+#[test]
+fn another_zone() {
+    let lab = Lab::with_dns("zone");
+    let text = fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+    lab.write("lap.toml", &format!("{text}[dns]\nzone = \"lab.example\"\n"));
+    lab.edit("containers/one/container.toml", "one.internal", "one.lab.example");
+    let said = lab.lap(&["up"]).fails(9);
+    assert!(said.contains("are for `internal` and below, and its zone is `lab.example`"), "{said}");
+    fs::remove_dir_all(lab.root.join(".lap/keys")).unwrap();
+    lab.lap(&["keys", "new"]).ok();
+    lab.lap(&["up"]).ok();
+    lab.healthy();
+    let all = lab.lap(&["dns", "check"]).ok();
+    assert!(all.ends_with("from host, node and container: all right\n"), "{all}");
+    let server = format!("@{}", lab.address("test"));
+    assert_eq!(run("dig", &["+short", &server, "one.test.lab.example"]).ok().trim(), lab.address("test"));
+}
+
 /// Names that are added while the server runs, by lap and by stock `nsupdate`.
 #[test]
 fn dynamic_names() {
