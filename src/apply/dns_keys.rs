@@ -9,7 +9,7 @@ use crate::{
         install::pack,
         protocol::{Place, Request},
     },
-    config::KEYS,
+    config::{KEYS, model::Container},
     error::{Error, Kind, Result},
     plan::wish::Current,
 };
@@ -27,20 +27,26 @@ pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
     let container = container.ok_or_else(|| {
         Error::new(Kind::Refused, format!("what runs on `{}` takes no keys", master.environment.name))
     })?;
+    let held = master.lock(options).await?;
+    let installed = install(master, &container, held.fence).await;
+    let end = installed.as_ref().map(drop).map_err(|error| error.message.clone());
+    let ended = held.end(end).await;
+    installed.and(ended)
+}
+
+async fn install(master: &Master, container: &Container, fence: u64) -> Result<()> {
+    // Read under the lock: who was waited for may have made or removed a key.
+    let keys = master.workspace.keys()?;
     let contents = Contents {
         workspace: &master.workspace,
-        keys: &master.keys,
+        keys: &keys,
         environment: &master.environment,
         addresses: &master.addresses,
         subnet: master.subnet,
     };
     let place = Place::Secrets(container.name.clone());
-    let files = contents.files(&place, Some(&container))?;
+    let files = contents.files(&place, Some(container))?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
-    let held = master.lock(options).await?;
-    let request = Request::Install { fence: held.fence, place, size: tar.len() as u64 };
-    let installed = master.client.ask(&request, &tar).await;
-    let end = installed.as_ref().map(drop).map_err(|error| error.message.clone());
-    let ended = held.end(end).await;
-    installed.map(drop).and(ended)
+    let request = Request::Install { fence, place, size: tar.len() as u64 };
+    master.client.ask(&request, &tar).await.map(drop)
 }
