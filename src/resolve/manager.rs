@@ -17,9 +17,10 @@ pub const ANCHORS: &str = "/etc/dnssec-trust-anchors.d";
 pub const DNSMASQ: &str = "/etc/NetworkManager/dnsmasq.d";
 pub const NETWORK_MANAGER: &str = "/etc/NetworkManager/conf.d";
 
-/// Domains that systemd-resolved does not validate, as long as nobody has a file of such domains. From its source
-/// (resolved-dns-trust-anchor.c); the reverse zones of private addresses are among them.
-const NOT_VALIDATED: [&str; 8] = ["home.arpa", "corp", "home", "internal", "intranet", "lan", "private", "test"];
+/// Domains that systemd-resolved does not validate, as long as nobody has a file of such domains. As it lists them in its
+/// log when it starts (version 252), together with [`reverse_not_validated`].
+const NOT_VALIDATED: [&str; 9] =
+    ["home.arpa", "corp", "home", "internal", "intranet", "lan", "local", "private", "test"];
 
 /// A file as it should be.
 pub struct Wanted {
@@ -186,12 +187,15 @@ fn anchor_lines(inputs: &Inputs, facts: &Facts) -> Option<Vec<String>> {
     if facts.anchors {
         return Some(zones(inputs));
     }
-    let private = |n: u8| format!("{n}.172.in-addr.arpa");
-    (!built_in).then(|| {
-        let reverse = ["10.in-addr.arpa".to_owned(), "168.192.in-addr.arpa".to_owned(), "d.f.ip6.arpa".to_owned()];
-        let known = NOT_VALIDATED.iter().map(|n| (*n).to_owned()).chain(["local".to_owned()]);
-        std::iter::once(zone.to_owned()).chain(reverse).chain((16..32).map(private)).chain(known).collect()
-    })
+    let names = NOT_VALIDATED.iter().map(|name| (*name).to_owned());
+    (!built_in).then(|| std::iter::once(zone.to_owned()).chain(names).chain(reverse_not_validated()).collect())
+}
+
+/// Private addresses, and those of RFC 7050.
+fn reverse_not_validated() -> impl Iterator<Item = String> {
+    let v4 = ["10".to_owned(), "168.192".to_owned(), "170.0.0.192".to_owned(), "171.0.0.192".to_owned()];
+    let v4 = v4.into_iter().chain((16..32).map(|n| format!("{n}.172")));
+    v4.map(|n| format!("{n}.in-addr.arpa")).chain(["d.f.ip6.arpa".to_owned(), "ipv4only.arpa".to_owned()])
 }
 
 /// Only the first server, too: dnsmasq asks all and takes whoever is quickest.
