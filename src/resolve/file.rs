@@ -122,7 +122,8 @@ pub fn sweep(path: &Path) {
     let _ = fs::remove_file(beside(path));
 }
 
-fn beside(path: &Path) -> PathBuf {
+/// The name a file has until it is whole.
+pub fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.lap-new"))
 }

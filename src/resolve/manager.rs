@@ -127,7 +127,8 @@ pub fn render(inputs: &Inputs, facts: &Facts, wanted: &Wanted, base: Option<&Con
 }
 
 /// The lab's servers where as many others stand behind them: one other at least stays within what is asked, so that names
-/// elsewhere are found while the lab is down, also by the `lap up` that ends this.
+/// elsewhere are found while the lab is down, also by the `lap up` that ends this. glibc and Docker ask in this order; musl
+/// (Alpine) asks all at once and believes the first, which is the lab unless it is far away.
 pub fn ours(inputs: &Inputs, others: usize) -> &[Ipv4Addr] {
     let most = MOST_SERVERS - usize::from(others > 0);
     &inputs.servers[..inputs.servers.len().min(most)]

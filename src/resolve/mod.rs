@@ -94,6 +94,8 @@ pub struct Facts {
     pub missing: Vec<PathBuf>,
     /// This lab's record.
     pub record: Option<Record>,
+    /// A run was killed before its record was whole: then nothing else was done.
+    pub leftover: bool,
     /// There is one, but only root may read it.
     pub hidden: bool,
     /// Records of other labs.

@@ -27,6 +27,7 @@ pub fn observe(root: &Path, inputs: &Inputs) -> Result<Facts> {
     let owner = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let mut facts = Facts { owner, ..Facts::default() };
     records(root, &inputs.lab, &mut facts)?;
+    facts.leftover = facts.record.is_none() && Record::left_over(root, &inputs.lab);
 
     let resolv = Path::new(RESOLV_CONF);
     facts.resolv = follow(root, resolv)?;

@@ -115,7 +115,10 @@ pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
     let show_next = docker_changes(facts, &puts);
 
     if inputs.undo {
-        let Some(old) = old else { return Ok(out) };
+        let Some(old) = old else {
+            out.steps.extend(facts.leftover.then_some(Step::Forget(record)));
+            return Ok(out);
+        };
         if old.files.iter().any(|kept| manager::is_own(&kept.path, &inputs.lab))
             && old.reload.is_empty()
             && !own.is_empty()

@@ -108,6 +108,12 @@ impl Record {
         file::write(&path, &Content { bytes, mode: 0o600, uid: owner.0, gid: owner.1 })
     }
 
+    /// Whether a [`Self::save`] was killed here before the record had its name.
+    pub fn left_over(root: &Path, lab: &str) -> bool {
+        let empty = |dir| fs::read_dir(inside(root, dir)).is_ok_and(|mut entries| entries.next().is_none());
+        file::beside(&inside(root, &Self::path(lab))).exists() || Path::new(DIRECTORY).ancestors().take(2).any(empty)
+    }
+
     /// Removes it, and its directories when they are empty.
     pub fn forget(root: &Path, lab: &str) -> Result<()> {
         file::sweep(&inside(root, &Self::path(lab)));

@@ -1,7 +1,14 @@
 //! `lap dns install`
 
 use crate::report::print::{out, outln};
-use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    path::Path,
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::super::{Global, common::runtime};
 use crate::{
@@ -14,6 +21,8 @@ use crate::{
 
 /// getaddrinfo(3) asks each server twice, 5 s each (resolv.conf(5)); longer nobody waits.
 const PATIENCE: Duration = Duration::from_secs(12);
+/// NetworkManager's dnsmasq answers again within a second.
+const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Make this machine, and its Docker, resolve the lab's names
 ///
@@ -44,6 +53,8 @@ struct Servers {
 
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let root = Path::new("/");
+        let lock = if self.dry_run { None } else { Some(resolve::lock(root)?) };
         // Taking back needs only the name: the workspace may be gone.
         let (lab, servers) = match (&global.lab, self.undo) {
             (Some(lab), true) => (lab.clone(), Servers::default()),
@@ -56,8 +67,6 @@ impl Args {
         let zone = ZONE.trim_end_matches('.');
         let Servers { here, office, named } = servers;
         let inputs = Inputs { lab, zone: zone.into(), servers: here, addresses: named, undo: self.undo };
-        let root = Path::new("/");
-        let lock = if self.dry_run { None } else { Some(resolve::lock(root)?) };
         let facts = resolve::observe(root, &inputs)?;
         let plan = resolve::plan(&inputs, &facts)?;
         if plan.steps.is_empty() {
@@ -104,7 +113,14 @@ fn show(plan: &Plan) {
 /// What the system's resolver says now. Not a failure: a lab that is down resolves tomorrow.
 fn verified(zone: &str, servers: &[Ipv4Addr]) -> String {
     let name = format!("ns.{zone}");
-    match resolve::look_up(&name, PATIENCE) {
+    let began = Instant::now();
+    let mut said = resolve::look_up(&name, PATIENCE);
+    // Whoever reads its files anew may be starting again just now.
+    while said.is_err() && began.elapsed() < WARM_UP {
+        thread::sleep(WARM_UP / 10);
+        said = resolve::look_up(&name, PATIENCE);
+    }
+    match said {
         Ok(found) if found.iter().any(|address| servers.iter().any(|server| address == server)) => {
             format!("`{name}` is {}: this machine resolves the lab's names.", found[0])
         }

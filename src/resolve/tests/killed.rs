@@ -102,7 +102,15 @@ fn what_a_killed_write_leaves_beside_a_file_goes() {
     machine.put("/var/lib/lap-install/resolver/.office.json.lap-new", "half");
     machine.go(&undo()).unwrap();
     assert_eq!(machine.everything(), before);
+    // Before the very first name: a file, or no more than its directories.
     other.put("/var/lib/lap-install/resolver/.office.json.lap-new", "half");
+    other.go(&undo()).unwrap();
+    assert_eq!(other.everything(), before);
+    for dir in ["var/lib/lap-install", "var/lib/lap-install/resolver"] {
+        fs::create_dir_all(other.root().join(dir)).unwrap();
+        other.go(&undo()).unwrap();
+        assert_eq!(other.everything(), before);
+    }
     assert!(other.plan(&undo()).unwrap().steps.is_empty());
 }
 

@@ -153,9 +153,11 @@ impl Machine {
     }
 }
 
+type Make = fn() -> Machine;
+
 /// One of each, with its name.
-fn machines() -> Vec<(&'static str, fn() -> Machine)> {
-    vec![
+fn machines() -> [(&'static str, Make); 4] {
+    [
         ("resolved", Machine::resolved),
         ("dnsmasq", Machine::dnsmasq),
         ("NetworkManager", Machine::network_manager),
