@@ -69,11 +69,15 @@ pub fn write(path: &Path, content: &Content) -> Result<()> {
     let what = || format!("cannot write `{}`", path.display());
     match by_rename(path, content) {
         Ok(()) => Ok(()),
-        Err(_) if path.is_file() => {
+        // Without room there would be half a file in its place.
+        Err(e) if path.is_file() && !matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
             sweep(path);
             in_place(path, content).or_error(Kind::Host, what)
         }
-        Err(e) => Err(e).or_error(Kind::Host, what),
+        Err(e) => {
+            sweep(path);
+            Err(e).or_error(Kind::Host, what)
+        }
     }
 }
 

@@ -86,87 +86,105 @@ pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
     let kept: BTreeMap<PathBuf, &Kept> = old.iter().flat_map(|r| &r.files).map(|k| (k.path.clone(), k)).collect();
 
     let mut record = Record::new(&inputs.lab, inputs.zone(), facts.manager.name());
-    let (mut puts, mut pending) = (Vec::new(), old.as_ref().is_some_and(|record| record.pending));
+    let (mut puts, pending) = (Vec::new(), old.as_ref().is_some_and(|record| record.pending));
     for path in kept.keys().chain(wanted.keys()).collect::<BTreeSet<_>>() {
-        let now = facts.files.get(path);
-        let base = match kept.get(path) {
+        let (now, kept) = (facts.files.get(path), kept.get(path).copied());
+        let base = match kept {
             Some(kept) => kept.without(&inputs.lab, pending, now)?,
             None => now.cloned(),
         };
         let mut to = base.clone();
         if let Some(wanted) = wanted.get(path) {
             let (content, part) = manager::render(inputs, facts, wanted, base.as_ref())?;
-            let earlier = kept.get(path).into_iter().flat_map(|kept| kept.written.clone());
+            let earlier = kept.into_iter().flat_map(|kept| kept.written.clone());
             let written = std::iter::once(content.clone()).chain(earlier.filter(|c| *c != content)).collect();
             record.files.push(Kept { path: path.clone(), before: base, written, part });
             to = Some(content);
-        } else if inputs.undo {
-            record.files.extend(kept.get(path).map(|kept| (*kept).clone()));
+        } else {
+            // Until it is as it was, what it was is kept.
+            record.files.extend(kept.cloned());
         }
         if now != to.as_ref() {
             puts.push(Step::Put { path: path.clone(), from: now.cloned(), to });
         }
     }
-    pending |= !puts.is_empty();
-    let mut made: BTreeSet<PathBuf> = old.iter().flat_map(|record| record.made.clone()).collect();
-    let mut reload: BTreeSet<Vec<String>> = old.iter().flat_map(|record| record.reload.clone()).collect();
-    let mut out = Plan::default();
-    let own = facts.manager.reload().iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-    let show_next = docker_changes(facts, &puts);
-
+    let mut out = Plan { next: docker_changes(facts, &puts).into_iter().collect(), ..Plan::default() };
     if inputs.undo {
-        let Some(old) = old else {
-            out.steps.extend(facts.leftover.then_some(Step::Forget(record)));
-            return Ok(out);
-        };
-        if old.files.iter().any(|kept| manager::is_own(&kept.path, &inputs.lab))
-            && old.reload.is_empty()
-            && !own.is_empty()
-        {
-            reload.insert(own); // found without a record
-        }
-        record.pending = true;
-        (record.made, record.reload) = (made.iter().cloned().collect(), reload.iter().cloned().collect());
-        if !puts.is_empty() && (!old.pending || facts.record.is_none()) {
-            out.steps.push(Step::Remember(record.clone()));
-        }
-        out.steps.extend(puts);
-        out.steps.extend(made.into_iter().rev().map(Step::RemoveDirectory));
-        if pending {
-            out.steps.extend(reload.into_iter().map(Step::Run));
-        }
-        out.steps.push(Step::Forget(record));
+        out.steps = undo_steps(facts, old.as_ref(), record, puts);
     } else {
-        let parents: Vec<PathBuf> =
-            record.files.iter().flat_map(|kept| kept.path.ancestors().skip(1)).map(PathBuf::from).collect();
-        let missing: Vec<PathBuf> = facts.missing.iter().filter(|dir| parents.contains(dir)).cloned().collect();
-        // A directory that another lab made goes with whoever is the last in it.
-        let shared = facts.others.iter().flat_map(|other| &other.made).filter(|dir| parents.contains(dir));
-        made.extend(missing.iter().chain(shared).cloned());
-        let later: BTreeSet<Vec<String>> = (!own.is_empty()).then_some(own).into_iter().collect();
-        reload.extend(later.iter().cloned());
-        record.made = made.into_iter().collect();
-        record.reload = reload.iter().cloned().collect();
-        let mut settled = record.clone();
-        settled.pending = false;
-        settled.files.iter_mut().for_each(|kept| kept.written.truncate(1));
-        settled.reload = later.into_iter().collect();
-        if pending || facts.record.as_ref() != Some(&settled) {
-            out.steps.push(Step::Remember(record));
-            out.steps.extend(missing.into_iter().map(Step::MakeDirectory));
-            out.steps.extend(puts);
-            if pending {
-                out.steps.extend(reload.into_iter().map(Step::Run));
-            }
-            out.steps.push(Step::Remember(settled));
-        }
+        let wanted = wanted.into_keys().collect();
+        out.steps = install_steps(facts, old.as_ref(), record, puts, &wanted);
         notes(inputs, facts, &mut out.notes);
     }
-    out.next.extend(show_next);
     if facts.hidden {
         out.notes.push("Only root sees what was installed before: with `sudo` this may look different.".into());
     }
     Ok(out)
+}
+
+/// `record`: what is here of us; `puts`: the changes of files.
+fn undo_steps(facts: &Facts, old: Option<&Record>, mut record: Record, puts: Vec<Step>) -> Vec<Step> {
+    let Some(old) = old else { return facts.leftover.then_some(Step::Forget(record)).into_iter().collect() };
+    let pending = old.pending || !puts.is_empty();
+    let own = |kept: &Kept| manager::is_own(&kept.path, &old.lab);
+    (record.made, record.reload) = (old.made.clone(), old.reload.clone());
+    if facts.record.is_none() && record.files.iter().any(own) {
+        record.reload = command(facts.manager).into_iter().collect();
+    }
+    let mut steps = Vec::new();
+    if !puts.is_empty() && (!old.pending || facts.record.is_none()) {
+        steps.push(Step::Remember(record.clone()));
+    }
+    steps.extend(puts);
+    // What is below a directory comes behind it: they are sorted.
+    steps.extend(record.made.iter().rev().cloned().map(Step::RemoveDirectory));
+    if pending {
+        steps.extend(record.reload.iter().cloned().map(Step::Run));
+    }
+    steps.push(Step::Forget(record));
+    steps
+}
+
+/// `wanted`: the files that are ours when all is done; `record` may tell of more, which are put back.
+fn install_steps(
+    facts: &Facts,
+    old: Option<&Record>,
+    mut record: Record,
+    puts: Vec<Step>,
+    wanted: &BTreeSet<PathBuf>,
+) -> Vec<Step> {
+    let parents: BTreeSet<PathBuf> = wanted.iter().flat_map(|p| p.ancestors().skip(1)).map(PathBuf::from).collect();
+    let missing: Vec<PathBuf> = facts.missing.iter().filter(|dir| parents.contains(*dir)).cloned().collect();
+    // A directory that another lab made goes with whoever is the last in it.
+    let shared = facts.others.iter().flat_map(|other| &other.made).filter(|dir| parents.contains(*dir));
+    let earlier = old.into_iter().flat_map(|record| &record.made);
+    record.made = earlier.chain(&missing).chain(shared).cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let mut settled = record.clone();
+    settled.pending = false;
+    settled.files.retain(|kept| wanted.contains(&kept.path));
+    settled.files.iter_mut().for_each(|kept| kept.written.truncate(1));
+    settled.reload = command(facts.manager).into_iter().collect();
+    // Who read the files that go has to hear of it, too.
+    let reload: BTreeSet<_> =
+        old.into_iter().flat_map(|record| &record.reload).chain(&settled.reload).cloned().collect();
+    record.reload = reload.into_iter().collect();
+
+    let pending = old.is_some_and(|record| record.pending) || !puts.is_empty();
+    if !pending && facts.record.as_ref() == Some(&settled) {
+        return Vec::new();
+    }
+    let commands = if pending { record.reload.clone() } else { Vec::new() };
+    let mut steps = vec![Step::Remember(record)];
+    steps.extend(missing.into_iter().map(Step::MakeDirectory));
+    steps.extend(puts);
+    steps.extend(commands.into_iter().map(Step::Run));
+    steps.push(Step::Remember(settled));
+    steps
+}
+
+fn command(manager: Manager) -> Option<Vec<String>> {
+    let words: Vec<String> = manager.reload().iter().map(|word| (*word).to_owned()).collect();
+    (!words.is_empty()).then_some(words)
 }
 
 fn lead(facts: &Facts, path: &str) -> PathBuf {

@@ -144,6 +144,11 @@ fn for_the_office(zone: &str, servers: &[Ipv4Addr]) {
     for line in resolve::dhcp(zone, servers).lines() {
         out!("{}", if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") });
     }
+    if servers.len() > 1 {
+        outln!(
+            "\nnote: `git.{zone}` is that of the environment whose server is asked; `git.<environment>.{zone}` is the same at all."
+        );
+    }
 }
 
 /// Every environment's name server, the default one's first. On the machine that runs the lab these are its nodes; on

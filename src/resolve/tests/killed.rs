@@ -78,6 +78,32 @@ fn a_change_of_servers_killed_anywhere_ends_clean() {
 }
 
 #[test]
+fn a_change_of_manager_killed_anywhere_ends_clean() {
+    // systemd-resolved goes, a plain file comes.
+    let changed = |machine: &Machine| {
+        fs::remove_file(machine.root().join("etc/resolv.conf")).unwrap();
+        machine.put("/etc/resolv.conf", "nameserver 192.0.2.1\n");
+    };
+    let make = || {
+        let machine = Machine::resolved();
+        machine.go(&install()).unwrap();
+        changed(&machine);
+        machine
+    };
+    let before = Machine::resolved();
+    changed(&before);
+    for n in 0..make().plan(&install()).unwrap().steps.len() {
+        for last in [undo(), install()] {
+            let machine = make();
+            begin(&machine, &install(), n);
+            machine.go(&last).unwrap();
+            machine.go(&undo()).unwrap();
+            assert_eq!(machine.everything(), before.everything(), "after {n} steps");
+        }
+    }
+}
+
+#[test]
 fn half_a_file_written_in_place_is_made_whole() {
     let whole = Machine::plain();
     let before = whole.everything();
