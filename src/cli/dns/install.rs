@@ -87,9 +87,9 @@ impl Args {
             if !self.undo {
                 outln!("{}", verified(zone, &inputs.servers));
             }
-            for next in &plan.next {
-                outln!("\nNext:\n  {next}");
-            }
+        }
+        for next in &plan.next {
+            outln!("\nNext, by hand:\n  {next}");
         }
         if !self.undo {
             for_the_office(zone, &office);
@@ -126,7 +126,8 @@ fn verified(zone: &str, servers: &[Ipv4Addr]) -> String {
         }
         Ok(found) => {
             let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            format!("`{name}` is {found}, which is no server of this lab: somebody else answers for `{zone}`.")
+            // Through `publish` a server is asked elsewhere than where it is.
+            format!("`{name}` is {found}: the lab's server behind `publish`, or somebody else answers for `{zone}`.")
         }
         Err(why) => format!("`{name}` does not resolve yet ({why}): is the lab up? `lap status`"),
     }
