@@ -16,6 +16,7 @@ pub mod names;
 pub mod observe;
 pub mod plan;
 pub mod report;
+pub mod resolve;
 pub mod workspace;
 
 pub use error::{Error, Kind, OrError, Result};

@@ -12,4 +12,5 @@ mod live;
 mod naming;
 mod plan_speed;
 mod repository;
+mod resolver;
 mod workspace;

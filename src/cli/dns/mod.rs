@@ -1,5 +1,7 @@
 //! `lap dns`
 
+mod install;
+
 use crate::report::print::out;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,13 +13,13 @@ use std::{
 use clap::Subcommand;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::common::runtime;
+use super::{Global, common::runtime};
 use crate::{
     dns,
     error::{Error, Kind, OrError, Result},
 };
 
-/// The name server: serve, and ask
+/// The name server: serve, ask, and have this machine ask it
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,6 +28,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Install(install::Args),
     /// Answer for the lab's names, and forward the rest
     Serve {
         /// The directory of `names.json`; a new one there is taken over at once
@@ -76,8 +79,9 @@ enum Verb {
 }
 
 impl Args {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
         match self.verb {
+            Verb::Install(args) => args.run(global),
             Verb::Serve { config, mut listen, port, keys, data, state, metrics, no_loopback } => {
                 let loopback = IpAddr::from([127, 0, 0, 1]);
                 if !no_loopback && !listen.contains(&loopback) {
