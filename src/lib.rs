@@ -18,6 +18,7 @@ pub mod observe;
 pub mod plan;
 pub mod records;
 pub mod report;
+pub mod resolve;
 pub mod workspace;
 
 pub use error::{Error, Kind, OrError, Result};

@@ -77,8 +77,8 @@ impl Contents<'_> {
 
     /// The names the environment's DNS server serves.
     pub fn names(&self) -> Names {
-        let upstreams: Vec<SocketAddr> =
-            self.workspace.upstreams(self.environment).into_iter().map(|address| (address, 53).into()).collect();
+        let upstreams = self.workspace.upstreams(self.environment, self.addresses);
+        let upstreams: Vec<SocketAddr> = upstreams.into_iter().map(|address| (address, 53).into()).collect();
         names::names(&names::Inputs {
             lab: &self.workspace.lab,
             environment: &self.environment.name,

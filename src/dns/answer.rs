@@ -1,45 +1,38 @@
-//! From a packet to its reply, as far as our own zones can say. Pure, and the only place that answers for them.
+//! From a question to its reply, as far as our own zones can say. Pure, and the only place that answers for them.
 
 use super::{
-    reply::{Reply, Section, Transport, header_only},
-    wire::{self, HEADER, IN, Name, Query, rcode, rtype},
+    reply::{Reply, Section},
+    wire::{HEADER, IN, Name, Query, rcode, rtype},
     zones::{Apex, Found, Zones},
 };
 
 /// How many aliases (CNAME) are followed from one question.
 const MAX_CHAIN: usize = 8;
 
-/// What is to be done with a packet.
+/// What is to be done about a question.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Send what was written.
     Reply,
-    /// Say nothing.
-    Drop,
     /// What was written is a draft: the name, or the last alias in it, is not ours. Ask the upstreams and append
     /// (see [`super::forward`]).
     Forward,
 }
 
-/// Answers `message` into `out`. `recursion`: there are upstreams to ask for what is not ours.
-pub fn answer(zones: &Zones, recursion: bool, message: &[u8], transport: Transport, out: &mut Vec<u8>) -> Verdict {
-    let query = match wire::parse(message) {
-        Ok(query) => query,
-        Err(bad) if header_only(&bad, message, out) => return Verdict::Reply,
-        Err(_) => return Verdict::Drop,
-    };
-    let mut reply = Reply::new(&query, transport, out);
+/// Answers a question into `out`, in at most `limit` bytes. `recursion`: there are upstreams to ask for what is not ours.
+pub fn answer(zones: &Zones, recursion: bool, query: &Query, limit: usize, out: &mut Vec<u8>) -> Verdict {
+    let mut reply = Reply::new(query, limit, out);
     if recursion {
         reply.recursion_available();
     }
-    if let Some(code) = unanswerable(&query) {
+    if let Some(code) = unanswerable(query) {
         reply.finish(code);
         return Verdict::Reply;
     }
     let found = zones.find(&query.name);
     if !matches!(found, Found::Outside) {
         reply.authoritative();
-        let (code, outside) = walk(zones, found, &query, &mut reply);
+        let (code, outside) = walk(zones, found, query, &mut reply);
         reply.finish(code);
         return if outside && recursion && query.recursion_desired() { Verdict::Forward } else { Verdict::Reply };
     }
@@ -87,23 +80,26 @@ fn walk(zones: &Zones, first: Found, query: &Query, reply: &mut Reply) -> (u16, 
             }
             Found::Node(apex, node) => (apex, node),
         };
-        let set = match query.qtype {
+        let records = node.records();
+        let kind = match query.qtype {
             // RFC 8482, section 4.1: one set of those there are.
-            rtype::ANY => node.sets.first(),
-            qtype => node.set(qtype).or_else(|| node.set(rtype::CNAME)),
+            rtype::ANY => { records }.next().map(|r| r.rtype()),
+            qtype if records.has(qtype) => Some(qtype),
+            _ => records.has(rtype::CNAME).then_some(rtype::CNAME),
         };
-        let Some(set) = set else {
+        let Some(kind) = kind else {
             negative(apex, &name, owner, reply);
             return (rcode::NOERROR, false);
         };
         let mut at = owner;
-        for data in &set.data {
-            at = reply.record(Section::Answer, owner, set.rtype, set.ttl, data);
+        for record in records.of(kind) {
+            at = reply.raw(Section::Answer, owner, record.bytes());
         }
-        if set.rtype != rtype::CNAME || matches!(query.qtype, rtype::CNAME | rtype::ANY) {
+        if kind != rtype::CNAME || matches!(query.qtype, rtype::CNAME | rtype::ANY) {
             return (rcode::NOERROR, false);
         }
-        let Some(target) = set.data.first().and_then(|d| Name::read(d)) else { return (rcode::SERVFAIL, false) };
+        let target = records.of(kind).next().and_then(|r| Name::read(r.data()));
+        let Some(target) = target else { return (rcode::SERVFAIL, false) };
         found = zones.find(&target);
         (name, owner) = (target, at);
     }

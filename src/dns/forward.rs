@@ -1,4 +1,4 @@
-//! What is not ours is asked at the upstreams, through hickory's resolver and its cache (which goes by TTL).
+//! What is not ours is asked at the upstreams, through hickory's resolver, and remembered in its cache as long as the TTL says.
 //!
 //! One resolver per upstream, and the fail-over is ours: hickory's pool ends at the first SERVFAIL or REFUSED, and spends
 //! its whole time on a first server that is silent (hickory-resolver 0.26, `name_server_pool.rs`).
@@ -12,11 +12,11 @@ use std::{
 use hickory_server::{
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{
-        op::{Message, ResponseCode},
+        op::{Message, Query, ResponseCode},
         rr::{Name, RData, Record, RecordType},
     },
     resolver::{
-        TokioResolver,
+        ResponseCache, TokioResolver, TtlConfig,
         config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     },
 };
@@ -30,14 +30,24 @@ const BUDGET: Duration = Duration::from_secs(4);
 const TRY: Duration = Duration::from_millis(1500);
 /// For how long an upstream that was silent is asked last.
 const REST: Duration = Duration::from_secs(10);
+/// Answers that are remembered, as long as their TTL says.
+const CACHE_SIZE: u64 = 16_384;
 /// Questions under way at a time; more are answered SERVFAIL at once rather than queued.
 const MAX_UNDER_WAY: usize = 2048;
 
-/// The upstreams, in the order of the workspace.
+/// Who is asked for what, and what they said.
 pub struct Forwarder {
-    upstreams: Vec<Upstream>,
+    /// The most special domain first; the root, where there are upstreams for everything, last.
+    routes: Vec<Route>,
+    cache: ResponseCache,
     started: Instant,
     under_way: Semaphore,
+}
+
+/// The upstreams of a domain, in the order of the workspace.
+struct Route {
+    domain: Name,
+    upstreams: Vec<Upstream>,
 }
 
 struct Upstream {
@@ -54,17 +64,24 @@ struct Outcome {
 }
 
 impl Forwarder {
-    /// A forwarder to `upstreams`, of which there is at least one.
-    pub fn new(upstreams: &[SocketAddr]) -> Result<Self> {
-        let count = upstreams.len().max(1) as u32;
-        let each = if count == 1 { BUDGET } else { TRY.min(BUDGET / count) };
-        let upstreams = upstreams.iter().map(|address| {
-            let resolver = resolver(*address, each)
-                .or_error(Kind::Host, || format!("cannot make a resolver for the upstream `{address}`"))?;
-            Ok(Upstream { resolver, rests_until: AtomicU64::new(0) })
-        });
-        let upstreams = upstreams.collect::<Result<_>>()?;
-        Ok(Self { upstreams, started: Instant::now(), under_way: Semaphore::new(MAX_UNDER_WAY) })
+    /// A forwarder to `upstreams`, and for some domains to others.
+    ///
+    /// # Errors
+    /// A domain is not a name.
+    pub fn new(upstreams: &[SocketAddr], domains: &[(String, Vec<SocketAddr>)]) -> Result<Self> {
+        let mut routes = Vec::new();
+        for (domain, upstreams) in domains {
+            let mut name = Name::from_ascii(domain)
+                .or_error(Kind::Config, || format!("names.json: forward: `{domain}` is not a domain name"))?;
+            name.set_fqdn(true);
+            routes.push(Route { domain: name.to_lowercase(), upstreams: Upstream::all(upstreams)? });
+        }
+        if !upstreams.is_empty() {
+            routes.push(Route { domain: Name::root(), upstreams: Upstream::all(upstreams)? });
+        }
+        routes.sort_by_key(|route| std::cmp::Reverse(route.domain.num_labels()));
+        let cache = ResponseCache::new(CACHE_SIZE, TtlConfig::from_opts(&options(TRY)));
+        Ok(Self { routes, cache, started: Instant::now(), under_way: Semaphore::new(MAX_UNDER_WAY) })
     }
 
     /// Completes a draft of [`super::answer`]: appends what the upstreams say about its question, or about the alias it ends
@@ -89,23 +106,29 @@ impl Forwarder {
     }
 
     async fn resolve(&self, name: &Name, rtype: RecordType) -> Outcome {
-        let servfail = Outcome { code: ResponseCode::ServFail, answers: Vec::new(), authorities: Vec::new() };
-        let Ok(_permit) = self.under_way.try_acquire() else { return servfail };
+        let query = Query::query(name.clone(), rtype);
+        if let Some(known) = self.cache.get(&query, Instant::now()) {
+            return Outcome::of(known.map(|message| message.answers)).unwrap_or_else(Outcome::servfail);
+        }
+        let Some(route) = self.routes.iter().find(|route| route.domain.zone_of(name)) else {
+            // Only some domains are forwarded, and this is none of them.
+            return Outcome { code: ResponseCode::Refused, ..Outcome::servfail() };
+        };
+        let Ok(_permit) = self.under_way.try_acquire() else { return Outcome::servfail() };
         let tries = async {
-            for upstream in self.order() {
-                if let Some(outcome) = self.ask(upstream, name, rtype).await {
+            for upstream in self.order(&route.upstreams) {
+                if let Some(outcome) = self.ask(upstream, &query).await {
                     return outcome;
                 }
             }
-            servfail
+            Outcome::servfail()
         };
-        let late = Outcome { code: ResponseCode::ServFail, answers: Vec::new(), authorities: Vec::new() };
-        timeout(BUDGET + TRY / 3, tries).await.unwrap_or(late)
+        timeout(BUDGET + TRY / 3, tries).await.unwrap_or_else(|_| Outcome::servfail())
     }
 
     /// Those that answer first, each group in the given order. A rested one gets one question to show itself with: its
     /// next rest begins at once and ends with its answer.
-    fn order(&self) -> Vec<&Upstream> {
+    fn order<'a>(&self, upstreams: &'a [Upstream]) -> Vec<&'a Upstream> {
         let now = self.now();
         let rests = |u: &&Upstream| {
             let until = u.rests_until.load(Ordering::Relaxed);
@@ -115,7 +138,7 @@ impl Forwarder {
                 probe && u.rests_until.compare_exchange(until, rest, Ordering::Relaxed, Ordering::Relaxed).is_ok();
             until != 0 && !chosen
         };
-        let (last, mut first): (Vec<_>, Vec<_>) = self.upstreams.iter().partition(rests);
+        let (last, mut first): (Vec<_>, Vec<_>) = upstreams.iter().partition(rests);
         first.extend(last);
         first
     }
@@ -125,21 +148,44 @@ impl Forwarder {
     }
 
     /// `None`: it does not say, ask another.
-    async fn ask(&self, upstream: &Upstream, name: &Name, rtype: RecordType) -> Option<Outcome> {
-        let result = upstream.resolver.lookup(name.clone(), rtype).await;
+    async fn ask(&self, upstream: &Upstream, query: &Query) -> Option<Outcome> {
+        let result = upstream.resolver.lookup(query.name().clone(), query.query_type()).await;
         let silent = matches!(result, Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections));
         upstream.rests_until.store(if silent { self.now() + REST.as_millis() as u64 } else { 0 }, Ordering::Relaxed);
+        let result = result.map(|lookup| lookup.message().clone());
+        self.cache.insert(query.clone(), result.clone(), Instant::now());
+        Outcome::of(result.map(|message| message.answers))
+    }
+}
+
+impl Outcome {
+    fn servfail() -> Self {
+        Self { code: ResponseCode::ServFail, answers: Vec::new(), authorities: Vec::new() }
+    }
+
+    /// `None`: that is no answer.
+    fn of(result: std::result::Result<Vec<Record>, NetError>) -> Option<Self> {
         match result {
-            Ok(lookup) => {
-                let answers = lookup.answers().to_vec();
-                Some(Outcome { code: ResponseCode::NoError, answers, authorities: Vec::new() })
-            }
+            Ok(answers) => Some(Self { code: ResponseCode::NoError, answers, authorities: Vec::new() }),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
                 let soa = none.soa.map(|soa| Record::from_rdata(soa.name, soa.ttl, RData::SOA(soa.data)));
-                Some(Outcome { code: none.response_code, answers: Vec::new(), authorities: Vec::from_iter(soa) })
+                Some(Self { code: none.response_code, answers: Vec::new(), authorities: Vec::from_iter(soa) })
             }
             Err(_) => None,
         }
+    }
+}
+
+impl Upstream {
+    fn all(addresses: &[SocketAddr]) -> Result<Vec<Self>> {
+        let count = addresses.len().max(1) as u32;
+        let each = if count == 1 { BUDGET } else { TRY.min(BUDGET / count) };
+        let one = |address: &SocketAddr| {
+            let resolver = resolver(*address, each)
+                .or_error(Kind::Host, || format!("cannot make a resolver for the upstream `{address}`"))?;
+            Ok(Self { resolver, rests_until: AtomicU64::new(0) })
+        };
+        addresses.iter().map(one).collect()
     }
 }
 
@@ -159,7 +205,8 @@ fn options(each: Duration) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = each;
     options.attempts = 0;
-    options.cache_size = 16_384;
+    // Ours is one for all upstreams.
+    options.cache_size = 0;
     options.num_concurrent_reqs = 1;
     options.max_active_requests = MAX_UNDER_WAY;
     options.use_hosts_file = ResolveHosts::Never;
@@ -189,9 +236,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_upstream_is_asked_last_and_once_in_a_while_first() {
-        let forwarder = Forwarder::new(&["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]).unwrap();
-        let first = || std::ptr::eq(forwarder.order()[0], &forwarder.upstreams[0]);
-        let rests_until = |at: u64| forwarder.upstreams[0].rests_until.store(at, Ordering::Relaxed);
+        let forwarder = Forwarder::new(&["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()], &[]).unwrap();
+        let upstreams = &forwarder.routes[0].upstreams;
+        let first = || std::ptr::eq(forwarder.order(upstreams)[0], &upstreams[0]);
+        let rests_until = |at: u64| upstreams[0].rests_until.store(at, Ordering::Relaxed);
         assert!(first(), "both answer: the given order");
         rests_until(forwarder.now() + 5000);
         assert!(!first() && !first(), "it rests");
@@ -200,6 +248,6 @@ mod tests {
         assert!(!first(), "and only one");
         rests_until(0);
         assert!(first() && first(), "it answers again");
-        assert_eq!(forwarder.order().len(), 2);
+        assert_eq!(forwarder.order(upstreams).len(), 2);
     }
 }

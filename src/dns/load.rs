@@ -3,8 +3,9 @@
 use std::{collections::HashSet, net::Ipv4Addr, path::Path};
 
 use super::{
+    records, reverse,
     wire::{self, rtype},
-    zones::{Apex, Zones},
+    zones::{Found, NotAdded, Zones},
 };
 use crate::{Error, Kind, OrError, Result, names::Names};
 
@@ -19,61 +20,87 @@ pub fn read(file: &Path) -> Result<Names> {
     serde_json::from_slice(&text).or_error(Kind::Config, || format!("`{}` is not a list of names", file.display()))
 }
 
-/// The zones of `names`. Every row must be a name in the zone: a file that lap did not write is refused as a whole.
+/// The zones of `names`, all with the same serial. Every row must be a name in the zone: a file that lap did not write is
+/// refused as a whole.
 pub fn zones(names: &Names, serial: u32) -> Result<Zones> {
-    let bad = |why: String| Error::new(Kind::Config, format!("names.json: {why}"));
     let apex = wire::name(&names.zone).map_err(|e| bad(format!("zone: {e}")))?;
     let server = wire::name(&names.server).map_err(|e| bad(format!("server: {e}")))?;
     if apex.len() < 2 {
         return Err(bad("zone: missing".into()));
     }
-    let soa = soa(&server, &apex, serial);
-    let zone = |name: &[u8]| Apex { name: name.into(), soa: soa.clone(), negative_ttl: NEGATIVE_TTL };
-    let mut zones = Zones::default();
-    zones.add_zone(zone(&apex), TTL, &server);
-
+    let mut loading = Loading {
+        zones: Zones::with_capacity(2 * names.hosts.len() + names.records.len()),
+        soa: soa(&server, &apex, serial),
+        server,
+    };
+    loading.zone(&apex);
+    for network in &names.reverse {
+        for name in reverse::zones(network).map_err(|e| bad(format!("reverse: {e}")))? {
+            loading.zone(&name);
+        }
+    }
     let own = names.server_address.map(|address| (&names.server, address));
     let rows = names.hosts.iter().map(|(name, address)| (name, *address)).chain(own);
-    let mut reversed = HashSet::new();
+    let mut reversed = HashSet::with_capacity(names.hosts.len());
     for (text, address) in rows {
         let name = wire::name(text).map_err(|e| bad(format!("hosts: {e}")))?;
-        if !zones.add(&name, rtype::A, TTL, &address.octets()) {
-            return Err(bad(format!("hosts: `{text}` is not in the zone `{}`", names.zone)));
-        }
+        let added = loading.zones.add(&name, rtype::A, TTL, &address.octets());
+        added.map_err(|e| not_added("hosts", text, &names.zone, e))?;
         // One PTR per address: programs that ask take the first, and its name should be the machine's.
         if reversed.insert(address) {
-            let (reverse_zone, reverse_name) = reverse(address);
-            if !zones.add(&reverse_name, rtype::PTR, TTL, &name) {
-                zones.add_zone(zone(&reverse_zone), TTL, &server);
-                zones.add(&reverse_name, rtype::PTR, TTL, &name);
-            }
+            loading.pointer(address, &name).map_err(|e| not_added("hosts", text, &names.zone, e))?;
         }
     }
-    Ok(zones)
-}
-
-/// Reverse zone and name of an address (RFC 1035, section 3.5). Of a private network the whole /24 is ours; of a public one
-/// only the address itself, since its neighbours belong to others.
-fn reverse(address: Ipv4Addr) -> (Box<[u8]>, Box<[u8]>) {
-    let [a, b, c, d] = address.octets();
-    let shared = a == 100 && b & 0xc0 == 64; // RFC 6598
-    let net = format!("{c}.{b}.{a}.in-addr.arpa");
-    let name = encode(&format!("{d}.{net}"));
-    if address.is_private() || address.is_loopback() || address.is_link_local() || shared {
-        (encode(&net), name)
-    } else {
-        (name.clone(), name)
+    for (text, rtype, data) in &names.records {
+        let bad = |why: String| bad(format!("records: `{text} {rtype} {data}`: {why}"));
+        let name = wire::name(text).map_err(bad)?;
+        let (rtype, data) = records::parse(rtype, data).map_err(bad)?;
+        let added = loading.zones.add(&name, rtype, TTL, &data);
+        added.map_err(|e| not_added("records", text, &names.zone, e))?;
     }
+    Ok(loading.zones)
 }
 
-fn encode(text: &str) -> Box<[u8]> {
-    wire::name(text).expect("numbers and in-addr.arpa are a name")
+fn bad(why: String) -> Error {
+    Error::new(Kind::Config, format!("names.json: {why}"))
+}
+
+fn not_added(list: &str, name: &str, zone: &str, why: NotAdded) -> Error {
+    bad(match why {
+        NotAdded::Outside => format!("{list}: `{name}` is not in the zone `{zone}`"),
+        NotAdded::Full => format!("{list}: `{name}` has more records than a reply can hold"),
+    })
+}
+
+/// Zones that are being filled.
+struct Loading {
+    zones: Zones,
+    soa: Box<[u8]>,
+    server: Box<[u8]>,
+}
+
+impl Loading {
+    fn zone(&mut self, name: &[u8]) {
+        if matches!(self.zones.find(name), Found::Outside) {
+            self.zones.add_zone(name, &self.soa, NEGATIVE_TTL, TTL, &self.server);
+        }
+    }
+
+    fn pointer(&mut self, address: Ipv4Addr, to: &[u8]) -> std::result::Result<(), NotAdded> {
+        let name = reverse::name(address.into());
+        if let Err(NotAdded::Outside) = self.zones.add(&name, rtype::PTR, TTL, to) {
+            self.zone(&reverse::zone_of(address));
+            self.zones.add(&name, rtype::PTR, TTL, to)?;
+        }
+        Ok(())
+    }
 }
 
 /// SOA data (RFC 1035, section 3.3.13), with a mail address every zone should have.
 fn soa(server: &[u8], zone: &[u8], serial: u32) -> Box<[u8]> {
-    const REFRESH: u32 = 3600;
-    const RETRY: u32 = 600;
+    // A secondary that missed the NOTIFY asks after this long; in an office that costs nothing.
+    const REFRESH: u32 = 300;
+    const RETRY: u32 = 60;
     const EXPIRE: u32 = 7 * 86400;
     let numbers = [serial, REFRESH, RETRY, EXPIRE, NEGATIVE_TTL];
     let mut data = [server, b"\x0ahostmaster", zone].concat();

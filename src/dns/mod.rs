@@ -1,20 +1,35 @@
 //! The embedded DNS server for `internal.`, and the client that asks it.
 //!
-//! A packet's way: `udp` or `tcp` → `wire` (is it a question?) → `answer` (pure: from our `zones`, or "not ours") →
-//! `forward` (hickory's resolver and its cache), only for what is not ours. There is one place that answers for the local
-//! zones, for every transport: what is asked over UDP and over TCP cannot differ.
+//! A message's way: `udp` or `tcp` → `handle` (what is it, is it signed, may they?) →
+//! - a question: `answer` (pure: from our `zones`, or "not ours") → `forward` (hickory's resolver, a cache), only for what is
+//!   not ours;
+//! - an update: `update` (what does it ask, what does it come to?) → `store`, the one writer: journal, then zones;
+//! - a transfer: `transfer`.
 //!
-//! What is served is one value (`server::Serving`) behind an `ArcSwap`: a reload replaces it, sockets stay open.
+//! There is one place that answers for the local zones, for every transport: what is asked over UDP and over TCP cannot
+//! differ. Sockets stay open whatever is reloaded (`watch`).
 
+mod access;
 mod answer;
+mod audit;
 mod client;
 mod forward;
+mod handle;
+mod keyring;
 mod keys;
 mod load;
+mod notify;
+mod records;
 mod reply;
+mod reverse;
 mod server;
+mod shared;
+mod store;
 mod tcp;
+mod transfer;
+mod tsig;
 mod udp;
+mod update;
 mod watch;
 mod wire;
 mod zones;

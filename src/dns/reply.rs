@@ -1,6 +1,6 @@
 //! Writes replies in wire format (RFC 1035, section 4): the question as it came, then records, then OPT.
 
-use super::wire::{Bad, Edns, HEADER, IN, Query, rtype};
+use super::wire::{Bad, Edns, HEADER, Query, rtype};
 
 /// What a UDP reply may be at most, and what we offer to receive: fits one packet on any sane path (DNS flag day 2020).
 pub const UDP_PAYLOAD: u16 = 1232;
@@ -42,8 +42,8 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Starts with the question's header and the question.
-    pub fn new(query: &Query, transport: Transport, out: &'a mut Vec<u8>) -> Self {
+    /// Starts with the question's header and the question; with all that follows it will have at most `limit` bytes.
+    pub fn new(query: &Query, limit: usize, out: &'a mut Vec<u8>) -> Self {
         out.clear();
         out.extend_from_slice(query.head());
         out[2] = 0x80 | query.message[2] & 0x01;
@@ -51,7 +51,7 @@ impl<'a> Reply<'a> {
         out[3] = query.message[3] & 0x10;
         out[6..HEADER].fill(0);
         let reserved = query.edns.map_or(0, |_| OPT);
-        let limit = transport.limit(query.edns) - reserved;
+        let limit = limit.saturating_sub(reserved);
         Self { question_end: out.len(), out, limit, edns: query.edns, truncated: false }
     }
 
@@ -66,20 +66,23 @@ impl<'a> Reply<'a> {
     }
 
     /// Appends one record whose owner's name stands at `owner` in this message; gives the position of its data.
-    /// What does not fit empties the reply and sets TC (RFC 2181, section 9): the client asks again over TCP.
     pub fn record(&mut self, section: Section, owner: usize, rtype: u16, ttl: u32, data: &[u8]) -> usize {
+        let mut bytes = Vec::with_capacity(10 + data.len());
+        super::zones::write(&mut bytes, rtype, ttl, data);
+        self.raw(section, owner, &bytes)
+    }
+
+    /// The same for a record as it stands in the zones. What does not fit empties the reply and sets TC (RFC 2181,
+    /// section 9): the client asks again over TCP.
+    pub fn raw(&mut self, section: Section, owner: usize, record: &[u8]) -> usize {
         let start = self.out.len();
-        if self.truncated || start + 12 + data.len() > self.limit {
+        if self.truncated || start + 2 + record.len() > self.limit {
             self.truncated = true;
             return start;
         }
         let pointer = 0xc000 | owner as u16;
         self.out.extend_from_slice(&pointer.to_be_bytes());
-        self.out.extend_from_slice(&rtype.to_be_bytes());
-        self.out.extend_from_slice(&IN.to_be_bytes());
-        self.out.extend_from_slice(&ttl.to_be_bytes());
-        self.out.extend_from_slice(&(data.len() as u16).to_be_bytes());
-        self.out.extend_from_slice(data);
+        self.out.extend_from_slice(record);
         let at = section as usize;
         let count = u16::from_be_bytes([self.out[at], self.out[at + 1]]) + 1;
         self.out[at..at + 2].copy_from_slice(&count.to_be_bytes());

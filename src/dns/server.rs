@@ -1,25 +1,39 @@
-//! The server as a whole: what it serves, its sockets, its life.
-
-#![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
+//! The server as a whole: its sockets, its threads, its life.
 
 use std::{
     net::{SocketAddr, UdpSocket},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, sync_channel},
     },
-    time::UNIX_EPOCH,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::Notify,
+    task::{JoinSet, spawn_blocking},
+};
 
-use super::{forward::Forwarder, load, reply::Transport, tcp, udp, watch::Watch, wire, zones::Zones};
-use crate::{Error, Kind, OrError, Result, names::Names};
+use super::{
+    audit::Audit,
+    keyring::Keyring,
+    load, notify,
+    shared::{Policy, Shared, summary},
+    store::{Job, Places, Store},
+    tcp, udp,
+    watch::Watch,
+};
+use crate::{Error, Kind, OrError, Result};
+
+/// Updates that wait for the disk; more are answered SERVFAIL.
+const MAX_WAITING: usize = 8192;
 
 /// How the server is started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
     /// UDP and TCP on each. Addresses by name: an answer must leave from the address that was asked.
     pub listen: Vec<SocketAddr>,
@@ -36,110 +50,62 @@ pub struct ServeOptions {
     pub metrics: Option<SocketAddr>,
 }
 
-/// Everything an answer is made from, replaced as a whole.
-pub(super) struct Serving {
-    pub zones: Zones,
-    /// `None`: there are no upstreams.
-    pub forward: Option<Arc<Forwarder>>,
-    names: Names,
-    serial: u32,
-}
-
-/// What is served now.
-pub(super) type Shared = Arc<ArcSwap<Serving>>;
-
-impl Serving {
-    /// Reads `file`. The serial is the time the file was written, and always above the one before; with the same upstreams
-    /// the cache stays. `own`: where this server listens, which is not an upstream even if the file says so.
-    pub fn load(file: &Path, own: &[SocketAddr], before: Option<&Self>) -> Result<Self> {
-        let mut names = load::read(file)?;
-        names.upstreams.retain(|upstream| {
-            let other = !own.contains(upstream);
-            if !other {
-                say(&format!("upstream `{upstream}` is this server itself: left out"));
-            }
-            other
-        });
-        let written = std::fs::metadata(file).ok().and_then(|m| m.modified().ok());
-        let written = written.and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(1, |t| t.as_secs() as u32);
-        let serial = match before {
-            Some(before) if before.names == names => before.serial,
-            Some(before) => written.max(before.serial.wrapping_add(1)),
-            None => written,
-        };
-        let zones = load::zones(&names, serial)?;
-        let forward = match before {
-            Some(before) if before.names.upstreams == names.upstreams => before.forward.clone(),
-            _ if names.upstreams.is_empty() => None,
-            _ => Some(Arc::new(Forwarder::new(&names.upstreams)?)),
-        };
-        Ok(Self { zones, forward, names, serial })
-    }
-
-    /// For the log.
-    pub fn summary(&self) -> String {
-        let (names, zones) = self.zones.counts();
-        let Self { serial, names: Names { zone, upstreams, .. }, .. } = self;
-        format!("`{zone}` serial {serial}, names: {names}, zones: {zones}, upstreams: {}", upstreams.len())
-    }
-}
-
-/// How long the reply to a question that goes to the upstreams may be.
-pub(super) fn draft_limit(question: &[u8], transport: Transport) -> usize {
-    transport.limit(wire::parse(question).ok().and_then(|q| q.edns))
-}
-
-/// One line of talk. The server runs alone in its container: its standard error is the log.
-pub(super) fn say(line: &str) {
-    eprintln!("dns: {line}");
-}
-
 /// A server whose sockets are bound.
 pub struct Server {
     addresses: Vec<SocketAddr>,
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
-    serving: Shared,
-    watch: Watch,
+    shared: Arc<Shared>,
+    store: Store,
+    jobs: Receiver<Job>,
+    changed: Arc<Notify>,
+    watches: Vec<Watch>,
+    summary: String,
 }
 
 impl Server {
-    /// Reads the names and binds every address, or says which one cannot be had. Port 0 takes a free one.
+    /// Reads the names, brings back what was registered and binds every address, or says what cannot be had. Port 0 takes a
+    /// free one.
     pub async fn bind(options: &ServeOptions) -> Result<Self> {
+        let audit = Arc::new(Audit::default());
         let file = options.names_dir.join("names.json");
-        let watch = Watch::new(file.clone(), options.listen.clone());
-        let serving = Serving::load(&file, &options.listen, None)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let mut server = Self {
-            addresses: vec![],
-            udp: vec![],
-            tcp: vec![],
-            serving: Arc::new(ArcSwap::from_pointee(serving)),
-            watch,
+        let mut watches = vec![Watch::names(file.clone())];
+        let names = load::read(&file)?;
+        let zones = load::zones(&names, 1)?;
+        let policy = Policy::new(&names, &options.listen, None, &audit)?;
+        let keys = match &options.keys {
+            None => Keyring::default(),
+            Some(file) => {
+                watches.push(Watch::keys(file.clone()));
+                Keyring::read(file).unwrap_or_else(|e| {
+                    // The names are more important than who may change them.
+                    audit.say(&format!("{e}; nobody may change or transfer anything until it is there"));
+                    Keyring::default()
+                })
+            }
         };
+        // Before the journal: a second server on the same address ends here, without having touched it.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        let (mut addresses, mut udp, mut tcp) = (vec![], vec![], vec![]);
         for address in &options.listen {
-            server.bind_one(*address, threads)?;
+            bind_one(*address, threads, &mut addresses, &mut udp, &mut tcp)?;
         }
-        Ok(server)
-    }
-
-    fn bind_one(&mut self, address: SocketAddr, threads: usize) -> Result<()> {
-        if address.ip().is_unspecified() {
-            let why = format!("cannot listen on `{address}`: answers could leave from another address than was asked");
-            return Err(Error::new(Kind::Usage, why).hint("name each address to listen on"));
-        }
-        let hint = "another name server may run there: `ss -lnutp` shows it";
-        let failed = |protocol: &str| format!("cannot listen on `{address}` ({protocol})");
-        // TCP first: it is exclusive, whereas a second server of ours could share the UDP port unnoticed.
-        let tcp = tcp::bind(address).or_error(Kind::Host, || failed("TCP")).map_err(|e| e.hint(hint))?;
-        let address = tcp.local_addr().or_error(Kind::Host, || failed("TCP"))?;
-        for _ in 0..threads {
-            let socket = udp::bind(address).or_error(Kind::Host, || failed("UDP")).map_err(|e| e.hint(hint))?;
-            self.udp.push(socket);
-        }
-        self.tcp.push(tcp);
-        self.addresses.push(address);
-        Ok(())
+        let changed = Arc::new(Notify::new());
+        let places = Places { data: options.data_dir.clone(), state: options.state_dir.clone() };
+        let store = Store::open(&places, zones, audit.clone(), changed.clone())?;
+        let (sender, jobs) = sync_channel(MAX_WAITING);
+        let zones = store.zones();
+        let summary = summary(&names, &zones.read().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let shared = Arc::new(Shared {
+            zones,
+            policy: ArcSwap::from_pointee(policy),
+            keys: ArcSwap::from_pointee(keys),
+            audit,
+            jobs: sender,
+            names: file,
+            own: options.listen.clone(),
+        });
+        Ok(Self { addresses, udp, tcp, shared, store, jobs, changed, watches, summary })
     }
 
     /// Where it listens.
@@ -149,32 +115,62 @@ impl Server {
 
     /// Says that it is ready, and answers until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let Self { addresses, udp, tcp, serving, watch } = self;
+        let Self { addresses, udp, tcp, shared, store, jobs, changed, watches, summary } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        let cannot = || "cannot start a thread".to_owned();
+        threads.push(thread("dns-store").spawn(move || store.run(&jobs)).or_error(Kind::Host, cannot)?);
         for socket in udp {
-            let (serving, runtime, stop) = (serving.clone(), Handle::current(), stop.clone());
-            let thread = std::thread::Builder::new().name("dns-udp".into());
-            let thread = thread.spawn(move || udp::serve(socket, &serving, &runtime, &stop));
-            threads.push(thread.or_error(Kind::Host, || "cannot start a thread".into())?);
+            let (shared, runtime, stop) = (shared.clone(), Handle::current(), stop.clone());
+            let spawned = thread("dns-udp").spawn(move || udp::serve(socket, &shared, &runtime, &stop));
+            threads.push(spawned.or_error(Kind::Host, cannot)?);
         }
         let mut tasks = JoinSet::new();
         for listener in tcp {
-            tasks.spawn(tcp::serve(listener, serving.clone()));
+            tasks.spawn(tcp::serve(listener, shared.clone()));
         }
         let list: Vec<_> = addresses.iter().map(|a| format!("`{a}`")).collect();
-        say(&format!("ready on {}: {}", list.join(", "), serving.load().summary()));
-        tasks.spawn(watch.follow(serving));
+        shared.audit.say(&format!("ready on {}: {summary}", list.join(", ")));
+        for watch in watches {
+            tasks.spawn(watch.follow(shared.clone()));
+        }
+        tasks.spawn(notify::serve(shared.clone(), changed));
 
         shutdown.await;
         stop.store(true, Ordering::Relaxed);
         tasks.shutdown().await;
-        let joined = tokio::task::spawn_blocking(move || threads.into_iter().try_for_each(|t| t.join()));
-        match joined.await {
+        let _ = shared.jobs.send(Job::Stop);
+        match spawn_blocking(move || threads.into_iter().try_for_each(|t| t.join())).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Error::new(Kind::Other, "a thread of the name server ended with a panic")),
         }
     }
+}
+
+fn bind_one(
+    address: SocketAddr,
+    threads: usize,
+    addresses: &mut Vec<SocketAddr>,
+    udp_sockets: &mut Vec<UdpSocket>,
+    listeners: &mut Vec<TcpListener>,
+) -> Result<()> {
+    if address.ip().is_unspecified() {
+        let why = format!("cannot listen on `{address}`: answers could leave from another address than was asked");
+        return Err(Error::new(Kind::Usage, why).hint("name each address to listen on"));
+    }
+    let hint = "another name server may run there: `ss -lnutp` shows it";
+    let failed = |protocol: &str| format!("cannot listen on `{address}` ({protocol})");
+    // TCP first: it is exclusive, whereas a second server of ours could share the UDP port unnoticed.
+    let tcp = tcp::bind(address).or_error(Kind::Host, || failed("TCP")).map_err(|e| e.hint(hint))?;
+    let address = tcp.local_addr().or_error(Kind::Host, || failed("TCP"))?;
+    for _ in 0..threads {
+        let socket = udp::bind(address).or_error(Kind::Host, || failed("UDP")).map_err(|e| e.hint(hint))?;
+        udp_sockets.push(socket);
+    }
+    listeners.push(tcp);
+    addresses.push(address);
+    Ok(())
 }
 
 /// Binds, says on one line of standard error that it is ready, and serves until `shutdown` is done.

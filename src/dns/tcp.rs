@@ -1,18 +1,26 @@
 //! TCP (RFC 7766): many questions on one connection, answered as they are ready, idle connections closed.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp::OwnedWriteHalf},
-    sync::{Mutex, Semaphore},
+    sync::{Mutex, Semaphore, oneshot},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use super::{
-    answer::{Verdict, answer},
+    handle::Action,
     reply::Transport,
-    server::{Shared, draft_limit},
+    shared::Shared,
+    store::unix,
+    transfer::{self, Transfer},
 };
 
 /// A connection that asks nothing, or takes no answer, for this long is closed.
@@ -21,6 +29,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 512;
 /// Questions of one connection that wait for upstreams.
 const MAX_PIPELINED: usize = 64;
+/// Transfers at a time on one address: each holds a copy of its zone.
+const MAX_TRANSFERS: usize = 4;
 
 /// A listener on `address`; without SO_REUSEPORT, so that a second server on the same port is an error.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -37,15 +47,16 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts for ever.
-pub async fn serve(listener: TcpListener, serving: Shared) {
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let transfers = Arc::new(Semaphore::new(MAX_TRANSFERS));
     loop {
         let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let serving = serving.clone();
+            Ok((stream, client)) => {
+                let (shared, transfers) = (shared.clone(), transfers.clone());
                 tokio::spawn(async move {
-                    let _ = connection(stream, serving).await;
+                    let _ = connection(stream, client.ip(), &shared, &transfers).await;
                     drop(place);
                 });
             }
@@ -55,7 +66,7 @@ pub async fn serve(listener: TcpListener, serving: Shared) {
     }
 }
 
-async fn connection(stream: TcpStream, serving: Shared) -> io::Result<()> {
+async fn connection(stream: TcpStream, client: IpAddr, shared: &Arc<Shared>, transfers: &Semaphore) -> io::Result<()> {
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
     let writer = Arc::new(Mutex::new(writer));
@@ -65,24 +76,51 @@ async fn connection(stream: TcpStream, serving: Shared) -> io::Result<()> {
         let Ok(length) = timeout(IDLE, reader.read_u16()).await? else { return Ok(()) };
         question.resize(usize::from(length), 0);
         timeout(IDLE, reader.read_exact(&mut question)).await??;
-        let now = serving.load_full();
-        match answer(&now.zones, now.forward.is_some(), &question, Transport::Tcp, &mut out) {
+        let action = shared.handle(&shared.zones(), &question, client, Transport::Tcp, &mut out);
+        match action {
             // Whoever talks nonsense on a connection is not worth keeping it open for.
-            Verdict::Drop => return Ok(()),
-            Verdict::Reply => send(&writer, &out).await?,
-            Verdict::Forward => {
-                let Some(forward) = now.forward.clone() else { return Ok(()) };
+            Action::Drop => return Ok(()),
+            Action::Reply => send(&writer, &out).await?,
+            Action::Forward(limit, signer) => {
+                let Some(forward) = shared.policy.load().forward.clone() else { return Ok(()) };
                 let Ok(place) = waiting.clone().acquire_owned().await else { return Ok(()) };
                 let (writer, draft) = (writer.clone(), out.clone());
-                let limit = draft_limit(&question, Transport::Tcp);
                 tokio::spawn(async move {
-                    let reply = forward.complete(&draft, limit).await;
+                    let mut reply = forward.complete(&draft, limit).await;
+                    if let Some(mut signer) = signer {
+                        signer.sign(&mut reply, unix());
+                    }
                     let _ = send(&writer, &reply).await;
                     drop(place);
                 });
             }
+            Action::Update(request, signed) => {
+                let (sender, reply) = oneshot::channel();
+                shared.update(*request, signed, client, out.clone(), |reply| {
+                    let _ = sender.send(reply);
+                });
+                // In order: the next question on this connection sees what this update did.
+                let Ok(reply) = reply.await else { return Ok(()) };
+                send(&writer, &reply).await?;
+            }
+            Action::Transfer(transfer) => {
+                let Ok(_place) = transfers.acquire().await else { return Ok(()) };
+                send_parts(&writer, shared, *transfer).await?;
+            }
         }
     }
+}
+
+async fn send_parts(writer: &Mutex<OwnedWriteHalf>, shared: &Arc<Shared>, mut transfer: Transfer) -> io::Result<()> {
+    let shared = shared.clone();
+    let collected = spawn_blocking(move || (transfer::parts(&shared.zones(), &transfer), transfer)).await;
+    let Ok((Some(parts), collected)) = collected else { return Err(io::ErrorKind::NotFound.into()) };
+    transfer = collected;
+    for mut part in parts {
+        transfer.signer.sign(&mut part, unix());
+        send(writer, &part).await?;
+    }
+    Ok(())
 }
 
 /// Length and message in one write, so that they share a packet (RFC 7766, section 8).

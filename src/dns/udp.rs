@@ -14,11 +14,7 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{
-    answer::{Verdict, answer},
-    reply::Transport,
-    server::{Shared, draft_limit},
-};
+use super::{handle::Action, reply::Transport, shared::Shared, store::unix, transfer};
 
 /// How often a thread that hears nothing looks whether it should end.
 const NAP: Duration = Duration::from_millis(200);
@@ -42,14 +38,14 @@ pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
 }
 
 /// Answers until `stop`. A bug that panics costs its one question, never the socket.
-pub fn serve(socket: UdpSocket, serving: &Shared, runtime: &Handle, stop: &AtomicBool) {
+pub fn serve(socket: UdpSocket, shared: &Arc<Shared>, runtime: &Handle, stop: &AtomicBool) {
     let socket = Arc::new(socket);
     while !stop.load(Ordering::Relaxed) {
-        let _ = catch_unwind(AssertUnwindSafe(|| answer_all(&socket, serving, runtime, stop)));
+        let _ = catch_unwind(AssertUnwindSafe(|| answer_all(&socket, shared, runtime, stop)));
     }
 }
 
-fn answer_all(socket: &Arc<UdpSocket>, serving: &Shared, runtime: &Handle, stop: &AtomicBool) {
+fn answer_all(socket: &Arc<UdpSocket>, shared: &Arc<Shared>, runtime: &Handle, stop: &AtomicBool) {
     let mut question = [0; MAX_QUESTION];
     let mut out = Vec::with_capacity(usize::from(u16::MAX));
     loop {
@@ -66,26 +62,51 @@ fn answer_all(socket: &Arc<UdpSocket>, serving: &Shared, runtime: &Handle, stop:
                 continue;
             }
         };
-        let question = &question[..length];
-        let now = serving.load();
-        match answer(&now.zones, now.forward.is_some(), question, Transport::Udp, &mut out) {
-            Verdict::Drop => {}
-            Verdict::Reply => {
-                let _ = socket.send_to(&out, client);
-            }
-            Verdict::Forward => {
-                let Some(forward) = now.forward.clone() else { continue };
-                let (socket, draft) = (socket.clone(), out.clone());
-                let limit = draft_limit(question, Transport::Udp);
-                runtime.spawn(async move {
-                    let reply = forward.complete(&draft, limit).await;
-                    let _ = socket.send_to(&reply, client);
-                });
-            }
-        }
+        let action = shared.handle(&shared.zones(), &question[..length], client.ip(), Transport::Udp, &mut out);
+        act(action, socket, shared, runtime, client, &mut out);
         // Looked at here too: under load there is never a pause.
         if stop.load(Ordering::Relaxed) {
             return;
+        }
+    }
+}
+
+fn act(
+    action: Action,
+    socket: &Arc<UdpSocket>,
+    shared: &Arc<Shared>,
+    runtime: &Handle,
+    client: SocketAddr,
+    out: &mut Vec<u8>,
+) {
+    match action {
+        Action::Drop => {}
+        Action::Reply => {
+            let _ = socket.send_to(out, client);
+        }
+        Action::Forward(limit, signer) => {
+            let Some(forward) = shared.policy.load().forward.clone() else { return };
+            let (socket, draft) = (socket.clone(), out.clone());
+            runtime.spawn(async move {
+                let mut reply = forward.complete(&draft, limit).await;
+                if let Some(mut signer) = signer {
+                    signer.sign(&mut reply, unix());
+                }
+                let _ = socket.send_to(&reply, client);
+            });
+        }
+        Action::Update(request, signed) => {
+            let socket = socket.clone();
+            shared.update(*request, signed, client.ip(), out.clone(), move |reply| {
+                let _ = socket.send_to(&reply, client);
+            });
+        }
+        Action::Transfer(mut transfer) => {
+            let parts = transfer::parts(&shared.zones(), &transfer);
+            if let Some(mut part) = parts.and_then(|parts| parts.into_iter().next()) {
+                transfer.signer.sign(&mut part, unix());
+                let _ = socket.send_to(&part, client);
+            }
         }
     }
 }

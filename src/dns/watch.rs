@@ -1,35 +1,46 @@
-//! Notices that `names.json` was replaced. By looking, not by inotify: looking is certain on every kind of mount, and
-//! four `stat` calls a second cost nothing.
+//! Notices that a file was replaced. By looking, not by inotify: looking is certain on every kind of mount, and four `stat`
+//! calls a second cost nothing.
 
-use std::{net::SocketAddr, os::unix::fs::MetadataExt, path::PathBuf, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::server::{Serving, Shared, say};
+use super::shared::Shared;
+use crate::Result;
 
 const PERIOD: Duration = Duration::from_millis(250);
 
 /// What changes when a file is replaced or rewritten; `None`: there is none.
 type Stamp = Option<(u64, u64, i64, i64, i64)>;
 
-fn stamp(file: &PathBuf) -> Stamp {
+fn stamp(file: &Path) -> Stamp {
     let m = std::fs::metadata(file).ok()?;
     Some((m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime_nsec()))
 }
 
-/// A watch on one file, from the moment it is made, for a server that listens on `own`.
+/// A watch on one file, from the moment it is made. Make it before reading the file: a change in between is then seen.
 pub struct Watch {
     file: PathBuf,
-    own: Vec<SocketAddr>,
     last: Stamp,
+    reload: fn(&Shared, &Path) -> Result<String>,
 }
 
 impl Watch {
-    /// Make it before reading the file: a change in between is then seen.
-    pub fn new(file: PathBuf, own: Vec<SocketAddr>) -> Self {
-        Self { last: stamp(&file), own, file }
+    /// On `names.json`.
+    pub fn names(file: PathBuf) -> Self {
+        Self { last: stamp(&file), file, reload: |shared, _| shared.reload() }
     }
 
-    /// Swaps in every new version, for ever. A version that is no good is said once, and what was served stays.
-    pub async fn follow(mut self, serving: Shared) {
+    /// On the file of keys.
+    pub fn keys(file: PathBuf) -> Self {
+        Self { last: stamp(&file), file, reload: Shared::reload_keys }
+    }
+
+    /// Has every new version taken over, for ever. A version that is no good is said once, and what was there before stays.
+    pub async fn follow(mut self, shared: Arc<Shared>) {
         loop {
             tokio::time::sleep(PERIOD).await;
             let now = stamp(&self.file);
@@ -37,13 +48,13 @@ impl Watch {
                 continue;
             }
             self.last = now;
-            match Serving::load(&self.file, &self.own, Some(&serving.load())) {
-                Ok(next) => {
-                    say(&format!("reloaded: {}", next.summary()));
-                    serving.store(next.into());
-                }
-                Err(error) => say(&format!("{error}; the names before it are still served")),
-            }
+            let (shared, file, reload) = (shared.clone(), self.file.clone(), self.reload);
+            // A big file takes a while, which belongs to no async thread.
+            let done = tokio::task::spawn_blocking(move || match reload(&shared, &file) {
+                Ok(summary) => shared.audit.say(&format!("reloaded: {summary}")),
+                Err(error) => shared.audit.say(&format!("{error}; what was there before still counts")),
+            });
+            let _ = done.await;
         }
     }
 }

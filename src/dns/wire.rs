@@ -1,6 +1,6 @@
 //! The wire format of questions (RFC 1035, section 4; EDNS: RFC 6891). Never panics, whatever the bytes are.
 
-/// Response codes (RFC 1035, section 4.1.1; RFC 6891, section 9).
+/// Response codes (RFC 1035, section 4.1.1; RFC 2136, section 2.2; RFC 6891, section 9).
 pub mod rcode {
     pub const NOERROR: u16 = 0;
     pub const FORMERR: u16 = 1;
@@ -8,7 +8,18 @@ pub mod rcode {
     pub const NXDOMAIN: u16 = 3;
     pub const NOTIMP: u16 = 4;
     pub const REFUSED: u16 = 5;
+    pub const YXDOMAIN: u16 = 6;
+    pub const YXRRSET: u16 = 7;
+    pub const NXRRSET: u16 = 8;
+    pub const NOTAUTH: u16 = 9;
+    pub const NOTZONE: u16 = 10;
     pub const BADVERS: u16 = 16;
+}
+
+/// What a message is for (RFC 1035, section 4.1.1; RFC 1996; RFC 2136).
+pub mod opcode {
+    pub const NOTIFY: u8 = 4;
+    pub const UPDATE: u8 = 5;
 }
 
 /// Record and question types that need a thought of their own (RFC 1035, section 3.2).
@@ -19,8 +30,12 @@ pub mod rtype {
     pub const SOA: u16 = 6;
     pub const PTR: u16 = 12;
     pub const HINFO: u16 = 13;
+    pub const MX: u16 = 15;
+    pub const AAAA: u16 = 28;
+    pub const SRV: u16 = 33;
     pub const OPT: u16 = 41;
     pub const TKEY: u16 = 249;
+    pub const TSIG: u16 = 250;
     pub const IXFR: u16 = 251;
     pub const AXFR: u16 = 252;
     pub const MAILB: u16 = 253;
@@ -30,6 +45,10 @@ pub mod rtype {
 
 /// The class of the Internet.
 pub const IN: u16 = 1;
+/// In an update: "no such record" (RFC 2136, section 2.4).
+pub const NONE: u16 = 254;
+/// In an update: "whatever there is" (RFC 2136, section 2.4); the class of TSIG records.
+pub const ANY: u16 = 255;
 /// Where the question's name stands in every message.
 pub const HEADER: usize = 12;
 /// The longest a name may be (RFC 1035, section 2.3.4).
@@ -91,6 +110,8 @@ pub struct Query<'a> {
     pub qtype: u16,
     pub class: u16,
     pub edns: Option<Edns>,
+    /// Where the signature stands (RFC 8945).
+    pub tsig: Option<usize>,
 }
 
 impl Query<'_> {
@@ -136,9 +157,10 @@ fn read_body(message: &[u8], answers: u16, authorities: u16, additionals: u16) -
     let qtype = u16_at(message, at)?;
     let class = u16_at(message, at + 2)?;
     at += 4;
-    let mut edns = None;
+    let (mut edns, mut tsig) = (None, None);
     let before = u32::from(answers) + u32::from(authorities);
-    for index in 0..before + u32::from(additionals) {
+    let count = before + u32::from(additionals);
+    for index in 0..count {
         let owner = at;
         at = skip_name(message, at)?;
         let kind = u16_at(message, at)?;
@@ -152,19 +174,95 @@ fn read_body(message: &[u8], answers: u16, authorities: u16, additionals: u16) -
             let dnssec_ok = *message.get(at + 6)? & 0x80 != 0;
             edns = Some(Edns { payload: u16_at(message, at + 2)?, version, dnssec_ok });
         }
+        if kind == rtype::TSIG {
+            // The last one of the additional section (RFC 8945, section 5.2).
+            if index < before || index + 1 != count {
+                return None;
+            }
+            tsig = Some(owner);
+        }
         at += 10 + length;
         message.get(..at)?;
     }
     // Bytes after the last record are not DNS.
-    (at == message.len()).then_some(Query { message, name, qtype, class, edns })
+    (at == message.len()).then_some(Query { message, name, qtype, class, edns, tsig })
 }
 
-fn u16_at(message: &[u8], at: usize) -> Option<u16> {
+/// Where the signature of a message of any kind stands: the last record of its additional section (RFC 8945, section 5.2).
+/// An error when the message is malformed.
+pub fn signature(message: &[u8]) -> Result<Option<usize>, ()> {
+    let walk = || {
+        let count = |at| Some(u32::from(u16_at(message, at)?));
+        let mut at = HEADER;
+        for _ in 0..count(4)? {
+            at = skip_name(message, at)? + 4;
+        }
+        let before = count(6)? + count(8)?;
+        let all = before + count(10)?;
+        let mut tsig = None;
+        for index in 0..all {
+            let owner = at;
+            at = skip_name(message, at)?;
+            if u16_at(message, at)? == rtype::TSIG {
+                if index < before || index + 1 != all {
+                    return None;
+                }
+                tsig = Some(owner);
+            }
+            at += 10 + usize::from(u16_at(message, at + 8)?);
+        }
+        (at == message.len()).then_some(tsig)
+    };
+    walk().ok_or(())
+}
+
+/// What a message is for; `None`: it has no header, or is itself a reply.
+pub fn opcode(message: &[u8]) -> Option<u8> {
+    let header = message.get(..HEADER)?;
+    (header[2] & 0x80 == 0).then_some(header[2] >> 3 & 15)
+}
+
+pub fn u16_at(message: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]))
 }
 
+pub fn u32_at(message: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from(u16_at(message, at)?) << 16 | u32::from(u16_at(message, at + 2)?))
+}
+
+/// The name at `at`, lower-cased, and where it ends. Pointers (RFC 1035, section 4.1.4) are followed, only backwards.
+pub fn expand(message: &[u8], at: usize) -> Option<(Name, usize)> {
+    let mut name = Name { bytes: [0; MAX_NAME], length: 0 };
+    let (mut from, mut to, mut end, mut earliest) = (at, 0, None, at);
+    loop {
+        let label = usize::from(*message.get(from)?);
+        if label & 0xc0 == 0xc0 {
+            end = end.or(Some(from + 2));
+            from = usize::from(u16_at(message, from)? & 0x3fff);
+            if from >= earliest {
+                return None;
+            }
+            earliest = from;
+            continue;
+        }
+        if label > 63 || to + 1 + label > MAX_NAME {
+            return None;
+        }
+        name.bytes[to] = label as u8;
+        let letters = message.get(from + 1..from + 1 + label)?;
+        for (to, from) in name.bytes[to + 1..to + 1 + label].iter_mut().zip(letters) {
+            *to = from.to_ascii_lowercase();
+        }
+        (from, to) = (from + 1 + label, to + 1 + label);
+        if label == 0 {
+            name.length = to as u8;
+            return Some((name, end.unwrap_or(from)));
+        }
+    }
+}
+
 /// Where the name at `at` ends; pointers are not followed.
-fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
+pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {
             0 => return Some(at + 1),
@@ -172,6 +270,33 @@ fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
             192.. => return Some(at + 2),
             _ => return None,
         }
+    }
+}
+
+/// A wire-format name as it is written, with the final dot; what is not a letter, digit, `-`, `_`, `*` or `/` as `\\DDD`
+/// (RFC 1035, section 5.1).
+pub fn text(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((length, after)) = rest.split_first().filter(|(length, _)| **length > 0) {
+        let (label, next) = after.split_at(usize::from(*length).min(after.len()));
+        for byte in label {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'*' | b'/' => out.push(char::from(*byte)),
+                other => out.push_str(&format!("\\{other:03}")),
+            }
+        }
+        out.push('.');
+        rest = next;
+    }
+    if out.is_empty() { ".".into() } else { out }
+}
+
+/// A type as it is written: `A`, `TYPE65280` (RFC 3597, section 5).
+pub fn type_text(rtype: u16) -> String {
+    match hickory_server::proto::rr::RecordType::from(rtype) {
+        hickory_server::proto::rr::RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
     }
 }
 

@@ -13,4 +13,5 @@ mod live;
 mod naming;
 mod plan_speed;
 mod repository;
+mod resolver;
 mod workspace;

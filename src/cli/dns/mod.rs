@@ -2,6 +2,7 @@
 
 mod add;
 mod check;
+mod install;
 mod key;
 mod list;
 mod query;
@@ -18,7 +19,7 @@ use clap::Subcommand;
 use super::Global;
 use crate::error::Result;
 
-/// The name server: its names, its keys; serve, and ask
+/// The name server: its names, its keys; serve, ask, and have this machine ask it
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -32,6 +33,7 @@ enum Verb {
     Rm(rm::Args),
     Check(check::Args),
     Key(key::Args),
+    Install(install::Args),
     Query(query::Args),
     Serve(serve::Args),
 }
@@ -44,6 +46,7 @@ impl Args {
             Verb::Rm(args) => args.run(global),
             Verb::Check(args) => args.run(global),
             Verb::Key(args) => args.run(global),
+            Verb::Install(args) => args.run(global),
             Verb::Query(args) => args.run(),
             Verb::Serve(args) => args.run(),
         }

@@ -18,7 +18,7 @@ async fn dig_gets_what_it_asks_for() {
         ),
         (&["no.internal"], &["NXDOMAIN", "internal.\t\t30\tIN\tSOA"]),
         (&["node.internal"], &["NOERROR", "ANSWER: 0", "AUTHORITY: 1"]),
-        (&["internal", "SOA"], &["NOERROR", "ANSWER: 1", "3600 600 604800 30"]),
+        (&["internal", "SOA"], &["NOERROR", "ANSWER: 1", "300 60 604800 30"]),
         (&["internal", "NS"], &["IN\tNS\tns.internal."]),
         (&["-x", "192.168.0.10"], &["NOERROR", "PTR\tmaster.node.internal."]),
         (&["-x", "192.168.0.99"], &["NXDOMAIN"]),

@@ -1,12 +1,8 @@
 //! What is not a proper question: the right code or silence, never a crash.
 
 use super::{
-    super::{
-        answer::{Verdict, answer},
-        load,
-        reply::Transport,
-    },
-    Running, office,
+    super::{handle::Action, load, reply::Transport},
+    Running, judge, office,
 };
 
 /// `git.internal. A IN`, id 0x1234, RD.
@@ -16,10 +12,10 @@ const OPT: &[u8] = b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00";
 fn reply(packet: &[u8]) -> Option<Vec<u8>> {
     let zones = load::zones(&office(), 1).unwrap();
     let mut out = Vec::new();
-    match answer(&zones, false, packet, Transport::Udp, &mut out) {
-        Verdict::Reply => Some(out),
-        Verdict::Drop => None,
-        Verdict::Forward => panic!("forwarded"),
+    match judge(&zones, false, packet, Transport::Udp, &mut out) {
+        Action::Reply => Some(out),
+        Action::Drop => None,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -59,7 +55,7 @@ fn each_fault_has_its_code() {
         ("OPT in the answer section", bent(&[(7, 1)], OPT), FORMERR),
         ("opcode STATUS", bent(&[(2, 0x10)], b""), NOTIMP),
         ("opcode NOTIFY", bent(&[(2, 0x20)], b""), NOTIMP),
-        ("opcode UPDATE", bent(&[(2, 0x28)], b""), NOTIMP),
+        ("opcode UPDATE", bent(&[(2, 0x28)], b""), REFUSED),
         ("opcode 15", bent(&[(2, 0x78)], b""), NOTIMP),
         ("class CHAOS", bent(&[(class, 3)], b""), REFUSED),
         ("class ANY", bent(&[(class, 255)], b""), REFUSED),
@@ -121,7 +117,7 @@ fn garbage_never_panics() {
             }
         }
         packet.truncate(packet.len() - random() as usize % (packet.len() + 1) / 3);
-        if answer(&zones, true, &packet, Transport::Udp, &mut out) != Verdict::Drop {
+        if !matches!(judge(&zones, true, &packet, Transport::Udp, &mut out), Action::Drop) {
             assert!(out.len() >= 12 && out[2] & 0x80 != 0 && out[..2] == packet[..2]);
             assert!(hickory_server::proto::op::Message::from_vec(&out).is_ok(), "{packet:02x?} → {out:02x?}");
         }

@@ -11,7 +11,15 @@ use std::{net::SocketAddr, process::Command, time::Duration};
 use tempfile::TempDir;
 use tokio::{net::UdpSocket, sync::oneshot, task::JoinHandle, time::timeout};
 
-use super::{ServeOptions, Server};
+use super::{
+    ServeOptions, Server,
+    access::Networks,
+    audit::Audit,
+    handle::{Action, Rules, handle},
+    keyring::Keyring,
+    reply::Transport,
+    zones::Zones,
+};
 use crate::names::Names;
 
 /// A server on loopback, and the directory of its names.
@@ -78,6 +86,13 @@ fn put(dir: &TempDir, text: &str) {
     let new = dir.path().join("names.json.new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, dir.path().join("names.json")).unwrap();
+}
+
+/// What is done about a message from this machine without a key.
+fn judge(zones: &Zones, recursion: bool, message: &[u8], transport: Transport, out: &mut Vec<u8>) -> Action {
+    let (keys, clients, audit) = (Keyring::default(), Networks::private(), Audit::default());
+    let rules = Rules { zones, keys: &keys, clients: &clients, recursion, audit: &audit };
+    handle(rules, message, [127, 0, 0, 1].into(), transport, out)
 }
 
 /// A small office.

@@ -1,0 +1,175 @@
+//! What a message is, and what is to be done about it: questions, updates, transfers, signed or not. Does no I/O.
+
+use std::net::IpAddr;
+
+use super::{
+    access::Networks,
+    answer::{Verdict, answer},
+    audit::Audit,
+    keyring::Keyring,
+    reply::{Transport, header_only},
+    store::unix,
+    transfer::{self, Transfer},
+    tsig::{self, Signed, Signer},
+    update,
+    wire::{self, HEADER, IN, Query, opcode, rcode, rtype},
+    zones::Zones,
+};
+
+/// What messages are judged by.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub zones: &'a Zones,
+    pub keys: &'a Keyring,
+    pub clients: &'a Networks,
+    /// There are upstreams to ask.
+    pub recursion: bool,
+    pub audit: &'a Audit,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Send what was written.
+    Reply,
+    /// Say nothing.
+    Drop,
+    /// What was written is a draft that the upstreams complete, in so many bytes; then it is signed.
+    Forward(usize, Option<Signer>),
+    /// What was written is a draft to which the code is added; then it is signed.
+    Update(Box<update::Request>, Signed),
+    /// Send the parts.
+    Transfer(Box<Transfer>),
+}
+
+/// Judges one message; a reply, or a draft of it, goes into `out`.
+pub fn handle(rules: Rules, message: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Action {
+    if wire::opcode(message) == Some(opcode::UPDATE) {
+        return updating(rules, message, client, out);
+    }
+    let query = match wire::parse(message) {
+        Ok(query) => query,
+        Err(bad) if header_only(&bad, message, out) => return Action::Reply,
+        Err(_) => return Action::Drop,
+    };
+    let limit = transport.limit(query.edns);
+    if let Some(at) = query.tsig {
+        return signed(rules, &query, at, client, transport, out);
+    }
+    let transfer = matches!(query.qtype, rtype::AXFR | rtype::IXFR);
+    if transfer {
+        rules.audit.refused(client, &format!("a transfer of `{}` without a key", wire::text(&query.name)));
+    }
+    let recursion = rules.recursion && rules.clients.contains(client);
+    match answer(rules.zones, recursion, &query, limit, out) {
+        Verdict::Reply => Action::Reply,
+        Verdict::Forward => Action::Forward(limit, None),
+    }
+}
+
+/// A question with a signature gets a reply with one (RFC 8945, section 5.3).
+fn signed(rules: Rules, query: &Query, at: usize, client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Action {
+    let now = unix();
+    let mut signed = match tsig::verify(query.message, at, rules.keys, now) {
+        Ok(signed) => signed,
+        Err(refused) => {
+            rules.audit.refused(client, &format!("a question: {}", refused.why));
+            head(query.message, query.head().len(), out);
+            refused.write(out, now);
+            return Action::Reply;
+        }
+    };
+    if matches!(query.qtype, rtype::AXFR | rtype::IXFR) && query.class == IN {
+        return transferring(rules, query, signed, client, transport, out);
+    }
+    let limit = transport.limit(query.edns).saturating_sub(signed.signer.length());
+    let recursion = rules.recursion && rules.clients.contains(client);
+    match answer(rules.zones, recursion, query, limit, out) {
+        Verdict::Reply => {
+            signed.signer.sign(out, now);
+            Action::Reply
+        }
+        Verdict::Forward => Action::Forward(limit, Some(signed.signer)),
+    }
+}
+
+fn transferring(
+    rules: Rules,
+    query: &Query,
+    mut signed: Signed,
+    client: IpAddr,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Action {
+    head(query.message, query.head().len(), out);
+    let (name, key) = (wire::text(&query.name), wire::text(&signed.key.name));
+    let code = if !signed.key.transfer {
+        rules.audit.refused(client, &format!("a transfer of `{name}`: key `{key}` may not transfer"));
+        rcode::REFUSED
+    } else if rules.zones.zone(&query.name).is_none() {
+        rules.audit.refused(client, &format!("a transfer of `{name}`: that is not a zone of this server"));
+        rcode::NOTAUTH
+    } else if query.qtype == rtype::IXFR && transfer::asked_serial(query.message).is_none() {
+        rcode::FORMERR
+    } else if transport == Transport::Udp && query.qtype == rtype::AXFR {
+        rcode::REFUSED
+    } else {
+        out[2] |= 0x04;
+        let mut serial = (query.qtype == rtype::IXFR).then(|| transfer::asked_serial(query.message)).flatten();
+        if transport == Transport::Udp {
+            // Only the SOA: it makes the client come again over TCP (RFC 1995, section 2).
+            serial = rules.zones.zone(&query.name).map(|zone| rules.zones.apexes()[zone].serial());
+        }
+        let (zone, signer) = (query.name.to_vec().into(), signed.signer);
+        return Action::Transfer(Box::new(Transfer { zone, serial, signer, head: out.clone() }));
+    };
+    out[3] |= code as u8;
+    signed.signer.sign(out, unix());
+    Action::Reply
+}
+
+fn updating(rules: Rules, message: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Action {
+    let malformed = |out: &mut Vec<u8>| {
+        head(message, HEADER, out);
+        out[3] |= rcode::FORMERR as u8;
+        Action::Reply
+    };
+    let Ok(tsig) = wire::signature(message) else { return malformed(out) };
+    let zone_end = wire::skip_name(message, HEADER).map(|at| at + 4).filter(|end| *end <= message.len());
+    head(message, zone_end.filter(|_| wire::u16_at(message, 4) == Some(1)).unwrap_or(HEADER), out);
+    let now = unix();
+    let Some(at) = tsig else {
+        rules.audit.refused(client, "an update without a key");
+        out[3] |= rcode::REFUSED as u8;
+        return Action::Reply;
+    };
+    let mut signed = match tsig::verify(message, at, rules.keys, now) {
+        Ok(signed) => signed,
+        Err(refused) => {
+            rules.audit.refused(client, &format!("an update: {}", refused.why));
+            refused.write(out, now);
+            return Action::Reply;
+        }
+    };
+    match update::read(message) {
+        Ok(request) => Action::Update(Box::new(request), signed),
+        Err((code, why)) => {
+            let key = wire::text(&signed.key.name);
+            rules.audit.refused(client, &format!("an update with key `{key}`: {why}"));
+            out[3] |= code as u8;
+            signed.signer.sign(out, now);
+            Action::Reply
+        }
+    }
+}
+
+/// Begins a reply: the header, and of the rest of the message its first section up to `end`.
+fn head(message: &[u8], end: usize, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&message[..end]);
+    // The reply bit; kind and "recursion desired" as they came.
+    out[2] = 0x80 | message[2] & 0x79;
+    out[3] = 0;
+    out[4..HEADER].fill(0);
+    out[5] = u8::from(end > HEADER);
+}

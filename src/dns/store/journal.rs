@@ -1,0 +1,144 @@
+//! The file of registered names: an image, then every change, in the order they were made. What is acknowledged is in it and
+//! on the disk.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::frame::{self, Frame};
+
+/// The first line, so that a person and a later lap know what it is.
+const MAGIC: &[u8] = b"lap dns journal 1\n";
+const FILE: &str = "names.journal";
+
+/// An open journal. One process at a time has it.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    file: File,
+    /// Where the next frame goes: what lies beyond was never acknowledged.
+    length: u64,
+    /// Its size after the last rewriting.
+    image: u64,
+    /// The file is in doubt: a write failed, and only a new one can be trusted.
+    doubtful: bool,
+    _lock: File,
+}
+
+/// What opening it found.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub frames: usize,
+    /// Something after the last good frame was unreadable: one sentence.
+    pub damage: Option<String>,
+}
+
+impl Journal {
+    /// Opens the journal in `directory`, or makes one, and hands every good frame to `each`. What lies behind the first
+    /// damaged one is copied aside and cut off.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or another process has the journal.
+    pub fn open(directory: &Path, mut each: impl FnMut(Frame)) -> io::Result<(Self, Found)> {
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"))?;
+        lock.try_lock().map_err(|_| io::Error::other("another name server uses it"))?;
+        let path = directory.join(FILE);
+        // A rewriting that did not come to its end.
+        let _ = fs::remove_file(new_path(&path));
+        let mut file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let mut found = Found::default();
+        let mut good = 0;
+        if bytes.starts_with(MAGIC) {
+            good = MAGIC.len();
+            while let Some((frame, size)) = frame::read(&bytes[good..]) {
+                each(frame);
+                good += size;
+                found.frames += 1;
+            }
+        }
+        if good < bytes.len() {
+            let aside = directory.join(format!("{FILE}.damaged"));
+            fs::write(&aside, &bytes)?;
+            found.damage = Some(format!(
+                "the journal is damaged {good} bytes from its start: the {} bytes from there are left out, the whole file is kept as `{}`",
+                bytes.len() - good,
+                aside.display()
+            ));
+        }
+        if good == 0 {
+            file.set_len(0)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(MAGIC)?;
+            good = MAGIC.len();
+        } else if found.damage.is_some() {
+            file.set_len(good as u64)?;
+        }
+        file.sync_all()?;
+        sync_directory(directory)?;
+        let length = good as u64;
+        file.seek(SeekFrom::Start(length))?;
+        let journal = Self { directory: directory.into(), file, length, image: length, doubtful: false, _lock: lock };
+        Ok((journal, found))
+    }
+
+    /// Writes frames behind the others and waits until the disk has them. On an error none of them counts.
+    pub fn append(&mut self, frames: &[u8]) -> io::Result<()> {
+        if self.doubtful {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let written = self.file.write_all(frames).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += frames.len() as u64,
+            Err(_) => {
+                // After a failed sync nobody knows what the disk has (fsync(2)): this file gets nothing more.
+                self.doubtful = true;
+                let _ = self.file.set_len(self.length);
+            }
+        }
+        written
+    }
+
+    /// A write failed, or the journal is so much longer than its image that a new one is worth while.
+    pub fn wants_rewriting(&self) -> bool {
+        self.doubtful || self.length > 4 * self.image.max(1 << 20)
+    }
+
+    /// Puts a new journal of only these frames in the place of the old one, as one step.
+    pub fn rewrite(&mut self, frames: impl Iterator<Item = Frame>) -> io::Result<()> {
+        let path = self.directory.join(FILE);
+        let new = new_path(&path);
+        let mut file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&new)?;
+        let mut bytes = MAGIC.to_vec();
+        for frame in frames {
+            frame::write(&mut bytes, &frame);
+            if bytes.len() > 1 << 20 {
+                file.write_all(&bytes)?;
+                bytes.clear();
+            }
+        }
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        sync_directory(&self.directory)?;
+        self.length = file.stream_position()?;
+        self.image = self.length;
+        self.file = file;
+        self.doubtful = false;
+        Ok(())
+    }
+}
+
+fn new_path(path: &Path) -> PathBuf {
+    path.with_extension("journal.new")
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

@@ -1,0 +1,48 @@
+//! Registrations that end unless they are renewed.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// A name in wire format and a type.
+pub type Owner = (Box<[u8]>, u16);
+
+/// Until when records are registered, in seconds since 1970. What is not here is registered for ever.
+#[derive(Debug, Default)]
+pub struct Leases {
+    until: HashMap<Owner, u64>,
+    order: BTreeSet<(u64, Owner)>,
+}
+
+impl Leases {
+    /// Registers until `until`; 0: for ever.
+    pub fn set(&mut self, owner: Owner, until: u64) {
+        self.remove(&owner);
+        if until != 0 {
+            self.order.insert((until, owner.clone()));
+            self.until.insert(owner, until);
+        }
+    }
+
+    pub fn get(&self, owner: &Owner) -> Option<u64> {
+        self.until.get(owner).copied()
+    }
+
+    pub fn remove(&mut self, owner: &Owner) {
+        if let Some(until) = self.until.remove(owner) {
+            self.order.remove(&(until, owner.clone()));
+        }
+    }
+
+    /// When the next one ends.
+    pub fn next(&self) -> Option<u64> {
+        self.order.first().map(|(until, _)| *until)
+    }
+
+    /// Those that have ended at `now`.
+    pub fn ended(&self, now: u64) -> Vec<Owner> {
+        self.order.iter().take_while(|(until, _)| *until <= now).map(|(_, owner)| owner.clone()).collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Owner, u64)> {
+        self.until.iter().map(|(owner, until)| (owner, *until))
+    }
+}

@@ -1,0 +1,59 @@
+//! The mark below which no serial may fall. It lies where a restore of the data does not reach, so that a secondary never
+//! sees a zone that changed under a serial it had already.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// How far ahead of the serials it is written, so that not every change needs it.
+const AHEAD: u32 = 1 << 16;
+
+/// The greatest serial that may have been given.
+#[derive(Debug)]
+pub struct Mark {
+    file: Option<PathBuf>,
+    written: u32,
+}
+
+impl Mark {
+    /// Reads the mark in `directory`; without a directory, or without a mark in it, nothing is known of earlier serials.
+    pub fn open(directory: Option<&Path>) -> io::Result<(Self, Option<u32>)> {
+        let Some(directory) = directory else { return Ok((Self { file: None, written: 0 }, None)) };
+        let file = directory.join("serial");
+        let written = match fs::read_to_string(&file) {
+            Ok(text) => text.trim().parse().ok(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        };
+        Ok((Self { file: Some(file), written: written.unwrap_or(0) }, written))
+    }
+
+    /// Makes sure that the mark is at or above `serial` before it is used.
+    pub fn reserve(&mut self, serial: u32) -> io::Result<()> {
+        if self.file.is_none() || serial <= self.written {
+            return Ok(());
+        }
+        self.write(serial.saturating_add(AHEAD))
+    }
+
+    /// Nothing above `serial` was given: the next start goes on exactly there.
+    pub fn settle(&mut self, serial: u32) -> io::Result<()> {
+        if serial == self.written { Ok(()) } else { self.write(serial) }
+    }
+
+    fn write(&mut self, serial: u32) -> io::Result<()> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        writeln!(file, "{serial}")?;
+        file.sync_all()?;
+        fs::rename(&new, path)?;
+        if let Some(directory) = path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        self.written = serial;
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Updates (RFC 2136): read, decide. What they come to is written by [`super::store`].
+
+mod request;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use request::{Request, read};
+pub use resolve::{Pending, View, resolve};

@@ -1,0 +1,1 @@
+//! Updates as packets, and what becomes of the zones.
