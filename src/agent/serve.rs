@@ -22,7 +22,7 @@ use super::{
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
-    snapshots,
+    resolve, snapshots,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -151,6 +151,9 @@ impl Agent {
             }
             Request::AwaitHealthy { container, seconds } => {
                 health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;
+            }
+            Request::Resolve { vantage, servers, questions } => {
+                return resolve::resolve(vantage, servers, questions).await;
             }
             Request::Upgrade { build, size } => {
                 let bytes = receive(stream, size, MAX_BINARY).await?;

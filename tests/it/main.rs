@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dead_docker;
+mod dns;
 mod docs;
 mod help;
 mod init;
@@ -12,4 +13,5 @@ mod live;
 mod naming;
 mod plan_speed;
 mod repository;
+mod resolver;
 mod workspace;
