@@ -79,6 +79,7 @@ impl MadeUp {
             hosts: BTreeMap::new(),
             pcs: BTreeMap::new(),
             dns: lap::config::model::Dns::default(),
+            snapshot: None,
             environments: [("test".to_owned(), environment)].into(),
             nodes: nodes.collect(),
             containers: containers.clone(),

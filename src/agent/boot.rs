@@ -59,7 +59,9 @@ async fn live() -> Result<ExitCode> {
     daemons::dockerd(&config, parent.as_deref())?;
     tokio::spawn(super::snapshots::recover_containers());
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
-    let serving = tokio::spawn(serve::serve(listener, serve::Agent::new(journal, lock, replaced)));
+    let agent = serve::Agent::new(journal, lock, replaced);
+    tokio::spawn(agent.clone().schedule());
+    let serving = tokio::spawn(serve::serve(listener, agent));
     loop {
         tokio::select! {
             _ = term.recv() => {

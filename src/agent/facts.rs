@@ -47,6 +47,7 @@ pub async fn look() -> NodeFacts {
         (facts.installed, facts.certificates, facts.current) = files;
     }
     facts.data = pool::facts();
+    facts.snapshots = super::snapshots::facts();
     facts
 }
 
@@ -54,7 +55,9 @@ type Files = (BTreeMap<String, String>, BTreeMap<String, String>, Option<serde_j
 
 fn files() -> Files {
     let mut installed = BTreeMap::new();
-    for (place, dir) in [("secrets", paths::SECRETS), ("trust", paths::TRUST), ("names", paths::NAMES)] {
+    for (place, dir) in
+        [("secrets", paths::SECRETS), ("trust", paths::TRUST), ("names", paths::NAMES), ("policy", paths::POLICY)]
+    {
         let hashes = install::hashes(Path::new(dir)).unwrap_or_default();
         installed.extend(hashes.into_iter().map(|(path, hash)| (format!("{place}/{path}"), hash)));
     }

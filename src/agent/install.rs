@@ -24,6 +24,7 @@ pub fn directory(place: &Place) -> Result<PathBuf> {
         Place::Secrets(container) => (paths::SECRETS, Some(container)),
         Place::Trust => (paths::TRUST, None),
         Place::Names => (paths::NAMES, None),
+        Place::Policy => (paths::POLICY, None),
         Place::Ssh => (paths::SSH, None),
         Place::State => (paths::STATE, None),
     };

@@ -22,6 +22,8 @@ pub const ENV: &str = "/var/lib/lap/env";
 pub const TRUST: &str = "/var/lib/lap/trust";
 /// The DNS server's static names.
 pub const NAMES: &str = "/var/lib/lap/names";
+/// What the agent does by itself: `snapshot.json`.
+pub const POLICY: &str = "/var/lib/lap/policy";
 /// Host key and authorized keys.
 pub const SSH: &str = "/var/lib/lap/ssh";
 /// Images that must be loadable before any registry runs; part of every snapshot.

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     dns_client::Said,
     error::{Error, Kind},
-    snapshot::{Change, Meta},
+    snapshot::{
+        Change, Meta,
+        keep::{Decision, Policy},
+    },
 };
 
 /// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
@@ -54,6 +57,8 @@ pub enum Request {
     ListSnapshots { sizes: bool },
     /// Removes a snapshot.
     RemoveSnapshot { holder: Holder, wait: bool, id: String },
+    /// Removes what the policy does not keep; with `dry_run` only says so. Answer: [`Answer::Pruned`].
+    PruneSnapshots { holder: Holder, wait: bool, dry_run: bool },
     /// What differs in `to` (`None`: the present) from `from`. Answer: [`Answer::Differences`].
     DiffSnapshots { from: String, to: Option<String> },
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: [`Answer::Step`] for each
@@ -90,6 +95,8 @@ pub enum Place {
     Trust,
     /// The DNS server's static names.
     Names,
+    /// What the agent does by itself.
+    Policy,
     /// Who may log in.
     Ssh,
     /// What the environment runs.
@@ -155,6 +162,10 @@ pub enum Answer {
     Snapshots {
         list: Vec<ListedSnapshot>,
     },
+    /// Every snapshot and why it stays; the others are gone, or would be.
+    Pruned {
+        decisions: Vec<Decision>,
+    },
     Differences {
         /// The names of both, as they are.
         from: String,
@@ -214,6 +225,19 @@ pub struct NodeFacts {
     pub current: Option<serde_json::Value>,
     /// File system of `/data`, its size and what is free, in bytes.
     pub data: DataFacts,
+    #[serde(default)]
+    pub snapshots: SnapshotFacts,
+}
+
+/// The snapshots there are, and those there should be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SnapshotFacts {
+    pub count: usize,
+    /// When the newest was taken (unix seconds).
+    pub newest: Option<i64>,
+    pub policy: Policy,
+    /// Since when that is the policy (unix seconds).
+    pub since: i64,
 }
 
 /// The pool, as `statfs` sees it.

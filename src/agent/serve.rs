@@ -31,6 +31,11 @@ const MAX_INSTALL: u64 = 64 << 20;
 /// No agent is larger than this.
 const MAX_BINARY: u64 = 1 << 30;
 
+/// How often the agent looks whether a snapshot is due.
+const SCHEDULE: Duration = Duration::from_secs(5);
+/// And when the last one could not be taken.
+const AFTER_FAILURE: Duration = Duration::from_secs(300);
+
 type Connection = BufReader<UnixStream>;
 
 /// What all connections share.
@@ -173,6 +178,11 @@ impl Agent {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
                 return self.under(grant, holder, move |_| snapshots::remove(&id)).await;
             }
+            Request::PruneSnapshots { dry_run: true, .. } => return aside(|| snapshots::prune(true)).await,
+            Request::PruneSnapshots { holder, wait, dry_run: false } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.under(grant, holder, |_| snapshots::prune(false)).await;
+            }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
             Request::Docker { .. } | Request::Lock { .. } | Request::RestoreSnapshot { .. } => {}
@@ -200,6 +210,25 @@ impl Agent {
                         _ = stream.read_u8() => return Ok(None),
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes snapshots when they are due, for ever. One that was missed, because the node was off or somebody worked on it, is
+    /// taken as soon as it can be.
+    pub async fn schedule(self) {
+        let mut pause = SCHEDULE;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = SCHEDULE;
+            if !aside(|| Ok(snapshots::is_due())).await.unwrap_or(false) {
+                continue;
+            }
+            let holder = Holder { who: "agent".into(), verb: "snapshot".into(), pid: std::process::id() };
+            let Ok(Ok(grant)) = self.lock.take(&holder, now()) else { continue };
+            if let Err(error) = self.under(grant, holder, |_| snapshots::take_due()).await {
+                eprintln!("agent: the snapshot that is due: {error}");
+                pause = AFTER_FAILURE;
             }
         }
     }
@@ -357,7 +386,7 @@ fn put(place: &Place, bytes: &[u8]) -> Result<std::collections::BTreeMap<String,
             install::write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
             Ok(files)
         }
-        Place::Secrets(_) | Place::Names => install::unpack(bytes, &dir, true),
+        Place::Secrets(_) | Place::Names | Place::Policy => install::unpack(bytes, &dir, true),
         Place::Ssh | Place::State => install::unpack(bytes, &dir, false),
     }
 }

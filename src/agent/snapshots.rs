@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -15,12 +16,16 @@ use tokio::runtime::Handle;
 
 use super::{
     facts, paths, pool,
-    protocol::{Answer, ListedSnapshot, Part},
+    protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot::{self, Restore, Step, World, only::Only},
+    snapshot::{
+        self, Reason, Restore, Step, World,
+        keep::{Policy, decide},
+        only::Only,
+    },
 };
 
 /// How long the data may be busy after the last container stopped.
@@ -42,7 +47,7 @@ fn current() -> Option<serde_json::Value> {
 pub fn take(by: &str, note: Option<String>) -> Result<Answer> {
     let pool = pool_path()?;
     let begun = Instant::now();
-    let meta = snapshot::take(pool, now(), by, note, current())?;
+    let meta = snapshot::take(pool, now(), by, Reason::Asked, note, current())?;
     Ok(Answer::Taken { meta, micros: begun.elapsed().as_micros() as u64 })
 }
 
@@ -61,6 +66,46 @@ pub fn list(sizes: bool) -> Result<Answer> {
         ListedSnapshot { meta, sizes }
     };
     Ok(Answer::Snapshots { list: snapshot::list(pool)?.into_iter().map(one).collect() })
+}
+
+/// What the agent does by itself: `snapshot.json` that `lap up` brought.
+pub fn policy() -> Policy {
+    let text = fs::read(Path::new(paths::POLICY).join("snapshot.json"));
+    text.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// For [`super::protocol::NodeFacts`].
+pub fn facts() -> SnapshotFacts {
+    let all = pool_path().and_then(snapshot::list).unwrap_or_default();
+    let since = fs::metadata(Path::new(paths::POLICY).join("snapshot.json")).map_or(0, |file| file.mtime());
+    SnapshotFacts { count: all.len(), newest: all.last().map(|meta| meta.at), policy: policy(), since }
+}
+
+/// Whether one is due.
+pub fn is_due() -> bool {
+    let Ok(all) = pool_path().and_then(snapshot::list) else { return false };
+    policy().due(&all).is_some_and(|due| due <= now())
+}
+
+/// Takes the one that is due, and removes what the policy does not keep.
+pub fn take_due() -> Result<Answer> {
+    snapshot::take(pool_path()?, now(), "agent", Reason::Scheduled, None, current())?;
+    if policy().keep.is_some() { prune(false) } else { Ok(Answer::Done) }
+}
+
+/// Removes what the policy does not keep, or only says so.
+pub fn prune(dry_run: bool) -> Result<Answer> {
+    let pool = pool_path()?;
+    let all = snapshot::list(pool)?;
+    let Some(keep) = policy().keep else {
+        return Err(Error::new(Kind::Config, "there is no policy on the node: everything is kept")
+            .hint("write `[snapshot] keep = …` into lap.toml (`lap help lap.toml`), then `lap up`"));
+    };
+    let decisions = decide(&all, &keep);
+    for gone in decisions.iter().filter(|d| d.because.is_empty() && !dry_run) {
+        snapshot::remove(pool, &gone.id)?;
+    }
+    Ok(Answer::Pruned { decisions })
 }
 
 /// What differs in `to` (the present, if it is not named) from `from`.

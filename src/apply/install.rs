@@ -71,6 +71,11 @@ impl Contents<'_> {
                 }
                 files
             }
+            Place::Policy => {
+                let policy = self.workspace.lab.snapshot.clone().unwrap_or_default();
+                let json = serde_json::to_vec_pretty(&policy).or_error(Kind::Other, || "policy".into())?;
+                vec![("snapshot.json".into(), 0o644, json)]
+            }
             Place::Env(_) | Place::State => Files::new(),
         })
     }
@@ -114,6 +119,10 @@ impl Contents<'_> {
         };
         for (prefix, place) in [("trust", Place::Trust), ("names", Place::Names), ("ssh", Place::Ssh)] {
             add(prefix, self.files(&place, None)?);
+        }
+        // Where there never was a schedule, none is set.
+        if self.workspace.lab.snapshot.is_some() || node.installed.contains_key("policy/snapshot.json") {
+            add("policy", self.files(&Place::Policy, None)?);
         }
         let issuing = self.keys.issuing_certificate(&self.environment.name)?;
         let now = OffsetDateTime::now_utc();

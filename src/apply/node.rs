@@ -72,6 +72,7 @@ impl Perform for OnNode {
             Action::InstallAccess => self.put(Place::Ssh, None).await,
             Action::InstallTrust => self.put(Place::Trust, None).await,
             Action::InstallNames => self.put(Place::Names, None).await,
+            Action::InstallPolicy => self.put(Place::Policy, None).await,
             Action::InstallEnvironment { digest } => self.put_environment(digest).await,
             Action::InstallSecrets { container, .. } | Action::InstallKeys { container } => {
                 self.put_secrets(container).await

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Kind, Result},
     plan::wish::Current,
     report::Events,
-    snapshot::{Change, Meta},
+    snapshot::{Change, Meta, keep::Decision},
     workspace::Workspace,
 };
 
@@ -80,6 +80,18 @@ impl Snapshots {
         let request = Request::RemoveSnapshot { holder: options.holder(), wait: options.wait, id: id.to_owned() };
         match self.work(&request, options).await? {
             Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes what the policy does not keep, or with `dry_run` only says what would go.
+    ///
+    /// # Errors
+    /// There is no policy, or somebody holds the lock.
+    pub async fn prune(&self, options: &Options) -> Result<Vec<Decision>> {
+        let (holder, wait, dry_run) = (options.holder(), options.wait, options.dry_run);
+        match self.work(&Request::PruneSnapshots { holder, wait, dry_run }, options).await? {
+            Answer::Pruned { decisions } => Ok(decisions),
             other => Err(unexpected(&other)),
         }
     }

@@ -64,6 +64,13 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Remove those that the policy in lap.toml does not keep, as the node does by itself
+    Prune {
+        /// The environment [default: `default` in lap.toml]
+        environment: Option<String>,
+        #[command(flatten)]
+        changing: Changing,
+    },
     /// Remove snapshots
     Rm {
         /// Their names
@@ -84,6 +91,7 @@ impl Args {
             None => take(global, self.environment, self.note, self.wait)?,
             Some(Verb::List { environment, sizes, json }) => list(global, environment, sizes, json)?,
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
+            Some(Verb::Prune { environment, changing }) => prune(global, environment, &changing)?,
             Some(Verb::Rm { ids, environment, wait }) => remove(global, environment, &ids, wait)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -124,6 +132,7 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
         let why = match meta.reason {
             Reason::Asked => "asked",
             Reason::Replaced => "restore",
+            Reason::Scheduled => "schedule",
         };
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());
@@ -177,6 +186,28 @@ pub fn print_differs(differs: &Differs, words: [&str; 3]) {
     if files.len() > SHOWN {
         outln!("and {} more: `lap snapshot diff {from} --json` names all", plural(files.len() - SHOWN, "file"));
     }
+}
+
+fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    let decisions = global.work("snapshot", changing, |options| {
+        let (workspace, environment) = (workspace.clone(), environment.clone());
+        async move { Snapshots::of(workspace, &environment).await?.prune(&options).await }
+    })?;
+    if global.json() {
+        return print_json(&decisions);
+    }
+    let goes = if changing.dry_run { "would go" } else { "gone" };
+    let rows: Vec<[String; 3]> = decisions
+        .iter()
+        .map(|d| match d.because.is_empty() {
+            true => [d.id.to_string(), goes.into(), "nothing in the policy keeps it".into()],
+            false => [d.id.to_string(), "stays".into(), d.because.join("; ")],
+        })
+        .collect();
+    out!("{}", table(["SNAPSHOT", "", "WHY"], &rows));
+    Ok(())
 }
 
 fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bool) -> Result<()> {

@@ -73,6 +73,13 @@ impl Args {
             return Err(Error::new(Kind::Node, format!("Docker on `{}` does not answer", environment.master))
                 .hint("`lap ssh` and look at /var/log/dockerd.log"));
         }
+        let snapshots = &facts.snapshots;
+        let age = crate::agent::serve::now() - snapshots.newest.unwrap_or(0).max(snapshots.since);
+        let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
+        if sick.is_empty() && late {
+            return Err(Error::new(Kind::Unhealthy, "the newest snapshot is older than the schedule allows")
+                .hint(format!("`lap snapshot {}` takes one now", environment.name)));
+        }
         if sick.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
@@ -93,6 +100,9 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
     let free = format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
     outln!("`{environment}` on node `{node}`: {runs}; {free}");
     let now = crate::agent::serve::now();
+    if let Some(newest) = facts.snapshots.newest {
+        outln!("snapshots: {}, the newest {} old", facts.snapshots.count, ago(now - newest));
+    }
     if let Some((holder, since)) = &facts.lock {
         outln!("locked by {} for `lap {}`, since {}", holder.who, holder.verb, ago(now - since));
     }

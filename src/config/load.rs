@@ -113,6 +113,7 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
         hosts: lap.hosts,
         pcs: lap.pcs,
         dns: lap.dns.dns,
+        snapshot: lap.snapshot,
         containers: workspace.containers.into_iter().map(|(name, read)| (name, known(read.value.container))).collect(),
         environments,
         nodes,

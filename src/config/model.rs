@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::snapshot::keep::Policy;
+
 /// Everything one workspace describes: the wish.
 #[derive(Clone, Debug)]
 pub struct Lab {
@@ -30,6 +32,8 @@ pub struct Lab {
     pub pcs: BTreeMap<String, Address>,
     /// What the environments' DNS servers say and do beside what follows from all this.
     pub dns: Dns,
+    /// Which snapshots the nodes take and keep by themselves; `None`: none, and all.
+    pub snapshot: Option<Policy>,
     /// By name.
     pub environments: BTreeMap<String, Environment>,
     /// By name.

@@ -127,6 +127,9 @@ impl Planner<'_> {
         if let Some(why) = why("names/", "there are none", "names or addresses changed") {
             self.ready.push(self.plan.push(Action::InstallNames, why, []));
         }
+        if let Some(why) = why("policy/", "there is none", "it changed") {
+            self.plan.push(Action::InstallPolicy, why, []);
+        }
         if !node.installed.contains_key(&format!("env/{}", wish.env)) {
             let action = Action::InstallEnvironment { digest: wish.env.clone() };
             let there = node.installed.keys().any(|path| path.starts_with("env/"));

@@ -85,6 +85,8 @@ pub enum Action {
     InstallAccess,
     InstallTrust,
     InstallNames,
+    /// What the agent does by itself.
+    InstallPolicy,
     InstallEnvironment {
         digest: String,
     },
@@ -159,6 +161,7 @@ impl fmt::Display for Action {
             Self::InstallAccess => write!(f, "set who may log in"),
             Self::InstallTrust => write!(f, "install the lab's certificates"),
             Self::InstallNames => write!(f, "set the names"),
+            Self::InstallPolicy => write!(f, "set the snapshots' schedule"),
             Self::InstallEnvironment { .. } => write!(f, "install the environment's files"),
             Self::InstallSecrets { container, certificate: true } => write!(f, "issue a certificate for `{container}`"),
             Self::InstallSecrets { container, .. } => write!(f, "install the secrets of `{container}`"),

@@ -18,6 +18,8 @@ pub enum Reason {
     Asked,
     /// It is what a restore replaced.
     Replaced,
+    /// The agent took it by itself.
+    Scheduled,
 }
 
 /// `meta.json` of a snapshot.

@@ -14,6 +14,7 @@
 pub mod btrfs;
 mod diff;
 mod id;
+pub mod keep;
 mod meta;
 pub mod only;
 mod restore;

@@ -21,8 +21,15 @@ const HALF: &str = ".new-";
 ///
 /// # Errors
 /// The disk is full, or the pool is no btrfs. Then there is no snapshot.
-pub fn take(pool: &Path, at: i64, by: &str, note: Option<String>, current: Option<serde_json::Value>) -> Result<Meta> {
-    let meta = Meta { id: free_id(pool, at), at, reason: Reason::Asked, note, by: by.to_owned(), current };
+pub fn take(
+    pool: &Path,
+    at: i64,
+    by: &str,
+    reason: Reason,
+    note: Option<String>,
+    current: Option<serde_json::Value>,
+) -> Result<Meta> {
+    let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current };
     let half = begin(pool, &meta.id)?;
     let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, &meta));
     if taken.is_err() {

@@ -58,7 +58,7 @@ impl Pool {
     }
 
     fn take(&self) -> Meta {
-        take(&self.path(), 1_795_254_312, "anna@notebook", None, None).unwrap()
+        take(&self.path(), 1_795_254_312, "anna@notebook", Reason::Asked, None, None).unwrap()
     }
 
     fn of(&self, meta: &Meta, name: &str) -> String {

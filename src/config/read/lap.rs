@@ -8,6 +8,7 @@ use std::{
 use super::{
     Read,
     dns::{self, DnsTable},
+    snapshot,
 };
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
@@ -16,6 +17,7 @@ use crate::config::{
     problem::Ledger,
     value::{address, grant::grant, name, public_key::public_key},
 };
+use crate::snapshot::keep::Policy;
 
 /// The keys of `lap.toml`.
 pub const SCHEMA: Schema = Schema {
@@ -28,10 +30,10 @@ pub const SCHEMA: Schema = Schema {
         key("hosts", r#"{ office = ".2" }"#),
         key("pcs", r#"{ anna-meier = ".31" }"#),
         key("dns", r#"{ zone = "internal" }"#),
+        key("snapshot", r#"{ every = "1h" }"#),
     ],
     refused: &[
         ("repositories", "reserved for the backup repositories, not there yet: leave it out"),
-        ("snapshot", "reserved for the snapshots' schedule, not there yet: leave it out"),
         ("promote", "reserved for the rules of promotion, not there yet: leave it out"),
     ],
 };
@@ -52,6 +54,7 @@ pub struct LapFile {
     pub hosts: BTreeMap<String, Address>,
     pub pcs: BTreeMap<String, Address>,
     pub dns: DnsTable,
+    pub snapshot: Option<Policy>,
 }
 
 /// Reads `lap.toml`.
@@ -73,6 +76,7 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
         out.grants = named(&table, "grants", name::label, |item| Some(item.each(grant).into_iter().collect()));
         out.hosts = named(&table, "hosts", name::label, |item| item.parse(address::address));
         out.pcs = named(&table, "pcs", name::pc, |item| item.parse(address::address));
+        out.snapshot = table.get("snapshot").and_then(|item| snapshot::read(&item));
         out.dns = table.get("dns").and_then(|item| dns::read(&item)).unwrap_or_default();
         true
     });

@@ -10,6 +10,7 @@ pub mod healthcheck;
 pub mod lap;
 pub mod node;
 pub mod rootfs;
+pub mod snapshot;
 
 use std::rc::Rc;
 

@@ -54,6 +54,7 @@ fn lab() -> Lab {
         hosts: BTreeMap::new(),
         pcs: BTreeMap::new(),
         dns: crate::config::model::Dns::default(),
+        snapshot: None,
         environments: ["test", "prod"].map(|name| (name.to_owned(), environment(name))).into(),
         nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
         containers: BTreeMap::new(),

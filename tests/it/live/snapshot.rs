@@ -151,3 +151,54 @@ fn killed_at_each_step() {
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
 }
+
+/// The agent takes and removes them without anybody; `status` says when it does not.
+#[test]
+fn by_itself() {
+    let lab = Lab::tiny("schedule");
+    lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nevery = \"1m\"\nkeep = { last = 2 }\n");
+    lab.commit();
+    let up = lab.lap(&["up"]).ok();
+    let begun = Instant::now();
+    while snapshots(&lab).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "none was taken\n{up}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let list = lab.lap(&["snapshot", "list"]).ok();
+    assert!(list.contains("schedule") && list.contains("agent"), "{list}");
+    assert!(lab.lap(&["status"]).ok().contains("snapshots: 1, the newest"));
+    // Three that the schedule took long ago: made by hand, as nobody wants to wait.
+    let first = snapshots(&lab).remove(0);
+    for old in ["20260101-000000", "20260102-000000", "20260103-000000"] {
+        let script = format!(
+            "cd /var/lib/lap/pool/snapshots && mkdir {old} && btrfs subvolume snapshot -r {first}/data {old}/data \
+             && sed -e 's/{first}/{old}/' -e 's/\"at\": [0-9]*/\"at\": 1767225600/' {first}/meta.json >{old}/meta.json"
+        );
+        lab.on_node("test", &["sh", "-c", &script]).ok();
+    }
+    let said = lab.lap(&["snapshot", "--note", "mine"]).ok();
+    assert!(said.contains("Snapshot 2"), "{said}");
+    let would = lab.lap(&["snapshot", "prune", "--dry-run"]).ok();
+    assert!(would.contains("would go  nothing in the policy keeps it"), "{would}");
+    assert!(would.contains("somebody asked for it; the newest; among the last 2"), "{would}");
+    assert_eq!(snapshots(&lab).len(), 5, "a dry run removes nothing");
+    lab.lap(&["snapshot", "prune"]).ok();
+    let left = snapshots(&lab);
+    assert_eq!((left.len(), left[0].as_str()), (2, first.as_str()), "{left:?}");
+    // None for longer than the schedule allows: the only ones there are become old.
+    for id in snapshots(&lab) {
+        lab.lap(&["snapshot", "rm", &id]).ok();
+    }
+    lab.on_node("test", &["touch", "-d", "2026-01-01", "/var/lib/lap/policy/snapshot.json"]).ok();
+    let late = lab.lap(&["status"]);
+    // The agent may have been quicker than this.
+    if snapshots(&lab).is_empty() {
+        assert!(late.fails(7).contains("the newest snapshot is older than the schedule allows"));
+    }
+    let begun = Instant::now();
+    while snapshots(&lab).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "none was taken");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    lab.healthy();
+}

@@ -1,0 +1,40 @@
+//! `[snapshot]` of `lap.toml`: what the nodes' agents take and keep by themselves.
+
+use crate::{
+    config::{
+        document::{Item, Schema, schema::key},
+        value::duration::duration,
+    },
+    snapshot::keep::{Keep, Policy},
+};
+
+/// The keys of `[snapshot]`.
+pub const SCHEMA: Schema =
+    Schema { keys: &[key("every", r#""1h""#), key("keep", "{ hourly = 24, daily = 7 }")], refused: &[] };
+
+/// The keys of `keep`.
+pub const KEEP: Schema = Schema {
+    keys: &[key("last", "3"), key("hourly", "24"), key("daily", "7"), key("weekly", "5"), key("monthly", "12")],
+    refused: &[],
+};
+
+/// More than ten years of hours: whoever writes more means "all", and leaves `keep` out.
+const MOST: u64 = 100_000;
+
+/// Reads the table.
+pub fn read(item: &Item<'_>) -> Option<Policy> {
+    let table = item.table()?.with(&SCHEMA);
+    let every = table.get("every").and_then(|item| {
+        item.parse(|text| match duration(text)?.as_secs() {
+            0..60 => Err(format!("`{text}` is too often: a minute is the least")),
+            seconds => Ok(seconds),
+        })
+    });
+    let keep = table.get("keep").and_then(|item| {
+        let table = item.table()?.with(&KEEP);
+        let count = |key: &str| table.get(key).and_then(|item| item.integer(0, MOST)).unwrap_or(0) as u32;
+        let [last, hourly, daily, weekly, monthly] = ["last", "hourly", "daily", "weekly", "monthly"].map(count);
+        Some(Keep { last, hourly, daily, weekly, monthly })
+    });
+    Some(Policy { every, keep })
+}

@@ -1,0 +1,160 @@
+//! Which snapshots stay: a policy, and for each snapshot the reason. Pure.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::{Id, Meta, Reason};
+
+/// `[snapshot]` of `lap.toml`, as the agent gets it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Seconds between snapshots that the agent takes by itself; `None`: it takes none.
+    pub every: Option<u64>,
+    /// `None`: nothing is ever removed by itself.
+    pub keep: Option<Keep>,
+}
+
+/// How many of those that nobody asked for are kept: the newest of each hour, day, …
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    pub last: u32,
+    pub hourly: u32,
+    pub daily: u32,
+    pub weekly: u32,
+    pub monthly: u32,
+}
+
+/// What is to become of one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    pub id: Id,
+    /// Why it stays; empty: it goes.
+    pub because: Vec<String>,
+}
+
+impl Policy {
+    /// When the next snapshot is due, in unix seconds; `None`: never.
+    pub fn due(&self, snapshots: &[Meta]) -> Option<i64> {
+        let newest = snapshots.iter().map(|meta| meta.at).max();
+        self.every.map(|every| newest.map_or(0, |at| at.saturating_add_unsigned(every)))
+    }
+
+    /// How old, in seconds, the newest one may be before that is a fault: one may be missed, not two.
+    pub fn patience(&self) -> Option<u64> {
+        self.every.map(|every| 2 * every)
+    }
+}
+
+/// A span of which the newest snapshot is kept, and its number at a time.
+type Span = (&'static str, fn(&OffsetDateTime) -> i64);
+
+const SPANS: [Span; 4] = [
+    ("hour", |t| t.unix_timestamp().div_euclid(3600)),
+    ("day", |t| i64::from(t.to_julian_day())),
+    // Weeks begin on Monday (ISO 8601), as does the Julian day 0.
+    ("week", |t| i64::from(t.to_julian_day()).div_euclid(7)),
+    ("month", |t| i64::from(t.year()) * 12 + i64::from(u8::from(t.month()))),
+];
+
+/// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it; the newest
+/// stays in any case.
+pub fn decide(snapshots: &[Meta], keep: &Keep) -> Vec<Decision> {
+    let mut decisions: Vec<Decision> =
+        snapshots.iter().map(|meta| Decision { id: meta.id.clone(), because: Vec::new() }).collect();
+    for (decision, meta) in decisions.iter_mut().zip(snapshots) {
+        if meta.reason == Reason::Asked {
+            decision.because.push("somebody asked for it".into());
+        }
+    }
+    if let Some(newest) = decisions.last_mut() {
+        newest.because.push("the newest".into());
+    }
+    for decision in decisions.iter_mut().rev().take(keep.last as usize) {
+        decision.because.push(format!("among the last {}", keep.last));
+    }
+    let counts = [keep.hourly, keep.daily, keep.weekly, keep.monthly];
+    for ((name, number), count) in SPANS.into_iter().zip(counts) {
+        let mut seen = BTreeSet::new();
+        for (decision, meta) in decisions.iter_mut().zip(snapshots).rev() {
+            if seen.len() == count as usize {
+                break;
+            }
+            let at = OffsetDateTime::from_unix_timestamp(meta.at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+            if seen.insert(number(&at)) {
+                decision.because.push(format!("the newest of its {name} ({} of {count})", seen.len()));
+            }
+        }
+    }
+    decisions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600;
+    /// Saturday, 21 November 2026, 12:00 UTC.
+    const NOON: i64 = 1_795_262_400;
+
+    fn meta(at: i64, reason: Reason) -> Meta {
+        Meta { id: Id::new(at, 1), at, reason, note: None, by: "agent".into(), current: None }
+    }
+
+    fn kept(ages: &[i64], keep: Keep) -> Vec<i64> {
+        let all: Vec<Meta> = ages.iter().rev().map(|age| meta(NOON - age * HOUR, Reason::Scheduled)).collect();
+        let decisions = decide(&all, &keep);
+        let stays = decisions.iter().zip(&all).filter(|(d, _)| !d.because.is_empty());
+        let mut ages: Vec<i64> = stays.map(|(_, m)| (NOON - m.at) / HOUR).collect();
+        ages.sort_unstable();
+        ages
+    }
+
+    #[test]
+    fn the_newest_of_each_span_stays() {
+        let every_hour: Vec<i64> = (0..24 * 70).collect();
+        assert_eq!(kept(&every_hour, Keep { last: 3, ..Keep::default() }), [0, 1, 2]);
+        assert_eq!(kept(&every_hour, Keep { hourly: 4, ..Keep::default() }), [0, 1, 2, 3]);
+        // 12:00 today, 23:00 of each day before.
+        assert_eq!(kept(&every_hour, Keep { daily: 3, ..Keep::default() }), [0, 13, 37]);
+        // Sunday 23:00 of the week before: today is Saturday.
+        assert_eq!(kept(&every_hour, Keep { weekly: 2, ..Keep::default() }), [0, 5 * 24 + 13]);
+        assert_eq!(kept(&every_hour, Keep { monthly: 2, ..Keep::default() }), [0, 20 * 24 + 13]);
+        let all = Keep { last: 2, hourly: 24, daily: 7, weekly: 5, monthly: 12 };
+        // 24 hours; days 3 to 7 before; weeks and months beyond.
+        assert_eq!(kept(&every_hour, all).len(), 24 + 5 + 4 + 1, "{:?}", kept(&every_hour, all));
+        // A lab that was off for long keeps what there is.
+        assert_eq!(kept(&[0, 300, 900], Keep { daily: 7, ..Keep::default() }), [0, 300, 900]);
+        assert_eq!(kept(&[5, 6], Keep::default()), [5], "the newest stays whatever the policy says");
+        assert!(decide(&[], &all).is_empty());
+    }
+
+    #[test]
+    fn what_somebody_asked_for_stays_and_every_decision_has_its_reason() {
+        let all = [
+            meta(NOON - 900 * HOUR, Reason::Asked),
+            meta(NOON - 800 * HOUR, Reason::Replaced),
+            meta(NOON - HOUR, Reason::Scheduled),
+            meta(NOON, Reason::Scheduled),
+        ];
+        let because = |keep| decide(&all, &keep).into_iter().map(|d| d.because.join("; ")).collect::<Vec<_>>();
+        assert_eq!(
+            because(Keep { daily: 1, ..Keep::default() }),
+            ["somebody asked for it", "", "", "the newest; the newest of its day (1 of 1)"]
+        );
+        assert_eq!(
+            because(Keep { last: 2, ..Keep::default() })[2..],
+            ["among the last 2", "the newest; among the last 2"]
+        );
+    }
+
+    #[test]
+    fn due_is_one_span_after_the_newest() {
+        let policy = Policy { every: Some(3600), keep: None };
+        assert_eq!(policy.due(&[]), Some(0), "at once where there is none");
+        assert_eq!(policy.due(&[meta(NOON - 7200, Reason::Asked), meta(NOON, Reason::Scheduled)]), Some(NOON + 3600));
+        assert_eq!(Policy::default().due(&[]), None);
+        assert_eq!(policy.patience(), Some(7200));
+    }
+}
