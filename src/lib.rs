@@ -18,6 +18,7 @@ pub mod observe;
 pub mod plan;
 pub mod records;
 pub mod report;
+pub mod repository;
 pub mod resolve;
 pub mod snapshot;
 pub mod workspace;

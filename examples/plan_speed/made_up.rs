@@ -80,6 +80,7 @@ impl MadeUp {
             pcs: BTreeMap::new(),
             dns: lap::config::model::Dns::default(),
             snapshot: None,
+            repositories: BTreeMap::new(),
             environments: [("test".to_owned(), environment)].into(),
             nodes: nodes.collect(),
             containers: containers.clone(),

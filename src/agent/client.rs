@@ -9,6 +9,7 @@ use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
 use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
+    repository::{Storage, relay},
 };
 
 /// A byte stream to the agent's socket.
@@ -88,6 +89,15 @@ impl Client {
             answer = self.read(&mut stream).await?;
         }
         Ok(answer)
+    }
+
+    /// Asks for something for which the agent needs a repository's files, and serves them.
+    ///
+    /// # Errors
+    /// What the agent says, or that the connection ended.
+    pub async fn serve(&self, request: &Request, storage: Arc<dyn Storage>, step: impl Fn(&str)) -> Result<Answer> {
+        let stream = self.open(request).await?;
+        relay::serve(stream, &self.node, storage, step).await
     }
 
     /// The first answer that is not "somebody else has the lock".

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod paths;
 pub mod pool;
 pub mod protocol;
+pub mod repository;
 pub mod resolve;
 pub mod revive;
 pub mod serve;

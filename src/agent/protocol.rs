@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     dns_client::Said,
     error::{Error, Kind},
+    keys::{Secret, exposed},
+    repository::relay::Call,
     snapshot::{
-        Change, Meta,
+        Change, Id, Meta,
         keep::{Decision, Policy},
     },
 };
@@ -64,6 +66,27 @@ pub enum Request {
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: [`Answer::Step`] for each
     /// step, then [`Answer::Restored`].
     RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
+    /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Answer::Call`], each to be
+    /// replied to, and [`Answer::Step`], then [`Answer::Copied`]. Ends when the connection does.
+    CopySnapshot {
+        id: String,
+        lab: String,
+        environment: String,
+        node: String,
+        /// For messages.
+        repository: String,
+        #[serde(with = "exposed")]
+        password: Secret,
+    },
+    /// Makes a snapshot of what such a repository has of it, under the name `restic`. Answers: as there, then
+    /// [`Answer::Fetched`].
+    FetchSnapshot {
+        id: Id,
+        restic: String,
+        repository: String,
+        #[serde(with = "exposed")]
+        password: Secret,
+    },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
@@ -174,6 +197,18 @@ pub enum Answer {
     },
     Step {
         text: String,
+    },
+    /// A file of a repository is wanted, or brought: `size` bytes follow. See [`crate::repository::relay`].
+    Call(Call),
+    Copied {
+        id: Id,
+        /// Bytes that came to the repository.
+        added: u64,
+        /// Bytes of all files.
+        size: u64,
+    },
+    Fetched {
+        meta: Meta,
     },
     Restored {
         id: String,

@@ -22,7 +22,7 @@ use super::{
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
-    resolve, snapshots,
+    repository, resolve, snapshots,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -103,6 +103,10 @@ impl Agent {
         let answer = match request {
             Request::Docker { fence } => return self.docker(stream, fence).await,
             Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
+            Request::CopySnapshot { .. } | Request::FetchSnapshot { .. } => {
+                // No lock: a copy only reads, and what is fetched is nobody else's until it is there.
+                return repository::work(stream, &request).await;
+            }
             Request::RestoreSnapshot { holder, wait, id, part } => {
                 return self.restore(stream, holder, wait, (id, part)).await;
             }
@@ -185,7 +189,11 @@ impl Agent {
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
-            Request::Docker { .. } | Request::Lock { .. } | Request::RestoreSnapshot { .. } => {}
+            Request::Docker { .. }
+            | Request::Lock { .. }
+            | Request::RestoreSnapshot { .. }
+            | Request::CopySnapshot { .. }
+            | Request::FetchSnapshot { .. } => {}
         }
         Ok(Answer::Done)
     }
@@ -342,7 +350,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
-async fn say(stream: &mut Connection, answer: &Answer) {
+pub(super) async fn say(stream: &mut Connection, answer: &Answer) {
     if let Ok(mut line) = serde_json::to_vec(answer) {
         line.push(b'\n');
         // A peer that went away needs no answer.

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use super::up::{Master, Options};
 use crate::{
-    agent::protocol::{Answer, ListedSnapshot, Part, Request},
+    agent::{
+        client::Client,
+        protocol::{Answer, ListedSnapshot, NodeFacts, Part, Request},
+    },
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Current,
@@ -47,6 +50,21 @@ impl Snapshots {
     /// It does not answer.
     pub async fn of(workspace: Arc<Workspace>, environment: &Environment) -> Result<Self> {
         Master::connect(workspace, environment, Duration::from_secs(2)).await.map(|master| Self { master })
+    }
+
+    /// The environment whose they are.
+    pub fn environment(&self) -> &Environment {
+        &self.master.environment
+    }
+
+    /// The agent.
+    pub(super) fn client(&self) -> &Client {
+        &self.master.client
+    }
+
+    /// What is known of the node; an agent of another build is replaced first.
+    pub(super) async fn facts(&self, options: &Options) -> Result<NodeFacts> {
+        self.master.facts(Some(options)).await
     }
 
     /// Takes one.
@@ -164,6 +182,6 @@ impl Snapshots {
     }
 }
 
-fn unexpected(answer: &Answer) -> Error {
+pub(super) fn unexpected(answer: &Answer) -> Error {
     Error::new(Kind::Node, format!("the agent answers something else: {answer:?}"))
 }

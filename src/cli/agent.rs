@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::agent;
+use crate::{agent, repository};
 
 /// On a node: the supervised process
 #[derive(clap::Args, Debug)]
@@ -20,6 +20,8 @@ enum Verb {
     Init,
     /// The agent itself
     Run,
+    /// Its child that copies to a repository, and fetches from it
+    Repository,
 }
 
 impl Args {
@@ -27,6 +29,7 @@ impl Args {
         match self.verb {
             Verb::Init => agent::init::run(),
             Verb::Run => agent::boot::run(),
+            Verb::Repository => repository::work::run(),
         }
     }
 }

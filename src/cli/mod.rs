@@ -16,6 +16,7 @@ mod keys;
 mod logs;
 mod plan;
 mod reference;
+mod repository;
 mod restart;
 mod restore;
 mod snapshot;

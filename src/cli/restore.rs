@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
+    repository,
     snapshot::{print_differs, short},
 };
 use crate::{agent::protocol::Part, apply::snapshot::Snapshots, error::Result};
@@ -17,6 +18,9 @@ pub struct Args {
     snapshot: String,
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
+    /// Out of this repository, as in `lap snapshot copy --to`, if the node does not have it
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "dry_run")]
+    from: Option<String>,
     /// Only the data of these containers; the others keep running
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',', conflicts_with = "file")]
     only: Vec<String>,
@@ -34,6 +38,14 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let snapshot = match &self.from {
+            None => self.snapshot.clone(),
+            Some(from) => {
+                let fetched =
+                    repository::fetch_first(global, &self.snapshot, Some(&environment.name), Some(from.as_str()))?;
+                fetched.id.to_string()
+            }
+        };
         let part = match (&self.file, self.only.is_empty()) {
             (Some(path), _) => Part::Path(path.trim_start_matches("/data/").to_owned()),
             (None, true) => Part::All,
@@ -41,7 +53,7 @@ impl Args {
         };
         if self.changing.dry_run {
             let mut differs = runtime()?
-                .block_on(async { Snapshots::of(workspace, &environment).await?.diff(&self.snapshot, None).await })?;
+                .block_on(async { Snapshots::of(workspace, &environment).await?.diff(&snapshot, None).await })?;
             differs.files.retain(|(path, _)| match &part {
                 Part::All => true,
                 Part::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
@@ -58,7 +70,7 @@ impl Args {
         };
         let restored = global.work("restore", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
-            let (snapshot, part, keep_release) = (self.snapshot.clone(), part.clone(), self.keep_release);
+            let (snapshot, part, keep_release) = (snapshot.clone(), part.clone(), self.keep_release);
             async move {
                 Snapshots::of(workspace, &environment).await?.restore(&snapshot, part, keep_release, &options).await
             }

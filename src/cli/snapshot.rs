@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
+    repository::{self, CopyArgs, FetchArgs, VerifyArgs},
 };
 use crate::{
     agent::{protocol::ListedSnapshot, serve::now},
@@ -44,6 +45,9 @@ enum Verb {
     List {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,
+        /// Those in a repository, as in `lap snapshot copy --to`
+        #[arg(long, value_name = "REPOSITORY", conflicts_with = "sizes")]
+        from: Option<String>,
         /// What each holds on to; takes a while, as every file is looked at
         #[arg(long)]
         sizes: bool,
@@ -64,6 +68,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Copy one into a repository in restic's format, off the machine; what is there already is not sent again
+    Copy(CopyArgs),
+    /// Make one that is in a repository one of the node
+    Fetch(FetchArgs),
+    /// Look for damage in a repository, and name it
+    Verify(VerifyArgs),
     /// Remove those that the policy in lap.toml does not keep, as the node does by itself
     Prune {
         /// The environment [default: `default` in lap.toml]
@@ -89,7 +99,13 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         match self.verb {
             None => take(global, self.environment, self.note, self.wait)?,
-            Some(Verb::List { environment, sizes, json }) => list(global, environment, sizes, json)?,
+            Some(Verb::List { environment, from: Some(from), json, .. }) => {
+                repository::list(global, environment.as_deref(), &from, json)?;
+            }
+            Some(Verb::List { environment, sizes, json, .. }) => list(global, environment, sizes, json)?,
+            Some(Verb::Copy(args)) => repository::copy(global, &args)?,
+            Some(Verb::Fetch(args)) => repository::fetch(global, &args)?,
+            Some(Verb::Verify(args)) => return repository::verify(global, &args),
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
             Some(Verb::Prune { environment, changing }) => prune(global, environment, &changing)?,
             Some(Verb::Rm { ids, environment, wait }) => remove(global, environment, &ids, wait)?,
@@ -133,6 +149,7 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
             Reason::Asked => "asked",
             Reason::Replaced => "restore",
             Reason::Scheduled => "schedule",
+            Reason::Fetched => "fetched",
         };
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());

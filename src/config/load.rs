@@ -114,6 +114,7 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
         pcs: lap.pcs,
         dns: lap.dns.dns,
         snapshot: lap.snapshot,
+        repositories: lap.repositories,
         containers: workspace.containers.into_iter().map(|(name, read)| (name, known(read.value.container))).collect(),
         environments,
         nodes,

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::keep::Policy;
+use crate::{repository::Location, snapshot::keep::Policy};
 
 /// Everything one workspace describes: the wish.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Lab {
     pub dns: Dns,
     /// Which snapshots the nodes take and keep by themselves; `None`: none, and all.
     pub snapshot: Option<Policy>,
+    /// Where snapshots are copied to: name → place.
+    pub repositories: BTreeMap<String, Location>,
     /// By name.
     pub environments: BTreeMap<String, Environment>,
     /// By name.

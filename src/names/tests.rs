@@ -78,6 +78,7 @@ fn lab(containers: &[Container]) -> Lab {
         pcs: BTreeMap::from([("ada-lovelace-desk".into(), Address::Offset(33))]),
         dns: Dns::default(),
         snapshot: None,
+        repositories: BTreeMap::new(),
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),
         containers: containers.iter().map(|c| (c.name.clone(), c.clone())).collect(),

@@ -64,7 +64,7 @@ pub fn decide(snapshots: &[Meta], keep: &Keep) -> Vec<Decision> {
     let mut decisions: Vec<Decision> =
         snapshots.iter().map(|meta| Decision { id: meta.id.clone(), because: Vec::new() }).collect();
     for (decision, meta) in decisions.iter_mut().zip(snapshots) {
-        if meta.reason == Reason::Asked {
+        if matches!(meta.reason, Reason::Asked | Reason::Fetched) {
             decision.because.push("somebody asked for it".into());
         }
     }

@@ -20,6 +20,8 @@ pub enum Reason {
     Replaced,
     /// The agent took it by itself.
     Scheduled,
+    /// It came out of a repository.
+    Fetched,
 }
 
 /// `meta.json` of a snapshot.

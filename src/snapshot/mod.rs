@@ -20,10 +20,10 @@ pub mod only;
 mod restore;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use diff::{Change, Difference, diff};
 pub use id::Id;
-pub use meta::{Meta, Reason, find, list};
+pub use meta::{Meta, Reason, data, find, list};
 pub use restore::{Restore, Step, World, recover};
-pub use take::{remove, sweep, take};
+pub use take::{abandon, begin, drop_half, finish, hold, hold_half, remove, sweep, take};

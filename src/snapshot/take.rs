@@ -1,8 +1,13 @@
 //! Takes and removes snapshots.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
 };
 
 use super::{
@@ -84,12 +89,67 @@ pub fn remove(pool: &Path, id: &Id) -> Result<()> {
             Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
         );
     }
+    let Some(_mine) = alone(&whole)? else {
+        return Err(Error::new(Kind::Locked, format!("the snapshot `{id}` is being copied")).hint("try again later"));
+    };
     let half = half(pool, id);
     fs::rename(&whole, &half).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
     drop_half(&half)
 }
 
-fn drop_half(half: &Path) -> Result<()> {
+/// Keeps a snapshot from being removed, as long as what is returned lives.
+///
+/// # Errors
+/// It is gone.
+pub fn hold(pool: &Path, id: &Id) -> Result<Flock<File>> {
+    shared(&directory(pool).join(id.to_string()))
+}
+
+/// The same for one that is being made.
+///
+/// # Errors
+/// It is gone.
+pub fn hold_half(pool: &Path, id: &Id) -> Result<Flock<File>> {
+    shared(&half(pool, id))
+}
+
+/// Removes what somebody who was killed left of one that was being made.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn abandon(pool: &Path, id: &Id) -> Result<()> {
+    let half = half(pool, id);
+    if !half.exists() {
+        return Ok(());
+    }
+    match alone(&half)? {
+        Some(_mine) => drop_half(&half),
+        None => Ok(()),
+    }
+}
+
+fn shared(path: &Path) -> Result<Flock<File>> {
+    let what = || format!("cannot lock `{}`", path.display());
+    let file = File::open(path).or_error(Kind::Node, what)?;
+    Flock::lock(file, FlockArg::LockShared).map_err(|(_, error)| error).or_error(Kind::Node, what)
+}
+
+/// `None`: somebody holds it.
+fn alone(path: &Path) -> Result<Option<Flock<File>>> {
+    let what = || format!("cannot lock `{}`", path.display());
+    let file = File::open(path).or_error(Kind::Node, what)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, error)) => Err(error).or_error(Kind::Node, what),
+    }
+}
+
+/// Removes one that is being made.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn drop_half(half: &Path) -> Result<()> {
     let data = half.join("data");
     if data.exists() {
         btrfs::delete(&data)?;

@@ -16,12 +16,12 @@ use super::*;
 use crate::error::{Error, Kind, Result};
 
 /// A pool with some data, mounted only for this thread and what it starts: gone with it.
-struct Pool {
-    dir: tempfile::TempDir,
+pub(crate) struct Pool {
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl Pool {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root");
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -39,7 +39,7 @@ impl Pool {
         pool
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("pool")
     }
 
@@ -47,7 +47,7 @@ impl Pool {
         self.path().join("state")
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path().join("data").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -57,7 +57,7 @@ impl Pool {
         fs::read_to_string(self.path().join("data").join(name)).unwrap_or_default()
     }
 
-    fn take(&self) -> Meta {
+    pub(crate) fn take(&self) -> Meta {
         take(&self.path(), 1_795_254_312, "anna@notebook", Reason::Asked, None, None).unwrap()
     }
 
@@ -72,7 +72,7 @@ impl Pool {
     }
 
     /// What lies in the pool and is neither the present nor a whole snapshot.
-    fn left_over(&self) -> Vec<String> {
+    pub(crate) fn left_over(&self) -> Vec<String> {
         let names = |dir: &Path| -> Vec<String> {
             fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
         };
@@ -90,7 +90,7 @@ impl Drop for Pool {
     }
 }
 
-fn sh(program: &str, arguments: &[&str]) {
+pub(crate) fn sh(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -17,7 +17,7 @@ use crate::config::{
     problem::Ledger,
     value::{address, grant::grant, name, public_key::public_key},
 };
-use crate::snapshot::keep::Policy;
+use crate::{repository::Location, snapshot::keep::Policy};
 
 /// The keys of `lap.toml`.
 pub const SCHEMA: Schema = Schema {
@@ -31,11 +31,9 @@ pub const SCHEMA: Schema = Schema {
         key("pcs", r#"{ anna-meier = ".31" }"#),
         key("dns", r#"{ zone = "internal" }"#),
         key("snapshot", r#"{ every = "1h" }"#),
+        key("repositories", r#"{ office = "/srv/backup/lap" }"#),
     ],
-    refused: &[
-        ("repositories", "reserved for the backup repositories, not there yet: leave it out"),
-        ("promote", "reserved for the rules of promotion, not there yet: leave it out"),
-    ],
+    refused: &[("promote", "reserved for the rules of promotion, not there yet: leave it out")],
 };
 
 /// The keys of `[network]`.
@@ -55,6 +53,7 @@ pub struct LapFile {
     pub pcs: BTreeMap<String, Address>,
     pub dns: DnsTable,
     pub snapshot: Option<Policy>,
+    pub repositories: BTreeMap<String, Location>,
 }
 
 /// Reads `lap.toml`.
@@ -77,6 +76,7 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
         out.hosts = named(&table, "hosts", name::label, |item| item.parse(address::address));
         out.pcs = named(&table, "pcs", name::pc, |item| item.parse(address::address));
         out.snapshot = table.get("snapshot").and_then(|item| snapshot::read(&item));
+        out.repositories = named(&table, "repositories", name::label, |item| item.parse(str::parse));
         out.dns = table.get("dns").and_then(|item| dns::read(&item)).unwrap_or_default();
         true
     });

@@ -48,10 +48,10 @@ fn lap_toml() {
                 &["3: pcs.anna: `anna` is not a pc's name: write `<first>-<last>[-<specifier>]`, e.g. `anna-meier`"],
             ),
             (
-                "lab = \"a\"\n[repositories]\n[snapshot]\n[promote]",
+                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]",
                 &[
-                    "2: repositories: reserved for the backup repositories, not there yet: leave it out",
-                    "3: snapshot: reserved for the snapshots' schedule, not there yet: leave it out",
+                    "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`) or \
+                     `sftp:user@host:/srv/lap`",
                     "4: promote: reserved for the rules of promotion, not there yet: leave it out",
                 ],
             ),

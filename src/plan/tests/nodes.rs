@@ -55,6 +55,7 @@ fn lab() -> Lab {
         pcs: BTreeMap::new(),
         dns: crate::config::model::Dns::default(),
         snapshot: None,
+        repositories: BTreeMap::new(),
         environments: ["test", "prod"].map(|name| (name.to_owned(), environment(name))).into(),
         nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
         containers: BTreeMap::new(),

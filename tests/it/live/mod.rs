@@ -8,4 +8,5 @@ mod full;
 mod kill;
 mod lab;
 mod operators;
+mod repository;
 mod snapshot;

@@ -1,0 +1,144 @@
+//! The files of a repository (restic's "repository layout").
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What kind of file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Folder {
+    /// One file, and no folder.
+    Config,
+    Keys,
+    Snapshots,
+    Index,
+    Data,
+    Locks,
+}
+
+impl Folder {
+    /// Its name in a repository.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Keys => "keys",
+            Self::Snapshots => "snapshots",
+            Self::Index => "index",
+            Self::Data => "data",
+            Self::Locks => "locks",
+        }
+    }
+}
+
+/// A file of a repository; its name is the SHA-256 of its content, except for the one that is called `config`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct File {
+    pub folder: Folder,
+    /// 64 hexadecimal digits; empty for the config.
+    name: String,
+}
+
+impl File {
+    /// The file `name` (64 hexadecimal digits) of a folder; `None`: that is no name of a file.
+    pub fn new(folder: Folder, name: &str) -> Option<Self> {
+        let digits = name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let fine = if folder == Folder::Config { name.is_empty() } else { name.len() == 64 && digits };
+        fine.then(|| Self { folder, name: name.to_owned() })
+    }
+
+    /// The one without a folder.
+    pub fn config() -> Self {
+        Self { folder: Folder::Config, name: String::new() }
+    }
+
+    /// The directory it lies in, below the repository; empty for the config.
+    pub fn directory(&self) -> String {
+        match self.folder {
+            Folder::Config => String::new(),
+            Folder::Data => format!("data/{}", &self.name[..2]),
+            folder => folder.name().to_owned(),
+        }
+    }
+
+    /// Where it lies, below the repository.
+    pub fn path(&self) -> String {
+        match self.folder {
+            Folder::Config => "config".into(),
+            _ => format!("{}/{}", self.directory(), self.name),
+        }
+    }
+
+    /// Whether this is its content.
+    pub fn is(&self, parts: &[bytes::Bytes]) -> bool {
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        self.folder == Folder::Config || hex::encode(hash.finalize()) == self.name
+    }
+}
+
+impl fmt::Display for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+impl FromStr for File {
+    type Err = String;
+
+    fn from_str(path: &str) -> Result<Self, String> {
+        const FOLDERS: [Folder; 5] = [Folder::Keys, Folder::Snapshots, Folder::Index, Folder::Data, Folder::Locks];
+        if path == "config" {
+            return Ok(Self::config());
+        }
+        let file = path.split_once('/').and_then(|(folder, rest)| {
+            let folder = FOLDERS.into_iter().find(|known| known.name() == folder)?;
+            Self::new(folder, rest.rsplit('/').next()?)
+        });
+        file.filter(|file| file.path() == path).ok_or_else(|| format!("`{path}` is no file of a repository"))
+    }
+}
+
+impl TryFrom<String> for File {
+    type Error = String;
+
+    fn try_from(path: String) -> Result<Self, String> {
+        path.parse()
+    }
+}
+
+impl From<File> for String {
+    fn from(file: File) -> Self {
+        file.path()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_of_a_repository_have_a_path() {
+        let name = "ab".repeat(32);
+        for path in
+            ["config".to_owned(), format!("data/ab/{name}"), format!("index/{name}"), format!("snapshots/{name}")]
+        {
+            assert_eq!(path.parse::<File>().unwrap().path(), path);
+        }
+        for wrong in [
+            String::new(),
+            "config/x".into(),
+            "../config".into(),
+            format!("data/{name}"),
+            format!("data/../{name}"),
+            format!("data/cd/{name}"),
+            format!("tmp/{name}"),
+            format!("index/{}", "AB".repeat(32)),
+            format!("index/{name}/.."),
+        ] {
+            assert!(wrong.parse::<File>().is_err(), "{wrong}");
+        }
+    }
+}

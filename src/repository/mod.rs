@@ -1,0 +1,74 @@
+//! Snapshots off the machine: repositories in restic's format.
+//!
+//! The agent's child (`work`) reads and writes the data on the node; the repository's files lie where the operator is, or
+//! where the operator gets with SSH, and are reached through the connection that asked (`relay`):
+//!
+//! ```text
+//! node                                   operator's machine
+//! snapshots/<id> ── work::{copy,fetch}   cli ── Repository
+//!                        │ rustic_core              │
+//!                     Backend                       │
+//!                        │ Remote ═══ relay ═════ Storage ── Directory | Sftp
+//! ```
+//!
+//! What travels is encrypted on the node. A node can add files and read them, and neither replace nor remove one. Every
+//! file but one is named after the SHA-256 of its content: what arrives is checked before it gets its name.
+//!
+//! In a snapshot `/lap/data` is `/data`, and `/lap/meta.json` says what ran.
+
+mod backend;
+mod directory;
+mod file;
+
+mod location;
+mod open;
+pub mod relay;
+mod remote;
+mod sftp;
+mod snapshots;
+mod users;
+mod verify;
+mod warnings;
+pub mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use bytes::Bytes;
+
+pub use file::{File, Folder};
+pub use location::Location;
+pub use open::{Repository, Tell};
+pub use snapshots::Copy;
+pub use verify::Depth;
+
+/// Where a repository's files lie.
+pub trait Storage: Send + Sync + 'static {
+    /// All files of a folder, with their sizes; none if there is no such folder.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>>;
+    /// A file, or `(offset, length)` of it.
+    ///
+    /// # Errors
+    /// It is not there, is shorter, or cannot be read.
+    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes>;
+    /// Makes a file, whole or not at all, and on the disk when this returns. One that is there stays as it is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()>;
+    /// What is in it beside the folders; `None`: there is no such place.
+    ///
+    /// # Errors
+    /// It cannot be looked at.
+    fn look(&self) -> io::Result<Option<Vec<String>>>;
+    /// Makes the place, in a directory that is there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn make(&self) -> io::Result<()>;
+}

@@ -1,0 +1,214 @@
+//! Opens and makes repositories, in sentences of our own.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustic_core::{
+    ConfigOptions, Credentials, KeyOptions, OpenStatus, Progress, ProgressBars, ProgressType, RepositoryBackends,
+    RepositoryOptions, RusticError, RusticProgress, RusticResult,
+};
+
+use super::{File, Folder, Storage, backend::Backend};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    keys::Secret,
+    report::bytes,
+};
+
+/// Is told what is being done; cheap to clone.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A restore holds a few packs in memory; larger ones are no faster.
+const PACK: u64 = 8 << 20;
+/// Between two words about the same step.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// A repository that the password opens.
+pub struct Repository {
+    /// For messages.
+    pub name: String,
+    pub(super) inner: rustic_core::Repository<OpenStatus>,
+    pub(super) storage: Arc<dyn Storage>,
+}
+
+impl Repository {
+    /// Opens the one that is there. `strict`: see [`super::warnings`].
+    ///
+    /// # Errors
+    /// There is none, it is damaged, or has another password: each in a sentence.
+    pub fn open(storage: Arc<dyn Storage>, name: &str, password: &Secret, strict: bool, tell: Tell) -> Result<Self> {
+        let raw = raw(&storage, name, strict, tell)?;
+        let inner = guarded(name, || raw.open(&Credentials::password(password.expose())))?;
+        Ok(Self { name: name.to_owned(), inner, storage })
+    }
+
+    /// Whether there is one to be opened.
+    ///
+    /// # Errors
+    /// The place cannot be looked at, or holds something else.
+    pub fn is_there(storage: &Arc<dyn Storage>, name: &str) -> Result<bool> {
+        let what = || format!("cannot look at the repository `{name}`");
+        if !storage.list(Folder::Config).or_error(Kind::Host, what)?.is_empty() {
+            return Ok(true);
+        }
+        match storage.look().or_error(Kind::Host, what)? {
+            None => Ok(false),
+            // Made, and then killed before the config was written: its keys open nothing.
+            Some(entries) if entries.iter().all(|entry| ["keys", "tmp", "lost+found"].contains(&entry.as_str())) => {
+                Ok(false)
+            }
+            Some(_) => Err(Error::new(Kind::Refused, format!("`{name}` is not a repository, and not empty"))),
+        }
+    }
+
+    /// Makes one in an empty place, or in a new directory.
+    ///
+    /// # Errors
+    /// The place cannot be written.
+    pub fn make(storage: Arc<dyn Storage>, name: &str, password: &Secret, tell: Tell) -> Result<Self> {
+        storage.make().or_error(Kind::Host, || format!("cannot make the repository `{name}`"))?;
+        let raw = raw(&storage, name, false, tell)?;
+        let options = ConfigOptions::default()
+            .set_datapack_size(bytesize::ByteSize::b(PACK))
+            .set_datapack_growfactor(0_u32)
+            .set_treepack_size(bytesize::ByteSize::b(PACK / 2));
+        let credentials = Credentials::password(password.expose());
+        let inner = guarded(name, || raw.init(&credentials, &KeyOptions::default(), &options))?;
+        Ok(Self { name: name.to_owned(), inner, storage })
+    }
+
+    /// Its files.
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        self.storage.clone()
+    }
+
+    /// Nobody works on it with restic.
+    ///
+    /// # Errors
+    /// Somebody does, or did and was killed.
+    pub fn is_free(&self) -> Result<()> {
+        let what = || format!("cannot look at the repository `{}`", self.name);
+        let locks: Vec<(File, u64)> = self.storage.list(Folder::Locks).or_error(Kind::Host, what)?;
+        if locks.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Locked, format!("`{}` is locked: restic works on it", self.name))
+            .hint("if none does any more, `restic unlock` removes what a killed one left"))
+    }
+}
+
+fn raw(storage: &Arc<dyn Storage>, name: &str, strict: bool, tell: Tell) -> Result<rustic_core::Repository<()>> {
+    let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict)), None);
+    guarded(name, || {
+        // No cache: nothing of a repository is left on a machine.
+        let options = RepositoryOptions::default().no_cache(true);
+        rustic_core::Repository::new_with_progress(&options, &backends, Bars(tell))
+    })
+}
+
+/// Runs the library; that it panics over a damaged pack or a full disk is an error like any other.
+///
+/// # Errors
+/// What it says, in one line.
+pub fn guarded<T>(name: &str, act: impl FnOnce() -> RusticResult<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(result) => result.map_err(|error| problem(name, &error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(damaged(name, &text.unwrap_or_default()))
+        }
+    }
+}
+
+fn problem(name: &str, error: &RusticError) -> Error {
+    if error.is_incorrect_password() {
+        return Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
+            .hint("it is another lab's repository, or these are not the keys it was made with");
+    }
+    Error::new(Kind::Node, format!("the repository `{name}`: {}", one_line(&error.display_log())))
+}
+
+fn damaged(name: &str, text: &str) -> Error {
+    Error::new(Kind::Node, format!("the repository `{name}`: {}", one_line(text)))
+        .hint("`lap snapshot verify --read-data --from REPOSITORY` names what is damaged")
+}
+
+/// Without the library's frame around it.
+pub(super) fn one_line(text: &str) -> String {
+    // An error in a panic is printed with `Debug`.
+    let inner = text.split_once("guidance: \"").and_then(|(_, rest)| rest.split_once("\", ")).map(|(inner, _)| inner);
+    let text = inner.unwrap_or(text);
+    let text = text.strip_prefix("Error: ").unwrap_or(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match (line.find(" (kind: related to "), line.find("): caused by: ")) {
+        (Some(from), Some(to)) if from < to => format!("{}: {}", &line[..from], &line[to + 14..]),
+        (Some(from), None) => line[..from].to_owned(),
+        _ => line,
+    }
+}
+
+/// The library's progress, as words.
+struct Bars(Tell);
+
+impl std::fmt::Debug for Bars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bars")
+    }
+}
+
+impl ProgressBars for Bars {
+    fn progress(&self, kind: ProgressType, prefix: &str) -> Progress {
+        if !matches!(kind, ProgressType::Bytes) {
+            return Progress::hidden();
+        }
+        let title = prefix.trim_end_matches('.').to_owned();
+        let last = Mutex::new(Instant::now());
+        Progress::new(Bar { tell: self.0.clone(), title, done: AtomicU64::new(0), all: AtomicU64::new(0), last })
+    }
+}
+
+struct Bar {
+    tell: Tell,
+    title: String,
+    done: AtomicU64,
+    all: AtomicU64,
+    last: Mutex<Instant>,
+}
+
+impl std::fmt::Debug for Bar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.title)
+    }
+}
+
+impl RusticProgress for Bar {
+    fn is_hidden(&self) -> bool {
+        false
+    }
+
+    fn set_length(&self, length: u64) {
+        self.all.store(length, Ordering::Relaxed);
+    }
+
+    fn set_title(&self, _title: &str) {}
+
+    fn inc(&self, more: u64) {
+        let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= BETWEEN {
+            *last = Instant::now();
+            let all = self.all.load(Ordering::Relaxed);
+            (self.tell)(&format!("{}: {} of {}", self.title, bytes(done), bytes(all.max(done))));
+        }
+    }
+
+    fn finish(&self) {}
+}

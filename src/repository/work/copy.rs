@@ -1,0 +1,107 @@
+//! A snapshot of this node into a repository.
+
+use std::{collections::BTreeSet, path::Path};
+
+use rustic_core::{
+    BackupOptions, CheckOptions, PathList, RepairIndexOptions, SnapshotOptions,
+    jiff::{Timestamp, tz::TimeZone},
+    repofile::IndexFile,
+};
+
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    repository::{File, Folder, Repository, open::guarded, snapshots::tags, verify::damage, warnings},
+    snapshot::{self, Id},
+};
+
+/// Where the data is in a copy, whatever it is called on the node: by this the next copy finds what it can build on.
+pub(super) const PLACE: &str = "/lap";
+
+/// What is copied, and how it is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    pub pool: &'a Path,
+    /// A snapshot, or `latest`.
+    pub id: &'a str,
+    pub lab: &'a str,
+    pub environment: &'a str,
+    pub node: &'a str,
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub id: Id,
+    /// Bytes that were not in the repository before, as they lie there.
+    pub added: u64,
+    /// Bytes of all files.
+    pub size: u64,
+}
+
+/// Copies it, and checks that it can be read. What an earlier, killed copy sent is not sent again.
+///
+/// # Errors
+/// A file cannot be read, or the repository not written; then it is not listed there.
+pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
+    let Source { pool, id, lab, environment, node } = source;
+    let meta = snapshot::find(pool, id)?;
+    let _held = snapshot::hold(pool, &meta.id)?;
+    adopt(&repository)?;
+    let Repository { name, inner, .. } = repository;
+    let name = name.as_str();
+    let inner = guarded(name, || inner.to_indexed_ids())?;
+    let snapshot = guarded(name, || {
+        let mut options = SnapshotOptions::default();
+        for tag in tags(lab, environment, &meta.id) {
+            options = options.add_tags(&tag)?;
+        }
+        options.host = Some((*node).to_owned());
+        options.time = Timestamp::from_second(meta.at).ok().map(|at| at.to_zoned(TimeZone::UTC));
+        options.command = Some(format!("lap snapshot copy {environment}"));
+        options.to_snapshot()
+    })?;
+    let directory = pool.join("snapshots").join(meta.id.to_string());
+    let written = guarded(name, || {
+        let mut options = BackupOptions::default();
+        options.as_path = Some(PLACE.into());
+        let path = PathList::from_iter([directory.to_string_lossy().into_owned()]);
+        inner.backup(&options, &path, snapshot)
+    })?;
+    warnings::clean()?;
+    let checked = guarded(name, || inner.check_with_trees(CheckOptions::default(), vec![written.tree]))?;
+    if let Some(first) = damage(checked).first() {
+        return Err(Error::new(Kind::Node, format!("the copy in `{name}` cannot be read back: {first}")));
+    }
+    let summary = written.summary.unwrap_or_default();
+    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+}
+
+/// Takes over the packs that a killed copy left: they are whole, and no index names them.
+fn adopt(repository: &Repository) -> Result<()> {
+    let name = &repository.name;
+    let files = repository.storage.list(Folder::Data).or_error(Kind::Node, || format!("cannot read `{name}`"))?;
+    let there: BTreeSet<File> = files.into_iter().map(|(file, _)| file).collect();
+    let known: BTreeSet<File> = guarded(name, || {
+        let mut known = BTreeSet::new();
+        for index in repository.inner.stream_files::<IndexFile>()? {
+            let (_, index) = index?;
+            let packs = index.packs.iter().chain(&index.packs_to_delete);
+            known.extend(packs.filter_map(|pack| File::new(Folder::Data, pack.id.to_hex().as_str())));
+        }
+        Ok(known)
+    })?;
+    if let Some(missing) = known.difference(&there).next() {
+        let message = format!("`{name}` is damaged: `{missing}` is not there");
+        return Err(Error::new(Kind::Node, message)
+            .hint("`lap snapshot verify` names all damage")
+            .hint("`restic rebuild-index` forgets what is lost; the next copy then sends what is still here"));
+    }
+    if there.is_subset(&known) {
+        return Ok(());
+    }
+    guarded(name, || repository.inner.repair_index(&RepairIndexOptions::default(), false))
+        .or_error(Kind::Node, || "cannot take over what an earlier copy left".into())?;
+    // A pack that no index names and that cannot be read is in nobody's way.
+    warnings::listen();
+    Ok(())
+}
