@@ -8,7 +8,7 @@ use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, 
 use super::{File, Folder, Storage, warnings};
 
 /// So many packs are in memory at the same time: a restore asks for twenty.
-const PACKS: usize = 4;
+const PACKS: usize = 3;
 
 /// What the library reads and writes through.
 pub struct Backend {
