@@ -11,6 +11,7 @@ pub mod client;
 pub mod daemons;
 pub mod facts;
 pub mod health;
+pub mod hooks;
 pub mod init;
 pub mod install;
 pub mod journal;

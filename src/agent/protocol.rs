@@ -156,8 +156,10 @@ pub enum Answer {
     },
     Taken {
         meta: Meta,
-        /// How long it took.
+        /// How long it took, without the hooks.
         micros: u64,
+        /// What went wrong after it, a sentence each.
+        complaints: Vec<String>,
     },
     Snapshots {
         list: Vec<ListedSnapshot>,

@@ -24,7 +24,10 @@ use super::{
     protocol::{Answer, Holder, Note, Part, Place, Request},
     resolve, snapshots,
 };
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::Reason,
+};
 
 /// No place takes more than this.
 const MAX_INSTALL: u64 = 64 << 20;
@@ -172,7 +175,7 @@ impl Agent {
             }
             Request::TakeSnapshot { holder, wait, note } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
-                return self.under(grant, holder, move |by| snapshots::take(by, note)).await;
+                return self.under(grant, holder, move |by| snapshots::take(by, Reason::Asked, note)).await;
             }
             Request::RemoveSnapshot { holder, wait, id } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };

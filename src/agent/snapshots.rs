@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, paths, pool,
+    facts, hooks, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
 };
@@ -43,12 +43,38 @@ fn current() -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
 }
 
-/// Takes a snapshot.
-pub fn take(by: &str, note: Option<String>) -> Result<Answer> {
-    let pool = pool_path()?;
-    let begun = Instant::now();
-    let meta = snapshot::take(pool, now(), by, Reason::Asked, note, current())?;
-    Ok(Answer::Taken { meta, micros: begun.elapsed().as_micros() as u64 })
+/// Takes a snapshot, between the containers' hooks.
+pub fn take(by: &str, reason: Reason, note: Option<String>) -> Result<Answer> {
+    let (pool, current) = (pool_path()?, current());
+    let taking = async {
+        let begun = Instant::now();
+        let meta = snapshot::take(pool, now(), by, reason, note, current.clone())?;
+        Ok((meta, begun.elapsed().as_micros() as u64))
+    };
+    let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
+    let runtime = Handle::current();
+    let ((meta, micros), complaints) = if wants_hooks {
+        let docker = runtime.block_on(facts::docker())?;
+        let running = running(&runtime);
+        runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
+    } else {
+        // Docker is not even asked: a snapshot does not need it.
+        (runtime.block_on(taking)?, Vec::new())
+    };
+    Ok(Answer::Taken { meta, micros, complaints })
+}
+
+fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {
+    let containers = current.and_then(|json| json.get("containers")).and_then(|all| all.as_object());
+    containers.map(|all| all.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The containers that run, as they were made, hence in the order of what depends on what.
+fn running(runtime: &Handle) -> Vec<String> {
+    let mut all = runtime.block_on(facts::look()).containers;
+    all.retain(|fact| fact.state == "running" || fact.state == "restarting");
+    all.sort_by_key(|fact| fact.created);
+    all.into_iter().map(|fact| fact.name).collect()
 }
 
 /// Removes one.
@@ -89,7 +115,10 @@ pub fn is_due() -> bool {
 
 /// Takes the one that is due, and removes what the policy does not keep.
 pub fn take_due() -> Result<Answer> {
-    snapshot::take(pool_path()?, now(), "agent", Reason::Scheduled, None, current())?;
+    let taken = take("agent", Reason::Scheduled, None)?;
+    if let Answer::Taken { complaints, .. } = &taken {
+        complaints.iter().for_each(|why| eprintln!("agent: {why}"));
+    }
     if policy().keep.is_some() { prune(false) } else { Ok(Answer::Done) }
 }
 
@@ -154,9 +183,12 @@ pub fn recover_data() -> Result<()> {
     snapshot::sweep(Path::new(paths::POOL))
 }
 
-/// At boot, once Docker answers: starts what an interrupted restore had stopped.
+/// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
 pub async fn recover_containers() {
-    if !["restore.json", "restore-only.json"].iter().any(|record| Path::new(paths::STATE).join(record).exists()) {
+    if !["restore.json", "restore-only.json", "hooks.json"]
+        .iter()
+        .any(|record| Path::new(paths::STATE).join(record).exists())
+    {
         return;
     }
     let docker = loop {
@@ -165,11 +197,13 @@ pub async fn recover_containers() {
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     };
+    hooks::recover(&docker).await;
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
         recover(&mut Node { docker: Some(docker), note, away: None, micros: 0 })
     });
     match recovered.await {
+        Ok(Ok(said)) if said.is_empty() => {}
         Ok(Ok(_)) => eprintln!("agent: the containers that a restore had stopped run again"),
         Ok(Err(error)) => eprintln!("agent: {error}"),
         Err(error) => eprintln!("agent: {error}"),
@@ -210,11 +244,7 @@ impl World for Node {
     }
 
     fn running(&mut self) -> Result<Vec<String>> {
-        let mut all = Handle::current().block_on(facts::look()).containers;
-        all.retain(|fact| fact.state == "running" || fact.state == "restarting");
-        // As they were made, hence in the order of what depends on what.
-        all.sort_by_key(|fact| fact.created);
-        Ok(all.into_iter().map(|fact| fact.name).collect())
+        Ok(running(&Handle::current()))
     }
 
     fn can_start(&self) -> bool {

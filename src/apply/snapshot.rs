@@ -21,7 +21,10 @@ pub struct Snapshots {
 /// A snapshot that was taken.
 pub struct Taken {
     pub meta: Meta,
+    /// Without the hooks.
     pub seconds: f64,
+    /// What went wrong after it, a sentence each.
+    pub complaints: Vec<String>,
 }
 
 /// What differs: the names of both states, and the files.
@@ -56,7 +59,7 @@ impl Snapshots {
     pub async fn take(&self, note: Option<String>, options: &Options) -> Result<Taken> {
         let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note };
         match self.work(&request, options).await? {
-            Answer::Taken { meta, micros } => Ok(Taken { meta, seconds: micros as f64 / 1e6 }),
+            Answer::Taken { meta, micros, complaints } => Ok(Taken { meta, seconds: micros as f64 / 1e6, complaints }),
             other => Err(unexpected(&other)),
         }
     }

@@ -109,6 +109,9 @@ fn take(global: &Global, environment: Option<String>, note: Option<String>, wait
         return print_json(&taken.meta);
     }
     let id = &taken.meta.id;
+    for complaint in &taken.complaints {
+        outln!("{complaint}");
+    }
     outln!("Snapshot {id} of `{}`, in {}. `lap restore {id}` goes back to it.", environment.name, short(taken.seconds));
     Ok(())
 }

@@ -190,7 +190,21 @@ pub struct Container {
     pub stop_signal: Option<String>,
     /// Names of secrets lap mounts under `/run/secrets`.
     pub secrets: BTreeSet<String>,
+    /// What it does around a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Hooks>,
     pub build: Build,
+}
+
+/// Programs that run in a container around a snapshot; empty: none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Hooks {
+    /// Dump a database, flush, hold still.
+    pub before: Vec<String>,
+    /// Go on. Runs whatever became of the snapshot.
+    pub after: Vec<String>,
+    /// Each may take so long.
+    pub timeout: Duration,
 }
 
 impl Container {
@@ -223,6 +237,7 @@ impl Container {
             stop_grace_period: Duration::from_secs(10),
             stop_signal: None,
             secrets: BTreeSet::new(),
+            snapshot: None,
             build: Build::default(),
         }
     }

@@ -9,7 +9,7 @@ use super::{Read, build, healthcheck, node::bytes, node::cpus};
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
-    model::{Container, NetworkMode, Port, Volume},
+    model::{Container, Hooks, NetworkMode, Port, Volume},
     problem::{Ledger, did_you_mean, shown},
     value::{
         capability::capability,
@@ -51,6 +51,7 @@ pub const SCHEMA: Schema = Schema {
         key("user", r#""git""#),
         key("init", "true"),
         key("network_mode", r#""bridge""#),
+        key("snapshot", r#"{ before = ["/usr/bin/dump"] }"#),
         key("command", r#"["serve", "--verbose"]"#),
         key("entrypoint", r#"["/usr/bin/serve"]"#),
         key("hostname", r#""git""#),
@@ -62,7 +63,6 @@ pub const SCHEMA: Schema = Schema {
     ],
     refused: &[
         ("deploy", "reserved for services on several nodes, not there yet: leave it out"),
-        ("snapshot", "reserved for hooks around snapshots, not there yet: leave it out"),
         ("route", "reserved for the ingress, not there yet: leave it out"),
         ("pid", "not supported: a container sees its own processes only, leave it out"),
         ("ipc", "not supported: a container's shared memory is its own, leave it out"),
@@ -172,6 +172,7 @@ fn process(table: &Table<'_>, out: &mut Container) {
     out.user = table.get("user").and_then(|item| item.parse(user));
     out.init = flag(table, "init");
     out.command = table.get("command").and_then(|item| command(&item));
+    out.snapshot = table.get("snapshot").and_then(|item| hooks(&item));
     out.entrypoint = table.get("entrypoint").and_then(|item| command(&item));
     if let Some(period) = table.get("stop_grace_period").and_then(|item| item.parse(duration)) {
         out.stop_grace_period = period;
@@ -228,6 +229,23 @@ fn command(item: &Item<'_>) -> Option<Vec<String>> {
         return None;
     }
     Some(words)
+}
+
+/// The keys of `snapshot`.
+pub const HOOKS: Schema = Schema {
+    keys: &[key("before", r#"["/usr/bin/dump"]"#), key("after", r#"["/usr/bin/resume"]"#), key("timeout", r#""30s""#)],
+    refused: &[("scrub", "reserved for the way from production to test, not there yet: leave it out")],
+};
+
+fn hooks(item: &Item<'_>) -> Option<Hooks> {
+    let table = item.table()?.with(&HOOKS);
+    let words = |key: &str| table.get(key).and_then(|item| command(&item)).unwrap_or_default();
+    let timeout = table.get("timeout").and_then(|item| item.parse(duration));
+    Some(Hooks {
+        before: words("before"),
+        after: words("after"),
+        timeout: timeout.unwrap_or(std::time::Duration::from_secs(30)),
+    })
 }
 
 fn network_mode(text: &str) -> Result<NetworkMode, String> {

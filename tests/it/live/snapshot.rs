@@ -202,3 +202,60 @@ fn by_itself() {
     }
     lab.healthy();
 }
+
+/// A database that is asked to hold still; one that hangs; one that fails. Nothing stays frozen.
+#[test]
+fn hooks() {
+    let lab = Lab::tiny("hooks");
+    let hooks = |before: &str| {
+        let toml = "names = [\"one.internal\"]\n\
+             healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
+             [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"essential\"\n";
+        let hooks = format!(
+            "[snapshot]\nbefore = [\"/bin/sh\", \"-c\", \"{before}\"]\n\
+             after = [\"/bin/sh\", \"-c\", \"rm /data/frozen; echo after >>/data/log\"]\ntimeout = \"1s\"\n"
+        );
+        lab.write("containers/one/container.toml", &format!("{toml}{hooks}"));
+    };
+    hooks("touch /data/frozen; echo before >>/data/log");
+    lab.lap(&["up"]).ok();
+    let started = || lab.on_node("test", &["docker", "inspect", "--format", "{{.State.StartedAt}}", "infra_one"]).ok();
+    let first = started();
+    lab.lap(&["snapshot"]).ok();
+    let log = || lab.on_node("test", &["cat", "/data/one/log"]).ok();
+    let frozen = || lab.on_node("test", &["test", "-e", "/data/one/frozen"]).code == 0;
+    assert_eq!(log(), "before\nafter\n");
+    let taken = format!("/var/lib/lap/pool/snapshots/{}/data/one", snapshots(&lab)[0]);
+    let inside = lab.on_node("test", &["sh", "-c", &format!("cat {taken}/log; ls {taken}")]).ok();
+    assert_eq!(inside, "before\nfrozen\nlog\n", "it was taken while the container held still");
+
+    hooks("touch /data/frozen; sleep 60");
+    lab.lap(&["up"]).ok();
+    assert_eq!(started(), first, "other hooks are no reason to start it anew");
+    let said = lab.lap(&["snapshot"]).fails(7);
+    assert!(said.contains("no snapshot was taken: the hook `before` of `one` took longer than 1 s"), "{said}");
+    assert!(!frozen() && !lab.on_node("test", &["pgrep", "-a", "sleep"]).out.contains("sleep 60"));
+
+    hooks("touch /data/frozen; echo no room; exit 3");
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&["snapshot"]).fails(7).contains("the hook `before` of `one` failed: no room"));
+    assert!(!frozen());
+    assert_eq!(snapshots(&lab).len(), 1);
+
+    // The agent dies while the container holds still: its next life lets it go on.
+    hooks("touch /data/frozen; sleep 0.9");
+    lab.lap(&["up"]).ok();
+    let mut child = lab.command(&["snapshot"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the hook never ran");
+    }
+    lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
+    assert!(!child.wait().unwrap().success());
+    let begun = Instant::now();
+    while frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it stays frozen");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    until_healthy(&lab);
+}
