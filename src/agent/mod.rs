@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
 pub mod boot;
+pub mod carry;
 pub mod client;
 pub mod daemons;
 pub mod facts;

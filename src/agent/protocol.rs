@@ -64,6 +64,10 @@ pub enum Request {
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: [`Answer::Step`] for each
     /// step, then [`Answer::Restored`].
     RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
+    /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::carry`]), then [`Answer::Done`].
+    ExportSnapshot { id: String },
+    /// Takes one: the archive follows [`Answer::Ready`]. Answer: [`Answer::Taken`].
+    ImportSnapshot { holder: Holder, wait: bool },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
@@ -161,6 +165,12 @@ pub enum Answer {
         /// What went wrong after it, a sentence each.
         complaints: Vec<String>,
     },
+    /// The archive of this snapshot follows.
+    Exporting {
+        meta: Meta,
+    },
+    /// The archive may come.
+    Ready,
     Snapshots {
         list: Vec<ListedSnapshot>,
     },

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    daemons, facts, health, install,
+    carry, daemons, facts, health, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -109,6 +109,10 @@ impl Agent {
             Request::RestoreSnapshot { holder, wait, id, part } => {
                 return self.restore(stream, holder, wait, (id, part)).await;
             }
+            Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
+            Request::ImportSnapshot { holder, wait } => {
+                self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
+            }
             other => self.answer(&mut stream, other).await.unwrap_or_else(Answer::from),
         };
         say(&mut stream, &answer).await;
@@ -188,7 +192,12 @@ impl Agent {
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
-            Request::Docker { .. } | Request::Lock { .. } | Request::RestoreSnapshot { .. } => {}
+            // Answered before.
+            Request::Docker { .. }
+            | Request::Lock { .. }
+            | Request::RestoreSnapshot { .. }
+            | Request::ExportSnapshot { .. }
+            | Request::ImportSnapshot { .. } => {}
         }
         Ok(Answer::Done)
     }
@@ -215,6 +224,26 @@ impl Agent {
                 }
             }
         }
+    }
+
+    async fn export(&self, stream: &mut Connection, id: &str) -> Result<Answer> {
+        let id = id.to_owned();
+        let meta = aside(move || snapshots::find(&id)).await?;
+        say(stream, &Answer::Exporting { meta: meta.clone() }).await;
+        carry::export(&meta, stream).await
+    }
+
+    /// Its end is the connection's: who sends an archive has to be there.
+    async fn import(&self, stream: &mut Connection, holder: Holder, wait: bool) -> Result<Answer> {
+        let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+        let fence = grant.fence;
+        self.journal(|journal| journal.begin(fence, holder, now()))?;
+        say(stream, &Answer::Ready).await;
+        let result = carry::import(stream).await;
+        let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
+        self.journal(|journal| journal.note(fence, Note::End(end), now()))?;
+        drop(grant);
+        result
     }
 
     /// Takes snapshots when they are due, for ever. One that was missed, because the node was off or somebody worked on it, is

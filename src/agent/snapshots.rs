@@ -77,6 +77,11 @@ fn running(runtime: &Handle) -> Vec<String> {
     all.into_iter().map(|fact| fact.name).collect()
 }
 
+/// The snapshot of this name.
+pub fn find(name: &str) -> Result<snapshot::Meta> {
+    snapshot::find(pool_path()?, name)
+}
+
 /// Removes one.
 pub fn remove(id: &str) -> Result<Answer> {
     let pool = pool_path()?;

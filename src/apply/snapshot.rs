@@ -1,12 +1,12 @@
 //! Snapshots and restores, asked of the environment's agent: it does them, this watches.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::up::{Master, Options};
 use crate::{
     agent::protocol::{Answer, ListedSnapshot, Part, Request},
     config::model::Environment,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, OrError, Result},
     plan::wish::Current,
     report::Events,
     snapshot::{Change, Meta, keep::Decision},
@@ -85,6 +85,42 @@ impl Snapshots {
             Answer::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Writes one as a tar file, which is there whole or not at all.
+    ///
+    /// # Errors
+    /// There is no such snapshot, or the file cannot be written.
+    pub async fn export(&self, id: &str, file: &Path) -> Result<(Meta, u64)> {
+        let what = || format!("cannot write `{}`", file.display());
+        let part = file.with_added_extension("part");
+        let mut options = tokio::fs::OpenOptions::new();
+        // It holds whatever the containers hold.
+        let mut out =
+            options.create(true).write(true).truncate(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
+        let exported = self.master.client.export(id, &mut out).await;
+        let synced = out.sync_all().await.or_error(Kind::Host, what);
+        let done = match (exported, synced) {
+            (Ok(done), Ok(())) => Ok(done),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        if done.is_err() {
+            let _ = tokio::fs::remove_file(&part).await;
+            return done;
+        }
+        tokio::fs::rename(&part, file).await.or_error(Kind::Host, what)?;
+        done
+    }
+
+    /// Takes one from a tar file.
+    ///
+    /// # Errors
+    /// The file is no snapshot, one of that name is there, or somebody holds the lock.
+    pub async fn import(&self, file: &Path, options: &Options) -> Result<Meta> {
+        let from =
+            tokio::fs::File::open(file).await.or_error(Kind::Usage, || format!("cannot read `{}`", file.display()))?;
+        self.master.facts(Some(options)).await?;
+        self.master.client.import(options.holder(), options.wait, self.master.busy(options), from).await
     }
 
     /// Removes what the policy does not keep, or with `dry_run` only says what would go.

@@ -26,4 +26,4 @@ pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, find, list};
 pub use restore::{Restore, Step, World, recover};
-pub use take::{remove, sweep, take};
+pub use take::{finish_import, prepare_import, remove, sweep, take};

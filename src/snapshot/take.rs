@@ -73,6 +73,35 @@ pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     btrfs::sync(pool)
 }
 
+/// Makes the place `half` into which a snapshot from elsewhere is unpacked.
+///
+/// # Errors
+/// The pool is no btrfs, or full.
+pub fn prepare_import(half: &Path) -> Result<()> {
+    fs::create_dir(half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
+    btrfs::create(&half.join("data"))
+}
+
+/// Gives what was unpacked the name that its description says.
+///
+/// # Errors
+/// It has none, or there is one of that name.
+pub fn finish_import(pool: &Path, unpacked: &Path) -> Result<Meta> {
+    let text =
+        fs::read(unpacked.join("meta.json")).or_error(Kind::Usage, || "the archive is no snapshot of lap".into())?;
+    let meta: Meta =
+        serde_json::from_slice(&text).or_error(Kind::Usage, || "the archive is no snapshot of lap".into())?;
+    if directory(pool).join(meta.id.to_string()).exists() {
+        return Err(Error::new(Kind::Refused, format!("there is already a snapshot {}", meta.id))
+            .hint(format!("`lap snapshot rm {}` makes room for it", meta.id)));
+    }
+    btrfs::set_read_only(&unpacked.join("data"))?;
+    let half = half(pool, &meta.id);
+    fs::rename(unpacked, &half).or_error(Kind::Node, || format!("cannot rename `{}`", unpacked.display()))?;
+    finish(pool, &meta)?;
+    Ok(meta)
+}
+
 /// Removes a snapshot: first its name, so that it is listed no more, then its data.
 ///
 /// # Errors

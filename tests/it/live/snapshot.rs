@@ -89,6 +89,30 @@ fn there_and_back() {
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
 
+    // Out of the node and in again: everything a file system knows of a file.
+    let make = "cd /data/one && printf x >plain && ln plain link && ln -s plain soft && mkfifo fifo && truncate -s 5M hole \
+                && chown 1234:2345 plain && chmod 6751 plain && touch -d '2001-02-03 04:05:06.789' plain \
+                && printf x >\"$(printf 'odd\\n\\377')\"";
+    lab.on_node("test", &["sh", "-c", make]).ok();
+    lab.lap(&["snapshot"]).ok();
+    let id = snapshots(&lab).pop().unwrap();
+    let file = lab.root.join("snapshot.tar").display().to_string();
+    assert!(lab.lap(&["snapshot", "export", &id, &file]).ok().contains(&format!("Snapshot {id} of `test` is in")));
+    let look =
+        format!("cd /var/lib/lap/pool/snapshots/{id}/data && find . -printf '%P %M %U %G %n %s %b %T@ %l\\n' | sort");
+    let before = lab.on_node("test", &["sh", "-c", &look]).ok();
+    assert!(before.contains("one/plain -rwsr-s--x 1234 2345 2"), "{before}");
+    let again = lab.lap(&["snapshot", "import", &file]).fails(10);
+    assert!(again.contains(&format!("there is already a snapshot {id}")), "{again}");
+    lab.lap(&["snapshot", "rm", &id]).ok();
+    lab.write("no.tar", "nothing");
+    assert!(lab.lap(&["snapshot", "import", "no.tar"]).fails(5).contains("`tar` failed"));
+    assert!(!snapshots(&lab).contains(&id));
+    lab.lap(&["snapshot", "import", &file]).ok();
+    assert_eq!(lab.on_node("test", &["sh", "-c", &look]).ok(), before);
+    lab.lap(&["restore", &id, "--keep-release"]).ok();
+    until_healthy(&lab);
+
     for id in snapshots(&lab) {
         lab.lap(&["snapshot", "rm", &id]).ok();
     }
