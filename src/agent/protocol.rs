@@ -112,6 +112,8 @@ pub enum Place {
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     All,
+    /// All, and what ran then becomes what is to run: the containers stay stopped, since others are to be made.
+    AllAndRelease,
     /// The data of these containers, which are stopped meanwhile.
     Containers(Vec<String>),
     /// One file or directory below `/data`; nothing is stopped.

@@ -164,7 +164,11 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
     let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
-        Part::All => Restore { pool, state, id: &id, at, by, current }.run(&mut node)?,
+        Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
+        Part::AllAndRelease => {
+            let release = snapshot::find(pool, &id.to_string())?.current;
+            Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
+        }
         Part::Containers(names) => {
             Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current }.run(&mut node)?
         }

@@ -8,7 +8,14 @@ use super::{
     common::{Changing, print_json, runtime},
     snapshot::{print_differs, short},
 };
-use crate::{agent::protocol::Part, apply::snapshot::Snapshots, error::Result};
+use crate::{
+    agent::protocol::Part,
+    apply::{
+        snapshot::Snapshots,
+        up::{Scope, up},
+    },
+    error::Result,
+};
 
 /// Go back to a snapshot: all data of an environment; what is there now becomes a snapshot first
 #[derive(clap::Args, Debug)]
@@ -23,7 +30,7 @@ pub struct Args {
     /// Only this file or directory below /data, e.g. `git/config`; nothing is stopped
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
-    /// Restore the data even if other images ran when it was taken
+    /// The data alone, also if other images ran when it was taken
     #[arg(long)]
     keep_release: bool,
     #[command(flatten)]
@@ -43,7 +50,7 @@ impl Args {
             let mut differs = runtime()?
                 .block_on(async { Snapshots::of(workspace, &environment).await?.diff(&self.snapshot, None).await })?;
             differs.files.retain(|(path, _)| match &part {
-                Part::All => true,
+                Part::All | Part::AllAndRelease => true,
                 Part::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
                 Part::Path(only) => path == only || path.starts_with(&format!("{only}/")),
             });
@@ -52,7 +59,7 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         let what = match &part {
-            Part::All => format!("`{}`", environment.name),
+            Part::All | Part::AllAndRelease => format!("`{}`", environment.name),
             Part::Containers(names) => format!("`{}`", names.join("`, `")),
             Part::Path(path) => format!("`{path}`"),
         };
@@ -60,7 +67,14 @@ impl Args {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             let (snapshot, part, keep_release) = (self.snapshot.clone(), part.clone(), self.keep_release);
             async move {
-                Snapshots::of(workspace, &environment).await?.restore(&snapshot, part, keep_release, &options).await
+                let snapshots = Snapshots::of(workspace.clone(), &environment).await?;
+                let restored = snapshots.restore(&snapshot, part, keep_release, &options).await?;
+                if restored.other_release {
+                    options.events.note("  the containers of that time are made again");
+                    let scope = Scope { as_recorded: true, ..Scope::default() };
+                    up(workspace, &environment, scope, &options).await?;
+                }
+                Ok(restored)
             }
         })?;
         if global.json() {
@@ -68,6 +82,9 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         match part {
+            Part::All if restored.other_release => {
+                outln!("{what} is as it was in {}, with the images of that time.", restored.id)
+            }
             Part::All => {
                 outln!("{what} is as it was in {}; the data was away for {}.", restored.id, short(restored.seconds))
             }

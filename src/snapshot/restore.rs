@@ -106,6 +106,8 @@ struct Record {
     number: Option<u64>,
     /// Containers that ran.
     containers: Vec<String>,
+    #[serde(default)]
+    release: Option<serde_json::Value>,
 }
 
 /// A restore that was asked for.
@@ -119,6 +121,8 @@ pub struct Restore<'a> {
     pub by: &'a str,
     /// What runs, for the description of what is kept.
     pub current: Option<serde_json::Value>,
+    /// What is to run afterwards, as `state/current.json`; whoever asked for it makes these containers. `None`: the same ones.
+    pub release: Option<serde_json::Value>,
 }
 
 impl Restore<'_> {
@@ -128,7 +132,7 @@ impl Restore<'_> {
     /// Before the switch: everything is as it was, and runs again. After it: the new state stands; the error says what is
     /// still to be done.
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
-        let Self { pool, state, id, at, by, current } = self;
+        let Self { pool, state, id, at, by, current, release } = self;
         if !is_whole(pool, id) {
             return Err(
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
@@ -142,7 +146,13 @@ impl Restore<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
         };
-        let mut record = Record { id: (*id).clone(), kept: kept.clone(), number: None, containers: world.running()? };
+        let mut record = Record {
+            id: (*id).clone(),
+            kept: kept.clone(),
+            number: None,
+            containers: world.running()?,
+            release: release.clone(),
+        };
         world.step(Step::Prepare);
         record.write(state)?;
         match self.before_the_switch(&mut record, world) {
@@ -216,6 +226,12 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         }
         btrfs::set_read_only(&place)?;
         finish(pool, kept)?;
+    }
+    if let Some(release) = &record.release {
+        let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
+        write_file(&state.join("current.json"), &text, 0o600)?;
+        world.step(Step::Close);
+        return Record::remove(state);
     }
     close(state, record, world)
 }

@@ -68,7 +68,8 @@ impl Pool {
 
     fn restore(&self, id: &Id, world: &mut Fake) -> Result<Meta> {
         let (pool, state) = (self.path(), self.state());
-        Restore { pool: &pool, state: &state, id, at: 1_795_254_400, by: "ben@pc", current: None }.run(world)
+        Restore { pool: &pool, state: &state, id, at: 1_795_254_400, by: "ben@pc", current: None, release: None }
+            .run(world)
     }
 
     /// What lies in the pool and is neither the present nor a whole snapshot.
@@ -238,6 +239,21 @@ fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
             }
         }
     }
+}
+
+#[test]
+fn another_release_is_left_to_whoever_makes_its_containers() {
+    let pool = Pool::new();
+    let first = pool.take();
+    let (path, state) = (pool.path(), pool.state());
+    let release = Some(serde_json::json!({ "commit": "old" }));
+    let restore =
+        Restore { pool: &path, state: &state, id: &first.id, at: 1_795_254_400, by: "ben@pc", current: None, release };
+    let mut world = Fake::up();
+    restore.run(&mut world).unwrap();
+    assert!(world.started.is_empty() && world.mounted, "the old containers are not for this data");
+    assert_eq!(pool.left_over(), ["current.json"]);
+    assert!(fs::read_to_string(state.join("current.json")).unwrap().contains("old"));
 }
 
 #[test]
