@@ -110,10 +110,8 @@ pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Sig
         std::cmp::Ordering::Less if tsig.mac.len() >= 10.max(key.length() / 2) => {
             return Err(refused(format!("the signature of key `{name}` is cut short"), BADTRUNC, None));
         }
-        std::cmp::Ordering::Less if !tsig.mac.is_empty() => {
-            return Err(Refused { code: rcode::FORMERR, ..refused("its signature is malformed".into(), 0, None) });
-        }
-        std::cmp::Ordering::Greater => {
+        // Also none at all: only replies may have that (RFC 8945, section 5.2.2.1).
+        std::cmp::Ordering::Less | std::cmp::Ordering::Greater => {
             return Err(Refused { code: rcode::FORMERR, ..refused("its signature is malformed".into(), 0, None) });
         }
         _ => return Err(refused(format!("the signature of key `{name}` is wrong"), BADSIG, None)),

@@ -9,8 +9,6 @@ use ring::digest::{SHA256, digest};
 
 use super::super::zones::Diff;
 
-/// No frame is longer: a length beyond it is damage, not a frame.
-const MAX_FRAME: usize = 16 << 20;
 const HEAD: usize = 12;
 
 /// One frame.
@@ -78,9 +76,6 @@ pub fn write(out: &mut Vec<u8>, frame: &Frame) {
 /// The first frame of `bytes` and its size; `None`: it is not whole, or not what was written.
 pub fn read(bytes: &[u8]) -> Option<(Frame, usize)> {
     let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
-    if length > MAX_FRAME {
-        return None;
-    }
     let body = bytes.get(HEAD..HEAD + length)?;
     if digest(&SHA256, body).as_ref()[..8] != bytes[4..HEAD] {
         return None;

@@ -3,7 +3,12 @@
 mod dig;
 mod local;
 mod malformed;
+mod office;
+mod packet;
 mod reload;
+mod signatures;
+mod transfers;
+mod updates;
 mod upstream;
 
 use std::{net::SocketAddr, process::Command, time::Duration};

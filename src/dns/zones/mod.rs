@@ -236,11 +236,13 @@ impl Zones {
 
     /// Makes a change: its records go and come, the serial with them. What lies in no zone of ours is left out.
     pub fn apply(&mut self, diff: Diff) {
-        let Some(zone) = self.zone(diff.zone()) else { return };
         for (name, records) in diff.after(self) {
             let _ = self.set(&name, Layer::Registered, &records);
         }
+        // In an old journal the zone may be one that is cut otherwise today.
+        let Some(zone) = self.zone(diff.zone()) else { return };
         self.write_serial(zone, diff.to);
+        let diff = diff.seen(self);
         self.zones[zone].history.push(diff);
     }
 
