@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dead_docker;
+mod dns;
 mod docs;
 mod help;
 mod init;

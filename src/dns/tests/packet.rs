@@ -1,6 +1,8 @@
 //! Packets as another program makes them: hickory signs and judges, plain sockets carry. Knows nothing of the server's own
 //! code; the tests of the whole program use it, too.
 
+#![allow(dead_code, reason = "each of its two users needs another part")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream, UdpSocket},
