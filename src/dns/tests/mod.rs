@@ -1,10 +1,11 @@
 //! The server as its clients see it: pure answers, real packets on loopback, and `dig`.
 
 mod dig;
+mod forwarding;
 mod local;
 mod malformed;
 mod office;
-mod packet;
+pub mod packet;
 mod reload;
 mod signatures;
 mod transfers;

@@ -1,11 +1,13 @@
 //! What the disk did to the journal, and what the clock and a restore did to the serials.
 
+mod leases;
+
 use std::{fs, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use super::{super::audit::Audit, Frame, Journal, Mark, Places, Store, frame, journal::Found};
+use super::{super::audit::Audit, Frame, Journal, Mark, Places, Store, frame, journal::Found, unix};
 use crate::dns::{
     load, wire,
     zones::{Diff, Layer, Zones, write},
@@ -297,7 +299,7 @@ fn a_restore_goes_forward_in_every_zone() {
 fn a_clock_set_back_does_not_set_serials_back() {
     let dir = dir();
     let places = places(dir.path());
-    let ahead = super::unix() as u32 + 365 * 86_400;
+    let ahead = unix() as u32 + 365 * 86_400;
     fs::write(dir.path().join("state/serial"), format!("{ahead}\n")).unwrap();
     let store = open_at(&places, &zones(1)).unwrap();
     let given = serials(&store);
