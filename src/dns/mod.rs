@@ -14,6 +14,9 @@ mod answer;
 mod audit;
 mod client;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod keyring;
 mod keys;

@@ -181,6 +181,12 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// Signs a request, which answers nothing before it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn request(key: Arc<Key>) -> Self {
+        Self { key, before: Vec::new(), first: true }
+    }
+
     /// How many bytes a signature takes in a message.
     pub fn length(&self) -> usize {
         self.key.name.len() + 10 + self.key.algorithm.len() + 16 + self.key.length()
@@ -193,8 +199,10 @@ impl Signer {
 
     fn append(&mut self, message: &mut Vec<u8>, time: u64, error: u16, other: &[u8]) {
         let mut signed = Vec::with_capacity(message.len() + 128);
-        signed.extend_from_slice(&(self.before.len() as u16).to_be_bytes());
-        signed.extend_from_slice(&self.before);
+        if !self.before.is_empty() {
+            signed.extend_from_slice(&(self.before.len() as u16).to_be_bytes());
+            signed.extend_from_slice(&self.before);
+        }
         signed.extend_from_slice(message);
         if self.first {
             variables(&mut signed, &self.key.name, &self.key.algorithm);

@@ -28,8 +28,21 @@ pub enum Frame {
 
 /// Appends a frame.
 pub fn write(out: &mut Vec<u8>, frame: &Frame) {
+    seal(out, |out| body(out, frame));
+}
+
+/// Appends what `body` writes, with its length and checksum before it.
+pub fn seal(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
+    body(out);
+    let length = (out.len() - start - HEAD) as u32;
+    let sum = digest(&SHA256, &out[start + HEAD..]);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    out[start + 4..start + HEAD].copy_from_slice(&sum.as_ref()[..8]);
+}
+
+fn body(out: &mut Vec<u8>, frame: &Frame) {
     let name = |out: &mut Vec<u8>, name: &[u8]| {
         out.push(name.len() as u8);
         out.extend_from_slice(name);
@@ -67,10 +80,6 @@ pub fn write(out: &mut Vec<u8>, frame: &Frame) {
             out.extend_from_slice(&code.to_be_bytes());
         }
     }
-    let length = (out.len() - start - HEAD) as u32;
-    let sum = digest(&SHA256, &out[start + HEAD..]);
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-    out[start + 4..start + HEAD].copy_from_slice(&sum.as_ref()[..8]);
 }
 
 /// The first frame of `bytes` and its size; `None`: it is not whole, or not what was written.

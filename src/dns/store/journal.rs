@@ -11,7 +11,7 @@ use std::{
 use super::frame::{self, Frame};
 
 /// The first line, so that a person and a later lap know what it is.
-const MAGIC: &[u8] = b"lap dns journal 1\n";
+pub const MAGIC: &[u8] = b"lap dns journal 1\n";
 const FILE: &str = "names.journal";
 
 /// An open journal. One process at a time has it.

@@ -2,6 +2,8 @@
 //! `names.json`. A change is on the disk before anybody is told, and only then in the zones that are answered from.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod journal;
 mod leases;
 mod mark;

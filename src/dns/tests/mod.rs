@@ -2,12 +2,14 @@
 
 mod dig;
 mod forwarding;
+mod fuzz;
 mod local;
 mod malformed;
 mod office;
 pub mod packet;
 mod reload;
 mod signatures;
+mod tcp;
 mod transfers;
 mod updates;
 mod upstream;

@@ -262,7 +262,9 @@ fn excuse(ours: &Said, theirs: &(u16, Vec<String>)) -> Option<&'static str> {
     match (ours.0, ours.2.is_empty(), theirs.0, theirs.1.is_empty()) {
         (0, true, 0, false) => Some("RFC 4592, section 2.2.1: a wildcard answers for a name that exists"),
         (3, true, 0, _) => Some("RFC 4592, section 3.3.1: a wildcard answers below a name that exists"),
-        (0, true, 3, true) => Some("RFC 8020, section 2: an empty non-terminal, or what a wildcard has not, does not exist"),
+        (0, true, 3, true) => {
+            Some("RFC 8020, section 2: an empty non-terminal, or what a wildcard has not, does not exist")
+        }
         (0, false, _, _) if ours.2.iter().any(|r| r.contains(" cname ")) => {
             Some("RFC 1034, section 3.6.2: aliases are not followed as far")
         }

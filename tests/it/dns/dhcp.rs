@@ -17,7 +17,9 @@ struct Namespace(Process);
 impl Namespace {
     fn new(enter: &[String]) -> Self {
         let mut words = enter.to_vec();
-        words.extend(["unshare", "--map-root-user", "--net", "sh", "-c", "echo ready; exec sleep 600"].map(String::from));
+        words.extend(
+            ["unshare", "--map-root-user", "--net", "sh", "-c", "echo ready; exec sleep 600"].map(String::from),
+        );
         if !enter.is_empty() {
             // Already root of the user namespace of the first.
             words.retain(|w| w != "--map-root-user");
@@ -66,7 +68,8 @@ fn leases(style: &str) {
     program.wrapper = server.enter();
     program.address = "10.77.0.1:53".parse().unwrap();
     program.run();
-    let dig = |arguments: &str| server.sh(&format!("dig @10.77.0.1 +short +tries=1 +time=2 {arguments}")).trim().to_owned();
+    let dig =
+        |arguments: &str| server.sh(&format!("dig @10.77.0.1 +short +tries=1 +time=2 {arguments}")).trim().to_owned();
     wait("the name server answers", || dig("git.internal") == "10.77.0.1");
 
     // As in docs/dns.md.

@@ -64,7 +64,12 @@ fn no_acknowledged_update_is_lost() {
         let acknowledged = acknowledged.lock().unwrap();
         for n in acknowledged.iter() {
             let [a, b, c, d] = n.to_be_bytes();
-            assert!(there.contains(&format!("{}. {a}.{b}.{c}.{d}", name(*n))), "{} of {}", name(*n), acknowledged.len());
+            assert!(
+                there.contains(&format!("{}. {a}.{b}.{c}.{d}", name(*n))),
+                "{} of {}",
+                name(*n),
+                acknowledged.len()
+            );
         }
         // At most what each client had under way is there beyond that.
         let names = there.iter().filter(|r| r.contains(".pc.internal. ")).count();

@@ -84,7 +84,12 @@ impl Peer {
             if let Some(ended) = self.process.as_mut().unwrap().0.try_wait().unwrap() {
                 panic!("it ended with {ended}:\n{}", self.log());
             }
-            assert!(start.elapsed().as_secs() < 50, "it does not follow to {wished}:\n{}\n{}", self.log(), primary.log());
+            assert!(
+                start.elapsed().as_secs() < 50,
+                "it does not follow to {wished}:\n{}\n{}",
+                self.log(),
+                primary.log()
+            );
             !super::free(self.address)
                 && packet::ask(self.address, "internal", packet::SOA)
                     .1
