@@ -4,12 +4,12 @@
 
 mod bad_input;
 mod dead_docker;
-mod dns;
 mod docs;
 mod help;
 mod init;
 mod keys;
 mod live;
+mod nameserver;
 mod naming;
 mod plan_speed;
 mod repository;

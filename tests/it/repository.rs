@@ -84,7 +84,7 @@ fn only_cli_knows_the_command_line() {
 fn only_some_print() {
     // The agent and the name server write logs: `say` and its like.
     only(
-        &["cli", "report", "agent", "dns/server.rs", "main.rs"],
+        &["cli", "report", "agent", "dns/audit.rs", "main.rs"],
         &["println!", "print!", "eprintln!", "eprint!", "out!", "outln!", "errln!"],
     );
 }

@@ -32,7 +32,7 @@ fn every_test_in_the_table_exists() {
     let page = fs::read_to_string(root.join("docs/dns.md")).unwrap();
     let mut all = String::new();
     sources(&root.join("src/dns"), &mut all);
-    sources(&root.join("tests/it/dns"), &mut all);
+    sources(&root.join("tests/it/nameserver"), &mut all);
     let mut rows = 0;
     for row in page.lines().filter(|l| l.starts_with("| RFC ")) {
         let column = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
@@ -52,7 +52,7 @@ fn every_test_in_the_table_exists() {
 fn the_page_shows_what_was_tried() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/dns.md")).unwrap();
-    let dhcp = fs::read_to_string(root.join("tests/it/dns/dhcp.rs")).unwrap();
+    let dhcp = fs::read_to_string(root.join("tests/it/nameserver/dhcp.rs")).unwrap();
     for line in ["authoritative;", "ddns-updates on;", "range 10.77.0.100 10.77.0.150;", "default-lease-time 600;"] {
         assert!(page.contains(line) && dhcp.contains(line), "{line}");
     }
