@@ -8,6 +8,7 @@ pub mod apply;
 pub mod cli;
 pub mod config;
 pub mod dns;
+pub mod dns_client;
 pub mod drivers;
 pub mod error;
 pub mod exit;
@@ -15,7 +16,9 @@ pub mod keys;
 pub mod names;
 pub mod observe;
 pub mod plan;
+pub mod records;
 pub mod report;
+pub mod resolve;
 pub mod workspace;
 
 pub use error::{Error, Kind, OrError, Result};

@@ -9,13 +9,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::model::{Address, Lab, Subnet};
+use crate::config::{
+    model::{Address, Lab, Subnet},
+    value::name::below,
+};
+
+pub mod check;
 
 #[cfg(test)]
 mod tests;
-
-/// The zone every lab serves, with its final dot.
-pub const ZONE: &str = "internal.";
 
 /// What the DNS server of one environment serves from the workspace, as `names.json` beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ pub struct Inputs<'a> {
     pub upstreams: &'a [SocketAddr],
 }
 
-/// All names the server of one environment answers.
+/// All names the server of one environment answers: those of containers and machines, and the records of `[dns.records]`.
 ///
 /// A bare `git.internal` is this environment's own; `git.<environment>.internal` is answered for every environment that
 /// has an address, so that each server knows them all. Machines come first, since an address's first row is its PTR.
@@ -74,37 +76,58 @@ pub fn names(inputs: &Inputs) -> Names {
     let master = |name: &str| lab.environments.get(name).and_then(|e| nodes.get(&e.master)).copied();
     let own = master(environment);
 
+    let zone = format!("{}.", lab.dns.zone);
+    // What DHCP hands out lies in the lab's own network first of all.
+    let mut reverse: Vec<String> = subnet.iter().map(Subnet::to_string).collect();
+    reverse.extend(
+        lab.dns.reverse.iter().filter(|network| subnet.is_none_or(|own| own.to_string() != **network)).cloned(),
+    );
+
     let mut hosts = Rows::default();
     for (node, address) in nodes.iter().filter(|(name, _)| lab.nodes.contains_key(*name)) {
-        hosts.add(format!("{node}.node.{ZONE}"), Some(*address));
+        hosts.add(format!("{node}.node.{zone}"), Some(*address));
     }
     for (host, address) in &lab.hosts {
-        hosts.add(format!("{host}.host.{ZONE}"), place(*address, subnet));
+        hosts.add(format!("{host}.host.{zone}"), place(*address, subnet));
     }
     for (pc, address) in &lab.pcs {
-        hosts.add(format!("{pc}.pc.{ZONE}"), place(*address, subnet));
+        hosts.add(format!("{pc}.pc.{zone}"), place(*address, subnet));
     }
-    let server = format!("ns.{ZONE}");
+    let server = format!("ns.{zone}");
     hosts.add(server.clone(), own);
 
     let labels: BTreeSet<String> =
-        lab.containers.values().flat_map(|c| &c.names).filter_map(|name| below_zone(name)).collect();
+        lab.containers.values().flat_map(|c| &c.names).filter_map(|name| below_zone(name, &lab.dns.zone)).collect();
     for label in &labels {
-        hosts.add(format!("{label}.{ZONE}"), own);
+        hosts.add(format!("{label}.{zone}"), own);
     }
     for name in lab.environments.keys() {
         for label in &labels {
-            hosts.add(format!("{label}.{name}.{ZONE}"), master(name));
+            hosts.add(format!("{label}.{name}.{zone}"), master(name));
         }
     }
     Names {
-        zone: ZONE.into(),
+        zone,
         server,
         server_address: own,
         hosts: hosts.list,
+        records: lab
+            .dns
+            .records
+            .iter()
+            .map(|(name, rtype, data)| (format!("{name}."), rtype.clone(), data.clone()))
+            .collect(),
+        reverse,
         upstreams: upstreams.to_vec(),
-        ..Names::default()
+        forward: lab.dns.forward.iter().map(|(domain, servers)| (format!("{domain}."), servers.clone())).collect(),
+        clients: lab.dns.clients.clone(),
+        secondaries: lab.dns.secondaries.clone(),
     }
+}
+
+/// The name by which a container of `environment` is known everywhere: `git.internal` is `git.test.internal`.
+pub fn of_environment(name: &str, environment: &str, zone: &str) -> Option<String> {
+    below_zone(name, zone).map(|labels| format!("{labels}.{environment}.{zone}"))
 }
 
 /// The rows in the order they came, none twice.
@@ -125,10 +148,9 @@ impl Rows {
 }
 
 /// `Ubuntu.Cache.internal` → `ubuntu.cache`; `None` for what is not below the zone.
-fn below_zone(name: &str) -> Option<String> {
+fn below_zone(name: &str, zone: &str) -> Option<String> {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let label = name.strip_suffix(ZONE.trim_end_matches('.'))?.strip_suffix('.')?;
-    (!label.is_empty()).then(|| label.to_owned())
+    below(&name, zone).map(str::to_owned)
 }
 
 /// An address as it is written, in the lab's network.

@@ -110,9 +110,15 @@ impl Workspace {
         Ok((subnet, addresses))
     }
 
-    /// Who an environment's server asks for names it does not know.
-    pub fn upstreams(&self, environment: &Environment) -> Vec<IpAddr> {
-        if environment.upstreams.is_empty() { resolver::upstreams() } else { environment.upstreams.clone() }
+    /// Who an environment's server asks for names it does not know. After `lap dns install` this machine asks the lab's own
+    /// servers (at `nodes`, or where they are published), and they must not ask each other.
+    pub fn upstreams(&self, environment: &Environment, nodes: &BTreeMap<String, Ipv4Addr>) -> Vec<IpAddr> {
+        if !environment.upstreams.is_empty() {
+            return environment.upstreams.clone();
+        }
+        let published = self.lab.nodes.values().filter_map(|node| node.publish);
+        let own: Vec<IpAddr> = nodes.values().copied().chain(published).map(IpAddr::from).collect();
+        resolver::upstreams().into_iter().filter(|address| !own.contains(address)).collect()
     }
 
     /// Identity of the nodes' root file system.

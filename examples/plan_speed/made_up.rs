@@ -78,6 +78,7 @@ impl MadeUp {
             grants: BTreeMap::new(),
             hosts: BTreeMap::new(),
             pcs: BTreeMap::new(),
+            dns: lap::config::model::Dns::default(),
             environments: [("test".to_owned(), environment)].into(),
             nodes: nodes.collect(),
             containers: containers.clone(),

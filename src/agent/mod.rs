@@ -19,5 +19,6 @@ pub mod lock;
 pub mod paths;
 pub mod pool;
 pub mod protocol;
+pub mod resolve;
 pub mod revive;
 pub mod serve;

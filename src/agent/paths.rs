@@ -12,6 +12,8 @@ pub const POOL: &str = "/var/lib/lap/pool";
 pub const DATA: &str = "/data";
 /// What must not go back when `/data` does: journal, lock, releases.
 pub const STATE: &str = "/var/lib/lap/pool/state";
+/// The DNS server's part of it: the mark below which no zone's serial may fall.
+pub const DNS_STATE: &str = "/var/lib/lap/pool/state/dns";
 /// Secrets, one directory a container, mounted file by file.
 pub const SECRETS: &str = "/var/lib/lap/secrets";
 /// `env/<name>` of the workspace, one directory a digest.

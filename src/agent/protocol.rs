@@ -2,11 +2,14 @@
 //!
 //! Every request that changes something carries the fencing number of the lock it is made under.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind};
+use crate::{
+    dns_client::Said,
+    error::{Error, Kind},
+};
 
 /// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +49,21 @@ pub enum Request {
     LoadImage { fence: u64, file: String },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
+    /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
+    /// Answer: [`Answer::Resolved`].
+    Resolve { vantage: Vantage, servers: Vec<SocketAddr>, questions: Vec<(String, String)> },
     /// Replaces the agent's binary (`size` bytes follow) and starts it anew. The connection ends.
     Upgrade { build: String, size: u64 },
+}
+
+/// Whose network a question goes out from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vantage {
+    /// The node's own.
+    Node,
+    /// That of a container which runs and has a network of its own.
+    Container,
 }
 
 /// Where [`Request::Install`] puts files. A closed list: nothing else on the node can be written through the agent.
@@ -107,6 +123,15 @@ pub enum Answer {
     /// Path below its place → sha256.
     Installed {
         files: BTreeMap<String, String>,
+    },
+    /// What [`Request::Resolve`] found out.
+    Resolved {
+        /// The container that was asked from; `None`: the node, or there is no suitable one and nothing was asked.
+        container: Option<String>,
+        /// The server that answered.
+        server: Option<SocketAddr>,
+        /// In the order of the questions.
+        said: Vec<Said>,
     },
     Done,
     Failed {

@@ -22,6 +22,7 @@ use super::{
     lock::Lock,
     paths, pool,
     protocol::{Answer, Holder, Note, Place, Request},
+    resolve,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -147,6 +148,9 @@ impl Agent {
             }
             Request::AwaitHealthy { container, seconds } => {
                 health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;
+            }
+            Request::Resolve { vantage, servers, questions } => {
+                return resolve::resolve(vantage, servers, questions).await;
             }
             Request::Upgrade { build, size } => {
                 let bytes = receive(stream, size, MAX_BINARY).await?;

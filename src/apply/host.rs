@@ -102,14 +102,14 @@ impl Host {
         let upstreams = lab
             .environments
             .get(&wish.environment)
-            .map(|environment| self.workspace.upstreams(environment).iter().map(ToString::to_string).collect());
+            .map(|environment| self.workspace.upstreams(environment, &self.addresses));
         let config = NodeConfig {
             lab: lab.name.clone(),
             node: node.to_owned(),
             environment: wish.environment.clone(),
             address: self.address(node)?.to_string(),
             disk: wish.disk,
-            upstreams: upstreams.unwrap_or_default(),
+            upstreams: upstreams.unwrap_or_default().iter().map(ToString::to_string).collect(),
         };
         let config = serde_json::to_vec_pretty(&config).or_error(Kind::Other, || "node.json".into())?;
         let authorized = keys::authorized_keys(self.keys()?.admin().public(), &lab.operators)?;

@@ -10,7 +10,10 @@ use time::OffsetDateTime;
 
 use crate::{
     agent::protocol::{NodeFacts, Place},
-    config::model::{Container, Environment, Subnet},
+    config::{
+        KEYS,
+        model::{Container, Environment, Subnet},
+    },
     error::{Kind, OrError, Result},
     keys::{self, Keys},
     names::{self, Names},
@@ -54,6 +57,11 @@ impl Contents<'_> {
                             let line = self.keys.htpasswd(&self.environment.name)?;
                             files.push((secret.clone(), 0o600, line.expose().as_bytes().to_vec()));
                         }
+                        KEYS => {
+                            let file = self.keys.dns_file(&self.workspace.lab.dns.zone);
+                            let json = serde_json::to_vec_pretty(&file).or_error(Kind::Other, || "keys".into())?;
+                            files.push((secret.clone(), 0o600, json));
+                        }
                         "admin.pub" => {
                             let line = self.keys.admin().public_line();
                             files.push((secret.clone(), 0o600, line.into_bytes()));
@@ -69,8 +77,8 @@ impl Contents<'_> {
 
     /// The names the environment's DNS server serves.
     pub fn names(&self) -> Names {
-        let upstreams: Vec<SocketAddr> =
-            self.workspace.upstreams(self.environment).into_iter().map(|address| (address, 53).into()).collect();
+        let upstreams = self.workspace.upstreams(self.environment, self.addresses);
+        let upstreams: Vec<SocketAddr> = upstreams.into_iter().map(|address| (address, 53).into()).collect();
         names::names(&names::Inputs {
             lab: &self.workspace.lab,
             environment: &self.environment.name,
@@ -83,11 +91,8 @@ impl Contents<'_> {
     /// Names and addresses a container's certificate is for.
     pub fn certificate_names(&self, container: &Container) -> (Vec<String>, Vec<IpAddr>) {
         let mut all = container.names.clone();
-        for name in &container.names {
-            all.extend(
-                name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal", self.environment.name)),
-            );
-        }
+        let zone = &self.workspace.lab.dns.zone;
+        all.extend(container.names.iter().filter_map(|name| names::of_environment(name, &self.environment.name, zone)));
         all.push("localhost".into());
         let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         addresses.extend(self.addresses.get(&self.environment.master).map(|address| IpAddr::V4(*address)));

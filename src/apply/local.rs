@@ -1,5 +1,5 @@
-//! Files on the operator's machine that stock programs need to reach the lab: known host keys, and the upload
-//! password for curl. All in `.lap`, all may be deleted: the next `up` writes them again.
+//! Files on the operator's machine that stock programs need to reach the lab: known host keys, the upload password for
+//! curl, and the keys of the DNS servers for `nsupdate`. All in `.lap`, all may be deleted: the next `up` writes them again.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use super::up::Master;
 use crate::{
     agent::{install::write_file, protocol::NodeFacts},
     error::{Kind, Result},
-    keys::known_hosts,
+    keys::{self, known_hosts},
     plan::wish::Current,
     workspace::Workspace,
 };
@@ -41,7 +41,8 @@ fn netrc_file(workspace: &Workspace, environment: &str) -> PathBuf {
 pub async fn write(master: &Master) -> Result<()> {
     let (workspace, environment, keys, address) =
         (&*master.workspace, &master.environment, &*master.keys, master.address());
-    let mut machines: Vec<String> = ["artifact.internal", "maven.internal"].map(str::to_owned).into();
+    let zone = &workspace.lab.dns.zone;
+    let mut machines: Vec<String> = ["artifact", "maven"].map(|name| format!("{name}.{zone}")).into();
     machines.push(address.to_string());
     write_if_changed(
         &netrc_file(workspace, &environment.name),
@@ -49,7 +50,7 @@ pub async fn write(master: &Master) -> Result<()> {
         0o600,
     )?;
 
-    let names = [format!("{}.node.internal", environment.master)];
+    let names = [format!("{}.node.{zone}", environment.master)];
     let path = known_hosts_file(workspace);
     let old = fs::read_to_string(&path).unwrap_or_default();
     let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
@@ -59,7 +60,10 @@ pub async fn write(master: &Master) -> Result<()> {
     if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git))
         && let Some(key) = git_host_key(master).await
     {
-        lines.push(format!("[git.{}.internal]:{GIT_PORT},{git} {key}", environment.name));
+        lines.push(format!("[git.{}.{zone}]:{GIT_PORT},{git} {key}", environment.name));
+    }
+    for key in keys.dns() {
+        keys::dns::write_file(&workspace.lab.root, key)?;
     }
     write_if_changed(&path, &(lines.join("\n") + "\n"), 0o644)
 }

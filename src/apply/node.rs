@@ -73,7 +73,9 @@ impl Perform for OnNode {
             Action::InstallTrust => self.put(Place::Trust, None).await,
             Action::InstallNames => self.put(Place::Names, None).await,
             Action::InstallEnvironment { digest } => self.put_environment(digest).await,
-            Action::InstallSecrets { container, .. } => self.put_secrets(container).await,
+            Action::InstallSecrets { container, .. } | Action::InstallKeys { container } => {
+                self.put_secrets(container).await
+            }
             Action::MakeRootfs { rootfs, .. } => rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ()),
             Action::PullBase { image } => build::pull(&self.docker, image, line).await,
             Action::Pull { reference, .. } => {

@@ -16,7 +16,10 @@ use bollard::{
 
 use crate::{
     agent::{facts::LABEL_CONTAINER, paths},
-    config::model::{Container, Healthcheck, NetworkMode, Protocol},
+    config::{
+        KEYS,
+        model::{Container, Healthcheck, NetworkMode, Protocol},
+    },
     drivers::docker::{AGAIN, name_taken},
     error::{Error, Kind, Result},
     plan::containers::{LABEL_SECRETS, LABEL_SPEC},
@@ -63,7 +66,12 @@ pub fn create_body(order: &RunOrder<'_>) -> ContainerCreateBody {
         bind(format!("{}/{}", paths::ENV, order.env), "/env", true),
         bind(format!("{}/ca-certificates.crt", paths::TRUST), CERTIFICATES, true),
     ];
-    for secret in &container.secrets {
+    // What may be replaced by a rename while the container runs is seen only through its directory.
+    if container.secrets.contains(KEYS) {
+        let source = format!("{}/{}", paths::SECRETS, container.name);
+        mounts.push(bind(source, &format!("/run/secrets/{}", container.name), true));
+    }
+    for secret in container.secrets.iter().filter(|secret| *secret != KEYS) {
         let source = format!("{}/{}/{secret}", paths::SECRETS, container.name);
         mounts.push(bind(source, &format!("/run/secrets/{secret}"), true));
     }
@@ -268,6 +276,16 @@ mod tests {
         assert_eq!(host.privileged, Some(false));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::UNLESS_STOPPED));
+    }
+
+    #[test]
+    fn keys_that_change_are_seen_through_their_directory() {
+        let mut container = Container::new("dns");
+        container.secrets = ["keys.json".to_owned()].into();
+        let mounts = body(&container).host_config.unwrap().mounts.unwrap();
+        let last = mounts.last().unwrap();
+        assert_eq!(last.source.as_deref(), Some("/var/lib/lap/secrets/dns"));
+        assert_eq!((last.target.as_deref(), last.read_only), (Some("/run/secrets/dns"), Some(true)));
     }
 
     #[test]

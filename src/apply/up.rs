@@ -333,9 +333,10 @@ pub async fn up(
     let began = std::time::Instant::now();
     let mut outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
     // A workspace without keys stops here; one whose new environment has none yet gets them.
-    workspace.keys()?;
+    workspace.keys()?.check_zone(&workspace.lab.dns.zone)?;
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
-    let keys = Arc::new(Keys::create(&workspace.lab.root, &workspace.lab.name, &environments)?.keys);
+    let (root, lab) = (&workspace.lab.root, &workspace.lab);
+    let keys = Arc::new(Keys::create(root, &lab.name, &lab.dns.zone, &environments)?.keys);
     let docker = drivers::docker::local().await?;
     let mut host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
     let nodes = plan::nodes::up(

@@ -36,7 +36,7 @@ impl Args {
         })?;
         let lab = config::load(&dir, None)?;
         let environments: Vec<String> = lab.environments.keys().cloned().collect();
-        let created = Keys::create(&dir, &lab.name, &environments)?;
+        let created = Keys::create(&dir, &lab.name, &lab.dns.zone, &environments)?;
         let (files, keys) = (plural(written.len(), "file"), created.made.len());
         outln!(
             "Lab `{name}`: {files} in {}, {} in .lap/keys (not in git).\n",

@@ -97,7 +97,7 @@ impl Args {
 fn new(root: &Path, global: &Global) -> Result<()> {
     let lab = config::load(root, global.lab.as_deref())?;
     let environments: Vec<String> = lab.environments.keys().cloned().collect();
-    let created = Keys::create(root, &lab.name, &environments)?;
+    let created = Keys::create(root, &lab.name, &lab.dns.zone, &environments)?;
     if created.made.is_empty() {
         outln!("Nothing to do: all keys are there.");
     } else {

@@ -51,8 +51,8 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
     })?;
     // Written for this one call: what is known is only the key lap gave the node.
     let file = known_hosts_file(workspace);
-    let line =
-        known_hosts(&[format!("{node}.node.internal")], &[IpAddr::V4(address)], 22, keys.host_key(&node)?.public())?;
+    let name = format!("{node}.node.{}", workspace.lab.dns.zone);
+    let line = known_hosts(&[name], &[IpAddr::V4(address)], 22, keys.host_key(&node)?.public())?;
     let old = std::fs::read_to_string(&file).unwrap_or_default();
     if !old.lines().any(|old| old == line.trim()) {
         crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;

@@ -10,6 +10,7 @@ use crate::{
     drivers::{self, node::docker},
     error::Result,
     keys::trust::{self, TrustInputs},
+    names,
     plan::containers::REGISTRY,
     workspace::Workspace,
 };
@@ -74,9 +75,8 @@ fn registries(workspace: &Workspace) -> Result<Vec<String>> {
     let mut out: Vec<String> = registry.names.iter().map(|name| format!("{name}:{port}")).collect();
     for environment in workspace.lab.environments.values() {
         for name in &registry.names {
-            out.extend(
-                name.strip_suffix(".internal").map(|label| format!("{label}.{}.internal:{port}", environment.name)),
-            );
+            let everywhere = names::of_environment(name, &environment.name, &workspace.lab.dns.zone);
+            out.extend(everywhere.map(|name| format!("{name}:{port}")));
         }
         // Only of networks that exist: another's addresses may be somebody else's tomorrow.
         if host.subnet.is_some() {

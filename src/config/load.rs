@@ -10,11 +10,14 @@ use super::{
     check,
     dockerfile::{self, Dockerfile},
     files::{self, File},
-    model::{Environment, Lab, Rootfs},
+    model::{Container, Environment, Lab, Rootfs},
     problem::{Ledger, Problems},
     read::{self, Read, container::ContainerFile, lap::LapFile, node::NodeFile},
     value::name,
 };
+
+/// The variable in which every container finds the lab's zone.
+const ZONE_VARIABLE: &str = "LAP_ZONE";
 
 /// Everything that was read, before it is found to fit together.
 pub struct Workspace {
@@ -68,8 +71,9 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
         containers: BTreeMap::new(),
         dockerfiles: BTreeMap::new(),
     };
+    let zone = workspace.lap.value.dns.dns.zone.clone();
     for name in named("containers") {
-        let mut read = read::container::read(root, &name, ledger);
+        let mut read = read::container::read(root, &name, &zone, ledger);
         let path = format!("containers/{name}/Dockerfile");
         if let Some(file) = files::read(root, &path, "write one, it begins with FROM", ledger) {
             let dockerfile = dockerfile::parse(&file.text, &read.value.container.build.args);
@@ -84,6 +88,7 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
 /// The model, of a workspace without problems.
 fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> Lab {
     let lap = workspace.lap.value;
+    let zone = lap.dns.dns.zone.clone();
     let nodes: BTreeMap<_, _> = workspace.nodes.into_iter().map(|(name, read)| (name, read.value.node)).collect();
     let mut environments: BTreeMap<_, _> =
         workspace.environments.into_iter().map(|(name, read)| (name, read.value)).collect();
@@ -92,17 +97,23 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
             environment.master = node.name.clone();
         }
     }
-    let known: BTreeSet<&str> = environments.keys().map(String::as_str).collect();
+    let names: BTreeSet<&str> = environments.keys().map(String::as_str).collect();
+    // Part of what a container is made from: another zone makes other containers.
+    let known = |mut container: Container| {
+        container.environment.entry(ZONE_VARIABLE.to_owned()).or_insert_with(|| zone.clone());
+        container
+    };
     Lab {
         name: lab_override.unwrap_or(lap.lab),
         root: root.to_path_buf(),
-        default_environment: check::default_environment(lap.default.as_deref(), &known).unwrap_or_default(),
+        default_environment: check::default_environment(lap.default.as_deref(), &names).unwrap_or_default(),
         subnet: lap.subnet,
         operators: lap.operators,
         grants: lap.grants,
         hosts: lap.hosts,
         pcs: lap.pcs,
-        containers: workspace.containers.into_iter().map(|(name, read)| (name, read.value.container)).collect(),
+        dns: lap.dns.dns,
+        containers: workspace.containers.into_iter().map(|(name, read)| (name, known(read.value.container))).collect(),
         environments,
         nodes,
         rootfs: workspace.rootfs.value,

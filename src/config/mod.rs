@@ -26,4 +26,4 @@ pub use find::find;
 pub use init::init;
 pub use load::load;
 pub use problem::{Problem, Problems};
-pub use read::container::SECRETS;
+pub use read::container::{KEYS, SECRETS};

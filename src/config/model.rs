@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -28,6 +28,8 @@ pub struct Lab {
     pub hosts: BTreeMap<String, Address>,
     /// Work stations: `<first>-<last>[-<specifier>]` → address.
     pub pcs: BTreeMap<String, Address>,
+    /// What the environments' DNS servers say and do beside what follows from all this.
+    pub dns: Dns,
     /// By name.
     pub environments: BTreeMap<String, Environment>,
     /// By name.
@@ -36,6 +38,36 @@ pub struct Lab {
     pub containers: BTreeMap<String, Container>,
     /// What nodes are made from: `nodes/rootfs.toml`.
     pub rootfs: Rootfs,
+}
+
+/// `[dns]` in `lap.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The zone all the lab's names are in, without a final dot: `internal`.
+    pub zone: String,
+    /// Networks whose machines may ask for names that are not the lab's; `None`: what the server takes for private.
+    pub clients: Option<Vec<String>>,
+    /// Networks beside the lab's own whose reverse zones are the lab's.
+    pub reverse: Vec<String>,
+    /// Secondary servers, told when a zone changes.
+    pub secondaries: Vec<SocketAddr>,
+    /// Domains (without a final dot) that are asked at servers of their own.
+    pub forward: BTreeMap<String, Vec<SocketAddr>>,
+    /// Further records: name (without its final dot), type and data, both as in a zone file.
+    pub records: Vec<(String, String, String)>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            zone: super::value::name::ZONE.to_owned(),
+            clients: None,
+            reverse: Vec::new(),
+            secondaries: Vec::new(),
+            forward: BTreeMap::new(),
+            records: Vec::new(),
+        }
+    }
 }
 
 /// An IPv4 network, e.g. `192.168.0.0/24`.

@@ -59,7 +59,9 @@ impl Audit {
             return;
         }
         let list = |sign: char, records: &[u8]| -> Vec<String> {
-            whole_records(records).map(|(name, r)| format!("{sign}{} type {}", wire::text(name), r.rtype())).collect()
+            whole_records(records)
+                .map(|(name, r)| format!("{sign}{} {}", wire::text(name), wire::type_text(r.rtype())))
+                .collect()
         };
         let mut all = list('-', &diff.gone);
         all.extend(list('+', &diff.new));

@@ -127,6 +127,6 @@ fn read(reply: &Message) -> Answer {
         ResponseCode::NotAuth => "NOTAUTH".into(),
         other => format!("RCODE{}", u16::from(other)),
     };
-    let records = reply.answers.iter().map(|r| r.data.to_string()).collect();
+    let records = reply.answers.iter().map(|r| crate::records::shown(&r.data)).collect();
     Answer { code, authoritative: reply.metadata.authoritative, records }
 }

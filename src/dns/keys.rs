@@ -1,5 +1,7 @@
 //! The file of TSIG keys that the server is given, and what each may do.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// `keys.json`: 0600, replaced by renaming, taken over at once.
@@ -9,7 +11,7 @@ pub struct KeyFile {
 }
 
 /// One key (RFC 8945) and its rights.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyEntry {
     /// A domain name, as in `tsig-keygen NAME`; final dot optional.
     pub name: String,
@@ -26,4 +28,14 @@ pub struct KeyEntry {
     /// Seconds after which what it registered disappears unless it is registered again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire: Option<u32>,
+}
+
+impl fmt::Debug for KeyEntry {
+    /// Everything but the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, algorithm, secret: _, update, transfer, expire } = self;
+        let mut shown = f.debug_struct("KeyEntry");
+        shown.field("name", name).field("algorithm", algorithm).field("update", update);
+        shown.field("transfer", transfer).field("expire", expire).finish_non_exhaustive()
+    }
 }

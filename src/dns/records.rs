@@ -1,7 +1,5 @@
 //! Record data: what is taken, and in which form it is kept. hickory knows what is inside each type.
 
-use std::str::FromStr;
-
 use hickory_server::proto::{
     rr::{RData, RecordType},
     serialize::binary::{BinDecoder, BinEncodable, BinEncoder, NameEncoding, Restrict},
@@ -9,14 +7,10 @@ use hickory_server::proto::{
 
 use super::wire::{self, rcode, rtype};
 
-/// Reads a record as it is written in a zone file (RFC 1035, section 5.1): its type and data.
+/// Reads a record as it is written: its type and data, in the form of [`canonical`].
 pub fn parse(rtype: &str, data: &str) -> Result<(u16, Vec<u8>), String> {
-    let kind =
-        RecordType::from_str(&rtype.to_ascii_uppercase()).map_err(|_| format!("`{rtype}` is not a record type"))?;
-    if taken(kind.into()) != rcode::NOERROR {
-        return Err(format!("records of type {kind} cannot be kept here"));
-    }
-    let parsed = RData::try_from_str(kind, data).map_err(|e| format!("`{data}` is not the data of {kind}: {e}"))?;
+    let kind = crate::records::record_type(rtype)?;
+    let parsed = crate::records::data(kind, data)?;
     Ok((kind.into(), encode(kind.into(), &parsed).ok_or("it is too long")?))
 }
 

@@ -292,6 +292,14 @@ pub fn text(name: &[u8]) -> String {
     if out.is_empty() { ".".into() } else { out }
 }
 
+/// A type as it is written: `A`, `TYPE65280` (RFC 3597, section 5).
+pub fn type_text(rtype: u16) -> String {
+    match hickory_server::proto::rr::RecordType::from(rtype) {
+        hickory_server::proto::rr::RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
+    }
+}
+
 /// A name as it is written (`git.internal.`, the final dot may be missing) in lower-case wire format.
 pub fn name(text: &str) -> Result<Box<[u8]>, String> {
     let mut wire = Vec::with_capacity(text.len() + 2);

@@ -16,8 +16,8 @@ use time::{Duration, OffsetDateTime};
 use super::{Secret, certificate, password::random};
 use crate::{Kind, OrError, Result};
 
-/// DNS names that the lab's certificates may have, themselves and everything below them.
-const NAMES: [&str; 2] = ["internal", "localhost"];
+/// What a lab's certificates may name beside its zone.
+const LOCALHOST: &str = "localhost";
 /// Addresses that the lab's certificates may have: private, shared (RFC 6598), link-local, loopback.
 const RANGES: [(&str, u8); 9] = [
     ("10.0.0.0", 8),
@@ -90,13 +90,15 @@ pub(super) fn key_pem(key: &KeyPair) -> Secret {
     Secret::new(key.serialize_pem())
 }
 
-/// The lab's root: 20 years, one authority below it. PEM.
-pub(super) fn root(lab: &str, key: &KeyPair, now: OffsetDateTime) -> Result<String> {
-    let params = authority(&format!("lap {} root", short(lab)), 1, 20 * 365, now)?;
+/// The lab's root: 20 years, one authority below it, for names in `zone`. PEM.
+pub(super) fn root(lab: &str, zone: &str, key: &KeyPair, now: OffsetDateTime) -> Result<String> {
+    let names = [zone.to_owned(), LOCALHOST.to_owned()];
+    let params = authority(&format!("lap {} root", short(lab)), &names, 1, 20 * 365, now)?;
     Ok(params.self_signed(key).or_error(Kind::Other, || "cannot sign the root certificate".into())?.pem())
 }
 
-/// An environment's issuing authority: 10 years, for TLS servers only, no authority below it. PEM.
+/// An environment's issuing authority: 10 years, for TLS servers only, no authority below it, for the names that the root
+/// is for. PEM.
 pub(super) fn issuing(
     lab: &str,
     environment: &str,
@@ -105,18 +107,19 @@ pub(super) fn issuing(
     now: OffsetDateTime,
 ) -> Result<String> {
     let name = format!("lap {} {} issuing", short(lab), short(environment));
-    let mut params = authority(&name, 0, 10 * 365, now)?;
+    let permitted = certificate::facts(root.der()).map(|facts| facts.permitted).unwrap_or_default();
+    let mut params = authority(&name, &permitted, 0, 10 * 365, now)?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     root.sign(&params, key)
 }
 
-fn authority(name: &str, below: u8, days: i64, now: OffsetDateTime) -> Result<CertificateParams> {
+fn authority(name: &str, permitted: &[String], below: u8, days: i64, now: OffsetDateTime) -> Result<CertificateParams> {
     let mut params = parameters(name, now)?;
     params.not_after = params.not_before + Duration::days(days);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let names = NAMES.iter().map(|n| GeneralSubtree::DnsName((*n).to_owned()));
+    let names = permitted.iter().map(|n| GeneralSubtree::DnsName(n.clone()));
     let ranges = ranges().map(|(base, bits)| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(base, bits)));
     let permitted_subtrees = names.chain(ranges).collect();
     params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
@@ -136,9 +139,9 @@ pub(super) fn parameters(name: &str, now: OffsetDateTime) -> Result<CertificateP
     Ok(params)
 }
 
-/// Whether a certificate of the lab may name this (lower case).
-pub(super) fn permits_name(name: &str) -> bool {
-    NAMES.iter().any(|n| name.strip_suffix(n).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+/// Whether a certificate of an authority that is for `permitted` may name this (lower case).
+pub(super) fn permits_name(permitted: &[String], name: &str) -> bool {
+    permitted.iter().any(|n| name.strip_suffix(n.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Whether a certificate of the lab may name this address.
@@ -172,7 +175,7 @@ mod tests {
             ("notinternal", false),
             ("internal.example.org", false),
         ] {
-            assert_eq!(permits_name(name), may, "{name}");
+            assert_eq!(permits_name(&["internal".into(), "localhost".into()], name), may, "{name}");
         }
         for (address, may) in [
             ("10.255.0.1", true),
@@ -191,7 +194,7 @@ mod tests {
     #[test]
     fn a_key_that_does_not_belong_is_found() {
         let (one, two) = (new_key().unwrap(), new_key().unwrap());
-        let certificate = root("office", &one, OffsetDateTime::now_utc()).unwrap();
+        let certificate = root("office", "internal", &one, OffsetDateTime::now_utc()).unwrap();
         assert!(Authority::parse(&certificate, two).is_err());
         let root = Authority::parse(&certificate, one).unwrap();
         assert!(format!("{root:?}").starts_with("Authority("));

@@ -15,6 +15,8 @@ pub(super) struct Facts {
     pub(super) not_after: OffsetDateTime,
     pub(super) names: BTreeSet<String>,
     pub(super) addresses: BTreeSet<IpAddr>,
+    /// The DNS names an authority may vouch for, with all below them (RFC 5280, section 4.2.1.10).
+    pub(super) permitted: Vec<String>,
     pub(super) is_ca: bool,
     /// The raw public key, as [`rcgen::PublicKeyData`] has it.
     pub(super) public_key: Vec<u8>,
@@ -42,7 +44,14 @@ pub(super) fn facts(der: &[u8]) -> Option<Facts> {
             _ => {}
         }
     }
+    let constraints = certificate.name_constraints().ok()?;
+    let permitted = constraints.iter().filter_map(|c| c.value.permitted_subtrees.as_ref()).flatten();
+    let permitted = permitted.filter_map(|subtree| match &subtree.base {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    });
     Some(Facts {
+        permitted: permitted.collect(),
         not_before: certificate.validity().not_before.to_datetime(),
         not_after: certificate.validity().not_after.to_datetime(),
         names,

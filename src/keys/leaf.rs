@@ -39,9 +39,6 @@ pub(super) fn issue(
     if dns.is_empty() && ips.is_empty() {
         return refuse("neither a name nor an address was given".into());
     }
-    if let Some(name) = dns.iter().find(|n| !is_name(n) || !permits_name(n)) {
-        return refuse(format!("`{name}` is not a name below `internal`"));
-    }
     if let Some(address) = ips.iter().find(|a| !permits_address(**a)) {
         return refuse(format!("`{address}` is not a private address"));
     }
@@ -49,6 +46,12 @@ pub(super) fn issue(
         let message = format!("the issuing certificate of environment `{environment}` has expired");
         return Err(Error::new(Kind::Keys, message));
     };
+    if let Some(name) = dns.iter().find(|n| !is_name(n) || !permits_name(&ca.permitted, n)) {
+        let zone = ca.permitted.first().map_or("internal", String::as_str);
+        let message = format!("no certificate can be made: `{name}` is not a name below `{zone}`");
+        // `Config`, because it is the workspace that says the name.
+        return Err(Error::new(Kind::Config, message));
+    }
 
     // The first name as it was given, for people who look at the certificate; programs read the alternative names.
     let first = names.first().map(|n| normal(n)).filter(|n| n.len() <= 64);
@@ -116,7 +119,7 @@ mod tests {
 
     fn issuing(now: OffsetDateTime) -> Authority {
         let key = authority::new_key().unwrap();
-        let root = authority::root("office", &key, now).unwrap();
+        let root = authority::root("office", "internal", &key, now).unwrap();
         let root = Authority::parse(&root, key).unwrap();
         let key = authority::new_key().unwrap();
         let issuing = authority::issuing("office", "test", &root, &key, now).unwrap();

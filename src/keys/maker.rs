@@ -6,7 +6,7 @@ use rcgen::KeyPair;
 use time::OffsetDateTime;
 
 use super::{
-    Secret, SshKey, authority, files, password,
+    Secret, SshKey, authority, dns, files, password,
     reading::{authority, key_pair, missing, ssh_key},
 };
 use crate::Result;
@@ -15,6 +15,7 @@ use crate::Result;
 pub(super) struct Maker<'a> {
     dir: &'a Path,
     lab: &'a str,
+    zone: &'a str,
     now: OffsetDateTime,
     /// What was missing and is there now.
     pub(super) made: Vec<String>,
@@ -22,8 +23,8 @@ pub(super) struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     /// For the store in `dir`, whose lock the caller holds.
-    pub(super) fn new(dir: &'a Path, lab: &'a str, now: OffsetDateTime) -> Self {
-        Self { dir, lab, now, made: Vec::new() }
+    pub(super) fn new(dir: &'a Path, lab: &'a str, zone: &'a str, now: OffsetDateTime) -> Self {
+        Self { dir, lab, zone, now, made: Vec::new() }
     }
 
     /// Everything of the lab and of these environments.
@@ -41,9 +42,13 @@ impl<'a> Maker<'a> {
         if !self.has("admin.pub") {
             self.write("admin.pub", &(admin.public_line() + "\n"))?;
         }
-        let now = self.now;
-        self.authority("root", |key| authority::root(lab, key, now))?;
+        let (now, zone) = (self.now, self.zone);
+        self.authority("root", |key| authority::root(lab, zone, key, now))?;
         self.password("repository.password")?;
+        if !self.has(&format!("{}/{}.json", dns::DIRECTORY, dns::ADMIN)) {
+            let name = dns::write_new(self.dir, &dns::admin(zone)?)?;
+            self.made.push(name);
+        }
         for environment in environments {
             files::private_dir(&self.dir.join(environment))?;
             let dir = self.dir;

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{
     Leaf, Secret, SshKey,
     authority::{self, Authority},
-    certificate, files, leaf,
+    certificate, dns, files, leaf,
     maker::Maker,
     password,
     reading::{authority, damaged, missing, password, ssh_key},
@@ -20,7 +20,7 @@ use super::{
 use crate::{Error, Kind, OrError, Result};
 
 /// What a store may hold at its top beside environments; an environment cannot be called so.
-const RESERVED: [&str; 2] = ["admin", "hosts"];
+const RESERVED: [&str; 3] = ["admin", dns::DIRECTORY, "hosts"];
 
 /// A lab's keys, read and found whole. Printing it shows fingerprints only.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub struct Keys {
     root: String,
     repository_password: Secret,
     environments: BTreeMap<String, EnvironmentKeys>,
+    dns: Vec<dns::DnsKey>,
 }
 
 #[derive(Debug)]
@@ -88,13 +89,15 @@ impl Keys {
     /// Makes what is missing in the store of the workspace at `root`, and never touches what is there. Two at once make
     /// one store: the second finds the first one's keys. A killed one is finished by the next.
     ///
+    /// `zone` is what a new root certificate is limited to.
+    ///
     /// For a new lab, or a new environment; a workspace that only misses its keys needs an import instead, so check
     /// [`Keys::open`] first where that may be.
     ///
     /// # Errors
     /// [`Kind::Config`] for names that cannot be; [`Kind::Keys`] when what is there is damaged or half of a pair is
     /// gone; [`Kind::Host`] when the disk refuses.
-    pub fn create(root: &Path, lab: &str, environments: &[String]) -> Result<Created> {
+    pub fn create(root: &Path, lab: &str, zone: &str, environments: &[String]) -> Result<Created> {
         for name in environments.iter().map(String::as_str).chain([lab]) {
             if !is_label(name) {
                 return Err(Error::new(
@@ -109,7 +112,7 @@ impl Keys {
         let _lock = lock(root)?;
         let dir = keys_dir(root);
         files::private_dir(&dir)?;
-        let mut maker = Maker::new(&dir, lab, OffsetDateTime::now_utc());
+        let mut maker = Maker::new(&dir, lab, zone, OffsetDateTime::now_utc());
         maker.all(environments)?;
         let made = maker.made;
         Ok(Created { keys: Self::load(&dir)?, made })
@@ -149,7 +152,8 @@ impl Keys {
             environments.insert(name, EnvironmentKeys { issuing, upload_password });
         }
         let repository_password = password(&dir.join("repository.password"))?;
-        Ok(Self { dir: dir.to_owned(), admin, root, repository_password, environments })
+        let dns = dns::read_all(dir)?;
+        Ok(Self { dir: dir.to_owned(), admin, root, repository_password, environments, dns })
     }
 
     /// Where the store is.
@@ -170,6 +174,23 @@ impl Keys {
     /// The lab's root certificate (PEM): what others need to trust the lab.
     pub fn root_certificate(&self) -> &str {
         &self.root
+    }
+
+    /// Checks that the lab's certificates may name what is in `zone`.
+    ///
+    /// # Errors
+    /// [`Kind::Keys`]: they were made for another zone, which they are limited to.
+    pub fn check_zone(&self, zone: &str) -> Result<()> {
+        let facts = certificate::blocks(&self.root).first().and_then(|der| certificate::facts(der));
+        let permitted = facts.map(|facts| facts.permitted).unwrap_or_default();
+        if authority::permits_name(&permitted, zone) {
+            return Ok(());
+        }
+        let made = permitted.first().map_or("another zone", String::as_str);
+        let message = format!("the lab's certificates are for `{made}` and below, and its zone is `{zone}`");
+        Err(Error::new(Kind::Keys, message)
+            .hint(format!("write `zone = \"{made}\"` under `[dns]` in lap.toml again"))
+            .hint("or begin anew: `lap destroy` what was made with these keys, move `.lap/keys` away, `lap keys new`"))
     }
 
     /// The password of the off-machine repositories.
@@ -226,7 +247,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`Kind::Keys`] when the environment has no keys or its authority ended; [`Kind::Config`] for names outside
-    /// `internal` and addresses that are not private, which the lab's root does not cover.
+    /// the zone and addresses that are not private, which the lab's root does not cover.
     pub fn issue(
         &self,
         environment: &str,
@@ -265,6 +286,11 @@ impl Keys {
         Ok(key)
     }
 
+    /// The keys of the DNS servers, by name.
+    pub fn dns(&self) -> &[dns::DnsKey] {
+        &self.dns
+    }
+
     /// Every key with its fingerprint, for people to compare.
     ///
     /// # Errors
@@ -288,6 +314,11 @@ impl Keys {
         for (name, keys) in &self.environments {
             let what = format!("signs certificates of `{name}`");
             list.push(tls(format!("{name}/issuing.crt"), what, &keys.issuing.certificate)?);
+        }
+        for key in &self.dns {
+            let (name, what) =
+                (format!("{}/{}", dns::DIRECTORY, key.name()), "DNS updates and transfers (TSIG)".into());
+            list.push(KeyInfo { name, what, fingerprint: key.fingerprint(), ends: None });
         }
         for node in files::list(&self.dir.join("hosts"))? {
             let node = node.display().to_string();

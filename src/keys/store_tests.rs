@@ -4,7 +4,7 @@ use super::*;
 
 fn lab() -> (tempfile::TempDir, Keys) {
     let dir = tempfile::tempdir().unwrap();
-    let keys = Keys::create(dir.path(), "office", &["prod".into(), "test".into()]).unwrap().keys;
+    let keys = Keys::create(dir.path(), "office", "internal", &["prod".into(), "test".into()]).unwrap().keys;
     (dir, keys)
 }
 
@@ -22,6 +22,7 @@ fn makes_everything_once() {
         [
             "admin",
             "admin.pub",
+            "dns/lap-admin.json",
             "prod/issuing.crt",
             "prod/issuing.key",
             "prod/upload.password",
@@ -36,16 +37,16 @@ fn makes_everything_once() {
     for (path, _) in &before {
         assert_eq!(fs::metadata(keys.directory().join(path)).unwrap().permissions().mode() & 0o7777, 0o600);
     }
-    for place in ["", "prod", "test"] {
+    for place in ["", "dns", "prod", "test"] {
         assert_eq!(fs::metadata(keys.directory().join(place)).unwrap().permissions().mode() & 0o7777, 0o700);
     }
     assert_eq!(fs::read_to_string(dir.path().join(".lap/.gitignore")).unwrap(), "*\n");
 
-    let again = Keys::create(dir.path(), "office", &["test".into(), "stage".into()]).unwrap();
+    let again = Keys::create(dir.path(), "office", "internal", &["test".into(), "stage".into()]).unwrap();
     assert_eq!(again.made, ["stage/issuing.key", "stage/issuing.crt", "stage/upload.password"]);
     let after = content(keys.directory());
     assert!(before.iter().all(|file| after.contains(file)), "what was there is as it was");
-    assert!(Keys::create(dir.path(), "office", &[]).unwrap().made.is_empty());
+    assert!(Keys::create(dir.path(), "office", "internal", &[]).unwrap().made.is_empty());
     assert_eq!(again.keys.environments().collect::<Vec<_>>(), ["prod", "stage", "test"]);
 }
 
@@ -53,7 +54,7 @@ fn makes_everything_once() {
 fn two_at_once_make_one_store() {
     let dir = tempfile::tempdir().unwrap();
     let found: Vec<_> = thread::scope(|scope| {
-        let run = || scope.spawn(|| Keys::create(dir.path(), "office", &["test".into()]).unwrap());
+        let run = || scope.spawn(|| Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap());
         [run(), run(), run(), run()].map(|t| t.join().unwrap()).into()
     });
     assert_eq!(found.iter().filter(|c| !c.made.is_empty()).count(), 1);
@@ -68,7 +69,7 @@ fn a_killed_create_is_finished_by_the_next() {
         fs::remove_file(keys.directory().join(gone)).unwrap();
     }
     assert!(Keys::open(dir.path()).is_err());
-    let again = Keys::create(dir.path(), "office", &["prod".into(), "test".into()]).unwrap();
+    let again = Keys::create(dir.path(), "office", "internal", &["prod".into(), "test".into()]).unwrap();
     assert_eq!(again.made.len(), 5);
     assert!(!keys.directory().join(".tmpXyz").exists());
     assert_eq!(again.keys.admin().fingerprint(), keys.admin().fingerprint());
@@ -97,9 +98,10 @@ fn damaged_files_are_named_and_never_quoted() {
     ] {
         let (dir, keys) = lab();
         fs::write(keys.directory().join(name), bad).unwrap();
-        for error in
-            [Keys::open(dir.path()).unwrap_err(), Keys::create(dir.path(), "office", &["test".into()]).unwrap_err()]
-        {
+        for error in [
+            Keys::open(dir.path()).unwrap_err(),
+            Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap_err(),
+        ] {
             assert_eq!(error.kind, Kind::Keys);
             assert!(error.message.contains(name) && !format!("{error:?}").contains("c2VjcmV0"), "{error:?}");
             assert!(!error.hints.is_empty());
@@ -135,8 +137,8 @@ fn the_root_key_may_be_kept_elsewhere() {
     fs::remove_file(keys.directory().join("root.key")).unwrap();
     let keys = Keys::open(dir.path()).unwrap();
     keys.issue("test", &["a.internal".into()], &[], OffsetDateTime::now_utc()).unwrap();
-    assert!(Keys::create(dir.path(), "office", &["test".into()]).unwrap().made.is_empty());
-    let error = Keys::create(dir.path(), "office", &["stage".into()]).unwrap_err();
+    assert!(Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap().made.is_empty());
+    let error = Keys::create(dir.path(), "office", "internal", &["stage".into()]).unwrap_err();
     assert!(error.message.contains("root.key` is missing"), "{error}");
 }
 
@@ -145,7 +147,7 @@ fn half_a_pair_is_not_made_anew() {
     for gone in ["admin", "test/issuing.key"] {
         let (dir, keys) = lab();
         fs::remove_file(keys.directory().join(gone)).unwrap();
-        let error = Keys::create(dir.path(), "office", &["test".into()]).unwrap_err();
+        let error = Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap_err();
         assert!(error.message.contains(gone), "{error}");
         assert!(!keys.directory().join(gone).exists());
     }
@@ -154,10 +156,15 @@ fn half_a_pair_is_not_made_anew() {
 #[test]
 fn names_are_checked_before_anything_is_made() {
     let dir = tempfile::tempdir().unwrap();
-    for (lab, environment) in
-        [("office", "hosts"), ("office", "admin"), ("office", "../x"), ("of fice", "test"), ("", "t")]
-    {
-        assert_eq!(Keys::create(dir.path(), lab, &[environment.into()]).unwrap_err().kind, Kind::Config);
+    for (lab, environment) in [
+        ("office", "hosts"),
+        ("office", "dns"),
+        ("office", "admin"),
+        ("office", "../x"),
+        ("of fice", "test"),
+        ("", "t"),
+    ] {
+        assert_eq!(Keys::create(dir.path(), lab, "internal", &[environment.into()]).unwrap_err().kind, Kind::Config);
     }
     assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
 }
@@ -171,7 +178,21 @@ fn host_keys_are_made_once_and_not_by_reading() {
     assert_eq!(keys.host_key("master").unwrap().fingerprint(), made.fingerprint());
     assert_eq!(keys.make_host_key("../admin").unwrap_err().kind, Kind::Config);
     let list: Vec<_> = keys.list().unwrap().into_iter().map(|k| k.name).collect();
-    assert_eq!(list, ["admin", "root.crt", "prod/issuing.crt", "test/issuing.crt", "hosts/master"]);
+    assert_eq!(list, ["admin", "root.crt", "prod/issuing.crt", "test/issuing.crt", "dns/lap-admin", "hosts/master"]);
+}
+
+#[test]
+fn certificates_are_for_one_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::create(dir.path(), "office", "lab.example.org", &["test".into()]).unwrap().keys;
+    keys.check_zone("lab.example.org").unwrap();
+    keys.check_zone("below.lab.example.org").unwrap();
+    let error = keys.check_zone("internal").unwrap_err();
+    assert_eq!(error.message, "the lab's certificates are for `lab.example.org` and below, and its zone is `internal`");
+    let issue = |name: &str| keys.issue("test", &[name.to_owned()], &[], OffsetDateTime::now_utc());
+    issue("git.lab.example.org").unwrap();
+    issue("localhost").unwrap();
+    assert_eq!(issue("git.internal").unwrap_err().kind, Kind::Config);
 }
 
 #[test]

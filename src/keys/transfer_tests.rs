@@ -11,7 +11,7 @@ fn passphrase(text: &str) -> Passphrase {
 fn lab() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let (from, to, file) = (dir.path().join("from"), dir.path().join("to"), dir.path().join("keys.age"));
-    let made = Keys::create(&from, "office", &["prod".into(), "test".into()]).unwrap();
+    let made = Keys::create(&from, "office", "internal", &["prod".into(), "test".into()]).unwrap();
     made.keys.make_host_key("master").unwrap();
     fs::create_dir(&to).unwrap();
     export_with(&from, &file, &passphrase("a good passphrase"), 2).unwrap();
@@ -46,7 +46,7 @@ fn there_and_back() {
 #[test]
 fn other_keys_are_named_and_kept() {
     let (_dir, _, to, file) = lab();
-    Keys::create(&to, "office", &["test".into()]).unwrap();
+    Keys::create(&to, "office", "internal", &["test".into()]).unwrap();
     let before = fs::read(keys_dir(&to).join("admin")).unwrap();
     let error = import(&to, &file, &passphrase("a good passphrase")).unwrap_err();
     assert_eq!(error.kind, Kind::Refused);
@@ -118,7 +118,7 @@ fn no_path_leads_out_of_the_store() {
 fn an_export_with_a_key_that_does_not_belong_is_refused() {
     let (dir, from, to, _) = lab();
     let other = dir.path().join("other");
-    Keys::create(&other, "office", &[]).unwrap();
+    Keys::create(&other, "office", "internal", &[]).unwrap();
     fs::copy(keys_dir(&other).join("root.key"), keys_dir(&from).join("root.key")).unwrap();
     let bad = dir.path().join("bad.age");
     encrypt(&bad, &pack(&keys_dir(&from)).unwrap());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::model::{Build, Container, Environment, NetworkMode, Node, Provider, Role};
+use crate::config::model::{Build, Container, Dns, Environment, NetworkMode, Node, Provider, Role};
 
 fn container(name: &str, names: &[&str]) -> Container {
     Container {
@@ -76,6 +76,7 @@ fn lab(containers: &[Container]) -> Lab {
             ("hosted".into(), Address::Full([203, 0, 113, 5].into())),
         ]),
         pcs: BTreeMap::from([("ada-lovelace-desk".into(), Address::Offset(33))]),
+        dns: Dns::default(),
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),
         containers: containers.iter().map(|c| (c.name.clone(), c.clone())).collect(),
@@ -158,6 +159,28 @@ fn names_outside_the_zone_and_doubles_are_dropped() {
     let prod = of(&lab, "prod", &nodes());
     assert_eq!(addresses(&prod, "git.internal."), [PROD]);
     assert!(prod.hosts.iter().all(|(n, _)| n.ends_with(".internal.") && !n.contains("example")));
+}
+
+#[test]
+fn what_lap_toml_says_of_dns_goes_with_it() {
+    let mut lab = lab(&[container("git", &["git.lan"])]);
+    lab.dns = Dns {
+        zone: "lan".into(),
+        clients: Some(vec!["10.0.0.0/8".into()]),
+        reverse: vec!["192.168.1.0/24".into(), "192.168.0.0/24".into()],
+        secondaries: vec!["192.168.0.9:53".parse().unwrap()],
+        forward: BTreeMap::from([("corp.example".into(), vec!["10.0.0.53:53".parse().unwrap()])]),
+        records: vec![("www.lan".into(), "CNAME".into(), "git.lan.".into())],
+    };
+    let prod = of(&lab, "prod", &nodes());
+    assert_eq!((prod.zone.as_str(), prod.server.as_str()), ("lan.", "ns.lan."));
+    assert_eq!(addresses(&prod, "git.test.lan."), [TEST]);
+    assert_eq!(prod.reverse, ["192.168.0.0/24", "192.168.1.0/24"], "the lab's own network first, and once");
+    assert_eq!(prod.records, [("www.lan.".into(), "CNAME".into(), "git.lan.".into())]);
+    assert_eq!(prod.forward.keys().collect::<Vec<_>>(), ["corp.example."]);
+    assert_eq!((prod.clients, prod.secondaries), (lab.dns.clients, lab.dns.secondaries));
+    assert_eq!(of_environment("git.lan", "test", "lan").as_deref(), Some("git.test.lan"));
+    assert_eq!(of_environment("git.internal", "test", "lan"), None);
 }
 
 #[test]

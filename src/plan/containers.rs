@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     agent::protocol::{ContainerFact, Health, NodeFacts},
-    config::model::{Container, Rootfs},
+    config::{
+        KEYS,
+        model::{Container, Rootfs},
+    },
 };
 
 /// The label with the hash of the wish a container was made from.
@@ -47,12 +50,15 @@ pub struct Inputs<'a> {
     pub start: bool,
 }
 
-/// Hash over the secrets of one container as they are on the node, for the label.
+/// Hash over the secrets of one container as they are on the node, for the label. What it takes over while it runs is
+/// left out.
 pub fn secrets_hash(installed: &BTreeMap<String, String>, container: &str) -> String {
     use sha2::{Digest, Sha256};
     let prefix = format!("secrets/{container}/");
     let mut hash = Sha256::new();
-    for (path, file) in installed.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)) {
+    let live = format!("{prefix}{KEYS}");
+    let below = installed.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+    for (path, file) in below.filter(|(path, _)| **path != live) {
         hash.update(path);
         hash.update(file);
     }
@@ -130,6 +136,14 @@ impl Planner<'_> {
         for container in self.inputs.wish.running().filter(|c| self.targets.contains(&c.name)) {
             let name = &container.name;
             let certificate = installed.certificates.get(name);
+            // A place is replaced as a whole, and a certificate has a new key each time: then it is no small thing.
+            let keys = format!("secrets/{name}/{KEYS}");
+            if certificate.is_none() && !container.secrets.contains("tls.crt") && only_changed(installed, node, &keys) {
+                let action = Action::InstallKeys { container: name.clone() };
+                let why = if node.installed.contains_key(&keys) { "they changed" } else { "they are not there" };
+                self.ready.push(self.plan.push(action, why, []));
+                continue;
+            }
             let changed = || why(&format!("secrets/{name}/"), "they are not there", "they changed").map(str::to_owned);
             let Some(why) = certificate.cloned().or_else(changed) else { continue };
             let action = Action::InstallSecrets { container: name.clone(), certificate: certificate.is_some() };
@@ -333,6 +347,15 @@ impl Planner<'_> {
         let after: Vec<usize> = (0..self.plan.steps.len()).collect();
         self.plan.push(Action::Record { commit: wish.commit.clone() }, why, after);
     }
+}
+
+/// Whether of everything in its directory this one file is not as it should be on the node.
+fn only_changed(installed: &Installed, node: &NodeFacts, file: &str) -> bool {
+    let prefix = &file[..=file.rfind('/').unwrap_or(0)];
+    let differs = |(path, hash): &(&String, &String)| node.installed.get(*path) != Some(*hash);
+    let below = installed.files.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix));
+    let mut changed = below.filter(differs).map(|(path, _)| path.as_str());
+    changed.next() == Some(file) && changed.next().is_none()
 }
 
 /// The containers a plan is about: all that run, or the named ones with what they depend on.

@@ -93,6 +93,10 @@ pub enum Action {
         container: String,
         certificate: bool,
     },
+    /// Keys that a container takes over while it runs.
+    InstallKeys {
+        container: String,
+    },
     Build {
         container: String,
         build: String,
@@ -158,6 +162,7 @@ impl fmt::Display for Action {
             Self::InstallEnvironment { .. } => write!(f, "install the environment's files"),
             Self::InstallSecrets { container, certificate: true } => write!(f, "issue a certificate for `{container}`"),
             Self::InstallSecrets { container, .. } => write!(f, "install the secrets of `{container}`"),
+            Self::InstallKeys { container } => write!(f, "set the keys of `{container}`"),
             Self::Build { container, .. } => write!(f, "build `{container}`"),
             Self::Pull { container, .. } => write!(f, "pull `{container}`"),
             Self::Push { container, .. } => write!(f, "push `{container}`"),

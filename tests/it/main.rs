@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod dead_docker;
+mod dns;
 mod docs;
 mod help;
 mod init;
@@ -13,4 +14,5 @@ mod nameserver;
 mod naming;
 mod plan_speed;
 mod repository;
+mod resolver;
 mod workspace;

@@ -23,7 +23,8 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
         return;
     }
     for name in SUB_ZONES.into_iter().filter(|name| known.contains(name)) {
-        ledger.path(&format!("env/{name}"), format!("`{name}.internal` is lap's own: call the environment otherwise"));
+        let zone = &workspace.lap.value.dns.dns.zone;
+        ledger.path(&format!("env/{name}"), format!("`{name}.{zone}` is lap's own: call the environment otherwise"));
     }
     default(workspace, &known, ledger);
     promotion(workspace, &known, ledger);

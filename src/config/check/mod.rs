@@ -8,6 +8,7 @@ mod images;
 mod mounts;
 mod names;
 mod ports;
+mod records;
 
 use std::path::Path;
 
@@ -20,6 +21,7 @@ pub fn all(root: &Path, workspace: &Workspace, ledger: &Ledger) {
     environments::check(workspace, ledger);
     addresses::check(workspace, ledger);
     names::check(workspace, ledger);
+    records::check(workspace, ledger);
     ports::check(workspace, ledger);
     depends::check(workspace, ledger);
     mounts::check(workspace, ledger);

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 
-use crate::config::{document::lines::element, load::Workspace, problem::Ledger, value::name::ZONE};
+use crate::config::{document::lines::element, load::Workspace, problem::Ledger, value::name::below};
 
 pub fn check(workspace: &Workspace, ledger: &Ledger) {
+    let zone = &workspace.lap.value.dns.dns.zone;
     let mut taken: HashMap<&str, &str> = HashMap::new();
     let claims = || {
         workspace.containers.iter().flat_map(|(name, read)| {
@@ -30,12 +31,11 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     }
     // `git.internal` also answers as `git.test.internal`, so nothing else may be called so.
     for (_, file, i, dns) in claims() {
-        let labels = dns.strip_suffix(ZONE).and_then(|rest| rest.strip_suffix('.'));
-        let Some((short, environment)) = labels.and_then(|labels| labels.rsplit_once('.')) else { continue };
+        let Some((short, environment)) = below(dns, zone).and_then(|labels| labels.rsplit_once('.')) else { continue };
         if !workspace.environments.contains_key(environment) {
             continue;
         }
-        let short = format!("{short}.{ZONE}");
+        let short = format!("{short}.{zone}");
         if let (Some(owner), Some(file)) = (taken.get(short.as_str()), file) {
             let message = format!(
                 "`{dns}` is `{short}` of environment `{environment}`, so it is taken by container `{owner}`: write another name"

@@ -24,7 +24,11 @@ use crate::config::{
 };
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
-pub const SECRETS: [&str; 4] = ["tls.crt", "tls.key", "htpasswd", "admin.pub"];
+pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
+
+/// The DNS server's keys. They change while it runs: the container sees the directory they are in, as
+/// `/run/secrets/<name>`, and is not replaced.
+pub const KEYS: &str = "keys.json";
 
 /// The keys of `container.toml`.
 pub const SCHEMA: Schema = Schema {
@@ -94,15 +98,15 @@ pub struct Lists {
     pub security_opt: Vec<(usize, String)>,
 }
 
-/// Reads the container `name`.
-pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<ContainerFile> {
+/// Reads the container `name`, whose DNS names are in `zone`.
+pub fn read(root: &Path, name: &str, zone: &str, ledger: &Ledger) -> Read<ContainerFile> {
     let mut out = ContainerFile { container: Container::new(name), lists: Lists::default() };
     let path = format!("containers/{name}/container.toml");
     let missing = "each directory under `containers` is a container and has one, see `lap help container.toml`";
     let file = files::read(root, &path, missing, ledger).filter(|file| {
         let Some(document) = open(file, ledger) else { return false };
         let table = Table::document(file, &document, &SCHEMA, ledger);
-        out.lists = lists(&table);
+        out.lists = lists(&table, zone);
         fill(&out.lists, &mut out.container);
         identity(&table, &mut out.container);
         rights(&table, &mut out.container);
@@ -112,10 +116,10 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<ContainerFile> {
     Read { file, value: out }
 }
 
-fn lists(table: &Table<'_>) -> Lists {
+fn lists(table: &Table<'_>, zone: &str) -> Lists {
     let as_is = |text: &str| Ok(text.to_owned());
     Lists {
-        names: list(table, "names", name::in_zone),
+        names: list(table, "names", |text| name::in_zone(text, zone)),
         ports: list(table, "ports", port),
         volumes: list(table, "volumes", volume),
         tmpfs: list(table, "tmpfs", tmpfs),

@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use super::Read;
+use super::{
+    Read,
+    dns::{self, DnsTable},
+};
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
@@ -24,12 +27,12 @@ pub const SCHEMA: Schema = Schema {
         key("grants", r#"{ dns = ["network_mode: host"] }"#),
         key("hosts", r#"{ office = ".2" }"#),
         key("pcs", r#"{ anna-meier = ".31" }"#),
+        key("dns", r#"{ zone = "internal" }"#),
     ],
     refused: &[
         ("repositories", "reserved for the backup repositories, not there yet: leave it out"),
         ("snapshot", "reserved for the snapshots' schedule, not there yet: leave it out"),
         ("promote", "reserved for the rules of promotion, not there yet: leave it out"),
-        ("dns", "reserved for more DNS records, not there yet: leave it out"),
     ],
 };
 
@@ -48,6 +51,7 @@ pub struct LapFile {
     pub grants: BTreeMap<String, BTreeSet<String>>,
     pub hosts: BTreeMap<String, Address>,
     pub pcs: BTreeMap<String, Address>,
+    pub dns: DnsTable,
 }
 
 /// Reads `lap.toml`.
@@ -69,6 +73,7 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
         out.grants = named(&table, "grants", name::label, |item| Some(item.each(grant).into_iter().collect()));
         out.hosts = named(&table, "hosts", name::label, |item| item.parse(address::address));
         out.pcs = named(&table, "pcs", name::pc, |item| item.parse(address::address));
+        out.dns = table.get("dns").and_then(|item| dns::read(&item)).unwrap_or_default();
         true
     });
     Read { file, value: out }

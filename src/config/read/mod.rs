@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod container;
+pub mod dns;
 pub mod env;
 pub mod healthcheck;
 pub mod lap;
@@ -24,9 +25,10 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 9] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 10] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
+    ("lap.toml", "dns", &dns::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
     ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),

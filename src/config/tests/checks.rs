@@ -68,6 +68,42 @@ fn names() {
 }
 
 #[test]
+fn records() {
+    let lap = r#"lab = "a"
+[hosts]
+office = ".2"
+[dns.records]
+"git.internal" = ["A 10.0.0.1", "TXT welcome"]
+"git.test.internal" = ["CNAME www.internal."]
+"ns.internal" = ["AAAA fd00::1"]
+"office.host.internal" = ["A 10.0.0.1"]
+"x.pc.internal" = ["CNAME www.internal."]
+"office.node.internal" = ["SSHFP 4 2 123456789abcdef67890123456789abcdef67890123456789abcdef123456789"]
+"internal" = ["MX 10 mail.internal.", "CNAME www.internal."]
+"www.internal" = ["CNAME git.internal.", "TXT no"]
+"two.internal" = ["CNAME a.internal.", "CNAME b.internal."]
+"mail.internal" = ["A 10.0.0.2", "A 10.0.0.3",
+  "A 10.0.0.2"]
+"*.apps.internal" = ["A 10.0.0.4"]
+"#;
+    World::new().with("lap.toml", lap).container("git", "names = [\"git.internal\"]").says(&[
+        "lap.toml:5: dns.records.\"git.internal\"[0]: `git.internal` is taken by container `git`: write another name",
+        "lap.toml:6: dns.records.\"git.test.internal\"[0]: `git.test.internal` is taken by container `git`: write another name",
+        "lap.toml:7: dns.records.\"ns.internal\"[0]: `ns.internal` is taken by the name server: write another name",
+        "lap.toml:8: dns.records.\"office.host.internal\"[0]: `office.host.internal` is taken by host `office`: write another name",
+        "lap.toml:9: dns.records.\"x.pc.internal\"[0]: names under `pc.internal` are lap's own: write e.g. `www.internal`",
+        "lap.toml:11: dns.records.internal[1]: `internal` is the zone itself, which cannot be an alias: write its addresses",
+        "lap.toml:12: dns.records.\"www.internal\"[0]: `www.internal` has other records, and a CNAME stands alone: leave one of \
+         them out",
+        "lap.toml:13: dns.records.\"two.internal\"[0]: `two.internal` has two CNAMEs, and a CNAME stands alone: leave one of \
+         them out",
+        "lap.toml:13: dns.records.\"two.internal\"[1]: `two.internal` has two CNAMEs, and a CNAME stands alone: leave one of \
+         them out",
+        "lap.toml:15: dns.records.\"mail.internal\"[2]: written twice: leave one out",
+    ]);
+}
+
+#[test]
 fn ports() {
     World::new()
         .container("a", "ports = [\"53\", \"53:5353/udp\"]")

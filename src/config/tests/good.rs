@@ -20,7 +20,9 @@ fn a_small_workspace() {
 #[test]
 fn defaults_of_a_container() {
     let lab = World::new().container("a", "# nothing").load();
-    assert_eq!(lab.containers["a"], model::Container::new("a"));
+    let mut want = model::Container::new("a");
+    want.environment.insert("LAP_ZONE".into(), "internal".into());
+    assert_eq!(lab.containers["a"], want);
     let lab = World::new().container("a", "healthcheck.test = [\"CMD\", \"true\"]").load();
     let check = lab.containers["a"].healthcheck.clone().unwrap();
     assert_eq!((check.interval, check.timeout, check.retries), (Duration::from_secs(10), Duration::from_secs(5), 3));

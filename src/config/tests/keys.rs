@@ -12,7 +12,7 @@ fn lap_toml() {
             (
                 "lab = \"a\"\nzzzzzz = 1",
                 &[
-                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`",
+                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`",
                 ],
             ),
             ("lab = 5", &["1: lab: expected a string, found the number `5`: write e.g. `lab = \"office\"`"]),
@@ -48,16 +48,105 @@ fn lap_toml() {
                 &["3: pcs.anna: `anna` is not a pc's name: write `<first>-<last>[-<specifier>]`, e.g. `anna-meier`"],
             ),
             (
-                "lab = \"a\"\n[repositories]\n[snapshot]\n[promote]\n[dns]",
+                "lab = \"a\"\n[repositories]\n[snapshot]\n[promote]",
                 &[
                     "2: repositories: reserved for the backup repositories, not there yet: leave it out",
                     "3: snapshot: reserved for the snapshots' schedule, not there yet: leave it out",
                     "4: promote: reserved for the rules of promotion, not there yet: leave it out",
-                    "5: dns: reserved for more DNS records, not there yet: leave it out",
                 ],
             ),
         ],
     );
+}
+
+#[test]
+fn dns_of_lap_toml() {
+    for (line, want) in [
+        (
+            "zone = \"Office\"",
+            "dns.zone: `Office` is not a name: write lower-case letters, digits and hyphens between them, e.g. `office`",
+        ),
+        ("zone = \"localhost\"", "dns.zone: the zone `localhost` is not free: write e.g. `internal`"),
+        ("zones = \"internal\"", "dns.zones: unknown key; did you mean `zone`?"),
+        ("upstreams = [\"9.9.9.9\"]", "dns.upstreams: not here: write `upstreams` in the environments' `env.toml`"),
+        (
+            "clients = [\"10.0.0.1/24\"]",
+            "dns.clients[0]: `10.0.0.1/24` is an address inside a network: write `10.0.0.0/24`",
+        ),
+        (
+            "clients = \"10.0.0.0/8\"",
+            "dns.clients: expected a list, found the string `10.0.0.0/8`: write e.g. `clients = [\"192.168.0.0/24\"]`",
+        ),
+        (
+            "reverse = [\"fd00::/64\"]",
+            "dns.reverse[0]: `fd00::/64` has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`",
+        ),
+        (
+            "secondaries = [\"ns2\"]",
+            "dns.secondaries[0]: `ns2` is not an address: write a DNS server's, e.g. `192.168.0.9` or `192.168.0.9:5353`",
+        ),
+        (
+            "forward = { \"corp.example\" = [] }",
+            "dns.forward.\"corp.example\": empty: write the DNS servers that know this domain, e.g. `[\"10.0.0.53\"]`",
+        ),
+        (
+            "forward = { \"x.internal\" = [\"10.0.0.53\"] }",
+            "dns.forward.\"x.internal\": `x.internal` is in the lab's own zone `internal`: leave it out",
+        ),
+        (
+            "forward = { \"a b\" = [\"10.0.0.53\"] }",
+            "dns.forward.\"a b\": `a b` is not a name: write lower-case letters, digits and hyphens between them, e.g. `a-b`",
+        ),
+        (
+            "forward = { corp = [\"ns\"] }",
+            "dns.forward.corp[0]: `ns` is not an address: write a DNS server's, e.g. `192.168.0.9` or `192.168.0.9:5353`",
+        ),
+        (
+            "records = { \"www.example.com\" = [\"A 10.0.0.1\"] }",
+            "dns.records.\"www.example.com\": `www.example.com` is not a name in the zone `internal`: write e.g. `www.internal`",
+        ),
+        (
+            "records = { \"a.*.internal\" = [\"A 10.0.0.1\"] }",
+            "dns.records.\"a.*.internal\": `a.*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`",
+        ),
+        (
+            "records = { \"a.internal\" = [\"A 10.0.0\"] }",
+            "dns.records.\"a.internal\"[0]: `10.0.0` is not the data of a A record: write e.g. `192.168.0.10`",
+        ),
+        (
+            "records = { \"a.internal\" = [\"CNAME b.internal\"] }",
+            "dns.records.\"a.internal\"[0]: `b.internal` has no final dot: write `b.internal.`",
+        ),
+        (
+            "records = { \"a.internal\" = [\"SRV 0 0 ldap.internal.\"] }",
+            "dns.records.\"a.internal\"[0]: `0 0 ldap.internal.` is not the data of a SRV record: write e.g. `0 0 389 ldap.internal.`",
+        ),
+        (
+            "records = { \"a.internal\" = \"A 10.0.0.1\" }",
+            "dns.records.\"a.internal\": expected a list, found the string `A 10.0.0.1`: write e.g. `records = { \"www.internal\" = [\"CNAME git.internal.\"] }`",
+        ),
+    ] {
+        each("lap.toml", &[(&format!("lab = \"a\"\n[dns]\n{line}"), &[&format!("3: {want}")])]);
+    }
+    let world = super::World::new().with("lap.toml", "lab = \"a\"\n[dns]\nrecords = { \"a.internal\" = [\"SOA x\"] }");
+    let said = world.problems();
+    assert!(
+        said.starts_with("lap.toml:3: dns.records.\"a.internal\"[0]: `SOA` is not a type of record: write one of `A`,"),
+        "{said}"
+    );
+}
+
+#[test]
+fn another_zone() {
+    let lap = "lab = \"a\"\n[dns]\nzone = \"lab.example.org\"\nrecords = { \"www.lab.example.org\" = [\"cname git.lab.example.org.\"] }\n";
+    let world = super::World::new().with("lap.toml", lap).container("git", "names = [\"git.lab.example.org\"]");
+    let lab = world.load();
+    assert_eq!(lab.dns.zone, "lab.example.org");
+    assert_eq!(lab.dns.records, [("www.lab.example.org".into(), "CNAME".into(), "git.lab.example.org.".into())]);
+    world.container("git", "names = [\"git.internal\"]").says(&[
+        "containers/git/container.toml:1: names[0]: `git.internal` is not a name in the zone `lab.example.org`: write e.g. \
+         `git.lab.example.org`",
+    ]);
 }
 
 #[test]
@@ -205,7 +294,7 @@ fn container_toml() {
         ("secrets = [\"tls.cert\"]", "secrets[0]: `tls.cert` is not a secret; did you mean `tls.crt`?"),
         (
             "secrets = [\"pass\"]",
-            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `admin.pub`",
+            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `admin.pub`, `keys.json`",
         ),
         ("scale = 2", "scale: more than one is not there yet: write `1`, or `0` for an image that others stand on"),
         ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),

@@ -1,6 +1,9 @@
 //! Addresses: the lab's subnet, and what is written for a machine in it.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use crate::config::{
     model::{Address, Subnet},
@@ -100,6 +103,44 @@ pub fn upstream(text: &str) -> Result<std::net::IpAddr, String> {
     text.parse().map_err(|_| format!("{} is not an address: write a DNS server's, e.g. `9.9.9.9`", shown(text)))
 }
 
+/// A DNS server: an address, with a port where that is not 53.
+pub fn server(text: &str) -> Result<SocketAddr, String> {
+    let parsed = text.parse().or_else(|_| text.parse::<IpAddr>().map(|address| (address, 53).into()));
+    parsed.map_err(|_| {
+        format!("{} is not an address: write a DNS server's, e.g. `192.168.0.9` or `192.168.0.9:5353`", shown(text))
+    })
+}
+
+/// A network of machines, IPv4 or IPv6: `192.168.0.0/24`, or one address.
+pub fn network(text: &str) -> Result<String, String> {
+    let wrong = || format!("{} is not a network: write ADDRESS/PREFIX, e.g. `192.168.0.0/24`", shown(text));
+    let (base, prefix) = text.split_once('/').map_or((text, None), |(base, prefix)| (base, Some(prefix)));
+    let base: IpAddr = base.parse().map_err(|_| wrong())?;
+    let bits = if base.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        None => bits,
+        Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= bits).ok_or_else(wrong)?,
+    };
+    let network: IpAddr = match base {
+        IpAddr::V4(base) => Ipv4Addr::from(u32::from(base) & u32::MAX.checked_shl(32 - prefix).unwrap_or(0)).into(),
+        IpAddr::V6(base) => Ipv6Addr::from(u128::from(base) & u128::MAX.checked_shl(128 - prefix).unwrap_or(0)).into(),
+    };
+    if network != base {
+        return Err(format!("{} is an address inside a network: write `{network}/{prefix}`", shown(text)));
+    }
+    Ok(format!("{network}/{prefix}"))
+}
+
+/// A network whose reverse zone is the lab's own.
+pub fn reverse(text: &str) -> Result<String, String> {
+    let network = network(text)?;
+    let prefix = network.split_once('/').and_then(|(_, prefix)| prefix.parse::<u8>().ok());
+    if network.contains(':') || prefix.is_none_or(|prefix| prefix < 8) {
+        return Err(format!("{} has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`", shown(text)));
+    }
+    Ok(network)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::messages, *};
@@ -147,6 +188,33 @@ mod tests {
                 ("224.0.0.1", "`224.0.0.1` is not an address of this host: write e.g. `192.168.0.2`"),
             ],
         );
+        messages(
+            network,
+            &[
+                ("office", "`office` is not a network: write ADDRESS/PREFIX, e.g. `192.168.0.0/24`"),
+                ("10.0.0.0/33", "`10.0.0.0/33` is not a network: write ADDRESS/PREFIX, e.g. `192.168.0.0/24`"),
+                ("10.0.0.1/8", "`10.0.0.1/8` is an address inside a network: write `10.0.0.0/8`"),
+                ("fd00::1/8", "`fd00::1/8` is an address inside a network: write `fd00::/8`"),
+            ],
+        );
+        for (text, want) in
+            [("10.0.0.1", "10.0.0.1/32"), ("0.0.0.0/0", "0.0.0.0/0"), ("::/0", "::/0"), ("fd00::/8", "fd00::/8")]
+        {
+            assert_eq!(network(text).as_deref(), Ok(want));
+        }
+        messages(
+            reverse,
+            &[
+                ("fd00::/8", "`fd00::/8` has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`"),
+                ("0.0.0.0/0", "`0.0.0.0/0` has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`"),
+            ],
+        );
+        messages(
+            server,
+            &[("ns:53", "`ns:53` is not an address: write a DNS server's, e.g. `192.168.0.9` or `192.168.0.9:5353`")],
+        );
+        assert_eq!(server("10.0.0.9").unwrap().to_string(), "10.0.0.9:53");
+        assert_eq!(server("[fd00::9]:54").unwrap().to_string(), "[fd00::9]:54");
         messages(
             upstream,
             &[("dns.quad9.net", "`dns.quad9.net` is not an address: write a DNS server's, e.g. `9.9.9.9`")],

@@ -2,7 +2,7 @@
 
 use crate::config::problem::shown;
 
-/// Every name of a lab ends in this.
+/// The zone of a lab that does not say another: reserved for private use (ICANN, 2024).
 pub const ZONE: &str = "internal";
 
 /// Sub-zones that lap fills itself, so neither an environment nor a container may be called so.
@@ -36,12 +36,40 @@ pub fn pc(text: &str) -> Result<String, String> {
     Ok(name)
 }
 
+/// The zone all names of a lab are in, without a final dot, e.g. `internal` or `lab.example.org`.
+pub fn zone(text: &str) -> Result<String, String> {
+    // Room for the names below it.
+    if text.len() > 127 {
+        return Err(format!("the zone {} is longer than 127 characters: write a shorter one", shown(text)));
+    }
+    if ["localhost", "arpa"].iter().any(|own| below(text, own).is_some() || text == *own) {
+        return Err(format!("the zone {} is not free: write e.g. `{ZONE}`", shown(text)));
+    }
+    domain(text)
+}
+
+/// A domain, without a final dot.
+pub fn domain(text: &str) -> Result<String, String> {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    if bare.len() > 253 {
+        return Err(format!("{} is longer than 253 characters: write a shorter one", shown(text)));
+    }
+    for part in bare.split('.') {
+        label(part)?;
+    }
+    Ok(bare.to_owned())
+}
+
+/// What stands before `.zone` in a name; `None` for what is not below it.
+pub fn below<'a>(name: &'a str, zone: &str) -> Option<&'a str> {
+    name.strip_suffix(zone)?.strip_suffix('.').filter(|labels| !labels.is_empty())
+}
+
 /// A full name under the zone, e.g. `git.internal` or `ubuntu.cache.internal`.
-pub fn in_zone(text: &str) -> Result<String, String> {
-    let under = text.strip_suffix(ZONE).and_then(|rest| rest.strip_suffix('.'));
-    let Some(labels) = under.filter(|labels| !labels.is_empty()) else {
+pub fn in_zone(text: &str, zone: &str) -> Result<String, String> {
+    let Some(labels) = below(text, zone) else {
         let first = text.split('.').next().and_then(suggest).unwrap_or_else(|| "git".to_owned());
-        return Err(format!("{} is not a name in the zone `{ZONE}`: write e.g. `{first}.{ZONE}`", shown(text)));
+        return Err(format!("{} is not a name in the zone `{zone}`: write e.g. `{first}.{zone}`", shown(text)));
     };
     if text.len() > 253 {
         return Err(format!("{} is longer than 253 characters: write a shorter one", shown(text)));
@@ -51,9 +79,41 @@ pub fn in_zone(text: &str) -> Result<String, String> {
     }
     let last = labels.rsplit('.').next().unwrap_or(labels);
     if SUB_ZONES.contains(&last) {
-        return Err(format!("names under `{last}.{ZONE}` are lap's own: write e.g. `git.{ZONE}`"));
+        return Err(format!("names under `{last}.{zone}` are lap's own: write e.g. `git.{zone}`"));
     }
     Ok(text.to_owned())
+}
+
+/// Whose record it is: the zone itself, a name in it, or all names below one (`*.apps.internal`). Unlike the names of
+/// machines they may hold `_` (`_ldap._tcp.internal`).
+pub fn owner(text: &str, zone: &str) -> Result<String, String> {
+    let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    if lower == zone {
+        return Ok(lower);
+    }
+    let Some(labels) = below(&lower, zone) else {
+        return Err(format!("{} is not a name in the zone `{zone}`: write e.g. `www.{zone}`", shown(text)));
+    };
+    if lower.len() > 253 {
+        return Err(format!("{} is longer than 253 characters: write a shorter one", shown(text)));
+    }
+    for (i, part) in labels.split('.').enumerate() {
+        match part {
+            "*" if i == 0 => {}
+            _ if part.contains('*') => {
+                return Err(format!(
+                    "{} has `*` elsewhere than alone in front: write e.g. `*.apps.{zone}`",
+                    shown(text)
+                ));
+            }
+            _ => {
+                // What begins with `_` is a service or a protocol (RFC 8552).
+                label(&part.replace('_', "x"))
+                    .map_err(|_| format!("{} is not a name: write e.g. `www.{zone}`", shown(text)))?;
+            }
+        }
+    }
+    Ok(lower)
 }
 
 /// The name as it was probably meant.
@@ -74,7 +134,13 @@ mod tests {
             assert_eq!(label(name).unwrap(), *name);
         }
         assert!(pc("anna-meier-laptop").is_ok());
-        assert!(in_zone("ubuntu.cache.internal").is_ok());
+        assert!(in_zone("ubuntu.cache.internal", ZONE).is_ok());
+        assert!(in_zone("git.lab.example.org", "lab.example.org").is_ok());
+        for name in ["internal", "www.internal", "_ldap._tcp.internal", "*.apps.internal", "*.internal"] {
+            assert_eq!(owner(name, ZONE).as_deref(), Ok(name));
+        }
+        assert_eq!(owner("WWW.Internal.", ZONE).as_deref(), Ok("www.internal"));
+        assert_eq!(zone("lab.example.org").as_deref(), Ok("lab.example.org"));
     }
 
     #[test]
@@ -93,7 +159,26 @@ mod tests {
         assert!(label(&"a".repeat(64)).unwrap_err().ends_with("is longer than 63 characters: write a shorter one"));
         messages(pc, &[("anna", "`anna` is not a pc's name: write `<first>-<last>[-<specifier>]`, e.g. `anna-meier`")]);
         messages(
-            in_zone,
+            zone,
+            &[
+                ("", &format!("the name is empty: {help}")),
+                ("localhost", "the zone `localhost` is not free: write e.g. `internal`"),
+                ("10.in-addr.arpa", "the zone `10.in-addr.arpa` is not free: write e.g. `internal`"),
+                ("Lab", &format!("`Lab` is not a name: {help} between them, e.g. `lab`")),
+            ],
+        );
+        messages(
+            |text| owner(text, ZONE),
+            &[
+                ("www", "`www` is not a name in the zone `internal`: write e.g. `www.internal`"),
+                ("a.*.internal", "`a.*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`"),
+                ("x*.internal", "`x*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`"),
+                ("a..internal", "`a..internal` is not a name: write e.g. `www.internal`"),
+                ("ä.internal", "`ä.internal` is not a name: write e.g. `www.internal`"),
+            ],
+        );
+        messages(
+            |text| in_zone(text, ZONE),
             &[
                 ("git", "`git` is not a name in the zone `internal`: write e.g. `git.internal`"),
                 (

@@ -304,7 +304,8 @@ impl Store {
             return;
         }
         for (name, rtype) in ended {
-            self.audit.say(&format!("`{}` type {rtype} was not renewed and is gone", wire::text(&name)));
+            let (owner, rtype_text) = (wire::text(&name), wire::type_text(rtype));
+            self.audit.say(&format!("`{owner}` {rtype_text} was not renewed and is gone"));
             self.leases.remove(&(name, rtype));
         }
         self.apply(batch.diffs, BTreeMap::new());

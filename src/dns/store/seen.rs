@@ -7,8 +7,8 @@ use super::super::tsig::FUDGE;
 
 /// A signature counts this long before and after the time in it.
 const WINDOW: u64 = 2 * FUDGE as u64;
-/// How many are remembered of one window, in 16 MB.
-const MAX: usize = 1 << 20;
+/// How many are remembered of one window: some 10 MB.
+const MAX: usize = 1 << 18;
 
 /// What was answered to which signature.
 #[derive(Debug, Default)]

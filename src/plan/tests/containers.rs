@@ -120,6 +120,30 @@ fn both_change_in_order_of_dependence() {
     ]);
 }
 
+/// A key that comes or goes is no reason to replace the name server.
+#[test]
+fn keys_that_change_while_it_runs() {
+    let mut world = World::settled();
+    world.container("dns").secrets.insert("keys.json".into());
+    world.installed.files.insert("secrets/dns/keys.json".into(), "one".into());
+    world.node.installed.insert("secrets/dns/keys.json".into(), "one".into());
+    let spec = world.wish.spec(&world.wish.containers["dns"]);
+    world.fact("dns").labels.insert("lap.spec".into(), spec);
+    world.record();
+    world.plans(&[]);
+    world.installed.files.insert("secrets/dns/keys.json".into(), "two".into());
+    world.plans(&["0 set the keys of `dns` (they changed)"]);
+    world.node.installed.remove("secrets/dns/keys.json");
+    world.plans(&["0 set the keys of `dns` (they are not there)"]);
+    // With another secret beside it, it is installed with that, and counts.
+    world.installed.files.insert("secrets/dns/token".into(), "x".into());
+    world.plans(&[
+        "0 install the secrets of `dns` (they are not there)",
+        "1 replace `dns` (its secrets changed) after 0",
+        "2 wait until `dns` is healthy (it starts) after 1",
+    ]);
+}
+
 #[test]
 fn secrets() {
     let mut world = World::settled();

@@ -53,6 +53,7 @@ fn lab() -> Lab {
         grants: BTreeMap::new(),
         hosts: BTreeMap::new(),
         pcs: BTreeMap::new(),
+        dns: crate::config::model::Dns::default(),
         environments: ["test", "prod"].map(|name| (name.to_owned(), environment(name))).into(),
         nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),
         containers: BTreeMap::new(),

@@ -93,6 +93,16 @@ impl Lab {
         lab.ready()
     }
 
+    /// The small one, with the name server of this repository's workspace.
+    pub fn with_dns(name: &str) -> Self {
+        let lab = Self::tiny(name);
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/dns"), &lab.root.join("containers/dns"));
+        let grants = "dns = [\"network_mode: host\", \"/var/lib/lap/names\", \"/var/lib/lap/pool/state/dns\"]";
+        lab.write("lap.toml", &format!("lab = \"tiny\"\n[grants]\n{grants}\n"));
+        lab.commit();
+        lab
+    }
+
     fn new(name: &str) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,123 @@
+//! `lap dns add`
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+    time::Duration,
+};
+
+use hickory_server::proto::{
+    op::ResponseCode,
+    rr::{Name, RData, RecordType, rdata::PTR},
+};
+
+use super::target::{Target, called_like_an_environment, complete, data, name, split};
+use crate::{
+    cli::{Global, common::runtime},
+    dns,
+    dns_client::{Change, Need, Outcome, authority, update},
+    error::{Error, Kind, Result},
+    records,
+    report::print::outln,
+};
+
+/// Add a record to an environment's DNS server, which keeps it (RFC 2136)
+///
+/// An address gets its reverse record, too, where the reverse zone is the server's. Names of the workspace are changed in
+/// the workspace: `lap.toml`, `container.toml`.
+#[derive(clap::Args, Debug)]
+#[command(override_usage = "lap dns add [OPTIONS] [ENVIRONMENT] <NAME> <TYPE> <DATA>...")]
+pub struct Args {
+    /// The name (`printer` is `printer.internal`), the type (`A`, `CNAME`, …) and the data, after the environment if that is not
+    /// the default
+    #[arg(required = true, num_args = 3.., value_name = "NAME TYPE DATA")]
+    what: Vec<String>,
+    /// Seconds it may be remembered
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=0x7fff_ffff))]
+    ttl: u32,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let (environment, words) = split(&workspace, &self.what)?;
+        let zone = &workspace.lab.dns.zone;
+        let ambiguous = |error| called_like_an_environment(&workspace, &self.what, error);
+        let [owner, rtype, rest @ ..] = words.as_slice() else {
+            return Err(ambiguous(Error::new(
+                Kind::Usage,
+                "write a name, a type and data, e.g. `printer A 192.168.0.40`",
+            )));
+        };
+        let record = data(rtype, rest, zone).map_err(ambiguous)?;
+        let owner = complete(owner, zone)?;
+        runtime()?.block_on(async {
+            let target = Target::find(&workspace, &environment).await?;
+            let lines = add(&target, &owner, self.ttl, &record).await?;
+            outln!("Added to `{}`:", environment.name);
+            lines.iter().for_each(|line| outln!("  {line}"));
+            Ok(ExitCode::SUCCESS)
+        })
+    }
+}
+
+/// Adds the record and, for an address, its reverse record; gives what is there now, a line each.
+pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) -> Result<Vec<String>> {
+    let (rtype, shown) = (record.record_type(), records::shown(record));
+    let what = format!("cannot add {rtype} {shown} to `{owner}`");
+    let fqdn = name(owner)?;
+    let change = Change::Add { name: fqdn.clone(), ttl, data: record.clone() };
+    apply(target, owner, &what, &[], &[change]).await?;
+    // A server passes over a CNAME beside other records, and the other way round, without a word (RFC 2136, 3.4.2.2).
+    let there = dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
+    if !there.records.iter().any(|data| data.eq_ignore_ascii_case(&shown)) {
+        return Err(Error::new(Kind::Refused, format!("{what}: a CNAME stands alone, and the name has other records"))
+            .hint(format!("`lap dns rm {} {owner}` removes them first", target.environment.name)));
+    }
+    let mut lines = vec![format!("{owner} {ttl} {rtype} {shown}")];
+    let address: Option<IpAddr> = match record {
+        RData::A(a) => Some(a.0.into()),
+        RData::AAAA(aaaa) => Some(aaaa.0.into()),
+        _ => None,
+    };
+    let Some(reverse) = address.map(Name::from) else { return Ok(lines) };
+    let Some(zone) = authority(target.server, &reverse).await? else { return Ok(lines) };
+    let changes = [
+        Change::RemoveType { name: reverse.clone(), rtype: RecordType::PTR },
+        Change::Add { name: reverse.clone(), ttl, data: RData::PTR(PTR(fqdn)) },
+    ];
+    match update(target.server, &target.key, &zone, &[], &changes).await? {
+        Outcome::Done => lines.push(format!("{reverse} {ttl} PTR {owner}")),
+        Outcome::Code(ResponseCode::NotAuth) => {}
+        Outcome::Code(ResponseCode::Refused) => {
+            lines.push(format!("({reverse} stays as the workspace says)"));
+        }
+        other => return Err(other.error(&format!("cannot add PTR {owner} to `{reverse}`"), target.key.name())),
+    }
+    Ok(lines)
+}
+
+/// Makes changes to one name; `false`: what they need is not there.
+pub async fn apply(target: &Target, owner: &str, what: &str, needs: &[Need], changes: &[Change]) -> Result<bool> {
+    let zone = zone_of(target.server, target, owner).await?;
+    let outcome = update(target.server, &target.key, &zone, needs, changes).await?;
+    match outcome {
+        Outcome::Done => Ok(true),
+        Outcome::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => Ok(false),
+        Outcome::Code(ResponseCode::Refused) if target.is_workspaces(owner) => {
+            Err(Error::new(Kind::Refused, format!("`{owner}` is a name of the workspace: change it there"))
+                .hint("`lap.toml` or the container's `container.toml`, then `lap up`"))
+        }
+        other => Err(other.error(what, target.key.name())),
+    }
+}
+
+async fn zone_of(server: SocketAddr, target: &Target, owner: &str) -> Result<Name> {
+    if !owner.ends_with(".arpa.") {
+        return name(&target.names.zone);
+    }
+    authority(server, &name(owner)?).await?.ok_or_else(|| {
+        Error::new(Kind::Refused, format!("`{owner}` is in no zone of `{}`", target.environment.name))
+            .hint("a network's reverse zone is written as `reverse` under `[dns]` in lap.toml")
+    })
+}

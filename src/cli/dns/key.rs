@@ -1,0 +1,277 @@
+//! `lap dns key`
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Subcommand;
+
+use crate::{
+    apply::{dns_keys::deliver, up::Master},
+    cli::{Global, common::Changing},
+    config::value::{
+        duration::duration,
+        name::{below, owner},
+    },
+    drivers::{self, node::docker},
+    error::{Error, Kind, Result},
+    keys::{
+        Keys,
+        dns::{self, ADMIN, ALGORITHMS, DnsKey},
+    },
+    report::{
+        print::{out, outln},
+        table::table,
+    },
+    workspace::Workspace,
+};
+
+/// Keys with which others may update names and transfer zones (TSIG, RFC 8945)
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    New(New),
+    /// List the keys and what each may do
+    List,
+    Rm(Rm),
+}
+
+/// Make a key, say what it may do, and bring it to the servers that run
+#[derive(clap::Args, Debug)]
+pub struct New {
+    /// Its name on the wire, e.g. `dhcp` or `dhcp.internal` [default with `--from`: what the file says]
+    #[arg(required_unless_present = "from")]
+    name: Option<String>,
+    /// A name it may change (`anna-meier.pc.internal`), or all below one (`*.pc.internal`); several may be given
+    #[arg(long, value_name = "PATTERN")]
+    update: Vec<String>,
+    /// It may transfer the zones (AXFR, IXFR)
+    #[arg(long)]
+    transfer: bool,
+    /// What it registers disappears after this time unless it is registered again, e.g. `1h`
+    #[arg(long, value_name = "TIME")]
+    expire: Option<String>,
+    /// `hmac-sha256` or `hmac-sha512`
+    #[arg(long, value_name = "NAME", default_value = ALGORITHMS[0], conflicts_with = "from")]
+    algorithm: String,
+    /// Take a key that `tsig-keygen` made
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// Wait while somebody else works on a node
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Remove a key, here and on the servers that run
+#[derive(clap::Args, Debug)]
+pub struct Rm {
+    /// Its name
+    name: String,
+    /// Wait while somebody else works on a node
+    #[arg(long)]
+    wait: bool,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        match self.verb {
+            Verb::New(new) => new.run(global, &workspace)?,
+            Verb::List => list(&workspace)?,
+            Verb::Rm(rm) => {
+                // A workspace without keys says so.
+                workspace.keys()?;
+                dns::remove(&workspace.lab.root, &rm.name)?;
+                outln!("The key `{}` is removed.", rm.name);
+                everywhere(global, &workspace, rm.wait)?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl New {
+    fn run(self, global: &Global, workspace: &Arc<Workspace>) -> Result<()> {
+        workspace.keys()?;
+        let zone = &workspace.lab.dns.zone;
+        let update: Vec<String> = self.update.iter().map(|text| pattern(text, zone)).collect::<Result<_>>()?;
+        let expire = self.expire.as_deref().map(seconds).transpose()?;
+        let key = match &self.from {
+            Some(file) => {
+                let key = DnsKey::from_file(file)?;
+                if let Some(name) = &self.name { key.named(name)? } else { key }
+            }
+            None => DnsKey::generate(self.name.as_deref().unwrap_or_default(), &self.algorithm)?,
+        };
+        if key.name() == ADMIN {
+            return Err(Error::new(Kind::Refused, format!("`{ADMIN}` is lap's own key: choose another name")));
+        }
+        let idle = update.is_empty() && !self.transfer;
+        let key = key.with_rights(update, self.transfer, expire);
+        dns::add(&workspace.lab.root, &key)?;
+        let path = dns::write_file(&workspace.lab.root, &key)?;
+        let here = std::env::current_dir().unwrap_or_default();
+        let short = path.strip_prefix(&here).unwrap_or(&path).display();
+        outln!("The key `{}` is made: {}.", key.name(), rights(&key));
+        if idle {
+            outln!(
+                "It may do nothing yet: `lap dns key rm {}`, then again with `--update` or `--transfer`.",
+                key.name()
+            );
+        }
+        outln!("For other programs it is in `{short}` (0600), as `tsig-keygen` writes it:");
+        outln!("  nsupdate -k {short}");
+        outln!("  include \"{}\";    # in named.conf or dhcpd.conf; elsewhere, of a copy", path.display());
+        everywhere(global, workspace, self.wait)
+    }
+}
+
+/// `*.pc.internal`, `anna-meier.pc.internal`, or the same of a reverse zone.
+fn pattern(text: &str, zone: &str) -> Result<String> {
+    let lower = text.to_ascii_lowercase();
+    let bare = lower.strip_suffix('.').unwrap_or(&lower);
+    let reverse = ["in-addr.arpa", "ip6.arpa"].iter().any(|arpa| below(bare, arpa).is_some());
+    let wrong = |why: String| Error::new(Kind::Usage, format!("`--update`: {why}"));
+    if !reverse && bare != zone && below(bare, zone).is_none() {
+        let help = format!("write e.g. `*.pc.{zone}`, or `*.in-addr.arpa` for reverse records");
+        return Err(wrong(format!("`{}` is not in the zone `{zone}`: {help}", text.escape_debug())));
+    }
+    owner(bare, if reverse { "arpa" } else { zone }).map_err(wrong)
+}
+
+fn seconds(text: &str) -> Result<u32> {
+    let wrong = |why: String| Error::new(Kind::Usage, format!("`--expire`: {why}"));
+    let time = duration(text).map_err(wrong)?.as_secs();
+    match u32::try_from(time) {
+        Ok(time) if time > 0 => Ok(time),
+        _ => Err(wrong(format!("`{text}` is not a time names can last: write e.g. `1h`"))),
+    }
+}
+
+/// What a key may do, in words.
+fn rights(key: &DnsKey) -> String {
+    let entry = key.entry();
+    let mut words = Vec::new();
+    if !entry.update.is_empty() {
+        words.push(format!("may update `{}`", entry.update.join("`, `")));
+    }
+    if entry.transfer {
+        words.push("may transfer the zones".to_owned());
+    }
+    if words.is_empty() {
+        words.push("no rights".to_owned());
+    }
+    words.extend(entry.expire.map(|seconds| format!("what it registers lasts {}", lasting(seconds))));
+    words.join(", ")
+}
+
+/// As it may be written: `90s`, `5m`, `1h`.
+fn lasting(seconds: u32) -> String {
+    match seconds {
+        s if s % 3600 == 0 => format!("{}h", s / 3600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
+fn list(workspace: &Workspace) -> Result<()> {
+    let keys: Keys = workspace.keys()?;
+    let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let rows: Vec<[String; 5]> = keys
+        .dns_file(&workspace.lab.dns.zone)
+        .keys
+        .into_iter()
+        .map(|key| {
+            let transfer = if key.transfer { "yes" } else { "-" };
+            let expire = dash(key.expire.map(lasting).unwrap_or_default());
+            [key.name, key.algorithm, dash(key.update.join(" ")), transfer.to_owned(), expire]
+        })
+        .collect();
+    out!("{}", table(["KEY", "ALGORITHM", "UPDATE", "TRANSFER", "EXPIRE"], &rows));
+    Ok(())
+}
+
+/// Brings the keys to every master that runs, and says where they are not yet.
+fn everywhere(global: &Global, workspace: &Arc<Workspace>, wait: bool) -> Result<()> {
+    let changing = Changing { dry_run: false, wait };
+    let (done, left) = global.work("dns key", &changing, |options| {
+        let workspace = workspace.clone();
+        async move {
+            let (mut done, mut left) = (Vec::new(), Vec::new());
+            for environment in workspace.lab.environments.values() {
+                let name = environment.name.clone();
+                let deliver = async {
+                    let docker = drivers::docker::local().await?;
+                    let host = docker::observe(&docker, &workspace.lab.name).await?;
+                    let patience = Duration::from_secs(2);
+                    let master = Master::connect_on(workspace.clone(), environment, &host, patience).await?;
+                    deliver(&master, &options).await
+                };
+                match deliver.await {
+                    Ok(()) => done.push(name),
+                    Err(error) if error.kind == Kind::Interrupted => return Err(error),
+                    Err(error) => left.push((name, error)),
+                }
+            }
+            Ok((done, left))
+        }
+    })?;
+    if !done.is_empty() {
+        outln!("The DNS server of `{}` has it so now.", done.join("`, `"));
+    }
+    for (name, error) in left {
+        outln!("`lap up {name}` brings it to `{name}` ({error}).");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_names_of_the_zone_or_of_a_reverse_zone() {
+        for (text, want) in [
+            ("*.PC.internal.", "*.pc.internal"),
+            ("anna-meier.pc.internal", "anna-meier.pc.internal"),
+            ("*.internal", "*.internal"),
+            ("*.0.168.192.in-addr.arpa", "*.0.168.192.in-addr.arpa"),
+            ("*.in-addr.arpa", "*.in-addr.arpa"),
+        ] {
+            assert_eq!(pattern(text, "internal").unwrap(), want);
+        }
+        for (text, want) in [
+            (
+                "*",
+                "`--update`: `*` is not in the zone `internal`: write e.g. `*.pc.internal`, or `*.in-addr.arpa` for reverse records",
+            ),
+            (
+                "*.example.com",
+                "`--update`: `*.example.com` is not in the zone `internal`: write e.g. `*.pc.internal`, or `*.in-addr.arpa` for reverse records",
+            ),
+            (
+                "a*.internal",
+                "`--update`: `a*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`",
+            ),
+        ] {
+            assert_eq!(pattern(text, "internal").unwrap_err().message, want);
+        }
+    }
+
+    #[test]
+    fn rights_in_words() {
+        let key = DnsKey::generate("dhcp", "hmac-sha256").unwrap();
+        assert_eq!(rights(&key), "no rights");
+        let key = key.with_rights(vec!["*.pc.internal".into(), "a.internal".into()], true, Some(5400));
+        assert_eq!(
+            rights(&key),
+            "may update `*.pc.internal`, `a.internal`, may transfer the zones, what it registers lasts 90m"
+        );
+        assert_eq!([seconds("1h").unwrap(), seconds("1m30s").unwrap()], [3600, 90]);
+        assert!(seconds("0s").is_err() && seconds("500ms").is_err() && seconds("1").is_err());
+        assert_eq!([lasting(3600), lasting(90), lasting(120)], ["1h", "90s", "2m"]);
+    }
+}

@@ -1,0 +1,109 @@
+//! `lap dns`: keys, and what is said where no server runs.
+
+use std::fs;
+
+use crate::workspace::{NO_DOCKER, Workspace};
+
+fn not_there(verb: &str) -> String {
+    ["prod", "test"].map(|name| format!("`lap up {name}` {verb} it to `{name}` (Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points).\n")).concat()
+}
+
+#[test]
+fn a_key_is_made_listed_and_removed() {
+    let workspace = Workspace::with_keys();
+    let made = "The key `dhcp` is made: may update `*.pc.internal`, `*.in-addr.arpa`, what it registers lasts 1h.\n\
+                For other programs it is in `.lap/dns/dhcp.key` (0600), as `tsig-keygen` writes it:\n  \
+                nsupdate -k .lap/dns/dhcp.key\n  \
+                include \"[dir]/office/.lap/dns/dhcp.key\";    # in named.conf or dhcpd.conf; elsewhere, of a copy\n";
+    let new =
+        ["dns", "key", "new", "DHCP", "--update", "*.pc.internal", "--update", "*.in-addr.arpa", "--expire", "60m"];
+    workspace.lap(new).code(0).prints(&format!("{made}{}", not_there("brings")));
+    assert_eq!([workspace.mode(".lap/dns/dhcp.key"), workspace.mode(".lap/keys/dns/dhcp.json")], ["0600", "0600"]);
+    assert_eq!(workspace.mode(".lap/dns"), "0700");
+    let list = "KEY        ALGORITHM    UPDATE                        TRANSFER  EXPIRE\n\
+                dhcp       hmac-sha256  *.pc.internal *.in-addr.arpa  -         1h\n\
+                lap-admin  hmac-sha256  *.internal *.in-addr.arpa     yes       -\n";
+    workspace.lap(["dns", "key", "list"]).code(0).prints(list);
+    workspace
+        .lap(new)
+        .fails(10, "error: there is a key `dhcp` already\nhint: `lap dns key rm dhcp` takes it away first\n");
+    let secret = fs::read_to_string(workspace.root().join(".lap/dns/dhcp.key")).unwrap();
+    assert!(secret.starts_with("key \"dhcp\" {\n\talgorithm hmac-sha256;\n\tsecret \""), "{secret}");
+    workspace
+        .lap(["dns", "key", "rm", "dhcp"])
+        .code(0)
+        .prints(&format!("The key `dhcp` is removed.\n{}", not_there("brings")));
+    assert!(!workspace.root().join(".lap/dns/dhcp.key").exists());
+    workspace
+        .lap(["dns", "key", "rm", "dhcp"])
+        .fails(2, "error: there is no key `dhcp`\nhint: `lap dns key list` shows those that are\n");
+}
+
+#[test]
+fn a_stock_key_is_taken_over() {
+    let key = "key \"ns2.internal\" {\n\talgorithm hmac-sha512;\n\tsecret \"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=\";\n};\n";
+    let workspace = Workspace::with_keys().with("../stock", key).with("../wrong", "key x { secret \"c2VjcmV0\"; };\n");
+    let said = workspace.lap(["dns", "key", "new", "--from", "../stock", "--transfer"]).code(0).stdout;
+    assert!(said.starts_with("The key `ns2.internal` is made: may transfer the zones.\n"), "{said}");
+    assert_eq!(fs::read_to_string(workspace.root().join(".lap/dns/ns2.internal.key")).unwrap(), key);
+    workspace.lap(["dns", "key", "new", "--from", "../wrong"]).fails(
+        9,
+        "error: `../wrong` is not a usable TSIG key: it does not say one key\nhint: `tsig-keygen -a hmac-sha256 NAME > FILE` makes one\n",
+    );
+    // Nobody's output has a secret in it.
+    for line in ["dns key list", "keys list", "keys list --json"] {
+        assert!(!workspace.lap(line.split(' ')).stdout.contains("c2VjcmV0"), "{line}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_is_made() {
+    let workspace = Workspace::with_keys();
+    let before = workspace.everything();
+    for (line, code, text) in [
+        ("dns key new a_b", 2, "error: `a_b` is not a key's name: write e.g. `dhcp` or `dhcp.internal`\n"),
+        ("dns key new lap-admin", 10, "error: `lap-admin` is lap's own key: choose another name\n"),
+        ("dns key rm lap-admin", 10, "error: `lap-admin` is lap's own key: `lap dns` needs it\n"),
+        (
+            "dns key new x --algorithm hmac-md5",
+            2,
+            "error: `hmac-md5` is not an algorithm lap takes: write `hmac-sha256` or `hmac-sha512`\n",
+        ),
+        (
+            "dns key new x --update pc",
+            2,
+            "error: `--update`: `pc` is not in the zone `internal`: write e.g. `*.pc.internal`, or `*.in-addr.arpa` for reverse records\n",
+        ),
+        (
+            "dns key new x --expire 5",
+            2,
+            "error: `--expire`: `5` is not a duration: write e.g. `500ms`, `10s` or `1m30s`\n",
+        ),
+        ("dns add printer A 10.0.0", 2, "error: `10.0.0` is not the data of a A record: write e.g. `192.168.0.10`\n"),
+        (
+            "dns add www.example.com. A 10.0.0.1",
+            2,
+            "error: `www.example.com` is not a name in the zone `internal`: write e.g. `www.internal`\n",
+        ),
+        (
+            "dns rm test",
+            2,
+            "error: name what is removed from `test`\nhint: `test` is an environment here: a name that is called so is written `test.internal`\n",
+        ),
+    ] {
+        workspace.lap(line.split(' ')).fails(code, text);
+    }
+    assert_eq!(workspace.everything(), before);
+    Workspace::small().lap(["dns", "key", "new", "x"]).code(9);
+}
+
+#[test]
+fn without_docker_no_server_can_be_asked() {
+    let workspace = Workspace::with_keys();
+    let text = format!(
+        "error: Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points\nhint: start it there, or `unset DOCKER_HOST` for this machine's own\n"
+    );
+    for line in ["dns list", "dns check", "dns check prod", "dns add printer A 10.0.0.1", "dns rm test printer"] {
+        workspace.lap(line.split(' ')).fails(4, &text);
+    }
+}
