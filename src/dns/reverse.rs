@@ -37,7 +37,7 @@ pub fn zones(network: &str) -> Result<Vec<Box<[u8]>>, String> {
     let bits: u32 = bits.parse().map_err(|_| wrong())?;
     match address.parse().map_err(|_| wrong())? {
         IpAddr::V4(address) if (8..=32).contains(&bits) => {
-            let labels = (bits / 8 + u32::from(bits % 8 != 0)).min(3);
+            let labels = (bits / 8 + u32::from(!bits.is_multiple_of(8))).min(3);
             let step = 1u32 << (32 - 8 * labels);
             let count = 1u32 << (8 * labels).saturating_sub(bits);
             if count > MAX_ZONES {

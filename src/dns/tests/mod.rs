@@ -1,6 +1,8 @@
 //! The server as its clients see it: pure answers, real packets on loopback, and `dig`.
 
+mod counted;
 mod dig;
+mod limited;
 mod local;
 mod malformed;
 mod reload;
