@@ -1,8 +1,10 @@
 //! The server as its clients see it: pure answers, real packets on loopback, and `dig`.
 
+mod counted;
 mod dig;
 mod forwarding;
 mod fuzz;
+mod limited;
 mod local;
 mod malformed;
 mod office;
