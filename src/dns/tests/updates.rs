@@ -214,6 +214,11 @@ fn the_zone_section_must_be_right() {
         bytes[at] = byte;
         bytes
     };
+    let with_zone = |name: &[u8]| {
+        let mut update = good.clone();
+        update.zone = name.to_vec();
+        update.bytes()
+    };
     let elsewhere = Update::of("example.com").add("a.example.com", A, 60, &ONE).bytes();
     let table: &[(&str, Vec<u8>, u8)] = &[
         ("a zone of somebody else", elsewhere, NOTAUTH),
@@ -233,6 +238,11 @@ fn the_zone_section_must_be_right() {
             bytes[at] = byte;
             let reply = exchange(office.address, tcp, &bytes);
             assert_eq!((reply[3] & 15, reply.len()), (FORMERR, 12), "byte {at} is {byte}");
+        }
+        // A zone's name that is a pointer to itself: the reply must not repeat it.
+        for pointer in [&b"\xc0\x0c"[..], b"\xfe\x00"] {
+            let looped = exchange(office.address, tcp, &with_zone(pointer));
+            assert!(hickory_server::proto::op::Message::from_vec(&looped).is_ok(), "{looped:02x?}");
         }
         let unsigned = exchange(office.address, tcp, &good.bytes());
         assert_eq!((unsigned[3] & 15, unsigned[11]), (REFUSED, 0), "without a key, TCP: {tcp}");
