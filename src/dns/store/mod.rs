@@ -2,6 +2,8 @@
 //! `names.json`. A change is on the disk before anybody is told, and only then in the zones that are answered from.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod journal;
 mod leases;
 mod mark;
@@ -94,11 +96,18 @@ struct Batch {
     pending: Pending,
     diffs: Vec<Diff>,
     serials: BTreeMap<Box<[u8]>, u32>,
-    leases: Vec<(Owner, u64)>,
+    leases: BTreeMap<Owner, u64>,
     frames: Vec<u8>,
     answers: Vec<(Update, u16)>,
     /// Positions in `answers` of those that hold only once the frames are written, with when and how they were signed.
     fresh: BTreeMap<u64, usize>,
+}
+
+impl Batch {
+    /// A serial above those of all zones: none is given twice, so the highest one tells which changes a journal has.
+    fn next_serial(&self, zones: &Zones) -> u32 {
+        next_serial(self.serials.values().copied().fold(zones.highest_serial(), u32::max))
+    }
 }
 
 impl Store {
@@ -205,7 +214,7 @@ impl Store {
                         let zone = &request.zone;
                         let current = || zones.zone(zone).map_or(0, |z| zones.apexes()[z].serial());
                         let from = batch.serials.get(zone).copied().unwrap_or_else(current);
-                        let to = next_serial(from);
+                        let to = batch.next_serial(zones);
                         batch.serials.insert(zone.clone(), to);
                         let diff = Diff { zone: zone.clone(), from, to, gone: outcome.gone, new: outcome.new };
                         self.audit.changed(*client, &key, &diff);
@@ -214,12 +223,12 @@ impl Store {
                     }
                     let until = signed.key.expire.map_or(0, |seconds| now + u64::from(seconds));
                     for owner in outcome.registered {
-                        let known = self.leases.get(&owner).is_some() || batch.leases.iter().any(|(o, _)| *o == owner);
-                        if until != 0 || known {
+                        let before = batch.leases.get(&owner).copied().or_else(|| self.leases.get(&owner));
+                        if before.unwrap_or(0) != until {
                             let (name, rtype) = owner.clone();
                             frame::write(&mut batch.frames, &Frame::Lease { name, rtype, until });
                         }
-                        batch.leases.push((owner, until));
+                        batch.leases.insert(owner, until);
                     }
                     batch.pending.extend(outcome.names);
                     rcode::NOERROR
@@ -242,14 +251,19 @@ impl Store {
         if let Some(highest) = batch.serials.values().max() {
             self.mark.reserve(*highest)?;
         }
-        if self.journal.as_ref().is_some_and(Journal::wants_rewriting) {
-            self.rewrite()?;
+        if self.journal.as_ref().is_some_and(Journal::wants_rewriting)
+            && let Err(e) = self.rewrite()
+        {
+            match &mut self.journal {
+                Some(journal) if !journal.is_doubtful() => journal.postpone_rewriting(),
+                _ => return Err(e),
+            }
         }
         self.journal.as_mut().map_or(Ok(()), |journal| journal.append(&batch.frames))
     }
 
     /// Brings what is written into the zones.
-    fn apply(&mut self, diffs: Vec<Diff>, leases: Vec<(Owner, u64)>) {
+    fn apply(&mut self, diffs: Vec<Diff>, leases: BTreeMap<Owner, u64>) {
         let mut zones = self.zones.write().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<Owner> = diffs.iter().flat_map(owners_gone).collect();
         diffs.into_iter().for_each(|diff| zones.apply(diff));
@@ -278,7 +292,8 @@ impl Store {
             for (zone, gone) in gone {
                 let apex = &zones.apexes()[zone];
                 let (from, zone) = (apex.serial(), apex.name.clone());
-                let diff = Diff { to: next_serial(from), zone: zone.clone(), from, gone, new: Vec::new() };
+                let to = batch.next_serial(&zones);
+                let diff = Diff { to, zone: zone.clone(), from, gone, new: Vec::new() };
                 batch.serials.insert(zone, diff.to);
                 frame::write(&mut batch.frames, &Frame::Change(diff.clone()));
                 batch.diffs.push(diff);
@@ -293,7 +308,7 @@ impl Store {
             self.audit.say(&format!("`{owner}` {rtype_text} was not renewed and is gone"));
             self.leases.remove(&(name, rtype));
         }
-        self.apply(batch.diffs, Vec::new());
+        self.apply(batch.diffs, BTreeMap::new());
         self.changed.notify_one();
     }
 
@@ -331,7 +346,9 @@ impl Store {
                         serial
                     }
                     _ => {
-                        let serial = fresh_serial(before.map_or(0, |(_, serial)| serial), 0, now);
+                        // One that was gone for a while was seen with serials that only the mark still knows.
+                        let from = before.map_or_else(|| self.mark.highest(), |_| old.highest_serial());
+                        let serial = fresh_serial(from, 0, now);
                         frame::write(&mut frames, &Frame::Zone { name, serial, fixed: *sum });
                         serial
                     }
