@@ -1,7 +1,7 @@
 //! What containers do around a snapshot (`[snapshot]` in container.toml). Nothing stays frozen: `after` runs whatever became of
 //! `before`, also when the agent died in between.
 
-use std::{fs, path::PathBuf, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex, time::Duration};
 
 use bollard::Docker;
 use futures_util::future::join_all;
@@ -9,10 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{health, install::write_file, paths};
 use crate::{
-    config::model::Hooks,
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
+    snapshot::hooks::Hooks,
 };
+
+/// Of `state/current.json` what counts here.
+#[derive(Deserialize)]
+struct Current {
+    containers: BTreeMap<String, Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    snapshot: Option<Hooks>,
+}
 
 /// One container's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,10 +35,8 @@ pub struct Hook {
 pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<Hook> {
     let current = current.and_then(|json| serde_json::from_value::<Current>(json.clone()).ok());
     let containers = current.map(|current| current.containers).unwrap_or_default();
-    let hook = |container: crate::config::model::Container| {
-        Some(Hook { hooks: container.snapshot?, container: container.name })
-    };
-    containers.into_values().filter(|c| running.contains(&c.name)).filter_map(hook).collect()
+    let hook = |(container, of): (String, Container)| Some(Hook { hooks: of.snapshot?, container });
+    containers.into_iter().filter(|(name, _)| running.contains(name)).filter_map(hook).collect()
 }
 
 /// Runs `work` between the hooks; says what went wrong after it.

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::snapshot::keep::Policy;
+use crate::snapshot::{hooks::Hooks, keep::Policy};
 
 /// Everything one workspace describes: the wish.
 #[derive(Clone, Debug)]
@@ -194,17 +194,6 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Hooks>,
     pub build: Build,
-}
-
-/// Programs that run in a container around a snapshot; empty: none.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Hooks {
-    /// Dump a database, flush, hold still.
-    pub before: Vec<String>,
-    /// Go on. Runs whatever became of the snapshot.
-    pub after: Vec<String>,
-    /// Each may take so long.
-    pub timeout: Duration,
 }
 
 impl Container {

@@ -13,6 +13,7 @@
 
 pub mod btrfs;
 mod diff;
+pub mod hooks;
 mod id;
 pub mod keep;
 mod meta;

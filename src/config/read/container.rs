@@ -9,7 +9,7 @@ use super::{Read, build, healthcheck, node::bytes, node::cpus};
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
-    model::{Container, Hooks, NetworkMode, Port, Volume},
+    model::{Container, NetworkMode, Port, Volume},
     problem::{Ledger, did_you_mean, shown},
     value::{
         capability::capability,
@@ -22,6 +22,7 @@ use crate::config::{
         words,
     },
 };
+use crate::snapshot::hooks::Hooks;
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
 pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
