@@ -76,7 +76,7 @@ impl Only<'_> {
             if inode(&then).is_err() && inode(&now).is_err() {
                 return Err(Error::new(Kind::Usage, format!("neither {id} nor the present has `{path}`")));
             }
-            if !now.parent().is_some_and(Path::is_dir) {
+            if !is_reached(&pool.join("data"), path) || (inode(&then).is_ok() && !is_reached(&from, path)) {
                 return Err(Error::new(Kind::Usage, format!("the directory of `{path}` is not there any more"))
                     .hint("restore the directory"));
             }
@@ -136,6 +136,12 @@ fn check(path: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Usage, format!("`{path}` is not a path below /data: write e.g. `git/config`")))
+}
+
+/// Every directory above `path` is one, and no link: what containers link to is not theirs to have replaced.
+fn is_reached(root: &Path, path: &str) -> bool {
+    let above = Path::new(path).ancestors().skip(1);
+    above.into_iter().all(|dir| fs::symlink_metadata(root.join(dir)).is_ok_and(|meta| meta.is_dir()))
 }
 
 /// Puts each in place that is not there yet.

@@ -373,7 +373,14 @@ fn a_part_comes_back_and_the_rest_stays() {
     for path in ["", "/etc", "../state", "git/../../state", ".lap-restore"] {
         assert!(wrong(path).contains("is not a path below /data"), "{path}");
     }
-    std::fs::remove_dir_all(pool.path().join("data/git")).unwrap();
+    // A container links a directory of its own to another's.
+    let data = pool.path().join("data");
+    fs::rename(data.join("git/deep"), data.join("git/aside")).unwrap();
+    std::os::unix::fs::symlink("../registry", data.join("git/deep")).unwrap();
+    pool.write("registry/file", "theirs");
+    assert_eq!(wrong("git/deep/file"), "the directory of `git/deep/file` is not there any more");
+    assert_eq!(pool.read("registry/file"), "theirs");
+    std::fs::remove_dir_all(data.join("git")).unwrap();
     assert_eq!(wrong("git/one"), "the directory of `git/one` is not there any more");
 }
 
