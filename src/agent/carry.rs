@@ -10,8 +10,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    process::Command,
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    process::{Child, Command},
+    task::JoinHandle,
 };
 
 use super::{paths, protocol::Answer};
@@ -74,14 +75,27 @@ fn tar(how: [&str; 3], directory: &Path) -> Command {
     command
 }
 
+/// The last of what tar says, read all the while: one that cannot get rid of its words stands still.
+fn words(child: &mut Child) -> JoinHandle<String> {
+    let said = child.stderr.take();
+    tokio::spawn(async move {
+        let mut last = String::new();
+        let Some(said) = said else { return last };
+        let mut lines = BufReader::new(said).split(b'\n');
+        while let Ok(Some(line)) = lines.next_segment().await {
+            last = String::from_utf8_lossy(&line).into_owned();
+        }
+        last
+    })
+}
+
 /// Waits for tar's end.
-async fn ended(child: tokio::process::Child) -> Result<()> {
-    let output = child.wait_with_output().await.or_error(Kind::Node, || "tar".into())?;
-    if output.status.success() {
+async fn ended(mut child: Child, words: JoinHandle<String>) -> Result<()> {
+    let status = child.wait().await.or_error(Kind::Node, || "tar".into())?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().last().unwrap_or("it said nothing");
+    let last = words.await.unwrap_or_default();
     Err(Error::new(Kind::Node, format!("`tar` failed: {last}")))
 }
 
@@ -93,10 +107,11 @@ pub async fn export(meta: &Meta, to: &mut (impl AsyncWrite + Unpin)) -> Result<A
     let directory = Path::new(paths::POOL).join("snapshots").join(meta.id.to_string());
     let mut command = tar(["--create", "--sparse", "--format=posix"], &directory);
     let mut child = command.stdout(Stdio::piped()).spawn().or_error(Kind::Node, || "cannot run `tar`".into())?;
+    let words = words(&mut child);
     if let Some(out) = child.stdout.take() {
         send(out, to).await.or_error(Kind::Node, || "the connection broke".into())?;
     }
-    ended(child).await.map(|()| Answer::Done)
+    ended(child, words).await.map(|()| Answer::Done)
 }
 
 /// Takes a snapshot and gives it its name.
@@ -105,12 +120,11 @@ pub async fn export(meta: &Meta, to: &mut (impl AsyncWrite + Unpin)) -> Result<A
 /// It is no such archive, one of that name is there, or the disk is full: then nothing is left.
 pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
     let (pool, half) = (Path::new(paths::POOL), PathBuf::from(paths::POOL).join("snapshots/.new-import"));
-    snapshot::sweep(pool)?;
-    snapshot::prepare_import(&half)?;
+    let number = snapshot::prepare_import(&half)?;
     let unpacked = unpack(from, &half).await;
-    let named = unpacked.and_then(|()| snapshot::finish_import(pool, &half));
+    let named = unpacked.and_then(|()| snapshot::finish_import(pool, &half, number));
     if named.is_err() {
-        snapshot::sweep(pool)?;
+        snapshot::drop_half(&half)?;
     }
     named.map(|meta| Answer::Taken { meta, micros: 0, complaints: Vec::new() })
 }
@@ -118,10 +132,11 @@ pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
 async fn unpack(from: &mut (impl AsyncBufRead + Unpin), half: &Path) -> Result<()> {
     let mut command = tar(["--extract", "--same-owner", "--preserve-permissions"], half);
     let mut child = command.stdin(Stdio::piped()).spawn().or_error(Kind::Node, || "cannot run `tar`".into())?;
+    let words = words(&mut child);
     let Some(mut into) = child.stdin.take() else { return Err(Error::new(Kind::Node, "tar takes nothing")) };
     let received = receive(from, &mut into).await;
     drop(into);
     // tar's own words tell more than "broken pipe".
-    ended(child).await?;
+    ended(child, words).await?;
     received.map(drop).or_error(Kind::Node, || "the archive broke off".into())
 }

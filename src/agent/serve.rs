@@ -239,7 +239,10 @@ impl Agent {
         let fence = grant.fence;
         self.journal(|journal| journal.begin(fence, holder, now()))?;
         say(stream, &Answer::Ready).await;
-        let result = carry::import(stream).await;
+        let result = match aside(snapshots::settle).await {
+            Ok(()) => carry::import(stream).await,
+            Err(error) => Err(error),
+        };
         let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
         self.journal(|journal| journal.note(fence, Note::End(end), now()))?;
         drop(grant);
@@ -277,7 +280,11 @@ impl Agent {
         let work = tokio::spawn(async move {
             let fence = grant.fence;
             agent.journal(|journal| journal.begin(fence, holder, now()))?;
-            let result = aside(move || act(&by)).await;
+            let work = move || {
+                snapshots::settle()?;
+                act(&by)
+            };
+            let result = aside(work).await;
             let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
             agent.journal(|journal| journal.note(fence, Note::End(end), now()))?;
             drop(grant);

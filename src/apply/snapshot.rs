@@ -96,10 +96,10 @@ impl Snapshots {
     pub async fn export(&self, id: &str, file: &Path) -> Result<(Meta, u64)> {
         let what = || format!("cannot write `{}`", file.display());
         let part = file.with_added_extension("part");
+        let _ = tokio::fs::remove_file(&part).await;
         let mut options = tokio::fs::OpenOptions::new();
         // It holds whatever the containers hold.
-        let mut out =
-            options.create(true).write(true).truncate(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
+        let mut out = options.create_new(true).write(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
         let exported = self.master.client.export(id, &mut out).await;
         let synced = out.sync_all().await.or_error(Kind::Host, what);
         let done = match (exported, synced) {

@@ -72,7 +72,12 @@ impl Args {
                 if restored.other_release {
                     options.events.note("  the containers of that time are made again");
                     let scope = Scope { as_recorded: true, ..Scope::default() };
-                    up(workspace, &environment, scope, &options).await?;
+                    up(workspace, &environment, scope, &options).await.map_err(|error| {
+                        error.hint(format!(
+                            "the data is restored; `lap start {}` makes its containers",
+                            environment.name
+                        ))
+                    })?;
                 }
                 Ok(restored)
             }
@@ -91,7 +96,12 @@ impl Args {
             _ => outln!("{what} is as it was in {}.", restored.id),
         }
         let kept = restored.kept.id;
-        outln!("What was there before is {kept}: `lap restore {kept} {}` takes this back.", environment.name);
+        let only = match &self.file {
+            Some(path) => format!(" --file {path}"),
+            None if self.only.is_empty() => String::new(),
+            None => format!(" --only {}", self.only.join(",")),
+        };
+        outln!("What was there before is {kept}: `lap restore {kept} {}{only}` takes this back.", environment.name);
         Ok(ExitCode::SUCCESS)
     }
 }

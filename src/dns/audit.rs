@@ -1,10 +1,17 @@
 //! Lines for whoever asks later who changed what, and who was refused. A flood of them is counted, not written.
+//!
+//! A thread of their own writes them: who answers questions must not wait for a log that nobody reads any more.
 
 #![cfg_attr(test, expect(clippy::print_stderr, reason = "a daemon's log is its stderr"))]
 
 use std::{
+    io::Write,
     net::IpAddr,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -17,10 +24,18 @@ use super::{
 const BURST: u32 = 200;
 const PER_SECOND: u32 = 20;
 
+/// Lines that wait to be written; more are lost.
+const WAITING: usize = 1024;
+/// How long the last lines may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The log.
 #[derive(Debug)]
 pub struct Audit {
     room: Mutex<Room>,
+    /// `None` while it ends, or where there can be no thread: then nothing is said.
+    lines: Option<SyncSender<String>>,
+    writer: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -32,18 +47,39 @@ struct Room {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { room: Mutex::new(Room { left: BURST, since: Instant::now(), unsaid: 0 }) }
+        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let write = move || {
+            for line in waiting {
+                // Not `eprintln!`: a log that is full or gone would end this thread.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
+        };
+        let writer = std::thread::Builder::new().name("dns-log".into()).spawn(write).ok();
+        let room = Mutex::new(Room { left: BURST, since: Instant::now(), unsaid: 0 });
+        Self { room, lines: Some(lines), writer }
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.lines = None;
+        let until = Instant::now() + LAST_WORDS;
+        while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
 impl Audit {
     /// One line, whatever else is said.
     pub fn say(&self, line: &str) {
-        // Not `eprintln!`: a log that is full or gone would end the thread that had something to say. Tests show only that.
+        // Tests show only what is printed.
         #[cfg(test)]
         eprintln!("dns: {line}");
         #[cfg(not(test))]
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("dns: {line}\n").as_bytes());
+        if let Some(lines) = &self.lines {
+            let _ = lines.try_send(format!("dns: {line}\n"));
+        }
     }
 
     /// What was refused to whom.

@@ -27,4 +27,4 @@ pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, find, list};
 pub use restore::{Restore, Step, World, recover};
-pub use take::{finish_import, prepare_import, remove, sweep, take};
+pub use take::{drop_half, finish_import, prepare_import, remove, sweep, take};

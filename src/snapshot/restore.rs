@@ -138,6 +138,9 @@ impl Restore<'_> {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         }
+        if Record::read(state)?.is_some() || pool.join(NEW).exists() {
+            return Err(pending());
+        }
         let kept = Meta {
             id: free_id(pool, *at),
             at: *at,
@@ -165,7 +168,11 @@ impl Restore<'_> {
                 });
             }
         }
-        after_the_switch(pool, state, &record, world)?;
+        after_the_switch(pool, state, &record, world).map_err(|error| {
+            error.hint(format!(
+                "the data of {id} is in place, and what was there before is not lost: the next command goes on"
+            ))
+        })?;
         Ok(kept)
     }
 
@@ -184,6 +191,12 @@ impl Restore<'_> {
     }
 }
 
+/// What a restore says that finds another one in the middle.
+pub fn pending() -> Error {
+    Error::new(Kind::Refused, "a restore before this one has not come to its end")
+        .hint("`lap status` tells why; when that is mended, the next command goes on with it")
+}
+
 /// Finishes or undoes a restore that was killed; says which, if there was one. Call it before `/data` is used, once more when
 /// containers can be started, and when a restore has failed.
 ///
@@ -192,7 +205,8 @@ impl Restore<'_> {
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
     let Some(record) = Record::read(state)? else { return Ok(None) };
     let (id, new) = (&record.id, pool.join(NEW));
-    if record.number.is_some() && btrfs::number(&pool.join("data")).ok() == record.number {
+    // Not knowing is no answer: what is deleted below would be the only copy of what was there.
+    if record.number.is_some() && Some(btrfs::number(&pool.join("data"))?) == record.number {
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
         return Ok(Some(format!(
@@ -217,7 +231,8 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
             // It was begun before the kill.
-            Err(_) => half(pool, &kept.id),
+            Err(_) if half(pool, &kept.id).is_dir() => half(pool, &kept.id),
+            Err(error) => return Err(error),
         };
         let place = half.join("data");
         if old.exists() {

@@ -242,6 +242,24 @@ fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
 }
 
 #[test]
+fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
+    let pool = Pool::new();
+    let first = pool.take();
+    pool.write("git/one", "new");
+    let mut world = Fake { fail_at: Some(Step::Mount), ..Fake::up() };
+    let error = pool.restore(&first.id, &mut world).unwrap_err();
+    assert!(error.hints.iter().any(|hint| hint.contains("what was there before is not lost")), "{error}");
+    let again = pool.restore(&first.id, &mut Fake::up()).unwrap_err();
+    assert_eq!(again.message, "a restore before this one has not come to its end");
+    world.fail_at = None;
+    assert!(recover(&pool.path(), &pool.state(), &mut world).unwrap().is_some_and(|said| said.contains("is finished")));
+    assert_eq!(world.started, ["registry", "git"]);
+    let kept = find(&pool.path(), "latest").unwrap();
+    assert_eq!((pool.read("git/one").as_str(), pool.of(&kept, "git/one").as_str()), ("old", "new"));
+    assert_eq!(pool.left_over(), [""; 0]);
+}
+
+#[test]
 fn another_release_is_left_to_whoever_makes_its_containers() {
     let pool = Pool::new();
     let first = pool.take();

@@ -101,6 +101,8 @@ struct Batch {
     answers: Vec<(Update, u16)>,
     /// Positions in `answers` of those that hold only once the frames are written, with when and how they were signed.
     fresh: BTreeMap<u64, usize>,
+    /// Positions of updates that came twice in this batch, with that of the first.
+    twins: Vec<(usize, usize)>,
 }
 
 impl Batch {
@@ -164,7 +166,7 @@ impl Store {
             updates.into_iter().for_each(|update| self.decide(&zones, update, &mut batch, now));
         }
         let written = self.write(&batch);
-        let Batch { diffs, leases, mut answers, fresh, .. } = batch;
+        let Batch { diffs, leases, mut answers, fresh, twins, .. } = batch;
         match written {
             Ok(()) => {
                 let changed = !diffs.is_empty();
@@ -181,6 +183,9 @@ impl Store {
                 fresh.into_values().for_each(|index| answers[index].1 = rcode::SERVFAIL);
             }
         }
+        for (twin, first) in twins {
+            answers[twin].1 = answers[first].1;
+        }
         for (update, code) in answers {
             (update.answer)(code, update.signed);
         }
@@ -191,8 +196,13 @@ impl Store {
         let Update { request, signed, client, .. } = &update;
         let (time, fingerprint) = (signed.time, signed.fingerprint);
         let key = wire::text(&signed.key.name);
-        let twin = batch.fresh.get(&fingerprint).map(|index| Known::Answered(batch.answers[*index].1));
-        let code = match twin.unwrap_or_else(|| self.seen.find(time, fingerprint)) {
+        if let Some(first) = batch.fresh.get(&fingerprint) {
+            // It gets what the first one gets, which is known only when that is written.
+            batch.twins.push((batch.answers.len(), *first));
+            batch.answers.push((update, rcode::SERVFAIL));
+            return;
+        }
+        let code = match self.seen.find(time, fingerprint) {
             Known::Answered(code) => {
                 self.audit.refused(*client, &format!("an update with key `{key}` came again: nothing was changed"));
                 batch.answers.push((update, code));

@@ -75,6 +75,8 @@ fn there_and_back() {
     assert_eq!(read(&lab), "old");
     assert!(id_of("infra_one") != before[0] && id_of("infra_two") == before[1], "only its own container was stopped");
     assert_eq!(lab.on_node("test", &["ls", "/data/one"]).ok().trim(), "file");
+    assert!(lab.lap(&["restore", &all[0], "--file", "one"]).fails(2).contains("`--only one` restores it"));
+    assert!(lab.lap(&["restore", &all[0], "--only", "one/file"]).fails(2).contains("is not a container"));
     assert!(lab.lap(&["restore", &all[0], "--file", "../state"]).fails(2).contains("is not a path below /data"));
     write(&lab, "new");
 
@@ -155,7 +157,7 @@ fn killed_at_each_step() {
             let at = if node { format!("node {step}") } else { step.to_owned() };
             lab.on_node("test", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
             let mut restoring =
-                lab.command(&["restore", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+                lab.command(&["restore", "--wait", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
             if node {
                 let begun = Instant::now();
                 while lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code == 0 {
@@ -175,14 +177,14 @@ fn killed_at_each_step() {
             for other in others {
                 let kept = format!("/var/lib/lap/pool/snapshots/{other}/data/one/file");
                 assert_eq!(lab.on_node("test", &["cat", &kept]).ok().trim(), "new");
-                lab.lap(&["snapshot", "rm", &other]).ok();
+                lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
             }
             let left = lab.on_node("test", &["ls", "-A", "/var/lib/lap/pool", "/var/lib/lap/pool/snapshots"]).ok();
             assert!(!left.contains("lap-new") && !left.contains(".new-"), "killed at {at}: {left}");
         }
     }
     // The way there is free again.
-    lab.lap(&["restore", &id]).ok();
+    lab.lap(&["restore", "--wait", &id]).ok();
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
 }
