@@ -2,13 +2,13 @@
 //!
 //! A thread of their own writes them: who answers questions must not wait for a log that nobody reads any more.
 
-#![cfg_attr(test, expect(clippy::print_stderr, reason = "a daemon's log is its stderr"))]
+#![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
 use std::{
     io::Write,
     net::IpAddr,
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         mpsc::{SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -30,12 +30,40 @@ const WAITING: usize = 1024;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Audit {
     room: Mutex<Room>,
-    /// `None` while it ends, or where there can be no thread: then nothing is said.
-    lines: Option<SyncSender<String>>,
-    writer: Option<JoinHandle<()>>,
+    /// Begins with the first line.
+    writer: OnceLock<Writer>,
+}
+
+/// The thread that writes; `None` where there could be none: then nothing is said.
+#[derive(Debug)]
+struct Writer(Option<(SyncSender<String>, JoinHandle<()>)>);
+
+impl Writer {
+    fn new() -> Self {
+        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let write = move || {
+            for line in waiting {
+                // Not `eprintln!`: a log that is full or gone would end this thread.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
+        };
+        let thread = std::thread::Builder::new().name("dns-log".into()).spawn(write);
+        Self(thread.ok().map(|thread| (lines, thread)))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let Some((lines, thread)) = self.0.take() else { return };
+        drop(lines);
+        let until = Instant::now() + LAST_WORDS;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -45,39 +73,19 @@ struct Room {
     unsaid: u64,
 }
 
-impl Default for Audit {
+impl Default for Room {
     fn default() -> Self {
-        let (lines, waiting) = sync_channel::<String>(WAITING);
-        let write = move || {
-            for line in waiting {
-                // Not `eprintln!`: a log that is full or gone would end this thread.
-                let _ = std::io::stderr().write_all(line.as_bytes());
-            }
-        };
-        let writer = std::thread::Builder::new().name("dns-log".into()).spawn(write).ok();
-        let room = Mutex::new(Room { left: BURST, since: Instant::now(), unsaid: 0 });
-        Self { room, lines: Some(lines), writer }
-    }
-}
-
-impl Drop for Audit {
-    fn drop(&mut self) {
-        self.lines = None;
-        let until = Instant::now() + LAST_WORDS;
-        while self.writer.as_ref().is_some_and(|writer| !writer.is_finished()) && Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        Self { left: BURST, since: Instant::now(), unsaid: 0 }
     }
 }
 
 impl Audit {
     /// One line, whatever else is said.
     pub fn say(&self, line: &str) {
-        // Tests show only what is printed.
-        #[cfg(test)]
-        eprintln!("dns: {line}");
-        #[cfg(not(test))]
-        if let Some(lines) = &self.lines {
+        if cfg!(test) {
+            // Tests show only what is printed.
+            eprintln!("dns: {line}");
+        } else if let Some((lines, _)) = &self.writer.get_or_init(Writer::new).0 {
             let _ = lines.try_send(format!("dns: {line}\n"));
         }
     }
