@@ -4,7 +4,15 @@ use std::{fs, process::ExitCode, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{daemons, init, journal::Journal, kernel, lock::Lock, paths, pool, protocol::NodeConfig, revive, serve};
+use super::{
+    daemons, init,
+    journal::Journal,
+    kernel,
+    lock::Lock,
+    paths, pool,
+    protocol::{Holder, NodeConfig},
+    revive, serve,
+};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// How often the daemons are looked after.
@@ -57,7 +65,15 @@ async fn live() -> Result<ExitCode> {
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     daemons::dockerd(&config, parent.as_deref())?;
-    tokio::spawn(super::snapshots::recover_containers());
+    if super::snapshots::needs_containers() {
+        // Under the lock, before anybody else can have it: what is half done comes first.
+        let holder = Holder { who: "agent".into(), verb: "restore".into(), pid: std::process::id() };
+        let grant = lock.take(&holder, serve::now())?;
+        tokio::spawn(async move {
+            super::snapshots::recover_containers().await;
+            drop(grant);
+        });
+    }
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
     let agent = serve::Agent::new(journal, lock, replaced);
     tokio::spawn(agent.clone().schedule());

@@ -10,6 +10,7 @@ use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
     repository::{Storage, relay},
+    snapshot::Meta,
 };
 
 /// A byte stream to the agent's socket.
@@ -98,6 +99,45 @@ impl Client {
     pub async fn serve(&self, request: &Request, storage: Arc<dyn Storage>, step: impl Fn(&str)) -> Result<Answer> {
         let stream = self.open(request).await?;
         relay::serve(stream, &self.node, storage, step).await
+    }
+
+    /// Writes the archive of a snapshot into `to`; gives its description and the number of bytes.
+    ///
+    /// # Errors
+    /// There is no such snapshot; it broke off: then `to` holds a part.
+    pub async fn export(&self, id: &str, to: impl AsyncWrite + Unpin) -> Result<(Meta, u64)> {
+        let mut stream = self.open(&Request::ExportSnapshot { id: id.to_owned() }).await?;
+        let meta = match self.read(&mut stream).await? {
+            Answer::Exporting { meta } => meta,
+            other => return Err(self.unexpected(&other)),
+        };
+        let broke = || "the archive broke off".to_owned();
+        let bytes = super::carry::receive(&mut stream, to).await.or_error(Kind::Node, broke)?;
+        self.read(&mut stream).await.map(|_| (meta, bytes))
+    }
+
+    /// Sends an archive; gives the snapshot it became.
+    ///
+    /// # Errors
+    /// As [`Self::work`].
+    pub async fn import(
+        &self,
+        holder: Holder,
+        wait: bool,
+        busy: impl FnOnce(&Holder, i64),
+        from: impl AsyncRead + Unpin,
+    ) -> Result<Meta> {
+        let mut stream = self.open(&Request::ImportSnapshot { holder, wait }).await?;
+        match self.read_granted(&mut stream, wait, busy).await? {
+            Answer::Ready => {}
+            other => return Err(self.unexpected(&other)),
+        }
+        let sent = super::carry::send(from, &mut stream).await;
+        // What the agent says tells more than that it stopped reading.
+        match self.read(&mut stream).await? {
+            Answer::Taken { meta, .. } => sent.map(|_| meta).or_error(Kind::Node, || "the archive broke off".into()),
+            other => Err(self.unexpected(&other)),
+        }
     }
 
     /// The first answer that is not "somebody else has the lock".

@@ -96,14 +96,28 @@ async fn run_check(docker: &Docker, container: &str, facts: &ContainerInspectRes
 }
 
 async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<Checked> {
-    let what = || format!("cannot run the check of `{container}`");
+    exec_told(docker, container, command, |_| {}).await
+}
+
+/// Runs a program in a container to its end; `begun` is told its Docker id, for whoever may have to end it.
+///
+/// # Errors
+/// Docker does not answer, or the container does not run.
+pub async fn exec_told(
+    docker: &Docker,
+    container: &str,
+    command: Vec<String>,
+    begun: impl FnOnce(&str),
+) -> Result<Checked> {
+    let what = || format!("cannot run `{}` in `{container}`", command.join(" "));
     let config = ExecConfig {
-        cmd: Some(command),
+        cmd: Some(command.clone()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         ..ExecConfig::default()
     };
     let exec = docker.create_exec(container, config).await.or_error(Kind::Node, what)?;
+    begun(&exec.id);
     let mut said = String::new();
     if let StartExecResults::Attached { mut output, .. } =
         docker.start_exec(&exec.id, None).await.or_error(Kind::Node, what)?

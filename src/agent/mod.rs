@@ -7,10 +7,12 @@
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
 pub mod boot;
+pub mod carry;
 pub mod client;
 pub mod daemons;
 pub mod facts;
 pub mod health;
+pub mod hooks;
 pub mod init;
 pub mod install;
 pub mod journal;

@@ -87,6 +87,10 @@ pub enum Request {
         #[serde(with = "exposed")]
         password: Secret,
     },
+    /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::carry`]), then [`Answer::Done`].
+    ExportSnapshot { id: String },
+    /// Takes one: the archive follows [`Answer::Ready`]. Answer: [`Answer::Taken`].
+    ImportSnapshot { holder: Holder, wait: bool },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
@@ -131,6 +135,8 @@ pub enum Place {
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
     All,
+    /// All, and what ran then becomes what is to run: the containers stay stopped, since others are to be made.
+    AllAndRelease,
     /// The data of these containers, which are stopped meanwhile.
     Containers(Vec<String>),
     /// One file or directory below `/data`; nothing is stopped.
@@ -179,9 +185,17 @@ pub enum Answer {
     },
     Taken {
         meta: Meta,
-        /// How long it took.
+        /// How long it took, without the hooks.
         micros: u64,
+        /// What went wrong after it, a sentence each.
+        complaints: Vec<String>,
     },
+    /// The archive of this snapshot follows.
+    Exporting {
+        meta: Meta,
+    },
+    /// The archive may come.
+    Ready,
     Snapshots {
         list: Vec<ListedSnapshot>,
     },

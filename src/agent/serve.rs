@@ -17,14 +17,17 @@ use tokio::{
 };
 
 use super::{
-    daemons, facts, health, install,
+    carry, daemons, facts, health, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
     repository, resolve, snapshots,
 };
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::Reason,
+};
 
 /// No place takes more than this.
 const MAX_INSTALL: u64 = 64 << 20;
@@ -110,6 +113,10 @@ impl Agent {
             Request::RestoreSnapshot { holder, wait, id, part } => {
                 return self.restore(stream, holder, wait, (id, part)).await;
             }
+            Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
+            Request::ImportSnapshot { holder, wait } => {
+                self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
+            }
             other => self.answer(&mut stream, other).await.unwrap_or_else(Answer::from),
         };
         say(&mut stream, &answer).await;
@@ -176,7 +183,7 @@ impl Agent {
             }
             Request::TakeSnapshot { holder, wait, note } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
-                return self.under(grant, holder, move |by| snapshots::take(by, note)).await;
+                return self.under(grant, holder, move |by| snapshots::take(by, Reason::Asked, note)).await;
             }
             Request::RemoveSnapshot { holder, wait, id } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
@@ -189,9 +196,12 @@ impl Agent {
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
+            // Answered before.
             Request::Docker { .. }
             | Request::Lock { .. }
             | Request::RestoreSnapshot { .. }
+            | Request::ExportSnapshot { .. }
+            | Request::ImportSnapshot { .. }
             | Request::CopySnapshot { .. }
             | Request::FetchSnapshot { .. } => {}
         }
@@ -220,6 +230,29 @@ impl Agent {
                 }
             }
         }
+    }
+
+    async fn export(&self, stream: &mut Connection, id: &str) -> Result<Answer> {
+        let id = id.to_owned();
+        let meta = aside(move || snapshots::find(&id)).await?;
+        say(stream, &Answer::Exporting { meta: meta.clone() }).await;
+        carry::export(&meta, stream).await
+    }
+
+    /// Its end is the connection's: who sends an archive has to be there.
+    async fn import(&self, stream: &mut Connection, holder: Holder, wait: bool) -> Result<Answer> {
+        let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+        let fence = grant.fence;
+        self.journal(|journal| journal.begin(fence, holder, now()))?;
+        say(stream, &Answer::Ready).await;
+        let result = match aside(snapshots::settle).await {
+            Ok(()) => carry::import(stream).await,
+            Err(error) => Err(error),
+        };
+        let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
+        self.journal(|journal| journal.note(fence, Note::End(end), now()))?;
+        drop(grant);
+        result
     }
 
     /// Takes snapshots when they are due, for ever. One that was missed, because the node was off or somebody worked on it, is
@@ -253,7 +286,11 @@ impl Agent {
         let work = tokio::spawn(async move {
             let fence = grant.fence;
             agent.journal(|journal| journal.begin(fence, holder, now()))?;
-            let result = aside(move || act(&by)).await;
+            let work = move || {
+                snapshots::settle()?;
+                act(&by)
+            };
+            let result = aside(work).await;
             let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
             agent.journal(|journal| journal.note(fence, Note::End(end), now()))?;
             drop(grant);

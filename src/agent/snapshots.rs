@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, paths, pool,
+    facts, hooks, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
 };
@@ -28,27 +28,84 @@ use crate::{
     },
 };
 
+/// What restores under way are written down in.
+const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];
 /// How long the data may be busy after the last container stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The pool. Not `/data`: that is away in the middle of a restore.
 fn pool_path() -> Result<&'static Path> {
-    let facts = pool::facts();
-    if facts.filesystem == "btrfs" {
+    if pool::is_mounted(paths::POOL) {
         return Ok(Path::new(paths::POOL));
     }
-    Err(Error::new(Kind::Refused, format!("`{}` lies on {}, and snapshots need btrfs", paths::DATA, facts.filesystem)))
+    Err(Error::new(Kind::Refused, format!("there is no btrfs at `{}`, and snapshots need it", paths::POOL)))
+}
+
+/// Before anything that changes snapshots or data: a restore that failed in the middle comes to its end first.
+///
+/// # Errors
+/// It still cannot.
+pub fn settle() -> Result<()> {
+    if !is_pending() {
+        return Ok(());
+    }
+    let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
+    let docker = Some(Handle::current().block_on(facts::docker())?);
+    recover(&mut Node { docker, note, away: None, micros: 0 }).map(drop).map_err(|error| {
+        error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
+    })
+}
+
+/// Whether a restore has not come to its end.
+pub fn is_pending() -> bool {
+    RECORDS.iter().any(|record| Path::new(paths::STATE).join(record).exists())
 }
 
 fn current() -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
 }
 
-/// Takes a snapshot.
-pub fn take(by: &str, note: Option<String>) -> Result<Answer> {
-    let pool = pool_path()?;
-    let begun = Instant::now();
-    let meta = snapshot::take(pool, now(), by, Reason::Asked, note, current())?;
-    Ok(Answer::Taken { meta, micros: begun.elapsed().as_micros() as u64 })
+/// Takes a snapshot, between the containers' hooks.
+pub fn take(by: &str, reason: Reason, note: Option<String>) -> Result<Answer> {
+    let (pool, current) = (pool_path()?, current());
+    let taking = async {
+        let begun = Instant::now();
+        let meta = snapshot::take(pool, now(), by, reason, note, current.clone())?;
+        Ok((meta, begun.elapsed().as_micros() as u64))
+    };
+    let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
+    let runtime = Handle::current();
+    let ((meta, micros), complaints) = if wants_hooks {
+        let docker = runtime.block_on(facts::docker())?;
+        let running = running(&runtime)?;
+        runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
+    } else {
+        // Docker is not even asked: a snapshot does not need it.
+        (runtime.block_on(taking)?, Vec::new())
+    };
+    Ok(Answer::Taken { meta, micros, complaints })
+}
+
+fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {
+    let containers = current.and_then(|json| json.get("containers")).and_then(|all| all.as_object());
+    containers.map(|all| all.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The containers that run, as they were made, hence in the order of what depends on what.
+fn running(runtime: &Handle) -> Result<Vec<String>> {
+    let facts = runtime.block_on(facts::look());
+    if facts.docker.is_none() {
+        return Err(Error::new(Kind::Node, "Docker does not say which containers run").hint("`lap status` tells more"));
+    }
+    let mut all = facts.containers;
+    all.retain(|fact| ["running", "restarting", "paused"].contains(&fact.state.as_str()));
+    all.sort_by_key(|fact| fact.created);
+    Ok(all.into_iter().map(|fact| fact.name).collect())
+}
+
+/// The snapshot of this name.
+pub fn find(name: &str) -> Result<snapshot::Meta> {
+    snapshot::find(pool_path()?, name)
 }
 
 /// Removes one.
@@ -84,12 +141,15 @@ pub fn facts() -> SnapshotFacts {
 /// Whether one is due.
 pub fn is_due() -> bool {
     let Ok(all) = pool_path().and_then(snapshot::list) else { return false };
-    policy().due(&all).is_some_and(|due| due <= now())
+    policy().due(&all, now()).is_some_and(|due| due <= now())
 }
 
 /// Takes the one that is due, and removes what the policy does not keep.
 pub fn take_due() -> Result<Answer> {
-    snapshot::take(pool_path()?, now(), "agent", Reason::Scheduled, None, current())?;
+    let taken = take("agent", Reason::Scheduled, None)?;
+    if let Answer::Taken { complaints, .. } = &taken {
+        complaints.iter().for_each(|why| eprintln!("agent: {why}"));
+    }
     if policy().keep.is_some() { prune(false) } else { Ok(Answer::Done) }
 }
 
@@ -101,7 +161,7 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
         return Err(Error::new(Kind::Config, "there is no policy on the node: everything is kept")
             .hint("write `[snapshot] keep = …` into lap.toml (`lap help lap.toml`), then `lap up`"));
     };
-    let decisions = decide(&all, &keep);
+    let decisions = decide(&all, &keep, now());
     for gone in decisions.iter().filter(|d| d.because.is_empty() && !dry_run) {
         snapshot::remove(pool, &gone.id)?;
     }
@@ -126,11 +186,16 @@ pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
 /// Restores; `note` is told each step.
 pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
     let pool = pool_path()?;
+    check(&part)?;
     let id = snapshot::find(pool, id)?.id;
     let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
-        Part::All => Restore { pool, state, id: &id, at, by, current }.run(&mut node)?,
+        Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
+        Part::AllAndRelease => {
+            let release = snapshot::find(pool, &id.to_string())?.current;
+            Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
+        }
         Part::Containers(names) => {
             Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current }.run(&mut node)?
         }
@@ -139,6 +204,23 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
         }
     };
     Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
+}
+
+/// A container's directory is what it has mounted: only `--only` may replace that, because it stops the container.
+fn check(part: &Part) -> Result<()> {
+    let whole = |path: &str| Path::new(path).components().count() < 2;
+    match part {
+        Part::Path(path) if whole(path) => {
+            Err(Error::new(Kind::Usage, format!("`{path}` is all the data of a container"))
+                .hint(format!("`--only {path}` restores it, and stops the container meanwhile")))
+        }
+        Part::Containers(names) => match names.iter().find(|name| !whole(name)) {
+            Some(name) => Err(Error::new(Kind::Usage, format!("`{name}` is not a container"))
+                .hint("`--file PATH` restores one file or directory")),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
 }
 
 /// At boot, before Docker: brings the data into one whole state.
@@ -151,12 +233,21 @@ pub fn recover_data() -> Result<()> {
     for said in recover(&mut node)? {
         eprintln!("agent: {said}");
     }
-    snapshot::sweep(Path::new(paths::POOL))
+    // What cannot be removed costs room, and is no reason to stay down.
+    if let Err(error) = snapshot::sweep(Path::new(paths::POOL)) {
+        eprintln!("agent: {error}");
+    }
+    Ok(())
 }
 
-/// At boot, once Docker answers: starts what an interrupted restore had stopped.
+/// Whether [`recover_containers`] has something to do.
+pub fn needs_containers() -> bool {
+    is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
+}
+
+/// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
 pub async fn recover_containers() {
-    if !["restore.json", "restore-only.json"].iter().any(|record| Path::new(paths::STATE).join(record).exists()) {
+    if !needs_containers() {
         return;
     }
     let docker = loop {
@@ -165,11 +256,13 @@ pub async fn recover_containers() {
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     };
+    hooks::recover(&docker).await;
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
         recover(&mut Node { docker: Some(docker), note, away: None, micros: 0 })
     });
     match recovered.await {
+        Ok(Ok(said)) if said.is_empty() => {}
         Ok(Ok(_)) => eprintln!("agent: the containers that a restore had stopped run again"),
         Ok(Err(error)) => eprintln!("agent: {error}"),
         Err(error) => eprintln!("agent: {error}"),
@@ -210,11 +303,7 @@ impl World for Node {
     }
 
     fn running(&mut self) -> Result<Vec<String>> {
-        let mut all = Handle::current().block_on(facts::look()).containers;
-        all.retain(|fact| fact.state == "running" || fact.state == "restarting");
-        // As they were made, hence in the order of what depends on what.
-        all.sort_by_key(|fact| fact.created);
-        Ok(all.into_iter().map(|fact| fact.name).collect())
+        running(&Handle::current())
     }
 
     fn can_start(&self) -> bool {

@@ -36,6 +36,8 @@ pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
 
 async fn install(master: &Master, container: &Container, fence: u64) -> Result<()> {
     // Read under the lock: who was waited for may have made or removed a key.
+    let (keys, zone) = (master.workspace.keys()?, &master.workspace.lab.dns.zone);
+    keys.dns_admin(&master.environment.name, zone)?;
     let keys = master.workspace.keys()?;
     let contents = Contents {
         workspace: &master.workspace,

@@ -58,7 +58,9 @@ impl Contents<'_> {
                             files.push((secret.clone(), 0o600, line.expose().as_bytes().to_vec()));
                         }
                         KEYS => {
-                            let file = self.keys.dns_file(&self.workspace.lab.dns.zone);
+                            let lab = &self.workspace.lab;
+                            let (own, default) = (&self.environment.name, &lab.default_environment);
+                            let file = self.keys.dns_file(own, default, &lab.dns.zone);
                             let json = serde_json::to_vec_pretty(&file).or_error(Kind::Other, || "keys".into())?;
                             files.push((secret.clone(), 0o600, json));
                         }

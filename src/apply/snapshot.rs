@@ -1,6 +1,6 @@
 //! Snapshots and restores, asked of the environment's agent: it does them, this watches.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::up::{Master, Options};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         protocol::{Answer, ListedSnapshot, NodeFacts, Part, Request},
     },
     config::model::Environment,
-    error::{Error, Kind, Result},
+    error::{Error, Kind, OrError, Result},
     plan::wish::Current,
     report::Events,
     snapshot::{Change, Meta, keep::Decision},
@@ -24,7 +24,10 @@ pub struct Snapshots {
 /// A snapshot that was taken.
 pub struct Taken {
     pub meta: Meta,
+    /// Without the hooks.
     pub seconds: f64,
+    /// What went wrong after it, a sentence each.
+    pub complaints: Vec<String>,
 }
 
 /// What differs: the names of both states, and the files.
@@ -41,6 +44,8 @@ pub struct Restored {
     pub kept: Meta,
     /// How long `/data` was away.
     pub seconds: f64,
+    /// What ran then is to run again, and is not started yet (`up` as recorded).
+    pub other_release: bool,
 }
 
 impl Snapshots {
@@ -74,7 +79,7 @@ impl Snapshots {
     pub async fn take(&self, note: Option<String>, options: &Options) -> Result<Taken> {
         let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note };
         match self.work(&request, options).await? {
-            Answer::Taken { meta, micros } => Ok(Taken { meta, seconds: micros as f64 / 1e6 }),
+            Answer::Taken { meta, micros, complaints } => Ok(Taken { meta, seconds: micros as f64 / 1e6, complaints }),
             other => Err(unexpected(&other)),
         }
     }
@@ -100,6 +105,42 @@ impl Snapshots {
             Answer::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// Writes one as a tar file, which is there whole or not at all.
+    ///
+    /// # Errors
+    /// There is no such snapshot, or the file cannot be written.
+    pub async fn export(&self, id: &str, file: &Path) -> Result<(Meta, u64)> {
+        let what = || format!("cannot write `{}`", file.display());
+        let part = file.with_added_extension("part");
+        let _ = tokio::fs::remove_file(&part).await;
+        let mut options = tokio::fs::OpenOptions::new();
+        // It holds whatever the containers hold.
+        let mut out = options.create_new(true).write(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
+        let exported = self.master.client.export(id, &mut out).await;
+        let synced = out.sync_all().await.or_error(Kind::Host, what);
+        let done = match (exported, synced) {
+            (Ok(done), Ok(())) => Ok(done),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        if done.is_err() {
+            let _ = tokio::fs::remove_file(&part).await;
+            return done;
+        }
+        tokio::fs::rename(&part, file).await.or_error(Kind::Host, what)?;
+        done
+    }
+
+    /// Takes one from a tar file.
+    ///
+    /// # Errors
+    /// The file is no snapshot, one of that name is there, or somebody holds the lock.
+    pub async fn import(&self, file: &Path, options: &Options) -> Result<Meta> {
+        let from =
+            tokio::fs::File::open(file).await.or_error(Kind::Usage, || format!("cannot read `{}`", file.display()))?;
+        self.master.facts(Some(options)).await?;
+        self.master.client.import(options.holder(), options.wait, self.master.busy(options), from).await
     }
 
     /// Removes what the policy does not keep, or with `dry_run` only says what would go.
@@ -129,8 +170,8 @@ impl Snapshots {
     /// Puts a snapshot in the place of the present. Goes on in the agent if this process ends.
     ///
     /// # Errors
-    /// There is no such snapshot, something else ran when it was taken (unless `keep_release`), somebody holds the lock,
-    /// or what the agent says.
+    /// There is no such snapshot, images that ran then are gone (unless `keep_release`), somebody holds the lock, or what the
+    /// agent says.
     pub async fn restore(&self, id: &str, part: Part, keep_release: bool, options: &Options) -> Result<Restored> {
         let known = self.list(false).await?;
         let wanted = match id {
@@ -142,35 +183,20 @@ impl Snapshots {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         };
-        if !keep_release && part == Part::All {
-            self.runs_the_same(&wanted.meta).await?;
+        let facts = self.master.facts(Some(options)).await?;
+        let other = part == Part::All && !keep_release && ran_other(&wanted.meta, &facts);
+        if other {
+            images_are_there(&wanted.meta, &facts)?;
         }
+        let part = if other { Part::AllAndRelease } else { part };
         let id = wanted.meta.id.to_string();
         let request = Request::RestoreSnapshot { holder: options.holder(), wait: options.wait, id, part };
         match self.work(&request, options).await? {
-            Answer::Restored { id, kept, micros } => Ok(Restored { id, kept, seconds: micros as f64 / 1e6 }),
+            Answer::Restored { id, kept, micros } => {
+                Ok(Restored { id, kept, seconds: micros as f64 / 1e6, other_release: other })
+            }
             other => Err(unexpected(&other)),
         }
-    }
-
-    /// Data of one release under the programs of another is nothing to fall into unasked.
-    async fn runs_the_same(&self, meta: &Meta) -> Result<()> {
-        let read = |json: &Option<serde_json::Value>| {
-            json.clone().and_then(|json| serde_json::from_value::<Current>(json).ok())
-        };
-        let (then, now) = (read(&meta.current), read(&self.master.facts(None).await?.current));
-        let builds = |current: &Option<Current>| {
-            current.as_ref().map(|c| c.images.iter().map(|(n, i)| (n.clone(), i.build.clone())).collect::<Vec<_>>())
-        };
-        if builds(&then) == builds(&now) {
-            return Ok(());
-        }
-        let commit = |current: Option<Current>| current.map_or_else(|| "nothing".into(), |c| c.commit);
-        let (then, now) = (commit(then), commit(now));
-        let message = format!("when {} was taken, `{then}` ran, and now `{now}` does", meta.id);
-        Err(Error::new(Kind::Refused, message)
-            .hint("`--keep-release` restores the data alone, for the containers that run now")
-            .hint(format!("or check out `{then}`, `lap up`, and restore then")))
     }
 
     async fn work(&self, request: &Request, options: &Options) -> Result<Answer> {
@@ -180,6 +206,39 @@ impl Snapshots {
         let step = |text: &str| events.note(format!("  {text}"));
         self.master.client.work(request, options.wait, self.master.busy(options), step).await
     }
+}
+
+fn read(json: Option<&serde_json::Value>) -> Option<Current> {
+    serde_json::from_value(json?.clone()).ok()
+}
+
+/// Whether other images ran when the snapshot was taken.
+fn ran_other(meta: &Meta, facts: &NodeFacts) -> bool {
+    let builds = |current: Option<Current>| {
+        current.map(|c| c.images.into_iter().map(|(name, image)| (name, image.build)).collect::<Vec<_>>())
+    };
+    let then = builds(read(meta.current.as_ref()));
+    then.is_some() && then != builds(read(facts.current.as_ref()))
+}
+
+/// Before anything is stopped: each image is on the node, or in the registry whose data comes back, too.
+fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
+    let Some(then) = read(meta.current.as_ref()) else { return Ok(()) };
+    let there = |build: &str| facts.images.iter().any(|image| image.build.as_deref() == Some(build));
+    let runs = |name: &String| then.containers.get(name).is_some_and(|container| container.scale > 0);
+    let gone: Vec<&str> = then
+        .images
+        .iter()
+        .filter(|(name, image)| runs(name) && image.reference.is_none() && !there(&image.build))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let message = format!("the images that ran when {} was taken are gone: `{}`", meta.id, gone.join("`, `"));
+    Err(Error::new(Kind::Refused, message)
+        .hint("`--keep-release` restores the data alone, for the containers that run now")
+        .hint(format!("or check out `{}`, `lap build`, and restore then", then.commit)))
 }
 
 pub(super) fn unexpected(answer: &Answer) -> Error {

@@ -9,7 +9,14 @@ use super::{
     repository,
     snapshot::{print_differs, short},
 };
-use crate::{agent::protocol::Part, apply::snapshot::Snapshots, error::Result};
+use crate::{
+    agent::protocol::Part,
+    apply::{
+        snapshot::Snapshots,
+        up::{Scope, up},
+    },
+    error::Result,
+};
 
 /// Go back to a snapshot: all data of an environment; what is there now becomes a snapshot first
 #[derive(clap::Args, Debug)]
@@ -27,7 +34,7 @@ pub struct Args {
     /// Only this file or directory below /data, e.g. `git/config`; nothing is stopped
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
-    /// Restore the data even if other images ran when it was taken
+    /// The data alone, also if other images ran when it was taken
     #[arg(long)]
     keep_release: bool,
     #[command(flatten)]
@@ -55,7 +62,7 @@ impl Args {
             let mut differs = runtime()?
                 .block_on(async { Snapshots::of(workspace, &environment).await?.diff(&snapshot, None).await })?;
             differs.files.retain(|(path, _)| match &part {
-                Part::All => true,
+                Part::All | Part::AllAndRelease => true,
                 Part::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
                 Part::Path(only) => path == only || path.starts_with(&format!("{only}/")),
             });
@@ -64,7 +71,7 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         let what = match &part {
-            Part::All => format!("`{}`", environment.name),
+            Part::All | Part::AllAndRelease => format!("`{}`", environment.name),
             Part::Containers(names) => format!("`{}`", names.join("`, `")),
             Part::Path(path) => format!("`{path}`"),
         };
@@ -72,7 +79,19 @@ impl Args {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             let (snapshot, part, keep_release) = (snapshot.clone(), part.clone(), self.keep_release);
             async move {
-                Snapshots::of(workspace, &environment).await?.restore(&snapshot, part, keep_release, &options).await
+                let snapshots = Snapshots::of(workspace.clone(), &environment).await?;
+                let restored = snapshots.restore(&snapshot, part, keep_release, &options).await?;
+                if restored.other_release {
+                    options.events.note("  the containers of that time are made again");
+                    let scope = Scope { as_recorded: true, ..Scope::default() };
+                    up(workspace, &environment, scope, &options).await.map_err(|error| {
+                        error.hint(format!(
+                            "the data is restored; `lap start {}` makes its containers",
+                            environment.name
+                        ))
+                    })?;
+                }
+                Ok(restored)
             }
         })?;
         if global.json() {
@@ -80,13 +99,21 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         match part {
+            Part::All if restored.other_release => {
+                outln!("{what} is as it was in {}, with the images of that time.", restored.id)
+            }
             Part::All => {
                 outln!("{what} is as it was in {}; the data was away for {}.", restored.id, short(restored.seconds))
             }
             _ => outln!("{what} is as it was in {}.", restored.id),
         }
         let kept = restored.kept.id;
-        outln!("What was there before is {kept}: `lap restore {kept} {}` takes this back.", environment.name);
+        let only = match &self.file {
+            Some(path) => format!(" --file {path}"),
+            None if self.only.is_empty() => String::new(),
+            None => format!(" --only {}", self.only.join(",")),
+        };
+        outln!("What was there before is {kept}: `lap restore {kept} {}{only}` takes this back.", environment.name);
         Ok(ExitCode::SUCCESS)
     }
 }

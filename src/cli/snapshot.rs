@@ -1,7 +1,11 @@
 //! `lap snapshot`
 
 use crate::report::print::{out, outln};
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -74,6 +78,27 @@ enum Verb {
     Fetch(FetchArgs),
     /// Look for damage in a repository, and name it
     Verify(VerifyArgs),
+    /// Write a snapshot as one tar file
+    Export {
+        /// A snapshot, or `latest`
+        id: String,
+        /// The file on this machine
+        file: PathBuf,
+        /// The environment [default: `default` in lap.toml]
+        #[arg(long = "env", value_name = "ENVIRONMENT")]
+        environment: Option<String>,
+    },
+    /// Take a snapshot from a tar file that `export` wrote
+    Import {
+        /// The file on this machine
+        file: PathBuf,
+        /// The environment [default: `default` in lap.toml]
+        #[arg(long = "env", value_name = "ENVIRONMENT")]
+        environment: Option<String>,
+        /// Wait while somebody else works on the node
+        #[arg(long)]
+        wait: bool,
+    },
     /// Remove those that the policy in lap.toml does not keep, as the node does by itself
     Prune {
         /// The environment [default: `default` in lap.toml]
@@ -107,6 +132,8 @@ impl Args {
             Some(Verb::Fetch(args)) => repository::fetch(global, &args)?,
             Some(Verb::Verify(args)) => return repository::verify(global, &args),
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
+            Some(Verb::Export { id, file, environment }) => export(global, environment, &id, &file)?,
+            Some(Verb::Import { file, environment, wait }) => import(global, environment, &file, wait)?,
             Some(Verb::Prune { environment, changing }) => prune(global, environment, &changing)?,
             Some(Verb::Rm { ids, environment, wait }) => remove(global, environment, &ids, wait)?,
         }
@@ -125,6 +152,9 @@ fn take(global: &Global, environment: Option<String>, note: Option<String>, wait
         return print_json(&taken.meta);
     }
     let id = &taken.meta.id;
+    for complaint in &taken.complaints {
+        outln!("{complaint}");
+    }
     outln!("Snapshot {id} of `{}`, in {}. `lap restore {id}` goes back to it.", environment.name, short(taken.seconds));
     Ok(())
 }
@@ -203,6 +233,32 @@ pub fn print_differs(differs: &Differs, words: [&str; 3]) {
     if files.len() > SHOWN {
         outln!("and {} more: `lap snapshot diff {from} --json` names all", plural(files.len() - SHOWN, "file"));
     }
+}
+
+fn export(global: &Global, environment: Option<String>, id: &str, file: &Path) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    let (meta, size) =
+        runtime()?.block_on(async { Snapshots::of(workspace, &environment).await?.export(id, file).await })?;
+    if global.json() {
+        return print_json(&meta);
+    }
+    outln!("Snapshot {} of `{}` is in `{}`, {}.", meta.id, environment.name, file.display(), bytes(size));
+    Ok(())
+}
+
+fn import(global: &Global, environment: Option<String>, file: &Path, wait: bool) -> Result<()> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment.as_deref())?.clone();
+    let meta = global.work("snapshot", &Changing { wait, ..Changing::default() }, |options| {
+        let (workspace, environment) = (workspace.clone(), environment.clone());
+        async move { Snapshots::of(workspace, &environment).await?.import(file, &options).await }
+    })?;
+    if global.json() {
+        return print_json(&meta);
+    }
+    outln!("`{}` has snapshot {} now. `lap restore {1} {0}` goes to it.", environment.name, meta.id);
+    Ok(())
 }
 
 fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> Result<()> {

@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{repository::Location, snapshot::keep::Policy};
+use crate::{
+    repository::Location,
+    snapshot::{hooks::Hooks, keep::Policy},
+};
 
 /// Everything one workspace describes: the wish.
 #[derive(Clone, Debug)]
@@ -192,6 +195,9 @@ pub struct Container {
     pub stop_signal: Option<String>,
     /// Names of secrets lap mounts under `/run/secrets`.
     pub secrets: BTreeSet<String>,
+    /// What it does around a snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Hooks>,
     pub build: Build,
 }
 
@@ -225,6 +231,7 @@ impl Container {
             stop_grace_period: Duration::from_secs(10),
             stop_signal: None,
             secrets: BTreeSet::new(),
+            snapshot: None,
             build: Build::default(),
         }
     }

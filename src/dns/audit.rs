@@ -1,10 +1,17 @@
 //! Lines for whoever asks later who changed what, and who was refused. A flood of them is counted, not written.
+//!
+//! A thread of their own writes them: who answers questions must not wait for a log that nobody reads any more.
 
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
 use std::{
+    io::Write,
     net::IpAddr,
-    sync::Mutex,
+    sync::{
+        Mutex, OnceLock,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -17,10 +24,46 @@ use super::{
 const BURST: u32 = 200;
 const PER_SECOND: u32 = 20;
 
+/// Lines that wait to be written; more are lost.
+const WAITING: usize = 1024;
+/// How long the last lines may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// The log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Audit {
     room: Mutex<Room>,
+    /// Begins with the first line.
+    writer: OnceLock<Writer>,
+}
+
+/// The thread that writes; `None` where there could be none: then nothing is said.
+#[derive(Debug)]
+struct Writer(Option<(SyncSender<String>, JoinHandle<()>)>);
+
+impl Writer {
+    fn new() -> Self {
+        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let write = move || {
+            for line in waiting {
+                // Not `eprintln!`: a log that is full or gone would end this thread.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
+        };
+        let thread = std::thread::Builder::new().name("dns-log".into()).spawn(write);
+        Self(thread.ok().map(|thread| (lines, thread)))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let Some((lines, thread)) = self.0.take() else { return };
+        drop(lines);
+        let until = Instant::now() + LAST_WORDS;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -30,16 +73,21 @@ struct Room {
     unsaid: u64,
 }
 
-impl Default for Audit {
+impl Default for Room {
     fn default() -> Self {
-        Self { room: Mutex::new(Room { left: BURST, since: Instant::now(), unsaid: 0 }) }
+        Self { left: BURST, since: Instant::now(), unsaid: 0 }
     }
 }
 
 impl Audit {
     /// One line, whatever else is said.
     pub fn say(&self, line: &str) {
-        eprintln!("dns: {line}");
+        if cfg!(test) {
+            // Tests show only what is printed.
+            eprintln!("dns: {line}");
+        } else if let Some((lines, _)) = &self.writer.get_or_init(Writer::new).0 {
+            let _ = lines.try_send(format!("dns: {line}\n"));
+        }
     }
 
     /// What was refused to whom.

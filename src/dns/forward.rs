@@ -5,7 +5,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,6 +25,7 @@ use hickory_server::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
+use super::metrics::Metrics;
 use crate::{Kind, OrError, Result};
 
 /// All tries together; a client's resolver waits 5 s, and must hear SERVFAIL before it gives up.
@@ -42,6 +46,7 @@ pub struct Forwarder {
     cache: ResponseCache,
     started: Instant,
     under_way: Semaphore,
+    metrics: Arc<Metrics>,
 }
 
 /// The upstreams of a domain, in the order of the workspace.
@@ -81,7 +86,18 @@ impl Forwarder {
         }
         routes.sort_by_key(|route| std::cmp::Reverse(route.domain.num_labels()));
         let cache = ResponseCache::new(CACHE_SIZE, TtlConfig::from_opts(&options(TRY)));
-        Ok(Self { routes, cache, started: Instant::now(), under_way: Semaphore::new(MAX_UNDER_WAY) })
+        Ok(Self {
+            routes,
+            cache,
+            started: Instant::now(),
+            under_way: Semaphore::new(MAX_UNDER_WAY),
+            metrics: Arc::default(),
+        })
+    }
+
+    /// Has what the cache knew and did not know counted there.
+    pub fn counting_in(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Completes a draft of [`super::answer`]: appends what the upstreams say about its question, or about the alias it ends
@@ -108,12 +124,14 @@ impl Forwarder {
     async fn resolve(&self, name: &Name, rtype: RecordType) -> Outcome {
         let query = Query::query(name.clone(), rtype);
         if let Some(known) = self.cache.get(&query, Instant::now()) {
+            self.metrics.common().cache_hits.add(1);
             return Outcome::of(known.map(|message| message.answers)).unwrap_or_else(Outcome::servfail);
         }
         let Some(route) = self.routes.iter().find(|route| route.domain.zone_of(name)) else {
             // Only some domains are forwarded, and this is none of them.
             return Outcome { code: ResponseCode::Refused, ..Outcome::servfail() };
         };
+        self.metrics.common().cache_misses.add(1);
         let Ok(_permit) = self.under_way.try_acquire() else { return Outcome::servfail() };
         let tries = async {
             for upstream in self.order(&route.upstreams) {

@@ -135,7 +135,9 @@ fn updating(rules: Rules, message: &[u8], client: IpAddr, out: &mut Vec<u8>) -> 
         Action::Reply
     };
     let Ok(tsig) = wire::signature(message) else { return malformed(out) };
-    let zone_end = wire::skip_name(message, HEADER).map(|at| at + 4).filter(|end| *end <= message.len());
+    // Not compressed: a pointer that leads nowhere would make the reply malformed.
+    let zone_end = wire::Name::read(&message[HEADER..]).map(|name| HEADER + name.len() + 4);
+    let zone_end = zone_end.filter(|end| *end <= message.len());
     head(message, zone_end.filter(|_| wire::u16_at(message, 4) == Some(1)).unwrap_or(HEADER), out);
     let now = unix();
     let Some(at) = tsig else {

@@ -6,6 +6,8 @@
 //! - an update: `update` (what does it ask, what does it come to?) → `store`, the one writer: journal, then zones;
 //! - a transfer: `transfer`.
 //!
+//! What is counted on the way is told by `metrics`; how much strangers get over UDP is up to `limit`.
+//!
 //! There is one place that answers for the local zones, for every transport: what is asked over UDP and over TCP cannot
 //! differ. Sockets stay open whatever is reloaded (`watch`).
 
@@ -14,10 +16,15 @@ mod answer;
 mod audit;
 mod client;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod keyring;
 mod keys;
+mod limit;
 mod load;
+mod metrics;
 mod notify;
 mod records;
 mod reply;

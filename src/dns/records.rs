@@ -36,10 +36,10 @@ pub fn canonical(message: &[u8], at: usize, length: usize, kind: u16) -> Option<
         rtype::MX => 2,
         rtype::SRV => 6,
         _ => {
-            // Names in other types are not compressed (RFC 3597, section 4): hickory only says whether it is sound.
             let mut decoder = BinDecoder::new(data);
-            let kind = RecordType::from(kind);
-            let sound = RData::read(&mut decoder, kind, Restrict::new(length as u16)).is_ok() && decoder.is_empty();
+            let read = RData::read(&mut decoder, RecordType::from(kind), Restrict::new(length as u16)).ok()?;
+            // Names in other types are not compressed (RFC 3597, section 4): then it would become longer.
+            let sound = decoder.is_empty() && written_out(&read)?.len() == length;
             return sound.then(|| data.into());
         }
     };
@@ -49,9 +49,14 @@ pub fn canonical(message: &[u8], at: usize, length: usize, kind: u16) -> Option<
 
 /// The bytes of data, in the form of [`canonical`].
 fn encode(kind: u16, data: &RData) -> Option<Vec<u8>> {
+    let out = written_out(data)?;
+    canonical(&out, 0, out.len(), kind)
+}
+
+fn written_out(data: &RData) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut encoder = BinEncoder::new(&mut out);
     encoder.set_name_encoding(NameEncoding::Uncompressed);
     data.emit(&mut encoder).ok()?;
-    canonical(&out, 0, out.len(), kind)
+    Some(out)
 }

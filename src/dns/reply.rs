@@ -1,6 +1,6 @@
 //! Writes replies in wire format (RFC 1035, section 4): the question as it came, then records, then OPT.
 
-use super::wire::{Bad, Edns, HEADER, Query, rtype};
+use super::wire::{self, Bad, Edns, HEADER, Query, rtype};
 
 /// What a UDP reply may be at most, and what we offer to receive: fits one packet on any sane path (DNS flag day 2020).
 pub const UDP_PAYLOAD: u16 = 1232;
@@ -67,22 +67,24 @@ impl<'a> Reply<'a> {
 
     /// Appends one record whose owner's name stands at `owner` in this message; gives the position of its data.
     pub fn record(&mut self, section: Section, owner: usize, rtype: u16, ttl: u32, data: &[u8]) -> usize {
-        let mut bytes = Vec::with_capacity(10 + data.len());
-        super::zones::write(&mut bytes, rtype, ttl, data);
-        self.raw(section, owner, &bytes)
+        self.place(section, owner, 10 + data.len(), |out| super::zones::write(out, rtype, ttl, data))
     }
 
-    /// The same for a record as it stands in the zones. What does not fit empties the reply and sets TC (RFC 2181,
-    /// section 9): the client asks again over TCP.
+    /// The same for a record as it stands in the zones.
     pub fn raw(&mut self, section: Section, owner: usize, record: &[u8]) -> usize {
+        self.place(section, owner, record.len(), |out| out.extend_from_slice(record))
+    }
+
+    /// What does not fit empties the reply and sets TC (RFC 2181, section 9): the client asks again over TCP.
+    fn place(&mut self, section: Section, owner: usize, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let start = self.out.len();
-        if self.truncated || start + 2 + record.len() > self.limit {
+        if self.truncated || start + 2 + length > self.limit {
             self.truncated = true;
             return start;
         }
         let pointer = 0xc000 | owner as u16;
         self.out.extend_from_slice(&pointer.to_be_bytes());
-        self.out.extend_from_slice(record);
+        write(self.out);
         let at = section as usize;
         let count = u16::from_be_bytes([self.out[at], self.out[at + 1]]) + 1;
         self.out[at..at + 2].copy_from_slice(&count.to_be_bytes());
@@ -105,6 +107,17 @@ impl<'a> Reply<'a> {
             self.out.extend_from_slice(&[0, 0, rtype::OPT as u8, high, low, extended, 0, dnssec_ok, 0, 0, 0]);
         }
     }
+}
+
+/// Leaves of a reply only header and question, with TC: ask over TCP. `false`: there is no question in it.
+pub fn truncate(reply: &mut Vec<u8>) -> bool {
+    let end = wire::skip_name(reply, HEADER).map(|at| at + 4).filter(|end| *end <= reply.len());
+    let Some(end) = end.filter(|_| wire::u16_at(reply, 4) == Some(1)) else { return false };
+    reply.truncate(end);
+    reply[2] |= 0x02;
+    reply[3] &= 0xf0;
+    reply[6..HEADER].fill(0);
+    true
 }
 
 /// A reply of only a header, to what is not a question; `false` when there is nothing to send.

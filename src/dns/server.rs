@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, sync_channel},
     },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -21,7 +22,10 @@ use tokio::{
 use super::{
     audit::Audit,
     keyring::Keyring,
-    load, notify,
+    limit::Limit,
+    load,
+    metrics::{self, Metrics},
+    notify,
     shared::{Policy, Shared, summary},
     store::{Job, Places, Store},
     tcp, udp,
@@ -55,6 +59,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
+    metrics: Option<TcpListener>,
     shared: Arc<Shared>,
     store: Store,
     jobs: Receiver<Job>,
@@ -72,7 +77,6 @@ impl Server {
         let mut watches = vec![Watch::names(file.clone())];
         let names = load::read(&file)?;
         let zones = load::zones(&names, 1)?;
-        let policy = Policy::new(&names, &options.listen, None, &audit)?;
         let keys = match &options.keys {
             None => Keyring::default(),
             Some(file) => {
@@ -90,6 +94,13 @@ impl Server {
         for address in &options.listen {
             bind_one(*address, threads, &mut addresses, &mut udp, &mut tcp)?;
         }
+        let metrics = Arc::new(Metrics::new(udp.len()));
+        let cannot = |address: SocketAddr| format!("cannot listen on `{address}` (metrics)");
+        let metrics_listener = match options.metrics {
+            Some(address) => Some(metrics::bind(address).or_error(Kind::Host, || cannot(address))?),
+            None => None,
+        };
+        let policy = Policy::new(&names, &options.listen, None, &audit, &metrics)?;
         let changed = Arc::new(Notify::new());
         let places = Places { data: options.data_dir.clone(), state: options.state_dir.clone() };
         let store = Store::open(&places, zones, audit.clone(), changed.clone())?;
@@ -101,11 +112,14 @@ impl Server {
             policy: ArcSwap::from_pointee(policy),
             keys: ArcSwap::from_pointee(keys),
             audit,
+            metrics,
+            limit: Limit::default(),
+            started: Instant::now(),
             jobs: sender,
             names: file,
             own: options.listen.clone(),
         });
-        Ok(Self { addresses, udp, tcp, shared, store, jobs, changed, watches, summary })
+        Ok(Self { addresses, udp, tcp, metrics: metrics_listener, shared, store, jobs, changed, watches, summary })
     }
 
     /// Where it listens.
@@ -113,22 +127,31 @@ impl Server {
         &self.addresses
     }
 
+    /// Where its metrics are.
+    #[cfg(test)]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
+    }
+
     /// Says that it is ready, and answers until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let Self { addresses, udp, tcp, shared, store, jobs, changed, watches, summary } = self;
+        let Self { addresses, udp, tcp, metrics, shared, store, jobs, changed, watches, summary } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
         let cannot = || "cannot start a thread".to_owned();
         threads.push(thread("dns-store").spawn(move || store.run(&jobs)).or_error(Kind::Host, cannot)?);
-        for socket in udp {
+        for (index, socket) in udp.into_iter().enumerate() {
             let (shared, runtime, stop) = (shared.clone(), Handle::current(), stop.clone());
-            let spawned = thread("dns-udp").spawn(move || udp::serve(socket, &shared, &runtime, &stop));
+            let spawned = thread("dns-udp").spawn(move || udp::serve(socket, &shared, &runtime, &stop, index));
             threads.push(spawned.or_error(Kind::Host, cannot)?);
         }
         let mut tasks = JoinSet::new();
         for listener in tcp {
             tasks.spawn(tcp::serve(listener, shared.clone()));
+        }
+        if let Some(listener) = metrics {
+            tasks.spawn(metrics::serve(listener, shared.clone()));
         }
         let list: Vec<_> = addresses.iter().map(|a| format!("`{a}`")).collect();
         shared.audit.say(&format!("ready on {}: {summary}", list.join(", ")));

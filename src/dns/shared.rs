@@ -7,6 +7,7 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         mpsc::{SyncSender, TrySendError},
     },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -17,10 +18,12 @@ use super::{
     forward::Forwarder,
     handle::{Action, Rules, handle},
     keyring::Keyring,
+    limit::Limit,
     load,
+    metrics::{By, Metrics},
     reply::Transport,
     store::{Job, Update, unix},
-    tsig::Signed,
+    tsig::{Signed, Signer},
     update::Request,
     wire::rcode,
     zones::Zones,
@@ -40,7 +43,13 @@ pub struct Policy {
 impl Policy {
     /// From `names.json`. With the same upstreams the cache stays. `own`: where this server listens, which is not an
     /// upstream even if the file says so.
-    pub fn new(names: &Names, own: &[SocketAddr], before: Option<&Self>, audit: &Audit) -> Result<Self> {
+    pub fn new(
+        names: &Names,
+        own: &[SocketAddr],
+        before: Option<&Self>,
+        audit: &Audit,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self> {
         let mut upstreams = names.upstreams.clone();
         upstreams.retain(|upstream| {
             let other = !own.contains(upstream);
@@ -53,7 +62,7 @@ impl Policy {
         let forward = match before {
             Some(before) if (&before.upstreams, &before.domains) == (&upstreams, &domains) => before.forward.clone(),
             _ if upstreams.is_empty() && domains.is_empty() => None,
-            _ => Some(Arc::new(Forwarder::new(&upstreams, &domains)?)),
+            _ => Some(Arc::new(Forwarder::new(&upstreams, &domains)?.counting_in(metrics.clone()))),
         };
         let clients = match &names.clients {
             None => Networks::private(),
@@ -71,6 +80,9 @@ pub struct Shared {
     pub policy: ArcSwap<Policy>,
     pub keys: ArcSwap<Keyring>,
     pub audit: Arc<Audit>,
+    pub metrics: Arc<Metrics>,
+    pub limit: Limit,
+    pub started: Instant,
     pub jobs: SyncSender<Job>,
     /// `names.json`
     pub names: PathBuf,
@@ -83,34 +95,47 @@ impl Shared {
         self.zones.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges one message; see [`handle`].
-    pub fn handle(
-        &self,
-        zones: &Zones,
-        message: &[u8],
-        client: IpAddr,
-        transport: Transport,
-        out: &mut Vec<u8>,
-    ) -> Action {
-        let (policy, keys) = (self.policy.load(), self.keys.load());
+    /// Gives what messages are judged by. Do little with it: a change waits for it.
+    pub fn with_rules<T>(&self, then: impl FnOnce(Rules) -> T) -> T {
+        let (zones, policy, keys) = (self.zones(), self.policy.load(), self.keys.load());
         let recursion = policy.forward.is_some();
-        let rules = Rules { zones, keys: &keys, clients: &policy.clients, recursion, audit: &self.audit };
-        handle(rules, message, client, transport, out)
+        then(Rules { zones: &zones, keys: &keys, clients: &policy.clients, recursion, audit: &self.audit })
     }
 
-    /// Gives an update to the store; `send` gets the signed reply made of `draft` once it holds.
+    /// Judges one message; see [`handle`].
+    pub fn handle(&self, message: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Action {
+        self.with_rules(|rules| handle(rules, message, client, transport, out))
+    }
+
+    /// Has a draft completed by the upstreams, and signed; `since`: when its question came. `None`: there are none any more.
+    pub async fn forward(&self, draft: &[u8], limit: usize, signer: Option<Signer>, since: Instant) -> Option<Vec<u8>> {
+        let forward = self.policy.load().forward.clone()?;
+        let mut reply = forward.complete(draft, limit).await;
+        if let Some(mut signer) = signer {
+            signer.sign(&mut reply, unix());
+        }
+        self.metrics.common().response(&reply);
+        self.metrics.common().took(By::Upstreams, since.elapsed(), 1);
+        Some(reply)
+    }
+
+    /// Gives an update to the store; `send` gets the signed reply made of `draft` once it holds. `since`: when it came.
     pub fn update(
         &self,
         request: Request,
         signed: Signed,
         client: IpAddr,
         draft: Vec<u8>,
+        since: Instant,
         send: impl FnOnce(Vec<u8>) + Send + 'static,
     ) {
+        let metrics = self.metrics.clone();
         let answer = move |code: u16, mut signed: Signed| {
             let mut reply = draft;
             reply[3] |= code as u8;
             signed.signer.sign(&mut reply, unix());
+            metrics.common().response(&reply);
+            metrics.common().took(By::Store, since.elapsed(), 1);
             send(reply);
         };
         let update = Update { request, signed, client, answer: Box::new(answer) };
@@ -128,7 +153,7 @@ impl Shared {
     pub fn reload(&self) -> Result<String> {
         let names = load::read(&self.names)?;
         let zones = load::zones(&names, 1)?;
-        let policy = Policy::new(&names, &self.own, Some(&self.policy.load()), &self.audit)?;
+        let policy = Policy::new(&names, &self.own, Some(&self.policy.load()), &self.audit, &self.metrics)?;
         let summary = summary(&names, &zones);
         self.policy.store(policy.into());
         let _ = self.jobs.send(Job::Reload(Box::new(zones)));

@@ -4,7 +4,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     handle::Action,
+    metrics::By,
     reply::Transport,
     shared::Shared,
     store::unix,
@@ -76,27 +77,30 @@ async fn connection(stream: TcpStream, client: IpAddr, shared: &Arc<Shared>, tra
         let Ok(length) = timeout(IDLE, reader.read_u16()).await? else { return Ok(()) };
         question.resize(usize::from(length), 0);
         timeout(IDLE, reader.read_exact(&mut question)).await??;
-        let action = shared.handle(&shared.zones(), &question, client, Transport::Tcp, &mut out);
-        match action {
+        let since = Instant::now();
+        let metrics = shared.metrics.common();
+        metrics.queries(Transport::Tcp, 1);
+        match shared.handle(&question, client, Transport::Tcp, &mut out) {
             // Whoever talks nonsense on a connection is not worth keeping it open for.
             Action::Drop => return Ok(()),
-            Action::Reply => send(&writer, &out).await?,
+            Action::Reply => {
+                send(&writer, &out).await?;
+                metrics.response(&out);
+                metrics.took(By::Zones, since.elapsed(), 1);
+            }
             Action::Forward(limit, signer) => {
-                let Some(forward) = shared.policy.load().forward.clone() else { return Ok(()) };
                 let Ok(place) = waiting.clone().acquire_owned().await else { return Ok(()) };
-                let (writer, draft) = (writer.clone(), out.clone());
+                let (shared, writer, draft) = (shared.clone(), writer.clone(), out.clone());
                 tokio::spawn(async move {
-                    let mut reply = forward.complete(&draft, limit).await;
-                    if let Some(mut signer) = signer {
-                        signer.sign(&mut reply, unix());
+                    if let Some(reply) = shared.forward(&draft, limit, signer, since).await {
+                        let _ = send(&writer, &reply).await;
                     }
-                    let _ = send(&writer, &reply).await;
                     drop(place);
                 });
             }
             Action::Update(request, signed) => {
                 let (sender, reply) = oneshot::channel();
-                shared.update(*request, signed, client, out.clone(), |reply| {
+                shared.update(*request, signed, client, out.clone(), since, |reply| {
                     let _ = sender.send(reply);
                 });
                 // In order: the next question on this connection sees what this update did.
@@ -105,6 +109,7 @@ async fn connection(stream: TcpStream, client: IpAddr, shared: &Arc<Shared>, tra
             }
             Action::Transfer(transfer) => {
                 let Ok(_place) = transfers.acquire().await else { return Ok(()) };
+                metrics.transfer();
                 send_parts(&writer, shared, *transfer).await?;
             }
         }

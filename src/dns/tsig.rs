@@ -110,10 +110,8 @@ pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Sig
         std::cmp::Ordering::Less if tsig.mac.len() >= 10.max(key.length() / 2) => {
             return Err(refused(format!("the signature of key `{name}` is cut short"), BADTRUNC, None));
         }
-        std::cmp::Ordering::Less if !tsig.mac.is_empty() => {
-            return Err(Refused { code: rcode::FORMERR, ..refused("its signature is malformed".into(), 0, None) });
-        }
-        std::cmp::Ordering::Greater => {
+        // Also none at all: only replies may have that (RFC 8945, section 5.2.2.1).
+        std::cmp::Ordering::Less | std::cmp::Ordering::Greater => {
             return Err(Refused { code: rcode::FORMERR, ..refused("its signature is malformed".into(), 0, None) });
         }
         _ => return Err(refused(format!("the signature of key `{name}` is wrong"), BADSIG, None)),
@@ -183,6 +181,12 @@ pub struct Signer {
 }
 
 impl Signer {
+    /// Signs a request, which answers nothing before it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn request(key: Arc<Key>) -> Self {
+        Self { key, before: Vec::new(), first: true }
+    }
+
     /// How many bytes a signature takes in a message.
     pub fn length(&self) -> usize {
         self.key.name.len() + 10 + self.key.algorithm.len() + 16 + self.key.length()
@@ -195,8 +199,10 @@ impl Signer {
 
     fn append(&mut self, message: &mut Vec<u8>, time: u64, error: u16, other: &[u8]) {
         let mut signed = Vec::with_capacity(message.len() + 128);
-        signed.extend_from_slice(&(self.before.len() as u16).to_be_bytes());
-        signed.extend_from_slice(&self.before);
+        if !self.before.is_empty() {
+            signed.extend_from_slice(&(self.before.len() as u16).to_be_bytes());
+            signed.extend_from_slice(&self.before);
+        }
         signed.extend_from_slice(message);
         if self.first {
             variables(&mut signed, &self.key.name, &self.key.algorithm);

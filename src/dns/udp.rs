@@ -1,25 +1,41 @@
-//! UDP: plain threads, each with its own socket (SO_REUSEPORT lets the kernel spread the clients), so that a local answer
-//! costs two system calls and no scheduling. What has to be asked elsewhere goes to the async runtime.
+//! UDP: plain threads, each with its own socket (SO_REUSEPORT lets the kernel spread the clients). What waits in the socket
+//! is taken and answered together, at most [`BATCH`] at a time: under load the system calls and locks are shared, and a
+//! message that comes alone is answered at once. What has to be asked elsewhere goes to the async runtime.
 
 use std::{
-    io::ErrorKind,
-    net::{SocketAddr, UdpSocket},
+    io::{ErrorKind, IoSlice, IoSliceMut},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg};
 use tokio::runtime::Handle;
 
-use super::{handle::Action, reply::Transport, shared::Shared, store::unix, transfer};
+use super::{
+    handle::{Action, Rules, handle},
+    limit::Verdict,
+    metrics::{By, Shard},
+    reply::{Transport, truncate},
+    shared::Shared,
+    store::unix,
+    transfer,
+};
 
 /// How often a thread that hears nothing looks whether it should end.
 const NAP: Duration = Duration::from_millis(200);
 /// More than any question needs; what is longer is cut off, hence malformed.
 const MAX_QUESTION: usize = 4096;
+/// Between the places of two questions: not a power of two, which would put the beginning of all of them into the same few
+/// lines of the processor's cache.
+const STRIDE: usize = MAX_QUESTION + 192;
+/// Messages taken together: more share nothing more, and the first ones would wait for the last.
+const BATCH: usize = 16;
 
 /// One socket of a group on `address`.
 pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
@@ -37,76 +53,165 @@ pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Answers until `stop`. A bug that panics costs its one question, never the socket.
-pub fn serve(socket: UdpSocket, shared: &Arc<Shared>, runtime: &Handle, stop: &AtomicBool) {
-    let socket = Arc::new(socket);
+/// Answers until `stop`; counts in the shard of `thread`. A bug that panics costs its one question, never the socket.
+pub fn serve(socket: UdpSocket, shared: &Arc<Shared>, runtime: &Handle, stop: &AtomicBool, thread: usize) {
+    let server = Server { socket: Arc::new(socket), shared, runtime, thread };
     while !stop.load(Ordering::Relaxed) {
-        let _ = catch_unwind(AssertUnwindSafe(|| answer_all(&socket, shared, runtime, stop)));
+        let _ = catch_unwind(AssertUnwindSafe(|| server.answer_all(stop)));
     }
 }
 
-fn answer_all(socket: &Arc<UdpSocket>, shared: &Arc<Shared>, runtime: &Handle, stop: &AtomicBool) {
-    let mut question = [0; MAX_QUESTION];
-    let mut out = Vec::with_capacity(usize::from(u16::MAX));
-    loop {
-        let (length, client) = match socket.recv_from(&mut question) {
-            Ok(received) => received,
-            Err(e) => {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                if !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) {
+struct Server<'a> {
+    socket: Arc<UdpSocket>,
+    shared: &'a Arc<Shared>,
+    runtime: &'a Handle,
+    thread: usize,
+}
+
+/// Where a message comes from, or a reply goes to.
+type Peer = Option<SockaddrStorage>;
+
+/// The replies to one batch that are ready.
+struct Replies {
+    bytes: Vec<Vec<u8>>,
+    to: [Peer; BATCH],
+    count: usize,
+    headers: MultiHeaders<SockaddrStorage>,
+}
+
+impl Server<'_> {
+    fn answer_all(&self, stop: &AtomicBool) {
+        let metrics = self.shared.metrics.shard(self.thread);
+        let mut questions = vec![0; BATCH * STRIDE];
+        let mut headers = MultiHeaders::preallocate(BATCH, None);
+        let mut arrived: Vec<(usize, Peer)> = Vec::with_capacity(BATCH);
+        let mut replies = Replies::new();
+        // What is not answered at once.
+        let mut later: Vec<(Action, SocketAddr, Vec<u8>)> = Vec::new();
+        // Looked at each time: under load there is never a pause.
+        while !stop.load(Ordering::Relaxed) {
+            if let Err(error) = receive(&self.socket, &mut headers, &mut questions, &mut arrived) {
+                if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) {
                     // Out of memory, an interface that went away: it passes, and must not spin until then.
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 continue;
             }
-        };
-        let action = shared.handle(&shared.zones(), &question[..length], client.ip(), Transport::Udp, &mut out);
-        act(action, socket, shared, runtime, client, &mut out);
-        // Looked at here too: under load there is never a pause.
-        if stop.load(Ordering::Relaxed) {
-            return;
+            let since = Instant::now();
+            metrics.queries(Transport::Udp, arrived.len());
+            self.shared.with_rules(|rules| {
+                for (message, (length, peer)) in questions.chunks(STRIDE).zip(&arrived) {
+                    let Some(client) = peer.as_ref().and_then(address) else { continue };
+                    let out = &mut replies.bytes[replies.count];
+                    let judge = || handle(rules, &message[..*length], client.ip(), Transport::Udp, out);
+                    match catch_unwind(AssertUnwindSafe(judge)) {
+                        Ok(Action::Reply) if self.may_send(rules, metrics, client.ip(), since, out) => {
+                            metrics.response(out);
+                            replies.to[replies.count] = *peer;
+                            replies.count += 1;
+                        }
+                        Ok(Action::Reply | Action::Drop) | Err(_) => {}
+                        Ok(action) => later.push((action, client, out.clone())),
+                    }
+                }
+            });
+            let count = replies.count;
+            replies.send(&self.socket);
+            if count > 0 {
+                metrics.took(By::Zones, since.elapsed(), count);
+            }
+            later.drain(..).for_each(|(action, client, draft)| self.act(action, client, draft, since));
+        }
+    }
+
+    /// Whether a reply goes out; one too many to a stranger goes out empty, or not at all.
+    fn may_send(&self, rules: Rules, metrics: &Shard, client: IpAddr, now: Instant, out: &mut Vec<u8>) -> bool {
+        if rules.clients.contains(client) {
+            return true;
+        }
+        match self.shared.limit.check(client, now.duration_since(self.shared.started)) {
+            Verdict::Send => return true,
+            Verdict::Slip if truncate(out) => {
+                metrics.slipped.add(1);
+                return true;
+            }
+            Verdict::Slip | Verdict::Drop => metrics.dropped.add(1),
+        }
+        false
+    }
+
+    fn act(&self, action: Action, client: SocketAddr, draft: Vec<u8>, since: Instant) {
+        let (socket, shared) = (self.socket.clone(), self.shared.clone());
+        match action {
+            Action::Drop | Action::Reply => {}
+            Action::Forward(limit, signer) => {
+                self.runtime.spawn(async move {
+                    if let Some(reply) = shared.forward(&draft, limit, signer, since).await {
+                        let _ = socket.send_to(&reply, client);
+                    }
+                });
+            }
+            Action::Update(request, signed) => {
+                self.shared.update(*request, signed, client.ip(), draft, since, move |reply| {
+                    let _ = socket.send_to(&reply, client);
+                });
+            }
+            Action::Transfer(mut transfer) => {
+                let parts = transfer::parts(&shared.zones(), &transfer);
+                if let Some(mut part) = parts.and_then(|parts| parts.into_iter().next()) {
+                    transfer.signer.sign(&mut part, unix());
+                    let _ = socket.send_to(&part, client);
+                    shared.metrics.shard(self.thread).transfer();
+                }
+            }
         }
     }
 }
 
-fn act(
-    action: Action,
-    socket: &Arc<UdpSocket>,
-    shared: &Arc<Shared>,
-    runtime: &Handle,
-    client: SocketAddr,
-    out: &mut Vec<u8>,
-) {
-    match action {
-        Action::Drop => {}
-        Action::Reply => {
-            let _ = socket.send_to(out, client);
+fn address(peer: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = |a: &nix::sys::socket::SockaddrIn| SocketAddr::new(a.ip().into(), a.port());
+    let v6 = |a: &nix::sys::socket::SockaddrIn6| SocketAddr::V6((*a).into());
+    peer.as_sockaddr_in().map(v4).or_else(|| peer.as_sockaddr_in6().map(v6))
+}
+
+/// Waits for a message, and takes those that are there with it: their lengths, and where they come from.
+fn receive(
+    socket: &UdpSocket,
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    questions: &mut [u8],
+    arrived: &mut Vec<(usize, Peer)>,
+) -> std::io::Result<()> {
+    arrived.clear();
+    let mut places = questions.chunks_mut(STRIDE).map(|chunk| [IoSliceMut::new(&mut chunk[..MAX_QUESTION])]);
+    let mut slices: [_; BATCH] = std::array::from_fn(|_| places.next().unwrap_or([IoSliceMut::new(&mut [])]));
+    // The flag: wait for one, not for all.
+    let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+    arrived.extend(received.map(|message| (message.bytes, message.address)));
+    Ok(())
+}
+
+impl Replies {
+    fn new() -> Self {
+        Self {
+            bytes: (0..BATCH).map(|_| Vec::with_capacity(MAX_QUESTION)).collect(),
+            to: [None; BATCH],
+            count: 0,
+            headers: MultiHeaders::preallocate(BATCH, None),
         }
-        Action::Forward(limit, signer) => {
-            let Some(forward) = shared.policy.load().forward.clone() else { return };
-            let (socket, draft) = (socket.clone(), out.clone());
-            runtime.spawn(async move {
-                let mut reply = forward.complete(&draft, limit).await;
-                if let Some(mut signer) = signer {
-                    signer.sign(&mut reply, unix());
-                }
-                let _ = socket.send_to(&reply, client);
-            });
+    }
+
+    /// Sends them all. One that cannot be sent is left out, as one that is lost on its way.
+    fn send(&mut self, socket: &UdpSocket) {
+        let slices: [_; BATCH] = std::array::from_fn(|i| [IoSlice::new(&self.bytes[i])]);
+        let mut next = 0;
+        while next < self.count {
+            let (rest, to) = (slices[next..self.count].iter(), &self.to[next..self.count]);
+            next += match sendmmsg(socket.as_raw_fd(), &mut self.headers, rest, to, [], MsgFlags::empty()) {
+                // It ends early at one that fails; the next call then tells.
+                Ok(sent) => sent.count().max(1),
+                Err(_) => 1,
+            };
         }
-        Action::Update(request, signed) => {
-            let socket = socket.clone();
-            shared.update(*request, signed, client.ip(), out.clone(), move |reply| {
-                let _ = socket.send_to(&reply, client);
-            });
-        }
-        Action::Transfer(mut transfer) => {
-            let parts = transfer::parts(&shared.zones(), &transfer);
-            if let Some(mut part) = parts.and_then(|parts| parts.into_iter().next()) {
-                transfer.signer.sign(&mut part, unix());
-                let _ = socket.send_to(&part, client);
-            }
-        }
+        self.count = 0;
     }
 }

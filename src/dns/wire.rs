@@ -222,6 +222,11 @@ pub fn opcode(message: &[u8]) -> Option<u8> {
     (header[2] & 0x80 == 0).then_some(header[2] >> 3 & 15)
 }
 
+/// What a reply is about.
+pub fn opcode_of_reply(reply: &[u8]) -> Option<u8> {
+    Some(reply.get(2)? >> 3 & 15)
+}
+
 pub fn u16_at(message: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]))
 }

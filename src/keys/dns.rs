@@ -1,6 +1,7 @@
 //! TSIG keys (RFC 8945) of the DNS servers: who may change which names, and who may transfer the zones.
 //!
-//! Each is a file of the store, `dns/<name>.json`, one [`KeyEntry`]. What `nsupdate -k`, BIND, Knot and dhcpd read instead
+//! Each is a file of the store, `dns/<name>.json`: one [`KeyEntry`], and the environment whose server alone is given it: who
+//! reads a server's keys, or its traffic, can change nothing elsewhere. What `nsupdate -k`, BIND, Knot and dhcpd read instead
 //! is written beside the store, where it may be deleted: `.lap/dns/<name>.key`, in `tsig-keygen`'s words.
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 
 use super::{Keys, Secret, files, password::random, reading::damaged, ssh::is_label, store};
 use crate::{
@@ -19,8 +21,11 @@ use crate::{
 
 /// Where in the store they are.
 pub const DIRECTORY: &str = "dns";
-/// The key lap itself uses: it may change and transfer everything.
-pub const ADMIN: &str = "lap-admin";
+/// What the keys that lap itself uses begin with, see [`admin_name`]; alone, the one key for all environments of earlier
+/// stores, which is given to no server any more.
+const ADMIN: &str = "lap-admin";
+/// Where that one was.
+const RETIRED: &str = "dns/lap-admin.json";
 /// The algorithms of RFC 8945 that a server must know and that nobody advises against, the default first.
 pub const ALGORITHMS: [&str; 2] = ["hmac-sha256", "hmac-sha512"];
 /// Fewer bytes can be guessed.
@@ -30,17 +35,36 @@ const LARGEST_FILE: u64 = 16 << 10;
 
 /// A key with its rights. Printing it shows no secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct DnsKey(KeyEntry);
+pub struct DnsKey {
+    entry: KeyEntry,
+    /// Whose server is given it; `None`: the default environment's (files of earlier versions).
+    environment: Option<String>,
+}
+
+/// What a key's file says beside the [`KeyEntry`].
+#[derive(Deserialize)]
+struct Belongs {
+    #[serde(default)]
+    environment: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Stored<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'a str>,
+    #[serde(flatten)]
+    entry: &'a KeyEntry,
+}
 
 impl fmt::Debug for DnsKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DnsKey({} {})", self.0.name, self.fingerprint())
+        write!(f, "DnsKey({} {})", self.entry.name, self.fingerprint())
     }
 }
 
 impl Drop for DnsKey {
     fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.0.secret);
+        zeroize::Zeroize::zeroize(&mut self.entry.secret);
     }
 }
 
@@ -58,7 +82,7 @@ impl DnsKey {
             _ => STANDARD.encode(random::<32>()?),
         };
         let entry = KeyEntry { name, algorithm: algorithm.to_owned(), secret, ..empty() };
-        Ok(Self(entry))
+        Ok(Self { entry, environment: None })
     }
 
     /// A key that `tsig-keygen` made: `key "dhcp" { algorithm hmac-sha256; secret "…"; };`
@@ -82,7 +106,14 @@ impl DnsKey {
     /// With these rights: names it may change, zones it may transfer, how long what it registers stays (seconds).
     #[must_use]
     pub fn with_rights(mut self, update: Vec<String>, transfer: bool, expire: Option<u32>) -> Self {
-        (self.0.update, self.0.transfer, self.0.expire) = (update, transfer, expire);
+        (self.entry.update, self.entry.transfer, self.entry.expire) = (update, transfer, expire);
+        self
+    }
+
+    /// Of this environment.
+    #[must_use]
+    pub fn of(mut self, environment: &str) -> Self {
+        self.environment = Some(environment.to_owned());
         self
     }
 
@@ -91,35 +122,50 @@ impl DnsKey {
     /// # Errors
     /// [`Kind::Usage`] for what cannot be a key's name.
     pub fn named(mut self, name: &str) -> Result<Self> {
-        self.0.name = key_name(name).map_err(|why| Error::new(Kind::Usage, why))?;
+        self.entry.name = key_name(name).map_err(|why| Error::new(Kind::Usage, why))?;
         Ok(self)
     }
 
     /// Its name on the wire, without a final dot.
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.entry.name
     }
 
     /// As [`KeyFile`] has it.
     pub fn entry(&self) -> &KeyEntry {
-        &self.0
+        &self.entry
+    }
+
+    /// The same in a lab with this zone: it may have changed since the key was made, and lap's own keys follow it.
+    pub fn entry_in(&self, zone: &str) -> KeyEntry {
+        let mut entry = self.entry.clone();
+        if is_own(&entry.name) {
+            entry.update = admin_update(zone);
+        }
+        entry
+    }
+
+    /// Whose server is given it; `None`: the default environment's.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
     }
 
     /// The secret's bytes.
     pub fn secret(&self) -> zeroize::Zeroizing<Vec<u8>> {
         // It was found to be base64 when it was made or read.
-        zeroize::Zeroizing::new(STANDARD.decode(&self.0.secret).unwrap_or_default())
+        zeroize::Zeroizing::new(STANDARD.decode(&self.entry.secret).unwrap_or_default())
     }
 
     /// `SHA256:…`, for people to compare.
     pub fn fingerprint(&self) -> String {
-        let hash = digest(&SHA256, format!("{} {} {}", self.0.name, self.0.algorithm, self.0.secret).as_bytes());
+        let hash =
+            digest(&SHA256, format!("{} {} {}", self.entry.name, self.entry.algorithm, self.entry.secret).as_bytes());
         format!("SHA256:{}", STANDARD.encode(hash.as_ref()).trim_end_matches('='))
     }
 
     /// As `tsig-keygen` writes it.
     pub fn bind(&self) -> Secret {
-        let KeyEntry { name, algorithm, secret, .. } = &self.0;
+        let KeyEntry { name, algorithm, secret, .. } = &self.entry;
         Secret::new(format!("key \"{name}\" {{\n\talgorithm {algorithm};\n\tsecret \"{secret}\";\n}};\n"))
     }
 
@@ -129,7 +175,7 @@ impl DnsKey {
         match STANDARD.decode(&entry.secret).map(zeroize::Zeroizing::new) {
             Err(_) => Err("its secret is not base64".into()),
             Ok(bytes) if bytes.len() < SHORTEST => Err(format!("its secret is shorter than {SHORTEST} bytes")),
-            Ok(_) => Ok(Self(entry)),
+            Ok(_) => Ok(Self { entry, environment: None }),
         }
     }
 }
@@ -192,9 +238,41 @@ fn not_a_key(file: &Path, why: &str) -> Error {
         .hint("`tsig-keygen -a hmac-sha256 NAME > FILE` makes one")
 }
 
-/// lap's own key for a lab with this zone.
-pub(super) fn admin(zone: &str) -> Result<DnsKey> {
-    Ok(DnsKey::generate(ADMIN, ALGORITHMS[0])?.with_rights(admin_update(zone), true, None))
+/// What lap's own key for an environment's server is called.
+pub fn admin_name(environment: &str) -> String {
+    match format!("{ADMIN}-{environment}") {
+        name if is_label(&name) => name,
+        // A label has at most 63 characters, and the environment's name may have as many.
+        _ => format!("{ADMIN}.{environment}"),
+    }
+}
+
+/// Whether a key called so is, or would be, lap's own.
+pub fn is_own(name: &str) -> bool {
+    name.strip_prefix(ADMIN).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']))
+}
+
+/// A new key of lap's own for an environment of a lab with this zone.
+pub(super) fn admin(environment: &str, zone: &str) -> Result<DnsKey> {
+    let key = DnsKey::generate(&admin_name(environment), ALGORITHMS[0])?;
+    Ok(key.with_rights(admin_update(zone), true, None).of(environment))
+}
+
+/// Whether this file of a store is the key that all environments once shared: nobody needs it, and who has it should not.
+pub(super) fn is_retired(path: &Path) -> bool {
+    path == Path::new(RETIRED)
+}
+
+/// Removes that key from the store in `dir`, whose lock the caller holds, and its file for other programs.
+pub(super) fn retire(dir: &Path) -> Result<()> {
+    let bind = dir.parent().unwrap_or(dir).join(DIRECTORY).join(format!("{ADMIN}.key"));
+    for path in [dir.join(RETIRED), bind] {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.or_error(Kind::Host, || format!("cannot remove `{}`", path.display()))?,
+        }
+    }
+    Ok(())
 }
 
 /// All names of the zone, and the reverse zones.
@@ -205,23 +283,37 @@ fn admin_update(zone: &str) -> Vec<String> {
 /// Writes a key that is not there yet into the store in `dir`, whose lock the caller holds; gives its file's name.
 pub(super) fn write_new(dir: &Path, key: &DnsKey) -> Result<String> {
     let name = format!("{DIRECTORY}/{}.json", key.name());
-    let json = serde_json::to_string_pretty(&key.0).or_error(Kind::Other, || "cannot write a key".into())?;
+    let json = serde_json::to_string_pretty(&Stored { environment: key.environment(), entry: &key.entry })
+        .or_error(Kind::Other, || "cannot write a key".into())?;
     let json = Secret::new(json + "\n");
     files::private_dir(&dir.join(DIRECTORY))?;
     files::write_new(&dir.join(&name), json.expose().as_bytes(), 0o600)?;
     Ok(name)
 }
 
-/// Every key of the store in `dir`, by name.
+/// Every key of the store in `dir`, by name, without the one that all environments once shared.
 pub(super) fn read_all(dir: &Path) -> Result<Vec<DnsKey>> {
     let dir = dir.join(DIRECTORY);
     let mut keys = Vec::new();
     for file in files::list(&dir)? {
+        if is_retired(&Path::new(DIRECTORY).join(&file)) {
+            continue;
+        }
         let path = dir.join(&file);
         let Some(content) = files::read_private(&path)? else { continue };
         // The parser's own message could quote the key.
-        let entry = serde_json::from_slice(&content).map_err(|_| damaged(&path, "it is not a key in JSON"))?;
-        let key = DnsKey::checked(entry).map_err(|why| damaged(&path, &why))?;
+        let broken = |_| damaged(&path, "it is not a key in JSON");
+        let Belongs { environment } = serde_json::from_slice(&content).map_err(broken)?;
+        let mut key =
+            DnsKey::checked(serde_json::from_slice(&content).map_err(broken)?).map_err(|why| damaged(&path, &why))?;
+        if environment.as_deref().is_some_and(|name| !is_label(name)) {
+            return Err(damaged(&path, "it is of no environment that could be"));
+        }
+        // Whoever else has a key called so must not get lap's rights with it.
+        if is_own(key.name()) && environment.as_deref().map(admin_name).as_deref() != Some(key.name()) {
+            return Err(damaged(&path, "it is called like lap's own key and is of no environment of that name"));
+        }
+        key.environment = environment;
         if file.to_str() != Some(&format!("{}.json", key.name())) {
             return Err(damaged(&path, "it has another name than its file"));
         }
@@ -243,18 +335,22 @@ pub fn add(root: &Path, key: &DnsKey) -> Result<()> {
     })
 }
 
-/// Removes a key, and its file for other programs.
+/// Removes a key, and its file for other programs; gives the environment it was of, `None` for one of an earlier version,
+/// which any server may have.
 ///
 /// # Errors
 /// [`Kind::Refused`] for lap's own; [`Kind::Usage`] when there is none of that name; [`Kind::Host`] when the disk refuses.
-pub fn remove(root: &Path, name: &str) -> Result<()> {
+pub fn remove(root: &Path, name: &str) -> Result<Option<String>> {
     let name = key_name(name).map_err(|why| Error::new(Kind::Usage, why))?;
-    if name == ADMIN {
-        return Err(Error::new(Kind::Refused, format!("`{ADMIN}` is lap's own key: `lap dns` needs it")));
+    if is_own(&name) {
+        return Err(Error::new(Kind::Refused, format!("`{name}` is lap's own key: `lap dns` needs it")));
     }
     let _lock = store::lock(root)?;
     let path = store::keys_dir(root).join(DIRECTORY).join(format!("{name}.json"));
     let what = || format!("cannot remove `{}`", path.display());
+    let content = files::read_private(&path)?;
+    let belongs = content.and_then(|content| serde_json::from_slice::<Belongs>(&content).ok());
+    let environment = belongs.and_then(|belongs| belongs.environment);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let error = Error::new(Kind::Usage, format!("there is no key `{name}`"));
@@ -268,7 +364,7 @@ pub fn remove(root: &Path, name: &str) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).or_error(Kind::Host, || format!("cannot remove `{}`", bind.display()))
         }
-        _ => Ok(()),
+        _ => Ok(environment),
     }
 }
 
@@ -292,29 +388,34 @@ pub fn write_file(root: &Path, key: &DnsKey) -> Result<PathBuf> {
 }
 
 impl Keys {
-    /// What the DNS server of a lab with this zone is given.
-    pub fn dns_file(&self, zone: &str) -> KeyFile {
-        let mut keys: Vec<KeyEntry> = self.dns().iter().map(|key| key.entry().clone()).collect();
-        // The zone may have changed since the key was made, and lap's own key follows it.
-        keys.iter_mut().filter(|key| key.name == ADMIN).for_each(|key| key.update = admin_update(zone));
-        KeyFile { keys }
+    /// What the DNS server of `environment` is given, in a lab with this zone: its keys and nobody else's. `default`: the
+    /// environment of keys that do not say theirs.
+    pub fn dns_file(&self, environment: &str, default: &str, zone: &str) -> KeyFile {
+        let own = self.dns().iter().filter(|key| key.environment().unwrap_or(default) == environment);
+        KeyFile { keys: own.map(|key| key.entry_in(zone)).collect() }
     }
 
-    /// lap's own key: the one there is, or, in a store that was made before there were any, a new one.
+    /// lap's own key for the server of `environment`: the one there is, or, in a store that was made before each had its own,
+    /// a new one.
     ///
     /// # Errors
     /// [`Kind::Host`] when the disk refuses.
-    pub fn dns_admin(&self, zone: &str) -> Result<DnsKey> {
-        if let Some(key) = self.dns().iter().find(|key| key.name() == ADMIN) {
+    pub fn dns_admin(&self, environment: &str, zone: &str) -> Result<DnsKey> {
+        let name = admin_name(environment);
+        if let Some(key) = self.dns().iter().find(|key| key.name() == name) {
             return Ok(key.clone());
         }
         let dir = self.directory();
         let _lock = files::lock(dir.parent().unwrap_or(dir))?;
-        if let Some(key) = read_all(dir)?.into_iter().find(|key| key.name() == ADMIN) {
-            return Ok(key);
-        }
-        let key = admin(zone)?;
-        write_new(dir, &key)?;
+        let key = match read_all(dir)?.into_iter().find(|key| key.name() == name) {
+            Some(key) => key,
+            None => {
+                let key = admin(environment, zone)?;
+                write_new(dir, &key)?;
+                key
+            }
+        };
+        retire(dir)?;
         Ok(key)
     }
 }

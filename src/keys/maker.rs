@@ -27,7 +27,7 @@ impl<'a> Maker<'a> {
         Self { dir, lab, zone, now, made: Vec::new() }
     }
 
-    /// Everything of the lab and of these environments.
+    /// Everything of the lab and of these environments; takes away the DNS key that they once shared.
     pub(super) fn all(&mut self, environments: &[String]) -> Result<()> {
         let lab = self.lab;
         let admin = match ssh_key(&self.dir.join("admin"))? {
@@ -45,10 +45,6 @@ impl<'a> Maker<'a> {
         let (now, zone) = (self.now, self.zone);
         self.authority("root", |key| authority::root(lab, zone, key, now))?;
         self.password("repository.password")?;
-        if !self.has(&format!("{}/{}.json", dns::DIRECTORY, dns::ADMIN)) {
-            let name = dns::write_new(self.dir, &dns::admin(zone)?)?;
-            self.made.push(name);
-        }
         for environment in environments {
             files::private_dir(&self.dir.join(environment))?;
             let dir = self.dir;
@@ -57,7 +53,12 @@ impl<'a> Maker<'a> {
                 authority::issuing(lab, environment, &authority(dir, "root")?, key, now)
             })?;
             self.password(&format!("{environment}/upload.password"))?;
+            if !self.has(&format!("{}/{}.json", dns::DIRECTORY, dns::admin_name(environment))) {
+                let name = dns::write_new(dir, &dns::admin(environment, zone)?)?;
+                self.made.push(name);
+            }
         }
+        dns::retire(self.dir)?;
         Ok(())
     }
 

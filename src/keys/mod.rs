@@ -5,7 +5,8 @@
 //! root.crt root.key         the lab's own certificate authority; `root.key` may be kept elsewhere between uses
 //! repository.password       of the off-machine repositories
 //! hosts/<node>              each node's SSH host key, made before the node boots: no trust on first use
-//! dns/<name>.json           TSIG keys of the DNS servers, each with its rights; `lap-admin` may change everything
+//! dns/<name>.json           TSIG keys, each with its rights and the environment whose server has it; `lap-admin-<env>` may
+//!                           change everything there
 //! <env>/issuing.crt .key    signs the certificates of one environment's servers
 //! <env>/upload.password     of user `lap`, for uploads to artifact and maven
 //! ```

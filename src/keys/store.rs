@@ -316,8 +316,9 @@ impl Keys {
             list.push(tls(format!("{name}/issuing.crt"), what, &keys.issuing.certificate)?);
         }
         for key in &self.dns {
+            let of = key.environment().map(|name| format!(" of `{name}`")).unwrap_or_default();
             let (name, what) =
-                (format!("{}/{}", dns::DIRECTORY, key.name()), "DNS updates and transfers (TSIG)".into());
+                (format!("{}/{}", dns::DIRECTORY, key.name()), format!("DNS updates and transfers{of} (TSIG)"));
             list.push(KeyInfo { name, what, fingerprint: key.fingerprint(), ends: None });
         }
         for node in files::list(&self.dir.join("hosts"))? {

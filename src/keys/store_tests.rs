@@ -22,7 +22,8 @@ fn makes_everything_once() {
         [
             "admin",
             "admin.pub",
-            "dns/lap-admin.json",
+            "dns/lap-admin-prod.json",
+            "dns/lap-admin-test.json",
             "prod/issuing.crt",
             "prod/issuing.key",
             "prod/upload.password",
@@ -43,7 +44,10 @@ fn makes_everything_once() {
     assert_eq!(fs::read_to_string(dir.path().join(".lap/.gitignore")).unwrap(), "*\n");
 
     let again = Keys::create(dir.path(), "office", "internal", &["test".into(), "stage".into()]).unwrap();
-    assert_eq!(again.made, ["stage/issuing.key", "stage/issuing.crt", "stage/upload.password"]);
+    assert_eq!(
+        again.made,
+        ["stage/issuing.key", "stage/issuing.crt", "stage/upload.password", "dns/lap-admin-stage.json"]
+    );
     let after = content(keys.directory());
     assert!(before.iter().all(|file| after.contains(file)), "what was there is as it was");
     assert!(Keys::create(dir.path(), "office", "internal", &[]).unwrap().made.is_empty());
@@ -178,7 +182,9 @@ fn host_keys_are_made_once_and_not_by_reading() {
     assert_eq!(keys.host_key("master").unwrap().fingerprint(), made.fingerprint());
     assert_eq!(keys.make_host_key("../admin").unwrap_err().kind, Kind::Config);
     let list: Vec<_> = keys.list().unwrap().into_iter().map(|k| k.name).collect();
-    assert_eq!(list, ["admin", "root.crt", "prod/issuing.crt", "test/issuing.crt", "dns/lap-admin", "hosts/master"]);
+    let own = ["dns/lap-admin-prod", "dns/lap-admin-test"];
+    assert_eq!(list[..4], ["admin", "root.crt", "prod/issuing.crt", "test/issuing.crt"]);
+    assert_eq!((&list[4..6], list[6].as_str()), (own.map(str::to_owned).as_slice(), "hosts/master"));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    Keys, Passphrase, files,
+    Keys, Passphrase, dns, files,
     store::{keys_dir, lap_dir, lock},
 };
 use crate::{Error, Kind, OrError, Result};
@@ -67,7 +67,8 @@ fn export_with(root: &Path, file: &Path, passphrase: &Passphrase, work: u8) -> R
 /// [`Kind::Keys`] when `file` cannot be read, is damaged, or the passphrase is wrong; [`Kind::Refused`] when the
 /// workspace has other keys (named), which are left as they are; [`Kind::Host`] when the disk refuses.
 pub fn import(root: &Path, file: &Path, passphrase: &Passphrase) -> Result<Imported> {
-    let store = unpack(&decrypt(file, passphrase)?).map_err(|why| damaged(file, why))?;
+    let mut store = unpack(&decrypt(file, passphrase)?).map_err(|why| damaged(file, why))?;
+    store.retain(|path, _| !dns::is_retired(path));
     let _lock = lock(root)?;
     sweep_staging(root);
     let staging = tempfile::Builder::new()
@@ -132,7 +133,7 @@ fn pack(dir: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let what = || "cannot pack the keys".to_owned();
     // Large enough from the start: growing would leave copies of the keys in memory.
     let mut archive = tar::Builder::new(Vec::with_capacity(1 << 20));
-    for path in files::list(dir)? {
+    for path in files::list(dir)?.into_iter().filter(|path| !dns::is_retired(path)) {
         if safe(&path).is_none() {
             let message = format!("`{}` is not a key: its name has unusual characters", dir.join(&path).display());
             return Err(Error::new(Kind::Keys, message).hint("move it out of the key store"));

@@ -44,6 +44,24 @@ fn there_and_back() {
 }
 
 #[test]
+fn the_dns_key_that_all_environments_shared_does_not_travel() {
+    let (_dir, from, to, file) = lab();
+    let old = keys_dir(&from).join("dns/lap-admin.json");
+    fs::copy(keys_dir(&from).join("dns/lap-admin-test.json"), &old).unwrap();
+    fs::remove_file(&file).unwrap();
+    export_with(&from, &file, &passphrase("a good passphrase"), 2).unwrap();
+    let plain = decrypt(&file, &passphrase("a good passphrase")).unwrap();
+    assert!(unpack(&plain).unwrap().keys().all(|path| !path.ends_with("lap-admin.json")));
+    // Nor does one of an export that was made when they shared it.
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all("keys", keys_dir(&from)).unwrap();
+    encrypt(&file, &archive.into_inner().unwrap());
+    let added = import(&to, &file, &passphrase("a good passphrase")).unwrap().added;
+    assert!(added.contains(&"dns/lap-admin-test.json".to_owned()), "{added:?}");
+    assert!(!added.contains(&"dns/lap-admin.json".to_owned()) && !keys_dir(&to).join("dns/lap-admin.json").exists());
+}
+
+#[test]
 fn other_keys_are_named_and_kept() {
     let (_dir, _, to, file) = lab();
     Keys::create(&to, "office", "internal", &["test".into()]).unwrap();

@@ -32,6 +32,7 @@ fn container(name: &str, names: &[&str]) -> Container {
         hostname: None,
         stop_grace_period: std::time::Duration::from_secs(10),
         stop_signal: None,
+        snapshot: None,
         secrets: BTreeSet::new(),
         build: Build::default(),
     }

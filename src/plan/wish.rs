@@ -57,6 +57,8 @@ impl Wish {
     /// left alone.
     pub fn spec(&self, container: &Container) -> String {
         let build = self.images.get(&container.name).map(|image| &image.build);
+        // Hooks are read when they are needed: no reason to start it anew.
+        let container = Container { snapshot: None, ..container.clone() };
         let text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
         hex::encode(&Sha256::digest(text.as_bytes())[..16])
     }

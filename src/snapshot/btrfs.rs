@@ -16,6 +16,14 @@ pub fn snapshot(from: &Path, to: &Path, read_only: bool) -> Result<()> {
     run(command.arg("--").arg(from).arg(to)).map(drop)
 }
 
+/// Makes an empty subvolume.
+///
+/// # Errors
+/// What btrfs says.
+pub fn create(path: &Path) -> Result<()> {
+    run(btrfs(&["subvolume", "create", "--"]).arg(path)).map(drop)
+}
+
 /// Deletes a subvolume. Its space comes back later, in the background.
 ///
 /// # Errors

@@ -36,8 +36,9 @@ pub struct Decision {
 
 impl Policy {
     /// When the next snapshot is due, in unix seconds; `None`: never.
-    pub fn due(&self, snapshots: &[Meta]) -> Option<i64> {
-        let newest = snapshots.iter().map(|meta| meta.at).max();
+    pub fn due(&self, snapshots: &[Meta], now: i64) -> Option<i64> {
+        // One from the future (a clock that was wrong, an archive from elsewhere) is no reason to wait for it.
+        let newest = snapshots.iter().map(|meta| meta.at).filter(|at| *at <= now).max();
         self.every.map(|every| newest.map_or(0, |at| at.saturating_add_unsigned(every)))
     }
 
@@ -58,14 +59,20 @@ const SPANS: [Span; 4] = [
     ("month", |t| i64::from(t.year()) * 12 + i64::from(u8::from(t.month()))),
 ];
 
-/// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it; the newest
-/// stays in any case.
-pub fn decide(snapshots: &[Meta], keep: &Keep) -> Vec<Decision> {
+/// For how long, in seconds, what a restore replaced stays: it may be the only copy of what was there.
+const SECOND_THOUGHTS: i64 = 7 * 24 * 3600;
+
+/// Decides at `now` (unix seconds) about each snapshot, given the oldest first. What somebody asked for stays until somebody
+/// removes it, what a restore replaced for a week; the newest stays in any case.
+pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
     let mut decisions: Vec<Decision> =
         snapshots.iter().map(|meta| Decision { id: meta.id.clone(), because: Vec::new() }).collect();
     for (decision, meta) in decisions.iter_mut().zip(snapshots) {
         if matches!(meta.reason, Reason::Asked | Reason::Fetched) {
             decision.because.push("somebody asked for it".into());
+        }
+        if meta.reason == Reason::Replaced && now - meta.at < SECOND_THOUGHTS {
+            decision.because.push("a restore replaced it, less than 7 days ago".into());
         }
     }
     if let Some(newest) = decisions.last_mut() {
@@ -104,7 +111,7 @@ mod tests {
 
     fn kept(ages: &[i64], keep: Keep) -> Vec<i64> {
         let all: Vec<Meta> = ages.iter().rev().map(|age| meta(NOON - age * HOUR, Reason::Scheduled)).collect();
-        let decisions = decide(&all, &keep);
+        let decisions = decide(&all, &keep, NOON);
         let stays = decisions.iter().zip(&all).filter(|(d, _)| !d.because.is_empty());
         let mut ages: Vec<i64> = stays.map(|(_, m)| (NOON - m.at) / HOUR).collect();
         ages.sort_unstable();
@@ -127,7 +134,7 @@ mod tests {
         // A lab that was off for long keeps what there is.
         assert_eq!(kept(&[0, 300, 900], Keep { daily: 7, ..Keep::default() }), [0, 300, 900]);
         assert_eq!(kept(&[5, 6], Keep::default()), [5], "the newest stays whatever the policy says");
-        assert!(decide(&[], &all).is_empty());
+        assert!(decide(&[], &all, NOON).is_empty());
     }
 
     #[test]
@@ -138,7 +145,7 @@ mod tests {
             meta(NOON - HOUR, Reason::Scheduled),
             meta(NOON, Reason::Scheduled),
         ];
-        let because = |keep| decide(&all, &keep).into_iter().map(|d| d.because.join("; ")).collect::<Vec<_>>();
+        let because = |keep| decide(&all, &keep, NOON).into_iter().map(|d| d.because.join("; ")).collect::<Vec<_>>();
         assert_eq!(
             because(Keep { daily: 1, ..Keep::default() }),
             ["somebody asked for it", "", "", "the newest; the newest of its day (1 of 1)"]
@@ -152,9 +159,15 @@ mod tests {
     #[test]
     fn due_is_one_span_after_the_newest() {
         let policy = Policy { every: Some(3600), keep: None };
-        assert_eq!(policy.due(&[]), Some(0), "at once where there is none");
-        assert_eq!(policy.due(&[meta(NOON - 7200, Reason::Asked), meta(NOON, Reason::Scheduled)]), Some(NOON + 3600));
-        assert_eq!(Policy::default().due(&[]), None);
+        assert_eq!(policy.due(&[], NOON), Some(0), "at once where there is none");
+        assert_eq!(
+            policy.due(
+                &[meta(NOON - 7200, Reason::Asked), meta(NOON, Reason::Scheduled), meta(NOON + 99, Reason::Asked)],
+                NOON
+            ),
+            Some(NOON + 3600)
+        );
+        assert_eq!(Policy::default().due(&[], NOON), None);
         assert_eq!(policy.patience(), Some(7200));
     }
 }

@@ -13,6 +13,7 @@
 
 pub mod btrfs;
 mod diff;
+pub mod hooks;
 mod id;
 pub mod keep;
 mod meta;
@@ -26,4 +27,6 @@ pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
 pub use restore::{Restore, Step, World, recover};
-pub use take::{abandon, begin, drop_half, finish, hold, hold_half, remove, sweep, take};
+pub use take::{
+    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, sweep, take,
+};

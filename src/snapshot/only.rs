@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Id, Meta, Reason, World, btrfs,
     meta::data,
-    restore::{Step, exchange},
+    restore::{Step, exchange, pending},
     take::{begin, finish, free_id, half, is_whole},
 };
 use crate::{
@@ -55,6 +55,9 @@ struct Record {
     new: BTreeMap<String, Option<u64>>,
     /// What is stopped for it and runs again afterwards.
     stopped: Vec<String>,
+    /// All of it is in place: from now on it belongs to the containers again.
+    #[serde(default)]
+    switched: bool,
 }
 
 impl Only<'_> {
@@ -76,7 +79,7 @@ impl Only<'_> {
             if inode(&then).is_err() && inode(&now).is_err() {
                 return Err(Error::new(Kind::Usage, format!("neither {id} nor the present has `{path}`")));
             }
-            if !now.parent().is_some_and(Path::is_dir) {
+            if !is_reached(&pool.join("data"), path) || (inode(&then).is_ok() && !is_reached(&from, path)) {
                 return Err(Error::new(Kind::Usage, format!("the directory of `{path}` is not there any more"))
                     .hint("restore the directory"));
             }
@@ -89,8 +92,12 @@ impl Only<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
         };
+        if state.join(RECORD).exists() || beside(pool).exists() {
+            return Err(pending());
+        }
         let stopped = world.running()?.into_iter().filter(|name| containers.contains(name)).collect();
-        let mut record = Record { id: (*id).clone(), kept: kept.clone(), new: BTreeMap::new(), stopped };
+        let (id, new) = ((*id).clone(), BTreeMap::new());
+        let mut record = Record { id, kept: kept.clone(), new, stopped, switched: false };
         world.step(Step::Prepare);
         write(state, &record)?;
         if let Err(error) = self.before_the_switch(&from, &mut record, world) {
@@ -125,7 +132,10 @@ impl Only<'_> {
         // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
         let place = begin(pool, &record.kept.id)?.join("data");
         btrfs::snapshot(&pool.join("data"), &place, false)?;
-        put_all(pool, record)
+        put_all(pool, record)?;
+        record.switched = true;
+        btrfs::sync(pool)?;
+        write(state, record)
     }
 }
 
@@ -136,6 +146,12 @@ fn check(path: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Usage, format!("`{path}` is not a path below /data: write e.g. `git/config`")))
+}
+
+/// Every directory above `path` is one, and no link: what containers link to is not theirs to have replaced.
+fn is_reached(root: &Path, path: &str) -> bool {
+    let above = Path::new(path).ancestors().skip(1);
+    above.into_iter().all(|dir| fs::symlink_metadata(root.join(dir)).is_ok_and(|meta| meta.is_dir()))
 }
 
 /// Puts each in place that is not there yet.
@@ -172,7 +188,10 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
     };
     let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
-    let begun = record.new.iter().any(|(name, new)| *new == inode(&pool.join("data").join(name)).ok());
+    // What was there before is in the half-made snapshot before anything is moved.
+    let kept = half(pool, &record.kept.id).join("data").exists();
+    let moved = record.new.iter().any(|(name, new)| *new == inode(&pool.join("data").join(name)).ok());
+    let begun = record.switched || (kept && moved);
     if begun {
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
@@ -192,7 +211,10 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 
 /// All of this may have been done before.
 fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
-    put_all(pool, record)?;
+    if !record.switched {
+        put_all(pool, record)?;
+        btrfs::sync(pool)?;
+    }
     if world.can_start() {
         world.step(Step::Start);
         world.start(&record.stopped)?;

@@ -106,6 +106,8 @@ struct Record {
     number: Option<u64>,
     /// Containers that ran.
     containers: Vec<String>,
+    #[serde(default)]
+    release: Option<serde_json::Value>,
 }
 
 /// A restore that was asked for.
@@ -119,6 +121,8 @@ pub struct Restore<'a> {
     pub by: &'a str,
     /// What runs, for the description of what is kept.
     pub current: Option<serde_json::Value>,
+    /// What is to run afterwards, as `state/current.json`; whoever asked for it makes these containers. `None`: the same ones.
+    pub release: Option<serde_json::Value>,
 }
 
 impl Restore<'_> {
@@ -128,11 +132,14 @@ impl Restore<'_> {
     /// Before the switch: everything is as it was, and runs again. After it: the new state stands; the error says what is
     /// still to be done.
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
-        let Self { pool, state, id, at, by, current } = self;
+        let Self { pool, state, id, at, by, current, release } = self;
         if !is_whole(pool, id) {
             return Err(
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
+        }
+        if Record::read(state)?.is_some() || pool.join(NEW).exists() {
+            return Err(pending());
         }
         let kept = Meta {
             id: free_id(pool, *at),
@@ -142,7 +149,13 @@ impl Restore<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
         };
-        let mut record = Record { id: (*id).clone(), kept: kept.clone(), number: None, containers: world.running()? };
+        let mut record = Record {
+            id: (*id).clone(),
+            kept: kept.clone(),
+            number: None,
+            containers: world.running()?,
+            release: release.clone(),
+        };
         world.step(Step::Prepare);
         record.write(state)?;
         match self.before_the_switch(&mut record, world) {
@@ -155,7 +168,11 @@ impl Restore<'_> {
                 });
             }
         }
-        after_the_switch(pool, state, &record, world)?;
+        after_the_switch(pool, state, &record, world).map_err(|error| {
+            error.hint(format!(
+                "the data of {id} is in place, and what was there before is not lost: the next command goes on"
+            ))
+        })?;
         Ok(kept)
     }
 
@@ -174,6 +191,12 @@ impl Restore<'_> {
     }
 }
 
+/// What a restore says that finds another one in the middle.
+pub fn pending() -> Error {
+    Error::new(Kind::Refused, "a restore before this one has not come to its end")
+        .hint("`lap status` tells why; when that is mended, the next command goes on with it")
+}
+
 /// Finishes or undoes a restore that was killed; says which, if there was one. Call it before `/data` is used, once more when
 /// containers can be started, and when a restore has failed.
 ///
@@ -182,7 +205,8 @@ impl Restore<'_> {
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
     let Some(record) = Record::read(state)? else { return Ok(None) };
     let (id, new) = (&record.id, pool.join(NEW));
-    if record.number.is_some() && btrfs::number(&pool.join("data")).ok() == record.number {
+    // Not knowing is no answer: what is deleted below would be the only copy of what was there.
+    if record.number.is_some() && Some(btrfs::number(&pool.join("data"))?) == record.number {
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
         return Ok(Some(format!(
@@ -207,7 +231,8 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
             // It was begun before the kill.
-            Err(_) => half(pool, &kept.id),
+            Err(_) if half(pool, &kept.id).is_dir() => half(pool, &kept.id),
+            Err(error) => return Err(error),
         };
         let place = half.join("data");
         if old.exists() {
@@ -216,6 +241,12 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         }
         btrfs::set_read_only(&place)?;
         finish(pool, kept)?;
+    }
+    if let Some(release) = &record.release {
+        let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
+        write_file(&state.join("current.json"), &text, 0o600)?;
+        world.step(Step::Close);
+        return Record::remove(state);
     }
     close(state, record, world)
 }

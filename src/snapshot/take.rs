@@ -78,6 +78,48 @@ pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     btrfs::sync(pool)
 }
 
+/// Makes the place `half` into which a snapshot from elsewhere is unpacked; gives the number of its subvolume.
+///
+/// # Errors
+/// The pool is no btrfs, or full.
+pub fn prepare_import(half: &Path) -> Result<u64> {
+    if half.exists() {
+        drop_half(half)?;
+    }
+    fs::create_dir(half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
+    btrfs::create(&half.join("data"))?;
+    btrfs::number(&half.join("data"))
+}
+
+/// Gives what was unpacked the name that its description says.
+///
+/// # Errors
+/// It has none, or there is one of that name.
+pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> {
+    // An archive may hold a link of this name, and what it leads to is not ours to make read-only.
+    let place = unpacked.join("data");
+    let is_ours =
+        fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) && btrfs::number(&place).ok() == Some(number);
+    if !is_ours {
+        return Err(Error::new(Kind::Usage, "the archive is no snapshot of lap"));
+    }
+    let text =
+        fs::read(unpacked.join("meta.json")).or_error(Kind::Usage, || "the archive is no snapshot of lap".into())?;
+    let mut meta: Meta =
+        serde_json::from_slice(&text).or_error(Kind::Usage, || "the archive is no snapshot of lap".into())?;
+    if directory(pool).join(meta.id.to_string()).exists() {
+        return Err(Error::new(Kind::Refused, format!("there is already a snapshot {}", meta.id))
+            .hint(format!("`lap snapshot rm {}` makes room for it", meta.id)));
+    }
+    // Whoever took the trouble wants to keep it.
+    meta.reason = Reason::Asked;
+    btrfs::set_read_only(&place)?;
+    let half = half(pool, &meta.id);
+    fs::rename(unpacked, &half).or_error(Kind::Node, || format!("cannot rename `{}`", unpacked.display()))?;
+    finish(pool, &meta)?;
+    Ok(meta)
+}
+
 /// Removes a snapshot: first its name, so that it is listed no more, then its data.
 ///
 /// # Errors
@@ -145,13 +187,13 @@ fn alone(path: &Path) -> Result<Option<Flock<File>>> {
     }
 }
 
-/// Removes one that is being made.
+/// Removes a snapshot that has no name, or no longer.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs refuses, for example because a container made subvolumes of its own in it.
 pub fn drop_half(half: &Path) -> Result<()> {
     let data = half.join("data");
-    if data.exists() {
+    if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
         btrfs::delete(&data)?;
     }
     fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))

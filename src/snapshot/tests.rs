@@ -68,7 +68,8 @@ impl Pool {
 
     fn restore(&self, id: &Id, world: &mut Fake) -> Result<Meta> {
         let (pool, state) = (self.path(), self.state());
-        Restore { pool: &pool, state: &state, id, at: 1_795_254_400, by: "ben@pc", current: None }.run(world)
+        Restore { pool: &pool, state: &state, id, at: 1_795_254_400, by: "ben@pc", current: None, release: None }
+            .run(world)
     }
 
     /// What lies in the pool and is neither the present nor a whole snapshot.
@@ -241,6 +242,39 @@ fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
 }
 
 #[test]
+fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
+    let pool = Pool::new();
+    let first = pool.take();
+    pool.write("git/one", "new");
+    let mut world = Fake { fail_at: Some(Step::Mount), ..Fake::up() };
+    let error = pool.restore(&first.id, &mut world).unwrap_err();
+    assert!(error.hints.iter().any(|hint| hint.contains("what was there before is not lost")), "{error}");
+    let again = pool.restore(&first.id, &mut Fake::up()).unwrap_err();
+    assert_eq!(again.message, "a restore before this one has not come to its end");
+    world.fail_at = None;
+    assert!(recover(&pool.path(), &pool.state(), &mut world).unwrap().is_some_and(|said| said.contains("is finished")));
+    assert_eq!(world.started, ["registry", "git"]);
+    let kept = find(&pool.path(), "latest").unwrap();
+    assert_eq!((pool.read("git/one").as_str(), pool.of(&kept, "git/one").as_str()), ("old", "new"));
+    assert_eq!(pool.left_over(), [""; 0]);
+}
+
+#[test]
+fn another_release_is_left_to_whoever_makes_its_containers() {
+    let pool = Pool::new();
+    let first = pool.take();
+    let (path, state) = (pool.path(), pool.state());
+    let release = Some(serde_json::json!({ "commit": "old" }));
+    let restore =
+        Restore { pool: &path, state: &state, id: &first.id, at: 1_795_254_400, by: "ben@pc", current: None, release };
+    let mut world = Fake::up();
+    restore.run(&mut world).unwrap();
+    assert!(world.started.is_empty() && world.mounted, "the old containers are not for this data");
+    assert_eq!(pool.left_over(), ["current.json"]);
+    assert!(fs::read_to_string(state.join("current.json")).unwrap().contains("old"));
+}
+
+#[test]
 fn what_fails_before_the_switch_is_undone() {
     let pool = Pool::new();
     let first = pool.take();
@@ -357,7 +391,14 @@ fn a_part_comes_back_and_the_rest_stays() {
     for path in ["", "/etc", "../state", "git/../../state", ".lap-restore"] {
         assert!(wrong(path).contains("is not a path below /data"), "{path}");
     }
-    std::fs::remove_dir_all(pool.path().join("data/git")).unwrap();
+    // A container links a directory of its own to another's.
+    let data = pool.path().join("data");
+    fs::rename(data.join("git/deep"), data.join("git/aside")).unwrap();
+    std::os::unix::fs::symlink("../registry", data.join("git/deep")).unwrap();
+    pool.write("registry/file", "theirs");
+    assert_eq!(wrong("git/deep/file"), "the directory of `git/deep/file` is not there any more");
+    assert_eq!(pool.read("registry/file"), "theirs");
+    std::fs::remove_dir_all(data.join("git")).unwrap();
     assert_eq!(wrong("git/one"), "the directory of `git/one` is not there any more");
 }
 

@@ -1,28 +1,31 @@
 //! `lap dns`: keys, and what is said where no server runs.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use crate::workspace::{NO_DOCKER, Workspace};
 
-fn not_there(verb: &str) -> String {
-    ["prod", "test"].map(|name| format!("`lap up {name}` {verb} it to `{name}` (Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points).\n")).concat()
+fn not_there(name: &str) -> String {
+    format!(
+        "`lap up {name}` brings it to `{name}` (Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points).\n"
+    )
 }
 
 #[test]
 fn a_key_is_made_listed_and_removed() {
     let workspace = Workspace::with_keys();
-    let made = "The key `dhcp` is made: may update `*.pc.internal`, `*.in-addr.arpa`, what it registers lasts 1h.\n\
+    let made = "The key `dhcp` of `test` is made: may update `*.pc.internal`, `*.in-addr.arpa`, what it registers lasts 1h.\n\
                 For other programs it is in `.lap/dns/dhcp.key` (0600), as `tsig-keygen` writes it:\n  \
                 nsupdate -k .lap/dns/dhcp.key\n  \
                 include \"[dir]/office/.lap/dns/dhcp.key\";    # in named.conf or dhcpd.conf; elsewhere, of a copy\n";
     let new =
         ["dns", "key", "new", "DHCP", "--update", "*.pc.internal", "--update", "*.in-addr.arpa", "--expire", "60m"];
-    workspace.lap(new).code(0).prints(&format!("{made}{}", not_there("brings")));
+    workspace.lap(new).code(0).prints(&format!("{made}{}", not_there("test")));
     assert_eq!([workspace.mode(".lap/dns/dhcp.key"), workspace.mode(".lap/keys/dns/dhcp.json")], ["0600", "0600"]);
     assert_eq!(workspace.mode(".lap/dns"), "0700");
-    let list = "KEY        ALGORITHM    UPDATE                        TRANSFER  EXPIRE\n\
-                dhcp       hmac-sha256  *.pc.internal *.in-addr.arpa  -         1h\n\
-                lap-admin  hmac-sha256  *.internal *.in-addr.arpa     yes       -\n";
+    let list = "KEY             ENVIRONMENT  ALGORITHM    UPDATE                        TRANSFER  EXPIRE\n\
+                dhcp            test         hmac-sha256  *.pc.internal *.in-addr.arpa  -         1h\n\
+                lap-admin-prod  prod         hmac-sha256  *.internal *.in-addr.arpa     yes       -\n\
+                lap-admin-test  test         hmac-sha256  *.internal *.in-addr.arpa     yes       -\n";
     workspace.lap(["dns", "key", "list"]).code(0).prints(list);
     workspace
         .lap(new)
@@ -32,7 +35,7 @@ fn a_key_is_made_listed_and_removed() {
     workspace
         .lap(["dns", "key", "rm", "dhcp"])
         .code(0)
-        .prints(&format!("The key `dhcp` is removed.\n{}", not_there("brings")));
+        .prints(&format!("The key `dhcp` is removed.\n{}", not_there("test")));
     assert!(!workspace.root().join(".lap/dns/dhcp.key").exists());
     workspace
         .lap(["dns", "key", "rm", "dhcp"])
@@ -40,11 +43,42 @@ fn a_key_is_made_listed_and_removed() {
 }
 
 #[test]
+fn a_key_is_of_one_environment() {
+    let stock = "key \"ns2\" { algorithm hmac-sha256; secret \"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=\"; };\n";
+    let workspace = Workspace::with_keys().with("../stock", stock);
+    let said = workspace.lap(["dns", "key", "new", "prod", "dhcp", "--transfer"]).code(0).stdout;
+    assert!(said.starts_with("The key `dhcp` of `prod` is made: may transfer the zones.\n"), "{said}");
+    assert!(said.ends_with(&not_there("prod")) && !said.contains(&not_there("test")), "{said}");
+    // Its name is taken in the whole lab.
+    workspace
+        .lap(["dns", "key", "new", "dhcp"])
+        .fails(10, "error: there is a key `dhcp` already\nhint: `lap dns key rm dhcp` takes it away first\n");
+    let said = workspace.lap(["dns", "key", "new", "prod", "--from", "../stock"]).code(0).stdout;
+    assert!(said.starts_with("The key `ns2` of `prod` is made: no rights.\n"), "{said}");
+    // A file of an earlier version does not say whose it is.
+    let old = "{\"name\":\"old\",\"algorithm\":\"hmac-sha256\",\"secret\":\"c2VjcmV0c2VjcmV0c2VjcmV0\"}";
+    let path = workspace.root().join(".lap/keys/dns/old.json");
+    fs::write(&path, old).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let list = workspace.lap(["dns", "key", "list"]).code(0).stdout;
+    let rows: Vec<Vec<&str>> = list.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert_eq!(rows[1..3], [["dhcp", "prod"], ["lap-admin-prod", "prod"]]);
+    assert_eq!(rows[3..], [["lap-admin-test", "test"], ["ns2", "prod"], ["old", "test"]]);
+    workspace
+        .lap(["dns", "key", "rm", "dhcp"])
+        .code(0)
+        .prints(&format!("The key `dhcp` is removed.\n{}", not_there("prod")));
+    // That one was brought to all.
+    let both = not_there("prod") + &not_there("test");
+    workspace.lap(["dns", "key", "rm", "old"]).code(0).prints(&format!("The key `old` is removed.\n{both}"));
+}
+
+#[test]
 fn a_stock_key_is_taken_over() {
     let key = "key \"ns2.internal\" {\n\talgorithm hmac-sha512;\n\tsecret \"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=\";\n};\n";
     let workspace = Workspace::with_keys().with("../stock", key).with("../wrong", "key x { secret \"c2VjcmV0\"; };\n");
     let said = workspace.lap(["dns", "key", "new", "--from", "../stock", "--transfer"]).code(0).stdout;
-    assert!(said.starts_with("The key `ns2.internal` is made: may transfer the zones.\n"), "{said}");
+    assert!(said.starts_with("The key `ns2.internal` of `test` is made: may transfer the zones.\n"), "{said}");
     assert_eq!(fs::read_to_string(workspace.root().join(".lap/dns/ns2.internal.key")).unwrap(), key);
     workspace.lap(["dns", "key", "new", "--from", "../wrong"]).fails(
         9,
@@ -63,7 +97,14 @@ fn what_is_wrong_is_said_before_anything_is_made() {
     for (line, code, text) in [
         ("dns key new a_b", 2, "error: `a_b` is not a key's name: write e.g. `dhcp` or `dhcp.internal`\n"),
         ("dns key new lap-admin", 10, "error: `lap-admin` is lap's own key: choose another name\n"),
-        ("dns key rm lap-admin", 10, "error: `lap-admin` is lap's own key: `lap dns` needs it\n"),
+        ("dns key new lap-admin-x", 10, "error: `lap-admin-x` is lap's own key: choose another name\n"),
+        ("dns key rm lap-admin-test", 10, "error: `lap-admin-test` is lap's own key: `lap dns` needs it\n"),
+        (
+            "dns key new prod",
+            2,
+            "error: name the key that is made for `prod`\nhint: `prod` is an environment here: write e.g. `lap dns key new prod dhcp`\n",
+        ),
+        ("dns key new stage dhcp", 2, "error: there is no environment `stage`: there is `prod`, `test`\n"),
         (
             "dns key new x --algorithm hmac-md5",
             2,

@@ -22,7 +22,7 @@ fn made_once_and_only_ours_to_read() {
     workspace
         .lap(["keys", "new"])
         .code(0)
-        .prints("12 key files made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.\n")
+        .prints("13 key files made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.\n")
         .says("");
     for (path, mode) in workspace.everything() {
         let Some(path) = path.strip_prefix("office/.lap/keys") else { continue };
@@ -40,7 +40,18 @@ fn listed_with_fingerprints() {
     let workspace = Workspace::with_keys();
     let table = workspace.lap(["keys", "list"]).code(0).stdout;
     let names: Vec<&str> = table.lines().filter_map(|line| line.split("  ").next()).collect();
-    assert_eq!(names, ["KEY", "admin", "root.crt", "prod/issuing.crt", "test/issuing.crt", "dns/lap-admin"]);
+    assert_eq!(
+        names,
+        [
+            "KEY",
+            "admin",
+            "root.crt",
+            "prod/issuing.crt",
+            "test/issuing.crt",
+            "dns/lap-admin-prod",
+            "dns/lap-admin-test"
+        ]
+    );
     let json: serde_json::Value =
         serde_json::from_str(&workspace.lap(["keys", "list", "--json"]).code(0).stdout).unwrap();
     let fingerprint = json[0]["fingerprint"].as_str().unwrap();
@@ -73,7 +84,7 @@ fn moved_under_a_passphrase() {
         .fails(9, "error: the passphrase does not open `../lab.age`\n");
     assert_eq!(there.everything(), before);
     let there = there.variable("LAP_PASSPHRASE_FILE", "../passphrase");
-    there.lap(import).code(0).prints("12 key files taken over.\n");
+    there.lap(import).code(0).prints("13 key files taken over.\n");
     there.lap(import).code(0).prints("Nothing to do: these keys are here already.\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, here.lap(["keys", "list"]).stdout);
     assert_eq!(there.mode(".lap/keys"), "0700");
@@ -90,7 +101,7 @@ fn other_keys_are_never_replaced() {
         .with("../passphrase", "correct horse battery staple\n")
         .variable("LAP_PASSPHRASE_FILE", "../passphrase");
     let before = there.lap(["keys", "list"]).stdout;
-    there.lap(["keys", "import", "../lab.age"]).fails(10, "error: this workspace has other keys than `../lab.age`: `admin`, `admin.pub`, `dns/lap-admin.json`, `prod/issuing.crt`, `prod/issuing.key`, `prod/upload.password`, `repository.password`, `root.crt`, `root.key`, `test/issuing.crt`, `test/issuing.key`, `test/upload.password`\nhint: if the ones here are not needed any more, move `[dir]/office/.lap/keys` away first\n");
+    there.lap(["keys", "import", "../lab.age"]).fails(10, "error: this workspace has other keys than `../lab.age`: `admin`, `admin.pub`, `dns/lap-admin-prod.json`, `dns/lap-admin-test.json`, `prod/issuing.crt`, `prod/issuing.key`, `prod/upload.password`, `repository.password`, `root.crt`, `root.key`, `test/issuing.crt`, `test/issuing.key`, `test/upload.password`\nhint: if the ones here are not needed any more, move `[dir]/office/.lap/keys` away first\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, before);
     // A file that is no export, and one that is not there.
     there.lap(["keys", "import", "lap.toml"]).fails(

@@ -10,6 +10,7 @@ mod help;
 mod init;
 mod keys;
 mod live;
+mod nameserver;
 mod naming;
 mod plan_speed;
 mod repository;

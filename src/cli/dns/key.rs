@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Kind, Result},
     keys::{
         Keys,
-        dns::{self, ADMIN, ALGORITHMS, DnsKey},
+        dns::{self, ALGORITHMS, DnsKey},
     },
     report::{
         print::{out, outln},
@@ -34,17 +34,19 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     New(New),
-    /// List the keys and what each may do
+    /// List the keys, whose server has each and what it may do there
     List,
     Rm(Rm),
 }
 
-/// Make a key, say what it may do, and bring it to the servers that run
+/// Make a key of one environment, say what it may do there, and bring it to its server if that runs
 #[derive(clap::Args, Debug)]
+#[command(override_usage = "lap dns key new [OPTIONS] [ENVIRONMENT] <NAME>")]
 pub struct New {
-    /// Its name on the wire, e.g. `dhcp` or `dhcp.internal` [default with `--from`: what the file says]
-    #[arg(required_unless_present = "from")]
-    name: Option<String>,
+    /// Its name on the wire, e.g. `dhcp` or `dhcp.internal` (may be left out with `--from`, whose file says one), after the
+    /// environment if that is not the default
+    #[arg(required_unless_present = "from", num_args = 1..=2, value_name = "NAME")]
+    what: Vec<String>,
     /// A name it may change (`anna-meier.pc.internal`), or all below one (`*.pc.internal`); several may be given
     #[arg(long, value_name = "PATTERN")]
     update: Vec<String>,
@@ -65,7 +67,7 @@ pub struct New {
     wait: bool,
 }
 
-/// Remove a key, here and on the servers that run
+/// Remove a key, here and on its environment's server if that runs
 #[derive(clap::Args, Debug)]
 pub struct Rm {
     /// Its name
@@ -84,9 +86,9 @@ impl Args {
             Verb::Rm(rm) => {
                 // A workspace without keys says so.
                 workspace.keys()?;
-                dns::remove(&workspace.lab.root, &rm.name)?;
+                let environment = dns::remove(&workspace.lab.root, &rm.name)?;
                 outln!("The key `{}` is removed.", rm.name);
-                everywhere(global, &workspace, rm.wait)?;
+                bring(global, &workspace, environment.as_deref(), rm.wait)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -96,26 +98,28 @@ impl Args {
 impl New {
     fn run(self, global: &Global, workspace: &Arc<Workspace>) -> Result<()> {
         workspace.keys()?;
+        let (environment, name) = self.named(workspace)?;
         let zone = &workspace.lab.dns.zone;
         let update: Vec<String> = self.update.iter().map(|text| pattern(text, zone)).collect::<Result<_>>()?;
         let expire = self.expire.as_deref().map(seconds).transpose()?;
         let key = match &self.from {
             Some(file) => {
                 let key = DnsKey::from_file(file)?;
-                if let Some(name) = &self.name { key.named(name)? } else { key }
+                if let Some(name) = name { key.named(name)? } else { key }
             }
-            None => DnsKey::generate(self.name.as_deref().unwrap_or_default(), &self.algorithm)?,
+            None => DnsKey::generate(name.unwrap_or_default(), &self.algorithm)?,
         };
-        if key.name() == ADMIN {
-            return Err(Error::new(Kind::Refused, format!("`{ADMIN}` is lap's own key: choose another name")));
+        if dns::is_own(key.name()) {
+            let message = format!("`{}` is lap's own key: choose another name", key.name());
+            return Err(Error::new(Kind::Refused, message));
         }
         let idle = update.is_empty() && !self.transfer;
-        let key = key.with_rights(update, self.transfer, expire);
+        let key = key.with_rights(update, self.transfer, expire).of(environment);
         dns::add(&workspace.lab.root, &key)?;
         let path = dns::write_file(&workspace.lab.root, &key)?;
         let here = std::env::current_dir().unwrap_or_default();
         let short = path.strip_prefix(&here).unwrap_or(&path).display();
-        outln!("The key `{}` is made: {}.", key.name(), rights(&key));
+        outln!("The key `{}` of `{environment}` is made: {}.", key.name(), rights(&key));
         if idle {
             outln!(
                 "It may do nothing yet: `lap dns key rm {}`, then again with `--update` or `--transfer`.",
@@ -125,7 +129,22 @@ impl New {
         outln!("For other programs it is in `{short}` (0600), as `tsig-keygen` writes it:");
         outln!("  nsupdate -k {short}");
         outln!("  include \"{}\";    # in named.conf or dhcpd.conf; elsewhere, of a copy", path.display());
-        everywhere(global, workspace, self.wait)
+        bring(global, workspace, Some(environment), self.wait)
+    }
+
+    /// `[ENVIRONMENT] NAME`
+    fn named<'a>(&'a self, workspace: &'a Workspace) -> Result<(&'a str, Option<&'a str>)> {
+        let default = workspace.lab.default_environment.as_str();
+        match self.what.as_slice() {
+            [] => Ok((default, None)),
+            [word] if !workspace.lab.environments.contains_key(word) => Ok((default, Some(word))),
+            [environment] if self.from.is_some() => Ok((environment, None)),
+            [environment] => Err(Error::new(Kind::Usage, format!("name the key that is made for `{environment}`"))
+                .hint(format!(
+                    "`{environment}` is an environment here: write e.g. `lap dns key new {environment} dhcp`"
+                ))),
+            [environment, name, ..] => Ok((&workspace.environment(Some(environment))?.name, Some(name))),
+        }
     }
 }
 
@@ -180,28 +199,34 @@ fn lasting(seconds: u32) -> String {
 fn list(workspace: &Workspace) -> Result<()> {
     let keys: Keys = workspace.keys()?;
     let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
-    let rows: Vec<[String; 5]> = keys
-        .dns_file(&workspace.lab.dns.zone)
-        .keys
-        .into_iter()
+    let rows: Vec<[String; 6]> = keys
+        .dns()
+        .iter()
         .map(|key| {
+            let environment = key.environment().unwrap_or(&workspace.lab.default_environment).to_owned();
+            let mut key = key.entry_in(&workspace.lab.dns.zone);
+            zeroize::Zeroize::zeroize(&mut key.secret);
             let transfer = if key.transfer { "yes" } else { "-" };
             let expire = dash(key.expire.map(lasting).unwrap_or_default());
-            [key.name, key.algorithm, dash(key.update.join(" ")), transfer.to_owned(), expire]
+            [key.name, environment, key.algorithm, dash(key.update.join(" ")), transfer.to_owned(), expire]
         })
         .collect();
-    out!("{}", table(["KEY", "ALGORITHM", "UPDATE", "TRANSFER", "EXPIRE"], &rows));
+    out!("{}", table(["KEY", "ENVIRONMENT", "ALGORITHM", "UPDATE", "TRANSFER", "EXPIRE"], &rows));
     Ok(())
 }
 
-/// Brings the keys to every master that runs, and says where they are not yet.
-fn everywhere(global: &Global, workspace: &Arc<Workspace>, wait: bool) -> Result<()> {
+/// Brings its keys to the master of this environment, or to all that run, and says where they are not yet.
+fn bring(global: &Global, workspace: &Arc<Workspace>, only: Option<&str>, wait: bool) -> Result<()> {
+    let environments = workspace.lab.environments.values();
+    let environments: Vec<_> =
+        environments.filter(|environment| only.is_none_or(|only| environment.name == only)).cloned().collect();
     let changing = Changing { dry_run: false, wait };
     let (done, left) = global.work("dns key", &changing, |options| {
         let workspace = workspace.clone();
+        let environments = environments.clone();
         async move {
             let (mut done, mut left) = (Vec::new(), Vec::new());
-            for environment in workspace.lab.environments.values() {
+            for environment in &environments {
                 let name = environment.name.clone();
                 let deliver = async {
                     let docker = drivers::docker::local().await?;

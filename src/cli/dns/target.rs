@@ -22,7 +22,7 @@ use crate::{
 pub struct Target {
     pub environment: Environment,
     pub server: SocketAddr,
-    /// lap's own key.
+    /// lap's own key for this environment.
     pub key: DnsKey,
     /// What the workspace says it answers.
     pub names: Names,
@@ -46,7 +46,7 @@ impl Target {
         Ok(Self {
             environment: environment.clone(),
             server: (address, 53).into(),
-            key: keys.dns_admin(&zone)?,
+            key: keys.dns_admin(&environment.name, &zone)?,
             names: contents.names(),
         })
     }

@@ -22,6 +22,7 @@ use crate::config::{
         words,
     },
 };
+use crate::snapshot::hooks::Hooks;
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
 pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
@@ -51,6 +52,7 @@ pub const SCHEMA: Schema = Schema {
         key("user", r#""git""#),
         key("init", "true"),
         key("network_mode", r#""bridge""#),
+        key("snapshot", r#"{ before = ["/usr/bin/dump"] }"#),
         key("command", r#"["serve", "--verbose"]"#),
         key("entrypoint", r#"["/usr/bin/serve"]"#),
         key("hostname", r#""git""#),
@@ -62,7 +64,6 @@ pub const SCHEMA: Schema = Schema {
     ],
     refused: &[
         ("deploy", "reserved for services on several nodes, not there yet: leave it out"),
-        ("snapshot", "reserved for hooks around snapshots, not there yet: leave it out"),
         ("route", "reserved for the ingress, not there yet: leave it out"),
         ("pid", "not supported: a container sees its own processes only, leave it out"),
         ("ipc", "not supported: a container's shared memory is its own, leave it out"),
@@ -172,6 +173,7 @@ fn process(table: &Table<'_>, out: &mut Container) {
     out.user = table.get("user").and_then(|item| item.parse(user));
     out.init = flag(table, "init");
     out.command = table.get("command").and_then(|item| command(&item));
+    out.snapshot = table.get("snapshot").and_then(|item| hooks(&item));
     out.entrypoint = table.get("entrypoint").and_then(|item| command(&item));
     if let Some(period) = table.get("stop_grace_period").and_then(|item| item.parse(duration)) {
         out.stop_grace_period = period;
@@ -228,6 +230,23 @@ fn command(item: &Item<'_>) -> Option<Vec<String>> {
         return None;
     }
     Some(words)
+}
+
+/// The keys of `snapshot`.
+pub const HOOKS: Schema = Schema {
+    keys: &[key("before", r#"["/usr/bin/dump"]"#), key("after", r#"["/usr/bin/resume"]"#), key("timeout", r#""30s""#)],
+    refused: &[("scrub", "reserved for the way from production to test, not there yet: leave it out")],
+};
+
+fn hooks(item: &Item<'_>) -> Option<Hooks> {
+    let table = item.table()?.with(&HOOKS);
+    let words = |key: &str| table.get(key).and_then(|item| command(&item)).unwrap_or_default();
+    let timeout = table.get("timeout").and_then(|item| item.parse(duration));
+    Some(Hooks {
+        before: words("before"),
+        after: words("after"),
+        timeout: timeout.unwrap_or(std::time::Duration::from_secs(30)),
+    })
 }
 
 fn network_mode(text: &str) -> Result<NetworkMode, String> {

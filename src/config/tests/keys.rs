@@ -48,6 +48,14 @@ fn lap_toml() {
                 &["3: pcs.anna: `anna` is not a pc's name: write `<first>-<last>[-<specifier>]`, e.g. `anna-meier`"],
             ),
             (
+                "lab = \"a\"\n[snapshot]\nevery = \"10s\"\nkeep = { hourly = -1, yearly = 1 }",
+                &[
+                    "3: snapshot.every: `10s` is too often: a minute is the least",
+                    "4: snapshot.keep.hourly: `-1` is not in the range: write a number from 0 to 100000",
+                    "4: snapshot.keep.yearly: unknown key: known are `last`, `hourly`, `daily`, `weekly`, `monthly`",
+                ],
+            ),
+            (
                 "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]",
                 &[
                     "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`) or \
@@ -220,7 +228,11 @@ fn container_toml() {
     for (line, want) in [
         ("port = []", "port: unknown key; did you mean `ports`?"),
         ("deploy = {}", "deploy: reserved for services on several nodes, not there yet: leave it out"),
-        ("snapshot = {}", "snapshot: reserved for hooks around snapshots, not there yet: leave it out"),
+        ("snapshot.before = []", "snapshot.before: empty: write a program, or leave the key out"),
+        (
+            "snapshot.timeout = \"soon\"",
+            "snapshot.timeout: `soon` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
+        ),
         ("route = {}", "route: reserved for the ingress, not there yet: leave it out"),
         ("pid = \"host\"", "pid: not supported: a container sees its own processes only, leave it out"),
         ("ipc = \"host\"", "ipc: not supported: a container's shared memory is its own, leave it out"),

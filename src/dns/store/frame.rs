@@ -9,8 +9,6 @@ use ring::digest::{SHA256, digest};
 
 use super::super::zones::Diff;
 
-/// No frame is longer: a length beyond it is damage, not a frame.
-const MAX_FRAME: usize = 16 << 20;
 const HEAD: usize = 12;
 
 /// One frame.
@@ -30,8 +28,21 @@ pub enum Frame {
 
 /// Appends a frame.
 pub fn write(out: &mut Vec<u8>, frame: &Frame) {
+    seal(out, |out| body(out, frame));
+}
+
+/// Appends what `body` writes, with its length and checksum before it.
+pub fn seal(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
+    body(out);
+    let length = (out.len() - start - HEAD) as u32;
+    let sum = digest(&SHA256, &out[start + HEAD..]);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    out[start + 4..start + HEAD].copy_from_slice(&sum.as_ref()[..8]);
+}
+
+fn body(out: &mut Vec<u8>, frame: &Frame) {
     let name = |out: &mut Vec<u8>, name: &[u8]| {
         out.push(name.len() as u8);
         out.extend_from_slice(name);
@@ -69,18 +80,11 @@ pub fn write(out: &mut Vec<u8>, frame: &Frame) {
             out.extend_from_slice(&code.to_be_bytes());
         }
     }
-    let length = (out.len() - start - HEAD) as u32;
-    let sum = digest(&SHA256, &out[start + HEAD..]);
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-    out[start + 4..start + HEAD].copy_from_slice(&sum.as_ref()[..8]);
 }
 
 /// The first frame of `bytes` and its size; `None`: it is not whole, or not what was written.
 pub fn read(bytes: &[u8]) -> Option<(Frame, usize)> {
     let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
-    if length > MAX_FRAME {
-        return None;
-    }
     let body = bytes.get(HEAD..HEAD + length)?;
     if digest(&SHA256, body).as_ref()[..8] != bytes[4..HEAD] {
         return None;

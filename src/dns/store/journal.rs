@@ -11,7 +11,7 @@ use std::{
 use super::frame::{self, Frame};
 
 /// The first line, so that a person and a later lap know what it is.
-const MAGIC: &[u8] = b"lap dns journal 1\n";
+pub const MAGIC: &[u8] = b"lap dns journal 1\n";
 const FILE: &str = "names.journal";
 
 /// An open journal. One process at a time has it.
@@ -37,8 +37,8 @@ pub struct Found {
 }
 
 impl Journal {
-    /// Opens the journal in `directory`, or makes one, and hands every good frame to `each`. What lies behind the first
-    /// damaged one is copied aside and cut off.
+    /// Opens the journal in `directory`, or makes one, and hands every good frame to `each`. Where one is damaged, the file
+    /// is kept under another name and wants rewriting before anything is added.
     ///
     /// # Errors
     /// The directory cannot be written, or another process has the journal.
@@ -55,36 +55,42 @@ impl Journal {
         file.read_to_end(&mut bytes)?;
         let mut found = Found::default();
         let mut good = 0;
+        // An image has no changes: it ends at the first.
+        let mut image = None;
         if bytes.starts_with(MAGIC) {
             good = MAGIC.len();
             while let Some((frame, size)) = frame::read(&bytes[good..]) {
+                if matches!(frame, Frame::Change(_)) {
+                    image = image.or(Some(good as u64));
+                }
                 each(frame);
                 good += size;
                 found.frames += 1;
             }
         }
+        let mut doubtful = false;
         if good < bytes.len() {
+            // A second name, not a copy: it needs no room, and a new journal will take the place of the first.
             let aside = directory.join(format!("{FILE}.damaged"));
-            fs::write(&aside, &bytes)?;
+            let _ = fs::remove_file(&aside);
+            fs::hard_link(&path, &aside)?;
+            doubtful = true;
             found.damage = Some(format!(
                 "the journal is damaged {good} bytes from its start: the {} bytes from there are left out, the whole file is kept as `{}`",
                 bytes.len() - good,
                 aside.display()
             ));
-        }
-        if good == 0 {
-            file.set_len(0)?;
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(MAGIC)?;
+        } else if good == 0 {
+            // A full disk is found out again at the first update, and told to whom it concerns.
+            doubtful = file.write_all(MAGIC).is_err();
             good = MAGIC.len();
-        } else if found.damage.is_some() {
-            file.set_len(good as u64)?;
         }
         file.sync_all()?;
         sync_directory(directory)?;
         let length = good as u64;
         file.seek(SeekFrom::Start(length))?;
-        let journal = Self { directory: directory.into(), file, length, image: length, doubtful: false, _lock: lock };
+        let image = image.unwrap_or(length);
+        let journal = Self { directory: directory.into(), file, length, image, doubtful, _lock: lock };
         Ok((journal, found))
     }
 
@@ -105,6 +111,16 @@ impl Journal {
         written
     }
 
+    /// Only a new one can be trusted.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    /// There is no room for a new one now: tries again when it is much longer.
+    pub fn postpone_rewriting(&mut self) {
+        self.image = self.length;
+    }
+
     /// A write failed, or the journal is so much longer than its image that a new one is worth while.
     pub fn wants_rewriting(&self) -> bool {
         self.doubtful || self.length > 4 * self.image.max(1 << 20)
@@ -114,25 +130,40 @@ impl Journal {
     pub fn rewrite(&mut self, frames: impl Iterator<Item = Frame>) -> io::Result<()> {
         let path = self.directory.join(FILE);
         let new = new_path(&path);
-        let mut file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(&new)?;
-        let mut bytes = MAGIC.to_vec();
-        for frame in frames {
-            frame::write(&mut bytes, &frame);
-            if bytes.len() > 1 << 20 {
-                file.write_all(&bytes)?;
-                bytes.clear();
+        let written = write_new(&new, frames).and_then(|file| fs::rename(&new, &path).map(|()| file));
+        let mut file = match written {
+            Ok(file) => file,
+            Err(e) => {
+                // On a full disk it would take the room that others, or the next try, need.
+                let _ = fs::remove_file(&new);
+                return Err(e);
             }
-        }
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        sync_directory(&self.directory)?;
+        };
+        // From here on the new file is the journal, whether or not the disk has heard of it.
         self.length = file.stream_position()?;
         self.image = self.length;
         self.file = file;
+        self.doubtful = true;
+        sync_directory(&self.directory)?;
         self.doubtful = false;
         Ok(())
     }
+}
+
+/// Writes a whole journal and waits until the disk has it.
+fn write_new(new: &Path, frames: impl Iterator<Item = Frame>) -> io::Result<File> {
+    let mut file = OpenOptions::new().create(true).truncate(true).read(true).write(true).mode(0o600).open(new)?;
+    let mut bytes = MAGIC.to_vec();
+    for frame in frames {
+        frame::write(&mut bytes, &frame);
+        if bytes.len() > 1 << 20 {
+            file.write_all(&bytes)?;
+            bytes.clear();
+        }
+    }
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 fn new_path(path: &Path) -> PathBuf {

@@ -15,27 +15,37 @@ const AHEAD: u32 = 1 << 16;
 pub struct Mark {
     file: Option<PathBuf>,
     written: u32,
+    /// It was raised since the start. Before that it may say exactly where a server ended in peace, and must not go on
+    /// saying so once anything changes: also not in a zone whose serial is far below.
+    raised: bool,
 }
 
 impl Mark {
     /// Reads the mark in `directory`; without a directory, or without a mark in it, nothing is known of earlier serials.
     pub fn open(directory: Option<&Path>) -> io::Result<(Self, Option<u32>)> {
-        let Some(directory) = directory else { return Ok((Self { file: None, written: 0 }, None)) };
+        let Some(directory) = directory else { return Ok((Self { file: None, written: 0, raised: false }, None)) };
         let file = directory.join("serial");
         let written = match fs::read_to_string(&file) {
             Ok(text) => text.trim().parse().ok(),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(e),
         };
-        Ok((Self { file: Some(file), written: written.unwrap_or(0) }, written))
+        Ok((Self { file: Some(file), written: written.unwrap_or(0), raised: false }, written))
     }
 
     /// Makes sure that the mark is at or above `serial` before it is used.
     pub fn reserve(&mut self, serial: u32) -> io::Result<()> {
-        if self.file.is_none() || serial <= self.written {
+        if self.raised && serial <= self.written {
             return Ok(());
         }
-        self.write(serial.saturating_add(AHEAD))
+        self.write(serial.max(self.written).saturating_add(AHEAD))?;
+        self.raised = true;
+        Ok(())
+    }
+
+    /// No serial above it was given.
+    pub fn highest(&self) -> u32 {
+        self.written
     }
 
     /// Nothing above `serial` was given: the next start goes on exactly there.
@@ -44,7 +54,10 @@ impl Mark {
     }
 
     fn write(&mut self, serial: u32) -> io::Result<()> {
-        let Some(path) = &self.file else { return Ok(()) };
+        let Some(path) = &self.file else {
+            self.written = serial;
+            return Ok(());
+        };
         let new = path.with_extension("new");
         let mut file = File::create(&new)?;
         writeln!(file, "{serial}")?;

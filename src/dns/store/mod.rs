@@ -2,6 +2,8 @@
 //! `names.json`. A change is on the disk before anybody is told, and only then in the zones that are answered from.
 
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod journal;
 mod leases;
 mod mark;
@@ -94,11 +96,20 @@ struct Batch {
     pending: Pending,
     diffs: Vec<Diff>,
     serials: BTreeMap<Box<[u8]>, u32>,
-    leases: Vec<(Owner, u64)>,
+    leases: BTreeMap<Owner, u64>,
     frames: Vec<u8>,
     answers: Vec<(Update, u16)>,
     /// Positions in `answers` of those that hold only once the frames are written, with when and how they were signed.
     fresh: BTreeMap<u64, usize>,
+    /// Positions of updates that came twice in this batch, with that of the first.
+    twins: Vec<(usize, usize)>,
+}
+
+impl Batch {
+    /// A serial above those of all zones: none is given twice, so the highest one tells which changes a journal has.
+    fn next_serial(&self, zones: &Zones) -> u32 {
+        next_serial(self.serials.values().copied().fold(zones.highest_serial(), u32::max))
+    }
 }
 
 impl Store {
@@ -155,7 +166,7 @@ impl Store {
             updates.into_iter().for_each(|update| self.decide(&zones, update, &mut batch, now));
         }
         let written = self.write(&batch);
-        let Batch { diffs, leases, mut answers, fresh, .. } = batch;
+        let Batch { diffs, leases, mut answers, fresh, twins, .. } = batch;
         match written {
             Ok(()) => {
                 let changed = !diffs.is_empty();
@@ -172,6 +183,9 @@ impl Store {
                 fresh.into_values().for_each(|index| answers[index].1 = rcode::SERVFAIL);
             }
         }
+        for (twin, first) in twins {
+            answers[twin].1 = answers[first].1;
+        }
         for (update, code) in answers {
             (update.answer)(code, update.signed);
         }
@@ -182,8 +196,13 @@ impl Store {
         let Update { request, signed, client, .. } = &update;
         let (time, fingerprint) = (signed.time, signed.fingerprint);
         let key = wire::text(&signed.key.name);
-        let twin = batch.fresh.get(&fingerprint).map(|index| Known::Answered(batch.answers[*index].1));
-        let code = match twin.unwrap_or_else(|| self.seen.find(time, fingerprint)) {
+        if let Some(first) = batch.fresh.get(&fingerprint) {
+            // It gets what the first one gets, which is known only when that is written.
+            batch.twins.push((batch.answers.len(), *first));
+            batch.answers.push((update, rcode::SERVFAIL));
+            return;
+        }
+        let code = match self.seen.find(time, fingerprint) {
             Known::Answered(code) => {
                 self.audit.refused(*client, &format!("an update with key `{key}` came again: nothing was changed"));
                 batch.answers.push((update, code));
@@ -205,7 +224,7 @@ impl Store {
                         let zone = &request.zone;
                         let current = || zones.zone(zone).map_or(0, |z| zones.apexes()[z].serial());
                         let from = batch.serials.get(zone).copied().unwrap_or_else(current);
-                        let to = next_serial(from);
+                        let to = batch.next_serial(zones);
                         batch.serials.insert(zone.clone(), to);
                         let diff = Diff { zone: zone.clone(), from, to, gone: outcome.gone, new: outcome.new };
                         self.audit.changed(*client, &key, &diff);
@@ -214,12 +233,12 @@ impl Store {
                     }
                     let until = signed.key.expire.map_or(0, |seconds| now + u64::from(seconds));
                     for owner in outcome.registered {
-                        let known = self.leases.get(&owner).is_some() || batch.leases.iter().any(|(o, _)| *o == owner);
-                        if until != 0 || known {
+                        let before = batch.leases.get(&owner).copied().or_else(|| self.leases.get(&owner));
+                        if before.unwrap_or(0) != until {
                             let (name, rtype) = owner.clone();
                             frame::write(&mut batch.frames, &Frame::Lease { name, rtype, until });
                         }
-                        batch.leases.push((owner, until));
+                        batch.leases.insert(owner, until);
                     }
                     batch.pending.extend(outcome.names);
                     rcode::NOERROR
@@ -242,14 +261,19 @@ impl Store {
         if let Some(highest) = batch.serials.values().max() {
             self.mark.reserve(*highest)?;
         }
-        if self.journal.as_ref().is_some_and(Journal::wants_rewriting) {
-            self.rewrite()?;
+        if self.journal.as_ref().is_some_and(Journal::wants_rewriting)
+            && let Err(e) = self.rewrite()
+        {
+            match &mut self.journal {
+                Some(journal) if !journal.is_doubtful() => journal.postpone_rewriting(),
+                _ => return Err(e),
+            }
         }
         self.journal.as_mut().map_or(Ok(()), |journal| journal.append(&batch.frames))
     }
 
     /// Brings what is written into the zones.
-    fn apply(&mut self, diffs: Vec<Diff>, leases: Vec<(Owner, u64)>) {
+    fn apply(&mut self, diffs: Vec<Diff>, leases: BTreeMap<Owner, u64>) {
         let mut zones = self.zones.write().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<Owner> = diffs.iter().flat_map(owners_gone).collect();
         diffs.into_iter().for_each(|diff| zones.apply(diff));
@@ -278,7 +302,8 @@ impl Store {
             for (zone, gone) in gone {
                 let apex = &zones.apexes()[zone];
                 let (from, zone) = (apex.serial(), apex.name.clone());
-                let diff = Diff { to: next_serial(from), zone: zone.clone(), from, gone, new: Vec::new() };
+                let to = batch.next_serial(&zones);
+                let diff = Diff { to, zone: zone.clone(), from, gone, new: Vec::new() };
                 batch.serials.insert(zone, diff.to);
                 frame::write(&mut batch.frames, &Frame::Change(diff.clone()));
                 batch.diffs.push(diff);
@@ -293,7 +318,7 @@ impl Store {
             self.audit.say(&format!("`{owner}` {rtype_text} was not renewed and is gone"));
             self.leases.remove(&(name, rtype));
         }
-        self.apply(batch.diffs, Vec::new());
+        self.apply(batch.diffs, BTreeMap::new());
         self.changed.notify_one();
     }
 
@@ -331,7 +356,9 @@ impl Store {
                         serial
                     }
                     _ => {
-                        let serial = fresh_serial(before.map_or(0, |(_, serial)| serial), 0, now);
+                        // One that was gone for a while was seen with serials that only the mark still knows.
+                        let from = before.map_or_else(|| self.mark.highest(), |_| old.highest_serial());
+                        let serial = fresh_serial(from, 0, now);
                         frame::write(&mut frames, &Frame::Zone { name, serial, fixed: *sum });
                         serial
                     }

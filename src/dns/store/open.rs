@@ -83,16 +83,22 @@ impl Store {
                 }
             }
         }
-        let cannot = || "cannot keep the serials".to_owned();
-        mark.reserve(zones.highest_serial()).or_error(Kind::Host, cannot)?;
-        if let Some(journal) = &mut journal {
-            journal.append(&frames).or_error(Kind::Host, cannot)?;
+        // On a full disk the names are answered all the same; updates are refused until there is room.
+        let kept = |result: std::io::Result<()>| {
+            if let Err(e) = result {
+                audit.say(&format!("cannot write the journal: {e}; the names are served"));
+            }
+        };
+        if !frames.is_empty() {
+            let reserved = mark.reserve(zones.highest_serial());
+            let journal = journal.as_mut().filter(|journal| !journal.is_doubtful());
+            kept(reserved.and_then(|()| journal.map_or(Ok(()), |journal| journal.append(&frames))));
         }
         let fixed = zones.apexes().iter().map(|apex| apex.name.clone()).zip(sums).collect();
         let zones = Arc::new(RwLock::new(zones));
-        let mut store = Self { zones, changed, audit, journal, mark, leases, seen, fixed };
+        let mut store = Self { zones, changed, audit: audit.clone(), journal, mark, leases, seen, fixed };
         if store.journal.as_ref().is_some_and(Journal::wants_rewriting) {
-            store.rewrite().or_error(Kind::Host, cannot)?;
+            kept(store.rewrite());
         }
         Ok(store)
     }

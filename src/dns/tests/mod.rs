@@ -1,9 +1,19 @@
 //! The server as its clients see it: pure answers, real packets on loopback, and `dig`.
 
+mod counted;
 mod dig;
+mod forwarding;
+mod fuzz;
+mod limited;
 mod local;
 mod malformed;
+mod office;
+pub mod packet;
 mod reload;
+mod signatures;
+mod tcp;
+mod transfers;
+mod updates;
 mod upstream;
 
 use std::{net::SocketAddr, process::Command, time::Duration};

@@ -197,7 +197,8 @@ async fn an_alias_that_leads_out_is_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_not_its_own_upstream() {
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // An address of this test's own: on 127.0.0.1 another test may take the port's TCP half meanwhile.
+    let free = std::net::TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
     let mut names = office();
     names.upstreams = vec![free];
     let server = Running::on(&free.to_string(), &names).await;

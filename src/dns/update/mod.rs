@@ -2,8 +2,6 @@
 
 mod request;
 mod resolve;
-#[cfg(test)]
-mod tests;
 
 pub use request::{Request, read};
 pub use resolve::{Pending, View, resolve};

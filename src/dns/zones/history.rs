@@ -46,6 +46,19 @@ impl Diff {
         names
     }
 
+    /// What others see of it: registered records of a name of the workspace are not answered, so they neither go nor come.
+    pub fn seen(self, zones: &Zones) -> Self {
+        let hidden = |name: &[u8]| zones.node(name).is_some_and(|n| !n.layer(Layer::Fixed).is_empty());
+        let visible = |records: Vec<u8>| {
+            if !whole_records(&records).any(|(name, _)| hidden(name)) {
+                return records;
+            }
+            let kept = whole_records(&records).filter(|(name, _)| !hidden(name));
+            kept.flat_map(|(name, record)| [name, record.bytes()].concat()).collect()
+        };
+        Self { gone: visible(self.gone), new: visible(self.new), ..self }
+    }
+
     fn size(&self) -> usize {
         size_of::<Self>() + self.zone.len() + self.gone.len() + self.new.len()
     }

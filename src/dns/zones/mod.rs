@@ -54,6 +54,8 @@ pub struct Apex {
     pub soa: Box<[u8]>,
     /// How long "there is no such name" may be remembered, in seconds.
     pub negative_ttl: u32,
+    /// How many names in it have records.
+    pub names: usize,
     /// What changed lately, for incremental transfers.
     pub history: History,
 }
@@ -104,7 +106,7 @@ impl Zones {
         write(&mut records, rtype::SOA, ttl, soa);
         write(&mut records, rtype::NS, ttl, server);
         self.insert(Node::new(name, self.zones.len()).with(Layer::Fixed, &records));
-        let apex = Apex { name: name.into(), soa: soa.into(), negative_ttl, history: History::default() };
+        let apex = Apex { name: name.into(), soa: soa.into(), negative_ttl, names: 1, history: History::default() };
         self.zones.push(apex);
     }
 
@@ -128,7 +130,10 @@ impl Zones {
         }
         let hash = self.hasher.hash_one(name);
         if let Some(node) = self.names.find_mut(hash, |n| n.name() == name) {
+            let before = node.records().is_empty();
             *node = node.with(layer, records);
+            let names = &mut self.zones[node.zone()].names;
+            *names = *names + usize::from(before) - usize::from(node.records().is_empty());
         }
         self.prune(name);
         Ok(())
@@ -236,18 +241,14 @@ impl Zones {
 
     /// Makes a change: its records go and come, the serial with them. What lies in no zone of ours is left out.
     pub fn apply(&mut self, diff: Diff) {
-        let Some(zone) = self.zone(diff.zone()) else { return };
-        let mut answered = true;
         for (name, records) in diff.after(self) {
             let _ = self.set(&name, Layer::Registered, &records);
-            answered &= self.node(&name).is_none_or(|n| n.layer(Layer::Fixed).is_empty());
         }
+        // In an old journal the zone may be one that is cut otherwise today.
+        let Some(zone) = self.zone(diff.zone()) else { return };
         self.write_serial(zone, diff.to);
-        match answered {
-            true => self.zones[zone].history.push(diff),
-            // It touched what fixed records stand before: nobody outside ever saw that.
-            false => self.zones[zone].history = History::default(),
-        }
+        let diff = diff.seen(self);
+        self.zones[zone].history.push(diff);
     }
 
     /// Puts whole records among those that are registered. What lies in no zone of ours is left out.
@@ -287,7 +288,7 @@ impl Zones {
 
     /// How many names have records, and how many zones there are.
     pub fn counts(&self) -> (usize, usize) {
-        (self.names.iter().filter(|n| !n.records().is_empty()).count(), self.zones.len())
+        (self.zones.iter().map(|zone| zone.names).sum(), self.zones.len())
     }
 }
 

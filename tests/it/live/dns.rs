@@ -51,7 +51,7 @@ fn names_are_checked_and_keys_come_and_go() {
     }
 
     // A key is there at once, for the server and for nobody else, and nothing is started anew.
-    assert!(keys_inside(&lab).contains("\"lap-admin\""));
+    assert!(keys_inside(&lab).contains("\"lap-admin-test\""));
     let said = lab.lap(&["dns", "key", "new", "dhcp", "--update", "*.pc.internal"]).ok();
     assert!(said.ends_with("The DNS server of `test` has it so now.\n"), "{said}");
     assert!(keys_inside(&lab).contains("\"dhcp\""));

@@ -75,6 +75,8 @@ fn there_and_back() {
     assert_eq!(read(&lab), "old");
     assert!(id_of("infra_one") != before[0] && id_of("infra_two") == before[1], "only its own container was stopped");
     assert_eq!(lab.on_node("test", &["ls", "/data/one"]).ok().trim(), "file");
+    assert!(lab.lap(&["restore", &all[0], "--file", "one"]).fails(2).contains("`--only one` restores it"));
+    assert!(lab.lap(&["restore", &all[0], "--only", "one/file"]).fails(2).contains("is not a container"));
     assert!(lab.lap(&["restore", &all[0], "--file", "../state"]).fails(2).contains("is not a path below /data"));
     write(&lab, "new");
 
@@ -83,11 +85,46 @@ fn there_and_back() {
     assert!(lab.lap(&["snapshot", "rm", "../data"]).fails(2).contains("there is no snapshot `../data`"));
     lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, changed > /say\n");
     lab.lap(&["up"]).ok();
-    assert!(lab.lap(&["restore", &all[0]]).fails(10).contains("--keep-release"));
-    assert_eq!(read(&lab), "new");
+    let says = || lab.on_node("test", &["docker", "exec", "infra_two", "cat", "/say"]).ok();
+    assert_eq!(says().trim(), "two, changed");
     lab.lap(&["restore", &all[0], "--keep-release"]).ok();
     until_healthy(&lab);
-    assert_eq!(read(&lab), "old");
+    assert_eq!((read(&lab).as_str(), says().trim()), ("old", "two, changed"));
+    write(&lab, "new");
+    assert!(lab.lap(&["restore", &all[0]]).ok().contains("with the images of that time"));
+    until_healthy(&lab);
+    assert_eq!((read(&lab).as_str(), says().trim()), ("old", "two"));
+    // Their images are gone, and there is no registry in this small lab: found before anything is stopped.
+    lab.lap(&["up"]).ok();
+    assert_eq!(says().trim(), "two, changed");
+    lab.on_node("test", &["sh", "-c", "docker rmi --force $(docker images --quiet --filter label=lap.build)"]);
+    let refused = lab.lap(&["restore", &all[0]]).fails(10);
+    assert!(refused.contains("are gone: `two`") && refused.contains("--keep-release"), "{refused}");
+    lab.healthy();
+
+    // Out of the node and in again: everything a file system knows of a file.
+    let make = "cd /data/one && printf x >plain && ln plain link && ln -s plain soft && mkfifo fifo && truncate -s 5M hole \
+                && chown 1234:2345 plain && chmod 6751 plain && touch -d '2001-02-03 04:05:06.789' plain \
+                && printf x >\"$(printf 'odd\\n\\377')\"";
+    lab.on_node("test", &["sh", "-c", make]).ok();
+    lab.lap(&["snapshot"]).ok();
+    let id = snapshots(&lab).pop().unwrap();
+    let file = lab.root.join("snapshot.tar").display().to_string();
+    assert!(lab.lap(&["snapshot", "export", &id, &file]).ok().contains(&format!("Snapshot {id} of `test` is in")));
+    let look =
+        format!("cd /var/lib/lap/pool/snapshots/{id}/data && find . -printf '%P %M %U %G %n %s %b %T@ %l\\n' | sort");
+    let before = lab.on_node("test", &["sh", "-c", &look]).ok();
+    assert!(before.contains("one/plain -rwsr-s--x 1234 2345 2"), "{before}");
+    let again = lab.lap(&["snapshot", "import", &file]).fails(10);
+    assert!(again.contains(&format!("there is already a snapshot {id}")), "{again}");
+    lab.lap(&["snapshot", "rm", &id]).ok();
+    lab.write("no.tar", "nothing");
+    assert!(lab.lap(&["snapshot", "import", "no.tar"]).fails(5).contains("`tar` failed"));
+    assert!(!snapshots(&lab).contains(&id));
+    lab.lap(&["snapshot", "import", &file]).ok();
+    assert_eq!(lab.on_node("test", &["sh", "-c", &look]).ok(), before);
+    lab.lap(&["restore", &id, "--keep-release"]).ok();
+    until_healthy(&lab);
 
     for id in snapshots(&lab) {
         lab.lap(&["snapshot", "rm", &id]).ok();
@@ -120,7 +157,7 @@ fn killed_at_each_step() {
             let at = if node { format!("node {step}") } else { step.to_owned() };
             lab.on_node("test", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
             let mut restoring =
-                lab.command(&["restore", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+                lab.command(&["restore", "--wait", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
             if node {
                 let begun = Instant::now();
                 while lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code == 0 {
@@ -140,14 +177,14 @@ fn killed_at_each_step() {
             for other in others {
                 let kept = format!("/var/lib/lap/pool/snapshots/{other}/data/one/file");
                 assert_eq!(lab.on_node("test", &["cat", &kept]).ok().trim(), "new");
-                lab.lap(&["snapshot", "rm", &other]).ok();
+                lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
             }
             let left = lab.on_node("test", &["ls", "-A", "/var/lib/lap/pool", "/var/lib/lap/pool/snapshots"]).ok();
             assert!(!left.contains("lap-new") && !left.contains(".new-"), "killed at {at}: {left}");
         }
     }
     // The way there is free again.
-    lab.lap(&["restore", &id]).ok();
+    lab.lap(&["restore", "--wait", &id]).ok();
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
 }
@@ -201,4 +238,61 @@ fn by_itself() {
         std::thread::sleep(Duration::from_millis(500));
     }
     lab.healthy();
+}
+
+/// A database that is asked to hold still; one that hangs; one that fails. Nothing stays frozen.
+#[test]
+fn hooks() {
+    let lab = Lab::tiny("hooks");
+    let hooks = |before: &str| {
+        let toml = "names = [\"one.internal\"]\n\
+             healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
+             [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"essential\"\n";
+        let hooks = format!(
+            "[snapshot]\nbefore = [\"/bin/sh\", \"-c\", \"{before}\"]\n\
+             after = [\"/bin/sh\", \"-c\", \"rm /data/frozen; echo after >>/data/log\"]\ntimeout = \"1s\"\n"
+        );
+        lab.write("containers/one/container.toml", &format!("{toml}{hooks}"));
+    };
+    hooks("touch /data/frozen; echo before >>/data/log");
+    lab.lap(&["up"]).ok();
+    let started = || lab.on_node("test", &["docker", "inspect", "--format", "{{.State.StartedAt}}", "infra_one"]).ok();
+    let first = started();
+    lab.lap(&["snapshot"]).ok();
+    let log = || lab.on_node("test", &["cat", "/data/one/log"]).ok();
+    let frozen = || lab.on_node("test", &["test", "-e", "/data/one/frozen"]).code == 0;
+    assert_eq!(log(), "before\nafter\n");
+    let taken = format!("/var/lib/lap/pool/snapshots/{}/data/one", snapshots(&lab)[0]);
+    let inside = lab.on_node("test", &["sh", "-c", &format!("cat {taken}/log; ls {taken}")]).ok();
+    assert_eq!(inside, "before\nfrozen\nlog\n", "it was taken while the container held still");
+
+    hooks("touch /data/frozen; sleep 60");
+    lab.lap(&["up"]).ok();
+    assert_eq!(started(), first, "other hooks are no reason to start it anew");
+    let said = lab.lap(&["snapshot"]).fails(7);
+    assert!(said.contains("no snapshot was taken: the hook `before` of `one` took longer than 1 s"), "{said}");
+    assert!(!frozen() && !lab.on_node("test", &["pgrep", "-a", "sleep"]).out.contains("sleep 60"));
+
+    hooks("touch /data/frozen; echo no room; exit 3");
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&["snapshot"]).fails(7).contains("the hook `before` of `one` failed: no room"));
+    assert!(!frozen());
+    assert_eq!(snapshots(&lab).len(), 1);
+
+    // The agent dies while the container holds still: its next life lets it go on.
+    hooks("touch /data/frozen; sleep 0.9");
+    lab.lap(&["up"]).ok();
+    let mut child = lab.command(&["snapshot"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the hook never ran");
+    }
+    lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
+    assert!(!child.wait().unwrap().success());
+    let begun = Instant::now();
+    while frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it stays frozen");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    until_healthy(&lab);
 }

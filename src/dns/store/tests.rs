@@ -1,1 +1,0 @@
-//! The journal, whole, torn and rewritten.

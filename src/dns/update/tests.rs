@@ -1,1 +1,0 @@
-//! Updates as packets, and what becomes of the zones.

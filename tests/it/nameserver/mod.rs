@@ -1,0 +1,213 @@
+//! The name server as a process of its own: killed, out of disk, beside other name servers and DHCP servers.
+
+mod against;
+mod dhcp;
+mod disk;
+mod killed;
+mod nsupdate;
+#[path = "../../../src/dns/tests/packet.rs"]
+mod packet;
+mod secondary;
+mod table;
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use lap::{
+    dns::{KeyEntry, KeyFile},
+    names::Names,
+};
+use tempfile::TempDir;
+
+use self::packet::Key;
+
+/// Only tests know it, and everyone who reads this.
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+/// The same in base64.
+const SECRET_BASE64: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// An address on loopback that nobody else on this machine uses: ports cannot collide there.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let number = std::process::id() << 6 | NEXT.fetch_add(1, Ordering::Relaxed);
+    let [_, a, b, c] = number.to_be_bytes();
+    // Not 127.0.x.x, where everybody else is.
+    Ipv4Addr::new(127, 1 + a % 200, b, c)
+}
+
+/// Waits until something is so; long enough that only what never comes is missed.
+fn wait(what: &str, mut is: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child that ends with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `lap dns serve` in a directory of its own.
+struct Program {
+    dir: TempDir,
+    address: SocketAddr,
+    child: Option<Process>,
+    /// A command that runs the program given to it, e.g. in a namespace.
+    wrapper: Vec<String>,
+}
+
+fn small() -> Names {
+    Names {
+        zone: "internal.".into(),
+        server: "ns.internal.".into(),
+        server_address: Some([10, 77, 0, 1].into()),
+        hosts: vec![("git.internal.".into(), [10, 77, 0, 1].into())],
+        ..Names::default()
+    }
+}
+
+impl Program {
+    /// Not yet started.
+    fn new(names: &Names) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for sub in ["data", "state"] {
+            fs::create_dir(dir.path().join(sub)).unwrap();
+        }
+        let update = vec!["*.internal".into(), "*.10.in-addr.arpa".into()];
+        let entry = |name: &str, expire| KeyEntry {
+            name: name.into(),
+            algorithm: "hmac-sha256".into(),
+            secret: SECRET_BASE64.into(),
+            update: update.clone(),
+            transfer: true,
+            expire,
+        };
+        let keys = KeyFile { keys: vec![entry("all", None), entry("lease", Some(2))] };
+        fs::write(dir.path().join("keys.json"), serde_json::to_string(&keys).unwrap()).unwrap();
+        let program =
+            Self { dir, address: SocketAddr::new(IpAddr::V4(own_address()), 5300), child: None, wrapper: vec![] };
+        program.names(names);
+        program
+    }
+
+    fn start(names: &Names) -> Self {
+        let mut program = Self::new(names);
+        program.run();
+        program
+    }
+
+    /// Replaces names.json as `lap up` does.
+    fn names(&self, names: &Names) {
+        fs::write(self.path("names.new"), serde_json::to_string(names).unwrap()).unwrap();
+        fs::rename(self.path("names.new"), self.path("names.json")).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.wrapper.clone();
+        words.push(env!("CARGO_BIN_EXE_lap").into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["dns", "serve", "--no-loopback", "--config"]).arg(self.dir.path());
+        command.args(["--listen", &self.address.ip().to_string(), "--port", &self.address.port().to_string()]);
+        command.arg("--keys").arg(self.path("keys.json"));
+        command.arg("--data").arg(self.path("data")).arg("--state").arg(self.path("state"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it and waits until it answers.
+    fn run(&mut self) {
+        let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let mut child = Process(self.command().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        wait("the name server answers", || {
+            if let Some(ended) = child.0.try_wait().unwrap() {
+                panic!("it ended with {ended}:\n{}", self.log());
+            }
+            self.wrapper.iter().any(|w| w == "nsenter") || TcpStream::connect(self.address).is_ok()
+        });
+        self.child = Some(child);
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.as_ref().unwrap().0.id()).unwrap()
+    }
+
+    /// Ends it in peace.
+    fn stop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = self.child.as_mut().unwrap().0.wait().unwrap();
+        assert!(ended.success(), "{ended}\n{}", self.log());
+        self.child = None;
+    }
+
+    /// kill -9
+    fn kill(&mut self) {
+        self.child = None;
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn key(&self) -> Key {
+        Key::new("all", "hmac-sha256", SECRET)
+    }
+
+    /// Sends an update; the code.
+    fn update(&self, update: &packet::Update) -> u8 {
+        self.key().send(self.address, true, &update.bytes())
+    }
+
+    fn ask(&self, name: &str, rtype: u16) -> (u8, Vec<String>) {
+        packet::ask(self.address, name, rtype)
+    }
+
+    fn serial(&self) -> u32 {
+        packet::serial(self.address, "internal")
+    }
+}
+
+/// What a command prints, on both channels.
+fn output(command: &mut Command) -> String {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().unwrap_or_else(|e| panic!("`{program}`: {e}: `scripts/setup test` installs it"));
+    String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+}
+
+/// Nobody listens on this port of an address of ours.
+fn free(address: SocketAddr) -> bool {
+    TcpListener::bind(address).is_ok()
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
+
+/// A copy of a daemon: where AppArmor confines the installed one to its own directories, it does not know this one.
+fn unconfined(program: &str, dir: &Path) -> PathBuf {
+    let places = ["/usr/sbin", "/usr/bin", "/sbin"].map(|d| Path::new(d).join(program));
+    let from = places.iter().find(|p| p.exists()).unwrap_or_else(|| panic!("no `{program}`: `scripts/setup test`"));
+    let to = dir.join(program);
+    if !to.exists() {
+        fs::copy(from, &to).unwrap();
+    }
+    to
+}
