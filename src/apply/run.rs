@@ -182,7 +182,20 @@ pub async fn run(docker: &Docker, order: &RunOrder<'_>) -> Result<()> {
             Err(error) => return Err(failed("create", order, &error)),
         }
     }
-    docker.start_container(&name, None::<StartContainerOptions>).await.map_err(|e| failed("start", order, &e))
+    for attempt in 1.. {
+        match docker.start_container(&name, None::<StartContainerOptions>).await {
+            Ok(()) => break,
+            Err(error) if attempt < AGAIN && port_taken(&error) => tokio::time::sleep(BETWEEN).await,
+            Err(error) => return Err(failed("start", order, &error)),
+        }
+    }
+    Ok(())
+}
+
+/// A dockerd that comes back after a power cut still takes the endpoints of what it finds dead apart: its ports are free a
+/// moment later.
+fn port_taken(error: &bollard::errors::Error) -> bool {
+    error.to_string().contains("port is already allocated")
 }
 
 /// Stops a container in its grace period and removes it. One that is not there is removed.
