@@ -21,6 +21,7 @@ use crate::error::{Error, Kind, OrError, Result};
 pub fn directory(place: &Place) -> Result<PathBuf> {
     let (base, name) = match place {
         Place::Env(digest) => (paths::ENV, Some(digest)),
+        Place::Checks(digest) => (paths::CHECKS, Some(digest)),
         Place::Secrets(container) => (paths::SECRETS, Some(container)),
         Place::Trust => (paths::TRUST, None),
         Place::Names => (paths::NAMES, None),

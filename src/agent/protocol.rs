@@ -93,6 +93,9 @@ pub enum Request {
     ImportSnapshot { holder: Holder, wait: bool },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
+    /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
+    /// [`Answer::Checked`].
+    Check { containers: Vec<String> },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
     /// Answer: [`Answer::Resolved`].
     Resolve { vantage: Vantage, servers: Vec<SocketAddr>, questions: Vec<(String, String)> },
@@ -116,6 +119,8 @@ pub enum Vantage {
 pub enum Place {
     /// `env/<name>` with this digest.
     Env(String),
+    /// The containers' `checks/` with this digest.
+    Checks(String),
     /// The secrets of one container.
     Secrets(String),
     /// Certificates that containers trust.
@@ -230,6 +235,9 @@ pub enum Answer {
         /// Of it, how long the data was away: from unmounting to mounting.
         micros: u64,
     },
+    Checked {
+        list: Vec<Checked>,
+    },
     /// What [`Request::Resolve`] found out.
     Resolved {
         /// The container that was asked from; `None`: the node, or there is no suitable one and nothing was asked.
@@ -295,6 +303,18 @@ pub struct DataFacts {
     pub filesystem: String,
     pub size: u64,
     pub free: u64,
+}
+
+/// How a check of a container ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    pub container: String,
+    /// The script's name.
+    pub check: String,
+    pub ok: bool,
+    pub seconds: f64,
+    /// The end of what it printed, or why it could not run.
+    pub output: String,
 }
 
 /// A snapshot, and what it costs.

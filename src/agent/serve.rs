@@ -11,13 +11,13 @@ use std::{
 use bollard::query_parameters::ImportImageOptions;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::mpsc,
 };
 
 use super::{
-    carry, daemons, facts, health, install,
+    carry, checks, daemons, facts, health, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -113,6 +113,10 @@ impl Agent {
             Request::RestoreSnapshot { holder, wait, id, part } => {
                 return self.restore(stream, holder, wait, (id, part)).await;
             }
+            // No lock: who checks changes nothing.
+            Request::Check { containers } => {
+                checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
+            }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -140,7 +144,7 @@ impl Agent {
             Request::Uninstall { fence, place } => {
                 self.lock.check(fence)?;
                 let dir = install::directory(&place)?;
-                if !matches!(place, Place::Env(_) | Place::Secrets(_)) {
+                if !matches!(place, Place::Env(_) | Place::Checks(_) | Place::Secrets(_)) {
                     return Err(Error::new(Kind::Refused, format!("{place:?} stays")));
                 }
                 match fs::remove_dir_all(&dir) {
@@ -199,6 +203,7 @@ impl Agent {
             // Answered before.
             Request::Docker { .. }
             | Request::Lock { .. }
+            | Request::Check { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
             | Request::ImportSnapshot { .. }
@@ -387,7 +392,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
-pub(super) async fn say(stream: &mut Connection, answer: &Answer) {
+pub(super) async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer) {
     if let Ok(mut line) = serde_json::to_vec(answer) {
         line.push(b'\n');
         // A peer that went away needs no answer.
@@ -411,7 +416,7 @@ fn put(place: &Place, bytes: &[u8]) -> Result<std::collections::BTreeMap<String,
     let dir = install::directory(place)?;
     match place {
         // Whole or not there: running containers keep the one they were started with.
-        Place::Env(_) => {
+        Place::Env(_) | Place::Checks(_) => {
             let new = dir.with_extension("lap-new");
             let _ = fs::remove_dir_all(&new);
             let files = install::unpack(bytes, &new, false)?;
