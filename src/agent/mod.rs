@@ -14,6 +14,7 @@ pub mod daemons;
 pub mod facts;
 pub mod health;
 pub mod hooks;
+pub mod images;
 pub mod init;
 pub mod install;
 pub mod journal;
