@@ -97,8 +97,16 @@ impl Planned {
 ///
 /// # Errors
 /// Nothing was switched, and why; or it was taken back ([`Kind::Unhealthy`]): never when it was made.
-pub async fn carry_out(planned: Planned, rules: Rules, options: &Options) -> Result<Switched> {
+pub async fn carry_out(mut planned: Planned, rules: Rules, options: &Options) -> Result<Switched> {
     let began = std::time::Instant::now();
+    // Somebody may have thought about it for long: what was connected then need not be connected now.
+    let again = async |master: &Master| {
+        Master::connect(master.workspace.clone(), &master.environment, Duration::from_secs(5)).await.map(Arc::new)
+    };
+    planned.master = again(&planned.master).await?;
+    if let Some(from) = &planned.from {
+        planned.from = Some(again(from).await?);
+    }
     let master = planned.master.clone();
     let held = master.lock(options).await?;
     let brought = bring::bring(&planned, &held, options).await;
