@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,6 +21,7 @@ use super::{
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
     repository, resolve, snapshots,
+    switch::Watch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -37,7 +38,7 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 /// And when the last one could not be taken.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 
-type Connection = BufReader<UnixStream>;
+pub(super) type Connection = BufReader<UnixStream>;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -45,6 +46,8 @@ pub struct Agent {
     journal: Arc<Mutex<Journal>>,
     lock: Lock,
     replaced: mpsc::Sender<()>,
+    /// The switch that is under way, or the last one.
+    switch: Arc<Mutex<Option<Watch>>>,
 }
 
 /// Seconds since 1970.
@@ -86,7 +89,7 @@ pub async fn serve(listener: UnixListener, agent: Agent) {
 impl Agent {
     /// `replaced` is told when a newer binary is in place.
     pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
-        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced }
+        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced, switch: Arc::default() }
     }
 
     async fn connection(&self, mut stream: Connection) {
@@ -115,6 +118,8 @@ impl Agent {
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
+            Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
+            Request::WatchSwitch => return self.watch_switch(stream).await,
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -198,8 +203,12 @@ impl Agent {
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
+            Request::AbortSwitch { by } => return self.abort_switch(&by),
+            Request::Releases => return aside(super::releases::list).await,
             // Answered before.
             Request::Docker { .. }
+            | Request::Switch { .. }
+            | Request::WatchSwitch
             | Request::Lock { .. }
             | Request::Check { .. }
             | Request::RestoreSnapshot { .. }
@@ -212,7 +221,7 @@ impl Agent {
     }
 
     /// The lock, as soon as it is free; `None`: it is not, or whoever waited went away, and all is said.
-    async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
+    pub(super) async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
         let mut told = false;
         loop {
             match self.lock.take(holder, now())? {
@@ -334,7 +343,12 @@ impl Agent {
             Err(error) => return say(&mut stream, &error.into()).await,
         };
         let fence = grant.fence;
-        if let Err(error) = self.journal(|journal| journal.begin(fence, holder, now())) {
+        let begun = match self.journal(|journal| journal.begin(fence, holder, now())) {
+            // Whatever is half done comes to its end before anybody builds on it.
+            Ok(()) if snapshots::is_pending() || super::switch::is_pending() => aside(snapshots::settle).await,
+            begun => begun,
+        };
+        if let Err(error) = begun {
             return say(&mut stream, &error.into()).await;
         }
         say(&mut stream, &Answer::Locked { fence }).await;
@@ -380,7 +394,11 @@ impl Agent {
         }
     }
 
-    fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
+    pub(super) fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
         act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

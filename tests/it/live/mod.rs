@@ -9,5 +9,6 @@ mod full;
 mod kill;
 mod lab;
 mod operators;
+mod promote;
 mod repository;
 mod snapshot;
