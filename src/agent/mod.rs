@@ -26,3 +26,4 @@ pub mod resolve;
 pub mod revive;
 pub mod serve;
 pub mod snapshots;
+pub mod tunnel;

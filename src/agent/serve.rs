@@ -22,7 +22,7 @@ use super::{
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
-    repository, resolve, snapshots,
+    repository, resolve, snapshots, tunnel,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -39,7 +39,7 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 /// And when the last one could not be taken.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 
-type Connection = BufReader<UnixStream>;
+pub(super) type Connection = BufReader<UnixStream>;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -104,7 +104,8 @@ impl Agent {
             }
         };
         let answer = match request {
-            Request::Docker { fence } => return self.docker(stream, fence).await,
+            Request::Docker { fence } => return tunnel::docker(&self.lock, stream, fence).await,
+            Request::Registry { fence } => return tunnel::registry(&self.lock, stream, fence).await,
             Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
             Request::CopySnapshot { .. } | Request::FetchSnapshot { .. } => {
                 // No lock: a copy only reads, and what is fetched is nobody else's until it is there.
@@ -198,6 +199,7 @@ impl Agent {
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
             // Answered before.
             Request::Docker { .. }
+            | Request::Registry { .. }
             | Request::Lock { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
@@ -352,28 +354,6 @@ impl Agent {
         drop(grant);
         if let Err(error) = self.journal(|journal| journal.lost(fence, now())) {
             eprintln!("agent: {error}");
-        }
-    }
-
-    /// Passes bytes to and from Docker. With a fencing number only as long as that is the holder's.
-    async fn docker(&self, mut stream: Connection, fence: Option<u64>) {
-        if let Some(Err(error)) = fence.map(|fence| self.lock.check(fence)) {
-            // In Docker's own words, so that its client reports it like any refusal.
-            let body = serde_json::json!({ "message": error.message }).to_string();
-            let head = format!(
-                "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all((head + &body).as_bytes()).await;
-            return;
-        }
-        let Ok(mut docker) = UnixStream::connect(paths::DOCKER).await else { return };
-        let copy = tokio::io::copy_bidirectional_with_sizes(&mut stream, &mut docker, 64 << 10, 64 << 10);
-        match fence {
-            Some(fence) => tokio::select! { _ = copy => {}, () = self.lock.lost(fence) => {} },
-            None => {
-                let _ = copy.await;
-            }
         }
     }
 
