@@ -18,6 +18,7 @@ pub mod observe;
 pub mod plan;
 pub mod records;
 pub mod registry;
+pub mod release;
 pub mod report;
 pub mod repository;
 pub mod resolve;

@@ -7,6 +7,7 @@ pub mod host;
 pub mod install;
 pub mod local;
 pub mod node;
+pub mod promote;
 pub mod registry;
 pub mod repository;
 pub mod run;

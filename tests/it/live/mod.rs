@@ -8,6 +8,7 @@ mod full;
 mod kill;
 pub mod lab;
 mod operators;
+mod promote;
 mod registry;
 mod repository;
 mod snapshot;
