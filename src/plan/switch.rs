@@ -94,7 +94,7 @@ pub fn changes(target: &Wish, node: &NodeFacts, old: Option<&Current>) -> Change
         };
         out.list.push(Change { container: name.to_owned(), act: Act::Replace, why });
     }
-    let gone = facts.keys().filter(|name| !target.containers.get(**name).is_some_and(|c| c.scale > 0));
+    let gone = facts.keys().filter(|name| target.containers.get(**name).is_none_or(|c| c.scale == 0));
     out.list.extend(gone.map(|name| Change {
         container: (*name).to_owned(),
         act: Act::Remove,

@@ -33,8 +33,9 @@ pub struct Releases {
 pub async fn releases(master: &Master) -> Result<Releases> {
     match master.client.ask(&Request::Releases, &[]).await? {
         Answer::Releases { list, ledger, chain } => {
-            let parsed =
-                list.into_iter().filter_map(|(number, json)| Some((number, serde_json::from_value(json).ok()?)));
+            let parsed = list
+                .into_iter()
+                .filter_map(|(number, json)| Some((number.parse::<u64>().ok()?, serde_json::from_value(json).ok()?)));
             Ok(Releases { list: parsed.collect(), ledger, chain })
         }
         other => Err(unexpected(&other)),
