@@ -36,3 +36,5 @@ pub const SOCKET: &str = "/run/lap/agent.sock";
 pub const DOCKER: &str = "/var/run/docker.sock";
 /// This binary on a node.
 pub const BINARY: &str = "/usr/local/bin/lap";
+/// The node's own registry, as the node itself reaches it.
+pub const REGISTRY: &str = "127.0.0.1:5000";

@@ -44,6 +44,9 @@ pub enum Request {
     Lock { holder: Holder, wait: bool },
     /// A raw connection to Docker. Without a fencing number it is not cut when the lock changes hands: for looking only.
     Docker { fence: Option<u64> },
+    /// A raw connection to the node's own registry, with a fencing number as [`Request::Docker`]. Answer: [`Answer::Done`], and from
+    /// then on the registry's own bytes.
+    Registry { fence: Option<u64> },
     /// Replaces files: `size` bytes of tar follow. Answer: [`Answer::Installed`].
     Install { fence: u64, place: Place, size: u64 },
     /// Removes what is installed at a place.
