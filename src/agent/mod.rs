@@ -8,6 +8,7 @@
 
 pub mod boot;
 pub mod carry;
+pub mod checks;
 pub mod client;
 pub mod daemons;
 pub mod facts;

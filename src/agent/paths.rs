@@ -20,6 +20,8 @@ pub const SECRETS: &str = "/var/lib/lap/secrets";
 pub const ENV: &str = "/var/lib/lap/env";
 /// What was brought for a switch and is not in its place yet.
 pub const STAGED: &str = "/var/lib/lap/staged";
+/// The containers' checks, one directory a digest, in it one a container.
+pub const CHECKS: &str = "/var/lib/lap/checks";
 /// The certificates that containers trust.
 pub const TRUST: &str = "/var/lib/lap/trust";
 /// The DNS server's static names.

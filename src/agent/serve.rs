@@ -9,13 +9,13 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::mpsc,
 };
 
 use super::{
-    carry, daemons, facts, health, images, install,
+    carry, checks, daemons, facts, health, images, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -118,6 +118,10 @@ impl Agent {
             }
             Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
             Request::WatchSwitch => return self.watch_switch(stream).await,
+            // No lock: who checks changes nothing.
+            Request::Check { containers } => {
+                checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
+            }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -145,7 +149,7 @@ impl Agent {
             Request::Uninstall { fence, place } => {
                 self.lock.check(fence)?;
                 let dir = install::directory(&place)?;
-                if !matches!(place, Place::Env(_) | Place::Secrets(_)) {
+                if !matches!(place, Place::Env(_) | Place::Checks(_) | Place::Secrets(_)) {
                     return Err(Error::new(Kind::Refused, format!("{place:?} stays")));
                 }
                 match fs::remove_dir_all(&dir) {
@@ -209,6 +213,7 @@ impl Agent {
             | Request::Switch { .. }
             | Request::WatchSwitch
             | Request::Lock { .. }
+            | Request::Check { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
             | Request::ImportSnapshot { .. }
@@ -384,7 +389,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
-pub(super) async fn say(stream: &mut Connection, answer: &Answer) {
+pub(super) async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer) {
     if let Ok(mut line) = serde_json::to_vec(answer) {
         line.push(b'\n');
         // A peer that went away needs no answer.

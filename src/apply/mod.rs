@@ -1,6 +1,7 @@
 //! The only place that changes the world: carries a plan out.
 
 pub mod build;
+pub mod check;
 pub mod dns_keys;
 pub mod down;
 pub mod host;
