@@ -123,6 +123,8 @@ impl Lab {
         let node = "environment = \"prod\"\nrole = \"master\"\naddress = \".11\"\ndisk = \"1g\"\n";
         lab.write("nodes/prod/node.toml", node);
         lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\ndefault = \"test\"\n");
+        // Of a run that was killed: until now nobody knew of `prod`.
+        lab.destroy();
         lab.commit();
         lab
     }
