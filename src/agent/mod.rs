@@ -31,3 +31,4 @@ pub mod revive;
 pub mod serve;
 pub mod snapshots;
 pub mod switch;
+pub mod tunnel;

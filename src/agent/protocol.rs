@@ -44,6 +44,9 @@ pub enum Request {
     Lock { holder: Holder, wait: bool },
     /// A raw connection to Docker. Without a fencing number it is not cut when the lock changes hands: for looking only.
     Docker { fence: Option<u64> },
+    /// A raw connection to the node's own registry, with a fencing number as [`Request::Docker`]. Answer: [`Answer::Done`], and from
+    /// then on the registry's own bytes.
+    Registry { fence: Option<u64> },
     /// Replaces files: `size` bytes of tar follow. Answer: [`Answer::Installed`].
     Install { fence: u64, place: Place, size: u64 },
     /// Removes what is installed at a place.
@@ -247,9 +250,6 @@ pub enum Answer {
         /// Of it, how long the data was away: from unmounting to mounting.
         micros: u64,
     },
-    Checked {
-        list: Vec<Checked>,
-    },
     /// How was it from outside, and may the release be made?
     Asked,
     Switched {
@@ -263,6 +263,9 @@ pub enum Answer {
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.
         chain: Result<String, String>,
+    },
+    Checked {
+        list: Vec<Checked>,
     },
     /// What [`Request::Resolve`] found out.
     Resolved {

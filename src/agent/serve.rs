@@ -22,6 +22,7 @@ use super::{
     protocol::{Answer, Holder, Note, Part, Place, Request},
     repository, resolve, snapshots,
     switch::Watch,
+    tunnel,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -105,7 +106,8 @@ impl Agent {
             }
         };
         let answer = match request {
-            Request::Docker { fence } => return self.docker(stream, fence).await,
+            Request::Docker { fence } => return tunnel::docker(&self.lock, stream, fence).await,
+            Request::Registry { fence } => return tunnel::registry(&self.lock, stream, fence).await,
             Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
             Request::CopySnapshot { .. } | Request::FetchSnapshot { .. } => {
                 // No lock: a copy only reads, and what is fetched is nobody else's until it is there.
@@ -114,12 +116,12 @@ impl Agent {
             Request::RestoreSnapshot { holder, wait, id, part } => {
                 return self.restore(stream, holder, wait, (id, part)).await;
             }
+            Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
+            Request::WatchSwitch => return self.watch_switch(stream).await,
             // No lock: who checks changes nothing.
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
-            Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
-            Request::WatchSwitch => return self.watch_switch(stream).await,
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -207,6 +209,7 @@ impl Agent {
             Request::Releases => return aside(super::releases::list).await,
             // Answered before.
             Request::Docker { .. }
+            | Request::Registry { .. }
             | Request::Switch { .. }
             | Request::WatchSwitch
             | Request::Lock { .. }
@@ -369,28 +372,6 @@ impl Agent {
         drop(grant);
         if let Err(error) = self.journal(|journal| journal.lost(fence, now())) {
             eprintln!("agent: {error}");
-        }
-    }
-
-    /// Passes bytes to and from Docker. With a fencing number only as long as that is the holder's.
-    async fn docker(&self, mut stream: Connection, fence: Option<u64>) {
-        if let Some(Err(error)) = fence.map(|fence| self.lock.check(fence)) {
-            // In Docker's own words, so that its client reports it like any refusal.
-            let body = serde_json::json!({ "message": error.message }).to_string();
-            let head = format!(
-                "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all((head + &body).as_bytes()).await;
-            return;
-        }
-        let Ok(mut docker) = UnixStream::connect(paths::DOCKER).await else { return };
-        let copy = tokio::io::copy_bidirectional_with_sizes(&mut stream, &mut docker, 64 << 10, 64 << 10);
-        match fence {
-            Some(fence) => tokio::select! { _ = copy => {}, () = self.lock.lost(fence) => {} },
-            None => {
-                let _ = copy.await;
-            }
         }
     }
 

@@ -170,6 +170,8 @@ fn layers_look_one_way() {
         // Of a plan it knows what was recorded: `wish::Current`.
         ("agent/", &["apply", "config", "observe", "workspace"]),
         ("observe/", &["apply"]),
+        // Of the agent it knows how a stream is opened.
+        ("registry/", &["apply", "config", "drivers", "keys", "observe", "plan", "workspace"]),
     ] {
         for (name, text) in sources().iter().filter(|(name, _)| name.starts_with(layer) && !name.starts_with("cli/")) {
             let named = modules(name, text);

@@ -1,6 +1,6 @@
 //! Brings over what a release needs, while everything runs on: files, images, names. None of it changes what runs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bollard::query_parameters::ImportImageOptions;
 use futures_util::{StreamExt, TryStreamExt};
@@ -16,22 +16,29 @@ use crate::{
         up::{Master, Options, short},
     },
     error::{Error, Kind, Result},
+    observe::{
+        checkout::{self, Checkout},
+        commit,
+    },
     plan::wish::Wish,
     release::Staged,
     workspace::Workspace,
 };
 
-/// The workspace as it was at a commit.
+/// The workspace as it was at a commit, and the directory it is in as long as it is needed.
 ///
 /// # Errors
-/// The commit is not here.
-pub async fn checkout(workspace: &Arc<Workspace>, _from: &Master, commit: &str) -> Result<Arc<Workspace>> {
-    let head = crate::observe::commit::look(&workspace.lab.root);
+/// The commit is not in this workspace's repository, or it is no workspace.
+pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspace>, Option<Checkout>)> {
+    let root = &workspace.lab.root;
+    let head = commit::look(root);
     if head.id.as_deref() == Some(commit) && !head.dirty {
-        return Ok(workspace.clone());
+        return Ok((workspace.clone(), None));
     }
-    Err(Error::new(Kind::Refused, format!("commit {} is not checked out here", short(commit)))
-        .hint(format!("`git checkout {commit}`, then again")))
+    let checkout = checkout::checkout(root, commit, &commit::inside(root), &std::env::temp_dir())
+        .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
+    let at = Workspace::open(&checkout.root, Some(&workspace.lab.name))?;
+    Ok((Arc::new(at), Some(checkout)))
 }
 
 /// Brings all of it under the node's lock; gives the number of bytes of images that were sent.
@@ -49,7 +56,6 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         install(Place::Env(planned.target.env.clone()), tar.clone()).await?;
     }
     if let Some(tar) = &planned.checks {
-        options.events.note("  bring the checks");
         install(Place::Checks(planned.target.checks.clone()), tar.clone()).await?;
     }
     for (place, files) in &planned.places {
@@ -70,13 +76,9 @@ async fn images(planned: &Planned, held: &Held, options: &Options) -> Result<u64
     let wish = Wish::from(planned.target.clone());
     let there = |build: &str| planned.facts.images.iter().any(|image| image.build.as_deref() == Some(build));
     let missing = planned.changes.starts(&wish).filter_map(|(name, ..)| Some((name, wish.images.get(name)?)));
-    // What checks run in may be an image that nothing runs from.
-    let asked = wish.running().filter_map(|container| container.checks.as_ref()?.image.as_ref());
-    let asked = asked.filter_map(|name| wish.images.get_key_value(name));
-    let missing = missing.chain(asked.map(|(name, image)| (name.as_str(), image)));
-    let missing: BTreeMap<_, _> = missing.filter(|(_, image)| !there(&image.build)).collect();
+    let missing: Vec<_> = missing.filter(|(_, image)| !there(&image.build)).collect();
     let Some(from) = &planned.from else {
-        return match missing.first_key_value() {
+        return match missing.first() {
             None => Ok(0),
             Some((name, _)) => {
                 Err(Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more")))
