@@ -35,7 +35,7 @@ pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspa
     if head.id.as_deref() == Some(commit) && !head.dirty {
         return Ok((workspace.clone(), None));
     }
-    let checkout = checkout::checkout(root, commit, &commit::inside(root), &std::env::temp_dir())
+    let checkout = checkout::checkout(root, commit, &commit::inside(root), &tempfile::env::temp_dir())
         .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
     let at = Workspace::open(&checkout.root, Some(&workspace.lab.name))?;
     Ok((Arc::new(at), Some(checkout)))
