@@ -13,6 +13,7 @@ pub mod client;
 pub mod daemons;
 pub mod facts;
 pub mod failpoint;
+pub mod git;
 pub mod health;
 pub mod hooks;
 pub mod images;

@@ -104,6 +104,10 @@ pub enum Request {
     AbortSwitch { by: String },
     /// Answer: [`Answer::Releases`].
     Releases,
+    /// Where a branch of a repository in the environment's git is. Answer: [`Answer::Branch`].
+    Branch { repository: String, branch: String, wanted: Option<String> },
+    /// Objects for such a repository: `size` bytes of a pack follow.
+    TakeObjects { fence: u64, repository: String, size: u64 },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
@@ -266,6 +270,12 @@ pub enum Answer {
     },
     Checked {
         list: Vec<Checked>,
+    },
+    Branch {
+        /// The commit it is at; `None`: it does not exist.
+        at: Option<String>,
+        /// Whether the commit that was asked for is there, with all that belongs to it.
+        has: bool,
     },
     /// What [`Request::Resolve`] found out.
     Resolved {

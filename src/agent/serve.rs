@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    carry, checks, daemons, facts, health, images, install,
+    carry, checks, daemons, facts, git, health, images, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -31,6 +31,8 @@ use crate::{
 
 /// No place takes more than this.
 const MAX_INSTALL: u64 = 64 << 20;
+/// No commit of a lab's own repository brings more than this.
+const MAX_PACK: u64 = 512 << 20;
 /// No agent is larger than this.
 const MAX_BINARY: u64 = 1 << 30;
 
@@ -173,6 +175,19 @@ impl Agent {
             Request::LoadImage { fence, file } => {
                 self.lock.check(fence)?;
                 images::load(&file).await?;
+            }
+            Request::Branch { repository, branch, wanted } => {
+                let at = git::at(&repository, &branch).await?;
+                let has = match &wanted {
+                    Some(commit) => git::has(&repository, commit).await?,
+                    None => false,
+                };
+                return Ok(Answer::Branch { at, has });
+            }
+            Request::TakeObjects { fence, repository, size } => {
+                let pack = receive(stream, size, MAX_PACK).await?;
+                self.lock.check(fence)?;
+                git::take(&repository, &pack).await?;
             }
             Request::AwaitHealthy { container, seconds } => {
                 health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;

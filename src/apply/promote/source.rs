@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, recorded, stage};
+use super::{Planned, compare, git, recorded, stage};
 use crate::{
     agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
@@ -98,6 +98,11 @@ pub async fn plan_promotion(
     if differs("names/") && !changes.is_empty() {
         staged.push((Staged::Names, contents.files(&Place::Names, None)?));
     }
+    let git = if target.commit == old.commit {
+        None
+    } else {
+        git::forward(&master, &facts, &workspace.lab.root, &target.commit).await?
+    };
     let mut notes = Vec::new();
     if env != old.env {
         notes.push(format!("files under env/{} change, which cannot be tested on `{}`", to.name, from.name));
@@ -118,7 +123,7 @@ pub async fn plan_promotion(
         checks,
         places,
         staged,
-        git: None,
+        git,
         notes,
     })
 }

@@ -118,6 +118,19 @@ impl Lab {
         lab
     }
 
+    /// Two environments, with this repository's registry and git in each.
+    pub fn with_git(name: &str) -> Self {
+        let lab = Self::two_environments(name);
+        for container in ["base", "registry", "git"] {
+            copy(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join("containers").join(container),
+                &lab.root.join("containers").join(container),
+            );
+        }
+        lab.commit();
+        lab
+    }
+
     /// The small one, with `prod` beside `test`.
     pub fn two_environments(name: &str) -> Self {
         let lab = Self::tiny(name);
@@ -165,9 +178,10 @@ impl Lab {
     }
 
     #[track_caller]
-    fn git(&self, arguments: &[&str]) {
+    pub fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git").args(arguments).current_dir(&self.root).output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Writes a file of the workspace.
