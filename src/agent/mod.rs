@@ -25,6 +25,7 @@ pub mod lock;
 pub mod paths;
 pub mod pool;
 pub mod protocol;
+pub mod push;
 pub mod releases;
 pub mod repository;
 pub mod resolve;

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::push::PushFact;
 use crate::{
     dns_client::Said,
     error::{Error, Kind},
@@ -323,6 +324,9 @@ pub struct NodeFacts {
     pub data: DataFacts,
     #[serde(default)]
     pub snapshots: SnapshotFacts,
+    /// The newest commit that was pushed to the lab's own repository.
+    #[serde(default)]
+    pub push: Option<PushFact>,
 }
 
 /// The snapshots there are, and those there should be.

@@ -7,7 +7,10 @@ use git2::{Oid, Repository, Sort};
 
 use super::Planned;
 use crate::{
-    agent::{client::Held, protocol::{Answer, NodeFacts, Request}},
+    agent::{
+        client::Held,
+        protocol::{Answer, NodeFacts, Request},
+    },
     apply::{
         snapshot::unexpected,
         up::{Master, Options, short},
@@ -52,8 +55,10 @@ pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &s
         let here = open(root)?;
         let (old, new) = (id(at)?, id(commit)?);
         if here.find_commit(old).is_err() {
-            let message =
-                format!("`{BRANCH}` of `{REPOSITORY}` on `{name}` is at {}, which is not in this repository", short(at));
+            let message = format!(
+                "`{BRANCH}` of `{REPOSITORY}` on `{name}` is at {}, which is not in this repository",
+                short(at)
+            );
             return Err(Error::new(Kind::Refused, message).hint(format!(
                 "fetch it from `{name}`: somebody promoted or pushed what this repository does not have"
             )));
@@ -133,7 +138,10 @@ fn id(text: &str) -> Result<Oid> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, process::{Command, Stdio}};
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 

@@ -87,9 +87,10 @@ async fn again(
 ) -> Result<u64> {
     let docker = planned.master.client.docker(Some(held.fence))?;
     for (name, image) in missing {
-        let reference = image.reference.as_deref().ok_or_else(|| {
-            Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more"))
-        })?;
+        let reference = image
+            .reference
+            .as_deref()
+            .ok_or_else(|| Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more")))?;
         options.events.note(format!("  pull the image of `{name}` from the node's registry"));
         build::pull(&docker, reference, &|_| {}).await?;
     }

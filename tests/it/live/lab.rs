@@ -127,6 +127,8 @@ impl Lab {
                 &lab.root.join("containers").join(container),
             );
         }
+        let text = fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+        lab.write("lap.toml", &format!("{text}[grants]\ngit = [\"/var/lib/lap/push\"]\n"));
         lab.commit();
         lab
     }
@@ -189,6 +191,11 @@ impl Lab {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// Makes a file of the workspace a program.
+    pub fn executable(&self, path: &str) {
+        fs::set_permissions(self.root.join(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
     /// Replaces `from`, which must be there, in a file of the workspace.

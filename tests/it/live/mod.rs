@@ -11,6 +11,7 @@ pub mod lab;
 mod operators;
 mod promote;
 mod promote_whole;
+mod push;
 mod registry;
 mod repository;
 mod snapshot;
