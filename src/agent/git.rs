@@ -1,13 +1,15 @@
 //! The lab's own repository in the environment's git: where its branch is, and objects that come in. All of it is done by the git
 //! container's own git, as its user: its locks, its checks, its rules for files.
 
-use bollard::Docker;
+use bollard::{Docker, container::LogOutput, exec::StartExecResults, models::ExecConfig};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
 
 use super::{
     facts,
     health::{self, Checked},
 };
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, OrError, Result};
 
 /// The container that runs git.
 pub const CONTAINER: &str = "infra_git";
@@ -63,6 +65,50 @@ pub async fn has(repository: &str, commit: &str) -> Result<bool> {
     let docker = facts::docker().await?;
     let said = git(&docker, repository, &["rev-list", "--objects", "--quiet", "--end-of-options", commit], &[]).await?;
     Ok(said.passed)
+}
+
+/// A pack of a commit and its history.
+///
+/// # Errors
+/// It is not there, or too much.
+pub async fn give(repository: &str, commit: &str, limit: usize) -> Result<Vec<u8>> {
+    if !is_plain(commit) {
+        return Err(Error::new(Kind::Usage, format!("`{commit}` is not the id of a commit")));
+    }
+    let docker = facts::docker().await?;
+    let path = path(repository)?;
+    let command = ["git", "-C", &path, "pack-objects", "--revs", "--stdout", "--quiet"];
+    let what = || format!("cannot pack {commit}");
+    let config = ExecConfig {
+        cmd: Some(command.map(str::to_owned).to_vec()),
+        user: Some(USER.to_owned()),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..ExecConfig::default()
+    };
+    let exec = docker.create_exec(CONTAINER, config).await.or_error(Kind::Node, what)?;
+    let (mut pack, mut said) = (Vec::new(), String::new());
+    if let StartExecResults::Attached { mut output, mut input } =
+        docker.start_exec(&exec.id, None).await.or_error(Kind::Node, what)?
+    {
+        input.write_all(format!("{commit}\n").as_bytes()).await.or_error(Kind::Node, what)?;
+        input.shutdown().await.or_error(Kind::Node, what)?;
+        while let Some(chunk) = output.next().await {
+            match chunk.or_error(Kind::Node, what)? {
+                LogOutput::StdOut { message } => pack.extend_from_slice(&message),
+                other => said.push_str(&other.to_string()),
+            }
+            if pack.len() > limit {
+                return Err(Error::new(Kind::Refused, format!("{}: it is too large", what())));
+            }
+        }
+    }
+    let ended = docker.inspect_exec(&exec.id).await.or_error(Kind::Node, what)?;
+    if ended.exit_code == Some(0) {
+        return Ok(pack);
+    }
+    Err(Error::new(Kind::Node, format!("{}: {}", what(), said.trim())))
 }
 
 /// Takes a pack of objects into a repository, which is made if it is not there.

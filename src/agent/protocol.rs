@@ -107,6 +107,8 @@ pub enum Request {
     Releases,
     /// Where a branch of a repository in the environment's git is. Answer: [`Answer::Branch`].
     Branch { repository: String, branch: String, wanted: Option<String> },
+    /// A commit of such a repository, and its history. Answer: [`Answer::Objects`], then so many bytes of a pack.
+    GiveObjects { repository: String, commit: String },
     /// Objects for such a repository: `size` bytes of a pack follow.
     TakeObjects { fence: u64, repository: String, size: u64 },
     /// Waits until a container's own check succeeds, at most `seconds`.
@@ -271,6 +273,9 @@ pub enum Answer {
     },
     Checked {
         list: Vec<Checked>,
+    },
+    Objects {
+        size: u64,
     },
     Branch {
         /// The commit it is at; `None`: it does not exist.

@@ -124,6 +124,15 @@ impl Agent {
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
+            Request::GiveObjects { repository, commit } => {
+                return match git::give(&repository, &commit, MAX_PACK as usize).await {
+                    Ok(pack) => {
+                        say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
+                        let _ = stream.write_all(&pack).await;
+                    }
+                    Err(error) => say(&mut stream, &error.into()).await,
+                };
+            }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -225,6 +234,7 @@ impl Agent {
             // Answered before.
             Request::Docker { .. }
             | Request::Registry { .. }
+            | Request::GiveObjects { .. }
             | Request::Switch { .. }
             | Request::WatchSwitch
             | Request::Lock { .. }

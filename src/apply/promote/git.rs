@@ -1,7 +1,7 @@
 //! The lab's own repository in the environment's git: its branch says what runs there. A promotion brings the commit before it
 //! switches, and the switch moves the branch.
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use git2::{Oid, Repository, Sort};
 
@@ -39,6 +39,30 @@ async fn look(master: &Master, facts: &NodeFacts, wanted: &str) -> Result<Option
         Answer::Branch { at, has } => Ok(Some((at, has))),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Fetches a commit that this repository does not have from the git of the environment it was tested in: somebody else pushed it.
+///
+/// # Errors
+/// It is not there either, or cannot be written here.
+pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str, options: &Options) -> Result<()> {
+    let Ok(here) = Repository::discover(root) else { return Ok(()) };
+    if here.find_commit(id(commit)?).is_ok() {
+        return Ok(());
+    }
+    let name = &source.environment.name;
+    if !matches!(look(source, facts, commit).await?, Some((_, true))) {
+        let message = format!("`{name}` runs {}, which neither this repository nor its git has", short(commit));
+        return Err(Error::new(Kind::Refused, message).hint("`git fetch` it from whoever brought it up"));
+    }
+    options.events.note(format!("  fetch {} from `{name}`", short(commit)));
+    let pack = source.client.objects(REPOSITORY, commit).await?;
+    let what = || format!("cannot keep {} here", short(commit));
+    let odb = here.odb().or_error(Kind::Other, what)?;
+    let mut writer = odb.packwriter().or_error(Kind::Other, what)?;
+    writer.write_all(&pack).or_error(Kind::Other, what)?;
+    writer.commit().or_error(Kind::Other, what)?;
+    Ok(())
 }
 
 /// What a promotion does to the branch: forward only.
@@ -138,10 +162,7 @@ fn id(text: &str) -> Result<Oid> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        process::{Command, Stdio},
-    };
+    use std::process::{Command, Stdio};
 
     use super::*;
 

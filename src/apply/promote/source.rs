@@ -42,6 +42,7 @@ pub async fn plan_promotion(
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
     })?;
+    git::fetch(&source, &tested, &workspace.lab.root, &runs.commit, options).await?;
     let (at, _as_long_as_it_is_read) = super::bring::checkout(&workspace, &runs.commit)?;
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();

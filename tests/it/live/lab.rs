@@ -193,6 +193,29 @@ impl Lab {
         fs::write(path, text).unwrap();
     }
 
+    /// `git push` of HEAD to the `master` of the lab's own repository on test.
+    pub fn push_command(&self) -> Command {
+        let ssh = format!(
+            "ssh -F none -i {} -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={}",
+            self.root.join(".lap/keys/admin").display(),
+            self.root.join(".lap/known_hosts").display()
+        );
+        let url = format!("ssh://git@{}:2200/lap", self.address("test"));
+        let mut command = Command::new("git");
+        command.args(["push", "--force", &url, "HEAD:refs/heads/master"]);
+        command.current_dir(&self.root).env("GIT_SSH_COMMAND", ssh);
+        command
+    }
+
+    /// Pushes, and gives what came back.
+    #[track_caller]
+    pub fn push(&self) -> String {
+        let output = self.push_command().output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
     /// Makes a file of the workspace a program.
     pub fn executable(&self, path: &str) {
         fs::set_permissions(self.root.join(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

@@ -10,6 +10,7 @@ mod kill;
 pub mod lab;
 mod operators;
 mod promote;
+mod promote_faults;
 mod promote_whole;
 mod push;
 mod registry;

@@ -101,4 +101,17 @@ fn images_by_digest_and_the_commit_in_git() {
     lab.lap(&PROMOTE).ok();
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, fifth");
     lab.lap(&["ledger", "verify"]).ok();
+
+    // What a colleague pushed is promoted without having been fetched.
+    let here = lab.git(&["rev-parse", "HEAD"]);
+    lab.edit("containers/two/Dockerfile", "two, fifth", "two, sixth");
+    lab.commit();
+    let pushed = lab.git(&["rev-parse", "HEAD"]);
+    lab.push();
+    lab.git(&["reset", "--quiet", "--hard", &here]);
+    lab.git(&["reflog", "expire", "--expire=all", "--all"]);
+    lab.git(&["prune", "--expire=now"]);
+    lab.lap(&PROMOTE).ok();
+    assert_eq!(git(&lab, "rev-parse master"), pushed);
+    assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, sixth");
 }

@@ -7,32 +7,12 @@ use std::{
 
 use super::lab::Lab;
 
-/// `git push` of HEAD to test's master.
-fn push_command(lab: &Lab) -> Command {
-    let ssh = format!(
-        "ssh -F none -i {} -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={}",
-        lab.root.join(".lap/keys/admin").display(),
-        lab.root.join(".lap/known_hosts").display()
-    );
-    let url = format!("ssh://git@{}:2200/lap", lab.address("test"));
-    let mut command = Command::new("git");
-    command
-        .args(["push", "--force", &url, "HEAD:refs/heads/master"])
-        .current_dir(&lab.root)
-        .env("GIT_SSH_COMMAND", ssh);
-    command
-}
-
-/// Pushes, and gives what came back.
 fn push(lab: &Lab) -> String {
-    let output = push_command(lab).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
+    lab.push()
 }
 
 fn begin(lab: &Lab) -> Child {
-    push_command(lab).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    lab.push_command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 fn heard(child: Child) -> String {
@@ -163,7 +143,7 @@ fn the_newest_wins_and_a_killed_agent_goes_on() {
 
     // Other branches are free, and other repositories nobody's business.
     let url = format!("ssh://git@{}:2200/lap", lab.address("test"));
-    let ssh = push_command(&lab).get_envs().find_map(|(_, value)| value).unwrap().to_owned();
+    let ssh = lab.push_command().get_envs().find_map(|(_, value)| value).unwrap().to_owned();
     let output = Command::new("git")
         .args(["push", &url, "HEAD:refs/heads/idea"])
         .current_dir(&lab.root)
