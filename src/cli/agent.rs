@@ -20,6 +20,16 @@ enum Verb {
     Init,
     /// The agent itself
     Run,
+    /// Makes this machine a node: what it needs to know is read from standard input
+    Prepare,
+    /// Makes it none again
+    Leave {
+        lab: String,
+        node: String,
+        /// With all data
+        #[arg(long)]
+        data: bool,
+    },
     /// Its child that copies to a repository, and fetches from it
     Repository,
 }
@@ -29,6 +39,8 @@ impl Args {
         match self.verb {
             Verb::Init => agent::init::run(),
             Verb::Run => agent::boot::run(),
+            Verb::Prepare => agent::prepare::run(),
+            Verb::Leave { lab, node, data } => agent::leave::run(&lab, &node, data),
             Verb::Repository => repository::work::run(),
         }
     }

@@ -14,6 +14,7 @@ mod image;
 mod init;
 mod keys;
 mod logs;
+mod node;
 mod plan;
 mod reference;
 mod repository;
@@ -93,6 +94,7 @@ enum Verb {
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
+    Node(node::Args),
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
@@ -140,6 +142,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Logs(args) => args.run(&global),
         Verb::Exec(args) => args.run(&global),
         Verb::Ssh(args) => args.run(&global),
+        Verb::Node(args) => args.run(&global),
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),

@@ -8,6 +8,7 @@ pub mod dns;
 pub mod env;
 pub mod healthcheck;
 pub mod lap;
+pub mod machine;
 pub mod node;
 pub mod rootfs;
 pub mod snapshot;
@@ -26,11 +27,12 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 10] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 11] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
+    ("node.toml", "ssh", &machine::SSH),
     ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),

@@ -7,6 +7,7 @@ mod errors;
 mod full;
 mod kill;
 mod lab;
+mod machine;
 mod operators;
 mod repository;
 mod snapshot;
