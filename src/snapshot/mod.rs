@@ -26,7 +26,8 @@ pub(crate) mod tests;
 pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
-pub use restore::{Restore, Step, World, recover};
+pub use restore::{Restore, Step, World, exchange, recover};
 pub use take::{
-    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, sweep, take,
+    abandon, begin, drop_half, finish, finish_import, free_id, hold, hold_half, is_whole, prepare_import, remove,
+    sweep, take, take_as,
 };

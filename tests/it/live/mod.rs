@@ -9,5 +9,6 @@ mod kill;
 mod lab;
 mod machine;
 mod operators;
+mod promote;
 mod repository;
 mod snapshot;
