@@ -245,7 +245,7 @@ impl Switch {
 
     /// From here on there is no way back but another switch.
     fn commit(&mut self) -> Result<()> {
-        self.step(&format!("make it release {}", self.record.order.number))?;
+        self.step("make it the release")?;
         self.record.phase = Phase::Committed;
         self.record.write().inspect_err(|_| self.record.phase = Phase::Open)
     }

@@ -117,7 +117,7 @@ fn taken_back() {
     prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && echo mine >/data/one/file");
     let (old, one) = (data(&lab), started(&lab, "one"));
     let unchanged = |why: &str, error: &str| {
-        assert!(error.contains("release 2 was taken back") && error.contains(why), "{error}");
+        assert!(error.contains("was taken back") && error.contains(why), "{error}");
         assert_eq!(says(&lab, "two"), "two", "{why}");
         assert_eq!(data(&lab), old, "{why}");
         assert_eq!(started(&lab, "one"), one, "{why}");
@@ -189,7 +189,7 @@ fn taken_back() {
     promoting.kill().unwrap();
     promoting.wait().unwrap();
     let said = lab.lap(&["promote", "--resume"]).ok();
-    assert!(said.contains("`prod` runs release 2") || said.contains("Nothing to promote"), "{said}");
+    assert!(said.contains("`prod` runs release"), "{said}");
     assert_eq!(says(&lab, "two"), "two, good");
     until_healthy(&lab);
 }
@@ -212,7 +212,7 @@ fn killed_at_each_step() {
         "wait until `two` is healthy",
         "ask whether all is healthy",
         "ask how it was from outside",
-        "make it release 2",
+        "make it the release",
         "record what runs",
         "remove what ran before",
         "close",
