@@ -8,6 +8,7 @@
 
 pub mod boot;
 pub mod carry;
+pub mod checks;
 pub mod client;
 pub mod daemons;
 pub mod disk;
@@ -34,3 +35,4 @@ pub mod serve;
 pub mod snapshots;
 pub mod switch;
 pub mod systemd;
+pub mod tunnel;
