@@ -24,7 +24,9 @@ enum Verb {
     Prepare,
     /// Makes it none again
     Leave {
+        /// The lab whose node this machine is
         lab: String,
+        /// Which one
         node: String,
         /// With all data
         #[arg(long)]

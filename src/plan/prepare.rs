@@ -3,7 +3,7 @@
 use crate::{
     drivers::node::machine::{Look, PACKAGES},
     error::{Error, Kind, Result},
-    report::bytes,
+    words::{bytes, plural},
 };
 
 /// Below, the shipped containers do not start.
@@ -81,7 +81,7 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
     if others > 0 {
         out.notes.push(format!(
             "its Docker and the {} there that are not lap's stay as they are",
-            crate::report::plural(others as usize, "container")
+            plural(others as usize, "container")
         ));
     }
     if look.get("daemon.json") == "yes" && look.get("node").is_empty() {
