@@ -59,6 +59,8 @@ impl MadeUp {
                 cpus: None,
                 memory: None,
                 disk: 1 << 30,
+                ssh: None,
+                vm: lap::config::model::Vm::default(),
             };
             (name, node)
         });

@@ -31,6 +31,12 @@ pub struct NodeConfig {
     pub disk: u64,
     /// Name servers that are asked while the environment's own does not answer.
     pub upstreams: Vec<String>,
+    /// Where lap's own sshd listens; `None`: on port 22 of every address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sshd: Option<SocketAddr>,
+    /// The disk for the pool; `None`: a sparse file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// The first line on a connection.

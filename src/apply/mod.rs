@@ -7,6 +7,7 @@ pub mod down;
 pub mod host;
 pub mod install;
 pub mod local;
+pub mod machine;
 pub mod node;
 pub mod promote;
 pub mod push;

@@ -21,7 +21,10 @@ use crate::{
         protocol::{Holder, NodeFacts, Request},
     },
     config::model::Environment,
-    drivers::{self, node::docker::HostFacts},
+    drivers::{
+        self,
+        node::{Machines, docker::HostFacts},
+    },
     error::{Error, Kind, Result},
     keys::Keys,
     observe::wish::{Tree, tree},
@@ -111,8 +114,7 @@ impl Master {
     /// # Errors
     /// It does not run, or does not answer.
     pub async fn connect(workspace: Arc<Workspace>, environment: &Environment, patience: Duration) -> Result<Self> {
-        let docker = drivers::docker::local().await?;
-        let host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+        let host = drivers::node::observe(&workspace.lab).await?.facts;
         Self::connect_on(workspace, environment, &host, patience).await
     }
 
@@ -363,8 +365,7 @@ pub async fn up(
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
     let (root, lab) = (&workspace.lab.root, &workspace.lab);
     let keys = Arc::new(Keys::create(root, &lab.name, &lab.dns.zone, &environments)?.keys);
-    let docker = drivers::docker::local().await?;
-    let mut host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+    let Machines { docker, facts: mut host } = drivers::node::observe(&workspace.lab).await?;
     let nodes = plan::nodes::up(
         &workspace.lab,
         &environment.name,
@@ -389,7 +390,7 @@ pub async fn up(
             addresses,
         });
         carry_out(&nodes, performer, &options.events, &options.stop).await.1?;
-        host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+        host = drivers::node::observe(&workspace.lab).await?.facts;
         outcome.plans.push(nodes);
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);

@@ -26,6 +26,18 @@ enum Verb {
     Init,
     /// The agent itself
     Run,
+    /// Makes this machine a node: what it needs to know is read from standard input
+    Prepare,
+    /// Makes it none again
+    Leave {
+        /// The lab whose node this machine is
+        lab: String,
+        /// Which one
+        node: String,
+        /// With all data
+        #[arg(long)]
+        data: bool,
+    },
     /// Its child that copies to a repository, and fetches from it
     Repository,
     /// Its child that builds a commit that was pushed
@@ -37,6 +49,8 @@ impl Args {
         Ok(match self.verb {
             Verb::Init => agent::init::run(),
             Verb::Run => agent::boot::run(),
+            Verb::Prepare => agent::prepare::run(),
+            Verb::Leave { lab, node, data } => agent::leave::run(&lab, &node, data),
             Verb::Repository => repository::work::run(),
             Verb::Build { commit, who } => build(&commit, who)?,
         })

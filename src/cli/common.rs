@@ -1,6 +1,6 @@
 //! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
 
-use crate::report::print::outln;
+use crate::report::print::{errln, outln};
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{Global, Progress};
 use crate::{
     apply::up::Options,
-    error::{Kind, OrError, Result},
+    error::{Error, Kind, OrError, Result},
     report::{self, Events, Style},
     workspace::Workspace,
 };
@@ -114,6 +114,18 @@ pub fn who() -> String {
     });
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     format!("{user}@{}", host.unwrap_or_else(|_| "unknown".into()))
+}
+
+/// Asks; without a terminal nobody can say yes.
+pub fn yes(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::new(Kind::Refused, "this is asked first, and there is no terminal")
+            .hint("`--yes`, or `--host-key` for a machine's key, answers the question"));
+    }
+    errln!("{question} [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a value as JSON, indented.

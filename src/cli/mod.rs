@@ -16,6 +16,7 @@ mod init;
 mod keys;
 mod ledger;
 mod logs;
+mod node;
 mod plan;
 mod promote;
 mod reference;
@@ -99,6 +100,7 @@ enum Verb {
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
+    Node(node::Args),
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
@@ -151,6 +153,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Logs(args) => args.run(&global),
         Verb::Exec(args) => args.run(&global),
         Verb::Ssh(args) => args.run(&global),
+        Verb::Node(args) => args.run(&global),
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),

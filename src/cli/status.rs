@@ -13,7 +13,7 @@ use super::{
 use crate::{
     agent::protocol::NodeFacts,
     apply::up::{Master, short},
-    drivers::{self, node::docker},
+    drivers,
     error::{Error, Kind, Result},
     plan::wish::Current,
     report::{ago, bytes},
@@ -46,8 +46,7 @@ impl Args {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let (facts, address) = runtime()?.block_on(async {
-            let docker = drivers::docker::local().await?;
-            let host = docker::observe(&docker, &workspace.lab.name).await?;
+            let host = drivers::node::observe(&workspace.lab).await?.facts;
             let master = Master::connect_on(workspace.clone(), &environment, &host, Duration::from_secs(2)).await?;
             Ok::<_, Error>((master.facts(None).await?, master.address()))
         })?;

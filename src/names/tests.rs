@@ -62,6 +62,8 @@ fn node(name: &str, environment: &str) -> (String, Node) {
         cpus: None,
         memory: None,
         disk: 0,
+        ssh: None,
+        vm: crate::config::model::Vm::default(),
     };
     (name.into(), it)
 }

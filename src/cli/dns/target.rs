@@ -10,7 +10,7 @@ use crate::{
         model::Environment,
         value::name::{below, owner},
     },
-    drivers::{self, node::docker},
+    drivers,
     error::{Error, Kind, OrError, Result},
     keys::dns::DnsKey,
     names::Names,
@@ -32,8 +32,7 @@ impl Target {
     /// The server of `environment`, whose node must run.
     pub async fn find(workspace: &Arc<Workspace>, environment: &Environment) -> Result<Self> {
         let keys = workspace.keys()?;
-        let docker = drivers::docker::local().await?;
-        let host = docker::observe(&docker, &workspace.lab.name).await?;
+        let host = drivers::node::observe(&workspace.lab).await?.facts;
         if !host.nodes.get(&environment.master).is_some_and(|node| node.running) {
             return Err(Error::new(Kind::Node, format!("the node `{}` does not run", environment.master))
                 .hint(format!("`lap up {}` brings it up", environment.name)));

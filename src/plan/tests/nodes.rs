@@ -27,6 +27,8 @@ fn node(name: &str, environment: &str, role: Role, address: Option<Address>) -> 
         cpus: None,
         memory: None,
         disk: 1 << 30,
+        ssh: None,
+        vm: crate::config::model::Vm::default(),
     }
 }
 

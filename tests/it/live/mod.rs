@@ -8,6 +8,7 @@ mod errors;
 mod full;
 mod kill;
 pub mod lab;
+mod machine;
 mod operators;
 mod promote;
 mod promote_faults;
