@@ -1,5 +1,6 @@
 //! The only place that changes the world: carries a plan out.
 
+mod bases;
 pub mod build;
 pub mod check;
 pub mod dns_keys;

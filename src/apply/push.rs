@@ -81,7 +81,11 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
     let bad: Vec<&Checked> = list.iter().filter(|checked| !checked.ok).collect();
     if let Some(first) = bad.first() {
         let names: Vec<String> = bad.iter().map(|bad| format!("{}/{}", bad.container, bad.check)).collect();
-        let said = first.output.lines().last().unwrap_or_default();
+        for bad in &bad {
+            options.events.note(format!("  {}/{}:", bad.container, bad.check));
+            bad.output.lines().for_each(|line| options.events.note(format!("  | {line}")));
+        }
+        let said = first.output.lines().next().unwrap_or_default();
         let what = if bad.len() == 1 { "the check" } else { "the checks" };
         let verb = if bad.len() == 1 { "fails" } else { "fail" };
         return Err(Error::new(Kind::Unhealthy, format!("{what} `{}` {verb}: {said}", names.join("`, `"))));

@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    carry_out,
+    bases, carry_out,
     host::{Host, binary, ready},
     install::{Contents, Seen},
     node::{OnNode, image_ids},
@@ -429,7 +429,7 @@ async fn on(
     }
     let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
     known(&wish, &scope)?;
-    let bases = missing_bases(tree.as_ref(), &facts);
+    let bases = bases::missing(tree.as_ref(), &facts);
     let (mut plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
     if options.dry_run {
         if !bases.is_empty() {
@@ -450,11 +450,11 @@ async fn on(
         // What was seen before the lock was ours may have changed.
         facts = master.client.facts().await?;
         let (mut wish, mut tree) = master.wish(&facts, &scope, &mut Vec::new())?;
-        let bases = missing_bases(tree.as_ref(), &facts);
+        let bases = bases::missing(tree.as_ref(), &facts);
         let held = if bases.is_empty() {
             held
         } else {
-            pull_bases(&master, held, &bases, options).await?;
+            bases::pull(&master, held, &bases, options).await?;
             facts = master.client.facts().await?;
             (wish, tree) = master.wish(&facts, &scope, &mut Vec::new())?;
             master.lock(options).await?
@@ -477,23 +477,6 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn missing_bases(tree: Option<&Tree>, facts: &NodeFacts) -> Vec<String> {
-    let there = |image: &str| {
-        let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
-        facts.images.iter().any(|fact| fact.tags.contains(&tagged) || fact.digests.iter().any(|d| d == image))
-    };
-    tree.into_iter().flat_map(|tree| &tree.bases).filter(|image| !there(image)).cloned().collect()
-}
-
-async fn pull_bases(master: &Arc<Master>, held: Held, bases: &[String], options: &Options) -> Result<()> {
-    let mut plan = Plan::new(&master.environment.name);
-    for image in bases {
-        plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
-    }
-    let facts = NodeFacts::default();
-    master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await
 }
 
 fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {

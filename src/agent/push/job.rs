@@ -63,7 +63,9 @@ impl Job {
                 }
                 match &state.ended {
                     // Said as one more line, if it was not.
-                    Some(Err(why)) if seen == state.lines.len() && !state.lines.contains(why) => {
+                    Some(Err(why))
+                        if seen == state.lines.len() && !state.lines.iter().any(|said| said.ends_with(why)) =>
+                    {
                         return Some(why.clone());
                     }
                     Some(_) => return None,

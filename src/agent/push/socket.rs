@@ -97,7 +97,7 @@ mod tests {
     fn one_line_is_understood() {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         assert_eq!(parse(&format!("{commit} anna@git\n")).unwrap(), (commit, "anna@git"));
-        for bad in ["", "x", "0123 anna", &format!("{commit}"), &format!("{commit} --x"), &format!("{commit} a b")] {
+        for bad in ["", "x", "0123 anna", commit, &format!("{commit} --x"), &format!("{commit} a b")] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

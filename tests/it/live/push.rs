@@ -113,7 +113,7 @@ fn what_is_pushed_is_built_started_and_checked() {
 fn the_newest_wins_and_a_killed_agent_goes_on() {
     let lab = Lab::with_git("push-queue");
     lab.lap(&["up"]).ok();
-    let building = || test(&lab, "pgrep -f 'agent [b]uild' || true") != "";
+    let building = || !test(&lab, "pgrep -f 'agent [b]uild' || true").is_empty();
 
     // While one is built two more come: the second never is.
     let first = commit_two(&lab, "first", "RUN sleep 6");
