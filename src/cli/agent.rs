@@ -41,7 +41,12 @@ enum Verb {
     /// Its child that copies to a repository, and fetches from it
     Repository,
     /// Its child that builds a commit that was pushed
-    Build { commit: String, who: String },
+    Build {
+        /// Where the branch is now
+        commit: String,
+        /// Who pushed
+        who: String,
+    },
 }
 
 impl Args {

@@ -70,12 +70,12 @@ fn the_disk_is_full_at_each_step() {
         // Reserved in one go, then byte by byte what is left.
         prod(
             &lab,
-            "mkdir /data/.fill; for size in 256M 64M 16M 4M 1M 64K 4K; do i=0; \
-             while fallocate -l $size /data/.fill/$size.$i 2>/dev/null; do i=$((i+1)); done; done; sync",
+            "mkdir /var/lib/lap/pool/.fill; for size in 256M 64M 16M 4M 1M 64K 4K; do i=0; \
+             while fallocate -l $size /var/lib/lap/pool/.fill/$size.$i 2>/dev/null; do i=$((i+1)); done; done; sync",
         );
         go_on(&lab);
         let ended = promoting.wait().unwrap();
-        prod(&lab, "rm -r /data/.fill; sync");
+        prod(&lab, "rm -r /var/lib/lap/pool/.fill; sync");
         // What was stuck for lack of room goes on with the next command, whatever that is.
         let resumed = lab.lap(&["promote", "--yes", "--wait", "--settle", "0s"]);
         assert!(matches!(resumed.code, 0 | 7 | 10), "full at {step}: {resumed:?}");
