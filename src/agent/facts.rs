@@ -83,6 +83,15 @@ fn files() -> Files {
     (installed, certificates, current.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
+/// The names of the containers (without `infra_`) by their ids; none while Docker does not answer.
+pub async fn names() -> BTreeMap<String, String> {
+    let filters = std::collections::HashMap::from([("label".to_owned(), vec![LABEL_CONTAINER.to_owned()])]);
+    let options = ListContainersOptionsBuilder::new().filters(&filters).build();
+    let Ok(docker) = docker().await else { return BTreeMap::new() };
+    let list = docker.list_containers(Some(options)).await.unwrap_or_default();
+    list.into_iter().filter_map(|fact| Some((fact.id?, fact.labels?.get(LABEL_CONTAINER)?.clone()))).collect()
+}
+
 async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {
     let filters = std::collections::HashMap::from([("label".to_owned(), vec![LABEL_CONTAINER.to_owned()])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();

@@ -1,6 +1,7 @@
 //! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
@@ -15,26 +16,29 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, hooks, paths, pool,
+    facts, felt, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{
-        self, Reason, Restore, Step, World,
-        keep::{Policy, decide},
+        self, Pause, Reason, Restore, Step, World,
+        keep::{Decision, Policy, decide},
         only::Only,
     },
 };
 
 /// What restores under way are written down in.
 const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];
+/// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.
+const ATTEMPTS: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(500);
 /// How long the data may be busy after the last container stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The pool. Not `/data`: that is away in the middle of a restore.
-fn pool_path() -> Result<&'static Path> {
+pub(super) fn pool_path() -> Result<&'static Path> {
     if pool::is_mounted(paths::POOL) {
         return Ok(Path::new(paths::POOL));
     }
@@ -51,7 +55,7 @@ pub fn settle() -> Result<()> {
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let docker = Some(Handle::current().block_on(facts::docker())?);
-    recover(&mut Node { docker, note, away: None, micros: 0 }).map(drop).map_err(|error| {
+    recover(&mut Node { docker, note, stopped: None, away: None, micros: 0 }).map(drop).map_err(|error| {
         error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
     })
 }
@@ -66,16 +70,27 @@ fn current() -> Option<serde_json::Value> {
 }
 
 /// Takes a snapshot, between the containers' hooks.
-pub fn take(by: &str, reason: Reason, note: Option<String>) -> Result<Answer> {
+///
+/// # Errors
+/// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
+pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
     let (pool, current) = (pool_path()?, current());
+    if let Some(most) = most {
+        calm(pool, most)?;
+    }
     let taking = async {
-        let begun = Instant::now();
-        let meta = snapshot::take(pool, now(), by, reason, note, current.clone())?;
-        Ok((meta, begun.elapsed().as_micros() as u64))
+        let mut micros = 0;
+        let (meta, felt) = felt::during(Path::new(paths::STATE), || {
+            let begun = Instant::now();
+            let meta = snapshot::take(pool, now(), by, reason, note, current.clone());
+            micros = begun.elapsed().as_micros() as u64;
+            meta
+        });
+        Ok((meta?, micros, felt))
     };
     let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
     let runtime = Handle::current();
-    let ((meta, micros), complaints) = if wants_hooks {
+    let ((mut meta, micros, felt), ran) = if wants_hooks {
         let docker = runtime.block_on(facts::docker())?;
         let running = running(&runtime)?;
         runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
@@ -83,7 +98,54 @@ pub fn take(by: &str, reason: Reason, note: Option<String>) -> Result<Answer> {
         // Docker is not even asked: a snapshot does not need it.
         (runtime.block_on(taking)?, Vec::new())
     };
+    let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).collect();
+    let pause = runtime.block_on(pause(felt, ran));
+    let longest = Duration::from_micros(pause.longest());
+    if let Some(most) = most.filter(|most| longest > *most) {
+        let (longest, most) = (millis(longest), millis(most));
+        complaints
+            .push(format!("writers waited up to {longest}, longer than {most}; the snapshot is kept nevertheless"));
+    }
+    meta.pause = Some(pause);
+    snapshot::describe(pool, &meta)?;
     Ok(Answer::Taken { meta, micros, complaints })
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+/// What was measured, in the containers' names.
+async fn pause(felt: felt::Felt, hooks: Vec<snapshot::HookRan>) -> Pause {
+    let micros = |time: Duration| time.as_micros() as u64;
+    let names = if felt.stood.is_empty() { Default::default() } else { facts::names().await };
+    let named = |(id, time): (String, Duration)| Some((names.get(&id)?.clone(), micros(time)));
+    Pause { probe: felt.probe.map(micros), containers: felt.stood.into_iter().filter_map(named).collect(), hooks }
+}
+
+/// Waits until a snapshot will keep nobody waiting for longer than `most`. What it costs is the file system's commit, so first
+/// all that was written goes to the disk; how long writers wait for a commit right after that is what they will wait for
+/// the snapshot's.
+fn calm(pool: &Path, most: Duration) -> Result<()> {
+    let mut expected = Duration::ZERO;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(BETWEEN);
+        }
+        snapshot::btrfs::sync(pool)?;
+        let (synced, felt) = felt::during(Path::new(paths::STATE), || snapshot::btrfs::sync(pool));
+        synced?;
+        expected = felt.probe.unwrap_or(Duration::MAX);
+        if expected <= most {
+            return Ok(());
+        }
+    }
+    let message = format!(
+        "no snapshot was taken: writers would wait up to {}, and {} are allowed",
+        millis(expected),
+        millis(most)
+    );
+    Err(Error::new(Kind::Refused, message).hint("allow more with `--max-pause`, or try again when less is written"))
 }
 
 fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {
@@ -117,12 +179,39 @@ pub fn remove(id: &str) -> Result<Answer> {
 /// Lists all; with `sizes` btrfs looks at every file of each.
 pub fn list(sizes: bool) -> Result<Answer> {
     let pool = pool_path()?;
+    let all = snapshot::list(pool)?;
+    let why = policy().keep.map(|keep| decide(&all, &keep, now()));
     let one = |meta: snapshot::Meta| {
         let data = pool.join("snapshots").join(meta.id.to_string()).join("data");
         let sizes = if sizes { snapshot::btrfs::usage(&data).ok() } else { None };
-        ListedSnapshot { meta, sizes }
+        let because = why.as_ref().map(|why| {
+            let decision = why.iter().find(|decision| decision.id == meta.id);
+            decision.map(|decision| decision.because.clone()).unwrap_or_default()
+        });
+        ListedSnapshot { meta, sizes, because }
     };
-    Ok(Answer::Snapshots { list: snapshot::list(pool)?.into_iter().map(one).collect() })
+    Ok(Answer::Snapshots { list: all.into_iter().map(one).collect() })
+}
+
+/// All that is known of one; btrfs looks at every file of it.
+pub fn show(id: &str) -> Result<Answer> {
+    let pool = pool_path()?;
+    let all = snapshot::list(pool)?;
+    let meta = snapshot::find(pool, id)?;
+    let _held = snapshot::hold(pool, &meta.id)?;
+    let data = snapshot::data(pool, &meta.id);
+    let mut containers = BTreeMap::new();
+    for entry in fs::read_dir(&data).or_error(Kind::Node, || format!("cannot read `{}`", data.display()))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && !name.starts_with('.') {
+            containers.insert(name, snapshot::btrfs::usage(&entry.path())?);
+        }
+    }
+    let decisions = policy().keep.map(|keep| decide(&all, &keep, now()));
+    let mine = |why: Vec<Decision>| why.into_iter().find(|decision| decision.id == meta.id);
+    let because = decisions.map(|why| mine(why).map(|decision| decision.because).unwrap_or_default());
+    let sizes = Some(snapshot::btrfs::usage(&data)?);
+    Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because }, containers })
 }
 
 /// What the agent does by itself: `snapshot.json` that `lap up` brought.
@@ -146,7 +235,7 @@ pub fn is_due() -> bool {
 
 /// Takes the one that is due, and removes what the policy does not keep.
 pub fn take_due() -> Result<Answer> {
-    let taken = take("agent", Reason::Scheduled, None)?;
+    let taken = take("agent", Reason::Scheduled, None, None)?;
     if let Answer::Taken { complaints, .. } = &taken {
         complaints.iter().for_each(|why| eprintln!("agent: {why}"));
     }
@@ -188,7 +277,10 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
     let pool = pool_path()?;
     check(&part)?;
     let id = snapshot::find(pool, id)?.id;
-    let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
+    let runtime = Handle::current();
+    let docker = runtime.block_on(facts::docker())?;
+    mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
+    let mut node = Node { docker: Some(docker), note, stopped: None, away: None, micros: 0 };
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
         Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
@@ -229,12 +321,12 @@ fn check(part: &Part) -> Result<()> {
 /// It cannot be brought there; the node must not start anything on it.
 pub fn recover_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-    let mut node = Node { docker: None, note, away: None, micros: 0 };
+    let mut node = Node { docker: None, note, stopped: None, away: None, micros: 0 };
     for said in recover(&mut node)? {
         eprintln!("agent: {said}");
     }
     // What cannot be removed costs room, and is no reason to stay down.
-    if let Err(error) = snapshot::sweep(Path::new(paths::POOL)) {
+    if let Err(error) = snapshot::sweep(Path::new(paths::POOL)).and_then(|()| into::sweep()) {
         eprintln!("agent: {error}");
     }
     Ok(())
@@ -242,7 +334,7 @@ pub fn recover_data() -> Result<()> {
 
 /// Whether [`recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
-    is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
+    is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
 }
 
 /// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
@@ -257,9 +349,12 @@ pub async fn recover_containers() {
         }
     };
     hooks::recover(&docker).await;
+    if let Err(error) = into::recover(&docker).await {
+        eprintln!("agent: {error}");
+    }
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-        recover(&mut Node { docker: Some(docker), note, away: None, micros: 0 })
+        recover(&mut Node { docker: Some(docker), note, stopped: None, away: None, micros: 0 })
     });
     match recovered.await {
         Ok(Ok(said)) if said.is_empty() => {}
@@ -279,8 +374,11 @@ fn recover(node: &mut Node) -> Result<Vec<String>> {
 struct Node {
     docker: Option<Docker>,
     note: Box<dyn Fn(&str) + Send>,
+    /// Since when containers are stopped.
+    stopped: Option<Instant>,
     /// Since when the data is away.
     away: Option<Instant>,
+    /// How long the data was away; where it was not, how long containers were stopped.
     micros: u64,
 }
 
@@ -299,7 +397,7 @@ impl Node {
 impl World for Node {
     fn step(&mut self, step: Step) {
         (self.note)(step.text());
-        failpoint(step);
+        failpoint(step.text());
     }
 
     fn running(&mut self) -> Result<Vec<String>> {
@@ -311,6 +409,7 @@ impl World for Node {
     }
 
     fn stop(&mut self, containers: &[String]) -> Result<()> {
+        self.stopped = (!containers.is_empty()).then(Instant::now);
         self.each(containers, |docker, name| async move {
             let stopped = docker.stop_container(&name, None::<StopContainerOptions>).await;
             stopped.or_error(Kind::Node, || format!("cannot stop `{name}`"))
@@ -324,7 +423,11 @@ impl World for Node {
                 Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
                 started => started.or_error(Kind::Node, || format!("cannot start `{name}`")),
             }
-        })
+        })?;
+        if let (0, Some(since)) = (self.micros, self.stopped) {
+            self.micros = since.elapsed().as_micros() as u64;
+        }
+        Ok(())
     }
 
     fn unmount(&mut self) -> Result<()> {
@@ -340,14 +443,14 @@ impl World for Node {
 }
 
 /// Where a test asked for it, the agent dies before a step, or waits there until the test has killed the node.
-fn failpoint(step: Step) {
+pub(super) fn failpoint(step: &str) {
     if !cfg!(debug_assertions) {
         return;
     }
     let file = "/run/lap/die-at";
     let asked = fs::read_to_string(file).unwrap_or_default();
     let whole_node = asked.trim().strip_prefix("node ");
-    if whole_node.unwrap_or(asked.trim()) != step.text() {
+    if whole_node.unwrap_or(asked.trim()) != step {
         return;
     }
     let _ = fs::remove_file(file);

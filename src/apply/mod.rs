@@ -5,6 +5,7 @@ pub mod dns_keys;
 pub mod down;
 pub mod host;
 pub mod install;
+pub mod into;
 pub mod local;
 pub mod node;
 pub mod repository;

@@ -18,6 +18,7 @@ mod id;
 pub mod keep;
 mod meta;
 pub mod only;
+mod pause;
 mod restore;
 mod take;
 #[cfg(test)]
@@ -26,7 +27,9 @@ pub(crate) mod tests;
 pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
+pub use pause::{HookRan, Pause};
 pub use restore::{Restore, Step, World, recover};
 pub use take::{
-    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, sweep, take,
+    abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, prepare_import,
+    remove, sweep, take,
 };

@@ -34,13 +34,27 @@ pub fn take(
     note: Option<String>,
     current: Option<serde_json::Value>,
 ) -> Result<Meta> {
-    let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current };
+    is_one_piece(pool)?;
+    let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current, pause: None };
     let half = begin(pool, &meta.id)?;
     let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, &meta));
     if taken.is_err() {
         let _ = drop_half(&half);
     }
     taken.map(|()| meta)
+}
+
+/// A snapshot must hold all there is, and what is in another subvolume would be missing without a word.
+///
+/// # Errors
+/// A container made a subvolume in its data.
+pub fn is_one_piece(pool: &Path) -> Result<()> {
+    let data = pool.join("data");
+    let nested = btrfs::nested(pool, &data)?;
+    let Some(one) = nested.first() else { return Ok(()) };
+    let name = one.strip_prefix(&data).unwrap_or(one).to_string_lossy().escape_debug().to_string();
+    Err(Error::new(Kind::Refused, format!("`{name}` is a btrfs subvolume of its own, which a snapshot would not hold"))
+        .hint(format!("make it a directory: `cp --archive --reflink`, then `btrfs subvolume delete /data/{name}`")))
 }
 
 /// A name that no snapshot of that second has.
@@ -76,6 +90,15 @@ pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     let whole = directory(pool).join(meta.id.to_string());
     fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
     btrfs::sync(pool)
+}
+
+/// Writes the description of a snapshot anew.
+///
+/// # Errors
+/// It cannot be written; then the old one stands.
+pub fn describe(pool: &Path, meta: &Meta) -> Result<()> {
+    let text = serde_json::to_vec_pretty(meta).or_error(Kind::Other, || "cannot describe a snapshot".into())?;
+    write_file(&directory(pool).join(meta.id.to_string()).join("meta.json"), &text, 0o600)
 }
 
 /// Makes the place `half` into which a snapshot from elsewhere is unpacked; gives the number of its subvolume.
@@ -190,11 +213,12 @@ fn alone(path: &Path) -> Result<Option<Flock<File>>> {
 /// Removes a snapshot that has no name, or no longer.
 ///
 /// # Errors
-/// btrfs refuses, for example because a container made subvolumes of its own in it.
+/// btrfs refuses.
 pub fn drop_half(half: &Path) -> Result<()> {
     let data = half.join("data");
     if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
-        btrfs::delete(&data)?;
+        // It is `<pool>/snapshots/<half>`.
+        btrfs::delete_all(half.ancestors().nth(2).unwrap_or(half), &data)?;
     }
     fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
 }

@@ -347,6 +347,52 @@ fn a_difference_is_told_file_by_file() {
     assert!(diff(&old, &old).unwrap().is_empty());
 }
 
+#[test]
+fn what_came_back_from_elsewhere_unchanged_is_no_difference() {
+    let pool = Pool::new();
+    let data = pool.path().join("data");
+    pool.write("git/content", "same size");
+    pool.write("git/rights", "x");
+    pool.write("git/attribute", "x");
+    pool.write("git/stays", "x");
+    std::os::unix::fs::symlink("one", data.join("git/link")).unwrap();
+    let first = pool.take();
+    let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
+    only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).unwrap();
+    assert!(diff(&old, &data).unwrap().is_empty(), "other inodes, the same files");
+    // As large and as old as before, and yet another.
+    let time = fs::metadata(data.join("git/content")).unwrap().modified().unwrap();
+    pool.write("git/content", "SAME SIZE");
+    fs::File::options().write(true).open(data.join("git/content")).unwrap().set_modified(time).unwrap();
+    sh("chmod", &["600", data.join("git/rights").to_str().unwrap()]);
+    xattr::set(data.join("git/attribute"), "user.x", b"y").unwrap();
+    let list: Vec<_> = diff(&old, &data).unwrap().into_iter().map(|d| d.path.display().to_string()).collect();
+    assert_eq!(list, ["git/attribute", "git/content", "git/rights"]);
+}
+
+#[test]
+fn a_subvolume_inside_is_never_silently_left_out_nor_in_the_way() {
+    let pool = Pool::new();
+    let first = pool.take();
+    let (path, data) = (pool.path(), pool.path().join("data"));
+    btrfs::create(&data.join("git/new\nline")).unwrap();
+    let refused = take(&path, 1_795_254_400, "anna@notebook", Reason::Asked, None, None).unwrap_err();
+    assert_eq!(refused.message, "`git/new\\nline` is a btrfs subvolume of its own, which a snapshot would not hold");
+    assert!(pool.restore(&first.id, &mut Fake::up()).is_err());
+    assert!(only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).is_err());
+    assert_eq!(pool.left_over(), [""; 0]);
+    btrfs::delete(&data.join("git/new\nline")).unwrap();
+    // One that is in a snapshot nevertheless goes with it, with what is in it.
+    let inside = path.join("snapshots").join(first.id.to_string()).join("data");
+    sh("btrfs", &["property", "set", "-ts", inside.to_str().unwrap(), "ro", "false"]);
+    btrfs::create(&inside.join("a")).unwrap();
+    btrfs::create(&inside.join("a/b")).unwrap();
+    btrfs::set_read_only(&inside).unwrap();
+    remove(&path, &first.id).unwrap();
+    assert!(list(&path).unwrap().is_empty());
+    assert_eq!(btrfs::nested(&path, &path).unwrap(), [data]);
+}
+
 fn only(pool: &Pool, id: &Id, paths: &[&str], containers: &[&str], world: &mut Fake) -> Result<Meta> {
     let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     let (path, state, paths, containers) = (pool.path(), pool.state(), owned(paths), owned(containers));

@@ -233,6 +233,7 @@ fn container_toml() {
             "snapshot.timeout = \"soon\"",
             "snapshot.timeout: `soon` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
         ),
+        ("snapshot.scrub = []", "snapshot.scrub: empty: write a program, or leave the key out"),
         ("route = {}", "route: reserved for the ingress, not there yet: leave it out"),
         ("pid = \"host\"", "pid: not supported: a container sees its own processes only, leave it out"),
         ("ipc = \"host\"", "ipc: not supported: a container's shared memory is its own, leave it out"),

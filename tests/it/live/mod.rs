@@ -2,9 +2,12 @@
 //!
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
+mod database;
 mod dns;
 mod errors;
+mod felt;
 mod full;
+mod into;
 mod kill;
 mod lab;
 mod operators;
