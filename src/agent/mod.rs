@@ -14,6 +14,7 @@ pub mod facts;
 mod felt;
 pub mod health;
 pub mod hooks;
+pub mod images;
 pub mod init;
 pub mod install;
 mod into;

@@ -10,8 +10,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::{StreamExt, TryStreamExt};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -19,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    daemons, facts, health, install, into,
+    daemons, facts, health, images, install, into,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -147,7 +145,7 @@ impl Agent {
             Request::Install { fence, place, size } => {
                 let bytes = receive(stream, size, MAX_INSTALL).await?;
                 self.lock.check(fence)?;
-                let files = tokio::task::spawn_blocking(move || put(&place, &bytes)).await;
+                let files = tokio::task::spawn_blocking(move || install::put(&place, &bytes)).await;
                 return Ok(Answer::Installed { files: files.or_error(Kind::Other, || "install".into())?? });
             }
             Request::Uninstall { fence, place } => {
@@ -172,11 +170,11 @@ impl Agent {
             }
             Request::SaveImage { fence, image, file } => {
                 self.lock.check(fence)?;
-                save_image(&image, &file).await?;
+                images::save(&image, &file).await?;
             }
             Request::LoadImage { fence, file } => {
                 self.lock.check(fence)?;
-                load_image(&file).await?;
+                images::load(&file).await?;
             }
             Request::AwaitHealthy { container, seconds } => {
                 health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;
@@ -401,35 +399,6 @@ async fn receive(stream: &mut Connection, size: u64, limit: u64) -> Result<Vec<u
     }
 }
 
-fn put(place: &Place, bytes: &[u8]) -> Result<std::collections::BTreeMap<String, String>> {
-    let dir = install::directory(place)?;
-    match place {
-        // Whole or not there: running containers keep the one they were started with.
-        Place::Env(_) => {
-            let new = dir.with_extension("lap-new");
-            let _ = fs::remove_dir_all(&new);
-            let files = install::unpack(bytes, &new, false)?;
-            if dir.exists() {
-                let _ = fs::remove_dir_all(&new);
-            } else {
-                fs::rename(&new, &dir).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
-            }
-            Ok(files)
-        }
-        Place::Trust => {
-            let files = install::unpack(bytes, &dir, false)?;
-            // What a container trusts: what the node trusts, and the lab.
-            let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-            bundle.push(b'\n');
-            bundle.extend(fs::read(dir.join("root.crt")).unwrap_or_default());
-            install::write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
-            Ok(files)
-        }
-        Place::Secrets(_) | Place::Names | Place::Policy => install::unpack(bytes, &dir, true),
-        Place::Ssh | Place::State => install::unpack(bytes, &dir, false),
-    }
-}
-
 /// Polls, because dockerd has no other way to say that it is ready here; 10 ms is a fraction of its own start.
 async fn ready(patience: Duration) -> Result<()> {
     let wait = async {
@@ -445,42 +414,4 @@ async fn ready(patience: Duration) -> Result<()> {
         Error::new(Kind::Node, format!("Docker on the node does not answer after {} s\n{tail}", patience.as_secs()))
             .hint("`lap ssh` and look at /var/log/dockerd.log")
     })
-}
-
-async fn save_image(image: &str, file: &str) -> Result<()> {
-    let target = image_file(file)?;
-    let mut stream = facts::docker().await?.export_image(image);
-    let new = target.with_extension("lap-new");
-    let what = || format!("cannot write `{}`", new.display());
-    let mut out = tokio::fs::File::create(&new).await.or_error(Kind::Node, what)?;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.or_error(Kind::Node, || format!("cannot save the image `{image}`"))?;
-        out.write_all(&chunk).await.or_error(Kind::Node, what)?;
-    }
-    out.sync_all().await.or_error(Kind::Node, what)?;
-    tokio::fs::rename(&new, &target).await.or_error(Kind::Node, what)
-}
-
-async fn load_image(file: &str) -> Result<()> {
-    let path = image_file(file)?;
-    let what = || format!("cannot load `{}`", path.display());
-    let bytes = tokio::fs::read(&path).await.or_error(Kind::Node, what)?;
-    let docker = facts::docker().await?;
-    let said: Vec<_> = docker
-        .import_image(ImportImageOptions::default(), bollard::body_full(bytes.into()), None)
-        .try_collect()
-        .await
-        .or_error(Kind::Node, what)?;
-    match said.into_iter().find_map(|info| info.error_detail) {
-        Some(error) => Err(Error::new(Kind::Node, format!("{}: {}", what(), error.message.unwrap_or_default()))),
-        None => Ok(()),
-    }
-}
-
-fn image_file(file: &str) -> Result<std::path::PathBuf> {
-    if file.contains('/') || file.starts_with('.') {
-        return Err(Error::new(Kind::Refused, format!("`{file}` is not a file's name")));
-    }
-    fs::create_dir_all(paths::IMAGES).or_error(Kind::Node, || format!("cannot make `{}`", paths::IMAGES))?;
-    Ok(Path::new(paths::IMAGES).join(file))
 }
