@@ -27,6 +27,7 @@ pub fn directory(place: &Place) -> Result<PathBuf> {
         Place::Policy => (paths::POLICY, None),
         Place::Ssh => (paths::SSH, None),
         Place::State => (paths::STATE, None),
+        Place::Staged(what) => (paths::STAGED, Some(what)),
     };
     let Some(name) = name else { return Ok(base.into()) };
     let mut parts = Path::new(name).components();
@@ -64,7 +65,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
             Ok(files)
         }
-        Place::Secrets(_) | Place::Names | Place::Policy => unpack(bytes, &dir, true),
+        Place::Secrets(_) | Place::Staged(_) | Place::Names | Place::Policy => unpack(bytes, &dir, true),
         Place::Ssh | Place::State => unpack(bytes, &dir, false),
     }
 }

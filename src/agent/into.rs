@@ -21,10 +21,10 @@ use nix::fcntl::Flock;
 use tokio::{process::Command, runtime::Handle};
 
 use super::{
-    carry, facts, paths,
+    carry, facts, failpoint, paths,
     protocol::{Answer, Bring, Part},
     serve::now,
-    snapshots::{self, failpoint, pool_path},
+    snapshots::{self, pool_path},
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -131,7 +131,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
     snapshot::is_one_piece(pool)?;
     let step = |text: &str| {
         note(text);
-        failpoint(text);
+        failpoint::at(text);
     };
     step("copy what came");
     let at = now();

@@ -6,7 +6,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -23,6 +23,7 @@ use super::{
     paths, pool,
     protocol::{Answer, Holder, Note, Place, Request},
     repository, resolve, snapshots,
+    switch::Watch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -39,7 +40,7 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 /// And when the last one could not be taken.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 
-type Connection = BufReader<UnixStream>;
+pub(super) type Connection = BufReader<UnixStream>;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub struct Agent {
     journal: Arc<Mutex<Journal>>,
     lock: Lock,
     replaced: mpsc::Sender<()>,
+    /// The switch that is under way, or the last one.
+    switch: Arc<Mutex<Option<Watch>>>,
 }
 
 /// Seconds since 1970.
@@ -88,7 +91,7 @@ pub async fn serve(listener: UnixListener, agent: Agent) {
 impl Agent {
     /// `replaced` is told when a newer binary is in place.
     pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
-        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced }
+        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced, switch: Arc::default() }
     }
 
     async fn connection(&self, mut stream: Connection) {
@@ -121,6 +124,8 @@ impl Agent {
             Request::IntoSnapshot { holder, wait, sent, bring } => {
                 return self.into(stream, (holder, wait), sent, bring).await;
             }
+            Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
+            Request::WatchSwitch => return self.watch_switch(stream).await,
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::SendSnapshot { id, parent } => {
                 archives::send(&mut stream, &id, parent.as_ref()).await.unwrap_or_else(Answer::from)
@@ -210,8 +215,12 @@ impl Agent {
             Request::ListReceived { from } => return aside(move || into::received(&from)).await,
             Request::ShowSnapshot { id } => return aside(move || snapshots::show(&id)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
+            Request::AbortSwitch { by } => return self.abort_switch(&by),
+            Request::Releases => return aside(super::releases::list).await,
             // Answered before.
             Request::Docker { .. }
+            | Request::Switch { .. }
+            | Request::WatchSwitch
             | Request::Lock { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
@@ -225,7 +234,7 @@ impl Agent {
     }
 
     /// The lock, as soon as it is free; `None`: it is not, or whoever waited went away, and all is said.
-    async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
+    pub(super) async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
         let mut told = false;
         loop {
             match self.lock.take(holder, now())? {
@@ -323,7 +332,12 @@ impl Agent {
             Err(error) => return say(&mut stream, &error.into()).await,
         };
         let fence = grant.fence;
-        if let Err(error) = self.journal(|journal| journal.begin(fence, holder, now())) {
+        let begun = match self.journal(|journal| journal.begin(fence, holder, now())) {
+            // Whatever is half done comes to its end before anybody builds on it.
+            Ok(()) if snapshots::is_pending() || super::switch::is_pending() => aside(snapshots::settle).await,
+            begun => begun,
+        };
+        if let Err(error) = begun {
             return say(&mut stream, &error.into()).await;
         }
         say(&mut stream, &Answer::Locked { fence }).await;
@@ -369,7 +383,11 @@ impl Agent {
         }
     }
 
-    fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
+    pub(super) fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
         act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

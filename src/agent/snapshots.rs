@@ -1,5 +1,7 @@
 //! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
 
+mod take;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -16,24 +18,24 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, felt, hooks, into, mounts, paths, pool,
+    facts, failpoint, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
+    switch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{
-        self, Pause, Reason, Restore, Step, World,
+        self, Reason, Restore, Step, World,
         keep::{Decision, Policy, decide},
         only::Only,
     },
 };
 
+pub use take::take;
+
 /// What restores under way are written down in.
 const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];
-/// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.
-const ATTEMPTS: u32 = 5;
-const BETWEEN: Duration = Duration::from_millis(500);
 /// How long the data may be busy after the last container stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,15 @@ pub(super) fn pool_path() -> Result<&'static Path> {
 /// # Errors
 /// It still cannot.
 pub fn settle() -> Result<()> {
+    settle_data()?;
+    match Handle::current().block_on(switch::recover()) {
+        Ok(said) => said.into_iter().for_each(|said| eprintln!("agent: {said}")),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn settle_data() -> Result<()> {
     if !is_pending() {
         return Ok(());
     }
@@ -65,92 +76,9 @@ pub fn is_pending() -> bool {
     RECORDS.iter().any(|record| Path::new(paths::STATE).join(record).exists())
 }
 
-fn current() -> Option<serde_json::Value> {
+/// `state/current.json`: what runs.
+pub fn current() -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
-}
-
-/// Takes a snapshot, between the containers' hooks.
-///
-/// # Errors
-/// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
-pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
-    let (pool, current) = (pool_path()?, current());
-    if let Some(most) = most {
-        calm(pool, most)?;
-    }
-    let taking = async {
-        let mut micros = 0;
-        let (meta, felt) = felt::during(Path::new(paths::STATE), || {
-            let begun = Instant::now();
-            let meta = snapshot::take(pool, now(), by, reason, note, current.clone());
-            micros = begun.elapsed().as_micros() as u64;
-            meta
-        });
-        Ok((meta?, micros, felt))
-    };
-    let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
-    let runtime = Handle::current();
-    let ((mut meta, micros, felt), ran) = if wants_hooks {
-        let docker = runtime.block_on(facts::docker())?;
-        let running = running(&runtime)?;
-        runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
-    } else {
-        // Docker is not even asked: a snapshot does not need it.
-        (runtime.block_on(taking)?, Vec::new())
-    };
-    let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).collect();
-    let pause = runtime.block_on(pause(felt, ran));
-    let longest = Duration::from_micros(pause.longest());
-    if let Some(most) = most.filter(|most| longest > *most) {
-        let (longest, most) = (millis(longest), millis(most));
-        complaints
-            .push(format!("writers waited up to {longest}, longer than {most}; the snapshot is kept nevertheless"));
-    }
-    meta.pause = Some(pause);
-    snapshot::describe(pool, &meta)?;
-    Ok(Answer::Taken { meta, micros, complaints })
-}
-
-fn millis(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
-}
-
-/// What was measured, in the containers' names.
-async fn pause(felt: felt::Felt, hooks: Vec<snapshot::HookRan>) -> Pause {
-    let micros = |time: Duration| time.as_micros() as u64;
-    let names = if felt.stood.is_empty() { Default::default() } else { facts::names().await };
-    let named = |(id, time): (String, Duration)| Some((names.get(&id)?.clone(), micros(time)));
-    Pause { probe: felt.probe.map(micros), containers: felt.stood.into_iter().filter_map(named).collect(), hooks }
-}
-
-/// Waits until a snapshot will keep nobody waiting for longer than `most`. What it costs is the file system's commit, so first
-/// all that was written goes to the disk; how long writers wait for a commit right after that is what they will wait for
-/// the snapshot's.
-fn calm(pool: &Path, most: Duration) -> Result<()> {
-    let mut expected = Duration::ZERO;
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            std::thread::sleep(BETWEEN);
-        }
-        snapshot::btrfs::sync(pool)?;
-        let (synced, felt) = felt::during(Path::new(paths::STATE), || snapshot::btrfs::sync(pool));
-        synced?;
-        expected = felt.probe.unwrap_or(Duration::MAX);
-        if expected <= most {
-            return Ok(());
-        }
-    }
-    let message = format!(
-        "no snapshot was taken: writers would wait up to {}, and {} are allowed",
-        millis(expected),
-        millis(most)
-    );
-    Err(Error::new(Kind::Refused, message).hint("allow more with `--max-pause`, or try again when less is written"))
-}
-
-fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {
-    let containers = current.and_then(|json| json.get("containers")).and_then(|all| all.as_object());
-    containers.map(|all| all.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The containers that run, as they were made, hence in the order of what depends on what.
@@ -289,13 +217,79 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
             Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
         }
         Part::Containers(names) => {
-            Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current }.run(&mut node)?
+            Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current, kept: None }
+                .run(&mut node)?
         }
-        Part::Path(path) => {
-            Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current }.run(&mut node)?
-        }
+        Part::Path(path) => Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current, kept: None }
+            .run(&mut node)?,
     };
     Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
+}
+
+/// Puts the data of these containers, none of which runs, back to a snapshot. What was there becomes the snapshot `kept`: if there is
+/// one of that name already, this was done before.
+///
+/// # Errors
+/// It could not be done; nothing has changed, or [`settle`] finishes it.
+pub fn put_back(
+    by: &str,
+    id: &snapshot::Id,
+    containers: &[String],
+    kept: (snapshot::Id, Reason, String),
+    current: Option<serde_json::Value>,
+) -> Result<()> {
+    let (pool, state) = (pool_path()?, Path::new(paths::STATE));
+    if snapshot::is_whole(pool, &kept.0) {
+        return Ok(());
+    }
+    let there = |name: &&String| snapshot::data(pool, id).join(name).exists() || pool.join("data").join(name).exists();
+    let paths: Vec<String> = containers.iter().filter(there).cloned().collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
+    let mut node =
+        Node { docker: Some(Handle::current().block_on(facts::docker())?), note, stopped: None, away: None, micros: 0 };
+    let at = now();
+    Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
+}
+
+/// Keeps the data as it is now under a name that was chosen before; if there is one of that name already, this was done before.
+///
+/// # Errors
+/// The disk is full.
+pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Result<()> {
+    let pool = pool_path()?;
+    if snapshot::is_whole(pool, id) {
+        return Ok(());
+    }
+    let meta = snapshot::Meta {
+        id: id.clone(),
+        at: now(),
+        reason,
+        note: Some(note),
+        by: by.to_owned(),
+        current: current(),
+        pause: None,
+    };
+    snapshot::take_as(pool, &meta)
+}
+
+/// Two names for snapshots that nobody has yet.
+///
+/// # Errors
+/// There is no pool.
+pub fn two_names() -> Result<(snapshot::Id, snapshot::Id)> {
+    let pool = pool_path()?;
+    let first = snapshot::free_id(pool, now());
+    let mut nth = 2;
+    loop {
+        let second = snapshot::Id::new(now(), nth);
+        if second != first && !snapshot::is_whole(pool, &second) {
+            return Ok((first, second));
+        }
+        nth += 1;
+    }
 }
 
 /// A container's directory is what it has mounted: only `--only` may replace that, because it stops the container.
@@ -397,7 +391,7 @@ impl Node {
 impl World for Node {
     fn step(&mut self, step: Step) {
         (self.note)(step.text());
-        failpoint(step.text());
+        failpoint::at(step.text());
     }
 
     fn running(&mut self) -> Result<Vec<String>> {
@@ -439,24 +433,5 @@ impl World for Node {
         pool::mount_data()?;
         self.micros = self.away.map_or(0, |since| since.elapsed().as_micros() as u64);
         Ok(())
-    }
-}
-
-/// Where a test asked for it, the agent dies before a step, or waits there until the test has killed the node.
-pub(super) fn failpoint(step: &str) {
-    if !cfg!(debug_assertions) {
-        return;
-    }
-    let file = "/run/lap/die-at";
-    let asked = fs::read_to_string(file).unwrap_or_default();
-    let whole_node = asked.trim().strip_prefix("node ");
-    if whole_node.unwrap_or(asked.trim()) != step {
-        return;
-    }
-    let _ = fs::remove_file(file);
-    if whole_node.is_some() {
-        std::thread::sleep(Duration::from_secs(60));
-    } else {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
 }

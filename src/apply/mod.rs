@@ -8,6 +8,7 @@ pub mod install;
 pub mod into;
 pub mod local;
 pub mod node;
+pub mod promote;
 pub mod repository;
 pub mod run;
 pub mod schedule;

@@ -13,12 +13,16 @@ mod help;
 mod image;
 mod init;
 mod keys;
+mod ledger;
 mod logs;
 mod plan;
+mod promote;
 mod reference;
+mod release;
 mod repository;
 mod restart;
 mod restore;
+mod rollback;
 mod snapshot;
 mod ssh;
 mod start;
@@ -96,6 +100,10 @@ enum Verb {
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
+    Promote(promote::Args),
+    Rollback(rollback::Args),
+    Release(release::Args),
+    Ledger(ledger::Args),
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -143,6 +151,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
+        Verb::Promote(args) => args.run(&global),
+        Verb::Rollback(args) => args.run(&global),
+        Verb::Release(args) => args.run(&global),
+        Verb::Ledger(args) => args.run(&global),
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

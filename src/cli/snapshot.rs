@@ -193,6 +193,8 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
             Reason::Scheduled => "schedule",
             Reason::Fetched => "fetched",
             Reason::Brought => "brought",
+            Reason::Release => "release",
+            Reason::Failed => "failed",
         };
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());

@@ -24,6 +24,10 @@ pub enum Reason {
     Fetched,
     /// It came from another environment, scrubbed.
     Brought,
+    /// It is the data before a promotion or a roll-back: the way back from it.
+    Release,
+    /// It is what a release left that was taken back.
+    Failed,
 }
 
 /// `meta.json` of a snapshot.

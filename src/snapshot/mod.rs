@@ -28,8 +28,8 @@ pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
 pub use pause::{HookRan, Pause};
-pub use restore::{Restore, Step, World, recover};
+pub use restore::{Restore, Step, World, exchange, recover};
 pub use take::{
-    abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, prepare_import,
-    remove, sweep, take,
+    abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, is_whole,
+    prepare_import, remove, sweep, take, take_as,
 };

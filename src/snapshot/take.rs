@@ -34,14 +34,22 @@ pub fn take(
     note: Option<String>,
     current: Option<serde_json::Value>,
 ) -> Result<Meta> {
-    is_one_piece(pool)?;
     let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current, pause: None };
+    take_as(pool, &meta).map(|()| meta)
+}
+
+/// The same, of a name that was chosen before.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_as(pool: &Path, meta: &Meta) -> Result<()> {
+    is_one_piece(pool)?;
     let half = begin(pool, &meta.id)?;
-    let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, &meta));
+    let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, meta));
     if taken.is_err() {
         let _ = drop_half(&half);
     }
-    taken.map(|()| meta)
+    taken
 }
 
 /// A snapshot must hold all there is, and what is in another subvolume would be missing without a word.

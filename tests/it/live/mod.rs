@@ -11,5 +11,6 @@ mod into;
 mod kill;
 mod lab;
 mod operators;
+mod promote;
 mod repository;
 mod snapshot;
