@@ -118,7 +118,7 @@ fn find(mounts: &[u8], path: &Path) -> Option<String> {
     lines.find_map(|line| {
         let mut words = line.split(|byte| *byte == b' ');
         let (source, target, kind) = (words.next()?, words.next()?, words.next()?);
-        let here = PathBuf::from(OsString::from_vec(plain(target))) == path && kind.starts_with(b"fuse");
+        let here = Path::new(&OsString::from_vec(plain(target))) == path && kind.starts_with(b"fuse");
         here.then(|| String::from_utf8_lossy(&plain(source)).into_owned())
     })
 }

@@ -15,6 +15,9 @@ fn writers_and_what_they_felt() {
     let lab = Lab::tiny("felt");
     lab.write("containers/one/Dockerfile", WRITER);
     lab.edit("containers/one/container.toml", "[build.rootfs]", "[snapshot]\nbefore = [\"/bin/true\"]\n[build.rootfs]");
+    // It stands on `one`, and would write as that does.
+    let sleeps = "command = [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\ndepends_on";
+    lab.edit("containers/two/container.toml", "depends_on", sleeps);
     lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nkeep = { last = 1 }\n");
     lab.commit();
     lab.lap(&["up"]).ok();
