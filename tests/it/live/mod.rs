@@ -2,6 +2,7 @@
 //!
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
+mod check;
 mod database;
 mod dns;
 mod errors;
@@ -9,8 +10,9 @@ mod felt;
 mod full;
 mod into;
 mod kill;
-mod lab;
+pub mod lab;
 mod operators;
 mod promote;
+mod registry;
 mod repository;
 mod snapshot;
