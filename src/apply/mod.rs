@@ -7,6 +7,7 @@ pub mod host;
 pub mod install;
 pub mod local;
 pub mod node;
+pub mod recover;
 pub mod repository;
 pub mod run;
 pub mod schedule;

@@ -4,6 +4,7 @@ mod agent;
 mod build;
 mod common;
 mod completions;
+mod copies;
 mod destroy;
 mod dns;
 mod doctor;
@@ -15,6 +16,7 @@ mod init;
 mod keys;
 mod logs;
 mod plan;
+mod recover;
 mod reference;
 mod repository;
 mod restart;
@@ -96,6 +98,8 @@ enum Verb {
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
+    Repository(repository::Args),
+    Recover(recover::Args),
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -143,6 +147,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
+        Verb::Repository(args) => args.run(&global),
+        Verb::Recover(args) => args.run(&global),
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

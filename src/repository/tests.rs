@@ -22,7 +22,7 @@ use super::{
     *,
 };
 use crate::{
-    error::Result,
+    error::{Kind, Result},
     keys::Secret,
     snapshot::{
         self, Meta, Reason,
@@ -66,13 +66,13 @@ impl Office {
     }
 
     fn open(&self) -> Repository {
-        Repository::open(self.storage.clone(), "office", &secret("pw"), false, silent()).unwrap()
+        Repository::open(self.storage.clone(), "office", Door::Lab, &secret("pw"), silent()).unwrap()
     }
 
     fn copy_through(&self, storage: Arc<dyn Storage>, id: &str) -> Result<Copied> {
         warnings::listen();
         let pool = self.pool.path();
-        let repository = Repository::open(storage, "office", &secret("pw"), true, silent())?;
+        let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, silent())?;
         copy(repository, &Source { pool: &pool, id, lab: "lab", environment: "test", node: "test" })
     }
 
@@ -196,6 +196,7 @@ fn furnish(data: &Path) {
 fn there_and_back_as_it_was() {
     let office = Office::new();
     furnish(&office.pool.path().join("data"));
+    fs::write(office.pool.path().join("state/ledger"), "release 1").unwrap();
     let first = office.take(1_795_254_312);
     let copied = office.copy("latest");
     assert_eq!(copied.id, first.id);
@@ -212,6 +213,8 @@ fn there_and_back_as_it_was() {
     same(&office.data(&first), &elsewhere.join("lap/data"));
     let described: Meta = serde_json::from_slice(&fs::read(elsewhere.join("lap/meta.json")).unwrap()).unwrap();
     assert_eq!(described, first);
+    assert_eq!(fs::read_to_string(elsewhere.join("lap/state/ledger")).unwrap(), "release 1");
+    assert_eq!(fs::read_dir(office.pool.path().join("snapshots")).unwrap().count(), 1, "nothing staged is left");
     fs::remove_dir_all(elsewhere).unwrap();
 
     // A second one sends what changed, and little more.
@@ -286,6 +289,10 @@ impl Storage for Breaks {
         self.inner.write(file, parts)
     }
 
+    fn remove(&self, file: &File) -> io::Result<()> {
+        self.inner.remove(file)
+    }
+
     fn look(&self) -> io::Result<Option<Vec<String>>> {
         self.inner.look()
     }
@@ -293,6 +300,94 @@ impl Storage for Breaks {
     fn make(&self) -> io::Result<()> {
         self.inner.make()
     }
+}
+
+#[test]
+fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
+    let office = Office::new();
+    let open = |door, text: &str| Repository::open(office.storage.clone(), "office", door, &secret(text), silent());
+    assert!(!office.open().has_passphrase().unwrap());
+    office.open().set_passphrase(&secret("the first passphrase")).unwrap();
+    assert!(open(Door::Passphrase, "the first passphrase").unwrap().has_passphrase().unwrap());
+    office.open().set_passphrase(&secret("the second passphrase")).unwrap();
+    let error = open(Door::Passphrase, "the first passphrase").err().unwrap();
+    assert_eq!(error.message, "the passphrase does not open `office`");
+    assert!(open(Door::Passphrase, "the second passphrase").is_ok() && open(Door::Lab, "pw").is_ok());
+    let said = office.restic(&["key", "list"]);
+    assert!(said.contains("lap-passphrase") && said.lines().filter(|line| line.contains(" lap")).count() == 2, "{said}");
+}
+
+#[test]
+fn locks_are_those_of_restic() {
+    let office = Office::new();
+    let repository = office.open();
+    let (one, two) = (repository.lock(false).unwrap(), repository.lock(false).unwrap());
+    let error = repository.lock(true).err().unwrap();
+    assert!(error.kind == Kind::Locked && error.message.contains("works on it (process "), "{error}");
+    // restic sees them as its own.
+    let restic = |arguments: &[&str]| {
+        let mut command = Command::new("restic");
+        command.args(["--no-cache", "--repo"]).arg(office.root()).args(arguments).env("RESTIC_PASSWORD", "pw");
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (pruned, said) = restic(&["prune"]);
+    assert!(!pruned && said.contains("repository is already locked by PID"), "{said}");
+    assert!(restic(&["snapshots"]).0, "who reads is not in the way");
+    drop((one, two));
+    let exclusive = repository.lock(true).unwrap();
+    let (listed, said) = restic(&["snapshots"]);
+    assert!(!listed && said.contains("already locked exclusively"), "{said}");
+    assert!(repository.lock(false).is_err());
+    drop(exclusive);
+    assert!(restic(&["prune"]).0);
+    assert!(office.storage.list(Folder::Locks).unwrap().is_empty());
+    // One that nobody can read is somebody's.
+    let foreign = office.root().join("locks").join("ab".repeat(32));
+    fs::write(&foreign, "x").unwrap();
+    assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: restic works on it");
+}
+
+#[test]
+fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
+    let office = Office::new();
+    let (dir, back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = dir.path();
+    let git = |line: &str| sh("sh", &["-c", &format!("cd '{}' && {line}", root.display())]);
+    assert!(office.open().recoverable().unwrap_err().message.contains("has no keys in it"));
+    crate::keys::Keys::create(root, "lab", "internal", &["test".into()]).unwrap();
+    let passphrase = |text: &str| crate::keys::Passphrase::new(secret(text)).unwrap();
+    crate::keys::recovery::set_passphrase(root, &passphrase("a good passphrase")).unwrap();
+    fs::write(root.join("lap.toml"), "lab = \"lab\"\n").unwrap();
+    fs::write(root.join("target"), "large").unwrap();
+    git("echo /target >.gitignore && git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm one");
+    git("git config remote.origin.url https://user:secret@host && echo new >uncommitted");
+
+    let repository = office.open();
+    for _ in 0..2 {
+        let sealed = crate::keys::recovery::seal(root).unwrap().unwrap();
+        repository.keep_keys("lab", &sealed).unwrap();
+        repository.keep_workspace("lab", root).unwrap();
+    }
+    let said = office.restic(&["snapshots"]);
+    assert_eq!(said.matches("lap-keys").count() / 2, 1, "the same ones are not kept again: {said}");
+    assert_eq!(repository.recoverable().unwrap(), "lab");
+
+    repository.workspace(back.path()).unwrap();
+    let there = |name: &str| back.path().join(name).exists();
+    assert!(there("lap.toml") && there("uncommitted") && !there("target") && !there(".lap/keys") && !there(".git/hooks"));
+    let said = Command::new("git").args(["status", "--short"]).current_dir(back.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "?? uncommitted\n", "{said:?}");
+    assert!(!fs::read_to_string(back.path().join(".git/config")).unwrap().contains("secret"));
+    let (identity, keys) = repository.sealed_keys().unwrap();
+    let other = crate::keys::recovery::unseal(back.path(), &identity, &keys, &passphrase("another one here"));
+    assert!(other.unwrap_err().message.contains("does not open"));
+    crate::keys::recovery::unseal(back.path(), &identity, &keys, &passphrase("a good passphrase")).unwrap();
+    for file in ["admin", "root.key", "test/issuing.key", "repository.password", "recovery.json"] {
+        let file = Path::new(".lap/keys").join(file);
+        assert_eq!(fs::read(root.join(&file)).unwrap(), fs::read(back.path().join(&file)).unwrap());
+    }
+    assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
 }
 
 #[test]
@@ -366,7 +461,7 @@ fn damage_is_named_and_never_restored() {
 #[test]
 fn one_sentence_each() {
     let office = Office::new();
-    let again = |password| Repository::open(office.storage.clone(), "office", &secret(password), false, silent());
+    let again = |password| Repository::open(office.storage.clone(), "office", Door::Lab, &secret(password), silent());
     let error = again("wrong").err().unwrap();
     assert_eq!(error.message, "the lab's repository password does not open `office`");
     assert_eq!(again("pw").unwrap().copies_of("lab", "test").unwrap(), []);
@@ -383,7 +478,7 @@ fn one_sentence_each() {
             fs::write(office.root().join("locks").join("ab".repeat(32)), "x")
         })
         .unwrap();
-    assert_eq!(again("pw").unwrap().is_free().unwrap_err().message, "`office` is locked: restic works on it");
+    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: restic works on it");
 
     let at = |path: &Path| -> Arc<dyn Storage> { Arc::new(Directory::new(path)) };
     let nowhere = at(&office.pool.path().join("nowhere"));

@@ -11,7 +11,9 @@
 //!
 //! A snapshot is listed only when it is whole: its directory gets its name last.
 
+mod adopt;
 pub mod btrfs;
+
 mod diff;
 pub mod hooks;
 mod id;
@@ -23,10 +25,11 @@ mod take;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use adopt::adopt;
 pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
 pub use restore::{Restore, Step, World, recover};
 pub use take::{
-    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, sweep, take,
+    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, stage, sweep, take, unstage,
 };

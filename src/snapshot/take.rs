@@ -155,6 +155,37 @@ pub fn hold_half(pool: &Path, id: &Id) -> Result<Flock<File>> {
     shared(&half(pool, id))
 }
 
+/// Puts together what of a snapshot is copied elsewhere: its data, its description, and the pool's `state` of now, none of
+/// which changes any more. `who` tells those apart that copy at the same time.
+///
+/// # Errors
+/// The pool is full.
+pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
+    let staged = staged(pool, who);
+    if staged.exists() {
+        drop_half(&staged)?;
+    }
+    let what = || format!("cannot make `{}`", staged.display());
+    fs::create_dir(&staged).or_error(Kind::Node, what)?;
+    btrfs::snapshot(&data(pool, id), &staged.join("data"), true)?;
+    btrfs::snapshot(&pool.join("state"), &staged.join("state"), true)?;
+    fs::copy(directory(pool).join(id.to_string()).join("meta.json"), staged.join("meta.json")).or_error(Kind::Node, what)?;
+    Ok(staged)
+}
+
+/// Removes what [`stage`] made, if it is there.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn unstage(pool: &Path, who: u32) -> Result<()> {
+    let staged = staged(pool, who);
+    if staged.exists() { drop_half(&staged) } else { Ok(()) }
+}
+
+fn staged(pool: &Path, who: u32) -> PathBuf {
+    directory(pool).join(format!("{HALF}copy-{who}"))
+}
+
 /// Removes what somebody who was killed left of one that was being made.
 ///
 /// # Errors
@@ -192,9 +223,13 @@ fn alone(path: &Path) -> Result<Option<Flock<File>>> {
 /// # Errors
 /// btrfs refuses, for example because a container made subvolumes of its own in it.
 pub fn drop_half(half: &Path) -> Result<()> {
-    let data = half.join("data");
-    if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
-        btrfs::delete(&data)?;
+    for part in ["data", "state"] {
+        let path = half.join(part);
+        // What a copy brought of `state` is a directory.
+        let is_there = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        if is_there && (part == "data" || btrfs::number(&path).is_ok_and(|number| btrfs::number(half).ok() != Some(number))) {
+            btrfs::delete(&path)?;
+        }
     }
     fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
 }

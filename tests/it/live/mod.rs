@@ -8,5 +8,6 @@ mod full;
 mod kill;
 mod lab;
 mod operators;
+mod recover;
 mod repository;
 mod snapshot;
