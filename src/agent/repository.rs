@@ -18,15 +18,16 @@ use crate::{
 /// Runs the child to its end.
 pub async fn work(mut stream: BufReader<UnixStream>, request: &Request) {
     let passed = pass(&stream, request).await;
-    if let Err(error) = block(&stream, false).or_error(Kind::Node, || "the connection".into()).and(passed) {
-        super::serve::say(&mut stream, &error.into()).await;
-    }
     if let Request::FetchSnapshot { id, .. } = request {
         let id = id.clone();
         let abandoned = tokio::task::spawn_blocking(move || snapshot::abandon(Path::new(paths::POOL), &id)).await;
         if let Ok(Err(error)) = abandoned {
             eprintln!("agent: {error}");
         }
+    }
+    // Whoever hears of it finds nothing half done any more.
+    if let Err(error) = block(&stream, false).or_error(Kind::Node, || "the connection".into()).and(passed) {
+        super::serve::say(&mut stream, &error.into()).await;
     }
 }
 

@@ -2,6 +2,7 @@
 //! mark in it says which environments are done, and everything else is found as it is.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,7 +26,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
     repository::{Copy, Door, Location, Repository},
-    snapshot::Id,
+    snapshot::{Change, Id, Reason},
     workspace::Workspace,
 };
 
@@ -63,6 +64,8 @@ pub struct Done {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Mark {
     done: Vec<Done>,
+    /// Environments whose data is back, and maybe in use again; and whether what ran then is to run.
+    restored: BTreeMap<String, bool>,
 }
 
 impl Mark {
@@ -93,7 +96,9 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
         let storage = location.storage()?;
         let name = location.to_string();
         if !Repository::is_there(&storage, &name)? {
-            return Err(Error::new(Kind::Host, format!("there is no repository at `{name}`")).hint("is its disk mounted?"));
+            return Err(
+                Error::new(Kind::Host, format!("there is no repository at `{name}`")).hint("is its disk mounted?")
+            );
         }
         let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
         let _lock = repository.lock(false)?;
@@ -114,7 +119,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
             options.events.note(format!("  `{}` has no copy in the repository: it is left out", environment.name));
             continue;
         };
-        bring_back(&workspace, environment, &place, &copy, options).await?;
+        bring_back(&workspace, environment, &place, &copy, &mut mark, options).await?;
         mark.done.push(Done { environment: environment.name.clone(), snapshot: copy.id, at: copy.at });
         mark.write(&root)?;
     }
@@ -160,6 +165,7 @@ async fn bring_back(
     environment: &Environment,
     place: &Place,
     copy: &Copy,
+    mark: &mut Mark,
     options: &Options,
 ) -> Result<()> {
     let scope = Scope { nodes_only: true, ..Scope::default() };
@@ -171,22 +177,47 @@ async fn bring_back(
     let listed = snapshots.list(false).await?.into_iter().find(|listed| listed.meta.id == copy.id);
     let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} is gone again")))?.meta;
     // Without their images (there was no registry) the containers are built from the workspace.
-    let as_recorded = meta.current.is_some() && images_are_there(&meta, &facts).is_ok();
-    let part = if as_recorded { Part::AllAndRelease } else { Part::All };
-    let (holder, wait) = (options.holder(), options.wait);
-    let kept = step(options, format!("restore {id}"), async {
-        let adopt = Request::AdoptState { holder: holder.clone(), wait, id: id.clone() };
-        snapshots.ask(&adopt, options).await?;
-        match snapshots.ask(&Request::RestoreSnapshot { holder, wait, id: id.clone(), part }, options).await? {
-            Answer::Restored { kept, .. } => Ok(kept),
-            other => Err(unexpected(&other)),
+    let as_recorded = match mark.restored.get(&environment.name) {
+        Some(as_recorded) => *as_recorded,
+        None => {
+            let as_recorded = meta.current.is_some() && images_are_there(&meta, &facts).is_ok();
+            restore(&snapshots, &id, as_recorded, options).await?;
+            mark.restored.insert(environment.name.clone(), as_recorded);
+            mark.write(&workspace.lab.root)?;
+            as_recorded
         }
-    })
-    .await?;
+    };
     let outcome = up(workspace.clone(), environment, Scope { as_recorded, ..Scope::default() }, options).await?;
     if let Some(master) = &outcome.master {
         local::write(master).await?;
     }
-    // An empty node is nothing to go back to.
-    snapshots.remove(&kept.id.to_string(), options).await
+    for listed in snapshots.list(false).await? {
+        let replaced = listed.meta.id.to_string();
+        if listed.meta.reason == Reason::Replaced && holds_nothing_else(&snapshots, &id, &replaced).await? {
+            snapshots.remove(&replaced, options).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The data, and what the node knew.
+async fn restore(snapshots: &Snapshots, id: &str, release: bool, options: &Options) -> Result<()> {
+    let (holder, wait) = (options.holder(), options.wait);
+    let part = if release { Part::AllAndRelease } else { Part::All };
+    step(options, format!("restore {id}"), async {
+        let adopt = Request::AdoptState { holder: holder.clone(), wait, id: id.to_owned() };
+        snapshots.ask(&adopt, options).await?;
+        match snapshots.ask(&Request::RestoreSnapshot { holder, wait, id: id.to_owned(), part }, options).await? {
+            Answer::Restored { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    })
+    .await
+}
+
+/// Whether what a restore replaced (an empty node's data, or what this very command had put there before it was killed) has
+/// nothing that the copy does not have.
+async fn holds_nothing_else(snapshots: &Snapshots, copy: &str, replaced: &str) -> Result<bool> {
+    let differs = snapshots.diff(copy, Some(replaced)).await?;
+    Ok(differs.files.iter().all(|(_, change)| *change == Change::Removed))
 }

@@ -55,7 +55,11 @@ impl Args {
             let (name, id) = (&done.environment, &done.snapshot);
             outln!("`{name}` is as it was in {id}, {}.", report::ago(crate::agent::serve::now() - done.at));
         }
-        outln!("The workspace is in `{}`, with its keys. All in {}.", recovered.workspace.display(), report::duration(recovered.seconds));
+        outln!(
+            "The workspace is in `{}`, with its keys. All in {}.",
+            recovered.workspace.display(),
+            report::duration(recovered.seconds)
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -47,7 +47,9 @@ impl Args {
                 let new = !crate::keys::recovery::has_passphrase(&workspace.lab.root);
                 let (name, made) = (&place.name, place.init(&passphrase.resolve(new)?)?);
                 match made {
-                    Made::New => outln!("`{name}` is there. `lap snapshot copy --to {name}` sends the newest snapshot."),
+                    Made::New => {
+                        outln!("`{name}` is there. `lap snapshot copy --to {name}` sends the newest snapshot.")
+                    }
                     Made::Passphrase => outln!("`{name}` was there, and has the passphrase now."),
                     Made::Nothing => outln!("Nothing to do: `{name}` is there, and has a passphrase."),
                 }

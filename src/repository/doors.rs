@@ -72,6 +72,10 @@ impl Repository {
 
     fn behind(&self, door: Door) -> Result<Vec<File>> {
         let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
-        Ok(files.into_iter().map(|(file, _)| file).filter(|file| Door::of(self.storage.as_ref(), file) == Some(door)).collect())
+        Ok(files
+            .into_iter()
+            .map(|(file, _)| file)
+            .filter(|file| Door::of(self.storage.as_ref(), file) == Some(door))
+            .collect())
     }
 }

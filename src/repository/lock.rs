@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aes256ctr_poly1305aes::{
-    Aes256CtrPoly1305Aes, Key,
-    aead::Aead,
-};
+use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, aead::Aead};
 use rustic_core::repofile::MasterKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};

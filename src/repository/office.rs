@@ -28,7 +28,8 @@ impl Repository {
     /// It cannot be written.
     pub fn keep_keys(&self, lab: &str, sealed: &Sealed) -> Result<()> {
         let digest = format!("lap-digest:{}", sealed.digest);
-        let identity = format!("lap-identity:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&sealed.identity)));
+        let identity =
+            format!("lap-identity:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&sealed.identity)));
         let newest = self.newest(KEYS)?;
         if newest.is_some_and(|file| file.tags.contains(&digest) && file.tags.contains(&identity)) {
             return Ok(());
@@ -80,13 +81,16 @@ impl Repository {
     pub fn recoverable(&self) -> Result<String> {
         for (tag, what) in [(KEYS, "keys"), (WORKSPACE, "workspace")] {
             if self.newest(tag)?.is_none() {
-                return Err(Error::new(Kind::Refused, format!("`{}` has no {what} in it: nothing can be made from it alone", self.name))
-                    .hint("`lap repository init` and `lap snapshot copy` of a workspace that is still there put it in"));
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("`{}` has no {what} in it: nothing can be made from it alone", self.name),
+                )
+                .hint("`lap repository init` and `lap snapshot copy` of a workspace that is still there put it in"));
             }
         }
-        let lab = self.newest(WORKSPACE)?.and_then(|file| {
-            file.tags.iter().find_map(|tag| tag.strip_prefix("lap-lab:").map(str::to_owned))
-        });
+        let lab = self
+            .newest(WORKSPACE)?
+            .and_then(|file| file.tags.iter().find_map(|tag| tag.strip_prefix("lap-lab:").map(str::to_owned)));
         lab.ok_or_else(|| Error::new(Kind::Refused, format!("`{}` does not say whose it is", self.name)))
     }
 
@@ -141,7 +145,8 @@ impl Repository {
         options.no_ownership = true;
         let target = into.to_str().ok_or_else(|| Error::new(Kind::Other, "a path is not UTF-8"))?;
         guarded(name, || {
-            let node: Node = tree.node_from_snapshot_path(&format!("{}:/{tag}", newest.id.to_hex().as_str()), |_| true)?;
+            let node: Node =
+                tree.node_from_snapshot_path(&format!("{}:/{tag}", newest.id.to_hex().as_str()), |_| true)?;
             let all = tree.ls(&node, &LsOptions::default())?;
             let destination = LocalDestination::new(target, true, false)?;
             let plan = tree.prepare_restore(&options, all.clone(), &destination, false)?;

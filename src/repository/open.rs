@@ -58,7 +58,8 @@ impl Repository {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(storage: Arc<dyn Storage>, name: &str, key: &Secret, strict: bool, tell: Tell) -> Result<Self> {
-        let key: MasterKey = serde_json::from_str(key.expose()).or_error(Kind::Other, || "the repository's key".into())?;
+        let key: MasterKey =
+            serde_json::from_str(key.expose()).or_error(Kind::Other, || "the repository's key".into())?;
         let raw = raw(&storage, name, (strict, Door::Lab), tell)?;
         let inner = guarded(name, || raw.open(&Credentials::Masterkey(key)))?;
         Ok(Self { name: name.to_owned(), inner, storage })
@@ -69,7 +70,9 @@ impl Repository {
     /// # Errors
     /// It cannot be written down.
     pub fn key(&self) -> Result<Secret> {
-        serde_json::to_string(&self.inner.key()).map(Secret::new).or_error(Kind::Other, || "the repository's key".into())
+        serde_json::to_string(&self.inner.key())
+            .map(Secret::new)
+            .or_error(Kind::Other, || "the repository's key".into())
     }
 
     /// Whether there is one to be opened.

@@ -314,7 +314,10 @@ fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
     assert_eq!(error.message, "the passphrase does not open `office`");
     assert!(open(Door::Passphrase, "the second passphrase").is_ok() && open(Door::Lab, "pw").is_ok());
     let said = office.restic(&["key", "list"]);
-    assert!(said.contains("lap-passphrase") && said.lines().filter(|line| line.contains(" lap")).count() == 2, "{said}");
+    assert!(
+        said.contains("lap-passphrase") && said.lines().filter(|line| line.contains(" lap")).count() == 2,
+        "{said}"
+    );
 }
 
 #[test]
@@ -375,7 +378,9 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
 
     repository.workspace(back.path()).unwrap();
     let there = |name: &str| back.path().join(name).exists();
-    assert!(there("lap.toml") && there("uncommitted") && !there("target") && !there(".lap/keys") && !there(".git/hooks"));
+    assert!(
+        there("lap.toml") && there("uncommitted") && !there("target") && !there(".lap/keys") && !there(".git/hooks")
+    );
     let said = Command::new("git").args(["status", "--short"]).current_dir(back.path()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout), "?? uncommitted\n", "{said:?}");
     assert!(!fs::read_to_string(back.path().join(".git/config")).unwrap().contains("secret"));

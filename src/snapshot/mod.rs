@@ -31,5 +31,6 @@ pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
 pub use restore::{Restore, Step, World, recover};
 pub use take::{
-    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, stage, sweep, take, unstage,
+    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, stage, sweep, take,
+    unstage,
 };

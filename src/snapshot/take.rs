@@ -169,7 +169,8 @@ pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
     fs::create_dir(&staged).or_error(Kind::Node, what)?;
     btrfs::snapshot(&data(pool, id), &staged.join("data"), true)?;
     btrfs::snapshot(&pool.join("state"), &staged.join("state"), true)?;
-    fs::copy(directory(pool).join(id.to_string()).join("meta.json"), staged.join("meta.json")).or_error(Kind::Node, what)?;
+    fs::copy(directory(pool).join(id.to_string()).join("meta.json"), staged.join("meta.json"))
+        .or_error(Kind::Node, what)?;
     Ok(staged)
 }
 
@@ -227,7 +228,9 @@ pub fn drop_half(half: &Path) -> Result<()> {
         let path = half.join(part);
         // What a copy brought of `state` is a directory.
         let is_there = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
-        if is_there && (part == "data" || btrfs::number(&path).is_ok_and(|number| btrfs::number(half).ok() != Some(number))) {
+        if is_there
+            && (part == "data" || btrfs::number(&path).is_ok_and(|number| btrfs::number(half).ok() != Some(number)))
+        {
             btrfs::delete(&path)?;
         }
     }

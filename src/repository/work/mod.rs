@@ -31,7 +31,8 @@ pub fn run() -> ExitCode {
     // The agent is gone: nobody would clean up after us but its successor.
     let _ = set_pdeathsig(Signal::SIGKILL);
     // Whoever asked is on the other end of standard output, which is a socket.
-    let Ok(remote) = std::io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from).and_then(Remote::start) else {
+    let Ok(remote) = std::io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from).and_then(Remote::start)
+    else {
         return ExitCode::FAILURE;
     };
     let remote = Arc::new(remote);

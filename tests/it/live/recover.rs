@@ -44,7 +44,11 @@ impl Disk {
 fn destroy(lab: &Lab) {
     lab.lap(&["destroy", "test", "--confirm", "test"]).ok();
     for entry in fs::read_dir(&lab.root).unwrap().flatten() {
-        if entry.path().is_dir() { fs::remove_dir_all(entry.path()).unwrap() } else { fs::remove_file(entry.path()).unwrap() }
+        if entry.path().is_dir() {
+            fs::remove_dir_all(entry.path()).unwrap()
+        } else {
+            fs::remove_file(entry.path()).unwrap()
+        }
     }
 }
 
@@ -71,7 +75,10 @@ fn a_repository_and_a_passphrase_are_enough() {
     lab.lap(&["repository", "init", "--passphrase-file", &file]).ok();
     let said = lab.lap(&["repository", "init", "--passphrase-file", &file]).ok();
     assert!(said.contains("Nothing to do"), "{said}");
-    node(&lab, "mkdir -p /data/one/deep && head -c 20M /dev/urandom >/data/one/deep/big && chown 12:34 /data/one/deep/big");
+    node(
+        &lab,
+        "mkdir -p /data/one/deep && head -c 20M /dev/urandom >/data/one/deep/big && chown 12:34 /data/one/deep/big",
+    );
     node(&lab, "mkdir /var/lib/lap/pool/state/releases && echo 7 >/var/lib/lap/pool/state/releases/7");
     lab.write("uncommitted", "not yet\n");
     lab.lap(&["snapshot"]).ok();
