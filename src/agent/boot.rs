@@ -11,7 +11,7 @@ use super::{
     lock::Lock,
     paths, pool,
     protocol::{Holder, NodeConfig},
-    revive, serve,
+    revive, serve, switch,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -65,12 +65,13 @@ async fn live() -> Result<ExitCode> {
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     daemons::dockerd(&config, parent.as_deref())?;
-    if super::snapshots::needs_containers() {
+    if super::snapshots::needs_containers() || switch::is_pending() {
         // Under the lock, before anybody else can have it: what is half done comes first.
         let holder = Holder { who: "agent".into(), verb: "restore".into(), pid: std::process::id() };
         let grant = lock.take(&holder, serve::now())?;
         tokio::spawn(async move {
             super::snapshots::recover_containers().await;
+            switch::recover_at_boot().await;
             drop(grant);
         });
     }

@@ -9,6 +9,7 @@ use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
 use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
+    release::{Entry, Reply},
     repository::{Storage, relay},
     snapshot::Meta,
 };
@@ -90,6 +91,38 @@ impl Client {
             answer = self.read(&mut stream).await?;
         }
         Ok(answer)
+    }
+
+    /// Asks for a switch (or to watch one) and follows it: `step` is told what is being done, `last_word` says whether the release may
+    /// be made, once. If the connection breaks, [`Request::WatchSwitch`] takes it up again.
+    ///
+    /// # Errors
+    /// As [`Self::work`].
+    pub async fn switch(
+        &self,
+        request: &Request,
+        wait: bool,
+        busy: impl FnOnce(&Holder, i64),
+        step: impl Fn(&str),
+        last_word: impl AsyncFn() -> Reply,
+    ) -> Result<(Entry, String)> {
+        let mut stream = self.open(request).await?;
+        let mut answer = self.read_granted(&mut stream, wait, busy).await?;
+        loop {
+            match answer {
+                Answer::Step { text } => step(&text),
+                Answer::Asked => {
+                    let lost = || format!("the connection to `{}` is lost", self.node);
+                    let mut line = serde_json::to_vec(&last_word().await).or_error(Kind::Other, lost)?;
+                    line.push(b'\n');
+                    stream.write_all(&line).await.or_error(Kind::Node, lost)?;
+                    stream.flush().await.or_error(Kind::Node, lost)?;
+                }
+                Answer::Switched { entry, hash } => return Ok((*entry, hash)),
+                other => return Err(self.unexpected(&other)),
+            }
+            answer = self.read(&mut stream).await?;
+        }
     }
 
     /// Asks for something for which the agent needs a repository's files, and serves them.

@@ -101,6 +101,11 @@ async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {
 }
 
 fn container(summary: ContainerSummary) -> Option<ContainerFact> {
+    // What a switch put aside runs no more, and is nobody's but the switch's.
+    let aside = |name: &String| name.trim_start_matches('/').starts_with(super::switch::KEPT);
+    if summary.names.iter().flatten().any(aside) {
+        return None;
+    }
     let labels: BTreeMap<String, String> = summary.labels.unwrap_or_default().into_iter().collect();
     let status = summary.status.unwrap_or_default();
     let health = match &status {

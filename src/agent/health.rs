@@ -99,6 +99,14 @@ async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<
     exec_told(docker, container, command, |_| {}).await
 }
 
+/// Runs a program in a container to its end, as this user of it.
+///
+/// # Errors
+/// Docker does not answer, or the container does not run.
+pub async fn exec_as(docker: &Docker, container: &str, user: Option<&str>, command: Vec<String>) -> Result<Checked> {
+    exec_whole(docker, container, user, command, |_| {}).await
+}
+
 /// Runs a program in a container to its end; `begun` is told its Docker id, for whoever may have to end it.
 ///
 /// # Errors
@@ -109,9 +117,20 @@ pub async fn exec_told(
     command: Vec<String>,
     begun: impl FnOnce(&str),
 ) -> Result<Checked> {
+    exec_whole(docker, container, None, command, begun).await
+}
+
+async fn exec_whole(
+    docker: &Docker,
+    container: &str,
+    user: Option<&str>,
+    command: Vec<String>,
+    begun: impl FnOnce(&str),
+) -> Result<Checked> {
     let what = || format!("cannot run `{}` in `{container}`", command.join(" "));
     let config = ExecConfig {
         cmd: Some(command.clone()),
+        user: user.map(str::to_owned),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         ..ExecConfig::default()

@@ -27,12 +27,46 @@ pub fn directory(place: &Place) -> Result<PathBuf> {
         Place::Policy => (paths::POLICY, None),
         Place::Ssh => (paths::SSH, None),
         Place::State => (paths::STATE, None),
+        Place::Staged(what) => (paths::STAGED, Some(what)),
     };
     let Some(name) = name else { return Ok(base.into()) };
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(_)), None) => Ok(Path::new(base).join(name)),
         _ => Err(Error::new(Kind::Refused, format!("`{name}` is not a name of one part"))),
+    }
+}
+
+/// Makes an archive the content of its place. Returns path → sha256 of what it held.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let dir = directory(place)?;
+    match place {
+        // Whole or not there: running containers keep the one they were started with.
+        Place::Env(_) => {
+            let new = dir.with_extension("lap-new");
+            let _ = fs::remove_dir_all(&new);
+            let files = unpack(bytes, &new, false)?;
+            if dir.exists() {
+                let _ = fs::remove_dir_all(&new);
+            } else {
+                fs::rename(&new, &dir).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
+            }
+            Ok(files)
+        }
+        Place::Trust => {
+            let files = unpack(bytes, &dir, false)?;
+            // What a container trusts: what the node trusts, and the lab.
+            let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+            bundle.push(b'\n');
+            bundle.extend(fs::read(dir.join("root.crt")).unwrap_or_default());
+            write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
+            Ok(files)
+        }
+        Place::Secrets(_) | Place::Staged(_) | Place::Names | Place::Policy => unpack(bytes, &dir, true),
+        Place::Ssh | Place::State => unpack(bytes, &dir, false),
     }
 }
 

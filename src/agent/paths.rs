@@ -18,6 +18,8 @@ pub const DNS_STATE: &str = "/var/lib/lap/pool/state/dns";
 pub const SECRETS: &str = "/var/lib/lap/secrets";
 /// `env/<name>` of the workspace, one directory a digest.
 pub const ENV: &str = "/var/lib/lap/env";
+/// What was brought for a switch and is not in its place yet.
+pub const STAGED: &str = "/var/lib/lap/staged";
 /// The certificates that containers trust.
 pub const TRUST: &str = "/var/lib/lap/trust";
 /// The DNS server's static names.

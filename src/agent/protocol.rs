@@ -10,6 +10,7 @@ use crate::{
     dns_client::Said,
     error::{Error, Kind},
     keys::{Secret, exposed},
+    release::{Entry, Order},
     repository::relay::Call,
     snapshot::{
         Change, Id, Meta,
@@ -95,6 +96,15 @@ pub enum Request {
     ExportSnapshot { id: String },
     /// Takes one: the archive follows [`Answer::Ready`]. Answer: [`Answer::Taken`].
     ImportSnapshot { holder: Holder, wait: bool },
+    /// Switches the environment to another release. Goes on when the connection ends. Answers: [`Answer::Step`] for each step,
+    /// [`Answer::Asked`], to be answered with a line of [`crate::release::Reply`], then [`Answer::Switched`].
+    Switch { holder: Holder, wait: bool, order: Box<Order> },
+    /// Watches the switch that is under way; answers as there.
+    WatchSwitch,
+    /// Has it taken back.
+    AbortSwitch { by: String },
+    /// Answer: [`Answer::Releases`].
+    Releases,
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
@@ -132,6 +142,8 @@ pub enum Place {
     Ssh,
     /// What the environment runs.
     State,
+    /// Beside its place, until a switch puts it there: `names`, or `secrets.<container>`.
+    Staged(String),
 }
 
 /// What of a snapshot is restored.
@@ -233,6 +245,20 @@ pub enum Answer {
         kept: Meta,
         /// Of it, how long the data was away: from unmounting to mounting.
         micros: u64,
+    },
+    /// How was it from outside, and may the release be made?
+    Asked,
+    Switched {
+        entry: Box<Entry>,
+        /// Of that line of the ledger.
+        hash: String,
+    },
+    Releases {
+        /// `state/releases/<number>.json`, by number (as text: JSON has no other keys).
+        list: BTreeMap<String, serde_json::Value>,
+        ledger: Vec<Entry>,
+        /// Hash of the newest entry; or why the chain is broken.
+        chain: Result<String, String>,
     },
     /// What [`Request::Resolve`] found out.
     Resolved {

@@ -41,7 +41,9 @@ async fn stopped_since(docker: &Docker, since: i64) -> Vec<String> {
     ]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let mut out = Vec::new();
-    for id in docker.list_containers(Some(options)).await.unwrap_or_default().into_iter().filter_map(|c| c.id) {
+    let aside = |name: &String| name.trim_start_matches('/').starts_with(super::switch::KEPT);
+    let all = docker.list_containers(Some(options)).await.unwrap_or_default().into_iter();
+    for id in all.filter(|c| !c.names.iter().flatten().any(aside)).filter_map(|c| c.id) {
         let Ok(facts) = docker.inspect_container(&id, None::<InspectContainerOptions>).await else { continue };
         if facts.state.and_then(|state| state.finished_at).is_some_and(|end| ended_since(&end, since)) {
             out.push(id);

@@ -4,12 +4,10 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::{StreamExt, TryStreamExt};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -17,12 +15,13 @@ use tokio::{
 };
 
 use super::{
-    carry, daemons, facts, health, install,
+    carry, daemons, facts, health, images, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
     repository, resolve, snapshots,
+    switch::Watch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -39,7 +38,7 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 /// And when the last one could not be taken.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 
-type Connection = BufReader<UnixStream>;
+pub(super) type Connection = BufReader<UnixStream>;
 
 /// What all connections share.
 #[derive(Clone)]
@@ -47,6 +46,8 @@ pub struct Agent {
     journal: Arc<Mutex<Journal>>,
     lock: Lock,
     replaced: mpsc::Sender<()>,
+    /// The switch that is under way, or the last one.
+    switch: Arc<Mutex<Option<Watch>>>,
 }
 
 /// Seconds since 1970.
@@ -88,7 +89,7 @@ pub async fn serve(listener: UnixListener, agent: Agent) {
 impl Agent {
     /// `replaced` is told when a newer binary is in place.
     pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
-        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced }
+        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced, switch: Arc::default() }
     }
 
     async fn connection(&self, mut stream: Connection) {
@@ -113,6 +114,8 @@ impl Agent {
             Request::RestoreSnapshot { holder, wait, id, part } => {
                 return self.restore(stream, holder, wait, (id, part)).await;
             }
+            Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
+            Request::WatchSwitch => return self.watch_switch(stream).await,
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -134,7 +137,7 @@ impl Agent {
             Request::Install { fence, place, size } => {
                 let bytes = receive(stream, size, MAX_INSTALL).await?;
                 self.lock.check(fence)?;
-                let files = tokio::task::spawn_blocking(move || put(&place, &bytes)).await;
+                let files = tokio::task::spawn_blocking(move || install::put(&place, &bytes)).await;
                 return Ok(Answer::Installed { files: files.or_error(Kind::Other, || "install".into())?? });
             }
             Request::Uninstall { fence, place } => {
@@ -159,11 +162,11 @@ impl Agent {
             }
             Request::SaveImage { fence, image, file } => {
                 self.lock.check(fence)?;
-                save_image(&image, &file).await?;
+                images::save(&image, &file).await?;
             }
             Request::LoadImage { fence, file } => {
                 self.lock.check(fence)?;
-                load_image(&file).await?;
+                images::load(&file).await?;
             }
             Request::AwaitHealthy { container, seconds } => {
                 health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;
@@ -200,8 +203,12 @@ impl Agent {
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
+            Request::AbortSwitch { by } => return self.abort_switch(&by),
+            Request::Releases => return aside(super::releases::list).await,
             // Answered before.
             Request::Docker { .. }
+            | Request::Switch { .. }
+            | Request::WatchSwitch
             | Request::Lock { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
@@ -213,7 +220,7 @@ impl Agent {
     }
 
     /// The lock, as soon as it is free; `None`: it is not, or whoever waited went away, and all is said.
-    async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
+    pub(super) async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
         let mut told = false;
         loop {
             match self.lock.take(holder, now())? {
@@ -335,7 +342,12 @@ impl Agent {
             Err(error) => return say(&mut stream, &error.into()).await,
         };
         let fence = grant.fence;
-        if let Err(error) = self.journal(|journal| journal.begin(fence, holder, now())) {
+        let begun = match self.journal(|journal| journal.begin(fence, holder, now())) {
+            // Whatever is half done comes to its end before anybody builds on it.
+            Ok(()) if snapshots::is_pending() || super::switch::is_pending() => aside(snapshots::settle).await,
+            begun => begun,
+        };
+        if let Err(error) = begun {
             return say(&mut stream, &error.into()).await;
         }
         say(&mut stream, &Answer::Locked { fence }).await;
@@ -381,7 +393,11 @@ impl Agent {
         }
     }
 
-    fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
+    pub(super) fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
+        self.switch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
         act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -411,35 +427,6 @@ async fn receive(stream: &mut Connection, size: u64, limit: u64) -> Result<Vec<u
     }
 }
 
-fn put(place: &Place, bytes: &[u8]) -> Result<std::collections::BTreeMap<String, String>> {
-    let dir = install::directory(place)?;
-    match place {
-        // Whole or not there: running containers keep the one they were started with.
-        Place::Env(_) => {
-            let new = dir.with_extension("lap-new");
-            let _ = fs::remove_dir_all(&new);
-            let files = install::unpack(bytes, &new, false)?;
-            if dir.exists() {
-                let _ = fs::remove_dir_all(&new);
-            } else {
-                fs::rename(&new, &dir).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
-            }
-            Ok(files)
-        }
-        Place::Trust => {
-            let files = install::unpack(bytes, &dir, false)?;
-            // What a container trusts: what the node trusts, and the lab.
-            let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
-            bundle.push(b'\n');
-            bundle.extend(fs::read(dir.join("root.crt")).unwrap_or_default());
-            install::write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
-            Ok(files)
-        }
-        Place::Secrets(_) | Place::Names | Place::Policy => install::unpack(bytes, &dir, true),
-        Place::Ssh | Place::State => install::unpack(bytes, &dir, false),
-    }
-}
-
 /// Polls, because dockerd has no other way to say that it is ready here; 10 ms is a fraction of its own start.
 async fn ready(patience: Duration) -> Result<()> {
     let wait = async {
@@ -455,42 +442,4 @@ async fn ready(patience: Duration) -> Result<()> {
         Error::new(Kind::Node, format!("Docker on the node does not answer after {} s\n{tail}", patience.as_secs()))
             .hint("`lap ssh` and look at /var/log/dockerd.log")
     })
-}
-
-async fn save_image(image: &str, file: &str) -> Result<()> {
-    let target = image_file(file)?;
-    let mut stream = facts::docker().await?.export_image(image);
-    let new = target.with_extension("lap-new");
-    let what = || format!("cannot write `{}`", new.display());
-    let mut out = tokio::fs::File::create(&new).await.or_error(Kind::Node, what)?;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.or_error(Kind::Node, || format!("cannot save the image `{image}`"))?;
-        out.write_all(&chunk).await.or_error(Kind::Node, what)?;
-    }
-    out.sync_all().await.or_error(Kind::Node, what)?;
-    tokio::fs::rename(&new, &target).await.or_error(Kind::Node, what)
-}
-
-async fn load_image(file: &str) -> Result<()> {
-    let path = image_file(file)?;
-    let what = || format!("cannot load `{}`", path.display());
-    let bytes = tokio::fs::read(&path).await.or_error(Kind::Node, what)?;
-    let docker = facts::docker().await?;
-    let said: Vec<_> = docker
-        .import_image(ImportImageOptions::default(), bollard::body_full(bytes.into()), None)
-        .try_collect()
-        .await
-        .or_error(Kind::Node, what)?;
-    match said.into_iter().find_map(|info| info.error_detail) {
-        Some(error) => Err(Error::new(Kind::Node, format!("{}: {}", what(), error.message.unwrap_or_default()))),
-        None => Ok(()),
-    }
-}
-
-fn image_file(file: &str) -> Result<std::path::PathBuf> {
-    if file.contains('/') || file.starts_with('.') {
-        return Err(Error::new(Kind::Refused, format!("`{file}` is not a file's name")));
-    }
-    fs::create_dir_all(paths::IMAGES).or_error(Kind::Node, || format!("cannot make `{}`", paths::IMAGES))?;
-    Ok(Path::new(paths::IMAGES).join(file))
 }

@@ -15,9 +15,10 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, hooks, paths, pool,
+    facts, failpoint, hooks, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
+    switch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -46,6 +47,15 @@ fn pool_path() -> Result<&'static Path> {
 /// # Errors
 /// It still cannot.
 pub fn settle() -> Result<()> {
+    settle_data()?;
+    match Handle::current().block_on(switch::recover()) {
+        Ok(said) => said.into_iter().for_each(|said| eprintln!("agent: {said}")),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn settle_data() -> Result<()> {
     if !is_pending() {
         return Ok(());
     }
@@ -61,7 +71,8 @@ pub fn is_pending() -> bool {
     RECORDS.iter().any(|record| Path::new(paths::STATE).join(record).exists())
 }
 
-fn current() -> Option<serde_json::Value> {
+/// `state/current.json`: what runs.
+pub fn current() -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
 }
 
@@ -203,13 +214,71 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
             Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
         }
         Part::Containers(names) => {
-            Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current }.run(&mut node)?
+            Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current, kept: None }
+                .run(&mut node)?
         }
-        Part::Path(path) => {
-            Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current }.run(&mut node)?
-        }
+        Part::Path(path) => Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current, kept: None }
+            .run(&mut node)?,
     };
     Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
+}
+
+/// Puts the data of these containers, none of which runs, back to a snapshot. What was there becomes the snapshot `kept`: if there is
+/// one of that name already, this was done before.
+///
+/// # Errors
+/// It could not be done; nothing has changed, or [`settle`] finishes it.
+pub fn put_back(
+    by: &str,
+    id: &snapshot::Id,
+    containers: &[String],
+    kept: (snapshot::Id, Reason, String),
+    current: Option<serde_json::Value>,
+) -> Result<()> {
+    let (pool, state) = (pool_path()?, Path::new(paths::STATE));
+    if snapshot::is_whole(pool, &kept.0) {
+        return Ok(());
+    }
+    let there = |name: &&String| snapshot::data(pool, id).join(name).exists() || pool.join("data").join(name).exists();
+    let paths: Vec<String> = containers.iter().filter(there).cloned().collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
+    let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
+    let at = now();
+    Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
+}
+
+/// Keeps the data as it is now under a name that was chosen before; if there is one of that name already, this was done before.
+///
+/// # Errors
+/// The disk is full.
+pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Result<()> {
+    let pool = pool_path()?;
+    if snapshot::is_whole(pool, id) {
+        return Ok(());
+    }
+    let meta =
+        snapshot::Meta { id: id.clone(), at: now(), reason, note: Some(note), by: by.to_owned(), current: current() };
+    snapshot::take_as(pool, &meta)
+}
+
+/// Two names for snapshots that nobody has yet.
+///
+/// # Errors
+/// There is no pool.
+pub fn two_names() -> Result<(snapshot::Id, snapshot::Id)> {
+    let pool = pool_path()?;
+    let first = snapshot::free_id(pool, now());
+    let mut nth = 2;
+    loop {
+        let second = snapshot::Id::new(now(), nth);
+        if second != first && !snapshot::is_whole(pool, &second) {
+            return Ok((first, second));
+        }
+        nth += 1;
+    }
 }
 
 /// A container's directory is what it has mounted: only `--only` may replace that, because it stops the container.
@@ -305,7 +374,7 @@ impl Node {
 impl World for Node {
     fn step(&mut self, step: Step) {
         (self.note)(step.text());
-        failpoint(step);
+        failpoint::at(step.text());
     }
 
     fn running(&mut self) -> Result<Vec<String>> {
@@ -342,24 +411,5 @@ impl World for Node {
         pool::mount_data()?;
         self.micros = self.away.map_or(0, |since| since.elapsed().as_micros() as u64);
         Ok(())
-    }
-}
-
-/// Where a test asked for it, the agent dies before a step, or waits there until the test has killed the node.
-fn failpoint(step: Step) {
-    if !cfg!(debug_assertions) {
-        return;
-    }
-    let file = "/run/lap/die-at";
-    let asked = fs::read_to_string(file).unwrap_or_default();
-    let whole_node = asked.trim().strip_prefix("node ");
-    if whole_node.unwrap_or(asked.trim()) != step.text() {
-        return;
-    }
-    let _ = fs::remove_file(file);
-    if whole_node.is_some() {
-        std::thread::sleep(Duration::from_secs(60));
-    } else {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
 }

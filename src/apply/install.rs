@@ -78,8 +78,24 @@ impl Contents<'_> {
                 let json = serde_json::to_vec_pretty(&policy).or_error(Kind::Other, || "policy".into())?;
                 vec![("snapshot.json".into(), 0o644, json)]
             }
-            Place::Env(_) | Place::State => Files::new(),
+            Place::Env(_) | Place::State | Place::Staged(_) => Files::new(),
         })
+    }
+
+    /// The secrets of a container. A place is replaced as a whole, and the key of a certificate never leaves the node: so there is a
+    /// new one each time.
+    ///
+    /// # Errors
+    /// A key is missing.
+    pub fn secrets(&self, container: &Container) -> Result<Files> {
+        let mut files = self.files(&Place::Secrets(container.name.clone()), Some(container))?;
+        if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
+            let (names, addresses) = self.certificate_names(container);
+            let issued = self.keys.issue(&self.environment.name, &names, &addresses, OffsetDateTime::now_utc())?;
+            files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
+            files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
+        }
+        Ok(files)
     }
 
     /// The names the environment's DNS server serves.

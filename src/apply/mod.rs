@@ -7,7 +7,11 @@ pub mod host;
 pub mod install;
 pub mod local;
 pub mod node;
+<<<<<<< HEAD
 pub mod recover;
+=======
+pub mod promote;
+>>>>>>> main
 pub mod repository;
 pub mod run;
 pub mod schedule;

@@ -6,10 +6,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use async_trait::async_trait;
-use bollard::Docker;
-use time::OffsetDateTime;
-
 use super::{
     Perform, build,
     install::{Contents, Files},
@@ -34,6 +30,8 @@ use crate::{
     report::Line,
     workspace::Workspace,
 };
+use async_trait::async_trait;
+use bollard::Docker;
 
 /// Performs on one master.
 pub struct OnNode {
@@ -167,15 +165,7 @@ impl OnNode {
     async fn put_secrets(&self, name: &str) -> Result<()> {
         let container = self.container(name)?;
         let place = Place::Secrets(name.to_owned());
-        let contents = self.contents();
-        let mut files = contents.files(&place, Some(container))?;
-        if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
-            // A place is replaced as a whole, and the key never leaves the node: so there is a new one each time.
-            let (names, addresses) = contents.certificate_names(container);
-            let issued = self.keys.issue(&self.environment.name, &names, &addresses, OffsetDateTime::now_utc())?;
-            files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
-            files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
-        }
+        let files = self.contents().secrets(container)?;
         self.send(place, files).await
     }
 

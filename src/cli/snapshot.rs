@@ -180,6 +180,8 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
             Reason::Replaced => "restore",
             Reason::Scheduled => "schedule",
             Reason::Fetched => "fetched",
+            Reason::Release => "release",
+            Reason::Failed => "failed",
         };
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());

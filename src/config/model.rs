@@ -39,6 +39,8 @@ pub struct Lab {
     pub snapshot: Option<Policy>,
     /// Where snapshots are copied to: name → place.
     pub repositories: BTreeMap<String, Location>,
+    /// When a release may stay.
+    pub promote: Promote,
     /// By name.
     pub environments: BTreeMap<String, Environment>,
     /// By name.
@@ -76,6 +78,21 @@ impl Default for Dns {
             forward: BTreeMap::new(),
             records: Vec::new(),
         }
+    }
+}
+
+/// `[promote]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promote {
+    /// So long nothing may fall over after all is healthy.
+    pub settle: Duration,
+    /// A service that is away for longer has the release taken back; `None`: it is only told.
+    pub max_outage: Option<Duration>,
+}
+
+impl Default for Promote {
+    fn default() -> Self {
+        Self { settle: Duration::from_secs(10), max_outage: None }
     }
 }
 

@@ -80,6 +80,7 @@ fn lab(containers: &[Container]) -> Lab {
         dns: Dns::default(),
         snapshot: None,
         repositories: BTreeMap::new(),
+        promote: Default::default(),
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),
         containers: containers.iter().map(|c| (c.name.clone(), c.clone())).collect(),

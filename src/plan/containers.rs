@@ -65,6 +65,14 @@ pub fn secrets_hash(installed: &BTreeMap<String, String>, container: &str) -> St
     hex::encode(&hash.finalize()[..16])
 }
 
+/// For how many seconds a container that starts is waited for.
+pub fn await_seconds(container: &Container) -> u64 {
+    container
+        .healthcheck
+        .as_ref()
+        .map_or(10, |check| (check.start_period + (check.interval + check.timeout) * check.retries).as_secs().max(60))
+}
+
 /// Plans the containers of an environment's master.
 pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
     let mut planner = Planner {
@@ -278,9 +286,7 @@ impl Planner<'_> {
     }
 
     fn await_healthy(&mut self, container: &Container, why: &str, after: impl IntoIterator<Item = usize>) {
-        let seconds = container.healthcheck.as_ref().map_or(10, |check| {
-            (check.start_period + (check.interval + check.timeout) * check.retries).as_secs().max(60)
-        });
+        let seconds = await_seconds(container);
         let action = Action::AwaitHealthy { container: container.name.clone(), seconds };
         let step = self.plan.push(action, why, after);
         self.healthy.insert(container.name.clone(), step);

@@ -71,6 +71,12 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
         if matches!(meta.reason, Reason::Asked | Reason::Fetched) {
             decision.because.push("somebody asked for it".into());
         }
+        if meta.reason == Reason::Release {
+            decision.because.push("a release goes back to it".into());
+        }
+        if meta.reason == Reason::Failed && now - meta.at < SECOND_THOUGHTS {
+            decision.because.push("a release that was taken back left it, less than 7 days ago".into());
+        }
         if meta.reason == Reason::Replaced && now - meta.at < SECOND_THOUGHTS {
             decision.because.push("a restore replaced it, less than 7 days ago".into());
         }

@@ -22,6 +22,10 @@ pub enum Reason {
     Scheduled,
     /// It came out of a repository.
     Fetched,
+    /// It is the data before a promotion or a roll-back: the way back from it.
+    Release,
+    /// It is what a release left that was taken back.
+    Failed,
 }
 
 /// `meta.json` of a snapshot.

@@ -45,6 +45,8 @@ pub struct Only<'a> {
     pub at: i64,
     pub by: &'a str,
     pub current: Option<serde_json::Value>,
+    /// Name, reason and note of what is kept; `None`: the usual ones.
+    pub kept: Option<(Id, Reason, String)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,7 +68,7 @@ impl Only<'_> {
     /// # Errors
     /// Before the switch: everything is as it was. After it: what is left is done by [`recover`].
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
-        let Self { pool, state, id, paths, containers, at, by, current } = self;
+        let Self { pool, state, id, paths, containers, at, by, current, kept } = self;
         if !is_whole(pool, id) {
             return Err(
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
@@ -84,14 +86,11 @@ impl Only<'_> {
                     .hint("restore the directory"));
             }
         }
-        let kept = Meta {
-            id: free_id(pool, *at),
-            at: *at,
-            reason: Reason::Replaced,
-            note: Some(format!("before the restore of {} from {id}", paths.join(", "))),
-            by: (*by).to_owned(),
-            current: current.clone(),
-        };
+        let (name, reason, note) = kept.clone().unwrap_or_else(|| {
+            let note = format!("before the restore of {} from {id}", paths.join(", "));
+            (free_id(pool, *at), Reason::Replaced, note)
+        });
+        let kept = Meta { id: name, at: *at, reason, note: Some(note), by: (*by).to_owned(), current: current.clone() };
         if state.join(RECORD).exists() || beside(pool).exists() {
             return Err(pending());
         }

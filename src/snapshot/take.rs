@@ -35,12 +35,20 @@ pub fn take(
     current: Option<serde_json::Value>,
 ) -> Result<Meta> {
     let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current };
+    take_as(pool, &meta).map(|()| meta)
+}
+
+/// The same, of a name that was chosen before.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_as(pool: &Path, meta: &Meta) -> Result<()> {
     let half = begin(pool, &meta.id)?;
-    let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, &meta));
+    let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, meta));
     if taken.is_err() {
         let _ = drop_half(&half);
     }
-    taken.map(|()| meta)
+    taken
 }
 
 /// A name that no snapshot of that second has.

@@ -350,8 +350,18 @@ fn only(pool: &Pool, id: &Id, paths: &[&str], containers: &[&str], world: &mut F
     let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     let (path, state, paths, containers) = (pool.path(), pool.state(), owned(paths), owned(containers));
     let (at, by) = (1_795_254_400, "ben@pc");
-    only::Only { pool: &path, state: &state, id, paths: &paths, containers: &containers, at, by, current: None }
-        .run(world)
+    only::Only {
+        pool: &path,
+        state: &state,
+        id,
+        paths: &paths,
+        containers: &containers,
+        at,
+        by,
+        current: None,
+        kept: None,
+    }
+    .run(world)
 }
 
 #[test]

@@ -8,12 +8,12 @@ use std::{
 use super::{
     Read,
     dns::{self, DnsTable},
-    snapshot,
+    promote, snapshot,
 };
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
-    model::{Address, Subnet},
+    model::{Address, Promote, Subnet},
     problem::Ledger,
     value::{address, grant::grant, name, public_key::public_key},
 };
@@ -32,8 +32,9 @@ pub const SCHEMA: Schema = Schema {
         key("dns", r#"{ zone = "internal" }"#),
         key("snapshot", r#"{ every = "1h" }"#),
         key("repositories", r#"{ office = "/srv/backup/lap" }"#),
+        key("promote", r#"{ settle = "10s" }"#),
     ],
-    refused: &[("promote", "reserved for the rules of promotion, not there yet: leave it out")],
+    refused: &[],
 };
 
 /// The keys of `[network]`.
@@ -54,6 +55,7 @@ pub struct LapFile {
     pub dns: DnsTable,
     pub snapshot: Option<Policy>,
     pub repositories: BTreeMap<String, Location>,
+    pub promote: Promote,
 }
 
 /// Reads `lap.toml`.
@@ -77,6 +79,7 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
         out.pcs = named(&table, "pcs", name::pc, |item| item.parse(address::address));
         out.snapshot = table.get("snapshot").and_then(|item| snapshot::read(&item));
         out.repositories = named(&table, "repositories", name::label, |item| item.parse(str::parse));
+        out.promote = table.get("promote").and_then(|item| promote::read(&item)).unwrap_or_default();
         out.dns = table.get("dns").and_then(|item| dns::read(&item)).unwrap_or_default();
         true
     });

@@ -9,6 +9,7 @@ pub mod env;
 pub mod healthcheck;
 pub mod lap;
 pub mod node;
+pub mod promote;
 pub mod rootfs;
 pub mod snapshot;
 
@@ -26,10 +27,11 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 10] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 11] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
+    ("lap.toml", "promote", &promote::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
     ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),

@@ -103,6 +103,17 @@ impl Lab {
         lab
     }
 
+    /// The small one, with `prod` beside `test`.
+    pub fn two_environments(name: &str) -> Self {
+        let lab = Self::tiny(name);
+        lab.write("env/prod/env.toml", "description = \"real\"\npromote_from = \"test\"\n");
+        let node = "environment = \"prod\"\nrole = \"master\"\naddress = \".11\"\ndisk = \"1g\"\n";
+        lab.write("nodes/prod/node.toml", node);
+        lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\ndefault = \"test\"\n");
+        lab.commit();
+        lab
+    }
+
     fn new(name: &str) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();

@@ -8,6 +8,7 @@ mod full;
 mod kill;
 mod lab;
 mod operators;
+mod promote;
 mod recover;
 mod repository;
 mod snapshot;

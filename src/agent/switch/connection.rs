@@ -1,0 +1,103 @@
+//! The requests about switches: begin one, watch one, have one taken back.
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use super::{Watch, run, watch::Seen};
+use crate::{
+    agent::{
+        protocol::{Answer, Holder, Note},
+        serve::{Agent, Connection, now, say},
+        snapshots,
+    },
+    error::{Error, Kind, OrError, Result},
+    release::Order,
+};
+
+impl Agent {
+    /// Begins one, and watches it. It goes on when the connection ends.
+    pub(in crate::agent) async fn switch(&self, mut stream: Connection, holder: Holder, wait: bool, order: Order) {
+        let grant = match self.granted(&mut stream, &holder, wait).await {
+            Ok(Some(grant)) => grant,
+            Ok(None) => return,
+            Err(error) => return say(&mut stream, &error.into()).await,
+        };
+        let watch = Watch::default();
+        *self.watch() = Some(watch.clone());
+        let (agent, watched, fence) = (self.clone(), watch.clone(), grant.fence);
+        tokio::spawn(async move {
+            let work = async {
+                agent.journal(|journal| journal.begin(fence, holder.clone(), now()))?;
+                super::aside(snapshots::settle).await?;
+                let journal = agent.clone();
+                let note = move |text: &str| {
+                    let _ = journal.journal(|journal| journal.note(fence, Note::Step(text.to_owned()), now()));
+                };
+                run(order, holder.who.clone(), fence, watched.clone(), Box::new(note)).await
+            };
+            let result = work.await;
+            let end = match &result {
+                Ok((entry, _)) => match &entry.result {
+                    crate::release::Ended::Done => Ok(()),
+                    crate::release::Ended::TakenBack { why, .. } => Err(format!("taken back: {why}")),
+                },
+                Err(error) => Err(error.message.clone()),
+            };
+            let _ = agent.journal(|journal| journal.note(fence, Note::End(end), now()));
+            drop(grant);
+            watched.end(match result {
+                Ok((entry, hash)) => Answer::Switched { entry: Box::new(entry), hash },
+                Err(error) => error.into(),
+            });
+        });
+        follow(stream, watch).await;
+    }
+
+    /// Watches the one that is under way.
+    pub(in crate::agent) async fn watch_switch(&self, mut stream: Connection) {
+        match self.running() {
+            Ok(watch) => follow(stream, watch).await,
+            Err(error) => say(&mut stream, &error.into()).await,
+        }
+    }
+
+    /// Has the one that is under way taken back.
+    pub(in crate::agent) fn abort_switch(&self, by: &str) -> Result<Answer> {
+        self.running()?.abort(format!("`{by}` wanted it taken back"));
+        Ok(Answer::Done)
+    }
+
+    fn running(&self) -> Result<Watch> {
+        let watch = self.watch().clone().filter(Watch::is_running);
+        watch.ok_or_else(|| Error::new(Kind::Refused, "no promotion and no roll-back is under way"))
+    }
+}
+
+/// Tells what happens, and takes the answer to what is asked.
+async fn follow(stream: Connection, watch: Watch) {
+    let _here = watch.watcher();
+    let (read, mut write) = tokio::io::split(stream);
+    let mut replies = BufReader::new(read).lines();
+    let mut seen = Seen::default();
+    let mut there = true;
+    loop {
+        tokio::select! {
+            answer = watch.next(&mut seen) => {
+                let over = !matches!(answer, Answer::Step { .. } | Answer::Asked);
+                let Ok(mut line) = serde_json::to_vec(&answer).or_error(Kind::Other, || "answer".into()) else { return };
+                line.push(b'\n');
+                if write.write_all(&line).await.is_err() || over {
+                    return;
+                }
+            }
+            line = replies.next_line(), if there => match line {
+                Ok(Some(line)) => {
+                    if let Ok(reply) = serde_json::from_str(&line) {
+                        watch.reply(reply);
+                    }
+                }
+                // Whoever says nothing more may still listen; whoever went away is found when it is told something.
+                _ => there = false,
+            },
+        }
+    }
+}

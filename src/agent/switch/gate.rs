@@ -1,0 +1,90 @@
+//! Whether what was started may stay: all is healthy, and for a while nothing falls over.
+
+use std::time::{Duration, Instant};
+
+use bollard::{Docker, query_parameters::InspectContainerOptions};
+
+use super::watch::Watch;
+use crate::{
+    agent::health,
+    error::{Error, Kind, OrError, Result},
+};
+
+/// How long what was not touched may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether something fell over.
+const LOOK: Duration = Duration::from_millis(250);
+/// How often containers' own checks are asked meanwhile.
+const ASK: Duration = Duration::from_secs(2);
+
+/// Waits until a container is healthy, or somebody wants the whole switch taken back.
+///
+/// # Errors
+/// Why not, or that.
+pub async fn healthy(docker: &Docker, container: &str, patience: Duration, watch: &Watch) -> Result<()> {
+    tokio::select! {
+        healthy = health::await_healthy(docker, container, patience) => healthy,
+        error = aborted(watch) => Err(error),
+    }
+}
+
+/// Asks all of them.
+///
+/// # Errors
+/// The first that is not healthy.
+pub async fn all(docker: &Docker, containers: &[String], watch: &Watch) -> Result<()> {
+    let each = containers.iter().map(|container| healthy(docker, container, PATIENCE, watch));
+    futures_util::future::try_join_all(each).await.map(drop)
+}
+
+/// Waits for `span`; in it nothing may end, start again or become unhealthy.
+///
+/// # Errors
+/// What fell over.
+pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watch: &Watch) -> Result<()> {
+    let mut at_first = Vec::new();
+    for container in containers {
+        at_first.push(look(docker, container).await?);
+    }
+    let (begun, mut asked) = (Instant::now(), Instant::now());
+    while begun.elapsed() < span {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK.min(span.saturating_sub(begun.elapsed()))) => {}
+            error = aborted(watch) => return Err(error),
+        }
+        for (container, first) in containers.iter().zip(&at_first) {
+            let now = look(docker, container).await?;
+            if now != *first {
+                let after = begun.elapsed().as_secs_f64();
+                return Err(Error::new(
+                    Kind::Unhealthy,
+                    format!("`{container}` fell over {after:.1} s after it was healthy"),
+                )
+                .hint(format!("`lap logs {container}` shows what it said, as long as it is there")));
+            }
+        }
+        if asked.elapsed() > ASK {
+            asked = Instant::now();
+            all(docker, containers, watch).await?;
+        }
+    }
+    if span.is_zero() { Ok(()) } else { all(docker, containers, watch).await }
+}
+
+/// Its process, and how often it was started: equal as long as it lives.
+async fn look(docker: &Docker, container: &str) -> Result<(Option<i64>, Option<i64>, Option<String>)> {
+    let what = || format!("cannot look at `{container}`");
+    let facts = docker.inspect_container(&format!("infra_{container}"), None::<InspectContainerOptions>).await;
+    let facts = facts.or_error(Kind::Unhealthy, what)?;
+    let state = facts.state.unwrap_or_default();
+    Ok((state.pid, facts.restart_count, state.started_at))
+}
+
+async fn aborted(watch: &Watch) -> Error {
+    loop {
+        if let Some(why) = watch.aborted() {
+            return Error::new(Kind::Interrupted, why);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,312 @@
+//! Switches the environment to another release as one transaction, which ends in the old release or the new one, whole, wherever it
+//! is killed. Before the release is made (`Phase::Committed` is written) everything is taken back; after it, finished. The record
+//! holds all it takes, so neither way needs whoever asked for it.
+
+mod connection;
+mod containers;
+mod gate;
+mod git;
+mod record;
+mod staged;
+mod undo;
+mod watch;
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bollard::Docker;
+use futures_util::future::try_join_all;
+use sha2::{Digest, Sha256};
+
+use super::{facts, failpoint, images, install::write_file, paths, serve::now, snapshots};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    release::{self, Ended, Entry, Make, Order, Verb},
+    snapshot::Reason,
+};
+pub use containers::KEPT;
+use record::{Phase, Record};
+pub use watch::Watch;
+
+/// A switch that is being done.
+pub struct Switch {
+    docker: Docker,
+    record: Record,
+    watch: Watch,
+    /// Writes a step into the journal.
+    note: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+/// How it ended, and the hash of the ledger's newest entry.
+pub type Done = (Entry, String);
+
+/// The name of what runs: sha256 of `state/current.json`.
+pub fn identity(current: Option<&serde_json::Value>) -> String {
+    current.map_or_else(String::new, |json| hex::encode(Sha256::digest(json.to_string().as_bytes())))
+}
+
+/// Work that blocks, on a thread of its own.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
+}
+
+/// Does it.
+///
+/// # Errors
+/// Nothing was begun; or it could not even be taken back: then [`recover`] goes on with it.
+pub async fn run(
+    order: Order,
+    by: String,
+    fence: u64,
+    watch: Watch,
+    note: Box<dyn Fn(&str) + Send + Sync>,
+) -> Result<Done> {
+    let docker = facts::docker().await?;
+    let old = snapshots::current();
+    if identity(old.as_ref()) != order.expects {
+        return Err(Error::new(Kind::Refused, "something else runs here than when this was planned")
+            .hint("run the command again: it plans anew"));
+    }
+    for make in &order.start {
+        let image = make.body.image.as_deref().unwrap_or_default();
+        let there = docker.inspect_image(image).await;
+        there.or_error(Kind::Refused, || format!("the image of `{}` is not on the node", make.name))?;
+    }
+    let running = facts::look().await.containers.into_iter().filter(|fact| fact.state == "running");
+    let mut ran: Vec<(i64, String)> =
+        running.filter(|fact| order.stop.contains(&fact.name)).map(|fact| (fact.created, fact.name)).collect();
+    ran.sort();
+    let (before, failed) = snapshots::two_names()?;
+    let staged = staged::look(&order.staged)?;
+    let ran = ran.into_iter().map(|(_, name)| name).collect();
+    let record = Record {
+        order,
+        fence,
+        by,
+        began: now(),
+        phase: Phase::Open,
+        old,
+        ran,
+        before,
+        failed,
+        staged,
+        away: None,
+        checks: 0,
+        outage: Vec::new(),
+    };
+    let mut switch = Switch { docker, record, watch, note };
+    switch.step("write down what is to be done")?;
+    switch.record.write()?;
+    let made = match switch.forward().await {
+        Ok(()) => switch.commit(),
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(()) => switch.finish().await,
+        Err(error) => switch.undo(error).await,
+    }
+}
+
+/// Whether [`recover`] has something to do.
+pub fn is_pending() -> bool {
+    Record::exists()
+}
+
+/// Brings what was killed to its end; says which. Docker must answer, and the data be whole ([`snapshots::settle`]).
+///
+/// # Errors
+/// It cannot be done now; call it again.
+pub async fn recover() -> Result<Option<String>> {
+    let Some(record) = aside(Record::read).await? else { return Ok(None) };
+    let note: Box<dyn Fn(&str) + Send + Sync> = Box::new(|step| eprintln!("agent: switch: {step}"));
+    let (number, phase) = (record.order.number, record.phase.clone());
+    let mut switch = Switch { docker: facts::docker().await?, record, watch: Watch::default(), note };
+    if phase == Phase::Committed {
+        switch.finish().await?;
+        return Ok(Some(format!("the switch to release {number} was interrupted and is finished")));
+    }
+    let why = match phase {
+        Phase::Back(why) => why,
+        _ => "it was interrupted".to_owned(),
+    };
+    switch.undo(Error::new(Kind::Interrupted, why)).await?;
+    Ok(Some(format!("the switch to release {number} was interrupted and is taken back; what ran before runs again")))
+}
+
+/// At boot, under the lock: as soon as Docker answers.
+pub async fn recover_at_boot() {
+    if !is_pending() {
+        return;
+    }
+    while facts::docker().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    match recover().await {
+        Ok(said) => said.iter().for_each(|said| eprintln!("agent: {said}")),
+        Err(error) => eprintln!("agent: {error}"),
+    }
+}
+
+impl Switch {
+    fn step(&self, text: &str) -> Result<()> {
+        self.tell(text);
+        match self.watch.aborted() {
+            Some(why) => Err(Error::new(Kind::Interrupted, why)),
+            None => Ok(()),
+        }
+    }
+
+    /// A step that nobody can stop.
+    fn tell(&self, text: &str) {
+        (self.note)(text);
+        self.watch.step(text);
+        failpoint::at(text);
+    }
+
+    async fn forward(&mut self) -> Result<()> {
+        let order = self.record.order.clone();
+        self.step("stop what changes")?;
+        let begun = Instant::now();
+        containers::stop(&self.docker, &self.record.ran).await?;
+        containers::put_aside(&self.docker, &order.stop).await?;
+        self.step("keep the data as it is")?;
+        self.keep_data(&order).await?;
+        self.step("set names and secrets")?;
+        staged::put(&order.staged, &self.record.staged, false)?;
+        self.start(&order.start).await?;
+        self.record.away = Some(begun.elapsed().as_millis() as u64);
+        self.step("ask whether all is healthy")?;
+        gate::all(&self.docker, &order.gate, &self.watch).await?;
+        self.step(&format!("wait whether something falls over, for {} s", order.settle))?;
+        gate::settle(&self.docker, &order.gate, Duration::from_secs(order.settle), &self.watch).await?;
+        if let Some(to) = &order.git {
+            self.step(&format!("move `{}` of `{}`", to.branch, to.repository))?;
+            git::advance(&self.docker, to).await?;
+        }
+        self.last_word(&order).await
+    }
+
+    async fn keep_data(&self, order: &Order) -> Result<()> {
+        let (by, before, concerned) = (self.record.by.clone(), self.record.before.clone(), self.record.concerned());
+        let note = format!("before the {} to release {}", order.verb.word(), order.number);
+        let (data, old) = (order.data.clone(), self.record.old.clone());
+        aside(move || {
+            if let Some(id) = data {
+                let kept = (before.clone(), Reason::Release, note.clone());
+                snapshots::put_back(&by, &id, &concerned, kept, old)?;
+            }
+            snapshots::keep_as(&by, &before, Reason::Release, note)
+        })
+        .await
+    }
+
+    /// Those that wait for nothing at the same time, then those that waited for them.
+    async fn start(&self, all: &[Make]) -> Result<()> {
+        let mut left: Vec<&Make> = all.iter().collect();
+        while !left.is_empty() {
+            let waits = |make: &&Make| make.after.iter().any(|on| left.iter().any(|other| other.name == *on));
+            let (later, now): (Vec<&Make>, Vec<&Make>) = left.iter().partition(|make| waits(make));
+            // A circle cannot come here; if one did, it would be started in the order it has.
+            let (later, now) = if now.is_empty() { (now, later) } else { (later, now) };
+            let each = now.iter().map(|make| async move {
+                self.step(&format!("start `{}`", make.name))?;
+                containers::start(&self.docker, make, self.record.fence).await?;
+                self.step(&format!("wait until `{}` is healthy", make.name))?;
+                gate::healthy(&self.docker, &make.name, Duration::from_secs(make.patience), &self.watch).await
+            });
+            try_join_all(each).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// What whoever asked for it felt, if they are there.
+    async fn last_word(&mut self, order: &Order) -> Result<()> {
+        self.step("ask how it was from outside")?;
+        match self.watch.ask(order.attended).await {
+            Some(reply) => {
+                self.record.outage = reply.outage;
+                reply.no.map_or(Ok(()), |no| Err(Error::new(Kind::Unhealthy, no)))
+            }
+            None if self.watch.aborted().is_some() => self.step("stop"),
+            None if order.attended => {
+                Err(Error::new(Kind::Interrupted, "whoever asked for it was to have the last word, and is gone"))
+            }
+            None => match (order.max_outage, self.record.away) {
+                (Some(most), Some(away)) if away > most => {
+                    Err(Error::new(Kind::Unhealthy, format!("it was away for {away} ms, and {most} ms are allowed")))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// From here on there is no way back but another switch.
+    fn commit(&mut self) -> Result<()> {
+        self.step(&format!("make it release {}", self.record.order.number))?;
+        self.record.phase = Phase::Committed;
+        self.record.write().inspect_err(|_| self.record.phase = Phase::Open)
+    }
+
+    /// All of it may have been done before.
+    async fn finish(&self) -> Result<Done> {
+        let order = &self.record.order;
+        let done = self.close().await;
+        done.map_err(|error| {
+            error.hint(format!("release {} runs; what is left to do is done by the next command", order.number))
+        })
+    }
+
+    async fn close(&self) -> Result<Done> {
+        let order = &self.record.order;
+        self.tell("record what runs");
+        let (state, number) = (Path::new(paths::STATE), order.number);
+        let text = serde_json::to_vec_pretty(&order.release).or_error(Kind::Other, || "release".into())?;
+        let releases = state.join("releases");
+        std::fs::create_dir_all(&releases).or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
+        // With what a roll-back to it needs that is not in the workspace any more.
+        if order.verb == Verb::Promote {
+            write_file(&releases.join(format!("{number}.json")), &text, 0o600)?;
+            if let Ok(names) = std::fs::read(Path::new(paths::NAMES).join("names.json")) {
+                write_file(&releases.join(format!("{number}.names.json")), &names, 0o600)?;
+            }
+        }
+        write_file(&state.join("current.json"), &text, 0o600)?;
+        let entry = self.entry(Ended::Done);
+        let hash = release::append(&state.join("ledger.jsonl"), entry.clone())?;
+        self.tell("remove what ran before");
+        containers::forget(&self.docker, &order.stop).await?;
+        if let Some(image) = &order.registry_image {
+            images::save(image, "registry.tar").await?;
+        }
+        self.tell("close");
+        staged::clear();
+        Record::remove()?;
+        Ok((entry, hash))
+    }
+
+    fn entry(&self, result: Ended) -> Entry {
+        let Record { order, fence, by, began, before, away, checks, outage, .. } = &self.record;
+        let images = order.start.iter().map(|make| (make.name.clone(), make.body.image.clone().unwrap_or_default()));
+        Entry {
+            number: 0,
+            fence: *fence,
+            began: *began,
+            ended: now(),
+            by: by.clone(),
+            verb: order.verb,
+            from: order.from.clone(),
+            release: order.number,
+            commit: order.commit.clone(),
+            images: images.collect(),
+            before: Some(before.clone()),
+            checks: *checks,
+            away: *away,
+            outage: outage.clone(),
+            result,
+            previous: String::new(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `state/switch.json`: a switch under way, with all it takes to bring it to an end without whoever asked for it.
+
+use std::{fs, io::ErrorKind, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agent::{install::write_file, paths},
+    error::{Error, Kind, OrError, Result},
+    release::{Order, Outage},
+    snapshot::Id,
+};
+
+/// How far it is, as far as it matters for the way out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// A kill here is taken back.
+    Open,
+    /// Being taken back; why.
+    Back(String),
+    /// The release is made: a kill here is finished.
+    Committed,
+}
+
+/// The record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    pub order: Order,
+    /// The lock's number.
+    pub fence: u64,
+    pub by: String,
+    /// Unix seconds.
+    pub began: i64,
+    pub phase: Phase,
+    /// `state/current.json` before.
+    pub old: Option<serde_json::Value>,
+    /// Of what is stopped, what ran: in the order in which it is started again.
+    pub ran: Vec<String>,
+    /// The data before, and what a failed release left: names chosen before anything happens.
+    pub before: Id,
+    pub failed: Id,
+    /// Inodes of what lies ready, in the order of `order.staged`: on which side of the exchange we are.
+    pub staged: Vec<u64>,
+    /// From the first stop until all that is new was healthy, in milliseconds.
+    pub away: Option<u64>,
+    pub checks: u64,
+    pub outage: Vec<Outage>,
+}
+
+impl Record {
+    fn path() -> PathBuf {
+        PathBuf::from(paths::STATE).join("switch.json")
+    }
+
+    /// Whether there is one.
+    pub fn exists() -> bool {
+        Self::path().exists()
+    }
+
+    /// Writes it, whole or not at all.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write(&self) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).or_error(Kind::Other, || "cannot describe a switch".into())?;
+        write_file(&Self::path(), &text, 0o600)
+    }
+
+    /// Reads it, if there is one.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn read() -> Result<Option<Self>> {
+        let path = Self::path();
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| Error::new(Kind::Node, format!("`{}` is damaged: {error}", path.display()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
+        }
+    }
+
+    /// It has come to its end.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove() -> Result<()> {
+        let path = Self::path();
+        fs::remove_file(&path).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))
+    }
+
+    /// The containers whose data it may have changed.
+    pub fn concerned(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.order.start.iter().map(|make| make.name.clone()).collect();
+        all.extend(self.order.stop.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
+        all
+    }
+}

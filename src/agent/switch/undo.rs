@@ -1,0 +1,81 @@
+//! The way back: what ran before runs again, on the data it had, under the names it had. What the failed release left is kept as a
+//! snapshot. All of it may have been done before, by somebody who was killed.
+
+use std::{path::Path, time::Duration};
+
+use super::{Done, Phase, Switch, aside, containers, git, record::Record, staged};
+use crate::{
+    agent::{health, paths, snapshots},
+    error::{Error, Result},
+    release::{self, Ended},
+    snapshot::{self, Reason},
+};
+
+/// How long what ran before may take until it is healthy again.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Switch {
+    /// Takes it back because of `error`, and says so in the ledger.
+    ///
+    /// # Errors
+    /// Something in the way: it is tried again with the next command.
+    pub(super) async fn undo(&mut self, error: Error) -> Result<Done> {
+        let why = error.message;
+        let number = self.record.order.number;
+        self.record.phase = Phase::Back(why.clone());
+        // Helps whoever looks; a full disk is no reason not to go back.
+        if let Err(error) = self.record.write() {
+            eprintln!("agent: {error}");
+        }
+        self.back(&why).await.map_err(|error| {
+            let message =
+                format!("release {number} did not come up ({why}), and going back is stuck: {}", error.message);
+            Error::new(error.kind, message).hint("when that is mended, the next command goes on with it")
+        })
+    }
+
+    async fn back(&mut self, why: &str) -> Result<Done> {
+        let order = self.record.order.clone();
+        self.tell("take back: remove what is new");
+        let names: Vec<String> = order.start.iter().map(|make| make.name.clone()).collect();
+        containers::remove_new(&self.docker, &names, self.record.fence).await?;
+        self.tell("take back: the data");
+        let failed = self.data_back(why).await?;
+        self.tell("take back: names and secrets");
+        staged::put(&order.staged, &self.record.staged, true)?;
+        self.tell("take back: start what ran before");
+        containers::take_back(&self.docker, &order.stop).await?;
+        containers::start_all(&self.docker, &self.record.ran).await?;
+        for container in &self.record.ran {
+            health::await_healthy(&self.docker, container, PATIENCE).await?;
+        }
+        if let Some(to) = &order.git {
+            git::retreat(&self.docker, to).await;
+        }
+        self.tell("take back: close");
+        let entry = self.entry(Ended::TakenBack { why: why.to_owned(), failed });
+        let hash = release::append(&Path::new(paths::STATE).join("ledger.jsonl"), entry.clone())?;
+        staged::clear();
+        Record::remove()?;
+        Ok((entry, hash))
+    }
+
+    /// Gives the snapshot of what the failed release left.
+    async fn data_back(&self, why: &str) -> Result<Option<snapshot::Id>> {
+        let Record { order, by, before, failed, .. } = &self.record;
+        let (by, before, failed) = (by.clone(), before.clone(), failed.clone());
+        let (concerned, release) = (self.record.concerned(), Some(order.release.clone()));
+        let why = why.lines().next().unwrap_or_default();
+        let note = format!("what release {} left, which was taken back: {why}", order.number);
+        aside(move || {
+            let pool = Path::new(paths::POOL);
+            // Without it nothing new was ever started.
+            if !snapshot::is_whole(pool, &before) {
+                return Ok(None);
+            }
+            snapshots::put_back(&by, &before, &concerned, (failed.clone(), Reason::Failed, note), release)?;
+            Ok(snapshot::is_whole(pool, &failed).then_some(failed))
+        })
+        .await
+    }
+}

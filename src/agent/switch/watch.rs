@@ -1,0 +1,143 @@
+//! Who watches a switch, what they are told, and what they answer. The switch itself does not depend on anybody being there.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{agent::protocol::Answer, release::Reply};
+
+/// How long whoever is asked may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// And how long they may be away: a connection that broke is opened again.
+const AWAY: Duration = Duration::from_secs(15);
+/// A wake-up that comes between two looks is seen at the next one.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// One switch as it is seen from outside.
+#[derive(Clone, Default)]
+pub struct Watch {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct State {
+    steps: Vec<String>,
+    /// Whether the question is open.
+    asked: bool,
+    reply: Option<Reply>,
+    /// Why it is to be taken back.
+    abort: Option<String>,
+    watchers: usize,
+    /// It is over.
+    ended: Option<Answer>,
+}
+
+impl Watch {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A step begins.
+    pub fn step(&self, text: impl Into<String>) {
+        self.state().steps.push(text.into());
+        self.changed.notify_waiters();
+    }
+
+    /// It is over.
+    pub fn end(&self, answer: Answer) {
+        self.state().ended = Some(answer);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether it is not.
+    pub fn is_running(&self) -> bool {
+        self.state().ended.is_none()
+    }
+
+    /// Somebody wants it taken back.
+    pub fn abort(&self, why: String) {
+        self.state().abort.get_or_insert(why);
+    }
+
+    /// Why, if somebody does.
+    pub fn aborted(&self) -> Option<String> {
+        self.state().abort.clone()
+    }
+
+    /// Somebody answered.
+    pub fn reply(&self, reply: Reply) {
+        let mut state = self.state();
+        if state.asked {
+            state.reply = Some(reply);
+        }
+    }
+
+    /// Asks whoever watches whether the release may be made; `None`: nobody was there to answer. `patient`: they may come back.
+    pub async fn ask(&self, patient: bool) -> Option<Reply> {
+        self.state().asked = true;
+        self.changed.notify_waiters();
+        let (until, mut seen) = (Instant::now() + PATIENCE, Instant::now());
+        let away = if patient { AWAY } else { Duration::ZERO };
+        loop {
+            {
+                let mut state = self.state();
+                if state.watchers > 0 {
+                    seen = Instant::now();
+                }
+                if state.reply.is_some() || state.abort.is_some() || Instant::now() > until || seen.elapsed() > away {
+                    state.asked = false;
+                    return state.reply.take();
+                }
+            }
+            tokio::time::sleep(LOOK / 2).await;
+        }
+    }
+
+    /// What a watcher who has seen so much is told next.
+    pub async fn next(&self, seen: &mut Seen) -> Answer {
+        loop {
+            {
+                let state = self.state();
+                if let Some(text) = state.steps.get(seen.steps) {
+                    seen.steps += 1;
+                    return Answer::Step { text: text.clone() };
+                }
+                if state.asked && !seen.asked {
+                    seen.asked = true;
+                    return Answer::Asked;
+                }
+                if let Some(answer) = &state.ended {
+                    return answer.clone();
+                }
+            }
+            let _ = tokio::time::timeout(LOOK, self.changed.notified()).await;
+        }
+    }
+
+    /// Counts a watcher as long as what is returned lives.
+    pub fn watcher(&self) -> Watcher {
+        self.state().watchers += 1;
+        Watcher(self.clone())
+    }
+}
+
+/// Somebody watches.
+pub struct Watcher(Watch);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.watchers = state.watchers.saturating_sub(1);
+    }
+}
+
+/// What a watcher was told already.
+#[derive(Default)]
+pub struct Seen {
+    steps: usize,
+    asked: bool,
+}

@@ -1,0 +1,97 @@
+//! Back to a release that ran here.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Planned, compare, recorded, watch};
+use crate::{
+    apply::up::{Master, Options},
+    config::model::Environment,
+    error::{Error, Kind, Result},
+    plan::wish::Wish,
+    release::{Ended, Verb},
+    workspace::Workspace,
+};
+
+/// Works out what going back to release `number` (the one before, if it is not named) would do. Changes nothing.
+///
+/// # Errors
+/// There is no such release, or what it needs is gone.
+pub async fn plan_rollback(
+    workspace: Arc<Workspace>,
+    environment: &Environment,
+    number: Option<u64>,
+    keep_data: bool,
+    options: &Options,
+) -> Result<Planned> {
+    let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(5)).await?);
+    let facts = master.facts(Some(options)).await?;
+    let name = &environment.name;
+    let old = recorded(&facts).ok_or_else(|| Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")))?;
+    let now = old.release.ok_or_else(|| {
+        Error::new(Kind::Refused, format!("`{name}` runs the working tree, not a release"))
+            .hint("`lap restore` goes back to a snapshot")
+    })?;
+    let releases = watch::releases(&master).await?;
+    let wanted = match number {
+        Some(number) => number,
+        None => *releases.list.keys().rfind(|number| **number < now).ok_or_else(|| {
+            Error::new(Kind::Refused, format!("there is no release before {now} on `{name}`"))
+                .hint("`lap release list` shows them")
+        })?,
+    };
+    let Some(target) = releases.list.get(&wanted).cloned() else {
+        return Err(Error::new(Kind::Usage, format!("`{name}` has no release {wanted}"))
+            .hint(format!("`lap release list {name}` shows them")));
+    };
+    if wanted == now {
+        return Err(Error::new(Kind::Refused, format!("`{name}` runs release {now} already")));
+    }
+    let changes = compare(&target, &facts);
+    let wish = Wish::from(target.clone());
+    let there = |build: &str| facts.images.iter().any(|image| image.build.as_deref() == Some(build));
+    let gone: Vec<&str> = changes
+        .starts(&wish)
+        .filter(|(name, ..)| {
+            wish.images.get(*name).is_none_or(|image| !there(&image.build) && image.reference.is_none())
+        })
+        .map(|(name, ..)| name)
+        .collect();
+    if !gone.is_empty() {
+        return Err(Error::new(Kind::Refused, format!("images of release {wanted} are gone: `{}`", gone.join("`, `")))
+            .hint(format!("check out {} and promote it again", target.commit)));
+    }
+    if !facts.installed.contains_key(&format!("env/{}", target.env)) {
+        return Err(Error::new(Kind::Refused, format!("the environment's files of release {wanted} are gone"))
+            .hint(format!("check out {} and promote it again", target.commit)));
+    }
+    // What the switch away from it kept.
+    let away = releases.ledger.iter().filter(|entry| entry.result == Ended::Done && entry.verb == Verb::Promote);
+    let data = away
+        .filter(|entry| entry.release > wanted)
+        .min_by_key(|entry| entry.release)
+        .and_then(|entry| entry.before.clone());
+    let mut notes = Vec::new();
+    let data = match data {
+        _ if keep_data => None,
+        Some(id) => Some(id),
+        None => {
+            notes.push(format!("no snapshot of the data of release {wanted} is known: the data stays as it is"));
+            None
+        }
+    };
+    Ok(Planned {
+        verb: Verb::Rollback,
+        master,
+        from: None,
+        target,
+        old,
+        facts,
+        changes,
+        data,
+        environment: None,
+        places: Vec::new(),
+        staged: Vec::new(),
+        git: None,
+        notes,
+    })
+}

@@ -1,0 +1,231 @@
+//! `lap promote` and `lap rollback`: works out what is to change, brings all of it over while everything runs, and then has the agent
+//! switch. What the agent was told it does to the end, also when this process is gone.
+
+mod back;
+mod bring;
+mod prober;
+mod source;
+mod watch;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub use back::plan_rollback;
+pub use source::plan_promotion;
+pub use watch::{Releases, abort, releases, resume};
+
+use super::{
+    install::Files,
+    run::{RunOrder, create_body},
+    up::{Master, Options, short},
+};
+use crate::{
+    agent::{
+        install::pack,
+        protocol::{NodeFacts, Place, Request},
+        switch::identity,
+    },
+    error::{Error, Kind, Result},
+    plan::{
+        containers::{REGISTRY, secrets_hash},
+        switch::{Changes, changes},
+        wish::{Current, Wish},
+    },
+    release::{Entry, GitMove, Make, Order, Staged, Verb},
+    snapshot::Id,
+};
+
+/// What a switch is to do, worked out and not begun.
+pub struct Planned {
+    pub verb: Verb,
+    /// The environment that changes.
+    pub master: Arc<Master>,
+    /// Where it comes from; `None`: it ran here before.
+    pub from: Option<Arc<Master>>,
+    pub target: Current,
+    /// What runs now.
+    pub old: Current,
+    /// How the environment is now.
+    pub facts: NodeFacts,
+    pub changes: Changes,
+    /// Data that is put back.
+    pub data: Option<Id>,
+    /// Files of the environment at that commit, where they are not on the node.
+    pub environment: Option<Vec<u8>>,
+    /// What is installed at each place that differs.
+    pub places: Vec<(Place, Files)>,
+    /// What lies ready for the switch.
+    pub staged: Vec<(Staged, Files)>,
+    pub git: Option<GitMove>,
+    /// Worth a line before anybody says yes.
+    pub notes: Vec<String>,
+}
+
+/// How long a service may be away, and how long nothing may fall over.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub settle: Duration,
+    pub max_outage: Option<Duration>,
+}
+
+/// How it ended.
+pub struct Switched {
+    pub entry: Entry,
+    /// Of the ledger's line.
+    pub hash: String,
+    /// Bytes of images that were sent.
+    pub moved: u64,
+    pub seconds: f64,
+}
+
+impl Planned {
+    /// The release's number afterwards.
+    pub fn number(&self) -> u64 {
+        self.target.release.unwrap_or(1)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && self.target.commit == self.old.commit && self.target.env == self.old.env
+    }
+}
+
+/// Brings over what is needed and switches.
+///
+/// # Errors
+/// Nothing was switched, and why; or it was taken back ([`Kind::Unhealthy`]): never when it was made.
+pub async fn carry_out(mut planned: Planned, rules: Rules, options: &Options) -> Result<Switched> {
+    let began = std::time::Instant::now();
+    // Somebody may have thought about it for long: what was connected then need not be connected now.
+    let again = async |master: &Master| {
+        Master::connect(master.workspace.clone(), &master.environment, Duration::from_secs(5)).await.map(Arc::new)
+    };
+    planned.master = again(&planned.master).await?;
+    if let Some(from) = &planned.from {
+        planned.from = Some(again(from).await?);
+    }
+    let master = planned.master.clone();
+    let held = master.lock(options).await?;
+    let brought = bring::bring(&planned, &held, options).await;
+    let end = brought.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
+    let moved = match (brought, held.end(end).await) {
+        (Ok(moved), Ok(())) => moved,
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let facts = master.client.facts().await?;
+    let order = order(&planned, &facts, rules)?;
+    let services = prober::services(&planned);
+    let wait = options.wait;
+    let request = Request::Switch { holder: options.holder(), wait, order: Box::new(order) };
+    let (entry, hash) = watch::follow(&master, &request, services, rules.max_outage, options).await?;
+    Ok(Switched { entry, hash, moved, seconds: began.elapsed().as_secs_f64() })
+}
+
+/// What the agent is told. `facts`: after everything was brought.
+fn order(planned: &Planned, facts: &NodeFacts, rules: Rules) -> Result<Order> {
+    let Planned { verb, master, from, target, changes, data, staged, git, .. } = planned;
+    let wish = Wish::from(target.clone());
+    let mut start = Vec::new();
+    for (name, after, patience) in changes.starts(&wish) {
+        let container = &wish.containers[name];
+        let build = wish.images.get(name).map(|image| image.build.as_str());
+        let image = facts.images.iter().find(|fact| fact.build.as_deref() == build && build.is_some());
+        let image = image.ok_or_else(|| {
+            Error::new(Kind::Node, format!("the image of `{name}` is not on `{}`", master.environment.master))
+        })?;
+        let body = create_body(&RunOrder {
+            container,
+            image: &image.id,
+            environment: &master.environment.name,
+            commit: &wish.commit,
+            env: &wish.env,
+            spec: &wish.spec(container),
+            secrets: &secrets_hash(&after_exchange(facts, staged), name),
+            node_address: master.address(),
+        });
+        start.push(Make { name: name.to_owned(), after, body, patience });
+    }
+    let registry_image = start.iter().find(|make| make.name == REGISTRY).and_then(|make| make.body.image.clone());
+    Ok(Order {
+        verb: *verb,
+        from: from.as_ref().map(|from| from.environment.name.clone()),
+        number: planned.number(),
+        commit: target.commit.clone(),
+        release: serde_json::to_value(target).map_err(|error| Error::new(Kind::Other, format!("release: {error}")))?,
+        expects: identity(facts.current.as_ref()),
+        stop: changes.stops().map(str::to_owned).collect(),
+        start,
+        gate: wish.running().map(|container| container.name.clone()).collect(),
+        data: data.clone(),
+        staged: staged.iter().map(|(what, _)| what.clone()).collect(),
+        git: git.clone(),
+        registry_image,
+        settle: rules.settle.as_secs(),
+        max_outage: rules.max_outage.map(|most| most.as_millis() as u64),
+        attended: rules.max_outage.is_some(),
+    })
+}
+
+/// What is installed once the staged files are in their places.
+fn after_exchange(facts: &NodeFacts, staged: &[(Staged, Files)]) -> BTreeMap<String, String> {
+    use sha2::{Digest, Sha256};
+    let mut installed = facts.installed.clone();
+    for (what, files) in staged {
+        let Staged::Secrets(container) = what else { continue };
+        let prefix = format!("secrets/{container}/");
+        installed.retain(|path, _| !path.starts_with(&prefix));
+        installed.extend(
+            files.iter().map(|(name, _, bytes)| (format!("{prefix}{name}"), hex::encode(Sha256::digest(bytes)))),
+        );
+    }
+    installed
+}
+
+/// Secrets of what is made anew, and names, where they differ from what is on the node.
+fn stage(
+    contents: &super::install::Contents<'_>,
+    wish: &Wish,
+    changes: &Changes,
+    facts: &NodeFacts,
+) -> Result<Vec<(Staged, Files)>> {
+    let installed = contents.wished(wish, facts)?;
+    let mut staged = Vec::new();
+    for (name, ..) in changes.starts(wish) {
+        let prefix = format!("secrets/{name}/");
+        let mut wished = installed.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+        let differs = wished.any(|(path, hash)| facts.installed.get(path) != Some(hash));
+        if differs || installed.certificates.contains_key(name) {
+            staged.push((Staged::Secrets(name.to_owned()), contents.secrets(&wish.containers[name])?));
+        }
+    }
+    Ok(staged)
+}
+
+/// The archive of a place.
+fn packed(files: &Files) -> Result<Vec<u8>> {
+    pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))
+}
+
+/// What is recorded on a node.
+fn recorded(facts: &NodeFacts) -> Option<Current> {
+    facts.current.clone().and_then(|json| serde_json::from_value(json).ok())
+}
+
+/// A shared list that tasks add to.
+type Shared<T> = Arc<Mutex<T>>;
+
+/// `release 4 (0123456789ab)`
+pub fn named(current: &Current) -> String {
+    match current.release {
+        Some(number) => format!("release {number} ({})", short(&current.commit)),
+        None => short(&current.commit),
+    }
+}
+
+/// Compares for a plan.
+fn compare(target: &Current, facts: &NodeFacts) -> Changes {
+    changes(&Wish::from(target.clone()), facts, recorded(facts).as_ref())
+}

@@ -1,0 +1,186 @@
+//! Asks every service that changes, through its name and from this machine, all the time while the switch is done: what its users feel.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+use super::Planned;
+use crate::{
+    config::model::Protocol,
+    dns,
+    plan::{switch::Act, wish::Wish},
+    release::Outage,
+};
+
+/// Between two requests to one service.
+const EVERY: Duration = Duration::from_millis(20);
+/// Longer is no answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longer is slow.
+const SLOW: Duration = Duration::from_millis(250);
+/// Whoever accepts and says nothing for so long waits to be told more: that is an answer.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// A port that is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// `git.internal`; `None`: it has no name, or there is no server that knows it.
+    pub name: Option<String>,
+    pub address: IpAddr,
+    pub port: u16,
+}
+
+impl Service {
+    fn title(&self) -> String {
+        format!("{}:{}", self.name.clone().unwrap_or_else(|| self.address.to_string()), self.port)
+    }
+}
+
+/// The TCP ports of what is replaced; whatever is new was not there before.
+pub fn services(planned: &Planned) -> Vec<Service> {
+    let old = Wish::from(planned.old.clone());
+    let has_dns = planned.changes.same.iter().any(|name| name == "dns");
+    let address = IpAddr::from(planned.master.address());
+    let replaced = planned.changes.list.iter().filter(|change| change.act == Act::Replace);
+    let containers = replaced.filter_map(|change| old.containers.get(&change.container));
+    let ports = |container: &crate::config::model::Container| {
+        let name = container.names.first().filter(|_| has_dns).cloned();
+        let tcp = container.ports.clone().into_iter().filter(|port| port.protocol == Protocol::Tcp);
+        tcp.map(move |port| Service { name: name.clone(), address, port: port.host }).collect::<Vec<_>>()
+    };
+    containers.flat_map(ports).collect()
+}
+
+/// Asks until it is told to stop.
+pub struct Prober {
+    tasks: JoinSet<()>,
+    felt: Vec<Arc<Mutex<Felt>>>,
+}
+
+#[derive(Default)]
+struct Felt {
+    outage: Outage,
+    last: Option<Instant>,
+    /// Something failed since the last answer.
+    down: bool,
+}
+
+impl Prober {
+    /// Begins to ask. A service that does not answer now is not asked: it cannot be away.
+    pub async fn begin(services: Vec<Service>, server: IpAddr) -> Self {
+        let mut prober = Self { tasks: JoinSet::new(), felt: Vec::new() };
+        for service in services {
+            if ask(&service, server).await.is_err() {
+                continue;
+            }
+            let outage = Outage { service: service.title(), ..Outage::default() };
+            let felt = Arc::new(Mutex::new(Felt { outage, last: Some(Instant::now()), down: false }));
+            prober.felt.push(felt.clone());
+            prober.tasks.spawn(async move {
+                loop {
+                    let begun = Instant::now();
+                    let answered = ask(&service, server).await;
+                    felt.lock().unwrap_or_else(PoisonError::into_inner).learn(answered.is_ok(), begun.elapsed());
+                    tokio::time::sleep(EVERY.saturating_sub(begun.elapsed())).await;
+                }
+            });
+        }
+        prober
+    }
+
+    /// What was felt so far; who is away now has been since the last answer.
+    pub fn felt(&self) -> Vec<Outage> {
+        let one = |felt: &Arc<Mutex<Felt>>| felt.lock().unwrap_or_else(PoisonError::into_inner).now();
+        self.felt.iter().map(one).collect()
+    }
+}
+
+impl Felt {
+    fn learn(&mut self, answered: bool, took: Duration) {
+        self.outage.requests += 1;
+        if !answered {
+            self.outage.failed += 1;
+            self.down = true;
+            return;
+        }
+        self.outage.slow += u64::from(took > SLOW);
+        if self.down || took > SLOW {
+            self.outage.gap = self.outage.gap.max(self.since());
+        }
+        (self.last, self.down) = (Some(Instant::now()), false);
+    }
+
+    fn since(&self) -> u64 {
+        self.last.map_or(0, |last| last.elapsed().as_millis() as u64)
+    }
+
+    fn now(&self) -> Outage {
+        let gap = if self.down { self.outage.gap.max(self.since()) } else { self.outage.gap };
+        Outage { gap, ..self.outage.clone() }
+    }
+}
+
+/// One request: the name, a connection, and whatever comes back.
+async fn ask(service: &Service, server: IpAddr) -> std::io::Result<()> {
+    let asked = async {
+        let address = match &service.name {
+            None => service.address,
+            Some(name) => {
+                let found = dns::query(SocketAddr::from((server, 53)), name, "A", PATIENCE).await;
+                let found = found.map_err(std::io::Error::other)?;
+                // Whatever address it has: that one is asked.
+                let data = found.records.iter().find_map(|data| data.parse().ok());
+                data.ok_or_else(|| std::io::Error::other("no such name"))?
+            }
+        };
+        let mut stream = TcpStream::connect((address, service.port)).await?;
+        // Web servers answer, others speak first, the rest wait for more.
+        stream.write_all(b"HEAD / HTTP/1.0\r\n\r\n").await?;
+        let mut some = [0; 1];
+        match tokio::time::timeout(SILENCE, stream.read(&mut some)).await {
+            Ok(read) => read.map(|_| ()),
+            Err(_) => Ok(()),
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gap_is_felt_from_the_last_answer_to_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = |listener: tokio::net::TcpListener| async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"x").await;
+            }
+        };
+        let serving = tokio::spawn(serve(listener));
+        let service = Service { name: None, address: address.ip(), port: address.port() };
+        let silent = Service { port: 1, ..service.clone() };
+        let prober = Prober::begin(vec![service, silent], address.ip()).await;
+        assert_eq!(prober.felt().len(), 1, "who does not answer before is not asked");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        serving.abort();
+        let _ = serving.await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let away = prober.felt().remove(0);
+        assert!(away.failed > 0 && away.gap >= 250, "{away:?}");
+        let again = tokio::spawn(serve(tokio::net::TcpListener::bind(address).await.unwrap()));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let felt = prober.felt().remove(0);
+        assert!(felt.gap >= away.gap && felt.requests > felt.failed, "{felt:?}");
+        again.abort();
+    }
+}

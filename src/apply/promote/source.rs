@@ -1,0 +1,151 @@
+//! What is to be promoted: whether it may, and what it means for the environment it goes to.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Planned, compare, recorded, stage};
+use crate::{
+    agent::protocol::{Health, NodeFacts, Place},
+    apply::{
+        install::Contents,
+        up::{Master, Options, short},
+    },
+    config::model::Environment,
+    error::{Error, Kind, Result},
+    plan::{
+        containers::LABEL_SPEC,
+        wish::{Current, Wish},
+    },
+    release::{Staged, Verb},
+    workspace::Workspace,
+};
+
+/// Works out what promoting what `from` runs to `to` would do. Changes nothing.
+///
+/// # Errors
+/// `from` does not run a commit, or not healthily; `to` is not up.
+pub async fn plan_promotion(
+    workspace: Arc<Workspace>,
+    from: &Environment,
+    to: &Environment,
+    options: &Options,
+) -> Result<Planned> {
+    let (source, master) = tokio::try_join!(
+        Master::connect(workspace.clone(), from, Duration::from_secs(5)),
+        Master::connect(workspace.clone(), to, Duration::from_secs(5))
+    )?;
+    let (source, master) = (Arc::new(source), Arc::new(master));
+    let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
+    let runs = tested_release(&from.name, &tested)?;
+    let old = recorded(&facts).ok_or_else(|| {
+        Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
+            .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
+    })?;
+    let at = super::bring::checkout(&workspace, &source, &runs.commit).await?;
+    let files = crate::observe::context::Context::read(&at.lab.root.join("env").join(&to.name))?;
+    let env = files.digest();
+    let mut target = Current {
+        commit: runs.commit.clone(),
+        env: env.clone(),
+        containers: runs.containers.clone(),
+        images: runs.images.clone(),
+        release: old.release,
+        by: options.who.clone(),
+        at: crate::agent::serve::now(),
+    };
+    let changes = compare(&target, &facts);
+    if !changes.is_empty() || target.commit != old.commit {
+        target.release = Some(super::watch::next_number(&master).await?.max(old.release.unwrap_or(0) + 1));
+    }
+    let known = facts.installed.contains_key(&format!("env/{env}"));
+    let environment = if known { None } else { Some(files.write_tar(Vec::new(), &[])?) };
+    let environment_there = at.lab.environments.get(&to.name).ok_or_else(|| {
+        Error::new(Kind::Refused, format!("commit {} has no environment `{}`", short(&runs.commit), to.name))
+    })?;
+    let contents = Contents {
+        workspace: &at,
+        keys: &master.keys,
+        environment: environment_there,
+        addresses: &master.addresses,
+        subnet: master.subnet,
+    };
+    let wish = Wish::from(target.clone());
+    let mut staged = stage(&contents, &wish, &changes, &facts)?;
+    let mut places = Vec::new();
+    let installed = contents.wished(&wish, &facts)?;
+    let differs = |prefix: &str| {
+        let below = |(path, _): &(&String, &String)| path.starts_with(prefix);
+        installed
+            .files
+            .range(prefix.to_owned()..)
+            .take_while(below)
+            .any(|(path, hash)| facts.installed.get(path) != Some(hash))
+    };
+    for (prefix, place) in [("trust/", Place::Trust), ("ssh/", Place::Ssh), ("policy/", Place::Policy)] {
+        if differs(prefix) {
+            let files = contents.files(&place, None)?;
+            places.push((place, files));
+        }
+    }
+    if differs("names/") && !changes.is_empty() {
+        staged.push((Staged::Names, contents.files(&Place::Names, None)?));
+    }
+    let mut notes = Vec::new();
+    if env != old.env {
+        notes.push(format!("files under env/{} change, which cannot be tested on `{}`", to.name, from.name));
+    }
+    if source.address() != master.address() && shares_host(&workspace) {
+        notes.push(format!("`{}` and `{}` are on one machine: who is root there is root on both", from.name, to.name));
+    }
+    Ok(Planned {
+        verb: Verb::Promote,
+        master,
+        from: Some(source),
+        target,
+        old,
+        facts,
+        changes,
+        data: None,
+        environment,
+        places,
+        staged,
+        git: None,
+        notes,
+    })
+}
+
+/// `docker` nodes are containers of this machine.
+fn shares_host(workspace: &Workspace) -> bool {
+    let docker = |node: &&crate::config::model::Node| node.provider == crate::config::model::Provider::Docker;
+    workspace.lab.nodes.values().filter(docker).count() > 1
+}
+
+/// What runs there, if it is a commit, as recorded, and healthy.
+fn tested_release(environment: &str, facts: &NodeFacts) -> Result<Current> {
+    let Some(runs) = recorded(facts) else {
+        return Err(Error::new(Kind::Refused, format!("nothing ran on `{environment}` yet"))
+            .hint(format!("`lap up {environment}`, or push to its git")));
+    };
+    if runs.commit.contains('-') {
+        let message = format!("`{environment}` runs {}, which is no commit", short(&runs.commit));
+        return Err(Error::new(Kind::Refused, message)
+            .hint(format!("commit, then `lap up {environment}` (or push to its git), and promote what it runs then")));
+    }
+    let wish = Wish::from(runs.clone());
+    let sick: Vec<&str> = wish
+        .running()
+        .filter(|container| {
+            let fact = facts.containers.iter().find(|fact| fact.name == container.name);
+            !fact.is_some_and(|fact| {
+                fact.state == "running"
+                    && matches!(fact.health, Health::Healthy | Health::None)
+                    && fact.labels.get(LABEL_SPEC) == Some(&wish.spec(container))
+            })
+        })
+        .map(|container| container.name.as_str())
+        .collect();
+    if sick.is_empty() {
+        return Ok(runs);
+    }
+    Err(Error::new(Kind::Refused, format!("on `{environment}` not all is as it should be: `{}`", sick.join("`, `")))
+        .hint(format!("`lap status {environment}` tells more, `lap up {environment}` mends it")))
+}

@@ -1,0 +1,121 @@
+//! Watches what the agent does: tells each step, feels the services, has the last word.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use super::prober::{Prober, Service};
+use crate::{
+    agent::protocol::{Answer, Request},
+    apply::{
+        snapshot::unexpected,
+        up::{Master, Options},
+    },
+    error::{Error, Kind, Result},
+    plan::wish::Current,
+    release::{Entry, Reply},
+};
+
+/// How often a connection that broke is opened again.
+const AGAIN: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// All that ran on an environment.
+pub struct Releases {
+    pub list: BTreeMap<u64, Current>,
+    pub ledger: Vec<Entry>,
+    /// Hash of the newest entry, or why the chain is broken.
+    pub chain: std::result::Result<String, String>,
+}
+
+/// Asks for what ran.
+///
+/// # Errors
+/// The node does not answer.
+pub async fn releases(master: &Master) -> Result<Releases> {
+    match master.client.ask(&Request::Releases, &[]).await? {
+        Answer::Releases { list, ledger, chain } => {
+            let parsed = list
+                .into_iter()
+                .filter_map(|(number, json)| Some((number.parse::<u64>().ok()?, serde_json::from_value(json).ok()?)));
+            Ok(Releases { list: parsed.collect(), ledger, chain })
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The number that no release had.
+pub(super) async fn next_number(master: &Master) -> Result<u64> {
+    let releases = releases(master).await?;
+    let numbers = releases.list.into_keys().chain(releases.ledger.into_iter().map(|entry| entry.release));
+    Ok(numbers.max().unwrap_or(0) + 1)
+}
+
+/// Asks for a switch (or to watch one) and stays with it to its end.
+pub(super) async fn follow(
+    master: &Arc<Master>,
+    request: &Request,
+    services: Vec<Service>,
+    max_outage: Option<Duration>,
+    options: &Options,
+) -> Result<(Entry, String)> {
+    let prober = Prober::begin(services, IpAddr::from(master.address())).await;
+    let last_word = async || {
+        let outage = prober.felt();
+        let worst = outage.iter().max_by_key(|outage| outage.gap);
+        let no = worst.zip(max_outage).filter(|(worst, most)| u128::from(worst.gap) > most.as_millis()).map(
+            |(worst, most)| {
+                format!("`{}` was away for {} ms, and {} ms are allowed", worst.service, worst.gap, most.as_millis())
+            },
+        );
+        Reply { no, outage }
+    };
+    let mut stop = options.stop.clone();
+    let mut request = request.clone();
+    let mut tries = 0;
+    let step = |text: &str| options.events.note(format!("  {text}"));
+    loop {
+        let following = master.client.switch(&request, options.wait, master.busy(options), step, last_word);
+        let followed = tokio::select! {
+            followed = following => followed,
+            _ = stop.wait_for(|stop| *stop) => {
+                let name = &master.environment.name;
+                return Err(Error::new(Kind::Interrupted, format!("stopped watching; `{name}` goes on with it"))
+                    .hint(format!("`lap promote --resume --to {name}` watches it again, `--abort` takes it back")));
+            }
+        };
+        match followed {
+            Err(error) if error.kind == Kind::Node && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
+                tries += 1;
+                tokio::time::sleep(BETWEEN).await;
+            }
+            // Whether it was begun shows when it is watched.
+            Err(error) if error.kind == Kind::Node && tries == 0 && lost(&error) => {
+                options.events.note(format!("  {}: looking what became of it", error.message));
+                request = Request::WatchSwitch;
+            }
+            followed => return followed,
+        }
+    }
+}
+
+fn lost(error: &Error) -> bool {
+    error.message.contains("ended the connection")
+        || error.message.contains("does not answer")
+        || error.message.contains("is lost")
+}
+
+/// Watches the switch that is under way.
+///
+/// # Errors
+/// None is.
+pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
+    follow(master, &Request::WatchSwitch, Vec::new(), None, options).await
+}
+
+/// Has the switch that is under way taken back, and watches that.
+///
+/// # Errors
+/// None is.
+pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
+    master.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
+    resume(master, options).await
+}

@@ -1,0 +1,84 @@
+//! `lap ledger`
+
+use crate::report::print::{out, outln};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{Global, common::print_json, release::ask};
+use crate::{
+    apply::up::short,
+    error::{Error, Kind, Result},
+    release::Ended,
+    report::{ago, plural, table::table},
+};
+
+/// Show who made which release when, and how it went
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// The environment [default: the one that has `promote_from`]
+    #[arg(long, value_name = "ENVIRONMENT", global = true)]
+    environment: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Check that no line was changed or removed
+    Verify {
+        /// A hash that was printed with a promotion: it must be in the ledger
+        hash: Option<String>,
+    },
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let (name, releases, _) = ask(global, self.environment.as_deref())?;
+        let newest = releases.chain.clone().map_err(|why| Error::new(Kind::Refused, format!("`{name}`: {why}")));
+        if let Some(What::Verify { hash }) = self.what {
+            let newest = newest?;
+            let known = releases.ledger.iter().map(|entry| entry.previous.as_str()).chain([newest.as_str()]);
+            if let Some(hash) = hash
+                && !known.filter(|known| !known.is_empty()).any(|known| known == hash)
+            {
+                return Err(Error::new(Kind::Refused, format!("the ledger of `{name}` has no entry {hash}"))
+                    .hint("its end was cut off, or the hash is of another environment"));
+            }
+            let count = plural(releases.ledger.len(), "line");
+            outln!("The ledger of `{name}` is whole: {count}, the newest {newest}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.json || global.json() {
+            print_json(&releases.ledger)?;
+        } else if releases.ledger.is_empty() {
+            outln!("Nothing was promoted to `{name}` yet.");
+        } else {
+            let now = crate::agent::serve::now();
+            let rows = releases.ledger.iter().map(|entry| {
+                let result = match &entry.result {
+                    Ended::Done => "done".to_owned(),
+                    Ended::TakenBack { why, .. } => format!("taken back: {}", why.lines().next().unwrap_or_default()),
+                };
+                let gap = entry.outage.iter().map(|felt| felt.gap).max();
+                let away = gap.or(entry.away).map_or_else(|| "-".into(), |away| format!("{away} ms"));
+                [
+                    entry.number.to_string(),
+                    ago(now - entry.ended),
+                    entry.verb.word().to_owned(),
+                    entry.release.to_string(),
+                    short(&entry.commit),
+                    entry.by.clone(),
+                    away,
+                    result,
+                ]
+            });
+            let rows: Vec<[String; 8]> = rows.collect();
+            out!("{}", table(["LINE", "AGE", "WHAT", "RELEASE", "COMMIT", "BY", "AWAY", "RESULT"], &rows));
+        }
+        newest.map(|_| ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,253 @@
+//! `lap promote`
+
+use crate::report::print::{errln, out, outln};
+use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
+
+use super::{
+    Global,
+    common::{Changing, print_json},
+};
+use crate::{
+    apply::{
+        promote::{self, Planned, Rules, Switched},
+        up::{Master, short},
+    },
+    config::model::{Environment, Lab},
+    error::{Error, Kind, OrError, Result},
+    plan::switch::Act,
+    release::{Ended, Entry},
+    report::{bytes, duration, plural, table::table},
+};
+
+/// Make what was tested in one environment the release of another, as one transaction
+///
+/// Everything is brought over while the other one runs. Then only what changes is stopped, its data kept, the new made and watched; if
+/// anything is not as it should be, all of it is taken back. May be killed at any moment: it ends in the old release or the new one.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment it was tested in [default: what `promote_from` of the other one says]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    from: Option<String>,
+    /// The environment it goes to [default: the one that has `promote_from`]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    to: Option<String>,
+    /// Watch the promotion that is under way, or begin one
+    #[arg(long, conflicts_with = "abort")]
+    resume: bool,
+    /// Have the promotion that is under way taken back
+    #[arg(long)]
+    abort: bool,
+    #[command(flatten)]
+    switching: Switching,
+}
+
+/// Options of whatever switches to another release.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Switching {
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// For so long nothing may fall over, e.g. `30s` [default: `settle` in lap.toml, or 10s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    settle: Option<Duration>,
+    /// Take all back if a service is away for longer, e.g. `5s`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    max_outage: Option<Duration>,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    crate::config::value::duration::duration(text)
+}
+
+impl Switching {
+    /// Whether only to say what would be done, and whether to wait.
+    pub fn changing(&self) -> Changing {
+        self.changing.clone()
+    }
+
+    fn rules(&self, lab: &Lab) -> Rules {
+        Rules {
+            settle: self.settle.unwrap_or(lab.promote.settle),
+            max_outage: self.max_outage.or(lab.promote.max_outage),
+        }
+    }
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let to = target(&workspace.lab, self.to.as_deref())?.clone();
+        let from = self.from.clone().or_else(|| to.promote_from.clone());
+        let from = from.ok_or_else(|| {
+            Error::new(Kind::Refused, format!("`{}` takes no releases: its env.toml has no `promote_from`", to.name))
+        })?;
+        let from = workspace.environment(Some(&from))?.clone();
+        if to.promote_from.as_deref() != Some(&from.name) {
+            let may =
+                to.promote_from.as_deref().map_or("nothing".to_owned(), |name| format!("only what ran on `{name}`"));
+            return Err(Error::new(Kind::Refused, format!("`{}` takes {may}", to.name))
+                .hint(format!("`promote_from` in env/{}/env.toml says so", to.name)));
+        }
+        if self.abort || self.resume {
+            let watched = global.work("promote", &self.switching.changing, |options| {
+                let (workspace, to, abort) = (workspace.clone(), to.clone(), self.abort);
+                async move {
+                    let master = Arc::new(Master::connect(workspace, &to, Duration::from_secs(5)).await?);
+                    if abort {
+                        promote::abort(&master, &options).await
+                    } else {
+                        promote::resume(&master, &options).await
+                    }
+                }
+            });
+            match watched {
+                Err(error) if self.resume && error.kind == Kind::Refused => outln!("{}; beginning one.", error.message),
+                Ok((entry, hash)) if self.abort && entry.result != Ended::Done => {
+                    outln!(
+                        "Release {} was taken back; `{}` runs what it ran before. Ledger: {hash}",
+                        entry.release,
+                        to.name
+                    );
+                    return Ok(ExitCode::SUCCESS);
+                }
+                watched => {
+                    let (entry, hash) = watched?;
+                    return told(&to.name, &entry, &hash);
+                }
+            }
+        }
+        let planned = global.work("promote", &self.switching.changing, |options| {
+            let (workspace, from, to) = (workspace.clone(), from.clone(), to.clone());
+            async move { promote::plan_promotion(workspace, &from, &to, &options).await }
+        })?;
+        carry_out(global, planned, &self.switching, "promote")
+    }
+}
+
+/// The environment that is meant when none is named: the only one that takes releases.
+pub fn target<'a>(lab: &'a Lab, name: Option<&str>) -> Result<&'a Environment> {
+    let takes: Vec<&Environment> = lab.environments.values().filter(|env| env.promote_from.is_some()).collect();
+    let names = takes.iter().map(|env| env.name.as_str()).collect::<Vec<_>>().join("`, `");
+    match (name, takes.as_slice()) {
+        (Some(name), _) => lab.environments.get(name).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("there is no environment `{name}`: promotions go to `{names}`"))
+        }),
+        (None, [one]) => Ok(one),
+        (None, []) => Err(Error::new(Kind::Refused, "no environment takes releases")
+            .hint("`promote_from = \"test\"` in the env.toml of one makes it so")),
+        (None, _) => {
+            Err(Error::new(Kind::Usage, format!("several environments take releases: `{names}`"))
+                .hint("`--to` names one"))
+        }
+    }
+}
+
+/// Shows what would be done, asks, does it, tells how it went.
+pub fn carry_out(global: &Global, planned: Planned, switching: &Switching, verb: &'static str) -> Result<ExitCode> {
+    let lab = &planned.master.workspace.lab;
+    let name = planned.master.environment.name.clone();
+    if planned.is_nothing() {
+        outln!("Nothing to {verb}: `{name}` runs {} already.", promote::named(&planned.old));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rules = switching.rules(lab);
+    show(&planned, rules);
+    if switching.changing.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !switching.yes && !agreed(&name)? {
+        return Err(Error::new(Kind::Interrupted, format!("not wanted; `{name}` is as it was")));
+    }
+    let switched = global
+        .work(verb, &switching.changing, |options| async move { promote::carry_out(planned, rules, &options).await })?;
+    let Switched { entry, hash, moved, seconds } = &switched;
+    if global.json() {
+        print_json(entry)?;
+    }
+    let code = told(&name, entry, hash)?;
+    outln!("{} of images were sent; {} in all.", bytes(*moved), duration(*seconds));
+    Ok(code)
+}
+
+fn show(planned: &Planned, rules: Rules) {
+    let name = &planned.master.environment.name;
+    let from = planned.from.as_ref().map(|from| format!(" from `{}`", from.environment.name)).unwrap_or_default();
+    outln!("`{name}` runs {}; it would run {}{from}.\n", promote::named(&planned.old), promote::named(&planned.target));
+    let row = |change: &crate::plan::switch::Change| {
+        let data = match change.act {
+            Act::Add => "begins empty",
+            _ if planned.data.is_some() => "put back",
+            Act::Replace => "kept, back if it fails",
+            Act::Remove => "stays on the node",
+        };
+        [change.to_string(), change.why.clone(), data.to_owned()]
+    };
+    let rows: Vec<[String; 3]> = planned.changes.list.iter().map(row).collect();
+    if rows.is_empty() {
+        outln!("No container changes.");
+    } else {
+        out!("{}", table(["CONTAINER", "WHY", "DATA"], &rows));
+    }
+    if !planned.changes.same.is_empty() {
+        outln!("Not touched: `{}`.", planned.changes.same.join("`, `"));
+    }
+    if let Some(id) = &planned.data {
+        outln!("Their data goes back to {id}; what is there now becomes a snapshot first.");
+    }
+    let away = "Away meanwhile: what is replaced, for as long as it takes to stop and start";
+    match rules.max_outage {
+        Some(most) => outln!("{away}; longer than {} is taken back.", duration(most.as_secs_f64())),
+        None => outln!("{away}."),
+    }
+    for note in &planned.notes {
+        outln!("Note: {note}.");
+    }
+    outln!("");
+}
+
+fn agreed(environment: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("changing `{environment}` asks first, and there is no terminal"),
+        )
+        .hint("`--yes` answers the question"));
+    }
+    errln!("Go on? [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// How it ended; a release that was taken back is an error.
+pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
+    let release = entry.release;
+    match &entry.result {
+        Ended::TakenBack { why, failed } => {
+            let message = format!("release {release} was taken back, `{environment}` runs what it ran before: {why}");
+            let error = Error::new(Kind::Unhealthy, message);
+            Err(match failed {
+                Some(id) => error.hint(format!("what it left is snapshot {id}: `lap snapshot diff {id} --environment {environment}` shows the data it had changed")),
+                None => error,
+            })
+        }
+        Ended::Done => {
+            outln!("`{environment}` runs release {release} ({}).", short(&entry.commit));
+            for felt in &entry.outage {
+                let failed = if felt.failed == 0 { "none failed".into() } else { format!("{} failed", felt.failed) };
+                let slow = if felt.slow == 0 { String::new() } else { format!(", {} slow", felt.slow) };
+                let gap = if felt.gap == 0 { String::new() } else { format!("; the longest gap {} ms", felt.gap) };
+                outln!("  {}: {}, {failed}{slow}{gap}", felt.service, plural(felt.requests as usize, "request"));
+            }
+            if let Some(before) = &entry.before {
+                outln!(
+                    "The data before it is {before}: `lap rollback --to {environment}` goes back to it and to the release before."
+                );
+            }
+            outln!("Ledger: {hash}");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

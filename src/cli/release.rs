@@ -1,0 +1,186 @@
+//! `lap release`
+
+use crate::report::print::{out, outln};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+
+use clap::Subcommand;
+
+use super::{
+    Global,
+    common::{print_json, runtime},
+};
+use crate::{
+    apply::{
+        promote::{Releases, releases},
+        up::{Master, short},
+    },
+    error::{Error, Kind, Result},
+    plan::wish::Current,
+    report::{ago, table::table},
+};
+
+/// Show the releases of an environment
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// All of them, the newest last
+    List(List),
+    /// What one is made of
+    Show(Show),
+    /// What differs between two
+    Diff(Diff),
+}
+
+#[derive(clap::Args, Debug)]
+struct List {
+    /// The environment [default: the one that has `promote_from`]
+    environment: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct Show {
+    /// The release's number
+    release: u64,
+    /// The environment [default: the one that has `promote_from`]
+    environment: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct Diff {
+    /// The older release's number
+    from: u64,
+    /// The newer one's [default: the newest]
+    to: Option<u64>,
+    /// The environment [default: the one that has `promote_from`]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    environment: Option<String>,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        match self.what {
+            What::List(args) => list(global, args),
+            What::Show(args) => show(global, args),
+            What::Diff(args) => diff(global, args),
+        }
+    }
+}
+
+/// The environment's name, its releases, and the number of the one that runs.
+pub fn ask(global: &Global, environment: Option<&str>) -> Result<(String, Releases, Option<u64>)> {
+    let workspace = global.workspace()?;
+    let environment = super::promote::target(&workspace.lab, environment)?.clone();
+    runtime()?.block_on(async {
+        let master = Master::connect(workspace, &environment, Duration::from_secs(2)).await?;
+        let facts = master.facts(None).await?;
+        let runs = facts.current.and_then(|json| serde_json::from_value::<Current>(json).ok());
+        Ok((environment.name, releases(&master).await?, runs.and_then(|runs| runs.release)))
+    })
+}
+
+fn list(global: &Global, args: List) -> Result<ExitCode> {
+    let (name, releases, runs) = ask(global, args.environment.as_deref())?;
+    if args.json || global.json() {
+        print_json(&releases.list)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if releases.list.is_empty() {
+        outln!("`{name}` has no releases. `lap up {name}` makes the first one.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let now = crate::agent::serve::now();
+    let row = |(number, release): (&u64, &Current)| {
+        let mark = if runs == Some(*number) { "runs" } else { "" };
+        [number.to_string(), short(&release.commit), ago(now - release.at), release.by.clone(), mark.to_owned()]
+    };
+    let rows: Vec<[String; 5]> = releases.list.iter().map(row).collect();
+    out!("{}", table(["RELEASE", "COMMIT", "AGE", "BY", ""], &rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find<'a>(name: &str, releases: &'a Releases, number: u64) -> Result<&'a Current> {
+    releases.list.get(&number).ok_or_else(|| {
+        Error::new(Kind::Usage, format!("`{name}` has no release {number}"))
+            .hint(format!("`lap release list {name}` shows them"))
+    })
+}
+
+fn show(global: &Global, args: Show) -> Result<ExitCode> {
+    let (name, releases, runs) = ask(global, args.environment.as_deref())?;
+    let release = find(&name, &releases, args.release)?;
+    if args.json || global.json() {
+        print_json(release)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let runs = if runs == Some(args.release) { "; it runs now" } else { "" };
+    let age = ago(crate::agent::serve::now() - release.at);
+    outln!("Release {} of `{name}`: commit {}, made {age} ago by {}{runs}", args.release, release.commit, release.by);
+    let rows: Vec<[String; 2]> = images(release).map(|(name, image)| [name.to_owned(), image.to_owned()]).collect();
+    out!("{}", table(["CONTAINER", "IMAGE"], &rows));
+    for entry in releases.ledger.iter().filter(|entry| entry.release == args.release) {
+        if let Some(before) = &entry.before {
+            outln!("The data before it is {before}.");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What runs: by digest, or by what it was built from.
+fn images(release: &Current) -> impl Iterator<Item = (&str, &str)> {
+    let runs = release.containers.values().filter(|container| container.scale > 0);
+    runs.filter_map(|container| {
+        let image = release.images.get(&container.name)?;
+        Some((container.name.as_str(), image.reference.as_deref().unwrap_or(&image.build)))
+    })
+}
+
+fn diff(global: &Global, args: Diff) -> Result<ExitCode> {
+    let (name, releases, _) = ask(global, args.environment.as_deref())?;
+    let newest = releases.list.keys().next_back().copied().unwrap_or_default();
+    let (old, new) = (find(&name, &releases, args.from)?, find(&name, &releases, args.to.unwrap_or(newest))?);
+    let names: BTreeSet<&str> = images(old).chain(images(new)).map(|(name, _)| name).collect();
+    let built = |release: &Current, name: &str| release.images.get(name).map(|image| image.build.clone());
+    let runs =
+        |release: &Current, name: &str| release.containers.get(name).is_some_and(|container| container.scale > 0);
+    let mut rows = Vec::new();
+    for name in names {
+        let what = match (runs(old, name), runs(new, name)) {
+            (false, _) => "added".to_owned(),
+            (_, false) => "removed".to_owned(),
+            _ => {
+                let mut what = Vec::new();
+                if built(old, name) != built(new, name) {
+                    what.push("image");
+                }
+                if old.containers.get(name) != new.containers.get(name) {
+                    what.push("settings");
+                }
+                what.join(", ")
+            }
+        };
+        if !what.is_empty() {
+            rows.push([name.to_owned(), what]);
+        }
+    }
+    outln!("{} -> {}", short(&old.commit), short(&new.commit));
+    if old.env != new.env {
+        outln!("The files under env/{name} differ.");
+    }
+    if rows.is_empty() {
+        outln!("No container differs.");
+    } else {
+        out!("{}", table(["CONTAINER", "CHANGED"], &rows));
+    }
+    Ok(ExitCode::SUCCESS)
+}

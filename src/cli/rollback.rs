@@ -1,0 +1,45 @@
+//! `lap rollback`
+
+use std::process::ExitCode;
+
+use super::{
+    Global,
+    promote::{Switching, carry_out},
+};
+use crate::{
+    apply::promote,
+    error::{Error, Kind, Result},
+};
+
+/// Go back to a release that ran before: its images, its names, and the data of what changes
+///
+/// What is there now becomes a snapshot first. If the old release does not come up, all of it is taken back.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The release's number (`lap release list` shows them) [default: the one before]
+    release: Option<u64>,
+    /// The environment [default: the one that has `promote_from`]
+    #[arg(long, value_name = "ENVIRONMENT")]
+    to: Option<String>,
+    /// Leave the data as it is
+    #[arg(long)]
+    keep_data: bool,
+    #[command(flatten)]
+    switching: Switching,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = super::promote::target(&workspace.lab, self.to.as_deref())?.clone();
+        if environment.promote_from.is_none() {
+            return Err(Error::new(Kind::Refused, format!("`{}` has no releases", environment.name))
+                .hint(format!("`lap restore latest {}` goes back to a snapshot", environment.name)));
+        }
+        let planned = global.work("rollback", &self.switching.changing(), |options| {
+            let (workspace, environment) = (workspace.clone(), environment.clone());
+            async move { promote::plan_rollback(workspace, &environment, self.release, self.keep_data, &options).await }
+        })?;
+        carry_out(global, planned, &self.switching, "rollback")
+    }
+}

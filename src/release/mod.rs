@@ -1,0 +1,7 @@
+//! Releases: what an environment ran, runs and is to run, and the ledger of how it came to that.
+
+mod ledger;
+mod order;
+
+pub use ledger::{Ended, Entry, append, read, verify};
+pub use order::{GitMove, Make, Order, Outage, Reply, Staged, Verb};

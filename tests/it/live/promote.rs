@@ -1,0 +1,308 @@
+//! From test to production and back, on two real nodes: what changes, what does not, and what a failure or a kill in the middle leaves.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use super::lab::{Lab, run};
+
+/// A shell on prod.
+fn prod(lab: &Lab, script: &str) -> String {
+    lab.on_node("prod", &["sh", "-c", script]).ok().trim().to_owned()
+}
+
+fn says(lab: &Lab, container: &str) -> String {
+    prod(lab, &format!("docker exec infra_{container} cat /say"))
+}
+
+fn started(lab: &Lab, container: &str) -> String {
+    prod(lab, &format!("docker inspect --format '{{{{.State.StartedAt}}}} {{{{.Id}}}}' infra_{container}"))
+}
+
+/// Every file of all data, by content.
+fn data(lab: &Lab) -> String {
+    prod(lab, "cd /data && find . -type f | sort | xargs -r sha256sum")
+}
+
+/// `two` from now on says this, and does that when it starts; on test it is always well.
+fn change_two(lab: &Lab, text: &str, at_start: &str) {
+    let command = format!("trap exit TERM; {at_start}; sleep infinity & wait");
+    lab.write(
+        "containers/two/Dockerfile",
+        &format!("FROM infra/one\nRUN echo two, {text} > /say\nCMD [\"/bin/sh\", \"-c\", \"{command}\"]\n"),
+    );
+    lab.commit();
+    lab.lap(&["up"]).ok();
+}
+
+/// What is only to happen in production.
+fn in_prod(what: &str) -> String {
+    format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
+}
+
+fn until_healthy(lab: &Lab) {
+    let begun = Instant::now();
+    while lab.lap(&["status", "prod"]).code != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{}", lab.lap(&["status", "prod"]).out);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+const PROMOTE: [&str; 4] = ["promote", "--yes", "--settle", "1s"];
+
+#[test]
+fn there_and_back() {
+    let lab = Lab::two_environments("promote");
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&PROMOTE).fails(5).contains("the node `prod` is not made yet"));
+    lab.lap(&["up", "prod"]).ok();
+    assert!(lab.lap(&PROMOTE).ok().contains("Nothing to promote: `prod` runs release 1"));
+
+    // Only what is a commit, and runs, can be promoted; nothing is done without a yes.
+    lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, dirty > /say\n");
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&PROMOTE).fails(10).contains("which is no commit"));
+    change_two(&lab, "second", "echo new >/data/file");
+    prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && echo mine >/data/one/file");
+    assert!(lab.lap(&["promote"]).fails(10).contains("`--yes` answers the question"));
+    let plan = lab.lap(&["promote", "--dry-run"]).ok();
+    assert!(
+        plan.contains("replace `two`") && plan.contains("its image changed") && plan.contains("Not touched: `one`"),
+        "{plan}"
+    );
+    assert_eq!(says(&lab, "two"), "two");
+    lab.on_node("test", &["docker", "stop", "--time", "1", "infra_two"]).ok();
+    assert!(lab.lap(&PROMOTE).fails(10).contains("on `test` not all is as it should be: `two`"));
+    lab.lap(&["up"]).ok();
+
+    let before = started(&lab, "one");
+    let said = lab.lap(&PROMOTE).ok();
+    assert!(said.contains("`prod` runs release 2 (") && said.contains("Ledger: "), "{said}");
+    assert_eq!(says(&lab, "two"), "two, second");
+    assert_eq!(started(&lab, "one"), before, "what does not change is not touched");
+    assert_eq!(prod(&lab, "cat /data/two/file"), "new");
+    until_healthy(&lab);
+    assert_eq!(prod(&lab, "docker ps --all --format '{{.Names}}' | sort | xargs"), "infra_one infra_two");
+    assert!(lab.lap(&["up", "prod"]).ok().contains("Nothing to do"));
+    let hash = said.lines().find_map(|line| line.strip_prefix("Ledger: ")).unwrap();
+    lab.lap(&["ledger", "verify", hash]).ok();
+    let list = lab.lap(&["release", "list"]).ok();
+    assert!(list.lines().count() == 3 && list.lines().last().unwrap().ends_with("runs"), "{list}");
+    let differs = lab.lap(&["release", "diff", "1", "2"]).ok();
+    assert!(differs.lines().any(|line| line.starts_with("two") && line.ends_with("image")), "{differs}");
+
+    // Back: images and data.
+    assert!(lab.lap(&["rollback", "7", "--yes"]).fails(2).contains("`prod` has no release 7"));
+    let said = lab.lap(&["rollback", "--yes", "--settle", "1s"]).ok();
+    assert!(said.contains("`prod` runs release 1 ("), "{said}");
+    assert_eq!((says(&lab, "two").as_str(), prod(&lab, "cat /data/two/file").as_str()), ("two", "old"));
+    assert_eq!(started(&lab, "one"), before);
+    until_healthy(&lab);
+    // And forward again, with the data that was there.
+    lab.lap(&["rollback", "2", "--yes", "--settle", "1s", "--keep-data"]).ok();
+    assert_eq!(says(&lab, "two"), "two, second");
+    let ledger = lab.lap(&["ledger"]).ok();
+    assert_eq!(ledger.matches("done").count(), 3, "{ledger}");
+}
+
+/// Whatever goes wrong with the new release: exit code, data, images and names are those of the old one, and what it did is kept.
+#[test]
+fn taken_back() {
+    let lab = Lab::two_environments("promote-back");
+    // Healthy on test, and in production only where the file says so.
+    lab.edit("containers/two/container.toml", "grep -q two /say", "test ! -e /data/broken");
+    lab.commit();
+    lab.lap(&["up", "--all"]).ok();
+    prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && echo mine >/data/one/file");
+    let (old, one) = (data(&lab), started(&lab, "one"));
+    let unchanged = |why: &str, error: &str| {
+        assert!(error.contains("release 2 was taken back") && error.contains(why), "{error}");
+        assert_eq!(says(&lab, "two"), "two", "{why}");
+        assert_eq!(data(&lab), old, "{why}");
+        assert_eq!(started(&lab, "one"), one, "{why}");
+        until_healthy(&lab);
+        let left = prod(&lab, "ls /var/lib/lap /var/lib/lap/pool/state; docker ps --all --format '{{.Names}}'");
+        assert!(
+            !left.contains("staged") && !left.contains("switch.json") && !left.contains("lap_kept"),
+            "{why}: {left}"
+        );
+        lab.lap(&["ledger", "verify"]).ok();
+    };
+
+    // A migration that spoils the data and then fails.
+    change_two(&lab, "spoils", &in_prod("echo spoiled >/data/file; touch /data/broken"));
+    let quick = |lab: &Lab| {
+        // How long it may take to become healthy is the check's own: here a minute.
+        lab.lap(&PROMOTE)
+    };
+    let error = quick(&lab).fails(7);
+    unchanged("`two` is not healthy", &error);
+    let id = error.split("is snapshot ").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    assert_eq!(prod(&lab, &format!("cat /var/lib/lap/pool/snapshots/{id}/data/two/file")), "spoiled");
+
+    // One that is healthy and dies later.
+    change_two(&lab, "dies", &in_prod("sleep 3; exit 1"));
+    let error = lab.lap(&["promote", "--yes", "--settle", "15s"]).fails(7);
+    unchanged("`two` fell over", &error);
+
+    // One that cannot even start.
+    change_two(&lab, "ends", &in_prod("exit 3"));
+    unchanged("`two`", &quick(&lab).fails(7));
+
+    // Somebody changes their mind.
+    change_two(&lab, "is aborted", "echo new >/data/file");
+    let mut promoting = lab
+        .command(&["promote", "--yes", "--settle", "1h"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while prod(&lab, "docker exec infra_two cat /say || true") != "two, is aborted" {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // Two at once: the second is told who is at it.
+    assert!(lab.lap(&PROMOTE).fails(8).contains("holds it for `lap promote`"));
+    // The operator's machine is gone; the agent goes on, and somebody else looks.
+    promoting.kill().unwrap();
+    promoting.wait().unwrap();
+    let said = lab.lap(&["promote", "--abort"]).ok();
+    assert!(said.contains("was taken back"), "{said}");
+    assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()));
+    assert!(lab.lap(&["promote", "--abort"]).fails(10).contains("no promotion and no roll-back is under way"));
+
+    // And a good one goes through, while its operator is away.
+    change_two(&lab, "good", "echo new >/data/file");
+    let mut promoting = lab
+        .command(&["promote", "--yes", "--settle", "5s"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while prod(&lab, "docker exec infra_two cat /say || true") != "two, good" {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    promoting.kill().unwrap();
+    promoting.wait().unwrap();
+    let said = lab.lap(&["promote", "--resume"]).ok();
+    assert!(said.contains("`prod` runs release 2") || said.contains("Nothing to promote"), "{said}");
+    assert_eq!(says(&lab, "two"), "two, good");
+    until_healthy(&lab);
+}
+
+/// The agent is killed before each step, after that the node itself: the old release or the new one, whole, and the next one goes
+/// through.
+#[test]
+fn killed_at_each_step() {
+    let lab = Lab::two_environments("promote-kill");
+    lab.lap(&["up", "--all"]).ok();
+    prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && sync");
+    let old = data(&lab);
+    change_two(&lab, "new", "echo new >/data/file");
+    let forward = [
+        "write down what is to be done",
+        "stop what changes",
+        "keep the data as it is",
+        "set names and secrets",
+        "start `two`",
+        "wait until `two` is healthy",
+        "ask whether all is healthy",
+        "ask how it was from outside",
+        "make it release 2",
+        "record what runs",
+        "remove what ran before",
+        "close",
+    ];
+    let committed = 9;
+    for node in [false, true] {
+        for (at, step) in forward.iter().enumerate() {
+            kill_at(&lab, node, step);
+            if at < committed {
+                assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "killed at {step}");
+                assert!(lab.lap(&["release", "list"]).ok().lines().count() == 2, "killed at {step}");
+            } else {
+                assert_eq!(says(&lab, "two"), "two, new", "killed at {step}");
+                assert_eq!(prod(&lab, "cat /data/two/file"), "new", "killed at {step}");
+                lab.lap(&["rollback", "--yes", "--settle", "0s"]).ok();
+                assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "back after {step}");
+                // The next one is to be release 2 again, so that its steps have the same names.
+                prod(&lab, "cd /var/lib/lap/pool/state && rm -f releases/2.* ledger.jsonl");
+            }
+            lab.lap(&["ledger", "verify"]).ok();
+            let left = prod(
+                &lab,
+                "ls -A /var/lib/lap /var/lib/lap/pool /var/lib/lap/pool/state; docker ps --all --format '{{.Names}}'",
+            );
+            for word in ["staged", "switch.json", "lap_kept", "lap-new", "restore"] {
+                assert!(!left.contains(word), "killed at {step}: {left}");
+            }
+        }
+    }
+    lab.lap(&PROMOTE).ok();
+    assert_eq!(says(&lab, "two"), "two, new");
+    until_healthy(&lab);
+}
+
+/// The way back is killed at each of its steps, too.
+#[test]
+fn killed_on_the_way_back() {
+    let lab = Lab::two_environments("promote-kill-back");
+    lab.edit("containers/two/container.toml", "grep -q two /say", "test ! -e /data/broken");
+    lab.commit();
+    lab.lap(&["up", "--all"]).ok();
+    prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && sync");
+    let old = data(&lab);
+    change_two(&lab, "ends", &in_prod("echo spoiled >/data/file; exit 3"));
+    let back = [
+        "take back: remove what is new",
+        "take back: the data",
+        // Inside of it, the part restore's own.
+        "prepare the data",
+        "switch",
+        "keep what was there",
+        "take back: names and secrets",
+        "take back: start what ran before",
+        "take back: close",
+    ];
+    for node in [false, true] {
+        for step in back {
+            kill_at(&lab, node, step);
+            assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "killed at {step}");
+            let kept = prod(&lab, "cat /var/lib/lap/pool/snapshots/*/data/two/file | grep -c spoiled");
+            assert_eq!(kept, "1", "killed at {step}: what the failed release left is kept once");
+            lab.lap(&["ledger", "verify"]).ok();
+            prod(
+                &lab,
+                "btrfs subvolume delete /var/lib/lap/pool/snapshots/*/data >/dev/null && rm -r /var/lib/lap/pool/snapshots/*",
+            );
+        }
+    }
+}
+
+/// Begins a promotion that dies before `step`, and waits until all is well again: by itself, nobody runs another command.
+fn kill_at(lab: &Lab, node: bool, step: &str) {
+    let at = if node { format!("node {step}") } else { step.to_owned() };
+    lab.on_node("prod", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
+    let mut promoting = lab
+        .command(&["promote", "--yes", "--wait", "--settle", "0s"])
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{at} was never reached");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    if node {
+        run("docker", &["kill", &lab.node("prod")]).ok();
+        run("docker", &["start", &lab.node("prod")]).ok();
+    }
+    let ended = promoting.wait().unwrap();
+    assert!(!ended.success(), "killed at {at}, and it says it is done");
+    until_healthy(lab);
+}
