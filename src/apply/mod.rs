@@ -7,11 +7,8 @@ pub mod host;
 pub mod install;
 pub mod local;
 pub mod node;
-<<<<<<< HEAD
-pub mod recover;
-=======
 pub mod promote;
->>>>>>> main
+pub mod recover;
 pub mod repository;
 pub mod run;
 pub mod schedule;

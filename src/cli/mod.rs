@@ -17,11 +17,8 @@ mod keys;
 mod ledger;
 mod logs;
 mod plan;
-<<<<<<< HEAD
-mod recover;
-=======
 mod promote;
->>>>>>> main
+mod recover;
 mod reference;
 mod release;
 mod repository;
@@ -105,15 +102,12 @@ enum Verb {
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
-<<<<<<< HEAD
     Repository(repository::Args),
     Recover(recover::Args),
-=======
     Promote(promote::Args),
     Rollback(rollback::Args),
     Release(release::Args),
     Ledger(ledger::Args),
->>>>>>> main
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -161,15 +155,12 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
-<<<<<<< HEAD
         Verb::Repository(args) => args.run(&global),
         Verb::Recover(args) => args.run(&global),
-=======
         Verb::Promote(args) => args.run(&global),
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),
         Verb::Ledger(args) => args.run(&global),
->>>>>>> main
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

@@ -10,7 +10,7 @@ use crate::{
 
 /// What of `state` is true on another node, too: not its journal and its lock, nor what was under way there. What ran comes with
 /// the restore.
-const TRAVELS: [&str; 4] = ["releases", "ledger", "ledger.jsonl", "dns"];
+const TRAVELS: [&str; 3] = ["releases", "ledger.jsonl", "dns"];
 
 /// Puts the `state` that came with the fetched snapshot `id` into the node's own. May be done again.
 ///

@@ -31,11 +31,6 @@ pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
 pub use restore::{Restore, Step, World, exchange, recover};
 pub use take::{
-<<<<<<< HEAD
-    abandon, begin, drop_half, finish, finish_import, hold, hold_half, prepare_import, remove, stage, sweep, take,
-    unstage,
-=======
     abandon, begin, drop_half, finish, finish_import, free_id, hold, hold_half, is_whole, prepare_import, remove,
-    sweep, take, take_as,
->>>>>>> main
+    stage, sweep, take, take_as, unstage,
 };
