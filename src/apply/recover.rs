@@ -101,7 +101,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
             );
         }
         let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
-        let _lock = repository.lock(false)?;
+        let _lock = repository.lock_to_read()?;
         let root = here.join(into.map_or_else(|| repository.recoverable().map(PathBuf::from), Ok)?);
         prepare(&repository, &root, &passphrase)?;
         Ok(root)

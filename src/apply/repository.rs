@@ -234,10 +234,11 @@ impl Snapshots {
     pub async fn fetch(&self, id: &str, place: &Place, options: &Options) -> Result<Fetched> {
         let begun = Instant::now();
         let (there, env, name) = (place.clone(), self.environment().name.clone(), id.to_owned());
-        let (repository, copy) = aside(move || {
+        let (repository, copy, _lock) = aside(move || {
             let repository = there.open(silent())?;
+            let lock = repository.lock_to_read()?;
             let copy = repository.find(&there.lab, &env, &name)?;
-            Ok((repository, copy))
+            Ok((repository, copy, lock))
         })
         .await?;
         if self.list(false).await?.iter().any(|listed| listed.meta.id == copy.id) {

@@ -86,6 +86,18 @@ impl Repository {
         Ok(Lock { end: Some(end), keeper: Some(keeper) })
     }
 
+    /// A lock to read, where one can be written: whoever cannot write there finds nobody who removes, either (a disk that is
+    /// mounted read-only).
+    ///
+    /// # Errors
+    /// Somebody removes from it.
+    pub fn lock_to_read(&self) -> Result<Option<Lock>> {
+        match self.lock(false) {
+            Err(error) if error.kind == Kind::Host => Ok(None),
+            lock => lock.map(Some),
+        }
+    }
+
     fn cipher(&self) -> Result<Aes256CtrPoly1305Aes> {
         let MasterKey { mac, encrypt, .. } = self.inner.key();
         let bytes: Vec<u8> = encrypt.iter().chain(&mac.k).chain(&mac.r).copied().collect();

@@ -41,7 +41,7 @@ fn locks_are_those_of_restic() {
     let exclusive = repository.lock(true).unwrap();
     let (listed, said) = restic(&["snapshots"]);
     assert!(!listed && said.contains("already locked exclusively"), "{said}");
-    assert!(repository.lock(false).is_err());
+    assert!(repository.lock(false).is_err() && repository.lock_to_read().is_err());
     drop(exclusive);
     assert!(restic(&["prune"]).0);
     assert!(office.storage.list(Folder::Locks).unwrap().is_empty());
