@@ -17,6 +17,7 @@ pub mod names;
 pub mod observe;
 pub mod plan;
 pub mod records;
+pub mod registry;
 pub mod release;
 pub mod report;
 pub mod repository;

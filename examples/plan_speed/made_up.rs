@@ -87,7 +87,8 @@ impl MadeUp {
             containers: containers.clone(),
             rootfs: Rootfs::default(),
         };
-        let wish = Wish { commit: "c1".into(), containers, images, env: "e1".into(), release: None };
+        let wish =
+            Wish { commit: "c1".into(), containers, images, env: "e1".into(), checks: String::new(), release: None };
         Self { lab, wish, installed }
     }
 

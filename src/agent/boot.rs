@@ -65,6 +65,7 @@ async fn live() -> Result<ExitCode> {
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     daemons::dockerd(&config, parent.as_deref())?;
+    tokio::spawn(super::checks::recover());
     if super::snapshots::needs_containers() || switch::is_pending() {
         // Under the lock, before anybody else can have it: what is half done comes first.
         let holder = Holder { who: "agent".into(), verb: "restore".into(), pid: std::process::id() };

@@ -194,6 +194,18 @@ impl Client {
         Err(Error::new(Kind::Locked, message).hint("`--wait` waits until it is free"))
     }
 
+    /// A connection to the node's own registry; with a fencing number only as long as the lock is held.
+    ///
+    /// # Errors
+    /// The registry does not take it, or the lock is lost.
+    pub async fn registry(&self, fence: Option<u64>) -> Result<Box<dyn Stream>> {
+        let mut stream = self.open(&Request::Registry { fence }).await?;
+        match self.read(&mut stream).await? {
+            Answer::Done => Ok(Box::new(stream)),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
     /// The node's Docker; with a fencing number only as long as the lock is held. Nothing is sent yet.
     ///
     /// # Errors

@@ -65,13 +65,11 @@ fn files() -> Files {
         installed.extend(hashes.get("authorized_keys").map(|hash| ("ssh/authorized_keys".to_owned(), hash.clone())));
     }
     // A directory has its digest's name only when it is whole.
-    for entry in fs::read_dir(paths::ENV).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        installed.insert(format!("env/{name}"), name);
-    }
-    for entry in fs::read_dir(paths::IMAGES).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        installed.insert(format!("images/{name}"), name);
+    for (place, dir) in [("env", paths::ENV), ("checks", paths::CHECKS), ("images", paths::IMAGES)] {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            installed.insert(format!("{place}/{name}"), name);
+        }
     }
     let mut certificates = BTreeMap::new();
     for entry in fs::read_dir(paths::SECRETS).into_iter().flatten().flatten() {

@@ -21,6 +21,7 @@ use crate::error::{Error, Kind, OrError, Result};
 pub fn directory(place: &Place) -> Result<PathBuf> {
     let (base, name) = match place {
         Place::Env(digest) => (paths::ENV, Some(digest)),
+        Place::Checks(digest) => (paths::CHECKS, Some(digest)),
         Place::Secrets(container) => (paths::SECRETS, Some(container)),
         Place::Trust => (paths::TRUST, None),
         Place::Names => (paths::NAMES, None),
@@ -45,7 +46,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     let dir = directory(place)?;
     match place {
         // Whole or not there: running containers keep the one they were started with.
-        Place::Env(_) => {
+        Place::Env(_) | Place::Checks(_) => {
             let new = dir.with_extension("lap-new");
             let _ = fs::remove_dir_all(&new);
             let files = unpack(bytes, &new, false)?;

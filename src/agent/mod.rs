@@ -8,6 +8,7 @@
 
 pub mod boot;
 pub mod carry;
+pub mod checks;
 pub mod client;
 pub mod daemons;
 pub mod facts;
@@ -30,3 +31,4 @@ pub mod revive;
 pub mod serve;
 pub mod snapshots;
 pub mod switch;
+pub mod tunnel;

@@ -20,6 +20,8 @@ pub const SECRETS: &str = "/var/lib/lap/secrets";
 pub const ENV: &str = "/var/lib/lap/env";
 /// What was brought for a switch and is not in its place yet.
 pub const STAGED: &str = "/var/lib/lap/staged";
+/// The containers' checks, one directory a digest, in it one a container.
+pub const CHECKS: &str = "/var/lib/lap/checks";
 /// The certificates that containers trust.
 pub const TRUST: &str = "/var/lib/lap/trust";
 /// The DNS server's static names.
@@ -36,3 +38,5 @@ pub const SOCKET: &str = "/run/lap/agent.sock";
 pub const DOCKER: &str = "/var/run/docker.sock";
 /// This binary on a node.
 pub const BINARY: &str = "/usr/local/bin/lap";
+/// The node's own registry, as the node itself reaches it.
+pub const REGISTRY: &str = "127.0.0.1:5000";

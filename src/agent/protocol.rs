@@ -44,6 +44,9 @@ pub enum Request {
     Lock { holder: Holder, wait: bool },
     /// A raw connection to Docker. Without a fencing number it is not cut when the lock changes hands: for looking only.
     Docker { fence: Option<u64> },
+    /// A raw connection to the node's own registry, with a fencing number as [`Request::Docker`]. Answer: [`Answer::Done`], and from
+    /// then on the registry's own bytes.
+    Registry { fence: Option<u64> },
     /// Replaces files: `size` bytes of tar follow. Answer: [`Answer::Installed`].
     Install { fence: u64, place: Place, size: u64 },
     /// Removes what is installed at a place.
@@ -107,6 +110,9 @@ pub enum Request {
     Releases,
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
+    /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
+    /// [`Answer::Checked`].
+    Check { containers: Vec<String> },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
     /// Answer: [`Answer::Resolved`].
     Resolve { vantage: Vantage, servers: Vec<SocketAddr>, questions: Vec<(String, String)> },
@@ -130,6 +136,8 @@ pub enum Vantage {
 pub enum Place {
     /// `env/<name>` with this digest.
     Env(String),
+    /// The containers' `checks/` with this digest.
+    Checks(String),
     /// The secrets of one container.
     Secrets(String),
     /// Certificates that containers trust.
@@ -260,6 +268,9 @@ pub enum Answer {
         /// Hash of the newest entry; or why the chain is broken.
         chain: Result<String, String>,
     },
+    Checked {
+        list: Vec<Checked>,
+    },
     /// What [`Request::Resolve`] found out.
     Resolved {
         /// The container that was asked from; `None`: the node, or there is no suitable one and nothing was asked.
@@ -325,6 +336,18 @@ pub struct DataFacts {
     pub filesystem: String,
     pub size: u64,
     pub free: u64,
+}
+
+/// How a check of a container ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checked {
+    pub container: String,
+    /// The script's name.
+    pub check: String,
+    pub ok: bool,
+    pub seconds: f64,
+    /// The end of what it printed, or why it could not run.
+    pub output: String,
 }
 
 /// A snapshot, and what it costs.

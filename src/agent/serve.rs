@@ -9,19 +9,20 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::mpsc,
 };
 
 use super::{
-    carry, daemons, facts, health, images, install,
+    carry, checks, daemons, facts, health, images, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Part, Place, Request},
     repository, resolve, snapshots,
     switch::Watch,
+    tunnel,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -105,7 +106,8 @@ impl Agent {
             }
         };
         let answer = match request {
-            Request::Docker { fence } => return self.docker(stream, fence).await,
+            Request::Docker { fence } => return tunnel::docker(&self.lock, stream, fence).await,
+            Request::Registry { fence } => return tunnel::registry(&self.lock, stream, fence).await,
             Request::Lock { holder, wait } => return self.hold(stream, holder, wait).await,
             Request::CopySnapshot { .. } | Request::FetchSnapshot { .. } => {
                 // No lock: a copy only reads, and what is fetched is nobody else's until it is there.
@@ -116,6 +118,10 @@ impl Agent {
             }
             Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
             Request::WatchSwitch => return self.watch_switch(stream).await,
+            // No lock: who checks changes nothing.
+            Request::Check { containers } => {
+                checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
+            }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -143,7 +149,7 @@ impl Agent {
             Request::Uninstall { fence, place } => {
                 self.lock.check(fence)?;
                 let dir = install::directory(&place)?;
-                if !matches!(place, Place::Env(_) | Place::Secrets(_)) {
+                if !matches!(place, Place::Env(_) | Place::Checks(_) | Place::Secrets(_)) {
                     return Err(Error::new(Kind::Refused, format!("{place:?} stays")));
                 }
                 match fs::remove_dir_all(&dir) {
@@ -207,9 +213,11 @@ impl Agent {
             Request::Releases => return aside(super::releases::list).await,
             // Answered before.
             Request::Docker { .. }
+            | Request::Registry { .. }
             | Request::Switch { .. }
             | Request::WatchSwitch
             | Request::Lock { .. }
+            | Request::Check { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
             | Request::ImportSnapshot { .. }
@@ -371,28 +379,6 @@ impl Agent {
         }
     }
 
-    /// Passes bytes to and from Docker. With a fencing number only as long as that is the holder's.
-    async fn docker(&self, mut stream: Connection, fence: Option<u64>) {
-        if let Some(Err(error)) = fence.map(|fence| self.lock.check(fence)) {
-            // In Docker's own words, so that its client reports it like any refusal.
-            let body = serde_json::json!({ "message": error.message }).to_string();
-            let head = format!(
-                "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all((head + &body).as_bytes()).await;
-            return;
-        }
-        let Ok(mut docker) = UnixStream::connect(paths::DOCKER).await else { return };
-        let copy = tokio::io::copy_bidirectional_with_sizes(&mut stream, &mut docker, 64 << 10, 64 << 10);
-        match fence {
-            Some(fence) => tokio::select! { _ = copy => {}, () = self.lock.lost(fence) => {} },
-            None => {
-                let _ = copy.await;
-            }
-        }
-    }
-
     pub(super) fn watch(&self) -> MutexGuard<'_, Option<Watch>> {
         self.switch.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -407,7 +393,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'sta
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
-pub(super) async fn say(stream: &mut Connection, answer: &Answer) {
+pub(super) async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer) {
     if let Ok(mut line) = serde_json::to_vec(answer) {
         line.push(b'\n');
         // A peer that went away needs no answer.

@@ -78,7 +78,7 @@ impl Contents<'_> {
                 let json = serde_json::to_vec_pretty(&policy).or_error(Kind::Other, || "policy".into())?;
                 vec![("snapshot.json".into(), 0o644, json)]
             }
-            Place::Env(_) | Place::State | Place::Staged(_) => Files::new(),
+            Place::Env(_) | Place::Checks(_) | Place::State | Place::Staged(_) => Files::new(),
         })
     }
 

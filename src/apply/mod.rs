@@ -1,6 +1,7 @@
 //! The only place that changes the world: carries a plan out.
 
 pub mod build;
+pub mod check;
 pub mod dns_keys;
 pub mod down;
 pub mod host;
@@ -9,6 +10,7 @@ pub mod local;
 pub mod node;
 pub mod promote;
 pub mod recover;
+pub mod registry;
 pub mod repository;
 pub mod run;
 pub mod schedule;

@@ -72,6 +72,7 @@ impl Perform for OnNode {
             Action::InstallNames => self.put(Place::Names, None).await,
             Action::InstallPolicy => self.put(Place::Policy, None).await,
             Action::InstallEnvironment { digest } => self.put_environment(digest).await,
+            Action::InstallChecks { digest } => self.put_checks(digest).await,
             Action::InstallSecrets { container, .. } | Action::InstallKeys { container } => {
                 self.put_secrets(container).await
             }
@@ -154,12 +155,20 @@ impl OnNode {
     }
 
     async fn put_environment(&self, digest: &str) -> Result<()> {
-        let Some(tree) = &self.tree else {
-            let message = format!("the files of release `{}` are not on the node", self.wish.commit);
-            return Err(Error::new(Kind::Refused, message).hint("`lap restore` brings back a snapshot that has them"));
-        };
-        let tar = tree.environment.write_tar(Vec::new(), &[])?;
+        let tar = self.tree()?.environment.write_tar(Vec::new(), &[])?;
         self.send_tar(Place::Env(digest.to_owned()), &tar).await
+    }
+
+    async fn put_checks(&self, digest: &str) -> Result<()> {
+        let tar = self.tree()?.checks.write_tar(Vec::new(), &[])?;
+        self.send_tar(Place::Checks(digest.to_owned()), &tar).await
+    }
+
+    fn tree(&self) -> Result<&Tree> {
+        self.tree.as_ref().ok_or_else(|| {
+            let message = format!("the files of release `{}` are not on the node", self.wish.commit);
+            Error::new(Kind::Refused, message).hint("`lap restore` brings back a snapshot that has them")
+        })
     }
 
     async fn put_secrets(&self, name: &str) -> Result<()> {
@@ -241,6 +250,7 @@ impl OnNode {
             commit: self.wish.commit.clone(),
             release: self.wish.release,
             env: self.wish.env.clone(),
+            checks: self.wish.checks.clone(),
             containers: self.wish.containers.clone(),
             images,
             by: self.who.clone(),

@@ -19,7 +19,7 @@ pub struct Args {
     #[command(subcommand)]
     what: Option<What>,
     /// The environment [default: the one that has `promote_from`]
-    #[arg(long, value_name = "ENVIRONMENT", global = true)]
+    #[arg(long = "env", value_name = "ENVIRONMENT", global = true)]
     environment: Option<String>,
     /// As JSON
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod build;
+mod check;
 mod common;
 mod completions;
 mod copies;
@@ -96,6 +97,7 @@ enum Verb {
     Build(build::Args),
     Image(image::Args),
     Status(status::Args),
+    Check(check::Args),
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
@@ -149,6 +151,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Build(args) => args.run(&global),
         Verb::Image(args) => args.run(&global),
         Verb::Status(args) => args.run(&global),
+        Verb::Check(args) => args.run(&global),
         Verb::Logs(args) => args.run(&global),
         Verb::Exec(args) => args.run(&global),
         Verb::Ssh(args) => args.run(&global),

@@ -229,7 +229,7 @@ pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
             let message = format!("release {release} was taken back, `{environment}` runs what it ran before: {why}");
             let error = Error::new(Kind::Unhealthy, message);
             Err(match failed {
-                Some(id) => error.hint(format!("what it left is snapshot {id}: `lap snapshot diff {id} --environment {environment}` shows the data it had changed")),
+                Some(id) => error.hint(format!("what it left is snapshot {id}: `lap snapshot diff {id} --env {environment}` shows the data it had changed")),
                 None => error,
             })
         }

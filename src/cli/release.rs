@@ -63,7 +63,7 @@ struct Diff {
     /// The newer one's [default: the newest]
     to: Option<u64>,
     /// The environment [default: the one that has `promote_from`]
-    #[arg(long, value_name = "ENVIRONMENT")]
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
     environment: Option<String>,
 }
 

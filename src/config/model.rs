@@ -215,7 +215,25 @@ pub struct Container {
     /// What it does around a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Hooks>,
+    /// How the scripts in its `checks/` are run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Checks>,
     pub build: Build,
+}
+
+/// `[checks]` in container.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checks {
+    /// The container whose image they run in, for one whose own has no shell; `None`: its own.
+    pub image: Option<String>,
+    /// Each may take so long.
+    pub timeout: Duration,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { image: None, timeout: Duration::from_secs(60) }
+    }
 }
 
 impl Container {
@@ -249,6 +267,7 @@ impl Container {
             stop_signal: None,
             secrets: BTreeSet::new(),
             snapshot: None,
+            checks: None,
             build: Build::default(),
         }
     }

@@ -33,6 +33,7 @@ fn container(name: &str, names: &[&str]) -> Container {
         stop_grace_period: std::time::Duration::from_secs(10),
         stop_signal: None,
         snapshot: None,
+        checks: None,
         secrets: BTreeSet::new(),
         build: Build::default(),
     }

@@ -1,6 +1,6 @@
 //! Which commit the workspace is at, and whether its files are that commit's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::{Repository, StatusOptions};
 
@@ -24,12 +24,7 @@ pub fn look(root: &Path) -> Commit {
     else {
         return none;
     };
-    // The workspace may be a directory in a larger repository.
-    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let inside = repository
-        .workdir()
-        .and_then(|work| canonical(root).strip_prefix(canonical(work)).ok().map(Path::to_path_buf))
-        .unwrap_or_default();
+    let inside = below(&repository, root);
     let mut options = StatusOptions::new();
     options.include_untracked(true).recurse_untracked_dirs(true).include_ignored(false);
     for name in DEFINES {
@@ -37,6 +32,19 @@ pub fn look(root: &Path) -> Commit {
     }
     let dirty = repository.statuses(Some(&mut options)).map_or(true, |statuses| !statuses.is_empty());
     Commit { id: Some(id), dirty }
+}
+
+/// Where the workspace is in its repository: it may be a directory in a larger one.
+pub fn inside(root: &Path) -> PathBuf {
+    Repository::discover(root).map(|repository| below(&repository, root)).unwrap_or_default()
+}
+
+fn below(repository: &Repository, root: &Path) -> PathBuf {
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    repository
+        .workdir()
+        .and_then(|work| canonical(root).strip_prefix(canonical(work)).ok().map(Path::to_path_buf))
+        .unwrap_or_default()
 }
 
 impl Commit {

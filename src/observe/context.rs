@@ -10,10 +10,11 @@ use std::{
 use ignore::gitignore::GitignoreBuilder;
 use sha2::{Digest, Sha256};
 
-use crate::error::{Kind, OrError, Result};
+use crate::error::{Error, Kind, OrError, Result};
 
 /// lap's own files in a container's directory: they do not go into the image.
-const OWN: [&str; 2] = ["container.toml", "checks"];
+const OWN: [&str; 2] = ["container.toml", CHECKS];
+const CHECKS: &str = "checks";
 
 /// The files of one directory.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,19 @@ struct ContextFile {
     /// sha256 of the content, or of a link's target.
     hash: String,
     link: Option<PathBuf>,
+}
+
+impl ContextFile {
+    fn read(path: &Path, name: String, metadata: &fs::Metadata) -> Result<Self> {
+        let link = metadata.is_symlink().then(|| fs::read_link(path)).transpose();
+        let link = link.or_error(Kind::Config, || format!("cannot read `{}`", path.display()))?;
+        let hash = match &link {
+            Some(target) => hex::encode(Sha256::digest(target.as_os_str().as_encoded_bytes())),
+            None => hash_file(path)?,
+        };
+        let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        Ok(Self { name, path: path.to_path_buf(), mode, hash, link })
+    }
 }
 
 impl Context {
@@ -54,18 +68,40 @@ impl Context {
             if own || ignored.matched_path_or_any_parents(path, false).is_ignore() {
                 return Ok(());
             }
-            let link = metadata.is_symlink().then(|| fs::read_link(path)).transpose();
-            let link = link.or_error(Kind::Config, || format!("cannot read `{}`", path.display()))?;
-            let hash = match &link {
-                Some(target) => hex::encode(Sha256::digest(target.as_os_str().as_encoded_bytes())),
-                None => hash_file(path)?,
-            };
-            let mode = if metadata.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-            files.push(ContextFile { name: name.to_owned(), path: path.to_path_buf(), mode, hash, link });
+            files.push(ContextFile::read(path, name.to_owned(), metadata)?);
             Ok(())
         })?;
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { files })
+    }
+
+    /// Reads the `checks` of these directories in `root`, as `<directory>/<file>`.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is a link: it could lead to another file on a node.
+    pub fn checks<'a>(root: &Path, directories: impl Iterator<Item = &'a String>) -> Result<Self> {
+        let mut files = Vec::new();
+        for directory in directories {
+            let dir = root.join(directory).join(CHECKS);
+            if !dir.is_dir() {
+                continue;
+            }
+            walk(&dir, &dir, &mut |path, name, metadata| {
+                if metadata.is_symlink() {
+                    let message = format!("`{}` is a link: a check is a file", path.display());
+                    return Err(Error::new(Kind::Config, message));
+                }
+                files.push(ContextFile::read(path, format!("{directory}/{name}"), metadata)?);
+                Ok(())
+            })?;
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { files })
+    }
+
+    /// There is no file.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// (path, mode, sha256) of every file: what a build's identity is made of.

@@ -1,5 +1,6 @@
 //! Looks, and changes nothing: files of the workspace, git, this machine, nodes.
 
+pub mod checkout;
 pub mod commit;
 pub mod context;
 pub mod doctor;

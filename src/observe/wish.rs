@@ -27,6 +27,8 @@ pub struct Tree {
     pub contexts: BTreeMap<String, Context>,
     /// `env/<name>`
     pub environment: Context,
+    /// Every container's `checks/`, by container.
+    pub checks: Context,
     /// Images from outside that Dockerfiles stand on.
     pub bases: BTreeSet<String>,
     /// Its files are not those of a commit.
@@ -73,6 +75,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
     }
     let files = Context::read(&lab.root.join("env").join(environment))?;
     let env = files.digest();
+    let checks = Context::checks(&lab.root.join("containers"), lab.containers.keys())?;
     let commit = commit::look(&lab.root);
     let all =
         serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
@@ -81,10 +84,11 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
         containers: lab.containers.clone(),
         images,
         env,
+        checks: if checks.is_empty() { String::new() } else { checks.digest() },
         release: None,
     };
     let bases = bases.into_values().flatten().collect();
-    Ok(Tree { wish, contexts, environment: files, bases, dirty: commit.dirty })
+    Ok(Tree { wish, contexts, environment: files, checks, bases, dirty: commit.dirty })
 }
 
 /// Images a Dockerfile takes that are not of this workspace.

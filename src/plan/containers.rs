@@ -144,6 +144,11 @@ impl Planner<'_> {
             let why = if there { "they changed" } else { "they are not there" };
             self.ready.push(self.plan.push(action, why, []));
         }
+        if !wish.checks.is_empty() && !node.installed.contains_key(&format!("checks/{}", wish.checks)) {
+            let action = Action::InstallChecks { digest: wish.checks.clone() };
+            let there = node.installed.keys().any(|path| path.starts_with("checks/"));
+            self.plan.push(action, if there { "they changed" } else { "they are not there" }, []);
+        }
         for container in self.inputs.wish.running().filter(|c| self.targets.contains(&c.name)) {
             let name = &container.name;
             let certificate = installed.certificates.get(name);

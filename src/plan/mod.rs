@@ -91,6 +91,9 @@ pub enum Action {
     InstallEnvironment {
         digest: String,
     },
+    InstallChecks {
+        digest: String,
+    },
     /// Secrets of a container; `certificate`: with a new certificate.
     InstallSecrets {
         container: String,
@@ -164,6 +167,7 @@ impl fmt::Display for Action {
             Self::InstallNames => write!(f, "set the names"),
             Self::InstallPolicy => write!(f, "set the snapshots' schedule"),
             Self::InstallEnvironment { .. } => write!(f, "install the environment's files"),
+            Self::InstallChecks { .. } => write!(f, "install the checks"),
             Self::InstallSecrets { container, certificate: true } => write!(f, "issue a certificate for `{container}`"),
             Self::InstallSecrets { container, .. } => write!(f, "install the secrets of `{container}`"),
             Self::InstallKeys { container } => write!(f, "set the keys of `{container}`"),

@@ -154,8 +154,8 @@ mod tests {
     }
 
     fn current(wish: &Wish) -> Current {
-        let Wish { commit, containers, images, env, release } = wish.clone();
-        Current { commit, release, env, containers, images, by: String::new(), at: 0 }
+        let Wish { commit, containers, images, env, checks, release } = wish.clone();
+        Current { commit, release, env, checks, containers, images, by: String::new(), at: 0 }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Wish {
     pub images: BTreeMap<String, Image>,
     /// Digest of `env/<name>`.
     pub env: String,
+    /// Digest of all containers' `checks/`; empty: there are none.
+    pub checks: String,
     /// The number of the release; `None` in an environment that runs the working tree.
     pub release: Option<u64>,
 }
@@ -38,6 +40,9 @@ pub struct Current {
     pub commit: String,
     pub release: Option<u64>,
     pub env: String,
+    /// Digest of all containers' `checks/`; empty: there are none.
+    #[serde(default)]
+    pub checks: String,
     pub containers: BTreeMap<String, Container>,
     pub images: BTreeMap<String, Image>,
     /// Who made it so, and when (unix seconds).
@@ -47,8 +52,8 @@ pub struct Current {
 
 impl From<Current> for Wish {
     fn from(current: Current) -> Self {
-        let Current { commit, release, env, containers, images, .. } = current;
-        Self { commit, containers, images, env, release }
+        let Current { commit, release, env, checks, containers, images, .. } = current;
+        Self { commit, containers, images, env, checks, release }
     }
 }
 
@@ -57,8 +62,8 @@ impl Wish {
     /// left alone.
     pub fn spec(&self, container: &Container) -> String {
         let build = self.images.get(&container.name).map(|image| &image.build);
-        // Hooks are read when they are needed: no reason to start it anew.
-        let container = Container { snapshot: None, ..container.clone() };
+        // Hooks and checks are read when they are needed: no reason to start it anew.
+        let container = Container { snapshot: None, checks: None, ..container.clone() };
         let text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
         hex::encode(&Sha256::digest(text.as_bytes())[..16])
     }
@@ -70,6 +75,7 @@ impl Wish {
         };
         self.commit == current.commit
             && self.env == current.env
+            && self.checks == current.checks
             && self.containers == current.containers
             && self.release == current.release
             && builds(&self.images) == builds(&current.images)
@@ -82,6 +88,7 @@ impl Wish {
             containers: BTreeMap::new(),
             images: BTreeMap::new(),
             env: String::new(),
+            checks: String::new(),
             release: None,
         }
     }

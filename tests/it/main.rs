@@ -13,6 +13,7 @@ mod live;
 mod nameserver;
 mod naming;
 mod plan_speed;
+mod registry;
 mod repository;
 mod resolver;
 mod workspace;

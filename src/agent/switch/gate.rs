@@ -6,7 +6,7 @@ use bollard::{Docker, query_parameters::InspectContainerOptions};
 
 use super::watch::Watch;
 use crate::{
-    agent::health,
+    agent::{checks, health},
     error::{Error, Kind, OrError, Result},
 };
 
@@ -35,6 +35,23 @@ pub async fn healthy(docker: &Docker, container: &str, patience: Duration, watch
 pub async fn all(docker: &Docker, containers: &[String], watch: &Watch) -> Result<()> {
     let each = containers.iter().map(|container| healthy(docker, container, PATIENCE, watch));
     futures_util::future::try_join_all(each).await.map(drop)
+}
+
+/// Runs the release's checks; gives their number.
+///
+/// # Errors
+/// The first that failed, with what it said.
+pub async fn checks(docker: &Docker, release: &serde_json::Value, watch: &Watch) -> Result<u64> {
+    let release = serde_json::from_value(release.clone()).or_error(Kind::Other, || "cannot read the release".into())?;
+    let note = |text: &str| watch.step(text);
+    let all = checks::run(docker, &release, &note).await?;
+    match all.iter().find(|checked| !checked.ok) {
+        None => Ok(all.len() as u64),
+        Some(checked) => {
+            let (check, said) = (format!("{}/{}", checked.container, checked.check), checked.output.trim());
+            Err(Error::new(Kind::Unhealthy, format!("the check `{check}` failed: {said}")))
+        }
+    }
 }
 
 /// Waits for `span`; in it nothing may end, start again or become unhealthy.

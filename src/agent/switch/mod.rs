@@ -179,6 +179,8 @@ impl Switch {
         self.record.away = Some(begun.elapsed().as_millis() as u64);
         self.step("ask whether all is healthy")?;
         gate::all(&self.docker, &order.gate, &self.watch).await?;
+        self.step("run the checks")?;
+        self.record.checks = gate::checks(&self.docker, &order.release, &self.watch).await?;
         self.step(&format!("wait whether something falls over, for {} s", order.settle))?;
         gate::settle(&self.docker, &order.gate, Duration::from_secs(order.settle), &self.watch).await?;
         if let Some(to) = &order.git {
@@ -245,7 +247,7 @@ impl Switch {
 
     /// From here on there is no way back but another switch.
     fn commit(&mut self) -> Result<()> {
-        self.step(&format!("make it release {}", self.record.order.number))?;
+        self.step("make it the release")?;
         self.record.phase = Phase::Committed;
         self.record.write().inspect_err(|_| self.record.phase = Phase::Open)
     }

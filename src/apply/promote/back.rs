@@ -89,6 +89,7 @@ pub async fn plan_rollback(
         changes,
         data,
         environment: None,
+        checks: None,
         places: Vec::new(),
         staged: Vec::new(),
         git: None,

@@ -16,22 +16,29 @@ use crate::{
         up::{Master, Options, short},
     },
     error::{Error, Kind, Result},
+    observe::{
+        checkout::{self, Checkout},
+        commit,
+    },
     plan::wish::Wish,
     release::Staged,
     workspace::Workspace,
 };
 
-/// The workspace as it was at a commit.
+/// The workspace as it was at a commit, and the directory it is in as long as it is needed.
 ///
 /// # Errors
-/// The commit is not here.
-pub async fn checkout(workspace: &Arc<Workspace>, _from: &Master, commit: &str) -> Result<Arc<Workspace>> {
-    let head = crate::observe::commit::look(&workspace.lab.root);
+/// The commit is not in this workspace's repository, or it is no workspace.
+pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspace>, Option<Checkout>)> {
+    let root = &workspace.lab.root;
+    let head = commit::look(root);
     if head.id.as_deref() == Some(commit) && !head.dirty {
-        return Ok(workspace.clone());
+        return Ok((workspace.clone(), None));
     }
-    Err(Error::new(Kind::Refused, format!("commit {} is not checked out here", short(commit)))
-        .hint(format!("`git checkout {commit}`, then again")))
+    let checkout = checkout::checkout(root, commit, &commit::inside(root), &std::env::temp_dir())
+        .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
+    let at = Workspace::open(&checkout.root, Some(&workspace.lab.name))?;
+    Ok((Arc::new(at), Some(checkout)))
 }
 
 /// Brings all of it under the node's lock; gives the number of bytes of images that were sent.
@@ -47,6 +54,9 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
     if let Some(tar) = &planned.environment {
         options.events.note("  bring the environment's files");
         install(Place::Env(planned.target.env.clone()), tar.clone()).await?;
+    }
+    if let Some(tar) = &planned.checks {
+        install(Place::Checks(planned.target.checks.clone()), tar.clone()).await?;
     }
     for (place, files) in &planned.places {
         install(place.clone(), packed(files)?).await?;

@@ -55,6 +55,8 @@ pub struct Planned {
     pub data: Option<Id>,
     /// Files of the environment at that commit, where they are not on the node.
     pub environment: Option<Vec<u8>>,
+    /// The containers' checks at that commit, likewise.
+    pub checks: Option<Vec<u8>>,
     /// What is installed at each place that differs.
     pub places: Vec<(Place, Files)>,
     /// What lies ready for the switch.

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Planned, compare, recorded, stage};
 use crate::{
-    agent::protocol::{Health, NodeFacts, Place},
+    agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
         install::Contents,
         up::{Master, Options, short},
     },
     config::model::Environment,
     error::{Error, Kind, Result},
+    observe::context::Context,
     plan::{
         containers::LABEL_SPEC,
         wish::{Current, Wish},
@@ -36,16 +37,18 @@ pub async fn plan_promotion(
     let (source, master) = (Arc::new(source), Arc::new(master));
     let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
     let runs = tested_release(&from.name, &tested)?;
+    checked(&source, options).await?;
     let old = recorded(&facts).ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
     })?;
-    let at = super::bring::checkout(&workspace, &source, &runs.commit).await?;
-    let files = crate::observe::context::Context::read(&at.lab.root.join("env").join(&to.name))?;
+    let (at, _as_long_as_it_is_read) = super::bring::checkout(&workspace, &runs.commit)?;
+    let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
     let mut target = Current {
         commit: runs.commit.clone(),
         env: env.clone(),
+        checks: runs.checks.clone(),
         containers: runs.containers.clone(),
         images: runs.images.clone(),
         release: old.release,
@@ -58,6 +61,12 @@ pub async fn plan_promotion(
     }
     let known = facts.installed.contains_key(&format!("env/{env}"));
     let environment = if known { None } else { Some(files.write_tar(Vec::new(), &[])?) };
+    let known = target.checks.is_empty() || facts.installed.contains_key(&format!("checks/{}", target.checks));
+    let checks = if known {
+        None
+    } else {
+        Some(Context::checks(&at.lab.root.join("containers"), at.lab.containers.keys())?.write_tar(Vec::new(), &[])?)
+    };
     let environment_there = at.lab.environments.get(&to.name).ok_or_else(|| {
         Error::new(Kind::Refused, format!("commit {} has no environment `{}`", short(&runs.commit), to.name))
     })?;
@@ -106,11 +115,35 @@ pub async fn plan_promotion(
         changes,
         data: None,
         environment,
+        checks,
         places,
         staged,
         git: None,
         notes,
     })
+}
+
+/// Has the source's checks run: what is promoted passes them now.
+async fn checked(source: &Master, options: &Options) -> Result<()> {
+    let step = |text: &str| options.events.note(format!("  {text}"));
+    let request = Request::Check { containers: Vec::new() };
+    let Answer::Checked { list } = source.client.work(&request, false, |_, _| {}, step).await? else {
+        return Err(Error::new(
+            Kind::Node,
+            format!("`{}` does not say what its checks found", source.environment.name),
+        ));
+    };
+    let failed: Vec<String> = list
+        .iter()
+        .filter(|checked| !checked.ok)
+        .map(|checked| format!("{}/{}", checked.container, checked.check))
+        .collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let name = &source.environment.name;
+    Err(Error::new(Kind::Refused, format!("checks fail on `{name}`: `{}`", failed.join("`, `")))
+        .hint(format!("`lap check {name}` shows what they say")))
 }
 
 /// `docker` nodes are containers of this machine.

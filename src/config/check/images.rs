@@ -38,6 +38,22 @@ pub fn check(root: &Path, workspace: &Workspace, ledger: &Ledger) {
         ledger.line(&file.path, line, "", message);
     }
     context(root, workspace, ledger);
+    checks(workspace, ledger);
+}
+
+/// The image that a container's checks run in is one of this lab.
+fn checks(workspace: &Workspace, ledger: &Ledger) {
+    for read in workspace.containers.values() {
+        let Some(file) = &read.file else { continue };
+        let Some(image) = read.value.container.checks.as_ref().and_then(|checks| checks.image.as_ref()) else {
+            continue;
+        };
+        if !workspace.containers.contains_key(image) {
+            let guess = did_you_mean(image, workspace.containers.keys().map(String::as_str));
+            let help = if guess.is_empty() { ": write the name of a directory in `containers`" } else { &guess };
+            ledger.key(file, "checks.image", format!("{} is not a container{help}", shown(image)));
+        }
+    }
 }
 
 /// lap's own additions to the context must not hide a file of the directory.

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{Read, build, healthcheck, node::bytes, node::cpus};
+use super::{Read, build, checks, healthcheck, node::bytes, node::cpus};
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
@@ -53,6 +53,7 @@ pub const SCHEMA: Schema = Schema {
         key("init", "true"),
         key("network_mode", r#""bridge""#),
         key("snapshot", r#"{ before = ["/usr/bin/dump"] }"#),
+        key("checks", r#"{ timeout = "60s" }"#),
         key("command", r#"["serve", "--verbose"]"#),
         key("entrypoint", r#"["/usr/bin/serve"]"#),
         key("hostname", r#""git""#),
@@ -174,6 +175,7 @@ fn process(table: &Table<'_>, out: &mut Container) {
     out.init = flag(table, "init");
     out.command = table.get("command").and_then(|item| command(&item));
     out.snapshot = table.get("snapshot").and_then(|item| hooks(&item));
+    out.checks = table.get("checks").and_then(|item| checks::read(&item));
     out.entrypoint = table.get("entrypoint").and_then(|item| command(&item));
     if let Some(period) = table.get("stop_grace_period").and_then(|item| item.parse(duration)) {
         out.stop_grace_period = period;

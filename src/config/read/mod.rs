@@ -3,6 +3,7 @@
 //! A value that is wrong is told and stands as its default from there on, so that one slip does not cause others.
 
 pub mod build;
+pub mod checks;
 pub mod container;
 pub mod dns;
 pub mod env;
@@ -27,7 +28,7 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 11] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 12] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
@@ -37,6 +38,7 @@ pub const SCHEMAS: [(&str, &str, &super::document::Schema); 11] = [
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),
     ("container.toml", "healthcheck", &healthcheck::SCHEMA),
+    ("container.toml", "checks", &checks::SCHEMA),
     ("container.toml", "build", &build::SCHEMA),
     ("container.toml", "build.rootfs", &build::ROOTFS),
 ];

@@ -12,7 +12,7 @@ fn lap_toml() {
             (
                 "lab = \"a\"\nzzzzzz = 1",
                 &[
-                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`",
+                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `promote`",
                 ],
             ),
             ("lab = 5", &["1: lab: expected a string, found the number `5`: write e.g. `lab = \"office\"`"]),
@@ -56,11 +56,12 @@ fn lap_toml() {
                 ],
             ),
             (
-                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]",
+                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 3",
                 &[
                     "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`) or \
                      `sftp:user@host:/srv/lap`",
-                    "4: promote: reserved for the rules of promotion, not there yet: leave it out",
+                    "5: promote.settle: `2h` is too long: an hour is the most",
+                    "6: promote.keep: unknown key: known are `settle`, `max_outage`",
                 ],
             ),
         ],

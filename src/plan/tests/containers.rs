@@ -190,6 +190,13 @@ fn files_of_the_node() {
     let mut world = World::settled();
     world.node.installed.remove("env/e1");
     world.plans(&["0 install the environment's files (they are not there)"]);
+    let mut world = World::settled();
+    world.wish.checks = "k1".into();
+    world.plans(&["0 install the checks (they are not there)", "1 record what runs (it changed) after 0"]);
+    world.node.installed.insert("checks/k0".into(), "x".into());
+    world.plans(&["0 install the checks (they changed)", "1 record what runs (it changed) after 0"]);
+    world.node.installed.insert("checks/k1".into(), "x".into());
+    world.plans(&["0 record what runs (it changed)"]);
 }
 
 #[test]

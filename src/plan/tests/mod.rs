@@ -60,6 +60,7 @@ impl World {
                 images: containers.iter().map(|c| (c.name.clone(), image(&c.name))).collect(),
                 containers: containers.into_iter().map(|c| (c.name.clone(), c)).collect(),
                 env: "e1".into(),
+                checks: String::new(),
                 release: None,
             },
             node: NodeFacts::default(),
@@ -90,8 +91,9 @@ impl World {
 
     /// The wish is what was recorded.
     fn record(&mut self) {
-        let Wish { commit, containers, images, env, release } = self.wish.clone();
-        let current = Current { commit, release, env, containers, images, by: "anna@notebook".into(), at: 1 };
+        let Wish { commit, containers, images, env, checks, release } = self.wish.clone();
+        let (by, at) = ("anna@notebook".into(), 1);
+        let current = Current { commit, release, env, checks, containers, images, by, at };
         self.node.current = Some(serde_json::to_value(current).unwrap());
     }
 

@@ -23,6 +23,7 @@ fn a_working_lab() {
     registry(&lab, &address);
     artifact_and_maven(&lab, &address);
     cache(&address, &mirror);
+    checks(&lab);
     a_stopped_container_is_seen_and_mended(&lab);
     only_what_changed_is_replaced(&lab);
     data_survives(&lab, &address);
@@ -56,6 +57,24 @@ fn the_hints_work_as_printed(lab: &Lab, out: &str) {
     let (registry, repository) = pull.split_once('/').unwrap();
     let url = format!("https://{registry}/v2/{repository}/tags/list");
     assert!(curl(lab, &[&url]).ok().contains("latest"));
+}
+
+/// Each container's own, after they were used; and they see what is wrong.
+fn checks(lab: &Lab) {
+    let out = lab.lap(&["check"]).ok();
+    assert_eq!(out.lines().filter(|line| line.contains("  ok  ")).count(), 7, "{out}");
+    lab.on_node(
+        "test",
+        &["sh", "-c", "mkdir -p /data/git/repositories/a.git && echo x >/data/git/repositories/a.git/HEAD"],
+    )
+    .ok();
+    let failed = lab.lap(&["check", "git", "dns"]);
+    assert!(
+        failed.code == 7 && failed.err.contains("1 of 3 checks failed: `repositories-are-whole` of `git`"),
+        "{failed:?}"
+    );
+    assert!(failed.out.contains("| /data/repositories/a.git cannot be read"), "{}", failed.out);
+    lab.on_node("test", &["rm", "-r", "/data/git/repositories/a.git"]).ok();
 }
 
 fn dig(address: &str, arguments: &[&str]) -> String {

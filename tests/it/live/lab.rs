@@ -103,6 +103,19 @@ impl Lab {
         lab
     }
 
+    /// The small one, with this repository's registry.
+    pub fn with_registry(name: &str) -> Self {
+        let lab = Self::tiny(name);
+        for container in ["base", "registry"] {
+            copy(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join("containers").join(container),
+                &lab.root.join("containers").join(container),
+            );
+        }
+        lab.commit();
+        lab
+    }
+
     /// The small one, with `prod` beside `test`.
     pub fn two_environments(name: &str) -> Self {
         let lab = Self::tiny(name);
@@ -110,6 +123,8 @@ impl Lab {
         let node = "environment = \"prod\"\nrole = \"master\"\naddress = \".11\"\ndisk = \"1g\"\n";
         lab.write("nodes/prod/node.toml", node);
         lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\ndefault = \"test\"\n");
+        // Of a run that was killed: until now nobody knew of `prod`.
+        lab.destroy();
         lab.commit();
         lab
     }

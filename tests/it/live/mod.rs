@@ -2,13 +2,15 @@
 //!
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
+mod check;
 mod dns;
 mod errors;
 mod full;
 mod kill;
-mod lab;
+pub mod lab;
 mod operators;
 mod promote;
 mod recover;
+mod registry;
 mod repository;
 mod snapshot;

@@ -1,0 +1,35 @@
+//! `lap check`: the environment's agent runs the checks, this watches.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    snapshot::unexpected,
+    up::{Master, Options},
+};
+use crate::{
+    agent::protocol::{Answer, Checked, Request},
+    config::model::Environment,
+    error::Result,
+    workspace::Workspace,
+};
+
+/// Runs the checks of these containers (none: all).
+///
+/// # Errors
+/// The node does not answer, or nothing ran there yet.
+pub async fn check(
+    workspace: Arc<Workspace>,
+    environment: &Environment,
+    containers: &[String],
+    options: &Options,
+) -> Result<Vec<Checked>> {
+    let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
+    // An older agent does not know the request: replaced first.
+    master.facts(Some(options)).await?;
+    let request = Request::Check { containers: containers.to_vec() };
+    let step = |text: &str| options.events.note(format!("  {text}"));
+    match master.client.work(&request, false, |_, _| {}, step).await? {
+        Answer::Checked { list } => Ok(list),
+        other => Err(unexpected(&other)),
+    }
+}

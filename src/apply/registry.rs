@@ -1,0 +1,26 @@
+//! An environment's registry, reached through its master's agent.
+
+use std::sync::Arc;
+
+use super::up::Master;
+use crate::{agent::client::Dial, error::Result, registry::Client};
+
+/// The name that every TLS server's certificate has, and the one by which a node reaches its own registry.
+const SERVER: &str = "localhost";
+
+impl Master {
+    /// The registry of this environment. With the number of a lock that is held it is cut off when the lock is lost; without one it
+    /// is for reading only.
+    ///
+    /// # Errors
+    /// The environment has no keys.
+    pub fn registry(&self, fence: Option<u64>) -> Result<Client> {
+        let agent = self.client.clone();
+        let dial: Dial = Arc::new(move || {
+            let agent = agent.clone();
+            Box::pin(async move { agent.registry(fence).await })
+        });
+        let name = &self.environment.name;
+        Client::new(format!("the registry of `{name}`"), SERVER, self.keys.issuing_certificate(name)?, dial)
+    }
+}

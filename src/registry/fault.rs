@@ -1,0 +1,156 @@
+//! What can go wrong between here and a registry, and whether it is worth another try.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// Before the second try, the third, …
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500), Duration::from_millis(4000)];
+
+/// Why a request came to nothing.
+#[derive(Debug)]
+pub struct Fault {
+    pub error: Error,
+    /// A connection that broke, a registry that is in trouble: the next try may be better.
+    pub again: bool,
+}
+
+impl Fault {
+    /// Worth another try.
+    pub fn broken(message: impl Into<String>) -> Self {
+        let error = Error::new(Kind::Node, message).hint("run the command again: what has arrived is not sent again");
+        Self { error, again: true }
+    }
+
+    /// A refusal that will be the same next time.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self { error: Error::new(Kind::Node, message), again: false }
+    }
+}
+
+impl From<Error> for Fault {
+    /// A registry that cannot be reached may be there in a moment; a lost lock does not come back.
+    fn from(error: Error) -> Self {
+        Self { again: error.kind == Kind::Node, error }
+    }
+}
+
+/// Tries until it works, is refused, or failed a few times without getting further. `progress` is a number that grows while
+/// something moves.
+///
+/// # Errors
+/// The last try's.
+pub async fn persist<T, F>(progress: impl Fn() -> u64, act: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    pausing(&PAUSES, progress, act).await
+}
+
+async fn pausing<T, F>(pauses: &[Duration], progress: impl Fn() -> u64, mut act: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let (mut tried, mut reached) = (0, progress());
+    loop {
+        let fault = match act().await {
+            Ok(done) => return Ok(done),
+            Err(fault) => fault,
+        };
+        if progress() > reached {
+            (tried, reached) = (0, progress());
+        }
+        match pauses.get(tried) {
+            Some(pause) if fault.again => tokio::time::sleep(*pause).await,
+            _ => return Err(fault.error),
+        }
+        tried += 1;
+    }
+}
+
+#[derive(Deserialize)]
+struct Said {
+    errors: Vec<SaidOne>,
+}
+
+#[derive(Deserialize)]
+struct SaidOne {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    detail: serde_json::Value,
+}
+
+/// An answer that is not what was asked for, as a fault: what the registry says in its own words, on one line.
+pub fn unexpected(registry: &str, what: &str, status: StatusCode, body: &[u8]) -> Fault {
+    let said = serde_json::from_slice::<Said>(body).map(|said| said.errors).unwrap_or_default();
+    let words = said.first().map(|one| {
+        let mut words = if one.message.is_empty() { one.code.clone() } else { one.message.clone() };
+        // Where the storage fails, only the detail says how.
+        if one.code == "UNKNOWN" && !one.detail.is_null() {
+            words = format!("{words}: {}", one.detail);
+        }
+        words
+    });
+    let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason").to_owned());
+    let message = format!("{registry} {what}: it answers {}, {words}", status.as_u16());
+    if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
+        Fault::broken(message)
+    } else {
+        Fault::refused(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_a_registry_says_is_one_sentence() {
+        let said = |status: u16, body: &str| {
+            let fault =
+                unexpected("the registry of `prod`", "takes no layer", status.try_into().unwrap(), body.as_bytes());
+            (fault.error.message, fault.again)
+        };
+        let full = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"Err":28}}]}"#;
+        assert_eq!(
+            said(500, full),
+            ("the registry of `prod` takes no layer: it answers 500, unknown error: {\"Err\":28}".into(), true)
+        );
+        let denied = r#"{"errors":[{"code":"DENIED","message":"requested access is denied","detail":null}]}"#;
+        let message = "the registry of `prod` takes no layer: it answers 403, requested access is denied";
+        assert_eq!(said(403, denied), (message.into(), false));
+        assert_eq!(
+            said(404, "<html>"),
+            ("the registry of `prod` takes no layer: it answers 404, Not Found".into(), false)
+        );
+        assert!(said(503, "").1);
+    }
+
+    #[tokio::test]
+    async fn a_few_times_without_progress_and_as_often_as_it_gets_further() {
+        let tries = Cell::new(0);
+        let count = || {
+            tries.set(tries.get() + 1);
+            tries.get().to_string()
+        };
+        let pauses = [Duration::ZERO; 4];
+        let broken = || async { Err::<(), _>(Fault::broken(count())) };
+        let error = pausing(&pauses, || 0, broken).await.unwrap_err();
+        assert_eq!(error.message, "5", "the first, and one after each pause");
+        tries.set(0);
+        pausing(&pauses, || 0, || async { Err::<(), _>(Fault::refused(count())) }).await.unwrap_err();
+        assert_eq!(tries.get(), 1);
+        tries.set(0);
+        let error = pausing(&pauses, || tries.get().min(20), broken).await.unwrap_err();
+        assert_eq!(error.message, "24");
+    }
+}

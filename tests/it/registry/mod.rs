@@ -1,0 +1,6 @@
+//! Images between real registries: Debian's docker-registry, with the settings of this repository's container.
+
+mod broken;
+mod copied;
+mod stock;
+mod wire;

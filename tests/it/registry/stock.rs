@@ -1,0 +1,252 @@
+//! A stock registry on loopback, and images in it that curl has put there.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lap::{
+    keys::Keys,
+    registry::{Client, Digest},
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use time::OffsetDateTime;
+
+use super::wire::Wire;
+use crate::live::lab::{Ran, run};
+
+const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// Keys of a lab with `test` and `prod`.
+pub struct Authority {
+    keys: Keys,
+    root: tempfile::TempDir,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let environments = ["test".to_owned(), "prod".to_owned()];
+        let keys = Keys::create(root.path(), "office", "internal", &environments).unwrap().keys;
+        Self { keys, root }
+    }
+}
+
+/// A registry that runs.
+pub struct Stock {
+    pub dir: tempfile::TempDir,
+    pub port: u16,
+    environment: &'static str,
+    authority: String,
+    root: PathBuf,
+    child: Child,
+}
+
+impl Stock {
+    pub fn start(authority: &Authority, environment: &'static str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let leaf = authority.keys.issue(environment, &["localhost".into()], &[], now).unwrap();
+        fs::write(dir.path().join("tls.crt"), &leaf.chain).unwrap();
+        fs::write(dir.path().join("tls.key"), leaf.key.expose()).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/registry/config.yml"));
+        let own = dir.path().display();
+        let text = text
+            .unwrap()
+            .replace("rootdirectory: /data", &format!("rootdirectory: {own}/data"))
+            .replace("addr: :5000", &format!("addr: 127.0.0.1:{port}"))
+            .replace("/run/service/", &format!("{own}/"));
+        fs::write(dir.path().join("config.yml"), text).unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        let root = authority.root.path().join(".lap/keys/root.crt");
+        let issuing = authority.keys.issuing_certificate(environment).unwrap().to_owned();
+        let child = spawn(dir.path(), port);
+        Self { dir, port, environment, authority: issuing, root, child }
+    }
+
+    /// Where it keeps everything.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data/docker/registry/v2")
+    }
+
+    /// Kills it.
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn again(&mut self) {
+        self.child = spawn(self.dir.path(), self.port);
+    }
+
+    /// A client over this wire.
+    pub fn client(&self, wire: &Arc<Wire>) -> Client {
+        self.client_trusting(wire, &self.authority)
+    }
+
+    pub fn client_trusting(&self, wire: &Arc<Wire>, authority: &str) -> Client {
+        let name = format!("the registry of `{}`", self.environment);
+        Client::new(name, "localhost", authority, wire.dial(self.environment, self.port)).unwrap()
+    }
+
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// curl on a path below `/v2/`.
+    pub fn curl(&self, path: &str, more: &[&str]) -> Ran {
+        let url = format!("https://localhost:{}/v2/{path}", self.port);
+        self.curl_at(&url, more)
+    }
+
+    fn curl_at(&self, url: &str, more: &[&str]) -> Ran {
+        let root = self.root.display().to_string();
+        let mut arguments = vec!["--silent", "--show-error", "--http1.1", "--cacert", &root, url];
+        arguments.extend(more);
+        run("curl", &arguments)
+    }
+
+    /// The status of what is at a path below `/v2/`.
+    pub fn status(&self, path: &str) -> String {
+        let accept = format!("Accept: {IMAGE}, {INDEX}");
+        self.curl(path, &["--head", "--output", "/dev/null", "--write-out", "%{http_code}", "--header", &accept]).ok()
+    }
+
+    /// Puts a blob there.
+    pub fn blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let begun = self.curl(&format!("{repository}/blobs/uploads/"), &["--request", "POST", "--include"]).ok();
+        let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a location").trim();
+        let url = format!("https://localhost:{}{location}&digest={digest}", self.port);
+        let file = self.dir.path().join("blob");
+        fs::write(&file, bytes).unwrap();
+        let kind = "Content-Type: application/octet-stream";
+        let status = self
+            .curl_at(
+                &url,
+                &["--upload-file", &file.display().to_string(), "--header", kind, "--write-out", "%{http_code}"],
+            )
+            .ok();
+        assert!(status.ends_with("201"), "{status}");
+        digest
+    }
+
+    /// Puts an image of these layers there, with a config of its own; gives its digest.
+    pub fn image(&self, repository: &str, layers: &[&[u8]]) -> String {
+        let parts: Vec<(Digest, usize)> =
+            layers.iter().map(|layer| (self.blob(repository, layer), layer.len())).collect();
+        let config = format!("{{\"of\":\"{repository}\",\"layers\":{}}}", parts.len());
+        let named = self.blob(repository, config.as_bytes());
+        let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|(digest, size)| serde_json::json!({ "mediaType": layer, "size": size, "digest": digest }))
+            .collect();
+        let config = serde_json::json!({ "mediaType": "application/vnd.docker.container.image.v1+json", "size": config.len(), "digest": named });
+        let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": parts });
+        self.manifest(repository, IMAGE, &manifest)
+    }
+
+    /// Puts an index of these images there.
+    pub fn index(&self, repository: &str, images: &[&str]) -> String {
+        let size = |digest: &str| self.manifest_of(repository, digest).len();
+        let images: Vec<_> = images
+            .iter()
+            .map(|digest| {
+                let platform = serde_json::json!({ "architecture": "amd64", "os": "linux" });
+                serde_json::json!({ "mediaType": IMAGE, "size": size(digest), "digest": digest, "platform": platform })
+            })
+            .collect();
+        let index = serde_json::json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": images });
+        self.manifest(repository, INDEX, &index)
+    }
+
+    fn manifest(&self, repository: &str, kind: &str, value: &serde_json::Value) -> String {
+        let text = serde_json::to_string_pretty(value).unwrap();
+        let digest = Digest::of(text.as_bytes()).to_string();
+        let (file, header) = (self.dir.path().join("manifest"), format!("Content-Type: {kind}"));
+        fs::write(&file, &text).unwrap();
+        let file = file.display().to_string();
+        let status = self
+            .curl(
+                &format!("{repository}/manifests/{digest}"),
+                &["--upload-file", &file, "--header", &header, "--write-out", "%{http_code}"],
+            )
+            .ok();
+        assert!(status.ends_with("201"), "{status}");
+        digest
+    }
+
+    /// The bytes of a manifest.
+    pub fn manifest_of(&self, repository: &str, reference: &str) -> String {
+        let accept = format!("Accept: {IMAGE}, {INDEX}");
+        self.curl(&format!("{repository}/manifests/{reference}"), &["--fail", "--header", &accept]).ok()
+    }
+
+    /// Asserts that an image is there, whole, every byte of it.
+    #[track_caller]
+    pub fn has_whole(&self, repository: &str, digest: &str) {
+        let text = self.manifest_of(repository, digest);
+        assert_eq!(Digest::of(text.as_bytes()).to_string(), digest);
+        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for image in manifest["manifests"].as_array().into_iter().flatten() {
+            self.has_whole(repository, image["digest"].as_str().unwrap());
+        }
+        let config = Some(&manifest["config"]).filter(|config| config.is_object());
+        for part in manifest["layers"].as_array().into_iter().flatten().chain(config) {
+            let digest = part["digest"].as_str().unwrap();
+            let file = self.dir.path().join("got").display().to_string();
+            self.curl(&format!("{repository}/blobs/{digest}"), &["--fail", "--output", &file]).ok();
+            assert_eq!(Digest::of(&fs::read(&file).unwrap()).to_string(), digest);
+        }
+    }
+}
+
+impl Drop for Stock {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+            eprintln!("--- the registry of {}\n{log}", self.environment);
+        }
+    }
+}
+
+fn spawn(dir: &Path, port: u16) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
+    let child = Command::new("docker-registry")
+        .args(["serve", "config.yml"])
+        .current_dir(dir)
+        .env("REGISTRY_HTTP_SECRET", "not one")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .expect("docker-registry, which `scripts/setup test` installs");
+    let until = Instant::now() + Duration::from_secs(60);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            Instant::now() < until,
+            "docker-registry does not come up: {}",
+            fs::read_to_string(dir.join("log")).unwrap()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+/// So many bytes that no compression makes fewer.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    SystemRandom::new().fill(&mut bytes).unwrap();
+    bytes
+}
