@@ -89,8 +89,9 @@ pub enum Request {
         node: String,
         /// For messages.
         repository: String,
+        /// Of this repository; the password stays where it is.
         #[serde(with = "exposed")]
-        password: Secret,
+        key: Secret,
     },
     /// Makes a snapshot of what such a repository has of it, under the name `restic`. Answers: as there, then
     /// [`Answer::Fetched`].
@@ -98,9 +99,12 @@ pub enum Request {
         id: Id,
         restic: String,
         repository: String,
+        /// Of this repository; the password stays where it is.
         #[serde(with = "exposed")]
-        password: Secret,
+        key: Secret,
     },
+    /// On a node that is made anew: what the node of this fetched snapshot knew (releases, …) is what this one knows.
+    AdoptState { holder: Holder, wait: bool, id: String },
     /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::carry`]), then [`Answer::Done`].
     ExportSnapshot { id: String },
     /// Which snapshots of the environment `from` were brought here and can be the base of the next. Answer: [`Answer::Received`].

@@ -212,6 +212,10 @@ impl Agent {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
                 return self.under(grant, holder, move |_| snapshots::remove(&id)).await;
             }
+            Request::AdoptState { holder, wait, id } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.under(grant, holder, move |_| snapshots::adopt(&id)).await;
+            }
             Request::PruneSnapshots { dry_run: true, .. } => return aside(|| snapshots::prune(true)).await,
             Request::PruneSnapshots { holder, wait, dry_run: false } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };

@@ -104,6 +104,12 @@ pub fn remove(id: &str) -> Result<Answer> {
     snapshot::remove(pool, &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
 }
 
+/// Takes over the `state` that came with a fetched one.
+pub fn adopt(id: &str) -> Result<Answer> {
+    let pool = pool_path()?;
+    snapshot::adopt(pool, Path::new(paths::STATE), &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
+}
+
 /// Lists all; with `sizes` btrfs looks at every file of each.
 pub fn list(sizes: bool) -> Result<Answer> {
     let pool = pool_path()?;

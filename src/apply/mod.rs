@@ -10,6 +10,7 @@ pub mod into;
 pub mod local;
 pub mod node;
 pub mod promote;
+pub mod recover;
 pub mod registry;
 pub mod repository;
 pub mod run;

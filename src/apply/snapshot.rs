@@ -216,6 +216,11 @@ impl Snapshots {
         }
     }
 
+    /// Asks for something that the agent does under its lock.
+    pub(super) async fn ask(&self, request: &Request, options: &Options) -> Result<Answer> {
+        self.work(request, options).await
+    }
+
     async fn work(&self, request: &Request, options: &Options) -> Result<Answer> {
         // An older agent does not know the request: replaced first.
         self.master.facts(Some(options)).await?;
@@ -239,7 +244,7 @@ fn ran_other(meta: &Meta, facts: &NodeFacts) -> bool {
 }
 
 /// Before anything is stopped: each image is on the node, or in the registry whose data comes back, too.
-fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
+pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     let Some(then) = read(meta.current.as_ref()) else { return Ok(()) };
     let there = |build: &str| facts.images.iter().any(|image| image.build.as_deref() == Some(build));
     let runs = |name: &String| then.containers.get(name).is_some_and(|container| container.scale > 0);

@@ -67,6 +67,8 @@ pub struct Scope {
     pub as_recorded: bool,
     /// Images only: nothing is started.
     pub build_only: bool,
+    /// Nothing on the nodes.
+    pub nodes_only: bool,
 }
 
 /// What was done, or would be.
@@ -389,6 +391,10 @@ pub async fn up(
     if facts.docker.is_none() {
         ready(&master.client).await?;
         facts = master.client.facts().await?;
+    }
+    if scope.nodes_only {
+        outcome.facts = Some(facts);
+        return Ok(outcome);
     }
     let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
     known(&wish, &scope)?;

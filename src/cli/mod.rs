@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod common;
 mod completions;
+mod copies;
 mod destroy;
 mod dns;
 mod doctor;
@@ -18,6 +19,7 @@ mod ledger;
 mod logs;
 mod plan;
 mod promote;
+mod recover;
 mod reference;
 mod release;
 mod repository;
@@ -102,6 +104,8 @@ enum Verb {
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
+    Repository(repository::Args),
+    Recover(recover::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
     Release(release::Args),
@@ -154,6 +158,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
+        Verb::Repository(args) => args.run(&global),
+        Verb::Recover(args) => args.run(&global),
         Verb::Promote(args) => args.run(&global),
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
-    repository,
+    copies,
     snapshot::{print_differs, short},
 };
 use crate::{
@@ -59,7 +59,7 @@ impl Args {
             None => self.snapshot.clone(),
             Some(from) => {
                 let fetched =
-                    repository::fetch_first(global, &self.snapshot, Some(&environment.name), Some(from.as_str()))?;
+                    copies::fetch_first(global, &self.snapshot, Some(&environment.name), Some(from.as_str()))?;
                 fetched.id.to_string()
             }
         };

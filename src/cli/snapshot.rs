@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
-    repository::{self, CopyArgs, FetchArgs, VerifyArgs},
+    copies::{self, CopyArgs, FetchArgs, VerifyArgs},
 };
 use crate::{
     agent::{protocol::ListedSnapshot, serve::now},
@@ -135,14 +135,14 @@ impl Args {
         match self.verb {
             None => self.take(global)?,
             Some(Verb::List { environment, from: Some(from), json, .. }) => {
-                repository::list(global, environment.as_deref(), &from, json)?;
+                copies::list(global, environment.as_deref(), &from, json)?;
             }
             Some(Verb::List { environment, sizes, json, .. }) => list(global, environment, sizes, json)?,
             Some(Verb::Show(args)) => return args.run(global),
             Some(Verb::Mount(args)) => return args.run(global),
-            Some(Verb::Copy(args)) => repository::copy(global, &args)?,
-            Some(Verb::Fetch(args)) => repository::fetch(global, &args)?,
-            Some(Verb::Verify(args)) => return repository::verify(global, &args),
+            Some(Verb::Copy(args)) => copies::copy(global, &args)?,
+            Some(Verb::Fetch(args)) => copies::fetch(global, &args)?,
+            Some(Verb::Verify(args)) => return copies::verify(global, &args),
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
             Some(Verb::Export { id, file, environment }) => export(global, environment, &id, &file)?,
             Some(Verb::Import { file, environment, wait }) => import(global, environment, &file, wait)?,

@@ -11,7 +11,9 @@
 //!
 //! A snapshot is listed only when it is whole: its directory gets its name last.
 
+mod adopt;
 pub mod btrfs;
+
 mod diff;
 pub mod hooks;
 mod id;
@@ -24,6 +26,7 @@ mod take;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use adopt::adopt;
 pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
@@ -31,5 +34,5 @@ pub use pause::{HookRan, Pause};
 pub use restore::{Restore, Step, World, exchange, recover};
 pub use take::{
     abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, is_whole,
-    prepare_import, remove, sweep, take, take_as,
+    prepare_import, remove, stage, sweep, take, take_as, unstage,
 };

@@ -186,6 +186,38 @@ pub fn hold_half(pool: &Path, id: &Id) -> Result<Flock<File>> {
     shared(&half(pool, id))
 }
 
+/// Puts together what of a snapshot is copied elsewhere: its data, its description, and the pool's `state` of now, none of
+/// which changes any more. `who` tells those apart that copy at the same time.
+///
+/// # Errors
+/// The pool is full.
+pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
+    let staged = staged(pool, who);
+    if staged.exists() {
+        drop_half(&staged)?;
+    }
+    let what = || format!("cannot make `{}`", staged.display());
+    fs::create_dir(&staged).or_error(Kind::Node, what)?;
+    btrfs::snapshot(&data(pool, id), &staged.join("data"), true)?;
+    btrfs::snapshot(&pool.join("state"), &staged.join("state"), true)?;
+    fs::copy(directory(pool).join(id.to_string()).join("meta.json"), staged.join("meta.json"))
+        .or_error(Kind::Node, what)?;
+    Ok(staged)
+}
+
+/// Removes what [`stage`] made, if it is there.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn unstage(pool: &Path, who: u32) -> Result<()> {
+    let staged = staged(pool, who);
+    if staged.exists() { drop_half(&staged) } else { Ok(()) }
+}
+
+fn staged(pool: &Path, who: u32) -> PathBuf {
+    directory(pool).join(format!("{HALF}copy-{who}"))
+}
+
 /// Removes what somebody who was killed left of one that was being made.
 ///
 /// # Errors
@@ -223,10 +255,16 @@ fn alone(path: &Path) -> Result<Option<Flock<File>>> {
 /// # Errors
 /// btrfs refuses.
 pub fn drop_half(half: &Path) -> Result<()> {
-    let data = half.join("data");
-    if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
-        // It is `<pool>/snapshots/<half>`.
-        btrfs::delete_all(half.ancestors().nth(2).unwrap_or(half), &data)?;
+    for part in ["data", "state"] {
+        let path = half.join(part);
+        // What a copy brought of `state` is a directory.
+        let is_there = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        if is_there
+            && (part == "data" || btrfs::number(&path).is_ok_and(|number| btrfs::number(half).ok() != Some(number)))
+        {
+            // It is `<pool>/snapshots/<half>`.
+            btrfs::delete_all(half.ancestors().nth(2).unwrap_or(half), &path)?;
+        }
     }
     fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
 }

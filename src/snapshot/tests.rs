@@ -32,9 +32,8 @@ impl Pool {
         fs::create_dir(pool.path()).unwrap();
         sh("mount", &["-o", "loop", image.to_str().unwrap(), pool.path().to_str().unwrap()]);
         sh("btrfs", &["--quiet", "subvolume", "create", pool.path().join("data").to_str().unwrap()]);
-        for part in ["snapshots", "state"] {
-            fs::create_dir(pool.path().join(part)).unwrap();
-        }
+        sh("btrfs", &["--quiet", "subvolume", "create", pool.path().join("state").to_str().unwrap()]);
+        fs::create_dir(pool.path().join("snapshots")).unwrap();
         pool.write("git/one", "old");
         pool
     }

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, path::Path};
 
 use rustic_core::{
-    BackupOptions, CheckOptions, PathList, RepairIndexOptions, SnapshotOptions,
+    BackupOptions, CheckOptions, IndexedIds, PathList, RepairIndexOptions, SnapshotOptions,
     jiff::{Timestamp, tz::TimeZone},
-    repofile::IndexFile,
+    repofile::{IndexFile, SnapshotFile, SnapshotSummary},
 };
 
 use crate::{
@@ -60,10 +60,25 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
         options.command = Some(format!("lap snapshot copy {environment}"));
         options.to_snapshot()
     })?;
-    let directory = pool.join("snapshots").join(meta.id.to_string());
+    let directory = snapshot::stage(pool, &meta.id, std::process::id())?;
+    let copied = send(name, &inner, &directory, snapshot);
+    let unstaged = snapshot::unstage(pool, std::process::id());
+    let summary = copied?;
+    unstaged?;
+    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+}
+
+/// Sends a directory that does not change, and checks that all of it is there.
+fn send(
+    name: &str,
+    inner: &rustic_core::Repository<impl IndexedIds>,
+    directory: &Path,
+    snapshot: SnapshotFile,
+) -> Result<SnapshotSummary> {
     let written = guarded(name, || {
         let mut options = BackupOptions::default();
         options.as_path = Some(PLACE.into());
+        options.no_scan = true;
         let path = PathList::from_iter([directory.to_string_lossy().into_owned()]);
         inner.backup(&options, &path, snapshot)
     })?;
@@ -72,8 +87,7 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
     if let Some(first) = damage(checked).first() {
         return Err(Error::new(Kind::Node, format!("the copy in `{name}` cannot be read back: {first}")));
     }
-    let summary = written.summary.unwrap_or_default();
-    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+    Ok(written.summary.unwrap_or_default())
 }
 
 /// Takes over the packs that a killed copy left: they are whole, and no index names them.

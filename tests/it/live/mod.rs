@@ -13,6 +13,7 @@ mod kill;
 pub mod lab;
 mod operators;
 mod promote;
+mod recover;
 mod registry;
 mod repository;
 mod snapshot;

@@ -51,16 +51,20 @@ fn size(path: &std::path::Path) -> u64 {
 
 #[test]
 fn off_the_machine_and_back() {
-    let (lab, _disk, path) = with_repository("repository");
+    let (lab, disk, path) = with_repository("repository");
     lab.lap(&["up"]).ok();
     assert!(lab.lap(&["snapshot", "copy"]).fails(2).contains("`test` has no snapshot yet"));
     node(&lab, "mkdir -p /data/one && head -c 60M /dev/urandom >/data/one/big && echo old >/data/one/file");
     lab.lap(&["snapshot"]).ok();
     let said = lab.lap(&["snapshot", "copy"]).fails(4);
-    assert!(said.contains("there is no repository `office`") && said.contains("--init"), "{said}");
+    assert!(said.contains("there is no repository `office`") && said.contains("lap repository init office"), "{said}");
+    let passphrase = disk.path().join("passphrase");
+    std::fs::write(&passphrase, "a good passphrase\n").unwrap();
+    let said = lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    assert!(said.contains("`office` is there"), "{said}");
 
     // Killed in the middle: a repository that restic is content with, and nothing of it listed.
-    kill_child(&lab, &["snapshot", "copy", "--init"], || size(&path.join("data")) > 16 << 20);
+    kill_child(&lab, &["snapshot", "copy"], || size(&path.join("data")) > 16 << 20);
     restic(&lab, &path, &["check"]);
     assert!(lab.lap(&["snapshot", "list", "--from", "office"]).ok().contains("has no snapshots of `test`"));
     let before = size(&path.join("data"));
@@ -90,7 +94,7 @@ fn off_the_machine_and_back() {
     assert!(lab.lap(&["snapshot", "list"]).ok().contains("fetched"));
 
     // Somebody else's place, somebody else's keys.
-    let said = lab.lap(&["snapshot", "copy", "--to", "/etc", "--init"]).fails(10);
+    let said = lab.lap(&["snapshot", "copy", "--to", "/etc"]).fails(10);
     assert!(said.contains("`/etc` is not a repository, and not empty"), "{said}");
     // The password is on the node nowhere: it comes with each request.
     let key = lab.root.join(".lap/keys/repository.password");
