@@ -389,7 +389,7 @@ fn a_subvolume_inside_is_never_silently_left_out_nor_in_the_way() {
     btrfs::set_read_only(&inside).unwrap();
     remove(&path, &first.id).unwrap();
     assert!(list(&path).unwrap().is_empty());
-    assert_eq!(btrfs::nested(&path, &path).unwrap(), [data]);
+    assert_eq!(btrfs::nested(&path, &path).unwrap(), [data, path.join("state")]);
 }
 
 fn only(pool: &Pool, id: &Id, paths: &[&str], containers: &[&str], world: &mut Fake) -> Result<Meta> {
