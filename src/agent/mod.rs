@@ -10,6 +10,7 @@ pub mod boot;
 pub mod carry;
 pub mod checks;
 pub mod client;
+pub mod copies;
 pub mod daemons;
 pub mod facts;
 pub mod failpoint;

@@ -11,7 +11,10 @@ use crate::{
     error::{Error, Kind},
     keys::{Secret, exposed},
     release::{Entry, Order},
-    repository::relay::Call,
+    repository::{
+        policy::{Known, News},
+        relay::Call,
+    },
     snapshot::{
         Change, Id, Meta,
         hooks::Scrub,
@@ -84,6 +87,8 @@ pub enum Request {
     /// replied to, and [`Answer::Step`], then [`Answer::Copied`]. Ends when the connection does.
     CopySnapshot {
         id: String,
+        /// Somebody wants this very one, not the newest.
+        asked: bool,
         lab: String,
         environment: String,
         node: String,
@@ -103,6 +108,8 @@ pub enum Request {
         #[serde(with = "exposed")]
         key: Secret,
     },
+    /// What became of the environment's copies in a repository: kept for `lap status`. No lock is needed.
+    NoteCopies { repository: String, news: News },
     /// On a node that is made anew: what the node of this fetched snapshot knew (releases, …) is what this one knows.
     AdoptState { holder: Holder, wait: bool, id: String },
     /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::carry`]), then [`Answer::Done`].
@@ -353,6 +360,9 @@ pub struct NodeFacts {
     pub data: DataFacts,
     #[serde(default)]
     pub snapshots: SnapshotFacts,
+    /// What is known of its copies, by repository.
+    #[serde(default)]
+    pub copies: BTreeMap<String, Known>,
 }
 
 /// The snapshots there are, and those there should be.

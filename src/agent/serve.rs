@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    checks, daemons, facts, health, images, install, into,
+    checks, copies, daemons, facts, health, images, install, into,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -222,6 +222,7 @@ impl Agent {
                 return self.under(grant, holder, |_| snapshots::prune(false)).await;
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
+            Request::NoteCopies { repository, news } => return aside(move || copies::hear(repository, news)).await,
             Request::ListReceived { from } => return aside(move || into::received(&from)).await,
             Request::ShowSnapshot { id } => return aside(move || snapshots::show(&id)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,

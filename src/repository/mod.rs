@@ -25,6 +25,8 @@ mod location;
 mod lock;
 mod office;
 mod open;
+pub mod policy;
+mod prune;
 pub mod relay;
 mod remote;
 mod sftp;
@@ -46,6 +48,7 @@ pub use file::{File, Folder};
 pub use location::Location;
 pub use lock::Lock;
 pub use open::{Repository, Tell};
+pub use prune::Pruned;
 pub use snapshots::Copy;
 pub use verify::Depth;
 

@@ -16,6 +16,8 @@ use crate::{
 
 const KEYS: &str = "lap-keys";
 const WORKSPACE: &str = "lap-workspace";
+/// The tags of both.
+pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
 /// What stays here: keys and caches; of git, addresses with passwords in them, and programs that would run there.
 const NOT_OURS: [&str; 3] = ["!**/.lap", "!**/.git/config", "!**/.git/hooks"];
 /// The least git needs of it.

@@ -26,6 +26,8 @@ pub struct Source<'a> {
     pub lab: &'a str,
     pub environment: &'a str,
     pub node: &'a str,
+    /// Somebody asked for this very one.
+    pub asked: bool,
 }
 
 /// How it went.
@@ -43,7 +45,7 @@ pub struct Copied {
 /// # Errors
 /// A file cannot be read, or the repository not written; then it is not listed there.
 pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
-    let Source { pool, id, lab, environment, node } = source;
+    let Source { pool, id, lab, environment, node, asked } = source;
     let meta = snapshot::find(pool, id)?;
     let _held = snapshot::hold(pool, &meta.id)?;
     adopt(&repository)?;
@@ -52,7 +54,7 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
     let inner = guarded(name, || inner.to_indexed_ids())?;
     let snapshot = guarded(name, || {
         let mut options = SnapshotOptions::default();
-        for tag in tags(lab, environment, &meta.id) {
+        for tag in tags(lab, environment, &meta.id, *asked) {
             options = options.add_tags(&tag)?;
         }
         options.host = Some((*node).to_owned());

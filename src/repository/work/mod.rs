@@ -51,10 +51,10 @@ fn work(remote: Arc<Remote>) -> Result<Answer> {
     let pool = Path::new(paths::POOL);
     warnings::listen();
     match request {
-        Request::CopySnapshot { id, lab, environment, node, repository, key } => {
+        Request::CopySnapshot { id, asked, lab, environment, node, repository, key } => {
             let repository = Repository::open_with(remote, &repository, &key, true, tell)?;
-            let copied =
-                copy(repository, &Source { pool, id: &id, lab: &lab, environment: &environment, node: &node })?;
+            let source = Source { pool, id: &id, lab: &lab, environment: &environment, node: &node, asked };
+            let copied = copy(repository, &source)?;
             Ok(Answer::Copied { id: copied.id, added: copied.added, size: copied.size })
         }
         Request::FetchSnapshot { id, restic, repository, key } => {
