@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 pub mod dns_keys;
+pub mod copies;
 pub mod down;
 pub mod host;
 pub mod install;

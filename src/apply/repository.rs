@@ -2,13 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use super::{snapshot::Snapshots, up::Options};
+use super::{copies::newest_of, snapshot::Snapshots, up::Options};
 use crate::{
     agent::protocol::{Answer, Request},
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, Secret, recovery},
     report::Event,
-    repository::{Copy, Depth, Door, Location, Repository, Tell},
+    repository::{Copy, Depth, Door, Location, Repository, Tell, policy::News},
     snapshot::{Id, Meta},
     workspace::Workspace,
 };
@@ -132,7 +132,12 @@ impl Place {
     /// # Errors
     /// As [`Self::open`].
     pub fn copies(&self, environment: &str) -> Result<Vec<Copy>> {
-        self.open(silent())?.copies_of(&self.lab, environment)
+        self.copies_in(&self.open(silent())?, environment)
+    }
+
+    /// The same, where it is open already.
+    pub(super) fn copies_in(&self, repository: &Repository, environment: &str) -> Result<Vec<Copy>> {
+        repository.copies_of(&self.lab, environment)
     }
 
     /// Makes it, if it is not there yet, and its passphrase (the lab's, which this sets where there is none).
@@ -185,13 +190,13 @@ impl Place {
 }
 
 impl Snapshots {
-    /// Copies a snapshot (or `latest`), and checks it there.
+    /// Copies a snapshot (`None`: the newest), and checks it there.
     ///
     /// # Errors
     /// There is no such snapshot, restic works on the repository, or what the agent says.
-    pub async fn copy(&self, id: &str, place: &Place, options: &Options) -> Result<Copied> {
+    pub async fn copy(&self, id: Option<&str>, place: &Place, options: &Options) -> Result<Copied> {
         let begun = Instant::now();
-        let meta = self.known(id).await?;
+        let meta = self.named(id.unwrap_or("latest")).await?;
         let environment = self.environment().name.clone();
         let (there, env) = (place.clone(), environment.clone());
         if !recovery::has_passphrase(&place.root) {
@@ -210,10 +215,12 @@ impl Snapshots {
         .await?;
         let seconds = || begun.elapsed().as_secs_f64();
         if copies.iter().any(|copy| copy.id == meta.id) {
+            self.note(place, newest_of(&copies)).await?;
             return Ok(Copied { id: meta.id, sent: None, seconds: seconds() });
         }
         let request = Request::CopySnapshot {
             id: meta.id.to_string(),
+            asked: id.is_some_and(|id| id != "latest"),
             lab: place.lab.clone(),
             environment,
             node: self.environment().master.clone(),
@@ -222,7 +229,12 @@ impl Snapshots {
         };
         let title = format!("copy {} to `{}`", meta.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
-            Answer::Copied { id, added, size } => Ok(Copied { id, sent: Some((added, size)), seconds: seconds() }),
+            Answer::Copied { id, added, size } => {
+                let before = copies.last().filter(|copy| copy.at > meta.at);
+                let newest = before.map_or_else(|| (id.clone(), meta.at), |copy| (copy.id.clone(), copy.at));
+                self.note(place, News::Newest(Some(newest))).await?;
+                Ok(Copied { id, sent: Some((added, size)), seconds: seconds() })
+            }
             other => Err(super::snapshot::unexpected(&other)),
         }
     }
@@ -257,7 +269,7 @@ impl Snapshots {
         }
     }
 
-    async fn known(&self, id: &str) -> Result<Meta> {
+    async fn named(&self, id: &str) -> Result<Meta> {
         let all = self.list(false).await?;
         let found = match id {
             "latest" => all.last(),

@@ -1,7 +1,10 @@
 //! The parts of `lap snapshot` and `lap restore` that are about copies in repositories.
 
+mod due;
+mod gone;
+
 use crate::report::print::{out, outln};
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use serde::Serialize;
 
@@ -15,24 +18,34 @@ use crate::{
     apply::{
         repository::{Fetched, Place},
         snapshot::Snapshots,
+        up::Options,
     },
     error::{Error, Kind, Result},
     report::{ago, bytes, plural, table::table},
     repository::Depth,
     snapshot::Id,
+    workspace::Workspace,
 };
+
+pub use gone::{prune, remove};
 
 /// What `lap snapshot copy` is given.
 #[derive(clap::Args, Debug)]
 pub struct CopyArgs {
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
-    /// A snapshot
-    #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
-    snapshot: String,
+    /// This snapshot, which then stays until it is removed by its name [default: the newest, which stays as lap.toml says]
+    #[arg(long, value_name = "SNAPSHOT")]
+    snapshot: Option<String>,
     /// A repository of lap.toml, a path of this machine, or `sftp:user@host:path` [default: the only one of lap.toml]
     #[arg(long, value_name = "REPOSITORY")]
     to: Option<String>,
+    /// Only what `[copies]` in lap.toml says is due: copy, remove what is not kept, verify; to all repositories of lap.toml
+    #[arg(long, conflicts_with = "snapshot")]
+    due: bool,
+    /// With `--due`, every environment that has a node
+    #[arg(long, requires = "due", conflicts_with = "environment")]
+    all: bool,
 }
 
 /// What `lap snapshot fetch` is given.
@@ -68,13 +81,16 @@ struct CopiedJson {
 
 /// `lap snapshot copy`
 pub fn copy(global: &Global, args: &CopyArgs) -> Result<()> {
+    if args.due {
+        return due::run(global, args);
+    }
     let workspace = global.workspace()?;
     let environment = workspace.environment(args.environment.as_deref())?.clone();
     let place = Place::of(&workspace, args.to.as_deref())?;
     let copied = global.work("snapshot", &Changing::default(), |options| {
         let (workspace, environment, place) = (workspace.clone(), environment.clone(), place.clone());
         let id = args.snapshot.clone();
-        async move { Snapshots::of(workspace, &environment).await?.copy(&id, &place, &options).await }
+        async move { Snapshots::of(workspace, &environment).await?.copy(id.as_deref(), &place, &options).await }
     })?;
     let (id, name) = (copied.id, &place.name);
     if global.json() {
@@ -146,14 +162,29 @@ pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) 
     Ok(())
 }
 
+/// Tells the nodes that run: a repository holds the copies of all.
+async fn note_verified(workspace: &Arc<Workspace>, place: &Place, faults: usize, options: &Options) {
+    for environment in workspace.lab.environments.values() {
+        if let Ok(snapshots) = Snapshots::of(workspace.clone(), environment).await
+            && let Err(error) = snapshots.note_verified(place, faults, options).await
+        {
+            options.events.note(format!("  `{}` does not know of it: {error}", environment.name));
+        }
+    }
+}
+
 /// `lap snapshot verify`
 pub fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
     let workspace = global.workspace()?;
     let place = Place::of(&workspace, args.from.as_deref())?;
     let depth = args.read_data.unwrap_or(Depth::Structure);
     let wrong = global.work("snapshot", &Changing::default(), |options| {
-        let place = place.clone();
-        async move { place.verify(depth, &options).await }
+        let (place, workspace) = (place.clone(), workspace.clone());
+        async move {
+            let wrong = place.verify(depth, &options).await?;
+            note_verified(&workspace, &place, wrong.len(), &options).await;
+            Ok(wrong)
+        }
     })?;
     if global.json() {
         print_json(&wrong)?;

@@ -26,7 +26,7 @@ use crate::{
     error::Result,
     plan::wish::Current,
     report::{self, ago, bytes, plural, table::table},
-    snapshot::{Change, HookRan, Meta, Pause, Reason},
+    snapshot::{Change, HookRan, Meta, Pause, Reason, keep::Decision},
 };
 
 /// How many files of a difference are named; `--json` names all.
@@ -113,6 +113,9 @@ enum Verb {
     Prune {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,
+        /// Those in a repository, as in `copy --to`, by `[copies] keep`
+        #[arg(long = "in", value_name = "REPOSITORY")]
+        repository: Option<String>,
         #[command(flatten)]
         changing: Changing,
     },
@@ -124,6 +127,9 @@ enum Verb {
         /// The environment [default: `default` in lap.toml]
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
+        /// Those in a repository, as in `copy --to`
+        #[arg(long = "in", value_name = "REPOSITORY")]
+        repository: Option<String>,
         /// Wait while somebody else works on the node
         #[arg(long)]
         wait: bool,
@@ -146,8 +152,14 @@ impl Args {
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
             Some(Verb::Export { id, file, environment }) => export(global, environment, &id, &file)?,
             Some(Verb::Import { file, environment, wait }) => import(global, environment, &file, wait)?,
-            Some(Verb::Prune { environment, changing }) => prune(global, environment, &changing)?,
-            Some(Verb::Rm { ids, environment, wait }) => remove(global, environment, &ids, wait)?,
+            Some(Verb::Prune { environment, repository: Some(place), changing }) => {
+                copies::prune(global, environment.as_deref(), &place, &changing)?;
+            }
+            Some(Verb::Rm { ids, environment, repository: Some(place), .. }) => {
+                copies::remove(global, environment.as_deref(), &place, ids)?;
+            }
+            Some(Verb::Prune { environment, changing, .. }) => prune(global, environment, &changing)?,
+            Some(Verb::Rm { ids, environment, wait, .. }) => remove(global, environment, &ids, wait)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -305,7 +317,13 @@ fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> R
     if global.json() {
         return print_json(&decisions);
     }
-    let goes = if changing.dry_run { "would go" } else { "gone" };
+    print_decisions(&decisions, changing.dry_run);
+    Ok(())
+}
+
+/// Which stay and which go, and why.
+pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
+    let goes = if dry_run { "would go" } else { "gone" };
     let rows: Vec<[String; 3]> = decisions
         .iter()
         .map(|d| match d.because.is_empty() {
@@ -314,7 +332,6 @@ fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> R
         })
         .collect();
     out!("{}", table(["SNAPSHOT", "", "WHY"], &rows));
-    Ok(())
 }
 
 fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bool) -> Result<()> {

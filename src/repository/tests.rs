@@ -75,7 +75,7 @@ impl Office {
         warnings::listen();
         let pool = self.pool.path();
         let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, silent())?;
-        copy(repository, &Source { pool: &pool, id, lab: "lab", environment: "test", node: "test" })
+        copy(repository, &Source { pool: &pool, id, lab: "lab", environment: "test", node: "test", asked: false })
     }
 
     fn copy(&self, id: &str) -> Copied {
