@@ -2,9 +2,10 @@
 
 pub mod build;
 pub mod check;
-pub mod dns_keys;
 pub mod copies;
+pub mod dns_keys;
 pub mod down;
+pub mod drill;
 pub mod host;
 pub mod install;
 pub mod into;

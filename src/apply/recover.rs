@@ -201,7 +201,7 @@ async fn bring_back(
 }
 
 /// The data, and what the node knew.
-async fn restore(snapshots: &Snapshots, id: &str, release: bool, options: &Options) -> Result<()> {
+pub(super) async fn restore(snapshots: &Snapshots, id: &str, release: bool, options: &Options) -> Result<()> {
     let (holder, wait) = (options.holder(), options.wait);
     let part = if release { Part::AllAndRelease } else { Part::All };
     step(options, format!("restore {id}"), async {

@@ -140,6 +140,14 @@ impl Place {
         repository.copies_of(&self.lab, environment)
     }
 
+    /// One of them; `latest` is the newest.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or there is none.
+    pub fn find(&self, environment: &str, id: &str) -> Result<Copy> {
+        self.open(silent())?.find(&self.lab, environment, id)
+    }
+
     /// Makes it, if it is not there yet, and its passphrase (the lab's, which this sets where there is none).
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod destroy;
 mod dns;
 mod doctor;
 mod down;
+mod drill;
 mod exec;
 mod help;
 mod image;
@@ -105,6 +106,7 @@ enum Verb {
     Snapshot(snapshot::Args),
     Restore(restore::Args),
     Repository(repository::Args),
+    Drill(drill::Args),
     Recover(recover::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
@@ -159,6 +161,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
         Verb::Repository(args) => args.run(&global),
+        Verb::Drill(args) => args.run(&global),
         Verb::Recover(args) => args.run(&global),
         Verb::Promote(args) => args.run(&global),
         Verb::Rollback(args) => args.run(&global),

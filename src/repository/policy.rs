@@ -94,7 +94,10 @@ impl Policy {
     /// Whether it is to be verified. Damage is looked at again each time: somebody may have mended it.
     pub fn verification_is_due(&self, known: &Known, now: i64) -> bool {
         self.verify.is_some_and(|every| {
-            known.verified.as_ref().is_none_or(|last| last.faults > 0 || now.saturating_sub(last.at) >= every.cast_signed())
+            known
+                .verified
+                .as_ref()
+                .is_none_or(|last| last.faults > 0 || now.saturating_sub(last.at) >= every.cast_signed())
         })
     }
 
@@ -108,7 +111,9 @@ impl Policy {
         now: i64,
     ) -> Vec<String> {
         let late = |every: Option<u64>, at: Option<i64>| {
-            every.is_some_and(|every| now.saturating_sub(at.unwrap_or(0).max(since)) > every.saturating_mul(2).cast_signed())
+            every.is_some_and(|every| {
+                now.saturating_sub(at.unwrap_or(0).max(since)) > every.saturating_mul(2).cast_signed()
+            })
         };
         let mut all = Vec::new();
         for name in repositories {
@@ -182,7 +187,9 @@ mod tests {
         assert!(!copy(Some(DAY), Some(DAY)), "it is there");
         assert!(!copy(Some(2 * DAY), Some(DAY)), "a newer one is there");
         assert!(!Policy::default().copy_is_due(Some(NOON), None, NOON), "by hand only");
-        for (known, due) in [(Known::default(), true), (verified(6, 0), false), (verified(7, 0), true), (verified(1, 2), true)] {
+        for (known, due) in
+            [(Known::default(), true), (verified(6, 0), false), (verified(7, 0), true), (verified(1, 2), true)]
+        {
             assert_eq!(policy().verification_is_due(&known, NOON), due, "{known:?}");
         }
     }
@@ -198,7 +205,10 @@ mod tests {
         assert_eq!(told(None, 3), ["`nas` has no copy yet"]);
         assert_eq!(told(None, 15), ["`nas` has no copy yet", "`nas` was never verified"]);
         assert_eq!(told(Some(copied(2, verified(14, 0))), 99), [""; 0]);
-        assert_eq!(told(Some(copied(3, verified(1, 0))), 99), ["the newest copy in `nas` is older than lap.toml allows"]);
+        assert_eq!(
+            told(Some(copied(3, verified(1, 0))), 99),
+            ["the newest copy in `nas` is older than lap.toml allows"]
+        );
         assert_eq!(told(Some(copied(1, verified(15, 0))), 99), ["`nas` was verified longer ago than lap.toml allows"]);
         assert_eq!(told(Some(copied(1, verified(15, 1))), 99), ["`nas` is damaged (1 fault)"]);
     }

@@ -2,7 +2,7 @@
 //! first, what is moved together is written before the old goes, and what is left over goes with the next call.
 
 use rustic_core::{
-    PruneOptions,
+    LimitOption, PruneOptions,
     repofile::{SnapshotFile, SnapshotId},
 };
 
@@ -25,7 +25,9 @@ impl Repository {
     pub fn forget(&self, copies: &[Copy], _lock: &Lock) -> Result<()> {
         let ids: Vec<SnapshotId> = copies
             .iter()
-            .map(|copy| copy.restic.parse().map_err(|_| Error::new(Kind::Other, format!("`{}` is no name", copy.restic))))
+            .map(|copy| {
+                copy.restic.parse().map_err(|_| Error::new(Kind::Other, format!("`{}` is no name", copy.restic)))
+            })
             .collect::<Result<_>>()?;
         guarded(&self.name, || self.inner.delete_snapshots(&ids))
     }
@@ -58,6 +60,8 @@ impl Repository {
         let mut options = PruneOptions::default();
         // Nobody else works on it, as the lock says; and restic does not know of packs that are only marked.
         options.instant_delete = true;
+        // As restic: what is unused beyond a twentieth goes, however much has to be moved for that.
+        options.max_repack = LimitOption::Unlimited;
         // A pack is moved to a new one as it is, still encrypted.
         options.fast_repack = true;
         guarded(&self.name, || {

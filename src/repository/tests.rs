@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod access;
+mod pruned;
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -269,7 +270,7 @@ fn there_and_back_as_it_was() {
     same(&kept, &office.data(&first));
 }
 
-/// A storage that breaks after so many files of data.
+/// A storage that breaks after so many files were written or removed.
 struct Breaks {
     inner: Arc<dyn Storage>,
     left: AtomicI64,
@@ -292,6 +293,9 @@ impl Storage for Breaks {
     }
 
     fn remove(&self, file: &File) -> io::Result<()> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         self.inner.remove(file)
     }
 

@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    Read,
-    copies,
+    Read, copies,
     dns::{self, DnsTable},
     promote, snapshot,
 };

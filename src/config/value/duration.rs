@@ -35,7 +35,9 @@ pub fn period(text: &str) -> Result<u64, String> {
     let seconds = match days {
         Some(days @ 1..=366) => days * 24 * 3600,
         Some(_) => return Err(format!("{} is not possible: write `1d` to `366d`", shown(text))),
-        None => duration(text).map_err(|_| format!("{} is not a time: write e.g. `7d`, `12h` or `30m`", shown(text)))?.as_secs(),
+        None => duration(text)
+            .map_err(|_| format!("{} is not a time: write e.g. `7d`, `12h` or `30m`", shown(text)))?
+            .as_secs(),
     };
     if seconds < 60 { Err(format!("{} is too often: a minute is the least", shown(text))) } else { Ok(seconds) }
 }

@@ -2,9 +2,9 @@
 
 use super::lab::Lab;
 
-/// Writes 4 KiB after the other, each to the disk.
+/// Writes a mebibyte after the other, each to the disk: long enough for being seen to wait.
 const WRITER: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\n\
-     CMD [\"/bin/sh\", \"-c\", \"while :; do dd if=/dev/zero of=/data/busy bs=4k count=2000 oflag=dsync 2>/dev/null; done\"]\n";
+     CMD [\"/bin/sh\", \"-c\", \"while :; do dd if=/dev/zero of=/data/busy bs=1M count=8 oflag=dsync 2>/dev/null; done\"]\n";
 
 fn json(lab: &Lab, arguments: &[&str]) -> serde_json::Value {
     serde_json::from_str(&lab.lap(arguments).ok()).unwrap()

@@ -5,6 +5,7 @@
 mod check;
 mod database;
 mod dns;
+mod drill;
 mod errors;
 mod felt;
 mod full;
