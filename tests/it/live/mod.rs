@@ -12,6 +12,7 @@ mod full;
 mod into;
 mod kill;
 pub mod lab;
+mod no_space;
 mod operators;
 mod promote;
 mod recover;
