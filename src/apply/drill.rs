@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use super::{
     check::check,
     down::destroy,
-    recover::restore,
+    recover::{can_start, restore},
     repository::{Place, aside},
-    snapshot::{Snapshots, images_are_there},
+    snapshot::Snapshots,
     up::{Options, Scope, up},
 };
 use crate::{
@@ -106,8 +106,8 @@ async fn bring_up(
     let facts = snapshots.facts(options).await?;
     let listed = snapshots.list(false).await?.into_iter().find(|listed| listed.meta.id == copy.id);
     let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} is gone again")))?.meta;
-    // As `lap recover` does: without their images the containers are built from the workspace.
-    let as_recorded = meta.current.is_some() && images_are_there(&meta, &facts).is_ok();
+    // As `lap recover` does: without their images or files the containers are built from the workspace.
+    let as_recorded = can_start(lab, environment, &meta, &facts)?;
     restore(&snapshots, &id, as_recorded, options).await?;
     up(lab.clone(), environment, Scope { as_recorded, ..Scope::default() }, options).await?;
     check(lab.clone(), environment, &[], options).await

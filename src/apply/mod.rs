@@ -6,6 +6,7 @@ pub mod copies;
 pub mod dns_keys;
 pub mod down;
 pub mod drill;
+mod files;
 pub mod host;
 pub mod install;
 pub mod into;

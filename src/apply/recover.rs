@@ -12,7 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    local,
+    files, local,
     repository::{Place, aside, silent, step},
     snapshot::{Snapshots, images_are_there, unexpected},
     up::{Options, Scope, up},
@@ -20,13 +20,14 @@ use super::{
 use crate::{
     agent::{
         install::write_file,
-        protocol::{Answer, Part, Request},
+        protocol::{Answer, NodeFacts, Part, Request},
     },
     config::model::Environment,
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
+    plan::wish::Current,
     repository::{Copy, Door, Location, Repository},
-    snapshot::{Change, Id, Reason},
+    snapshot::{Change, Id, Meta, Reason},
     workspace::Workspace,
 };
 
@@ -176,11 +177,11 @@ async fn bring_back(
     let facts = snapshots.facts(options).await?;
     let listed = snapshots.list(false).await?.into_iter().find(|listed| listed.meta.id == copy.id);
     let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} is gone again")))?.meta;
-    // Without their images (there was no registry) the containers are built from the workspace.
+    // Without their images (there was no registry) or files (the commit is not in the workspace) the containers are built from the workspace.
     let as_recorded = match mark.restored.get(&environment.name) {
         Some(as_recorded) => *as_recorded,
         None => {
-            let as_recorded = meta.current.is_some() && images_are_there(&meta, &facts).is_ok();
+            let as_recorded = can_start(workspace, environment, &meta, &facts)?;
             restore(&snapshots, &id, as_recorded, options).await?;
             mark.restored.insert(environment.name.clone(), as_recorded);
             mark.write(&workspace.lab.root)?;
@@ -198,6 +199,22 @@ async fn bring_back(
         }
     }
     Ok(())
+}
+
+/// Whether what ran then can run again on a new node: its images and its files are there.
+pub(super) fn can_start(
+    workspace: &Arc<Workspace>,
+    environment: &Environment,
+    meta: &Meta,
+    facts: &NodeFacts,
+) -> Result<bool> {
+    let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    match current {
+        Some(current) if images_are_there(meta, facts).is_ok() => {
+            files::are_there(workspace, &environment.name, &current)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The data, and what the node knew.
