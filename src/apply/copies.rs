@@ -3,14 +3,11 @@
 
 use super::{
     repository::{Copied, Place, aside, silent, step},
-    snapshot::{Snapshots, unexpected},
+    snapshot::Snapshots,
     up::Options,
 };
 use crate::{
-    agent::{
-        protocol::{Answer, Request},
-        serve::now,
-    },
+    agent::{protocol::Request, serve::now},
     error::{Error, Kind, Result},
     repository::{
         Copy, Pruned, Repository,
@@ -43,15 +40,16 @@ pub struct Due {
 }
 
 impl Snapshots {
-    /// Tells the node.
-    ///
-    /// # Errors
-    /// What the agent says.
-    pub async fn note(&self, place: &Place, news: News) -> Result<()> {
+    /// Tells the node. What it does not hear of it does not show in `lap status`, and undoes nothing that was done.
+    pub async fn note(&self, place: &Place, news: News, options: &Options) {
         let request = Request::NoteCopies { repository: place.name.clone(), news };
-        match self.client().ask(&request, &[]).await? {
-            Answer::Done => Ok(()),
-            other => Err(unexpected(&other)),
+        let told = async {
+            // An older agent does not know the request: replaced first.
+            self.facts(options).await?;
+            self.client().ask(&request, &[]).await
+        };
+        if let Err(error) = told.await {
+            options.events.note(format!("  `lap status {}` will not show it: {error}", self.environment().name));
         }
     }
 
@@ -72,7 +70,7 @@ impl Snapshots {
         if policy.copy_is_due(newest, copies.last().map(|copy| copy.at), now()) {
             due.copied = Some(self.copy(None, place, options).await?);
         } else {
-            self.note(place, newest_of(&copies)).await?;
+            self.note(place, newest_of(&copies), options).await;
         }
         let known = self.known(place, options).await?;
         if policy.keep.is_some() && due.copied.is_some() {
@@ -93,7 +91,8 @@ impl Snapshots {
     /// What the agent says.
     pub async fn note_verified(&self, place: &Place, faults: usize, options: &Options) -> Result<()> {
         let newest = self.known(place, options).await?.newest.map(|(id, _)| id);
-        self.note(place, News::Verified(Verified { at: now(), newest, faults })).await
+        self.note(place, News::Verified(Verified { at: now(), newest, faults }), options).await;
+        Ok(())
     }
 
     /// Removes copies, and gives back their room; with `dry_run` only says which.
@@ -145,7 +144,7 @@ impl Snapshots {
             return Ok(Gone { decisions, pruned });
         }
         let (decisions, pruned, newest) = step(options, title, work).await?;
-        self.note(place, newest).await?;
+        self.note(place, newest, options).await;
         Ok(Gone { decisions, pruned })
     }
 }

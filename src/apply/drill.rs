@@ -76,7 +76,7 @@ pub async fn drill(
     };
     let drilled = Drilled { at, id: copy.id.clone(), seconds, lost: at - copy.at, failed };
     match Snapshots::of(workspace.clone(), environment).await {
-        Ok(real) => real.note(place, News::Drilled(drilled.clone())).await?,
+        Ok(real) => real.note(place, News::Drilled(drilled.clone()), options).await,
         Err(error) => options.events.note(format!("  `lap status` will not know of it: {error}")),
     }
     Ok(Drill { drilled, checks })

@@ -223,7 +223,7 @@ impl Snapshots {
         .await?;
         let seconds = || begun.elapsed().as_secs_f64();
         if copies.iter().any(|copy| copy.id == meta.id) {
-            self.note(place, newest_of(&copies)).await?;
+            self.note(place, newest_of(&copies), options).await;
             return Ok(Copied { id: meta.id, sent: None, seconds: seconds() });
         }
         let request = Request::CopySnapshot {
@@ -240,7 +240,7 @@ impl Snapshots {
             Answer::Copied { id, added, size } => {
                 let before = copies.last().filter(|copy| copy.at > meta.at);
                 let newest = before.map_or_else(|| (id.clone(), meta.at), |copy| (copy.id.clone(), copy.at));
-                self.note(place, News::Newest(Some(newest))).await?;
+                self.note(place, News::Newest(Some(newest)), options).await;
                 Ok(Copied { id, sent: Some((added, size)), seconds: seconds() })
             }
             other => Err(super::snapshot::unexpected(&other)),

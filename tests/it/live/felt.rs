@@ -62,7 +62,7 @@ fn writers_and_what_they_felt() {
     lab.on_node("test", &["sh", "-c", "rm /data/two/only && sync"]).ok();
     let text = lab.lap(&["snapshot", "show", "latest"]).ok();
     assert!(
-        text.contains("Stays: ") && text.contains("Then ran: ") && text.contains("two        2.9 MiB  2.9 MiB"),
+        text.contains("Stays: ") && text.contains("Then ran: ") && text.contains("two        2.9 MiB   2.9 MiB"),
         "{text}"
     );
     assert!(lab.lap(&["snapshot", "show", "20200101-000000"]).fails(2).contains("there is no snapshot"));
