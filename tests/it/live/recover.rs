@@ -66,7 +66,7 @@ const SUMS: &str = "cd /data && find . -type f -exec sha256sum {} + | sort; find
 
 #[test]
 fn a_repository_and_a_passphrase_are_enough() {
-    let (lab, disk) = (Lab::tiny("recover"), Disk::new());
+    let (lab, disk) = (Lab::with_registry("recover"), Disk::new());
     let at = disk.repository().display().to_string();
     lab.edit("lap.toml", "lab = \"tiny\"\n", &format!("lab = \"tiny\"\n[repositories]\noffice = \"{at}\"\n"));
     lab.commit();
