@@ -102,7 +102,7 @@ fn a_node_without_room_has_one_whole_state() {
         if ran.code == 0 {
             assert_eq!(is, old, "{arguments:?}");
             let kept = snapshots(&lab).pop().unwrap();
-            empty_all(&lab);
+            empty(&lab);
             lab.lap(&["restore", &kept]).ok();
             until_healthy(&lab);
             assert_eq!(read(&lab), new, "what was there is kept");
@@ -138,11 +138,6 @@ fn a_node_without_room_has_one_whole_state() {
     assert!(said.contains(&format!("`test` is as it was in {first}")), "{said}");
     until_healthy(&lab);
     assert_eq!(read(&lab), old);
-}
-
-/// Also what a restore kept.
-fn empty_all(lab: &Lab) {
-    empty(lab);
 }
 
 /// A disk of so many bytes, mounted.
