@@ -1,6 +1,6 @@
 //! Brings over what a release needs, while everything runs on: files, images, names. None of it changes what runs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bollard::query_parameters::ImportImageOptions;
 use futures_util::{StreamExt, TryStreamExt};
@@ -76,9 +76,13 @@ async fn images(planned: &Planned, held: &Held, options: &Options) -> Result<u64
     let wish = Wish::from(planned.target.clone());
     let there = |build: &str| planned.facts.images.iter().any(|image| image.build.as_deref() == Some(build));
     let missing = planned.changes.starts(&wish).filter_map(|(name, ..)| Some((name, wish.images.get(name)?)));
-    let missing: Vec<_> = missing.filter(|(_, image)| !there(&image.build)).collect();
+    // What checks run in may be an image that nothing runs from: the gate needs it all the same.
+    let asked = wish.running().filter_map(|container| container.checks.as_ref()?.image.as_ref());
+    let asked = asked.filter_map(|name| wish.images.get_key_value(name));
+    let missing = missing.chain(asked.map(|(name, image)| (name.as_str(), image)));
+    let missing: BTreeMap<_, _> = missing.filter(|(_, image)| !there(&image.build)).collect();
     let Some(from) = &planned.from else {
-        return match missing.first() {
+        return match missing.first_key_value() {
             None => Ok(0),
             Some((name, _)) => {
                 Err(Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more")))
