@@ -114,7 +114,7 @@ enum Verb {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,
         /// Those in a repository, as in `copy --to`, by `[copies] keep`
-        #[arg(long = "in", value_name = "REPOSITORY")]
+        #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
         repository: Option<String>,
         #[command(flatten)]
         changing: Changing,
@@ -128,7 +128,7 @@ enum Verb {
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
         /// Those in a repository, as in `copy --to`
-        #[arg(long = "in", value_name = "REPOSITORY")]
+        #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
         repository: Option<String>,
         /// Wait while somebody else works on the node
         #[arg(long)]
