@@ -134,12 +134,12 @@ impl Client {
         relay::serve(stream, &self.node, storage, step).await
     }
 
-    /// Writes the archive of a snapshot into `to`; gives its description and the number of bytes.
+    /// Writes what is sent for `request` of a snapshot into `to`; gives its description and the number of bytes.
     ///
     /// # Errors
     /// There is no such snapshot; it broke off: then `to` holds a part.
-    pub async fn export(&self, id: &str, to: impl AsyncWrite + Unpin) -> Result<(Meta, u64)> {
-        let mut stream = self.open(&Request::ExportSnapshot { id: id.to_owned() }).await?;
+    pub async fn export(&self, request: &Request, to: impl AsyncWrite + Unpin) -> Result<(Meta, u64)> {
+        let mut stream = self.open(request).await?;
         let meta = match self.read(&mut stream).await? {
             Answer::Exporting { meta } => meta,
             other => return Err(self.unexpected(&other)),
@@ -190,6 +190,33 @@ impl Client {
             got if got as u64 == size => Ok(pack),
             _ => Err(Error::new(Kind::Node, format!("the connection to `{}` broke", self.node))),
         }
+    }
+
+    /// As [`Self::work`], for something that needs what `from` gives first.
+    ///
+    /// # Errors
+    /// As [`Self::work`].
+    pub async fn bring(
+        &self,
+        request: &Request,
+        wait: bool,
+        busy: impl FnOnce(&Holder, i64),
+        step: impl Fn(&str),
+        from: impl AsyncRead + Unpin,
+    ) -> Result<Answer> {
+        let mut stream = self.open(request).await?;
+        match self.read_granted(&mut stream, wait, busy).await? {
+            Answer::Ready => {}
+            other => return Err(self.unexpected(&other)),
+        }
+        let sent = super::carry::send(from, &mut stream).await;
+        // What the agent says tells more than that it stopped reading.
+        let mut answer = self.read(&mut stream).await?;
+        while let Answer::Step { text } = answer {
+            step(&text);
+            answer = self.read(&mut stream).await?;
+        }
+        sent.map(|_| answer).or_error(Kind::Node, || "the archive broke off".into())
     }
 
     /// The first answer that is not "somebody else has the lock".

@@ -49,6 +49,7 @@ pub async fn look() -> NodeFacts {
     facts.data = pool::facts();
     facts.snapshots = super::snapshots::facts();
     facts.push = super::push::read();
+    facts.copies = super::copies::known();
     facts
 }
 
@@ -80,6 +81,15 @@ fn files() -> Files {
     }
     let current = fs::read(Path::new(paths::STATE).join("current.json")).ok();
     (installed, certificates, current.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+/// The names of the containers (without `infra_`) by their ids; none while Docker does not answer.
+pub async fn names() -> BTreeMap<String, String> {
+    let filters = std::collections::HashMap::from([("label".to_owned(), vec![LABEL_CONTAINER.to_owned()])]);
+    let options = ListContainersOptionsBuilder::new().filters(&filters).build();
+    let Ok(docker) = docker().await else { return BTreeMap::new() };
+    let list = docker.list_containers(Some(options)).await.unwrap_or_default();
+    list.into_iter().filter_map(|fact| Some((fact.id?, fact.labels?.get(LABEL_CONTAINER)?.clone()))).collect()
 }
 
 async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {

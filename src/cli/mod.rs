@@ -5,10 +5,12 @@ mod build;
 mod check;
 mod common;
 mod completions;
+mod copies;
 mod destroy;
 mod dns;
 mod doctor;
 mod down;
+mod drill;
 mod exec;
 mod help;
 mod image;
@@ -19,6 +21,7 @@ mod logs;
 mod node;
 mod plan;
 mod promote;
+mod recover;
 mod reference;
 mod release;
 mod repository;
@@ -104,6 +107,9 @@ enum Verb {
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
+    Repository(repository::Args),
+    Drill(drill::Args),
+    Recover(recover::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
     Release(release::Args),
@@ -157,6 +163,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
+        Verb::Repository(args) => args.run(&global),
+        Verb::Drill(args) => args.run(&global),
+        Verb::Recover(args) => args.run(&global),
         Verb::Promote(args) => args.run(&global),
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),

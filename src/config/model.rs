@@ -39,6 +39,8 @@ pub struct Lab {
     pub snapshot: Option<Policy>,
     /// Where snapshots are copied to: name → place.
     pub repositories: BTreeMap<String, Location>,
+    /// When they are copied there and verified, and which copies stay.
+    pub copies: crate::repository::policy::Policy,
     /// When a release may stay.
     pub promote: Promote,
     /// By name.

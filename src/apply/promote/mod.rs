@@ -16,6 +16,7 @@ use std::{
 };
 
 pub use back::plan_rollback;
+pub(super) use bring::checkout;
 pub use source::plan_promotion;
 pub use watch::{Releases, abort, releases, resume};
 

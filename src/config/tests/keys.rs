@@ -12,7 +12,7 @@ fn lap_toml() {
             (
                 "lab = \"a\"\nzzzzzz = 1",
                 &[
-                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `promote`",
+                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `copies`, `promote`",
                 ],
             ),
             ("lab = 5", &["1: lab: expected a string, found the number `5`: write e.g. `lab = \"office\"`"]),
@@ -53,6 +53,23 @@ fn lap_toml() {
                     "3: snapshot.every: `10s` is too often: a minute is the least",
                     "4: snapshot.keep.hourly: `-1` is not in the range: write a number from 0 to 100000",
                     "4: snapshot.keep.yearly: unknown key: known are `last`, `hourly`, `daily`, `weekly`, `monthly`",
+                ],
+            ),
+            (
+                "lab = \"a\"\n[copies]\nevery = \"1d\"\nread = \"0%\"\nkeep = { yearly = 1 }",
+                &[
+                    "2: copies: there is no repository: write one under `[repositories]`",
+                    "3: copies.every: no snapshots are taken that could be copied: write `[snapshot] every`",
+                    "4: copies.read: `0%` is no part: write a number of percent, e.g. `10%`",
+                    "4: copies.read: says how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`",
+                    "5: copies.keep.yearly: unknown key: known are `last`, `hourly`, `daily`, `weekly`, `monthly`",
+                ],
+            ),
+            (
+                "lab = \"a\"\n[snapshot]\nevery = \"2h\"\n[repositories]\nnas = \"/srv/lap\"\n[copies]\nevery = \"1h\"\nverify = \"daily\"",
+                &[
+                    "7: copies.every: more often than snapshots are taken: write at least what `[snapshot] every` says",
+                    "8: copies.verify: `daily` is not a time: write e.g. `7d`, `12h` or `30m`",
                 ],
             ),
             (
@@ -257,6 +274,7 @@ fn container_toml() {
             "snapshot.timeout = \"soon\"",
             "snapshot.timeout: `soon` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
         ),
+        ("snapshot.scrub = []", "snapshot.scrub: empty: write a program, or leave the key out"),
         ("route = {}", "route: reserved for the ingress, not there yet: leave it out"),
         ("pid = \"host\"", "pid: not supported: a container sees its own processes only, leave it out"),
         ("ipc = \"host\"", "ipc: not supported: a container's shared memory is its own, leave it out"),
