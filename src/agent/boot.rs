@@ -54,6 +54,7 @@ async fn live() -> Result<ExitCode> {
         daemons::sweep();
         let parent = kernel::prepare_cgroups()?;
         pool::mount(disk)?;
+        super::prune::recover();
         // At every start, so that a node made by an earlier lap has it before its containers are.
         fs::create_dir_all(paths::DNS_STATE).or_error(Kind::Node, || format!("cannot make `{}`", paths::DNS_STATE))?;
         Ok(parent)

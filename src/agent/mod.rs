@@ -24,6 +24,7 @@ pub mod lock;
 pub mod paths;
 pub mod pool;
 pub mod protocol;
+pub mod prune;
 pub mod releases;
 pub mod repository;
 pub mod resolve;

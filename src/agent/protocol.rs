@@ -10,6 +10,7 @@ use crate::{
     dns_client::Said,
     error::{Error, Kind},
     keys::{Secret, exposed},
+    plan::prune::{Decision as Verdict, Rules},
     release::{Entry, Order},
     repository::relay::Call,
     snapshot::{
@@ -104,6 +105,9 @@ pub enum Request {
     AbortSwitch { by: String },
     /// Answer: [`Answer::Releases`].
     Releases,
+    /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:
+    /// [`Answer::Step`] for each step, then [`Answer::Swept`].
+    Prune { holder: Holder, wait: bool, dry_run: bool, rules: Rules },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
@@ -263,6 +267,10 @@ pub enum Answer {
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.
         chain: Result<String, String>,
+    },
+    /// Everything that was looked at, and what became of it.
+    Swept {
+        decisions: Vec<Verdict>,
     },
     Checked {
         list: Vec<Checked>,

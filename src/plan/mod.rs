@@ -5,6 +5,7 @@
 pub mod containers;
 pub mod nodes;
 pub mod order;
+pub mod prune;
 pub mod switch;
 pub mod wish;
 

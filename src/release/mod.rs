@@ -3,5 +3,5 @@
 mod ledger;
 mod order;
 
-pub use ledger::{Ended, Entry, append, read, verify};
+pub use ledger::{Ended, Entry, append, left_by, read, verify};
 pub use order::{GitMove, Make, Order, Outage, Reply, Staged, Verb};

@@ -8,7 +8,7 @@ use crate::{
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Wish,
-    release::{Ended, Verb},
+    release::{Verb, left_by},
     workspace::Workspace,
 };
 
@@ -65,11 +65,7 @@ pub async fn plan_rollback(
             .hint(format!("check out {} and promote it again", target.commit)));
     }
     // What the switch away from it kept.
-    let away = releases.ledger.iter().filter(|entry| entry.result == Ended::Done && entry.verb == Verb::Promote);
-    let data = away
-        .filter(|entry| entry.release > wanted)
-        .min_by_key(|entry| entry.release)
-        .and_then(|entry| entry.before.clone());
+    let data = left_by(&releases.ledger, wanted);
     let mut notes = Vec::new();
     let data = match data {
         _ if keep_data => None,
