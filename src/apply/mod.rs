@@ -9,6 +9,7 @@ pub mod install;
 pub mod local;
 pub mod node;
 pub mod promote;
+pub mod prune;
 pub mod registry;
 pub mod repository;
 pub mod run;

@@ -18,6 +18,7 @@ mod ledger;
 mod logs;
 mod plan;
 mod promote;
+mod prune;
 mod reference;
 mod release;
 mod repository;
@@ -106,6 +107,7 @@ enum Verb {
     Rollback(rollback::Args),
     Release(release::Args),
     Ledger(ledger::Args),
+    Prune(prune::Args),
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -158,6 +160,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),
         Verb::Ledger(args) => args.run(&global),
+        Verb::Prune(args) => args.run(&global),
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

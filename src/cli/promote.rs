@@ -57,7 +57,7 @@ pub struct Switching {
     changing: Changing,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     crate::config::value::duration::duration(text)
 }
 
@@ -207,7 +207,7 @@ fn show(planned: &Planned, rules: Rules) {
     outln!("");
 }
 
-fn agreed(environment: &str) -> Result<bool> {
+pub fn agreed(environment: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::new(
             Kind::Refused,

@@ -1,21 +1,10 @@
 //! Images of nodes on the machine where they live.
 
 use super::{Decision, Rules, Todo, What, YOUNG, is_young};
+use crate::drivers::node::images::NodeImage;
 
 /// Another lab of this machine may be about to make a node from one that no node has.
 const LEAST_GRACE: u64 = 24 * 3600;
-
-/// One of them.
-#[derive(Clone, Debug)]
-pub struct NodeImage {
-    /// `lap/node:<identity>`
-    pub tag: String,
-    /// When it was made here (unix seconds).
-    pub created: i64,
-    pub size: u64,
-    /// A container that is made from it.
-    pub used_by: Option<String>,
-}
 
 /// `wished` is what this workspace makes nodes from.
 pub fn decide(images: &[NodeImage], wished: &str, rules: &Rules, now: i64) -> Vec<Decision> {

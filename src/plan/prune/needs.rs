@@ -48,7 +48,7 @@ impl Needs {
         let Ok(Current { commit, env, checks, images, .. }) = serde_json::from_value::<Current>(json.clone()) else {
             return self.unread.push(who);
         };
-        let mut add = |to: &mut Who, what: String| to.entry(what).or_default().push(who.clone());
+        let add = |to: &mut Who, what: String| to.entry(what).or_default().push(who.clone());
         for image in images.into_values() {
             add(&mut self.builds, image.build);
             if let Some(reference) = image.reference {
