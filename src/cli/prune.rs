@@ -44,11 +44,8 @@ impl Args {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let promote = &workspace.lab.promote;
-        let rules = Rules {
-            keep: promote.keep,
-            keep_failed: promote.keep_failed.as_secs(),
-            grace: self.grace.as_secs(),
-        };
+        let rules =
+            Rules { keep: promote.keep, keep_failed: promote.keep_failed.as_secs(), grace: self.grace.as_secs() };
         let json = self.json || global.json();
         let work = |dry_run: bool| {
             let changing = Changing { dry_run, ..self.changing.clone() };

@@ -6,13 +6,7 @@ use bollard::Docker;
 
 use super::{Tell, docker, registry, registry_data};
 use crate::{
-    agent::{
-        facts,
-        install::directory,
-        paths,
-        protocol::Place,
-        snapshots,
-    },
+    agent::{facts, install::directory, paths, protocol::Place, snapshots},
     error::{Error, Kind, OrError, Result},
     plan::prune::{Decision, Rules, Todo, What},
 };

@@ -18,7 +18,7 @@ use super::{registry, registry_data};
 use crate::{
     agent::{
         checks,
-        facts::{LABEL_BUILD, LABEL_CONTAINER},
+        facts::{LABEL_BUILD, LABEL_CONTAINER, own_labels},
         paths, pool, snapshots,
         switch::KEPT,
     },
@@ -35,7 +35,8 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
     let options = ListContainersOptionsBuilder::new().all(true).build();
     let all = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
     let options = ListImagesOptionsBuilder::new().build();
-    let images = docker.list_images(Some(options)).await.or_error(Kind::Node, || "cannot list images".into())?;
+    let mut images = docker.list_images(Some(options)).await.or_error(Kind::Node, || "cannot list images".into())?;
+    own_labels(&mut images);
     let used_by: HashMap<&str, String> =
         all.iter().filter_map(|container| Some((container.image_id.as_deref()?, name(container)))).collect();
     let images = images.into_iter().map(|image| Image {

@@ -92,8 +92,11 @@ async fn look_and_decide(rules: &Rules) -> Result<Vec<Decision>> {
     let idle = checks::idle();
     let found = look::look(&docker, idle.is_some()).await?;
     if found.current.is_none() {
-        return Err(Error::new(Kind::Refused, "it is not known what is to run here: nothing can be said to be unneeded")
-            .hint("`lap up` makes it known"));
+        return Err(Error::new(
+            Kind::Refused,
+            "it is not known what is to run here: nothing can be said to be unneeded",
+        )
+        .hint("`lap up` makes it known"));
     }
     Ok(decide(&found, rules, now()))
 }

@@ -175,7 +175,9 @@ pub async fn sweep(data: &Path, rules: &Rules, tell: &(dyn Fn(&str) + Send + Syn
     let work = |act: fn(&Path, &Rules) -> Result<()>| {
         let (data, rules) = (data.to_owned(), *rules);
         async move {
-            tokio::task::spawn_blocking(move || act(&data, &rules)).await.or_error(Kind::Other, || "the agent".into())?
+            tokio::task::spawn_blocking(move || act(&data, &rules))
+                .await
+                .or_error(Kind::Other, || "the agent".into())?
         }
     };
     let swept = async {

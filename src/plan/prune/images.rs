@@ -29,6 +29,16 @@ fn is_ours(name: &str) -> bool {
     name.starts_with("infra/")
 }
 
+/// Who needs an image.
+pub fn needed(image: &Image, needs: &Needs) -> Option<String> {
+    let made = image.used_by.as_ref().map(|container| format!("`{container}` is made from it"));
+    made.or_else(|| match &image.build {
+        Some(build) => needs.build(build),
+        // Layers of a build that did not end, or that a newer one took the name of.
+        None => needs.unread(),
+    })
+}
+
 /// Images; `registry` is what becomes of those in the registry.
 pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules, now: i64) -> Vec<Decision> {
     let goes_there = |name: &String| {
@@ -47,15 +57,7 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
         if let Some(other) = names().find(|name| !is_ours(name)) {
             return stays(format!("not lap's: `{other}`"));
         }
-        if let Some(container) = &image.used_by {
-            return stays(format!("`{container}` is made from it"));
-        }
-        let why = match &image.build {
-            Some(build) => needs.build(build),
-            // Layers of a build that did not end, or that a newer one took the name of.
-            None => needs.unread(),
-        };
-        if let Some(why) = why {
+        if let Some(why) = needed(image, needs) {
             return stays(why);
         }
         // One that is in the registry, and stays there, is somebody's.

@@ -71,10 +71,20 @@ pub enum Todo {
     /// By Docker's id.
     Container(String),
     /// Each of its names, then the image, by Docker's id.
-    Image { id: String, names: Vec<String> },
-    Files { place: String, name: String },
+    Image {
+        id: String,
+        names: Vec<String>,
+    },
+    Files {
+        place: String,
+        name: String,
+    },
     /// Of the registry; before it, these names that Docker has for it: nobody may be told that it is there.
-    Manifest { repository: String, digest: String, names: Vec<String> },
+    Manifest {
+        repository: String,
+        digest: String,
+        names: Vec<String>,
+    },
     Layers,
     BuildCache,
     NodeImage(String),
@@ -109,9 +119,12 @@ pub fn decide(found: &Found, rules: &Rules, now: i64) -> Vec<Decision> {
     all.extend(images::images(found, &needs, &registry, rules, now));
     all.extend(images::files(found, &needs, rules, now));
     all.extend(registry::layers(found, &registry, rules, now));
-    all.extend(found.build_cache.iter().map(|size| {
-        Decision::goes(What::BuildCache, size, "it only makes building faster", Todo::BuildCache)
-    }));
+    all.extend(
+        found
+            .build_cache
+            .iter()
+            .map(|size| Decision::goes(What::BuildCache, size, "it only makes building faster", Todo::BuildCache)),
+    );
     // In the order of kinds, and of names where the list above has none of its own.
     all.extend(registry);
     all.sort_by_key(|decision| decision.what);

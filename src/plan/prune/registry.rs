@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Blob, Decision, Found, Manifest, Needs, Registry, Repository, Rules, Todo, What, YOUNG, is_young};
+use super::{
+    Blob, Decision, Found, Manifest, Needs, Registry, Repository, Rules, Todo, What, YOUNG, images::needed, is_young,
+};
 use crate::plan::containers::REGISTRY_ADDRESS;
 
 /// The commit of a repository that is lap's.
@@ -31,25 +33,23 @@ pub fn manifests(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<D
     registry.repositories.iter().flat_map(|repository| of_repository(found, repository, needs, rules, now)).collect()
 }
 
-fn of_repository(
-    found: &Found,
-    repository: &Repository,
-    needs: &Needs,
-    rules: &Rules,
-    now: i64,
-) -> Vec<Decision> {
+fn of_repository(found: &Found, repository: &Repository, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
     let Some(commit) = commit(&repository.name) else {
         return vec![Decision::stays(What::Registry, &repository.name, "not lap's")];
     };
     let why = |manifest: &Manifest| {
         let reference = format!("{REGISTRY_ADDRESS}/{}@{}", repository.name, manifest.digest);
         let newest = repository.uploading.map_or(manifest.since, |since| since.max(manifest.since));
-        needs.reference(&reference, commit).or_else(|| is_young(newest, rules, now).then(|| YOUNG.to_owned()))
+        let in_docker = found.images.iter().find(|image| image.digests.contains(&reference));
+        let needed = in_docker.and_then(|image| needed(image, needs));
+        needs
+            .reference(&reference, commit)
+            .or(needed)
+            .or_else(|| is_young(newest, rules, now).then(|| YOUNG.to_owned()))
     };
     // What an index that stays is made of stays, too.
     let stays: Vec<&Manifest> = repository.manifests.iter().filter(|manifest| why(manifest).is_some()).collect();
-    let part =
-        |digest: &str| stays.iter().any(|index| index.names.as_ref().is_none_or(|names| names.contains(digest)));
+    let part = |digest: &str| stays.iter().any(|index| index.names.as_ref().is_none_or(|names| names.contains(digest)));
     let decide = |manifest: &Manifest| {
         let name = shown(&format!("{}@{}", repository.name, manifest.digest));
         match why(manifest) {

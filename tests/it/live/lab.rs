@@ -108,14 +108,17 @@ impl Lab {
     /// The small one, with this repository's registry.
     pub fn with_registry(name: &str) -> Self {
         let lab = Self::tiny(name);
-        for container in ["base", "registry"] {
-            copy(
-                &Path::new(env!("CARGO_MANIFEST_DIR")).join("containers").join(container),
-                &lab.root.join("containers").join(container),
-            );
-        }
-        lab.commit();
+        lab.take_containers(&["base", "registry"]);
         lab
+    }
+
+    /// This repository's containers of these names, too.
+    pub fn take_containers(&self, names: &[&str]) {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("containers");
+        for name in names {
+            copy(&here.join(name), &self.root.join("containers").join(name));
+        }
+        self.commit();
     }
 
     /// The small one, with `prod` beside `test`.

@@ -10,6 +10,7 @@ mod kill;
 pub mod lab;
 mod operators;
 mod promote;
+mod prune;
 mod registry;
 mod repository;
 mod snapshot;
