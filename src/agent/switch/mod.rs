@@ -74,6 +74,14 @@ pub async fn run(
         let there = docker.inspect_image(image).await;
         there.or_error(Kind::Refused, || format!("the image of `{}` is not on the node", make.name))?;
     }
+    // Since it was brought, somebody may have pruned.
+    for (dir, key) in [(paths::ENV, "env"), (paths::CHECKS, "checks")] {
+        let digest = order.release.get(key).and_then(|digest| digest.as_str()).unwrap_or_default();
+        if !digest.is_empty() && !Path::new(dir).join(digest).is_dir() {
+            return Err(Error::new(Kind::Refused, format!("`{dir}/{digest}` is not on the node"))
+                .hint("run the command again: it brings what is missing"));
+        }
+    }
     let running = facts::look().await.containers.into_iter().filter(|fact| fact.state == "running");
     let mut ran: Vec<(i64, String)> =
         running.filter(|fact| order.stop.contains(&fact.name)).map(|fact| (fact.created, fact.name)).collect();

@@ -57,7 +57,7 @@ pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(I
             }
             (None, false) => Decision::stays(What::Snapshot, name, format!("{what}, less than {days} d ago")),
             (None, true) => {
-                let why = format!("{what}, {days} d ago or more");
+                let why = format!("{what}, more than {days} d ago");
                 Decision::goes(What::Snapshot, name, why, Todo::Snapshot(meta.id.clone()))
             }
         }

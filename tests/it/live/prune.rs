@@ -91,7 +91,8 @@ fn what_stays_is_whole_wherever_it_is_killed() {
     lab.lap(&PROMOTE).fails(7);
     // What a container of an earlier release left, and a build that failed.
     prod(&lab, "docker create --name infra_old --label lap.container=old infra/one true");
-    let build = "printf 'FROM infra/one\\nRUN echo half >/half\\nRUN false\\n' | docker build --quiet - || true";
+    let build =
+        "printf 'FROM infra/one\\nRUN echo half >/half\\nRUN false\\n' | docker build --quiet --force-rm - || true";
     prod(&lab, build);
     lab.on_node("test", &["sh", "-c", build]).ok();
     assert_eq!((says(&lab, "two").as_str(), prod(&lab, "cat /data/two/file").as_str()), ("two, fourth", "fourth"));
@@ -110,7 +111,7 @@ fn what_stays_is_whole_wherever_it_is_killed() {
         ("snapshot", "", "stays", "the data that release 3 goes back to"),
         ("container", "infra_old", "goes", "not of what should run"),
         ("image", "", "goes", "left over from building"),
-        ("image", "", "stays", "for what runs, release 4"),
+        ("image", "", "stays", "for what runs, release 3"),
         ("files", "env/", "goes", "nothing that is kept needs it"),
         ("registry", "infra/", "goes", "nothing that is kept needs it"),
         ("layers", "", "goes", "no image in the registry names them"),
