@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Kind},
     keys::{Secret, exposed},
     plan::prune::{Decision as Verdict, Rules},
-    release::{Entry, Order},
+    release::{Entry, Hooked, Order},
     repository::relay::Call,
     snapshot::{
         Change, Id, Meta,
@@ -255,7 +255,10 @@ pub enum Answer {
         micros: u64,
     },
     /// How was it from outside, and may the release be made?
-    Asked,
+    Asked {
+        /// Whose hooks are run before that is answered.
+        hooked: Option<Hooked>,
+    },
     Switched {
         entry: Box<Entry>,
         /// Of that line of the ledger.

@@ -4,4 +4,4 @@ mod ledger;
 mod order;
 
 pub use ledger::{Ended, Entry, append, left_by, read, verify};
-pub use order::{GitMove, Make, Order, Outage, Reply, Staged, Verb};
+pub use order::{GitMove, Hooked, Make, Order, Outage, Reply, Staged, Verb};

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use super::{facts, failpoint, images, install::write_file, paths, serve::now, snapshots};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    release::{self, Ended, Entry, Make, Order, Verb},
+    release::{self, Ended, Entry, Hooked, Make, Order, Verb},
     snapshot::Reason,
 };
 pub use containers::KEPT;
@@ -235,7 +235,9 @@ impl Switch {
     /// What whoever asked for it felt, if they are there.
     async fn last_word(&mut self, order: &Order) -> Result<()> {
         self.step("ask how it was from outside")?;
-        match self.watch.ask(order.attended).await {
+        let hooked = order.from.clone().filter(|_| order.hooked);
+        let hooked = hooked.map(|from| Hooked { from, commit: order.commit.clone(), release: order.number });
+        match self.watch.ask(order.attended, hooked).await {
             Some(reply) => {
                 self.record.outage = reply.outage;
                 reply.no.map_or(Ok(()), |no| Err(Error::new(Kind::Unhealthy, no)))

@@ -6,6 +6,7 @@ mod check;
 mod dns;
 mod errors;
 mod full;
+mod hooks;
 mod kill;
 pub mod lab;
 mod operators;

@@ -18,7 +18,7 @@ pub fn says(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker exec infra_{container} cat /say"))
 }
 
-fn started(lab: &Lab, container: &str) -> String {
+pub fn started(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker inspect --format '{{{{.State.StartedAt}}}} {{{{.Id}}}}' infra_{container}"))
 }
 
