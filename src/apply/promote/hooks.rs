@@ -20,12 +20,15 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Planned, bring, plan_promotion, recorded};
+use super::{Planned, plan_promotion, recorded};
 use crate::{
-    apply::up::{Master, Options},
+    apply::up::{Master, Options, short},
     config::model::Environment,
     error::{Error, Kind, OrError, Result},
-    observe::checkout::Checkout,
+    observe::{
+        checkout::{self, Checkout},
+        commit as in_git,
+    },
     release::{Ended, Entry, Hooked, Verb},
     workspace::Workspace,
 };
@@ -98,9 +101,12 @@ impl Hooks {
     ///
     /// # Errors
     /// The commit is not here, or a program there is no hook, or a hook no program.
-    pub fn of(workspace: &Arc<Workspace>, commit: &str, from: &str, to: &str) -> Result<Self> {
-        let (at, checkout) = bring::checkout(workspace, commit)?;
-        let root = at.lab.root.clone();
+    pub fn of(workspace: &Workspace, commit: &str, from: &str, to: &str) -> Result<Self> {
+        // Always from git: what lies in the working tree has no say, even where the rest is that commit's.
+        let here = &workspace.lab.root;
+        let checkout = checkout::checkout(here, commit, &in_git::inside(here), &tempfile::env::temp_dir())
+            .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
+        let root = checkout.root.clone();
         let there = find(&root.join(DIRECTORY))?;
         let variables = vec![
             ("LAP_FROM", from.to_owned()),
@@ -109,7 +115,7 @@ impl Hooks {
             ("LAP_LAB", workspace.lab.name.clone()),
             ("LAP_WORKSPACE", workspace.lab.root.display().to_string()),
         ];
-        Ok(Self { root, there, variables, _as_long_as_they_run: checkout })
+        Ok(Self { root, there, variables, _as_long_as_they_run: Some(checkout) })
     }
 
     /// Their names.

@@ -63,7 +63,7 @@ fn lap_toml() {
                     "5: promote.settle: `2h` is too long: an hour is the most",
                     "6: promote.keep: `0` is not in the range: write a number from 1 to 100000",
                     "7: promote.keep_failed: `2h` is not a number of days: write e.g. `14d`",
-                    "8: promote.kept: unknown key; did you mean `keep`?",
+                    "8: promote.kept: unknown key: known are `settle`, `max_outage`, `keep`, `keep_failed`",
                 ],
             ),
         ],
