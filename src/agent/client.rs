@@ -9,7 +9,7 @@ use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
 use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
-    release::{Entry, Reply},
+    release::{Entry, Hooked, Reply},
     repository::{Storage, relay},
     snapshot::Meta,
 };
@@ -104,16 +104,16 @@ impl Client {
         wait: bool,
         busy: impl FnOnce(&Holder, i64),
         step: impl Fn(&str),
-        last_word: impl AsyncFn() -> Reply,
+        last_word: impl AsyncFn(Option<Hooked>) -> Reply,
     ) -> Result<(Entry, String)> {
         let mut stream = self.open(request).await?;
         let mut answer = self.read_granted(&mut stream, wait, busy).await?;
         loop {
             match answer {
                 Answer::Step { text } => step(&text),
-                Answer::Asked => {
+                Answer::Asked { hooked } => {
                     let lost = || format!("the connection to `{}` is lost", self.node);
-                    let mut line = serde_json::to_vec(&last_word().await).or_error(Kind::Other, lost)?;
+                    let mut line = serde_json::to_vec(&last_word(hooked).await).or_error(Kind::Other, lost)?;
                     line.push(b'\n');
                     stream.write_all(&line).await.or_error(Kind::Node, lost)?;
                     stream.flush().await.or_error(Kind::Node, lost)?;

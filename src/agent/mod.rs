@@ -32,6 +32,7 @@ pub mod paths;
 pub mod pool;
 pub mod prepare;
 pub mod protocol;
+pub mod prune;
 pub mod push;
 pub mod releases;
 pub mod repository;

@@ -11,7 +11,8 @@ use crate::{
     dns_client::Said,
     error::{Error, Kind},
     keys::{Secret, exposed},
-    release::{Entry, Order},
+    plan::prune::{Decision as Verdict, Rules},
+    release::{Entry, Hooked, Order},
     repository::{
         policy::{Known, News},
         relay::Call,
@@ -146,6 +147,9 @@ pub enum Request {
     GiveObjects { repository: String, commit: String },
     /// Objects for such a repository: `size` bytes of a pack follow.
     TakeObjects { fence: u64, repository: String, size: u64 },
+    /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:
+    /// [`Answer::Step`] for each step, then [`Answer::Swept`].
+    Prune { holder: Holder, wait: bool, dry_run: bool, rules: Rules },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
@@ -311,7 +315,10 @@ pub enum Answer {
         micros: u64,
     },
     /// How was it from outside, and may the release be made?
-    Asked,
+    Asked {
+        /// Whose hooks are run before that is answered.
+        hooked: Option<Hooked>,
+    },
     Switched {
         entry: Box<Entry>,
         /// Of that line of the ledger.
@@ -323,6 +330,10 @@ pub enum Answer {
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.
         chain: Result<String, String>,
+    },
+    /// Everything that was looked at, and what became of it.
+    Swept {
+        decisions: Vec<Verdict>,
     },
     Checked {
         list: Vec<Checked>,

@@ -130,6 +130,9 @@ impl Agent {
             }
             Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
             Request::WatchSwitch => return self.watch_switch(stream).await,
+            Request::Prune { holder, wait, dry_run, rules } => {
+                return self.prune(stream, holder, wait, (dry_run, rules)).await;
+            }
             // No lock: who checks changes nothing.
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
@@ -258,6 +261,7 @@ impl Agent {
             | Request::GiveObjects { .. }
             | Request::Switch { .. }
             | Request::WatchSwitch
+            | Request::Prune { .. }
             | Request::Lock { .. }
             | Request::Check { .. }
             | Request::RestoreSnapshot { .. }

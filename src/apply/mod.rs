@@ -15,6 +15,7 @@ pub mod local;
 pub mod machine;
 pub mod node;
 pub mod promote;
+pub mod prune;
 pub mod push;
 pub mod recover;
 pub mod registry;

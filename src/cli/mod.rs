@@ -21,6 +21,7 @@ mod logs;
 mod node;
 mod plan;
 mod promote;
+mod prune;
 mod recover;
 mod reference;
 mod release;
@@ -114,6 +115,7 @@ enum Verb {
     Rollback(rollback::Args),
     Release(release::Args),
     Ledger(ledger::Args),
+    Prune(prune::Args),
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -170,6 +172,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),
         Verb::Ledger(args) => args.run(&global),
+        Verb::Prune(args) => args.run(&global),
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

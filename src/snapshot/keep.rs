@@ -72,10 +72,10 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
             decision.because.push("somebody asked for it".into());
         }
         if meta.reason == Reason::Release {
-            decision.because.push("a release goes back to it".into());
+            decision.because.push("a release goes back to it, as long as `lap prune` keeps that".into());
         }
-        if meta.reason == Reason::Failed && now - meta.at < SECOND_THOUGHTS {
-            decision.because.push("a release that was taken back left it, less than 7 days ago".into());
+        if meta.reason == Reason::Failed {
+            decision.because.push("a release that was taken back left it: `lap prune` decides".into());
         }
         if meta.reason == Reason::Replaced && now - meta.at < SECOND_THOUGHTS {
             decision.because.push("a restore replaced it, less than 7 days ago".into());

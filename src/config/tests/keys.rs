@@ -73,12 +73,14 @@ fn lap_toml() {
                 ],
             ),
             (
-                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 3",
+                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 0\nkeep_failed = \"2h\"\nkept = 3",
                 &[
                     "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`) or \
                      `sftp:user@host:/srv/lap`",
                     "5: promote.settle: `2h` is too long: an hour is the most",
-                    "6: promote.keep: unknown key: known are `settle`, `max_outage`",
+                    "6: promote.keep: `0` is not in the range: write a number from 1 to 100000",
+                    "7: promote.keep_failed: `2h` is not a number of days: write e.g. `14d`",
+                    "8: promote.kept: unknown key: known are `settle`, `max_outage`, `keep`, `keep_failed`",
                 ],
             ),
         ],
