@@ -15,7 +15,8 @@ fn runs(found: &Found) -> Option<u64> {
 /// Every release by its number.
 pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
     let runs = runs(found);
-    let before = runs.and_then(|runs| found.releases.keys().rfind(|number| **number < runs).copied());
+    let known: Vec<u64> = found.releases.keys().copied().collect();
+    let before = runs.and_then(|runs| release::before(&found.ledger, &known, runs));
     let newest: Vec<u64> =
         found.releases.keys().rev().take(usize::try_from(rules.keep).unwrap_or(usize::MAX)).copied().collect();
     let decide = |number: u64| {
