@@ -72,6 +72,8 @@ pub struct Scope {
     pub build_only: bool,
     /// This, which ran before, instead of the tree.
     pub instead: Option<Box<Current>>,
+    /// Nothing on the nodes.
+    pub nodes_only: bool,
 }
 
 /// What was done, or would be.
@@ -426,6 +428,10 @@ async fn on(
     if facts.docker.is_none() {
         ready(&master.client).await?;
         facts = master.client.facts().await?;
+    }
+    if scope.nodes_only {
+        outcome.facts = Some(facts);
+        return Ok(outcome);
     }
     let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
     known(&wish, &scope)?;

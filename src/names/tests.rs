@@ -84,6 +84,7 @@ fn lab(containers: &[Container]) -> Lab {
         dns: Dns::default(),
         snapshot: None,
         repositories: BTreeMap::new(),
+        copies: Default::default(),
         promote: Default::default(),
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),

@@ -6,6 +6,7 @@ pub mod containers;
 pub mod nodes;
 pub mod order;
 pub mod prepare;
+pub mod prune;
 pub mod switch;
 pub mod wish;
 

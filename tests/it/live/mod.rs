@@ -3,17 +3,25 @@
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
 mod check;
+mod database;
 mod dns;
+mod drill;
 mod errors;
+mod felt;
 mod full;
+mod hooks;
+mod into;
 mod kill;
 pub mod lab;
 mod machine;
+mod no_space;
 mod operators;
 mod promote;
 mod promote_faults;
 mod promote_whole;
+mod prune;
 mod push;
+mod recover;
 mod registry;
 mod repository;
 mod snapshot;

@@ -10,15 +10,15 @@ use std::{
 use super::lab::{Lab, run};
 
 /// A shell on prod.
-pub(super) fn prod(lab: &Lab, script: &str) -> String {
+pub fn prod(lab: &Lab, script: &str) -> String {
     lab.on_node("prod", &["sh", "-c", script]).ok().trim().to_owned()
 }
 
-pub(super) fn says(lab: &Lab, container: &str) -> String {
+pub fn says(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker exec infra_{container} cat /say"))
 }
 
-fn started(lab: &Lab, container: &str) -> String {
+pub fn started(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker inspect --format '{{{{.State.StartedAt}}}} {{{{.Id}}}}' infra_{container}"))
 }
 
@@ -28,7 +28,7 @@ pub(super) fn data(lab: &Lab) -> String {
 }
 
 /// `two` from now on says this, and does that when it starts; on test it is always well.
-pub(super) fn change_two(lab: &Lab, text: &str, at_start: &str) {
+pub fn change_two(lab: &Lab, text: &str, at_start: &str) {
     let command = format!("trap exit TERM; {at_start}; sleep infinity & wait");
     lab.write(
         "containers/two/Dockerfile",
@@ -39,11 +39,11 @@ pub(super) fn change_two(lab: &Lab, text: &str, at_start: &str) {
 }
 
 /// What is only to happen in production.
-fn in_prod(what: &str) -> String {
+pub fn in_prod(what: &str) -> String {
     format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
 }
 
-pub(super) fn until_healthy(lab: &Lab) {
+pub fn until_healthy(lab: &Lab) {
     let begun = Instant::now();
     while lab.lap(&["status", "prod"]).code != 0 {
         assert!(begun.elapsed() < Duration::from_secs(120), "{}", lab.lap(&["status", "prod"]).out);
