@@ -152,7 +152,7 @@ pub(super) fn own_labels(list: &mut [ImageSummary]) {
     let mut seen = BTreeSet::new();
     let mut oldest_first: Vec<&mut ImageSummary> = list.iter_mut().collect();
     // Of the same second: the one that has a name.
-    oldest_first.sort_by_key(|image| (image.created, names(image) == 0));
+    oldest_first.sort_by_key(|image| (image.created, count_names(image) == 0));
     for image in oldest_first {
         let build = image.labels.get(LABEL_BUILD).cloned();
         if build.is_some_and(|build| !seen.insert(build)) {
@@ -161,7 +161,7 @@ pub(super) fn own_labels(list: &mut [ImageSummary]) {
     }
 }
 
-fn names(image: &ImageSummary) -> usize {
+fn count_names(image: &ImageSummary) -> usize {
     image.repo_tags.iter().chain(&image.repo_digests).filter(|name| !name.starts_with("<none>")).count()
 }
 

@@ -43,10 +43,8 @@ pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
 pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(Id, Decision)> {
     let days = rules.keep_failed / 86_400;
     let known: Vec<u64> = found.releases.keys().copied().collect();
-    let back: Vec<(u64, Id)> = stay
-        .iter()
-        .filter_map(|number| Some((*number, release::data_of(&found.ledger, &known, *number)?)))
-        .collect();
+    let back: Vec<(u64, Id)> =
+        stay.iter().filter_map(|number| Some((*number, release::data_of(&found.ledger, &known, *number)?))).collect();
     let decide = |meta: &crate::snapshot::Meta| {
         let goes_back = back.iter().find(|(_, id)| *id == meta.id);
         let old = now.saturating_sub(meta.at) >= i64::try_from(rules.keep_failed).unwrap_or(i64::MAX);

@@ -86,6 +86,7 @@ fn five(runs: u64) -> Found {
         note: None,
         by: String::new(),
         current: Some(release(n - 1)),
+        pause: None,
     };
     Found {
         current: Some(release(runs)),
@@ -149,6 +150,7 @@ fn what_a_snapshot_ran_stays_as_long_as_it_does() {
         note: None,
         by: String::new(),
         current: Some(release(1)),
+        pause: None,
     };
     found.snapshots.insert(0, asked.clone());
     assert_eq!(gone(&found, What::Release), ["1", "2", "3"], "it needs no release");
