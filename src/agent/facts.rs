@@ -49,6 +49,7 @@ pub async fn look() -> NodeFacts {
     facts.data = pool::facts();
     facts.snapshots = super::snapshots::facts();
     facts.copies = super::copies::known();
+    facts.push = super::push::read();
     facts
 }
 

@@ -1,5 +1,6 @@
 //! The only place that changes the world: carries a plan out.
 
+mod bases;
 pub mod build;
 pub mod check;
 pub mod copies;
@@ -11,8 +12,10 @@ pub mod host;
 pub mod install;
 pub mod into;
 pub mod local;
+pub mod machine;
 pub mod node;
 pub mod promote;
+pub mod push;
 pub mod recover;
 pub mod registry;
 pub mod repository;

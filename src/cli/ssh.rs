@@ -1,7 +1,7 @@
 //! `lap ssh`
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -10,7 +10,11 @@ use std::{
 use super::{Global, common::runtime};
 use crate::{
     apply::local::known_hosts_file,
-    drivers::{self, node::docker},
+    drivers::{
+        self,
+        node::machine::SSHD,
+        stock_ssh::{StockSsh, quoted},
+    },
     error::{Error, Kind, Result},
     keys::known_hosts,
     workspace::Workspace,
@@ -39,6 +43,8 @@ pub struct Login {
     pub address: Ipv4Addr,
     pub known_hosts: PathBuf,
     pub key: PathBuf,
+    /// What leads there as an option of ssh, where lap did not make the machine.
+    pub proxy: Option<String>,
 }
 
 impl Login {
@@ -50,8 +56,7 @@ impl Login {
         };
         let keys = workspace.keys()?;
         let address: Ipv4Addr = runtime()?.block_on(async {
-            let docker = drivers::docker::local().await?;
-            let host = docker::observe(&docker, &workspace.lab.name).await?;
+            let host = drivers::node::observe(&workspace.lab).await?.facts;
             let (_, addresses) = workspace.addresses(&host)?;
             let running = host.nodes.get(&node).is_some_and(|node| node.running);
             addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
@@ -66,19 +71,21 @@ impl Login {
         if !old.lines().any(|old| old == line.trim()) {
             crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }
-        Ok(Self { address, known_hosts: file, key: keys.admin_file() })
+        let machine = workspace.lab.nodes.get(&node).map(|node| workspace.stock_ssh(node)).transpose()?.flatten();
+        Ok(Self { address, known_hosts: file, key: keys.admin_file(), proxy: machine.as_ref().map(proxy) })
     }
 }
 
 /// Replaces this process by ssh to a node; comes back only if that failed.
 pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &[String]) -> Result<std::io::Error> {
-    let Login { address, known_hosts, key } = Login::to(workspace, node)?;
+    let Login { address, known_hosts, key, proxy } = Login::to(workspace, node)?;
     Ok(Command::new("ssh")
         .args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"])
         .arg("-o")
         .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
         .arg("-i")
         .arg(key)
+        .args(proxy.iter().flat_map(|option| ["-o", option]))
         .args(if terminal { &["-t"][..] } else { &[] })
         .arg(format!("root@{address}"))
         .arg("--")
@@ -86,16 +93,7 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
         .exec())
 }
 
-/// ssh joins its arguments with spaces for the far shell: each must arrive as it is.
-fn quoted(command: &[String]) -> Vec<String> {
-    command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn arguments_arrive_as_they_are() {
-        let words = ["a b", "it's", "$(reboot)"].map(str::to_owned);
-        assert_eq!(super::quoted(&words), ["'a b'", r"'it'\''s'", "'$(reboot)'"]);
-    }
+/// The way to lap's sshd on a machine that lap did not make.
+fn proxy(machine: &StockSsh) -> String {
+    format!("ProxyCommand={}", machine.proxy_command(&SocketAddr::from(SSHD).to_string()))
 }

@@ -77,6 +77,9 @@ fn sshfs(login: &Login, id: &str, path: &Path) -> Command {
     command.args(["-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=15", "-o", "BatchMode=yes"]);
     command.arg("-o").arg(format!("UserKnownHostsFile={}", file(&login.known_hosts)));
     command.arg("-o").arg(format!("IdentityFile={}", file(&login.key)));
+    if let Some(proxy) = &login.proxy {
+        command.arg("-o").arg(file(Path::new(proxy)));
+    }
     command.arg(format!("root@{}:{}/snapshots/{id}/data", login.address, paths::POOL)).arg(path);
     command
 }
@@ -155,10 +158,16 @@ mod tests {
 
     #[test]
     fn nothing_is_trusted_but_the_key_the_node_was_given() {
-        let login = Login { address: [10, 1, 2, 3].into(), known_hosts: "/a,b/known".into(), key: "/a,b/admin".into() };
+        let login = Login {
+            address: [10, 1, 2, 3].into(),
+            known_hosts: "/a,b/known".into(),
+            key: "/a,b/admin".into(),
+            proxy: Some("ProxyCommand=a,b".into()),
+        };
         let command = sshfs(&login, "20261121-094512", Path::new("/mnt"));
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert!(words.contains(&r"UserKnownHostsFile=/a\,b/known".to_owned()), "{words:?}");
+        assert!(words.contains(&r"ProxyCommand=a\,b".to_owned()), "{words:?}");
         assert!(words.contains(&"StrictHostKeyChecking=yes".to_owned()) && words.contains(&"ro".to_owned()));
         assert!(words.contains(&"root@10.1.2.3:/var/lib/lap/pool/snapshots/20261121-094512/data".to_owned()));
     }

@@ -10,6 +10,7 @@ pub mod dns;
 pub mod env;
 pub mod healthcheck;
 pub mod lap;
+pub mod machine;
 pub mod node;
 pub mod promote;
 pub mod rootfs;
@@ -29,7 +30,7 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 14] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 15] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
@@ -37,6 +38,7 @@ pub const SCHEMAS: [(&str, &str, &super::document::Schema); 14] = [
     ("lap.toml", "copies", &copies::SCHEMA),
     ("lap.toml", "promote", &promote::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
+    ("node.toml", "ssh", &machine::SSH),
     ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),
