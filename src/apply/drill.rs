@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     agent::{protocol::Checked, serve::now},
-    config::model::{Address, Environment, Lab},
+    config::model::{Address, Environment, Lab, Provider},
     error::{Error, Kind, OrError, Result},
     report::plural,
     repository::{
@@ -128,6 +128,9 @@ fn beside(lab: &Lab) -> Lab {
     lab.name.push_str(SUFFIX);
     lab.subnet = None;
     for node in lab.nodes.values_mut() {
+        // Whatever it is else: a machine that exists is nothing to be made and removed again.
+        node.provider = Provider::Docker;
+        node.ssh = None;
         node.publish = None;
         // Of another network.
         if matches!(node.address, Some(Address::Full(_))) {
@@ -161,12 +164,14 @@ mod tests {
         for node in lab.nodes.values_mut() {
             node.address = Some(Address::Full([192, 168, 0, 10].into()));
             node.publish = Some([192, 168, 7, 2].into());
+            node.provider = Provider::Ssh;
         }
         lab.dns.secondaries = vec!["192.168.0.9:53".parse().unwrap()];
         let beside = beside(&lab);
         assert_eq!(beside.name, format!("{}-drill", "x".repeat(57)));
         assert!(beside.subnet.is_none() && beside.dns.secondaries.is_empty());
         assert!(beside.nodes.values().all(|node| node.address.is_none() && node.publish.is_none()));
+        assert!(beside.nodes.values().all(|node| node.provider == Provider::Docker && node.ssh.is_none()));
         assert_eq!(beside.containers.len(), lab.containers.len());
     }
 }

@@ -43,8 +43,8 @@ pub struct Login {
     pub address: Ipv4Addr,
     pub known_hosts: PathBuf,
     pub key: PathBuf,
-    /// The way to a machine that lap did not make.
-    pub machine: Option<StockSsh>,
+    /// What leads there as an option of ssh, where lap did not make the machine.
+    pub proxy: Option<String>,
 }
 
 impl Login {
@@ -72,20 +72,20 @@ impl Login {
             crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }
         let machine = workspace.lab.nodes.get(&node).map(|node| workspace.stock_ssh(node)).transpose()?.flatten();
-        Ok(Self { address, known_hosts: file, key: keys.admin_file(), machine })
+        Ok(Self { address, known_hosts: file, key: keys.admin_file(), proxy: machine.as_ref().map(proxy) })
     }
 }
 
 /// Replaces this process by ssh to a node; comes back only if that failed.
 pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &[String]) -> Result<std::io::Error> {
-    let Login { address, known_hosts, key, machine } = Login::to(workspace, node)?;
+    let Login { address, known_hosts, key, proxy } = Login::to(workspace, node)?;
     Ok(Command::new("ssh")
         .args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"])
         .arg("-o")
         .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
         .arg("-i")
         .arg(key)
-        .args(via(machine.as_ref()))
+        .args(proxy.iter().flat_map(|option| ["-o", option]))
         .args(if terminal { &["-t"][..] } else { &[] })
         .arg(format!("root@{address}"))
         .arg("--")
@@ -94,8 +94,6 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
 }
 
 /// The way to lap's sshd on a machine that lap did not make.
-pub(super) fn via(machine: Option<&StockSsh>) -> Vec<String> {
-    let Some(machine) = machine else { return Vec::new() };
-    let to = SocketAddr::from(SSHD).to_string();
-    vec!["-o".into(), format!("ProxyCommand={}", machine.proxy_command(&to))]
+fn proxy(machine: &StockSsh) -> String {
+    format!("ProxyCommand={}", machine.proxy_command(&SocketAddr::from(SSHD).to_string()))
 }

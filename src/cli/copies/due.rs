@@ -102,8 +102,7 @@ async fn one(workspace: &Arc<Workspace>, environment: &Environment, place: &Plac
 
 /// Whether it was ever made. One that is down has one, and is late when that lasts.
 async fn has_node(workspace: &Workspace, environment: &Environment) -> Result<bool> {
-    let docker = drivers::docker::local().await?;
-    let host = drivers::node::docker::observe(&docker, &workspace.lab.name).await?;
+    let host = drivers::node::observe(&workspace.lab).await?.facts;
     Ok(host.nodes.contains_key(&environment.master))
 }
 

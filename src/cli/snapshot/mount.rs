@@ -11,11 +11,7 @@ use std::{
 use crate::{
     agent::paths,
     apply::snapshot::Snapshots,
-    cli::{
-        Global,
-        common::runtime,
-        ssh::{Login, via},
-    },
+    cli::{Global, common::runtime, ssh::Login},
     error::{Error, Kind, OrError, Result},
     report::print::outln,
 };
@@ -81,8 +77,8 @@ fn sshfs(login: &Login, id: &str, path: &Path) -> Command {
     command.args(["-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=15", "-o", "BatchMode=yes"]);
     command.arg("-o").arg(format!("UserKnownHostsFile={}", file(&login.known_hosts)));
     command.arg("-o").arg(format!("IdentityFile={}", file(&login.key)));
-    for word in via(login.machine.as_ref()) {
-        command.arg(word.replace('\\', r"\\").replace(',', r"\,"));
+    if let Some(proxy) = &login.proxy {
+        command.arg("-o").arg(file(Path::new(proxy)));
     }
     command.arg(format!("root@{}:{}/snapshots/{id}/data", login.address, paths::POOL)).arg(path);
     command
@@ -166,11 +162,12 @@ mod tests {
             address: [10, 1, 2, 3].into(),
             known_hosts: "/a,b/known".into(),
             key: "/a,b/admin".into(),
-            machine: None,
+            proxy: Some("ProxyCommand=a,b".into()),
         };
         let command = sshfs(&login, "20261121-094512", Path::new("/mnt"));
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert!(words.contains(&r"UserKnownHostsFile=/a\,b/known".to_owned()), "{words:?}");
+        assert!(words.contains(&r"ProxyCommand=a\,b".to_owned()), "{words:?}");
         assert!(words.contains(&"StrictHostKeyChecking=yes".to_owned()) && words.contains(&"ro".to_owned()));
         assert!(words.contains(&"root@10.1.2.3:/var/lib/lap/pool/snapshots/20261121-094512/data".to_owned()));
     }
