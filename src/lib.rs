@@ -23,6 +23,7 @@ pub mod report;
 pub mod repository;
 pub mod resolve;
 pub mod snapshot;
+pub mod words;
 pub mod workspace;
 
 pub use error::{Error, Kind, OrError, Result};

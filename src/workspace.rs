@@ -11,9 +11,13 @@ use std::{
 use crate::{
     config::{
         self,
-        model::{Environment, Lab, Node, Rootfs, Subnet},
+        model::{Environment, Lab, Node, Provider, Rootfs, Subnet},
     },
-    drivers::{node::docker::HostFacts, rootfs, ssh},
+    drivers::{
+        node::{docker::HostFacts, machine::SSHD},
+        rootfs, ssh,
+        stock_ssh::{self, StockSsh},
+    },
     error::{Error, Kind, Result},
     keys::Keys,
     observe::resolver,
@@ -132,6 +136,23 @@ impl Workspace {
         wished.filter(|(_, rootfs)| !rootfs::cached(&self.cache, rootfs).exists()).collect()
     }
 
+    /// How a machine that lap did not make is reached; `None`: lap made it.
+    ///
+    /// # Errors
+    /// The file with its host key cannot be written.
+    pub fn stock_ssh(&self, node: &Node) -> Result<Option<StockSsh>> {
+        let Some(ssh) = node.ssh.as_ref().filter(|_| node.provider == Provider::Ssh) else { return Ok(None) };
+        let file = self.lab.root.join(".lap/pinned").join(&node.name);
+        if let Some(key) = &ssh.host_key {
+            stock_ssh::pin(&file, key)?;
+        }
+        Ok(Some(StockSsh {
+            node: node.name.clone(),
+            destination: ssh.destination.clone(),
+            pinned: ssh.host_key.as_ref().map(|_| file),
+        }))
+    }
+
     /// Connects to a node.
     ///
     /// # Errors
@@ -143,11 +164,17 @@ impl Workspace {
         address: Ipv4Addr,
         patience: Duration,
     ) -> Result<ssh::Session> {
+        let via = self.lab.nodes.get(node).map(|node| self.stock_ssh(node)).transpose()?.flatten();
+        let host_key = keys.host_key(node).map_err(|error| match &via {
+            Some(_) => error.hint(format!("`lap node prepare {node}` makes it a node, if nobody did")),
+            None => error,
+        });
         let target = ssh::Target {
             node: node.to_owned(),
-            address: SocketAddr::from((address, 22)),
+            address: if via.is_some() { SSHD.into() } else { SocketAddr::from((address, 22)) },
+            via,
             key: Arc::new(keys.admin().private().clone()),
-            host_key: keys.host_key(node)?.public().clone(),
+            host_key: host_key?.public().clone(),
         };
         ssh::connect(&target, patience).await
     }

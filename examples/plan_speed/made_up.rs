@@ -59,6 +59,8 @@ impl MadeUp {
                 cpus: None,
                 memory: None,
                 disk: 1 << 30,
+                ssh: None,
+                vm: lap::config::model::Vm::default(),
             };
             (name, node)
         });
@@ -67,6 +69,7 @@ impl MadeUp {
             description: String::new(),
             promote_from: None,
             upstreams: Vec::new(),
+            on_failure: lap::config::model::OnFailure::Keep,
             master: "n000".into(),
         };
         let lab = Lab {

@@ -11,7 +11,7 @@ use super::{
     lock::Lock,
     paths, pool,
     protocol::{Holder, NodeConfig},
-    revive, serve, switch,
+    push, revive, serve, switch, systemd,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -48,15 +48,17 @@ async fn live() -> Result<ExitCode> {
     let mut term = signal(SignalKind::terminate()).or_error(Kind::Node, || "cannot wait for signals".into())?;
     let config = read_config()?;
     // sshd first: a node whose pool is damaged can still be looked at.
-    let sshd = tokio::task::spawn_blocking(daemons::sshd);
-    let disk = config.disk;
+    let (for_sshd, for_pool) = (config.clone(), config.clone());
+    let sshd = tokio::task::spawn_blocking(move || daemons::sshd(&for_sshd));
     let prepared = tokio::task::spawn_blocking(move || -> Result<Option<String>> {
         daemons::sweep();
         let parent = kernel::prepare_cgroups()?;
-        pool::mount(disk)?;
+        pool::mount(&for_pool)?;
         super::prune::recover();
         // At every start, so that a node made by an earlier lap has it before its containers are.
-        fs::create_dir_all(paths::DNS_STATE).or_error(Kind::Node, || format!("cannot make `{}`", paths::DNS_STATE))?;
+        for dir in [paths::DNS_STATE, paths::PUSH] {
+            fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
+        }
         Ok(parent)
     });
     sshd.await.or_error(Kind::Other, || "sshd".into())??;
@@ -65,6 +67,7 @@ async fn live() -> Result<ExitCode> {
     let journal = Journal::open(state, serve::now())?;
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
+    systemd::ready();
     daemons::dockerd(&config, parent.as_deref())?;
     tokio::spawn(super::checks::recover());
     if super::snapshots::needs_containers() || switch::is_pending() {
@@ -81,18 +84,23 @@ async fn live() -> Result<ExitCode> {
     let agent = serve::Agent::new(journal, lock, replaced);
     tokio::spawn(agent.clone().schedule());
     let serving = tokio::spawn(serve::serve(listener, agent));
+    push::start();
     loop {
         tokio::select! {
             _ = term.recv() => {
                 serving.abort();
                 let _ = fs::remove_file(paths::SOCKET);
+                if systemd::is_here() {
+                    // Docker, and what is mounted, are its to stop: when the machine goes down, not when we do.
+                    return Ok(ExitCode::SUCCESS);
+                }
                 let _ = tokio::task::spawn_blocking(|| { daemons::stop(); pool::unmount(); }).await;
                 return Ok(ExitCode::SUCCESS);
             }
             _ = was_replaced.recv() => return Ok(ExitCode::from(init::RESTART)),
             () = tokio::time::sleep(LOOK) => {
                 // They say themselves why they cannot start; the next look tries again.
-                if let Err(error) = daemons::sshd() {
+                if let Err(error) = daemons::sshd(&config) {
                     eprintln!("agent: {error}");
                 }
                 let since = serve::now();

@@ -1,5 +1,5 @@
-//! The two daemons of a `docker` node: sshd and dockerd. The agent starts them, finds them again after its own
-//! restart, and starts them again when they fall over. On a real machine systemd does this.
+//! The two daemons of a node: sshd and dockerd. The agent starts them, finds them again after its own restart, and starts
+//! them again when they fall over. Where there is systemd, dockerd is its.
 
 use std::{
     fs,
@@ -18,22 +18,23 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{install::write_file, kernel, paths, protocol::NodeConfig};
+use super::{install::write_file, kernel, paths, protocol::NodeConfig, systemd};
 use crate::error::{Error, Kind, OrError, Result};
 
 const SSHD_CONFIG: &str = "/run/lap/sshd_config";
-const SSHD_PID: &str = "/run/sshd.pid";
+const SSHD_PID: &str = "/run/lap/sshd.pid";
 const DOCKER_PID: &str = "/var/run/docker.pid";
+/// dockerd's own file comes late when the machine is busy: who looks before that would start a second one.
+const DOCKER_STARTED: &str = "/run/lap/dockerd.pid";
 const CONTAINERD_PID: &str = "/var/run/docker/containerd/containerd.pid";
 const DOCKER_LOG: &str = "/var/log/dockerd.log";
 
 /// sshd_config(5): keys only, root only, no password is ever asked for. The agent's and Docker's sockets are reached
 /// through stream-local forwarding. A peer that does not answer for 15 s is cut off, and its lock is free.
 const SSHD: &str = "\
-ListenAddress 0.0.0.0
 HostKey /var/lib/lap/ssh/host_ed25519_key
 AuthorizedKeysFile /var/lib/lap/ssh/authorized_keys
-PidFile /run/sshd.pid
+PidFile /run/lap/sshd.pid
 AllowUsers root
 PermitRootLogin prohibit-password
 AuthenticationMethods publickey
@@ -58,18 +59,27 @@ Subsystem sftp internal-sftp
 ///
 /// # Errors
 /// Its host key is missing, or it refuses to start.
-pub fn sshd() -> Result<()> {
-    if running(SSHD_PID, "sshd").is_some() {
+pub fn sshd(config: &NodeConfig) -> Result<()> {
+    // An agent of an earlier build, which this one replaced, kept the number of its sshd elsewhere.
+    let earlier = config.sshd.is_none() && running("/run/sshd.pid", "sshd").is_some();
+    if earlier || running(SSHD_PID, "sshd").is_some() {
         return Ok(());
     }
     for dir in ["/run/sshd", "/run/lap"] {
         fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
     }
-    write_file(Path::new(SSHD_CONFIG), SSHD.as_bytes(), 0o644)?;
+    write_file(Path::new(SSHD_CONFIG), sshd_config(config).as_bytes(), 0o644)?;
     let status = Command::new("/usr/sbin/sshd").args(["-f", SSHD_CONFIG]).status();
     match status.or_error(Kind::Node, || "cannot start `sshd`".into())? {
         status if status.success() => Ok(()),
         status => Err(Error::new(Kind::Node, format!("`sshd` ended with {status}"))),
+    }
+}
+
+fn sshd_config(config: &NodeConfig) -> String {
+    match config.sshd {
+        Some(listen) => format!("ListenAddress {listen}\n{SSHD}"),
+        None => format!("ListenAddress 0.0.0.0\n{SSHD}"),
     }
 }
 
@@ -78,7 +88,10 @@ pub fn sshd() -> Result<()> {
 /// # Errors
 /// It cannot be started at all.
 pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool> {
-    if running(DOCKER_PID, "dockerd").is_some() {
+    if systemd::is_here() {
+        return systemd::docker(running(DOCKER_PID, "dockerd").is_some());
+    }
+    if running_dockerd().is_some() {
         return Ok(false);
     }
     // A killed node leaves these. dockerd refuses to start over its own, and believes that whatever process has the
@@ -90,7 +103,7 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool>
     let log = fs::OpenOptions::new().create(true).append(true).open(DOCKER_LOG);
     let log = log.or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;
     let errors = log.try_clone().or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;
-    Command::new("dockerd")
+    let child = Command::new("dockerd")
         .args(dockerd_arguments(config, cgroup_parent))
         .stdin(Stdio::null())
         .stdout(log)
@@ -99,6 +112,7 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool>
         .process_group(0)
         .spawn()
         .or_error(Kind::Node, || "cannot start `dockerd`".into())?;
+    write_file(Path::new(DOCKER_STARTED), child.id().to_string().as_bytes(), 0o644)?;
     Ok(true)
 }
 
@@ -115,16 +129,20 @@ fn dockerd_arguments(config: &NodeConfig, cgroup_parent: Option<&str>) -> Vec<St
 
 /// The last lines dockerd wrote, for an error message.
 pub fn docker_log_tail() -> String {
+    if systemd::is_here() {
+        return systemd::docker_log_tail();
+    }
     let text = fs::read(DOCKER_LOG).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(3)..].join("\n")
 }
 
-/// Stops dockerd and with it the containers, each in peace (its own grace period), then sshd.
+/// Stops dockerd and with it the containers, each in peace (its own grace period), then sshd. systemd does this itself, and
+/// only when the machine goes down.
 pub fn stop() {
-    for (file, name, patience) in [(DOCKER_PID, "dockerd", 100), (SSHD_PID, "sshd", 10)] {
-        let Some(pid) = running(file, name) else { continue };
+    for (pid, patience) in [(running_dockerd(), 100), (running(SSHD_PID, "sshd"), 10)] {
+        let Some(pid) = pid else { continue };
         let _ = kill(pid, Signal::SIGTERM);
         for _ in 0..patience * 10 {
             if !alive(pid) {
@@ -135,10 +153,22 @@ pub fn stop() {
     }
 }
 
+/// Stops lap's own sshd; whoever is logged in stays.
+pub fn stop_sshd() {
+    if let Some(pid) = running(SSHD_PID, "sshd") {
+        let _ = kill(pid, Signal::SIGTERM);
+    }
+}
+
 /// Removes leftovers of an earlier life, before anything is started.
 pub fn sweep() {
     kernel::sweep_cgroups();
     let _ = fs::remove_file(paths::SOCKET);
+}
+
+/// The one that was started, from its first moment on.
+fn running_dockerd() -> Option<Pid> {
+    running(DOCKER_STARTED, "dockerd").or_else(|| running(DOCKER_PID, "dockerd"))
 }
 
 fn running(pid_file: &str, name: &str) -> Option<Pid> {
@@ -169,7 +199,12 @@ mod tests {
             address: "10.9.0.10".into(),
             disk: 1,
             upstreams: vec!["9.9.9.9".into()],
+            sshd: None,
+            device: None,
         };
+        assert!(sshd_config(&config).starts_with("ListenAddress 0.0.0.0\nHostKey /var/lib/lap/ssh/"));
+        let beside = NodeConfig { sshd: "127.0.0.1:7022".parse().ok(), ..config.clone() };
+        assert!(sshd_config(&beside).starts_with("ListenAddress 127.0.0.1:7022\nHostKey "));
         assert_eq!(
             dockerd_arguments(&config, Some("/docker/x/lap"))[3..],
             ["--dns=10.9.0.10", "--dns=9.9.9.9", "--cgroup-parent=/docker/x/lap"]

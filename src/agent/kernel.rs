@@ -46,6 +46,8 @@ pub fn cgroups() -> Cgroups {
 /// A mount or a write the kernel refuses; the message names it.
 pub fn prepare_cgroups() -> Result<Option<String>> {
     match cgroups() {
+        // The root of all groups, which only a real machine sees, has no such file: nothing is in the way there.
+        Cgroups::V2 if !Path::new(CGROUPS).join("cgroup.events").exists() => Ok(None),
         Cgroups::V2 => {
             let root = Path::new(CGROUPS);
             // As Docker mounted it, but for writing.

@@ -7,20 +7,28 @@ use std::{
     time::Duration,
 };
 
-use super::{kernel, paths, protocol::DataFacts};
+use super::{
+    disk, kernel, paths,
+    protocol::{DataFacts, NodeConfig},
+};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// Mounts the pool and `/data`, making the pool first where there is none. Does nothing where both are mounted.
 ///
 /// # Errors
 /// Names the command that failed and what it said.
-pub fn mount(disk: u64) -> Result<()> {
+pub fn mount(config: &NodeConfig) -> Result<()> {
     for dir in [paths::POOL, paths::DATA] {
         fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
     }
     if !is_mounted(paths::POOL) {
-        make_image(disk)?;
-        mount_image()?;
+        match &config.device {
+            Some(device) => disk::mount(device)?,
+            None => {
+                make_image(config.disk)?;
+                mount_image()?;
+            }
+        }
     }
     for name in ["data", "state"] {
         let path = Path::new(paths::POOL).join(name);
@@ -155,7 +163,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
 }
 
 /// Runs a command to its end; its error output becomes the message.
-fn run(command: &mut Command) -> Result<()> {
+pub(super) fn run(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().or_error(Kind::Node, || format!("cannot run `{name}`"))?;
     if output.status.success() {

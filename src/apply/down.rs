@@ -9,8 +9,11 @@ use super::{
 };
 use crate::{
     agent::protocol::NodeFacts,
-    config::model::Environment,
-    drivers::{self, node::docker},
+    config::model::{Environment, Provider},
+    drivers::{
+        self,
+        node::{Machines, docker},
+    },
     error::{Kind, Result},
     plan::{Action, Plan, wish::Wish},
     workspace::Workspace,
@@ -56,8 +59,7 @@ pub async fn stop(
 /// This machine's Docker does not answer, or somebody holds the node's lock.
 pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options: &Options) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let host_docker = drivers::docker::local().await?;
-    let host = docker::observe(&host_docker, &workspace.lab.name).await?;
+    let Machines { docker: host_docker, facts: host } = drivers::node::observe(&workspace.lab).await?;
     let running = |name: &str| host.nodes.get(name).is_some_and(|node| node.running);
     let mut outcome = Outcome { plans: Vec::new(), master: None, facts: None, notes: Vec::new(), seconds: 0.0 };
     if running(&environment.master) {
@@ -71,11 +73,13 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
         }
     }
     let mut plan = Plan::new(&environment.name);
-    for node in workspace.nodes(&environment.name).filter(|node| running(&node.name)) {
+    // A machine that lap did not make goes on running.
+    let ours = workspace.nodes(&environment.name).filter(|node| node.provider != Provider::Ssh);
+    for node in ours.filter(|node| running(&node.name)) {
         plan.push(Action::StopNode { node: node.name.clone() }, "it runs", []);
     }
     if !options.dry_run {
-        on_host(&workspace, &plan, host, options).await?;
+        on_host(&workspace, &plan, host, host_docker, options).await?;
     }
     outcome.plans.push(plan);
     outcome.seconds = began.elapsed().as_secs_f64();
@@ -88,13 +92,19 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
 /// This machine's Docker does not answer or refuses.
 pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, options: &Options) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let host_docker = drivers::docker::local().await?;
-    let host = docker::observe(&host_docker, &workspace.lab.name).await?;
+    let Machines { docker: host_docker, facts: host } = drivers::node::observe(&workspace.lab).await?;
     let mut plan = Plan::new(&environment.name);
     let mut last = Vec::new();
-    let volumes = docker::volumes(&host_docker, &workspace.lab.name).await?;
+    let volumes = match &host_docker {
+        Some(docker) => docker::volumes(docker, &workspace.lab.name).await?,
+        None => Default::default(),
+    };
     for node in workspace.nodes(&environment.name) {
         let name = node.name.clone();
+        if node.provider == Provider::Ssh {
+            last.push(plan.push(Action::LeaveMachine { node: name, data: true }, "it is not lap's", []));
+            continue;
+        }
         let exists = host.nodes.contains_key(&name);
         let data = docker::volume_names(&workspace.lab.name, &name).iter().any(|volume| volumes.contains(volume));
         let mut after = Vec::new();
@@ -112,7 +122,7 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
         plan.push(Action::RemoveNetwork, "no node of the lab is left", last);
     }
     if !options.dry_run {
-        on_host(&workspace, &plan, host, options).await?;
+        on_host(&workspace, &plan, host, host_docker, options).await?;
     }
     Ok(Outcome {
         plans: vec![plan],
@@ -123,14 +133,20 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
     })
 }
 
-async fn on_host(workspace: &Arc<Workspace>, plan: &Plan, facts: docker::HostFacts, options: &Options) -> Result<()> {
+async fn on_host(
+    workspace: &Arc<Workspace>,
+    plan: &Plan,
+    facts: docker::HostFacts,
+    docker: Option<bollard::Docker>,
+    options: &Options,
+) -> Result<()> {
     if plan.steps.is_empty() {
         return Ok(());
     }
     let performer = Arc::new(Host {
         workspace: workspace.clone(),
         keys: None,
-        docker: drivers::docker::local().await?,
+        docker,
         facts,
         addresses: std::collections::BTreeMap::new(),
     });

@@ -5,14 +5,19 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bollard::Docker;
 
-use super::Perform;
+use super::{Perform, machine};
 use crate::{
     agent::{
         install::pack,
+        prepare::{Order, config_text},
         protocol::{NodeConfig, Request},
     },
+    config::model::{Node, Provider},
     drivers::{
-        node::docker::{self, HostFacts},
+        node::{
+            docker::{self, HostFacts},
+            machine::SSHD,
+        },
         rootfs,
     },
     error::{Error, Kind, OrError, Result},
@@ -30,7 +35,8 @@ pub struct Host {
     pub workspace: Arc<Workspace>,
     /// Not needed to take something away.
     pub keys: Option<Arc<Keys>>,
-    pub docker: Docker,
+    /// `None`: no node of the lab is a container.
+    pub docker: Option<Docker>,
     pub facts: HostFacts,
     pub addresses: BTreeMap<String, Ipv4Addr>,
 }
@@ -46,9 +52,9 @@ impl Perform for Host {
             Action::MakeNodeImage { tag, rootfs } => {
                 let archive = rootfs::make(&self.workspace.cache, rootfs, line).await?;
                 line("import");
-                docker::make_image(&self.docker, &archive, tag).await?;
+                docker::make_image(self.docker()?, &archive, tag).await?;
             }
-            Action::MakeNetwork { subnet } => docker::make_network(&self.docker, &lab.name, *subnet).await?,
+            Action::MakeNetwork { subnet } => docker::make_network(self.docker()?, &lab.name, *subnet).await?,
             Action::MakeNode { node, .. } => {
                 let spec = plan::nodes::spec(
                     lab,
@@ -57,23 +63,26 @@ impl Perform for Host {
                     &self.facts,
                     &self.workspace.rootfs_identity(),
                 );
-                docker::create(&self.docker, &spec, self.files(node)?).await?;
-                docker::start(&self.docker, &lab.name, node).await?;
+                docker::create(self.docker()?, &spec, self.files(node)?).await?;
+                docker::start(self.docker()?, &lab.name, node).await?;
             }
             Action::StartNode { node } => {
                 // The binary and the keys may be newer than what it was stopped with.
-                docker::upload(&self.docker, &lab.name, node, self.files(node)?).await?;
-                docker::start(&self.docker, &lab.name, node).await?;
+                docker::upload(self.docker()?, &lab.name, node, self.files(node)?).await?;
+                docker::start(self.docker()?, &lab.name, node).await?;
             }
             Action::AwaitNode { node } => {
                 let address = self.address(node)?;
                 let session = self.workspace.connect(self.keys()?, node, address, BOOT).await?;
                 ready(&session.agent()).await?;
             }
-            Action::StopNode { node } => docker::stop(&self.docker, &lab.name, node).await?,
-            Action::RemoveNode { node } => docker::remove(&self.docker, &lab.name, node).await?,
-            Action::RemoveNodeData { node } => docker::remove_data(&self.docker, &lab.name, node).await?,
-            Action::RemoveNetwork => docker::remove_network(&self.docker, &lab.name).await?,
+            Action::StopNode { node } => docker::stop(self.docker()?, &lab.name, node).await?,
+            Action::RemoveNode { node } => docker::remove(self.docker()?, &lab.name, node).await?,
+            Action::RemoveNodeData { node } => docker::remove_data(self.docker()?, &lab.name, node).await?,
+            Action::RemoveNetwork => docker::remove_network(self.docker()?, &lab.name).await?,
+            Action::LeaveMachine { node, data } => {
+                machine::leave(&self.workspace, self.node(node)?, *data, line).await?;
+            }
             other => return Err(Error::new(Kind::Other, format!("not for this machine: {other}"))),
         }
         Ok(())
@@ -81,11 +90,15 @@ impl Perform for Host {
 }
 
 impl Host {
+    fn docker(&self) -> Result<&Docker> {
+        self.docker.as_ref().ok_or_else(|| Error::new(Kind::Host, "no Docker was asked on this machine"))
+    }
+
     fn keys(&self) -> Result<&Keys> {
         self.keys.as_deref().ok_or_else(|| Error::new(Kind::Keys, "this workspace's keys were not read"))
     }
 
-    fn node(&self, name: &str) -> Result<&crate::config::model::Node> {
+    fn node(&self, name: &str) -> Result<&Node> {
         let node = self.workspace.lab.nodes.get(name);
         node.ok_or_else(|| Error::new(Kind::Config, format!("there is no node `{name}`")))
     }
@@ -97,23 +110,9 @@ impl Host {
 
     /// What a node is given before its first start: the binary, who it is, its host key, and who may log in.
     fn files(&self, node: &str) -> Result<Vec<u8>> {
-        let lab = &self.workspace.lab;
-        let wish = self.node(node)?;
-        let upstreams = lab
-            .environments
-            .get(&wish.environment)
-            .map(|environment| self.workspace.upstreams(environment, &self.addresses));
-        let config = NodeConfig {
-            lab: lab.name.clone(),
-            node: node.to_owned(),
-            environment: wish.environment.clone(),
-            address: self.address(node)?.to_string(),
-            disk: wish.disk,
-            upstreams: upstreams.unwrap_or_default().iter().map(ToString::to_string).collect(),
-        };
-        let config = serde_json::to_vec_pretty(&config).or_error(Kind::Other, || "node.json".into())?;
-        let authorized = keys::authorized_keys(self.keys()?.admin().public(), &lab.operators)?;
-        let host_key = self.keys()?.make_host_key(node)?.openssh()?;
+        let order = order(&self.workspace, self.keys()?, self.node(node)?, &self.addresses)?;
+        let config = config_text(&order.config)?;
+        let (authorized, host_key) = (&order.authorized_keys, &order.host_key);
         pack([
             ("usr/local/bin/lap", 0o755, binary()?.as_slice()),
             ("var/lib/lap/node.json", 0o600, config.as_slice()),
@@ -121,6 +120,35 @@ impl Host {
             ("var/lib/lap/ssh/authorized_keys", 0o600, authorized.as_bytes()),
         ])
     }
+}
+
+/// What a machine must know to be this node.
+///
+/// # Errors
+/// It has no address, or its host key cannot be made.
+pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<Order> {
+    let lab = &workspace.lab;
+    let upstreams =
+        lab.environments.get(&node.environment).map(|environment| workspace.upstreams(environment, addresses));
+    let address = addresses.get(&node.name).copied();
+    let address =
+        address.ok_or_else(|| Error::new(Kind::Config, format!("the node `{}` has no address", node.name)))?;
+    let ssh = node.ssh.as_ref().filter(|_| node.provider == Provider::Ssh);
+    let config = NodeConfig {
+        lab: lab.name.clone(),
+        node: node.name.clone(),
+        environment: node.environment.clone(),
+        address: address.to_string(),
+        disk: node.disk,
+        upstreams: upstreams.unwrap_or_default().iter().map(ToString::to_string).collect(),
+        sshd: ssh.map(|_| SSHD.into()),
+        device: ssh.and_then(|ssh| ssh.device.clone()),
+    };
+    Ok(Order {
+        config,
+        host_key: keys.make_host_key(&node.name)?.openssh()?,
+        authorized_keys: keys::authorized_keys(keys.admin().public(), &lab.operators)?,
+    })
 }
 
 /// This very binary, also when its file was replaced since it was started.

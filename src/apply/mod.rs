@@ -1,5 +1,6 @@
 //! The only place that changes the world: carries a plan out.
 
+mod bases;
 pub mod build;
 pub mod check;
 pub mod dns_keys;
@@ -7,9 +8,11 @@ pub mod down;
 pub mod host;
 pub mod install;
 pub mod local;
+pub mod machine;
 pub mod node;
 pub mod promote;
 pub mod prune;
+pub mod push;
 pub mod registry;
 pub mod repository;
 pub mod run;

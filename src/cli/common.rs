@@ -1,6 +1,6 @@
 //! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
 
-use crate::report::print::outln;
+use crate::report::print::{errln, outln};
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::{Global, Progress};
 use crate::{
     apply::up::Options,
-    error::{Kind, OrError, Result},
+    error::{Error, Kind, OrError, Result},
     report::{self, Events, Style},
     workspace::Workspace,
 };
@@ -61,26 +61,38 @@ impl Global {
         changing: &Changing,
         work: impl FnOnce(Options) -> F,
     ) -> Result<T> {
-        runtime()?.block_on(async {
-            let (events, receiver) = Events::channel();
-            let drawing = tokio::spawn(report::draw(self.style(), receiver));
-            let (stopper, stop) = watch::channel(false);
-            let note = events.clone();
-            let interrupts = tokio::spawn(async move {
-                while tokio::signal::ctrl_c().await.is_ok() {
-                    note.note("stopping …");
-                    let _ = stopper.send(true);
-                }
-            });
-            let options = Options { dry_run: changing.dry_run, wait: changing.wait, events, stop, who: who(), verb };
-            let result = work(options).await;
-            interrupts.abort();
-            let _ = interrupts.await;
-            // Everything that was told is drawn before anything else is printed.
-            let _ = drawing.await;
-            result
-        })
+        let Changing { dry_run, wait, .. } = *changing;
+        watched(verb, self.style(), who(), (dry_run, wait), work)
     }
+}
+
+/// Runs `work` in this style, as this person, with Ctrl-C caught.
+pub fn watched<T, F: Future<Output = Result<T>>>(
+    verb: &'static str,
+    style: Style,
+    who: String,
+    (dry_run, wait): (bool, bool),
+    work: impl FnOnce(Options) -> F,
+) -> Result<T> {
+    runtime()?.block_on(async {
+        let (events, receiver) = Events::channel();
+        let drawing = tokio::spawn(report::draw(style, receiver));
+        let (stopper, stop) = watch::channel(false);
+        let note = events.clone();
+        let interrupts = tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                note.note("stopping …");
+                let _ = stopper.send(true);
+            }
+        });
+        let options = Options { dry_run, wait, events, stop, who, verb };
+        let result = work(options).await;
+        interrupts.abort();
+        let _ = interrupts.await;
+        // Everything that was told is drawn before anything else is printed.
+        let _ = drawing.await;
+        result
+    })
 }
 
 /// A runtime for one command.
@@ -102,6 +114,18 @@ pub fn who() -> String {
     });
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     format!("{user}@{}", host.unwrap_or_else(|_| "unknown".into()))
+}
+
+/// Asks; without a terminal nobody can say yes.
+pub fn yes(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::new(Kind::Refused, "this is asked first, and there is no terminal")
+            .hint("`--yes`, or `--host-key` for a machine's key, answers the question"));
+    }
+    errln!("{question} [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints a value as JSON, indented.

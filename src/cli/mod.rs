@@ -16,6 +16,7 @@ mod init;
 mod keys;
 mod ledger;
 mod logs;
+mod node;
 mod plan;
 mod promote;
 mod prune;
@@ -100,6 +101,7 @@ enum Verb {
     Logs(logs::Args),
     Exec(exec::Args),
     Ssh(ssh::Args),
+    Node(node::Args),
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
@@ -153,6 +155,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Logs(args) => args.run(&global),
         Verb::Exec(args) => args.run(&global),
         Verb::Ssh(args) => args.run(&global),
+        Verb::Node(args) => args.run(&global),
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
@@ -165,7 +168,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),
         Verb::Dns(args) => args.run(&global),
-        Verb::Agent(args) => Ok(args.run()),
+        Verb::Agent(args) => args.run(),
         Verb::Completions(args) => args.run(),
         Verb::Help(args) => args.run(),
     }

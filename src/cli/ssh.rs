@@ -1,7 +1,7 @@
 //! `lap ssh`
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
 };
@@ -9,7 +9,11 @@ use std::{
 use super::{Global, common::runtime};
 use crate::{
     apply::local::known_hosts_file,
-    drivers::{self, node::docker},
+    drivers::{
+        self,
+        node::machine::SSHD,
+        stock_ssh::{StockSsh, quoted},
+    },
     error::{Error, Kind, Result},
     keys::known_hosts,
     workspace::Workspace,
@@ -41,14 +45,14 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
     };
     let keys = workspace.keys()?;
     let address: Ipv4Addr = runtime()?.block_on(async {
-        let docker = drivers::docker::local().await?;
-        let host = docker::observe(&docker, &workspace.lab.name).await?;
+        let host = drivers::node::observe(&workspace.lab).await?.facts;
         let (_, addresses) = workspace.addresses(&host)?;
         let running = host.nodes.get(&node).is_some_and(|node| node.running);
         addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
             Error::new(Kind::Node, format!("the node `{node}` does not run")).hint("`lap up` brings it up")
         })
     })?;
+    let machine = workspace.lab.nodes.get(&node).map(|node| workspace.stock_ssh(node)).transpose()?.flatten();
     // Written for this one call: what is known is only the key lap gave the node.
     let file = known_hosts_file(workspace);
     let name = format!("{node}.node.{}", workspace.lab.dns.zone);
@@ -63,6 +67,7 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
         .arg(format!("UserKnownHostsFile={}", file.display()))
         .arg("-i")
         .arg(keys.admin_file())
+        .args(via(machine.as_ref()))
         .args(if terminal { &["-t"][..] } else { &[] })
         .arg(format!("root@{address}"))
         .arg("--")
@@ -70,16 +75,9 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
         .exec())
 }
 
-/// ssh joins its arguments with spaces for the far shell: each must arrive as it is.
-fn quoted(command: &[String]) -> Vec<String> {
-    command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn arguments_arrive_as_they_are() {
-        let words = ["a b", "it's", "$(reboot)"].map(str::to_owned);
-        assert_eq!(super::quoted(&words), ["'a b'", r"'it'\''s'", "'$(reboot)'"]);
-    }
+/// The way to lap's sshd on a machine that lap did not make.
+fn via(machine: Option<&StockSsh>) -> Vec<String> {
+    let Some(machine) = machine else { return Vec::new() };
+    let to = SocketAddr::from(SSHD).to_string();
+    vec!["-o".into(), format!("ProxyCommand={}", machine.proxy_command(&to))]
 }

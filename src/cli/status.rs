@@ -13,7 +13,7 @@ use super::{
 use crate::{
     agent::protocol::NodeFacts,
     apply::up::{Master, short},
-    drivers::{self, node::docker},
+    drivers,
     error::{Error, Kind, Result},
     plan::wish::Current,
     report::{ago, bytes},
@@ -46,8 +46,7 @@ impl Args {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let (facts, address) = runtime()?.block_on(async {
-            let docker = drivers::docker::local().await?;
-            let host = docker::observe(&docker, &workspace.lab.name).await?;
+            let host = drivers::node::observe(&workspace.lab).await?.facts;
             let master = Master::connect_on(workspace.clone(), &environment, &host, Duration::from_secs(2)).await?;
             Ok::<_, Error>((master.facts(None).await?, master.address()))
         })?;
@@ -102,6 +101,14 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
     let now = crate::agent::serve::now();
     if let Some(newest) = facts.snapshots.newest {
         outln!("snapshots: {}, the newest {} old", facts.snapshots.count, ago(now - newest));
+    }
+    if let Some(push) = &facts.push {
+        let (commit, ago) = (short(&push.commit), ago(now - push.at));
+        match &push.result {
+            None => outln!("push: {commit} by {} is being built, since {ago}", push.by),
+            Some(Ok(())) => outln!("push: {commit} by {} runs and passed its checks, {ago} ago", push.by),
+            Some(Err(why)) => outln!("push: {commit} by {} failed {ago} ago: {why}", push.by),
+        }
     }
     if let Some((holder, since)) = &facts.lock {
         outln!("locked by {} for `lap {}`, since {}", holder.who, holder.verb, ago(now - since));

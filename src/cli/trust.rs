@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{Global, common::runtime};
 use crate::{
-    drivers::{self, node::docker},
+    drivers,
     error::Result,
     keys::trust::{self, TrustInputs},
     names,
@@ -67,10 +67,8 @@ impl Args {
 fn registries(workspace: &Workspace) -> Result<Vec<String>> {
     let Some(registry) = workspace.lab.containers.get(REGISTRY) else { return Ok(Vec::new()) };
     let Some(port) = registry.ports.first().map(|port| port.host) else { return Ok(Vec::new()) };
-    let host = runtime()?.block_on(async {
-        let docker = drivers::docker::local().await?;
-        docker::observe(&docker, &workspace.lab.name).await
-    })?;
+    let host =
+        runtime()?.block_on(async { drivers::node::observe(&workspace.lab).await.map(|machines| machines.facts) })?;
     let (_, addresses) = workspace.addresses(&host)?;
     let mut out: Vec<String> = registry.names.iter().map(|name| format!("{name}:{port}")).collect();
     for environment in workspace.lab.environments.values() {

@@ -26,4 +26,8 @@ pub use find::find;
 pub use init::init;
 pub use load::load;
 pub use problem::{Problem, Problems};
-pub use read::container::{KEYS, SECRETS};
+pub use read::{
+    container::{KEYS, SECRETS},
+    machine::destination,
+    node::text as machine_file,
+};

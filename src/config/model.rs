@@ -134,8 +134,20 @@ pub struct Environment {
     pub promote_from: Option<String>,
     /// Where its DNS server asks for everything it does not know; empty: what the host itself uses.
     pub upstreams: Vec<std::net::IpAddr>,
+    /// What becomes of it when a commit that was pushed cannot be built, or its checks fail.
+    pub on_failure: OnFailure,
     /// The node with role `master` (exactly one, checked).
     pub master: String,
+}
+
+/// What becomes of an environment when what was pushed fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It stays, to be looked at.
+    #[default]
+    Keep,
+    /// What ran before runs again, with the data it had.
+    Restore,
 }
 
 /// What a node is for.
@@ -155,9 +167,9 @@ pub enum Role {
 pub enum Provider {
     /// A container that stands in for a machine.
     Docker,
-    /// Through Vagrant. Reserved: says so when used.
+    /// A virtual machine, through Vagrant.
     Vagrant,
-    /// A machine that already exists. Reserved.
+    /// A machine that already exists.
     Ssh,
     /// This machine. Reserved.
     Local,
@@ -182,6 +194,42 @@ pub struct Node {
     pub memory: Option<u64>,
     /// Size of the data pool in bytes (sparse).
     pub disk: u64,
+    /// How a machine of the provider `ssh` is reached.
+    pub ssh: Option<SshMachine>,
+    /// What a machine of the provider `vagrant` is.
+    pub vm: Vm,
+}
+
+/// `[ssh]` of a `node.toml`: a machine that already exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshMachine {
+    /// As ssh(1) takes it: a name of `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`.
+    pub destination: String,
+    /// The only host key that is accepted, `ssh-ed25519 AAAA…`; `None` until `lap node add` has shown it.
+    pub host_key: Option<String>,
+    /// The disk for the pool; `None`: a sparse file.
+    pub device: Option<String>,
+}
+
+/// `[vm]` of a `node.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vm {
+    pub hypervisor: Hypervisor,
+    /// A bridge of the host to which the machine is connected; `None`: a network of the host's own.
+    pub bridge: Option<String>,
+    /// The machine where Vagrant runs: as ssh(1) takes it; `None`: this one.
+    pub host: Option<String>,
+    /// Another box than the one lap makes.
+    pub base: Option<String>,
+}
+
+/// What runs a virtual machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hypervisor {
+    #[default]
+    Libvirt,
+    Virtualbox,
 }
 
 /// One directory under `containers/`.

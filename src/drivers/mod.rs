@@ -5,3 +5,4 @@ pub mod node;
 mod quickack;
 pub mod rootfs;
 pub mod ssh;
+pub mod stock_ssh;

@@ -1,4 +1,5 @@
-//! SSH to a node that lap made: its host key is known before its first start, so there is no first trust to give.
+//! SSH to lap's sshd on a node: lap made its host key before its first start, so there is no first trust to give. On a
+//! machine lap did not make it is reached through stock ssh (`via`).
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,7 +9,7 @@ use russh::{
 };
 use tokio::{net::TcpStream, time::Instant};
 
-use super::quickack::QuickAck;
+use super::{quickack::QuickAck, stock_ssh::StockSsh};
 use crate::{
     agent::{
         client::{Client, Dial, Stream},
@@ -28,6 +29,8 @@ pub struct Target {
     /// For messages.
     pub node: String,
     pub address: SocketAddr,
+    /// The way to the machine that sees this address; `None`: we do.
+    pub via: Option<StockSsh>,
     /// The `admin` key.
     pub key: Arc<PrivateKey>,
     /// The only host key that is accepted.
@@ -74,12 +77,14 @@ pub async fn connect(target: &Target, patience: Duration) -> Result<Session> {
         };
         if Instant::now() >= until {
             let waited = if patience.is_zero() { String::new() } else { format!(" after {} s", patience.as_secs()) };
-            let message = format!("`{}` ({}) does not answer{waited}: {why}", target.node, target.address);
+            let place = target.via.as_ref().map_or_else(|| target.address.to_string(), |via| via.destination.clone());
+            let message = format!("`{}` ({place}) does not answer{waited}: {why}", target.node);
             return Err(
                 Error::new(Kind::Node, message).hint("`lap status` shows whether the node runs; `lap up` starts it")
             );
         }
-        tokio::time::sleep(BETWEEN).await;
+        // A try through ssh is a process.
+        tokio::time::sleep(if target.via.is_some() { BETWEEN * 20 } else { BETWEEN }).await;
     }
 }
 
@@ -93,9 +98,24 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
         ..client::Config::default()
     };
     let checker = Checker { host_key: target.host_key.clone() };
-    let stream = TcpStream::connect(target.address).await.map_err(|error| Failed::NotYet(error.to_string()))?;
-    stream.set_nodelay(true).map_err(|error| Failed::NotYet(error.to_string()))?;
-    let mut handle = match client::connect_stream(Arc::new(config), QuickAck::new(stream), checker).await {
+    let config = Arc::new(config);
+    let connected = match &target.via {
+        None => {
+            let stream = TcpStream::connect(target.address).await.map_err(|error| Failed::NotYet(error.to_string()))?;
+            stream.set_nodelay(true).map_err(|error| Failed::NotYet(error.to_string()))?;
+            client::connect_stream(config, QuickAck::new(stream), checker).await
+        }
+        Some(via) => {
+            let wire = via.open(&target.address.to_string()).map_err(Failed::Final)?;
+            let said = wire.said();
+            let connected = client::connect_stream(config, wire, checker).await;
+            if connected.is_err() && !matches!(connected, Err(russh::Error::UnknownKey)) {
+                return Err(no_wire(via, &said).await);
+            }
+            connected
+        }
+    };
+    let mut handle = match connected {
         Ok(handle) => handle,
         Err(russh::Error::UnknownKey) => {
             let message = format!(
@@ -118,6 +138,23 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
         )),
         Err(error) => Err(Failed::NotYet(error.to_string())),
     }
+}
+
+/// Why nothing came through it. ssh has ended then; what it said is complete a moment later.
+async fn no_wire(via: &StockSsh, said: &std::sync::Mutex<String>) -> Failed {
+    for _ in 0..50 {
+        let text = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if text.contains("open failed") {
+            // The machine is there, and lap's sshd on it is not.
+            return Failed::NotYet("lap's sshd does not run there: `lap node prepare` starts it".into());
+        }
+        if !text.is_empty() {
+            let error = via.refused(&text);
+            return if error.kind == Kind::Keys { Failed::Final(error) } else { Failed::NotYet(error.message) };
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Failed::NotYet("the connection broke off".into())
 }
 
 impl Session {

@@ -30,10 +30,10 @@ pub mod transfer;
 pub mod trust;
 
 pub use certificate::fingerprint as certificate_fingerprint;
-pub use leaf::{Leaf, needs_renewal, renewal_reason};
+pub use leaf::{Leaf, is_for, needs_renewal, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
 pub use secret::{Secret, exposed};
-pub use ssh::{SshKey, authorized_keys, known_hosts, ssh_fingerprint};
+pub use ssh::{SshKey, authorized_keys, known_hosts, same_key, ssh_fingerprint};
 pub use store::{Created, KeyInfo, Keys};
 pub use transfer::{Imported, export, import};
 

@@ -77,6 +77,15 @@ pub fn ssh_fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
 
+/// Whether `wanted`, the line of a .pub file or a fingerprint, is this key.
+pub fn same_key(key: &PublicKey, wanted: &str) -> bool {
+    let wanted = wanted.trim();
+    if wanted.starts_with("SHA256:") {
+        return ssh_fingerprint(key) == wanted;
+    }
+    PublicKey::from_openssh(wanted).is_ok_and(|wanted| wanted.key_data() == key.key_data())
+}
+
 /// A node's `authorized_keys`: the admin key, then each operator's, named by its comment.
 ///
 /// # Errors

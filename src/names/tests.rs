@@ -45,6 +45,7 @@ fn environment(name: &str, master: &str) -> (String, Environment) {
         description: String::new(),
         promote_from: None,
         upstreams: vec![],
+        on_failure: crate::config::model::OnFailure::Keep,
         master: master.into(),
     };
     (name.into(), it)
@@ -61,6 +62,8 @@ fn node(name: &str, environment: &str) -> (String, Node) {
         cpus: None,
         memory: None,
         disk: 0,
+        ssh: None,
+        vm: crate::config::model::Vm::default(),
     };
     (name.into(), it)
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     agent::kernel::{Cgroups, cgroups},
+    config::model::Provider,
     drivers::{self, node::docker},
     report::bytes,
     workspace::Workspace,
@@ -53,23 +54,32 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
     out.push(program("ssh", "`lap ssh` and `lap exec`", true));
     out.push(memory());
     let good = |text: String| Finding { verdict: Verdict::Good, text };
-    match drivers::docker::local().await {
+    let containers = workspace.lab.nodes.values().any(|node| node.provider == Provider::Docker);
+    if !containers {
+        // Neither loop devices nor Docker are needed here then.
+        out.retain(|finding| finding.verdict != Verdict::Bad || !finding.text.contains("nodes need it"));
+    }
+    match drivers::node::observe(&workspace.lab).await {
         Err(error) => out.push(Finding {
             verdict: Verdict::Bad,
             text: format!("{error}: {}", error.hints.first().cloned().unwrap_or_default()),
         }),
-        Ok(client) => {
-            out.push(good(format!("Docker answers (API {})", client.client_version())));
-            if let Ok(info) = client.info().await {
-                let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".into());
-                out.push(disk(Path::new(&root)));
+        Ok(machines) => {
+            if let Some(client) = machines.docker {
+                out.push(good(format!("Docker answers (API {})", client.client_version())));
+                if let Ok(info) = client.info().await {
+                    let root = info.docker_root_dir.unwrap_or_else(|| "/var/lib/docker".into());
+                    out.push(disk(Path::new(&root)));
+                }
             }
-            if let Ok(host) = docker::observe(&client, &workspace.lab.name).await {
-                out.extend(nodes(workspace, &host).await);
-            }
+            out.extend(nodes(workspace, &machines.facts).await);
         }
     }
-    if workspace.lab.environments.len() > 1 {
+    let shared = |environment: &&str| {
+        let nodes = workspace.lab.nodes.values().filter(|node| node.environment == **environment);
+        nodes.into_iter().any(|node| node.provider == Provider::Docker)
+    };
+    if workspace.lab.environments.keys().map(String::as_str).filter(shared).count() > 1 {
         out.push(Finding {
             verdict: Verdict::Warn,
             text: "all environments share this machine: a `docker` node is not a security border, \
@@ -159,12 +169,14 @@ async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> 
         Err(error) => return vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
     };
     let is = if host.subnet.is_some() { "is" } else { "will be" };
-    let mut out = vec![Finding {
-        verdict: Verdict::Good,
-        text: format!("the lab's network {is} {subnet}; it is reachable from this machine only"),
-    }];
+    let mut out = Vec::new();
+    if workspace.lab.nodes.values().any(|node| node.provider == Provider::Docker) {
+        let text = format!("the lab's network {is} {subnet}; it is reachable from this machine only");
+        out.push(Finding { verdict: Verdict::Good, text });
+    }
     out.extend(workspace.lab.nodes.values().map(|node| {
         let reach = match node.publish {
+            _ if node.provider == Provider::Ssh => "a machine that lap did not make".into(),
             Some(address) => format!("colleagues reach its ports at {address}"),
             None => "colleagues do not reach it: `publish` in its node.toml changes that".into(),
         };

@@ -5,6 +5,7 @@
 pub mod containers;
 pub mod nodes;
 pub mod order;
+pub mod prepare;
 pub mod prune;
 pub mod switch;
 pub mod wish;
@@ -75,6 +76,11 @@ pub enum Action {
         node: String,
     },
     RemoveNetwork,
+    /// Takes lap off a machine that is not lap's.
+    LeaveMachine {
+        node: String,
+        data: bool,
+    },
     /// An image from outside that a Dockerfile stands on.
     PullBase {
         image: String,
@@ -161,6 +167,8 @@ impl fmt::Display for Action {
             Self::RemoveNode { node } => write!(f, "remove the node `{node}`"),
             Self::RemoveNodeData { node } => write!(f, "remove all data of the node `{node}`"),
             Self::RemoveNetwork => write!(f, "remove the network"),
+            Self::LeaveMachine { node, data: true } => write!(f, "take lap and all data off the machine `{node}`"),
+            Self::LeaveMachine { node, data: false } => write!(f, "take lap off the machine `{node}`"),
             Self::PullBase { image } => write!(f, "pull `{image}`"),
             Self::SeedImage { image } => write!(f, "copy `{image}`"),
             Self::InstallAccess => write!(f, "set who may log in"),

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Action, Plan};
 use crate::{
-    config::model::{Lab, Node, Port, Rootfs, Subnet},
+    config::model::{Address, Lab, Node, Port, Provider, Rootfs, Subnet},
     drivers::node::docker::{HostFacts, Spec, spec_identity},
     error::{Error, Kind, Result},
 };
@@ -31,7 +31,7 @@ pub fn image_tag(identity: &str) -> String {
 /// # Errors
 /// No range is free.
 pub fn subnet(lab: &Lab, host: &HostFacts) -> Result<Subnet> {
-    if let Some(subnet) = host.subnet.or(lab.subnet) {
+    if let Some(subnet) = host.subnet.or(lab.subnet).or_else(|| around_machines(lab)) {
         return Ok(subnet);
     }
     // Labs that are made at the same time begin to look at different places.
@@ -43,6 +43,17 @@ pub fn subnet(lab: &Lab, host: &HostFacts) -> Result<Subnet> {
             Error::new(Kind::Host, "no range of 10.86.0.0/16 is free on this machine")
                 .hint("`[network] subnet` in lap.toml chooses one")
         })
+}
+
+/// A lab of machines that exist has their network: no other is made.
+fn around_machines(lab: &Lab) -> Option<Subnet> {
+    let mut nodes = lab.nodes.values();
+    let first = lab.nodes.values().next()?;
+    let Some(Address::Full(address)) = first.address.filter(|_| nodes.all(|node| node.provider == Provider::Ssh))
+    else {
+        return None;
+    };
+    Some(Subnet { base: Ipv4Addr::from(u32::from(address) & 0xffff_ff00), prefix: 24 })
 }
 
 fn overlap(a: &Subnet, b: &Subnet) -> bool {
@@ -59,7 +70,8 @@ pub fn addresses(lab: &Lab, subnet: &Subnet) -> Result<BTreeMap<String, Ipv4Addr
     let mut out = BTreeMap::new();
     for (name, node) in &lab.nodes {
         let Some(address) = node.address else { continue };
-        let resolved = address.resolve(subnet).filter(|address| subnet.holds(*address)).ok_or_else(|| {
+        let inside = |address: &Ipv4Addr| node.provider == Provider::Ssh || subnet.holds(*address);
+        let resolved = address.resolve(subnet).filter(inside).ok_or_else(|| {
             Error::new(Kind::Config, format!("nodes/{name}/node.toml: address: `{address}` is not in the lab's subnet {subnet}"))
                 .hint("`[network] subnet` in lap.toml chooses the subnet; an existing network keeps its own until `lap destroy`")
         })?;
@@ -110,7 +122,9 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
     let addresses = addresses(lab, &subnet)?;
     let tag = image_tag(inputs.rootfs_identity);
     let mut before = Vec::new();
-    let nodes: Vec<&Node> = lab.nodes.values().filter(|node| node.environment == environment).collect();
+    // A machine that exists is made a node by `lap node prepare`: that installs packages, so it is asked for.
+    let made = |node: &&Node| node.environment == environment && node.provider != Provider::Ssh;
+    let nodes: Vec<&Node> = lab.nodes.values().filter(made).collect();
     let wished = |node: &Node| spec(lab, node, addresses[&node.name], inputs.host, inputs.rootfs_identity);
     let to_make: Vec<&&Node> = nodes
         .iter()

@@ -73,14 +73,6 @@ pub fn read(path: &Path) -> Result<Vec<Entry>> {
     lines(path)?.into_iter().map(|(line, _)| line).collect()
 }
 
-/// The data that a release left when another took its place: what going back to it puts back.
-pub fn left_by(ledger: &[Entry], release: u64) -> Option<Id> {
-    let away = ledger.iter().filter(|entry| entry.result == Ended::Done && entry.verb == Verb::Promote);
-    away.filter(|entry| entry.release > release)
-        .min_by_key(|entry| entry.release)
-        .and_then(|entry| entry.before.clone())
-}
-
 /// Checks the chain; gives the number of entries and the newest one's hash.
 ///
 /// # Errors

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Event, Reporter, StepId, words};
+use super::{Event, Reporter, StepId};
+use crate::words;
 
 #[derive(Default)]
 pub struct Bars {

@@ -6,10 +6,9 @@ mod json;
 mod plain;
 pub mod print;
 pub mod table;
-pub mod words;
 
+pub use crate::words::{ago, bytes, duration, plural};
 pub use events::{Event, Events, Line, StepId};
-pub use words::{ago, bytes, duration, plural};
 
 use tokio::sync::mpsc;
 

@@ -1,7 +1,8 @@
 //! A line a step on stderr: for logs and pipes.
 
-use super::{Event, Reporter, words};
+use super::{Event, Reporter};
 use crate::report::print::errln;
+use crate::words;
 
 #[derive(Default)]
 pub struct Plain;

@@ -3,7 +3,9 @@
 
 mod back;
 mod bring;
+mod git;
 mod hooks;
+mod images;
 mod prober;
 mod source;
 mod watch;
@@ -137,6 +139,9 @@ pub async fn carry_out(
     hook(Hook::AfterBring).await?;
     hook(Hook::BeforeSwitch).await?;
     let facts = master.client.facts().await?;
+    if planned.from.is_some() {
+        images::settle(&mut planned.target.images, &facts);
+    }
     let mut order = order(&planned, &facts, rules)?;
     order.hooked = hooks.is_some_and(Hooks::has_last_word);
     order.attended |= order.hooked;

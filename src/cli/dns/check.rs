@@ -15,7 +15,7 @@ use crate::{
     },
     config::model::Environment,
     dns_client::{Said, ask_all},
-    drivers::{self, node::docker},
+    drivers,
     error::{Error, Kind, Result},
     names::check::{Difference, Question, differences, questions},
     report::{
@@ -94,8 +94,7 @@ impl Args {
 
 /// The environments whose master runs; the others get a note.
 async fn running(workspace: &Arc<Workspace>, notes: &mut Vec<String>) -> Result<Vec<Environment>> {
-    let docker = drivers::docker::local().await?;
-    let host = docker::observe(&docker, &workspace.lab.name).await?;
+    let host = drivers::node::observe(&workspace.lab).await?.facts;
     let mut out = Vec::new();
     for environment in workspace.lab.environments.values() {
         if host.nodes.get(&environment.master).is_some_and(|node| node.running) {

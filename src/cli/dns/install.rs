@@ -13,7 +13,7 @@ use std::{
 use super::super::{Global, common::runtime};
 use crate::{
     config::model::{Dns, Lab},
-    drivers::{self, node::docker},
+    drivers,
     error::Result,
     names,
     resolve::{self, Inputs, Plan},
@@ -168,10 +168,7 @@ fn servers(workspace: &Workspace, named: &[Ipv4Addr]) -> Result<Servers> {
     let published: Vec<Ipv4Addr> = published.collect();
     let (mut nodes, mut subnet) = (BTreeMap::new(), None);
     if named.is_empty() {
-        let host = runtime()?.block_on(async {
-            let docker = drivers::docker::local().await?;
-            docker::observe(&docker, &lab.name).await
-        });
+        let host = runtime()?.block_on(async { drivers::node::observe(lab).await.map(|machines| machines.facts) });
         match host {
             // Only of networks that exist: another's addresses may be somebody else's tomorrow.
             Ok(host) if host.subnet.is_some() => (nodes, subnet) = (workspace.addresses(&host)?.1, host.subnet),

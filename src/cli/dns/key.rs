@@ -11,7 +11,7 @@ use crate::{
         duration::duration,
         name::{below, owner},
     },
-    drivers::{self, node::docker},
+    drivers,
     error::{Error, Kind, Result},
     keys::{
         Keys,
@@ -229,8 +229,7 @@ fn bring(global: &Global, workspace: &Arc<Workspace>, only: Option<&str>, wait: 
             for environment in &environments {
                 let name = environment.name.clone();
                 let deliver = async {
-                    let docker = drivers::docker::local().await?;
-                    let host = docker::observe(&docker, &workspace.lab.name).await?;
+                    let host = drivers::node::observe(&workspace.lab).await?.facts;
                     let patience = Duration::from_secs(2);
                     let master = Master::connect_on(workspace.clone(), environment, &host, patience).await?;
                     deliver(&master, &options).await

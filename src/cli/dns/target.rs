@@ -5,12 +5,12 @@ use std::{net::SocketAddr, sync::Arc};
 use hickory_server::proto::rr::Name;
 
 use crate::{
-    apply::install::Contents,
+    apply::install::{Contents, Seen},
     config::{
         model::Environment,
         value::name::{below, owner},
     },
-    drivers::{self, node::docker},
+    drivers,
     error::{Error, Kind, OrError, Result},
     keys::dns::DnsKey,
     names::Names,
@@ -32,8 +32,7 @@ impl Target {
     /// The server of `environment`, whose node must run.
     pub async fn find(workspace: &Arc<Workspace>, environment: &Environment) -> Result<Self> {
         let keys = workspace.keys()?;
-        let docker = drivers::docker::local().await?;
-        let host = docker::observe(&docker, &workspace.lab.name).await?;
+        let host = drivers::node::observe(&workspace.lab).await?.facts;
         if !host.nodes.get(&environment.master).is_some_and(|node| node.running) {
             return Err(Error::new(Kind::Node, format!("the node `{}` does not run", environment.master))
                 .hint(format!("`lap up {}` brings it up", environment.name)));
@@ -42,7 +41,8 @@ impl Target {
         let address = addresses.get(&environment.master).copied();
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let zone = workspace.lab.dns.zone.clone();
-        let contents = Contents { workspace, keys: &keys, environment, addresses: &addresses, subnet };
+        let seen = Seen::new(workspace, environment, addresses, subnet);
+        let contents = Contents { workspace, keys: Some(&keys), environment, seen: &seen };
         Ok(Self {
             environment: environment.clone(),
             server: (address, 53).into(),

@@ -6,7 +6,7 @@ use crate::config::{
     document::lines::child,
     files::File,
     load::Workspace,
-    model::{Address, Subnet},
+    model::{Address, Provider, Subnet},
     problem::Ledger,
 };
 
@@ -16,6 +16,8 @@ struct Claim<'a> {
     key: String,
     owner: String,
     address: Address,
+    /// It is where it is, whatever the lab's subnet.
+    elsewhere: bool,
 }
 
 /// What two claims are compared by: an offset is only the same as a full address when the subnet is known.
@@ -30,12 +32,12 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     let unset = workspace.lap.file.is_some() && !workspace.lap.value.network;
     let mut taken: HashMap<Spot, String> = HashMap::new();
     for claim in claims(workspace) {
-        if let Some(message) = subnet.and_then(|subnet| outside(claim.address, &subnet)) {
+        if let Some(message) = subnet.filter(|_| !claim.elsewhere).and_then(|subnet| outside(claim.address, &subnet)) {
             ledger.key(claim.file, claim.key, message);
             continue;
         }
         // Lap only picks a subnet for nodes: a host's or pc's own address may be any.
-        if unset && claim.key == "address" && matches!(claim.address, Address::Full(_)) {
+        if unset && !claim.elsewhere && claim.key == "address" && matches!(claim.address, Address::Full(_)) {
             let message = format!(
                 "`{}` needs a `subnet` under `[network]` in lap.toml: write it there, or an offset such as `.10` here",
                 claim.address
@@ -65,12 +67,14 @@ fn claims(workspace: &Workspace) -> impl Iterator<Item = Claim<'_>> {
                 key: child(table, name),
                 owner: format!("{word} `{name}`"),
                 address: *address,
+                elsewhere: false,
             })
         })
     });
     let nodes = workspace.nodes.iter().filter_map(|(name, read)| {
         let (file, address) = read.file.as_ref().zip(read.value.node.address)?;
-        Some(Claim { file, key: "address".to_owned(), owner: format!("node `{name}`"), address })
+        let elsewhere = read.value.node.provider == Provider::Ssh;
+        Some(Claim { file, key: "address".to_owned(), owner: format!("node `{name}`"), address, elsewhere })
     });
     people.chain(nodes)
 }

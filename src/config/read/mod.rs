@@ -9,6 +9,7 @@ pub mod dns;
 pub mod env;
 pub mod healthcheck;
 pub mod lap;
+pub mod machine;
 pub mod node;
 pub mod promote;
 pub mod rootfs;
@@ -28,12 +29,13 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 12] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 13] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
     ("lap.toml", "promote", &promote::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
+    ("node.toml", "ssh", &machine::SSH),
     ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),

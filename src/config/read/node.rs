@@ -1,12 +1,12 @@
 //! `nodes/<name>/node.toml`: a machine.
 
-use std::path::Path;
+use std::{net::Ipv4Addr, path::Path};
 
-use super::Read;
+use super::{Read, machine};
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
-    model::{Node, Provider, Role},
+    model::{Address, Node, Provider, Role, Vm},
     problem::{Ledger, did_you_mean, shown},
     value::{address, size::size},
 };
@@ -22,6 +22,7 @@ pub const SCHEMA: Schema = Schema {
         key("cpus", "2"),
         key("memory", r#""4g""#),
         key("disk", r#""20g""#),
+        key("ssh", r#"{ destination = "admin@server" }"#),
     ],
     refused: &[],
 };
@@ -58,12 +59,17 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         let node = &mut out.node;
         out.environment = table.require("environment").and_then(|item| item.string()).map(str::to_owned);
         out.role = table.require("role").and_then(|item| item.parse(role));
-        if let Some(item) = table.get("provider") {
-            item.parse(provider);
+        let written = table.get("provider").and_then(|item| item.parse(provider));
+        node.provider = written.unwrap_or(Provider::Docker);
+        node.ssh = table.get("ssh").and_then(|item| machine::ssh(&item));
+        if node.provider == Provider::Ssh && table.get("ssh").is_none() {
+            table.problem("ssh", "missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`");
         }
         let address_item = table.get("address");
         node.address = address_item.as_ref().and_then(|item| item.parse(address::address));
-        if out.role == Some(Role::Master) && address_item.is_none() {
+        if node.provider == Provider::Ssh && !matches!(node.address, Some(Address::Full(_))) {
+            table.problem("address", "a machine that exists has one: write all of it, e.g. `192.168.0.10`");
+        } else if out.role == Some(Role::Master) && address_item.is_none() {
             table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");
         }
         node.publish = table.get("publish").and_then(|item| item.parse(address::publish));
@@ -75,6 +81,23 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         true
     });
     Read { file, value: out }
+}
+
+/// The file of a machine that already exists.
+pub fn text(
+    environment: &str,
+    role: &str,
+    address: Ipv4Addr,
+    destination: &str,
+    host_key: &str,
+    device: Option<&str>,
+) -> String {
+    let device = device.map(|device| format!("device = \"{device}\"\n")).unwrap_or_default();
+    format!(
+        "# A machine that already exists. `lap help node.toml` shows every key.\n\
+         environment = \"{environment}\"\nrole = \"{role}\"\nprovider = \"ssh\"\naddress = \"{address}\"\n\n\
+         [ssh]\ndestination = \"{destination}\"\nhost_key = \"{host_key}\"\n{device}"
+    )
 }
 
 /// A share of the CPUs, for nodes and containers.
@@ -108,6 +131,8 @@ fn blank(name: &str) -> Node {
         cpus: None,
         memory: None,
         disk: DISK,
+        ssh: None,
+        vm: Vm::default(),
     }
 }
 
@@ -127,7 +152,8 @@ fn role(text: &str) -> Result<Role, String> {
 fn provider(text: &str) -> Result<Provider, String> {
     match text {
         "docker" => Ok(Provider::Docker),
-        "vagrant" | "ssh" | "local" => Err(format!("`{text}` is not there yet: use `docker`")),
-        _ => Err(format!("{} is not a provider: write `docker`", shown(text))),
+        "ssh" => Ok(Provider::Ssh),
+        "vagrant" | "local" => Err(format!("`{text}` is not there yet: use `docker` or `ssh`")),
+        _ => Err(format!("{} is not a provider: write `docker` or `ssh`", shown(text))),
     }
 }

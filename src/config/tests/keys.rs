@@ -199,8 +199,17 @@ fn node_toml() {
     ];
     each("nodes/extra/node.toml", rows);
     for (line, want) in [
-        ("provider = \"ssh\"", "provider: `ssh` is not there yet: use `docker`"),
-        ("provider = \"aws\"", "provider: `aws` is not a provider: write `docker`"),
+        ("provider = \"local\"", "provider: `local` is not there yet: use `docker` or `ssh`"),
+        ("provider = \"aws\"", "provider: `aws` is not a provider: write `docker` or `ssh`"),
+        (
+            "ssh = { destination = \"-oProxyCommand=x\" }",
+            "ssh.destination: `-oProxyCommand=x` is not a machine: write what `ssh` takes, e.g. `admin@server`, \
+             `ssh://admin@server:2222`, or a name of `~/.ssh/config`",
+        ),
+        (
+            "ssh = { destination = \"x\", device = \"sdb\" }",
+            "ssh.device: `sdb` is not a device: write its path, e.g. `/dev/disk/by-id/…`",
+        ),
         ("address = \"ten\"", "address: `ten` is not an address: write an offset such as `.10`, or all of it"),
         (
             "address = \"10.0.0.10\"",
@@ -217,6 +226,20 @@ fn node_toml() {
     ] {
         each("nodes/extra/node.toml", &[(&format!("{good}{line}"), &[&format!("3: {want}")])]);
     }
+    each(
+        "nodes/extra/node.toml",
+        &[(
+            "environment = \"test\"\nrole = \"worker\"\nprovider = \"ssh\"",
+            &[
+                "1: address: a machine that exists has one: write all of it, e.g. `192.168.0.10`",
+                "1: ssh: missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`",
+            ],
+        )],
+    );
+    // Its address need not be in the lab's subnet, nor need there be one.
+    let there = "environment = \"test\"\nrole = \"worker\"\nprovider = \"ssh\"\naddress = \"198.51.100.7\"\n[ssh]\n\
+                 destination = \"x\"";
+    each("nodes/extra/node.toml", &[(there, &[])]);
     each(
         "nodes/test/node.toml",
         &[(

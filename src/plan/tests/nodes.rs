@@ -27,6 +27,8 @@ fn node(name: &str, environment: &str, role: Role, address: Option<Address>) -> 
         cpus: None,
         memory: None,
         disk: 1 << 30,
+        ssh: None,
+        vm: crate::config::model::Vm::default(),
     }
 }
 
@@ -42,6 +44,7 @@ fn lab() -> Lab {
         description: String::new(),
         promote_from: None,
         upstreams: Vec::new(),
+        on_failure: crate::config::model::OnFailure::Keep,
         master: name.into(),
     };
     Lab {

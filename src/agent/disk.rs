@@ -1,0 +1,115 @@
+//! A disk of its own for the pool. What is on it is never taken for nothing: only an empty one is made into a pool.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use super::{paths, pool};
+use crate::error::{Error, Kind, OrError, Result};
+
+/// The pool's label, so that it is known whatever the disk is called.
+pub const LABEL: &str = "lap";
+/// Where btrfs' magic number is: the superblock is at 64 KiB.
+const MAGIC_AT: usize = (64 << 10) + 64;
+/// A machine that boots may see its disks a moment later than us.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Mounts the pool on this disk, made first if the disk is empty.
+///
+/// # Errors
+/// There is no such disk; something else is on it.
+pub fn mount(device: &str) -> Result<()> {
+    let until = std::time::Instant::now() + PATIENCE;
+    while !Path::new(device).exists() {
+        if std::time::Instant::now() > until {
+            return Err(Error::new(Kind::Node, format!("there is no disk `{device}` for the pool"))
+                .hint("the machine has lost it, or `device` in its node.toml is wrong"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    match content(device)? {
+        Content::Pool => {}
+        Content::Nothing => make(device)?,
+        Content::Other(what) => {
+            return Err(Error::new(Kind::Refused, format!("`{device}` is not empty: {what}"))
+                .hint("if that may go: `wipefs --all` on the machine makes it empty; lap does not do this by itself"));
+        }
+    }
+    pool::run(Command::new("mount").args(["-t", "btrfs", "-o", "subvolid=5,noatime", device, paths::POOL]))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Content {
+    Nothing,
+    Pool,
+    Other(String),
+}
+
+/// What blkid(8) finds when it looks at the disk itself.
+fn content(device: &str) -> Result<Content> {
+    let what = || format!("cannot look at `{device}`");
+    let output = Command::new("blkid").args(["-p", "-o", "export", device]).output().or_error(Kind::Node, what)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    match output.status.code() {
+        Some(0) => Ok(found(&text)),
+        // Nothing that it knows; but a disk that was written to without any sign of it is not empty either.
+        Some(2) if never_used(device).or_error(Kind::Node, what)? => Ok(Content::Nothing),
+        Some(2) => Ok(Content::Other("nothing that is known, and yet it begins with data".into())),
+        _ => {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(Error::new(Kind::Node, format!("{}: {said}", what())))
+        }
+    }
+}
+
+fn found(text: &str) -> Content {
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    match (value("TYPE").or(value("PTTYPE")), value("LABEL")) {
+        (Some("btrfs"), Some(LABEL)) => Content::Pool,
+        (Some(kind), Some(label)) => Content::Other(format!("{kind} with the label `{label}`")),
+        (Some(kind), None) => Content::Other(kind.to_owned()),
+        (None, _) => Content::Other("something".to_owned()),
+    }
+}
+
+/// Zeros, or a pool whose making was cut off: mkfs.btrfs gives its superblock the right magic number last.
+fn never_used(device: &str) -> std::io::Result<bool> {
+    use std::io::Read;
+    let mut first = Vec::new();
+    fs::File::open(device)?.take(1 << 20).read_to_end(&mut first)?;
+    let half_made = first.get(MAGIC_AT..MAGIC_AT + 8) == Some(b"!BHRfS_M");
+    Ok(half_made || first.iter().all(|byte| *byte == 0))
+}
+
+fn make(device: &str) -> Result<()> {
+    pool::run(Command::new("mkfs.btrfs").args(["--quiet", "--force", "--label", LABEL, device]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_label_is_a_pool() {
+        assert_eq!(found("DEVNAME=/dev/vdb\nLABEL=lap\nTYPE=btrfs\n"), Content::Pool);
+        assert_eq!(found("LABEL=home\nTYPE=btrfs\n"), Content::Other("btrfs with the label `home`".into()));
+        assert_eq!(found("PTUUID=1\nPTTYPE=dos\n"), Content::Other("dos".into()));
+        assert_eq!(found("AMBIVALENT=a b\n"), Content::Other("something".into()));
+    }
+
+    #[test]
+    fn data_without_a_sign_is_not_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(4 << 20).unwrap();
+        let path = path.display().to_string();
+        assert_eq!(content(&path).unwrap(), Content::Nothing);
+        let mut bytes = vec![0; 4 << 20];
+        bytes[5000] = 1;
+        fs::write(&path, &bytes).unwrap();
+        assert!(matches!(content(&path).unwrap(), Content::Other(_)));
+        bytes[MAGIC_AT..MAGIC_AT + 8].copy_from_slice(b"!BHRfS_M");
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(content(&path).unwrap(), Content::Nothing);
+        assert!(content("/nowhere").is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! Machines that lap did not make: they become nodes (`lap node prepare`) and cease to be nodes.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+use super::{
+    host::{binary, order, ready},
+    up::Options,
+};
+use crate::{
+    agent::prepare::config_text,
+    config::model::Node,
+    drivers::{
+        node::machine::{self, Look},
+        stock_ssh::StockSsh,
+    },
+    error::{Error, Kind, OrError, Result},
+    keys::Keys,
+    plan::prepare::{Prepare, Wish, prepare as plan},
+    report::Line,
+    workspace::Workspace,
+};
+
+/// How long the agent may take until Docker answers.
+const BOOT: Duration = Duration::from_secs(120);
+/// Where the binary lies until it has put itself in its place. Only root may write there.
+const UPLOAD: &str = "umask 077 && mkdir -p /var/lib/lap && cat >/var/lib/lap/prepare.lap-new && \
+                      chmod 755 /var/lib/lap/prepare.lap-new && mv /var/lib/lap/prepare.lap-new /var/lib/lap/prepare";
+/// Packages are read from stdin: no name becomes a part of a shell's line. Without systemd their daemons are not started
+/// (invoke-rc.d(8) takes it for single-user mode): the agent starts what it needs.
+const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 && apt-get -qq update && \
+                       xargs apt-get -qq -y -o DPkg::Lock::Timeout=600 --no-install-recommends install";
+
+/// A machine that was looked at, and what it takes.
+pub struct Examined {
+    machine: StockSsh,
+    look: Look,
+    binary: Vec<u8>,
+    order: Vec<u8>,
+    /// Where it listens, for the error message of one that does not answer.
+    address: Ipv4Addr,
+    pub plan: Prepare,
+}
+
+/// Looks at a machine and plans what makes it a node. Changes nothing there.
+///
+/// # Errors
+/// It does not answer, or cannot be this node.
+pub async fn examine(
+    workspace: &Workspace,
+    keys: &Keys,
+    node: &Node,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+) -> Result<Examined> {
+    let machine = stock_ssh(workspace, node)?;
+    let order = order(workspace, keys, node, addresses)?;
+    let device = order.config.device.clone();
+    let look = machine::look(&machine, device.as_deref()).await?;
+    let (config, binary) = (machine::sum(&config_text(&order.config)?), binary()?);
+    let wish = Wish {
+        lab: &workspace.lab.name,
+        node: &node.name,
+        config: &config,
+        binary: &machine::sum(&binary),
+        arch: std::env::consts::ARCH,
+        disk: node.disk,
+        device: device.as_deref(),
+    };
+    let plan = plan(&wish, &look)?;
+    let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let order = serde_json::to_vec(&order).or_error(Kind::Other, || "cannot say what to do".into())?;
+    Ok(Examined { machine, look, binary, order, address, plan })
+}
+
+/// The way to a machine of the provider `ssh`.
+///
+/// # Errors
+/// It is not one.
+pub fn stock_ssh(workspace: &Workspace, node: &Node) -> Result<StockSsh> {
+    workspace.stock_ssh(node)?.ok_or_else(|| {
+        Error::new(Kind::Usage, format!("`{}` is a machine that lap makes itself", node.name))
+            .hint("`provider = \"ssh\"` in its node.toml is for machines that exist; `lap up` makes the others")
+    })
+}
+
+impl Examined {
+    /// Does it. May be killed and done again.
+    ///
+    /// # Errors
+    /// A package cannot be installed, or the agent does not come up.
+    pub async fn prepare(&self, workspace: &Workspace, keys: &Keys, node: &str, options: &Options) -> Result<()> {
+        let root = self.look.as_root().unwrap_or_default();
+        let command = |words: &[&'static str]| [root, words].concat();
+        let events = options.events.clone();
+        let line = move |text: &str| events.note(format!("  {text}"));
+        if !self.plan.packages.is_empty() {
+            options.events.note(format!("installing {}", self.plan.packages.join(", ")));
+            let names = self.plan.packages.join("\n");
+            self.machine.done("install packages", &command(&["sh", "-c", INSTALL]), names.as_bytes(), &|_| {}).await?;
+        }
+        if self.plan.order {
+            self.machine.done("put lap", &command(&["sh", "-c", UPLOAD]), &self.binary, &|_| {}).await?;
+            let run = command(&["/var/lib/lap/prepare", "agent", "prepare"]);
+            self.machine.done("prepare", &run, &self.order, &line).await?;
+            self.machine.done("clean up", &command(&["rm", "-f", "/var/lib/lap/prepare"]), &[], &|_| {}).await?;
+        }
+        let session = workspace.connect(keys, node, self.address, BOOT).await?;
+        ready(&session.agent()).await
+    }
+}
+
+/// Takes lap off a machine; with `data` also the pool.
+///
+/// # Errors
+/// It does not answer, or is another lab's.
+pub async fn leave(workspace: &Workspace, node: &Node, data: bool, line: &Line<'_>) -> Result<()> {
+    let machine = stock_ssh(workspace, node)?;
+    let look = machine::look(&machine, None).await?;
+    if look.get("binary").is_empty() && look.get("who").is_empty() {
+        return Ok(());
+    }
+    let root = look.as_root().ok_or_else(|| {
+        Error::new(Kind::Node, format!("neither root nor `sudo` without a password on `{}`", node.name))
+    })?;
+    let mut command = [root, &["/usr/local/bin/lap", "agent", "leave", &workspace.lab.name, &node.name][..]].concat();
+    if data {
+        command.push("--data");
+    }
+    machine.done("take lap off", &command, &[], line).await.map(drop)
+}

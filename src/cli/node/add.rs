@@ -1,0 +1,118 @@
+//! `lap node add`
+
+use crate::report::print::outln;
+use std::{fs, net::Ipv4Addr, process::ExitCode};
+
+use super::super::{
+    Global,
+    common::{runtime, yes},
+};
+use crate::{
+    config::{destination, machine_file, value::name::label},
+    drivers::stock_ssh::StockSsh,
+    error::{Error, Kind, OrError, Result},
+    keys::{same_key, ssh_fingerprint},
+};
+
+/// Take in a machine that exists: shows its host key, pins it, and writes its node.toml
+///
+/// For a node that is there already, its host key is shown and pinned again.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// What it is called here
+    node: String,
+    /// As `ssh` takes it: a name of `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`
+    destination: String,
+    /// Its address, at which others reach its services
+    #[arg(long)]
+    address: Ipv4Addr,
+    /// The environment [default: `default` in lap.toml]
+    #[arg(short, long)]
+    environment: Option<String>,
+    /// What it is for
+    #[arg(long, default_value = "master", value_parser = ["master", "worker", "data", "builder", "backup"])]
+    role: String,
+    /// Its host key (the line of a .pub file) or fingerprint (`SHA256:…`): with it nothing is asked
+    #[arg(long, value_name = "KEY")]
+    host_key: Option<String>,
+    /// An empty disk for the pool [default: a sparse file]
+    #[arg(long)]
+    device: Option<String>,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let root = crate::config::find(&global.start()?)?;
+        let wrong = |message| Error::new(Kind::Usage, message);
+        let name = label(&self.node).map_err(wrong)?;
+        let destination = destination(&self.destination).map_err(wrong)?;
+        let machine = StockSsh { node: name.clone(), destination: destination.clone(), pinned: None };
+        let shown = runtime()?.block_on(machine.host_key())?;
+        let fingerprint = ssh_fingerprint(&shown);
+        match &self.host_key {
+            Some(wanted) if same_key(&shown, wanted) => {}
+            Some(_) => {
+                let message = format!("`{destination}` shows another host key than the one given: {fingerprint}");
+                return Err(Error::new(Kind::Keys, message).hint("nothing was written, and nothing sent to it"));
+            }
+            None => {
+                outln!("`{destination}` shows the host key {} {fingerprint}", shown.algorithm());
+                let question = "Is it this one? (on the machine: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`)";
+                if !yes(question)? {
+                    return Err(Error::new(Kind::Refused, "nothing was written")
+                        .hint("`--host-key SHA256:…` answers the question"));
+                }
+            }
+        }
+        let key = shown.to_openssh().or_error(Kind::Other, || "cannot write the host key".into())?;
+        // Without its comment, which the machine does not send.
+        let key = key.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+        let environment = match self.environment {
+            Some(environment) => environment,
+            None => global.workspace()?.lab.default_environment.clone(),
+        };
+        let dir = root.join("nodes").join(&name);
+        let file = dir.join("node.toml");
+        let new = machine_file(&environment, &self.role, self.address, &destination, &key, self.device.as_deref());
+        let old = fs::read_to_string(&file).ok();
+        let again = old.as_deref().map(|old| repinned(old, &destination, &key));
+        let what = match (&old, again) {
+            (Some(_), None | Some(None)) => {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("there is a node `{name}` already, and not at `{destination}`"),
+                )
+                .hint(format!("`lap node rm {name}`, or edit nodes/{name}/node.toml")));
+            }
+            (Some(_), Some(Some(text))) => text,
+            (None, _) => new,
+        };
+        fs::create_dir_all(&dir).or_error(Kind::Host, || format!("cannot make `{}`", dir.display()))?;
+        fs::write(&file, what).or_error(Kind::Host, || format!("cannot write `{}`", file.display()))?;
+        outln!("nodes/{name}/node.toml has it. `lap node prepare {name}` makes it a node.");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The same file with this host key; `None`: it is about another machine.
+fn repinned(old: &str, destination: &str, key: &str) -> Option<String> {
+    let place = format!("destination = \"{destination}\"");
+    let lines: Vec<&str> = old.lines().collect();
+    let at = lines.iter().position(|line| line.trim() == place)?;
+    let mut out: Vec<String> =
+        lines.iter().filter(|line| !line.trim_start().starts_with("host_key")).map(|line| (*line).to_owned()).collect();
+    let at = out.iter().position(|line| line.trim() == lines[at].trim())?;
+    out.insert(at + 1, format!("host_key = \"{key}\""));
+    Some(out.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_new_host_key_takes_the_place_of_the_old() {
+        let old = "role = \"master\"\n\n[ssh]\n destination = \"a\"\nhost_key = \"x\"\ndevice = \"/dev/sdb\"\n";
+        let new = "role = \"master\"\n\n[ssh]\n destination = \"a\"\nhost_key = \"y\"\ndevice = \"/dev/sdb\"\n";
+        assert_eq!(super::repinned(old, "a", "y").as_deref(), Some(new));
+        assert_eq!(super::repinned(old, "b", "y"), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! `lap node`
+
+mod add;
+mod list;
+mod prepare;
+mod rm;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::Global;
+use crate::{
+    config::model::Node,
+    error::{Error, Kind, Result},
+    workspace::Workspace,
+};
+
+/// Machines: which there are; and those that already exist, taken in with `provider = "ssh"`
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Add(add::Args),
+    Prepare(prepare::Args),
+    List(list::Args),
+    Rm(rm::Args),
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        match self.verb {
+            Verb::Add(args) => args.run(global),
+            Verb::Prepare(args) => args.run(global),
+            Verb::List(args) => args.run(global),
+            Verb::Rm(args) => args.run(global),
+        }
+    }
+}
+
+fn find(workspace: &Workspace, name: &str) -> Result<Node> {
+    workspace.lab.nodes.get(name).cloned().ok_or_else(|| {
+        let known = workspace.lab.nodes.keys().cloned().collect::<Vec<_>>().join("`, `");
+        Error::new(Kind::Usage, format!("there is no node `{name}`: there is `{known}`"))
+    })
+}

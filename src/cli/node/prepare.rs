@@ -1,0 +1,71 @@
+//! `lap node prepare`
+
+use crate::report::print::outln;
+use std::process::ExitCode;
+
+use super::{
+    super::{Global, common::Changing, common::yes},
+    find,
+};
+use crate::{
+    apply::machine::examine,
+    drivers,
+    error::{Error, Kind, Result},
+    keys::Keys,
+};
+
+/// Make a bare Debian or Ubuntu machine a node: says what it would install, asks, and does it
+///
+/// May be stopped or killed at any moment, and run again: what is right already is left alone.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A node with `provider = "ssh"`
+    node: String,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let node = find(&workspace, &self.node)?;
+        let changing = Changing { dry_run: self.dry_run, wait: false };
+        let examined = global.work("node prepare", &changing, |_| {
+            let (workspace, node) = (workspace.clone(), node.clone());
+            async move {
+                let lab = &workspace.lab;
+                let environments: Vec<String> = lab.environments.keys().cloned().collect();
+                workspace.keys()?;
+                let keys = Keys::create(&lab.root, &lab.name, &lab.dns.zone, &environments)?.keys;
+                let facts = drivers::node::observe(lab).await?.facts;
+                let (_, addresses) = workspace.addresses(&facts)?;
+                examine(&workspace, &keys, &node, &addresses).await.map(|examined| (keys, examined))
+            }
+        })?;
+        let (keys, examined) = examined;
+        if examined.plan.nothing() {
+            outln!("Nothing to do: `{}` is a node.", node.name);
+            return Ok(ExitCode::SUCCESS);
+        }
+        outln!("On `{}`:", node.name);
+        for step in examined.plan.steps.iter().chain(&examined.plan.notes) {
+            outln!("  {step}");
+        }
+        if self.dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.yes && !yes("Do it?")? {
+            return Err(Error::new(Kind::Refused, "nothing was done").hint("`--yes` answers the question"));
+        }
+        global.work("node prepare", &changing, |options| {
+            let (workspace, name) = (workspace.clone(), node.name.clone());
+            async move { examined.prepare(&workspace, &keys, &name, &options).await }
+        })?;
+        outln!("`{}` is a node. `lap up {}` brings its environment up.", node.name, node.environment);
+        Ok(ExitCode::SUCCESS)
+    }
+}

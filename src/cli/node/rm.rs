@@ -1,0 +1,56 @@
+//! `lap node rm`
+
+use crate::report::print::outln;
+use std::{fs, process::ExitCode};
+
+use super::{
+    super::{Global, common::Changing},
+    find,
+};
+use crate::{
+    apply::machine::{leave, stock_ssh},
+    error::{Error, Kind, OrError, Result},
+};
+
+/// Take lap off a machine that it did not make, and its node.toml out of the workspace; its data stays on it
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A node with `provider = "ssh"`
+    node: String,
+    /// The node's name again: its containers stop
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
+    /// Also if the machine does not answer: then nothing is changed on it
+    #[arg(long)]
+    gone: bool,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let node = find(&workspace, &self.node)?;
+        stock_ssh(&workspace, &node)?;
+        if self.confirm.as_deref() != Some(&node.name) {
+            return Err(Error::new(Kind::Refused, format!("this stops all containers of `{}`", node.name))
+                .hint(format!("`--confirm {}` says that this is meant", node.name)));
+        }
+        let changing = Changing::default();
+        let left = global.work("node rm", &changing, |options| {
+            let (workspace, node) = (workspace.clone(), node.clone());
+            async move {
+                let line = |text: &str| options.events.note(format!("  {text}"));
+                leave(&workspace, &node, false, &line).await
+            }
+        });
+        match left {
+            Err(error) if self.gone && matches!(error.kind, Kind::Node | Kind::Keys) => {
+                outln!("{error}: nothing was changed there.");
+            }
+            left => left?,
+        }
+        let dir = workspace.lab.root.join("nodes").join(&node.name);
+        fs::remove_dir_all(&dir).or_error(Kind::Host, || format!("cannot remove `{}`", dir.display()))?;
+        outln!("nodes/{} is gone.", node.name);
+        Ok(ExitCode::SUCCESS)
+    }
+}

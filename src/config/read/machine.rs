@@ -1,0 +1,52 @@
+//! The tables of a `node.toml` that belong to one provider.
+
+use crate::config::{
+    document::{Item, Schema, schema::key},
+    model::SshMachine,
+    problem::shown,
+    value::public_key::public_key,
+};
+
+/// The keys of `[ssh]`.
+pub const SSH: Schema = Schema {
+    keys: &[
+        key("destination", r#""admin@server""#),
+        key("host_key", r#""ssh-ed25519 AAAA…""#),
+        key("device", r#""/dev/disk/by-id/…""#),
+    ],
+    refused: &[],
+};
+
+/// Reads `[ssh]`.
+pub fn ssh(item: &Item<'_>) -> Option<SshMachine> {
+    let table = item.table()?.with(&SSH);
+    let host_key = table.get("host_key").and_then(|item| item.parse(public_key));
+    let device = table.get("device").and_then(|item| item.parse(device));
+    let destination = table.require("destination").and_then(|item| item.parse(destination))?;
+    Some(SshMachine { destination, host_key, device })
+}
+
+/// What ssh(1) takes as its destination. It becomes a word of a command line: nothing that could be an option, nothing
+/// that a shell would see (a `ProxyCommand` is one).
+pub fn destination(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix("ssh://").unwrap_or(text);
+    let good = !bare.is_empty()
+        && !bare.starts_with(['-', '@', ':', '.'])
+        && bare.chars().filter(|c| *c == '@').count() <= 1
+        && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@:[]".contains(&b))
+        && !bare.split('@').next_back().is_some_and(|host| host.is_empty() || host.starts_with('-'));
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{} is not a machine: write what `ssh` takes, e.g. `admin@server`, `ssh://admin@server:2222`, or a name of \
+         `~/.ssh/config`",
+        shown(text)
+    ))
+}
+
+fn device(text: &str) -> Result<String, String> {
+    let good = text.starts_with("/dev/") && !text.contains("/../") && !text.chars().any(char::is_whitespace);
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{} is not a device: write its path, e.g. `/dev/disk/by-id/…`", shown(text)))
+}

@@ -1,0 +1,345 @@
+//! Stock ssh(1), for machines lap did not make: the person's `~/.ssh/config` counts, with its users, ports, keys, agents and
+//! jump hosts. lap's own connections go through it as through a wire (`ssh -W`), and end at lap's own sshd.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use russh::keys::PublicKey;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    process::{Child, ChildStdin, ChildStdout, Command},
+};
+
+use crate::error::{Error, Kind, OrError, Result};
+
+/// A machine as ssh(1) knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockSsh {
+    /// For messages.
+    pub node: String,
+    /// What ssh takes.
+    pub destination: String,
+    /// A file with the only host key that is accepted, under the name [`ALIAS`]; `None`: what the person's known hosts say.
+    pub pinned: Option<PathBuf>,
+}
+
+/// The name under which a pinned host key is written down, whatever the machine is called.
+pub const ALIAS: &str = "lap-node";
+
+/// What every call has: nobody is asked anything, nothing of the person's is lent to the machine.
+const OPTIONS: [&str; 7] = [
+    "BatchMode=yes",
+    "ConnectTimeout=10",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "LogLevel=ERROR",
+];
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// `None`: a signal.
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl StockSsh {
+    fn options(&self) -> Vec<String> {
+        let mut out: Vec<String> = vec!["-T".into()];
+        let mut option = |text: String| out.extend(["-o".to_owned(), text]);
+        OPTIONS.iter().for_each(|text| option((*text).to_owned()));
+        if let Some(file) = &self.pinned {
+            // Not the machine's name, which may be another tomorrow: this key or none.
+            option(format!("HostKeyAlias={ALIAS}"));
+            option(format!("UserKnownHostsFile={}", file.display()));
+            option("GlobalKnownHostsFile=/dev/null".into());
+            option("CheckHostIP=no".into());
+            option("UpdateHostKeys=no".into());
+        }
+        option("StrictHostKeyChecking=yes".into());
+        out
+    }
+
+    /// The arguments of `ssh` that make it a wire to `to`, an address as that machine sees it.
+    pub fn wire(&self, to: &str) -> Vec<String> {
+        let mut out = self.options();
+        out.extend(["-W".into(), to.into(), "--".into(), self.destination.clone()]);
+        out
+    }
+
+    /// The same as a `ProxyCommand`, which is a line for a shell.
+    pub fn proxy_command(&self, to: &str) -> String {
+        let words: Vec<String> = std::iter::once("ssh".to_owned()).chain(self.wire(to)).collect();
+        // ssh replaces `%h` and the like in it before the shell sees it.
+        quoted(&words).join(" ").replace('%', "%%")
+    }
+
+    /// The arguments of `ssh` that run a command there.
+    pub fn command(&self, command: &[&str]) -> Vec<String> {
+        let mut out = self.options();
+        out.extend(["--".into(), self.destination.clone()]);
+        let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        out.extend(quoted(&command));
+        out
+    }
+
+    /// Opens a wire. Nothing is known yet about whether it reaches anything.
+    ///
+    /// # Errors
+    /// `ssh` cannot be run.
+    pub fn open(&self, to: &str) -> Result<Wire> {
+        let mut child = spawn(&self.wire(to))?;
+        let said = Arc::new(Mutex::new(String::new()));
+        let (Some(stdin), Some(stdout), Some(mut stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(Error::new(Kind::Other, "`ssh` has no pipes"));
+        };
+        let kept = said.clone();
+        tokio::spawn(async move {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text).await;
+            *kept.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        });
+        Ok(Wire { stdin, stdout, said, _child: child })
+    }
+
+    /// Runs a command there to its end. A line of its error output is told as soon as it is there.
+    ///
+    /// # Errors
+    /// ssh itself failed: the machine is not reached, or refuses.
+    pub async fn run(&self, command: &[&str], input: &[u8], line: &(dyn Fn(&str) + Send + Sync)) -> Result<Ran> {
+        let mut child = spawn(&self.command(command))?;
+        let (Some(mut stdin), Some(mut stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(Error::new(Kind::Other, "`ssh` has no pipes"));
+        };
+        let (mut out, mut err) = (String::new(), String::new());
+        let send = async {
+            // A command that does not read its input says itself why.
+            let _ = stdin.write_all(input).await;
+            drop(stdin);
+        };
+        let errors = async {
+            let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(stderr));
+            while let Ok(Some(text)) = lines.next_line().await {
+                line(text.trim());
+                err.push_str(&text);
+                err.push('\n');
+            }
+        };
+        let (_, read, ()) = tokio::join!(send, stdout.read_to_string(&mut out), errors);
+        read.or_error(Kind::Node, || format!("cannot read what `{}` says", self.node))?;
+        let status = child.wait().await.or_error(Kind::Host, || "cannot wait for `ssh`".into())?;
+        match status.code() {
+            Some(255) => Err(self.refused(&err)),
+            code => Ok(Ran { code, out, err }),
+        }
+    }
+
+    /// Runs a command that must succeed.
+    ///
+    /// # Errors
+    /// It does not: its last lines.
+    pub async fn done(
+        &self,
+        what: &str,
+        command: &[&str],
+        input: &[u8],
+        line: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<String> {
+        let ran = self.run(command, input, line).await?;
+        if ran.code == Some(0) {
+            return Ok(ran.out);
+        }
+        let lines: Vec<&str> = ran.err.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(6)..].join("\n");
+        Err(Error::new(Kind::Node, format!("cannot {what} on `{}`: {last}", self.node)))
+    }
+
+    /// What ssh's own complaint means.
+    pub fn refused(&self, said: &str) -> Error {
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no answer").trim();
+        let at = format!("`{}` ({})", self.node, self.destination);
+        if said.contains("Host key verification failed") || said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+            let hint = match self.pinned {
+                Some(_) => "if it was installed anew: `lap node add` shows its key and pins it again",
+                None => "`lap node add` shows its key and pins it",
+            };
+            return Error::new(Kind::Keys, format!("{at} shows another host key than the one that is pinned"))
+                .hint(hint);
+        }
+        if said.contains("Permission denied") {
+            return Error::new(Kind::Keys, format!("{at} does not let you in: {last}")).hint(format!(
+                "`ssh {}` must work without a password: `ssh-copy-id` installs your key",
+                self.destination
+            ));
+        }
+        Error::new(Kind::Node, format!("{at} does not answer: {last}"))
+            .hint(format!("`ssh {}` shows whether it is there", self.destination))
+    }
+
+    /// Asks the machine for its host key, without logging in. Nothing is trusted by that.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn host_key(&self) -> Result<PublicKey> {
+        let dir = tempfile::tempdir().or_error(Kind::Host, || "cannot make a directory".into())?;
+        let file = dir.path().join("known_hosts");
+        let mut command = Command::new("ssh");
+        command.arg("-T");
+        for option in OPTIONS {
+            command.args(["-o", option]);
+        }
+        let known = format!("UserKnownHostsFile={}", file.display());
+        let alias = format!("HostKeyAlias={ALIAS}");
+        // ssh writes the key down and then has no way to log in: no credential is shown to a machine nobody knows yet.
+        for option in [
+            known.as_str(),
+            alias.as_str(),
+            "GlobalKnownHostsFile=/dev/null",
+            "StrictHostKeyChecking=accept-new",
+            "HashKnownHosts=no",
+            "CheckHostIP=no",
+            "UpdateHostKeys=no",
+            "ControlPath=none",
+            "PreferredAuthentications=none",
+            "PubkeyAuthentication=no",
+        ] {
+            command.args(["-o", option]);
+        }
+        command.args(["--", &self.destination, "true"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let output = command.output().await.map_err(missing)?;
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        parse_known(&text).ok_or_else(|| self.refused(&String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+/// The key in the first line of a file of known hosts.
+fn parse_known(text: &str) -> Option<PublicKey> {
+    let line = text.lines().find(|line| line.starts_with(ALIAS))?;
+    PublicKey::from_openssh(line.split_once(' ')?.1).ok()
+}
+
+/// The line for a pinned key, and the file it is in.
+///
+/// # Errors
+/// It cannot be written.
+pub fn pin(file: &Path, host_key: &str) -> Result<()> {
+    let line = format!("{ALIAS} {}\n", host_key.trim());
+    if std::fs::read_to_string(file).is_ok_and(|is| is == line) {
+        return Ok(());
+    }
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir).or_error(Kind::Host, || format!("cannot make `{}`", dir.display()))?;
+    }
+    crate::agent::install::write_file(file, line.as_bytes(), 0o644)
+}
+
+/// ssh joins its arguments with spaces for the far shell: each must arrive as it is.
+pub fn quoted(command: &[String]) -> Vec<String> {
+    command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect()
+}
+
+fn spawn(arguments: &[String]) -> Result<Child> {
+    Command::new("ssh")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Not stopped by the Ctrl-C that stops us in good order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(missing)
+}
+
+fn missing(error: std::io::Error) -> Error {
+    Error::new(Kind::Host, format!("cannot run `ssh`: {error}")).hint("`sudo apt-get install openssh-client`")
+}
+
+/// A byte stream through an `ssh` process, which ends with it.
+pub struct Wire {
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    said: Arc<Mutex<String>>,
+    _child: Child,
+}
+
+impl Wire {
+    /// Where what ssh says appears when it has ended.
+    pub fn said(&self) -> Arc<Mutex<String>> {
+        self.said.clone()
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stdout).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stdin).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stdin).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stdin).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(pinned: Option<&str>) -> StockSsh {
+        StockSsh { node: "test".into(), destination: "admin@server".into(), pinned: pinned.map(PathBuf::from) }
+    }
+
+    #[test]
+    fn the_command_lines_are_these() {
+        let line = server(None).wire("127.0.0.1:7022").join(" ");
+        assert_eq!(
+            line,
+            "-T -o BatchMode=yes -o ConnectTimeout=10 -o ForwardAgent=no -o ForwardX11=no -o PermitLocalCommand=no -o \
+             RemoteCommand=none -o LogLevel=ERROR -o StrictHostKeyChecking=yes -W 127.0.0.1:7022 -- admin@server"
+        );
+        let line = server(Some("/x/known")).command(&["sh", "-c", "it's $1"]).join(" ");
+        assert!(line.ends_with(
+            "-o HostKeyAlias=lap-node -o UserKnownHostsFile=/x/known -o GlobalKnownHostsFile=/dev/null -o \
+             CheckHostIP=no -o UpdateHostKeys=no -o StrictHostKeyChecking=yes -- admin@server 'sh' '-c' 'it'\\''s $1'"
+        ));
+        let proxy = server(Some("/a b/50%")).proxy_command("127.0.0.1:22");
+        assert!(proxy.contains("'UserKnownHostsFile=/a b/50%%'") && proxy.starts_with("'ssh' '-T' '-o'"), "{proxy}");
+    }
+
+    #[test]
+    fn arguments_arrive_as_they_are() {
+        let words = ["a b", "it's", "$(reboot)"].map(str::to_owned);
+        assert_eq!(quoted(&words), ["'a b'", r"'it'\''s'", "'$(reboot)'"]);
+    }
+
+    #[test]
+    fn what_ssh_says_is_understood() {
+        let refused = |said: &str| server(None).refused(said);
+        assert_eq!(refused("x\nHost key verification failed.\n").kind, Kind::Keys);
+        assert_eq!(refused("admin@server: Permission denied (publickey).\n").kind, Kind::Keys);
+        let error = refused("ssh: Could not resolve hostname server: Name or service not known\n");
+        assert_eq!(error.kind, Kind::Node);
+        assert!(error.message.contains("does not answer: ssh: Could not resolve hostname server"), "{error}");
+    }
+}

@@ -1,0 +1,218 @@
+//! What it takes until a machine that already exists is a node.
+
+use crate::{
+    drivers::node::machine::{Look, PACKAGES},
+    error::{Error, Kind, Result},
+    words::{bytes, plural},
+};
+
+/// Below, the shipped containers do not start.
+const LEAST_MEMORY: u64 = 900 << 20;
+
+/// The machine as it should be.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    pub lab: &'a str,
+    pub node: &'a str,
+    /// Of `node.json` and of lap's binary, as `sha256sum` prints them.
+    pub config: &'a str,
+    pub binary: &'a str,
+    /// The architecture lap was built for.
+    pub arch: &'a str,
+    /// The pool's size, where it is a file.
+    pub disk: u64,
+    pub device: Option<&'a str>,
+}
+
+/// What would be done to a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepare {
+    /// Debian's names.
+    pub packages: Vec<&'static str>,
+    /// lap's own files are not as they should be, or the agent does not run.
+    pub order: bool,
+    /// A sentence each: what is done, and what is left alone.
+    pub steps: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+impl Prepare {
+    /// The machine is as it should be.
+    pub fn nothing(&self) -> bool {
+        self.packages.is_empty() && !self.order
+    }
+}
+
+/// Plans it.
+///
+/// # Errors
+/// Every reason why this machine cannot be this node, at once.
+pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
+    let wrong = wrong(wish, look);
+    if let Some(first) = wrong.first() {
+        let all = if wrong.len() == 1 { first.clone() } else { format!("\n  {}", wrong.join("\n  ")) };
+        return Err(Error::new(Kind::Refused, format!("`{}` cannot be a node: {all}", wish.node))
+            .hint("nothing was changed on it"));
+    }
+    let mut out = Prepare { packages: missing(look), ..Prepare::default() };
+    if !out.packages.is_empty() {
+        out.steps.push(format!("install {} (apt-get)", out.packages.join(", ")));
+    }
+    let (config, binary) = (look.get("node") == wish.config, look.get("binary") == wish.binary);
+    out.order = !config || !binary || look.get("agent") != "yes" || !out.packages.is_empty();
+    if !binary {
+        out.steps.push("put lap into /usr/local/bin".into());
+    }
+    if !config {
+        out.steps.push("write who it is, its host key and who may log in to /var/lib/lap".into());
+        out.steps.push(match (wish.device, look.get("on-device")) {
+            (Some(device), "btrfs lap") => format!("take the pool on {device} as it is"),
+            (Some(device), _) => format!("make {device} ({}) the pool", bytes(look.number("device"))),
+            (None, _) => format!("keep the pool in a sparse file of {}, /var/lib/lap/pool.img", bytes(wish.disk)),
+        });
+    }
+    if out.order {
+        out.steps.push(match look.get("systemd") {
+            "yes" => "let systemd run the agent (lap-agent.service), and Docker after it".into(),
+            _ => "start the agent; there is no systemd, so after a boot `lap node prepare` starts it again".into(),
+        });
+    }
+    let others = look.number("containers").saturating_sub(look.number("own"));
+    if others > 0 {
+        out.notes.push(format!(
+            "its Docker and the {} there that are not lap's stay as they are",
+            plural(others as usize, "container")
+        ));
+    }
+    if look.get("daemon.json") == "yes" && look.get("node").is_empty() {
+        out.notes.push(
+            "its /etc/docker/daemon.json stays as it is: containers ask the name servers that are in it, not the lab's"
+                .into(),
+        );
+    }
+    Ok(out)
+}
+
+/// `docker.io` also where dockerd came from elsewhere (docker-ce): it is there.
+fn missing(look: &Look) -> Vec<&'static str> {
+    let there = |package: &str| {
+        look.packages.iter().any(|is| is == package)
+            || (package == "docker.io" && look.get("dockerd") == "yes")
+            || (package == "openssh-server" && look.get("sshd") == "yes")
+    };
+    PACKAGES.into_iter().filter(|package| !there(package)).collect()
+}
+
+fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut need = |good: bool, why: String| {
+        if !good {
+            out.push(why);
+        }
+    };
+    let family = |name: &str| look.get("id") == name || look.get("like").split_whitespace().any(|like| like == name);
+    need(
+        family("debian") || family("ubuntu"),
+        format!("it runs `{}`, and lap knows how to install packages on Debian and Ubuntu only", look.get("id")),
+    );
+    need(
+        look.get("arch") == wish.arch,
+        format!("it is `{}`, and this lap was built for `{}`", look.get("arch"), wish.arch),
+    );
+    need(
+        look.as_root().is_some(),
+        format!("neither root nor `sudo` without a password there (user {})", look.get("uid")),
+    );
+    need(
+        look.filesystems.iter().any(|name| name == "btrfs"),
+        "its kernel has no btrfs, on which the data lie".to_owned(),
+    );
+    let memory = look.number("memory") << 10;
+    need(memory >= LEAST_MEMORY, format!("it has {} of memory, {} is the least", bytes(memory), bytes(LEAST_MEMORY)));
+    if let Some((lab, node)) = owner(look.get("who")) {
+        need((lab, node) == (wish.lab, wish.node), format!("it is the node `{node}` of the lab `{lab}`"));
+    } else {
+        need(look.get("port") != "taken", "something else listens on 127.0.0.1:7022, where lap's sshd would".into());
+    }
+    if let Some(device) = wish.device {
+        need(!look.get("device").is_empty(), format!("it has no disk `{device}`"));
+        let on = look.get("on-device");
+        need(matches!(on, "" | "btrfs lap"), format!("`{device}` is not empty: `{on}` is on it"));
+    }
+    out
+}
+
+/// Lab and node, from `node.json`.
+fn owner(text: &str) -> Option<(&str, &str)> {
+    let value = |key: &str| text.split_once(&format!("\"{key}\": \""))?.1.split_once('"').map(|(value, _)| value);
+    Some((value("lab")?, value("node")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: &str = "id debian\nversion 12\narch x86_64\nuid 0\nroot yes\nsystemd yes\nfilesystem btrfs\n\
+                        filesystem overlay\nmemory 4000000\ndisk 90000000\n";
+
+    fn wish() -> Wish<'static> {
+        Wish { lab: "office", node: "prod", config: "c", binary: "b", arch: "x86_64", disk: 20 << 30, device: None }
+    }
+
+    #[test]
+    fn a_bare_machine_gets_everything() {
+        let plan = prepare(&wish(), &Look::of(BARE)).unwrap();
+        assert_eq!(plan.packages, PACKAGES);
+        assert_eq!(
+            plan.steps,
+            [
+                "install btrfs-progs, ca-certificates, docker.io, iptables, kmod, openssh-server, procps (apt-get)",
+                "put lap into /usr/local/bin",
+                "write who it is, its host key and who may log in to /var/lib/lap",
+                "keep the pool in a sparse file of 20.0 GiB, /var/lib/lap/pool.img",
+                "let systemd run the agent (lap-agent.service), and Docker after it",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_prepared_one_gets_nothing() {
+        let packages: String = PACKAGES.iter().map(|package| format!("package {package}\n")).collect();
+        let who = "who {  \"lab\": \"office\",  \"node\": \"prod\",}\nport taken\nnode c\nbinary b\nagent yes\n";
+        let look = Look::of(&format!("{BARE}{packages}{who}"));
+        assert!(prepare(&wish(), &look).unwrap().nothing());
+        // A newer lap, or an agent that is gone.
+        let newer = prepare(&Wish { binary: "x", ..wish() }, &look).unwrap();
+        assert_eq!(newer.steps.len(), 2, "{newer:?}");
+        let error = prepare(&Wish { lab: "home", ..wish() }, &look).unwrap_err();
+        assert_eq!(error.message, "`prod` cannot be a node: it is the node `prod` of the lab `office`");
+    }
+
+    #[test]
+    fn what_is_others_stays() {
+        let look = Look::of(&format!("{BARE}dockerd yes\ncontainers 4\nown 1\ndaemon.json yes\n"));
+        let plan = prepare(&wish(), &look).unwrap();
+        assert!(!plan.packages.contains(&"docker.io"));
+        assert_eq!(plan.notes[0], "its Docker and the 3 containers there that are not lap's stay as they are");
+        assert!(plan.notes[1].contains("daemon.json stays"));
+    }
+
+    #[test]
+    fn every_reason_is_said_at_once() {
+        let look =
+            Look::of("id fedora\narch aarch64\nuid 1000\nroot no\nmemory 500000\nport taken\non-device ext4 home");
+        let message = prepare(&Wish { device: Some("/dev/sdb"), ..wish() }, &look).unwrap_err().message;
+        for part in [
+            "runs `fedora`",
+            "is `aarch64`",
+            "`sudo` without",
+            "no btrfs",
+            "of memory",
+            "7022",
+            "no disk",
+            "`ext4 home`",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+}
