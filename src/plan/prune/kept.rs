@@ -16,7 +16,10 @@ fn runs(found: &Found) -> Option<u64> {
 pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
     let runs = runs(found);
     let known: Vec<u64> = found.releases.keys().copied().collect();
-    let before = runs.and_then(|runs| release::before(&found.ledger, &known, runs));
+    let before = runs.and_then(|runs| {
+        let older = known.iter().rfind(|number| **number < runs).copied();
+        release::before(&found.ledger, &known, runs).or(older)
+    });
     let newest: Vec<u64> =
         found.releases.keys().rev().take(usize::try_from(rules.keep).unwrap_or(usize::MAX)).copied().collect();
     let decide = |number: u64| {
@@ -43,8 +46,8 @@ pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
 pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(Id, Decision)> {
     let days = rules.keep_failed / 86_400;
     let known: Vec<u64> = found.releases.keys().copied().collect();
-    let back: Vec<(u64, Id)> =
-        stay.iter().filter_map(|number| Some((*number, release::data_of(&found.ledger, &known, *number)?))).collect();
+    let data = |number: &u64| Some((*number, release::data_of(&found.ledger, &known, *number)?));
+    let back: Vec<(u64, Id)> = stay.iter().filter_map(data).collect();
     let decide = |meta: &crate::snapshot::Meta| {
         let goes_back = back.iter().find(|(_, id)| *id == meta.id);
         let old = now.saturating_sub(meta.at) >= i64::try_from(rules.keep_failed).unwrap_or(i64::MAX);
