@@ -5,6 +5,7 @@ pub mod check;
 pub mod dns_keys;
 pub mod down;
 pub mod host;
+pub mod image;
 pub mod install;
 pub mod local;
 pub mod machine;
@@ -17,5 +18,6 @@ pub mod schedule;
 pub mod seed;
 pub mod snapshot;
 pub mod up;
+pub mod vm;
 
 pub use schedule::{Perform, Report, carry_out};

@@ -23,6 +23,7 @@ pub const SCHEMA: Schema = Schema {
         key("memory", r#""4g""#),
         key("disk", r#""20g""#),
         key("ssh", r#"{ destination = "admin@server" }"#),
+        key("vm", r#"{ hypervisor = "libvirt" }"#),
     ],
     refused: &[],
 };
@@ -65,10 +66,11 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         if node.provider == Provider::Ssh && table.get("ssh").is_none() {
             table.problem("ssh", "missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`");
         }
+        node.vm = table.get("vm").and_then(|item| machine::vm(&item)).unwrap_or_default();
         let address_item = table.get("address");
         node.address = address_item.as_ref().and_then(|item| item.parse(address::address));
-        if node.provider == Provider::Ssh && !matches!(node.address, Some(Address::Full(_))) {
-            table.problem("address", "a machine that exists has one: write all of it, e.g. `192.168.0.10`");
+        if node.provider != Provider::Docker && !matches!(node.address, Some(Address::Full(_))) {
+            table.problem("address", "a machine needs one of its own: write all of it, e.g. `192.168.57.10`");
         } else if out.role == Some(Role::Master) && address_item.is_none() {
             table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");
         }
@@ -153,7 +155,8 @@ fn provider(text: &str) -> Result<Provider, String> {
     match text {
         "docker" => Ok(Provider::Docker),
         "ssh" => Ok(Provider::Ssh),
-        "vagrant" | "local" => Err(format!("`{text}` is not there yet: use `docker` or `ssh`")),
-        _ => Err(format!("{} is not a provider: write `docker` or `ssh`", shown(text))),
+        "vagrant" => Ok(Provider::Vagrant),
+        "local" => Err(format!("`{text}` is not there yet: use `docker`, `vagrant` or `ssh`")),
+        _ => Err(format!("{} is not a provider: write `docker`, `vagrant` or `ssh`", shown(text))),
     }
 }

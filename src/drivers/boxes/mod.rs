@@ -23,16 +23,8 @@ const DISK: &str = include_str!("disk.sh");
 const GIB: u32 = 20;
 
 /// What a machine needs beside what a node needs.
-const PACKAGES: [&str; 8] = [
-    "dbus",
-    "e2fsprogs",
-    "grub-common",
-    "grub-pc-bin",
-    "initramfs-tools",
-    "systemd-sysv",
-    "systemd-timesyncd",
-    "udev",
-];
+const PACKAGES: [&str; 8] =
+    ["dbus", "e2fsprogs", "grub-common", "grub-pc-bin", "initramfs-tools", "systemd-sysv", "systemd-timesyncd", "udev"];
 
 impl Hypervisor {
     /// Its name in files and for Vagrant.

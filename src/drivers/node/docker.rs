@@ -76,6 +76,8 @@ pub struct HostFacts {
     pub taken: Vec<Subnet>,
     /// This machine's control groups are v2.
     pub v2: bool,
+    /// What it has for virtual machines.
+    pub vm: super::vm::Facts,
 }
 
 /// A node container, as Docker lists it.

@@ -240,10 +240,17 @@ mod tests {
 
     #[test]
     fn what_virsh_says_is_read() {
-        assert_eq!(parse_domain(" -     lap-office-prod   shut off"), Some(("lap-office-prod".into(), "shut off".into())));
-        assert_eq!(parse_domain(" 3     lap-office-test   running"), Some(("lap-office-test".into(), "running".into())));
+        assert_eq!(
+            parse_domain(" -     lap-office-prod   shut off"),
+            Some(("lap-office-prod".into(), "shut off".into()))
+        );
+        assert_eq!(
+            parse_domain(" 3     lap-office-test   running"),
+            Some(("lap-office-test".into(), "running".into()))
+        );
         assert_eq!(parse_domain(""), None);
-        let info = "Name:           a\nType:           file\nCapacity:       21474836480 bytes\nAllocation:     1 bytes\n";
+        let info =
+            "Name:           a\nType:           file\nCapacity:       21474836480 bytes\nAllocation:     1 bytes\n";
         assert_eq!(parse_capacity(info), Some(20 << 30));
     }
 

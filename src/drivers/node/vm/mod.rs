@@ -122,10 +122,7 @@ pub async fn observe(
         let (_, state) = domains.iter().find(|(name, _)| *name == domain(lab, node))?;
         let spec = fs::read_to_string(dir(lab, node).join("made.json")).unwrap_or_default();
         let running = state == "running";
-        Some((
-            node.clone(),
-            NodeState { running, state: state.clone(), spec, address: Some(*address), created: 0 },
-        ))
+        Some((node.clone(), NodeState { running, state: state.clone(), spec, address: Some(*address), created: 0 }))
     };
     Ok(nodes.iter().filter_map(state).collect())
 }
@@ -148,9 +145,10 @@ fn vagrant_home() -> PathBuf {
 /// Whether this machine's processor runs machines by itself; else they are emulated, many times slower.
 pub fn accelerated() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let able = flags.lines().filter(|line| line.starts_with("flags")).any(|line| {
-        line.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm"))
-    });
+    let able = flags
+        .lines()
+        .filter(|line| line.starts_with("flags"))
+        .any(|line| line.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm")));
     able && Path::new("/dev/kvm").exists()
 }
 
