@@ -1,8 +1,9 @@
 # A hook of mmdebstrap(1): makes $1, a root file system, a disk that boots by itself. Runs where its owners are right, as
-# root or in mmdebstrap's user namespace; FORMAT and OPTIONS (for qemu-img) stand before it.
+# root or in mmdebstrap's user namespace. FORMAT and OPTIONS are for qemu-img.
 set -eu
 root=$1
 export LC_ALL=C
+rm "$root/lap-disk.sh"
 
 # What a machine has that a container does not need. lap's agent has an sshd of its own, with keys it is given.
 chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-timesyncd.service lap-seed.service lap-agent.service
@@ -17,11 +18,14 @@ chroot "$root" grub-mkimage -O i386-pc -o /boot/grub/core.img -p '(hd0,msdos1)/b
 	biosdisk part_msdos ext2 normal configfile linux serial terminal echo test
 
 disk=$(mktemp "$root.XXXXXX")
-trap 'rm -f "$disk"' EXIT
+# The file system alone, without /proc and what else is mounted in it now.
+view=$(mktemp -d "$root.XXXXXX")
+trap 'umount "$view" 2>/dev/null || true; rmdir "$view"; rm -f "$disk"' EXIT
+mount --bind "$root" "$view"
 # 20 GiB, of which the file takes what is used; the first MiB is the boot loader's.
 truncate -s 20G "$disk"
 mke2fs -q -F -t ext4 -L lap-root -O ^metadata_csum_seed,^orphan_file \
-	-E offset=1048576,lazy_itable_init=1,lazy_journal_init=1 -d "$root" "$disk" 20970496k
+	-E offset=1048576,lazy_itable_init=1,lazy_journal_init=1 -d "$view" "$disk" 20970496k
 # grub's first sector without room for the partition table; one partition (active, type 83, from sector 2048, to the end).
 dd status=none conv=notrunc if="$root/usr/lib/grub/i386-pc/boot.img" of="$disk" bs=440 count=1
 printf '\200\376\377\377\203\376\377\377\000\010\000\000\000\370\177\002' |

@@ -42,6 +42,9 @@ const FSTAB: &str = "LABEL=lap-root / ext4 noatime 0 1\n";
 /// Until the seed says something else.
 const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n";
 
+/// Makes the disk; it removes itself. In the root file system, since there it can be read by whoever root is there.
+pub const DISK: &str = "lap-disk.sh";
+
 /// The small initial RAM disk of a machine whose hardware is known.
 pub const MODULES: [&str; 8] =
     ["virtio_pci", "virtio_blk", "virtio_scsi", "ahci", "ata_piix", "sd_mod", "sr_mod", "ext4"];
@@ -62,6 +65,7 @@ pub fn archive() -> Result<Vec<u8>> {
         (relative(systemd::UNIT), 0o644, systemd::UNIT_TEXT.as_bytes()),
         (relative(systemd::DOCKER_UNIT), 0o644, systemd::DOCKER_TEXT.as_bytes()),
         (relative(systemd::MODULES), 0o644, systemd::MODULES_TEXT.as_bytes()),
+        (DISK, 0o644, include_bytes!("disk.sh").as_slice()),
         ("usr/local/lib/lap/seed", 0o755, include_bytes!("seed.sh").as_slice()),
     ])
 }

@@ -18,7 +18,6 @@ use crate::{
     report::Line,
 };
 
-const DISK: &str = include_str!("disk.sh");
 /// The size of the disk, as `disk.sh` makes it.
 const GIB: u32 = 20;
 
@@ -63,7 +62,7 @@ fn definition(rootfs: &Rootfs, hypervisor: Hypervisor) -> Rootfs {
 pub fn identity(rootfs: &Rootfs, hypervisor: Hypervisor) -> String {
     let mut hash = Sha256::new();
     let files = files::archive().unwrap_or_default();
-    for part in [rootfs::identity(&definition(rootfs, hypervisor)).as_bytes(), DISK.as_bytes(), &files] {
+    for part in [rootfs::identity(&definition(rootfs, hypervisor)).as_bytes(), &files] {
         hash.update(Sha256::digest(part));
     }
     hash.update(ovf::text(0));
@@ -122,7 +121,7 @@ fn hooks(hypervisor: Hypervisor, files: &Path, disk: &Path) -> [String; 4] {
              printf '%s\\n' {modules} >\"$1/etc/initramfs-tools/modules\""
         ),
         format!("--customize-hook=tar-in {} /", path(files)),
-        format!("--customize-hook=FORMAT={format}; OPTIONS={options}\n{DISK}"),
+        format!("--customize-hook=FORMAT={format} OPTIONS={options} sh \"$1/{}\" \"$1\"", files::DISK),
         format!("--customize-hook=download /lap-disk {}", path(disk)),
     ]
 }
@@ -182,7 +181,10 @@ mod tests {
         let hooks = hooks(Hypervisor::Libvirt, Path::new("/a b/files"), Path::new("/it's/disk"));
         assert_eq!(hooks[1], "--customize-hook=tar-in '/a b/files' /");
         assert_eq!(hooks[3], r"--customize-hook=download /lap-disk '/it'\''s/disk'");
-        assert!(hooks[2].starts_with("--customize-hook=FORMAT=qcow2; OPTIONS=compression_type=zstd\n# A hook"));
+        assert_eq!(
+            hooks[2],
+            "--customize-hook=FORMAT=qcow2 OPTIONS=compression_type=zstd sh \"$1/lap-disk.sh\" \"$1\""
+        );
     }
 
     #[test]

@@ -14,3 +14,4 @@ mod promote;
 mod registry;
 mod repository;
 mod snapshot;
+mod vm;
