@@ -75,6 +75,11 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
             table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");
         }
         node.publish = table.get("publish").and_then(|item| item.parse(address::publish));
+        if node.provider == Provider::Vagrant
+            && let Some(item) = table.get("publish")
+        {
+            item.problem("a virtual machine's ports are not mapped: `[vm] bridge` puts it into the office's network");
+        }
         node.cpus = table.get("cpus").and_then(|item| cpus(&item));
         node.memory = table.get("memory").and_then(|item| bytes(&item, LEAST_MEMORY, "256m"));
         node.disk = table.get("disk").and_then(|item| bytes(&item, LEAST_DISK, "256m")).unwrap_or(DISK);

@@ -9,7 +9,9 @@ rm "$root/lap-disk.sh"
 chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-timesyncd.service lap-seed.service lap-agent.service
 chroot "$root" systemctl --quiet mask ssh.service systemd-networkd-wait-online.service \
 	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
-rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf" "$root/var/cache/apt/"*.bin
+rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf"
+# mmdebstrap does this only after us.
+rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
 # Each machine makes its own.
 : >"$root/etc/machine-id"
 

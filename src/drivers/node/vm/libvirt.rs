@@ -259,6 +259,6 @@ mod tests {
         let text = network_text(&spec(Hypervisor::Libvirt));
         assert!(text.contains("<ip address='192.168.57.1' prefix='24'>"), "{text}");
         assert!(text.contains("<range start='192.168.57.254' end='192.168.57.254'/>"), "{text}");
-        assert!(text.contains("<host mac='52:54:00:23:ff:c6' ip='192.168.57.10'/>"), "{text}");
+        assert!(text.contains("<host mac='52:54:00:c3:2f:f9' ip='192.168.57.10'/>"), "{text}");
     }
 }

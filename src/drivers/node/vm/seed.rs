@@ -104,7 +104,7 @@ mod tests {
                 sshd: None,
                 device: Some("/dev/disk/by-id/virtio-lap-data".into()),
             },
-            host_key: "key".to_owned().into(),
+            host_key: crate::keys::Secret::new("key".into()),
             authorized_keys: "admin".into(),
         }
     }

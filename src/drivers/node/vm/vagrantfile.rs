@@ -23,7 +23,8 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
          \x20 # lap made the machine's keys before its first start: no password, and no key that others know.\n\
          \x20 config.ssh.username = \"root\"\n\
          \x20 config.ssh.private_key_path = {key:?}\n\
-         \x20 config.ssh.insert_key = false\n",
+         \x20 config.ssh.insert_key = false\n\
+         \x20 config.ssh.sudo_command = \"%c\" # root is root\n",
         node = spec.node,
         lab = spec.lab,
         name = super::box_name(spec),
@@ -75,7 +76,7 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
          \x20   vm.storage_pool_name = {pool:?}\n\
          \x20   # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.\n\
          \x20   vm.storage :file, device: :cdrom, path: {seed:?}\n\
-         \x20   vm.storage :file, path: {disk:?}, type: \"qcow2\", size: \"{size}\", serial: \"lap-data\", allow_existing: true\n\
+         \x20   vm.storage :file, path: {disk:?}, type: \"qcow2\", size: \"{size}M\", serial: \"lap-data\", allow_existing: true\n\
          \x20 end\n",
         uri = super::libvirt::URI,
         prefix = format!("lap-{}-", spec.lab),
@@ -87,7 +88,7 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
         pool = POOL,
         seed = file("seed.iso"),
         disk = super::libvirt::disk_name(&spec.lab, &spec.node),
-        size = spec.disk,
+        size = spec.disk >> 20,
     )
 }
 
@@ -159,6 +160,7 @@ Vagrant.configure("2") do |config|
   config.ssh.username = "root"
   config.ssh.private_key_path = "/w/.lap/keys/admin"
   config.ssh.insert_key = false
+  config.ssh.sudo_command = "%c" # root is root
   config.vm.provider :libvirt do |vm|
     vm.uri = "qemu:///system"
     vm.driver = "kvm"
@@ -170,14 +172,14 @@ Vagrant.configure("2") do |config|
     vm.autostart = true # comes back after a power cut
     vm.graphics_type = "none"
     vm.serial type: "file", source: { path: "/var/lib/lap/office/prod/console.log" }
-    vm.management_network_mac = "52:54:00:23:ff:c6"
+    vm.management_network_mac = "52:54:00:c3:2f:f9"
     vm.management_network_name = "lap-office"
     vm.management_network_address = "192.168.57.0/24"
     vm.management_network_keep = true
     vm.storage_pool_name = "lap"
     # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.
     vm.storage :file, device: :cdrom, path: "/var/lib/lap/office/prod/seed.iso"
-    vm.storage :file, path: "office-prod-data.qcow2", type: "qcow2", size: "21474836480", serial: "lap-data", allow_existing: true
+    vm.storage :file, path: "office-prod-data.qcow2", type: "qcow2", size: "20480M", serial: "lap-data", allow_existing: true
   end
 end
 "##
