@@ -182,8 +182,9 @@ pub async fn stop(lab: &str, node: &str, hypervisor: Hypervisor, line: &Line<'_>
 /// # Errors
 /// Vagrant fails, or the hypervisor refuses.
 pub async fn remove(spec: &Spec, running: bool, line: &Line<'_>) -> Result<()> {
-    if running {
-        stop(&spec.lab, &spec.node, spec.hypervisor, line).await?;
+    if running && let Err(error) = stop(&spec.lab, &spec.node, spec.hypervisor, line).await {
+        // It goes anyway, and its data are on a disk that outlives a power cut.
+        line(&format!("it does not stop by itself: {error}"));
     }
     let _ = fs::remove_file(made(&spec.lab, &spec.node));
     match spec.hypervisor {
