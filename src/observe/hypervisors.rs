@@ -13,7 +13,7 @@ use super::doctor::{Finding, Verdict};
 use crate::{
     config::model::{Hypervisor, Lab, Subnet},
     drivers::node::{
-        docker::HostFacts,
+        docker::{self, HostFacts},
         vm::{self, Facts, Spec},
     },
     error::{Error, Kind, Result},
@@ -95,6 +95,7 @@ pub fn look(wishes: &[Spec], known: &BTreeMap<String, bool>) -> Look {
         // Somebody says no.
         Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
     };
+    let near = docker::routes();
     let disk = ["/var/lib/lap", "/var/lib", "/"].iter().find_map(|path| nix::sys::statvfs::statvfs(*path).ok());
     Look {
         arch: std::env::consts::ARCH.to_owned(),
@@ -114,7 +115,8 @@ pub fn look(wishes: &[Spec], known: &BTreeMap<String, bool>) -> Look {
             .iter()
             .filter(|wish| !known.contains_key(&wish.node))
             .map(|wish| wish.address)
-            .filter(|address| answers(*address))
+            // Where there is no such network yet, whoever answers is somewhere behind a router.
+            .filter(|address| near.iter().any(|network| network.holds(*address)) && answers(*address))
             .collect(),
         memory: super::doctor::available_memory(),
         disk: disk.map_or(0, |stat| stat.blocks_available() * stat.fragment_size()),

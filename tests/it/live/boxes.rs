@@ -84,7 +84,8 @@ fn the_virtualbox_box_boots_on_ahci() {
 
     let console = path("console");
     let (serial, drive) = (format!("file:{console}"), format!("if=none,id=disk,snapshot=on,format=vmdk,file={disk}"));
-    let arguments = ["-machine", "pc", "-cpu", "max", "-m", "1024", "-display", "none", "-no-reboot", "-serial", &serial];
+    let arguments =
+        ["-machine", "pc", "-cpu", "max", "-m", "1024", "-display", "none", "-no-reboot", "-serial", &serial];
     let hardware = ["-drive", &drive, "-device", "ahci,id=sata", "-device", "ide-hd,drive=disk,bus=sata.0"];
     let network = ["-netdev", "user,id=net", "-device", "e1000,netdev=net"];
     let mut command = Command::new("qemu-system-x86_64");
