@@ -69,6 +69,7 @@ impl MadeUp {
             description: String::new(),
             promote_from: None,
             upstreams: Vec::new(),
+            on_failure: lap::config::model::OnFailure::Keep,
             master: "n000".into(),
         };
         let lab = Lab {

@@ -11,7 +11,7 @@ use super::{
     lock::Lock,
     paths, pool,
     protocol::{Holder, NodeConfig},
-    revive, serve, switch, systemd,
+    push, revive, serve, switch, systemd,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -55,7 +55,9 @@ async fn live() -> Result<ExitCode> {
         let parent = kernel::prepare_cgroups()?;
         pool::mount(&for_pool)?;
         // At every start, so that a node made by an earlier lap has it before its containers are.
-        fs::create_dir_all(paths::DNS_STATE).or_error(Kind::Node, || format!("cannot make `{}`", paths::DNS_STATE))?;
+        for dir in [paths::DNS_STATE, paths::PUSH] {
+            fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
+        }
         Ok(parent)
     });
     sshd.await.or_error(Kind::Other, || "sshd".into())??;
@@ -81,6 +83,7 @@ async fn live() -> Result<ExitCode> {
     let agent = serve::Agent::new(journal, lock, replaced);
     tokio::spawn(agent.clone().schedule());
     let serving = tokio::spawn(serve::serve(listener, agent));
+    push::start();
     loop {
         tokio::select! {
             _ = term.recv() => {

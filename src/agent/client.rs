@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bollard::Docker;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
 use crate::{
@@ -170,6 +170,25 @@ impl Client {
         match self.read(&mut stream).await? {
             Answer::Taken { meta, .. } => sent.map(|_| meta).or_error(Kind::Node, || "the archive broke off".into()),
             other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// A pack of a commit that a repository in the environment's git has.
+    ///
+    /// # Errors
+    /// It does not have it, or what the agent says.
+    pub async fn objects(&self, repository: &str, commit: &str) -> Result<Vec<u8>> {
+        let request = Request::GiveObjects { repository: repository.to_owned(), commit: commit.to_owned() };
+        let mut stream = self.open(&request).await?;
+        let size = match self.read(&mut stream).await? {
+            Answer::Objects { size } => size,
+            other => return Err(self.unexpected(&other)),
+        };
+        let mut pack = Vec::new();
+        let got = stream.take(size).read_to_end(&mut pack).await;
+        match got.or_error(Kind::Node, || format!("the agent of `{}` does not answer", self.node))? {
+            got if got as u64 == size => Ok(pack),
+            _ => Err(Error::new(Kind::Node, format!("the connection to `{}` broke", self.node))),
         }
     }
 

@@ -24,6 +24,8 @@ use crate::error::{Error, Kind, OrError, Result};
 const SSHD_CONFIG: &str = "/run/lap/sshd_config";
 const SSHD_PID: &str = "/run/lap/sshd.pid";
 const DOCKER_PID: &str = "/var/run/docker.pid";
+/// dockerd's own file comes late when the machine is busy: who looks before that would start a second one.
+const DOCKER_STARTED: &str = "/run/lap/dockerd.pid";
 const CONTAINERD_PID: &str = "/var/run/docker/containerd/containerd.pid";
 const DOCKER_LOG: &str = "/var/log/dockerd.log";
 
@@ -89,7 +91,7 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool>
     if systemd::is_here() {
         return systemd::docker(running(DOCKER_PID, "dockerd").is_some());
     }
-    if running(DOCKER_PID, "dockerd").is_some() {
+    if running_dockerd().is_some() {
         return Ok(false);
     }
     // A killed node leaves these. dockerd refuses to start over its own, and believes that whatever process has the
@@ -101,7 +103,7 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool>
     let log = fs::OpenOptions::new().create(true).append(true).open(DOCKER_LOG);
     let log = log.or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;
     let errors = log.try_clone().or_error(Kind::Node, || format!("cannot open `{DOCKER_LOG}`"))?;
-    Command::new("dockerd")
+    let child = Command::new("dockerd")
         .args(dockerd_arguments(config, cgroup_parent))
         .stdin(Stdio::null())
         .stdout(log)
@@ -110,6 +112,7 @@ pub fn dockerd(config: &NodeConfig, cgroup_parent: Option<&str>) -> Result<bool>
         .process_group(0)
         .spawn()
         .or_error(Kind::Node, || "cannot start `dockerd`".into())?;
+    write_file(Path::new(DOCKER_STARTED), child.id().to_string().as_bytes(), 0o644)?;
     Ok(true)
 }
 
@@ -138,8 +141,8 @@ pub fn docker_log_tail() -> String {
 /// Stops dockerd and with it the containers, each in peace (its own grace period), then sshd. systemd does this itself, and
 /// only when the machine goes down.
 pub fn stop() {
-    for (file, name, patience) in [(DOCKER_PID, "dockerd", 100), (SSHD_PID, "sshd", 10)] {
-        let Some(pid) = running(file, name) else { continue };
+    for (pid, patience) in [(running_dockerd(), 100), (running(SSHD_PID, "sshd"), 10)] {
+        let Some(pid) = pid else { continue };
         let _ = kill(pid, Signal::SIGTERM);
         for _ in 0..patience * 10 {
             if !alive(pid) {
@@ -161,6 +164,11 @@ pub fn stop_sshd() {
 pub fn sweep() {
     kernel::sweep_cgroups();
     let _ = fs::remove_file(paths::SOCKET);
+}
+
+/// The one that was started, from its first moment on.
+fn running_dockerd() -> Option<Pid> {
+    running(DOCKER_STARTED, "dockerd").or_else(|| running(DOCKER_PID, "dockerd"))
 }
 
 fn running(pid_file: &str, name: &str) -> Option<Pid> {

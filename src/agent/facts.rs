@@ -48,6 +48,7 @@ pub async fn look() -> NodeFacts {
     }
     facts.data = pool::facts();
     facts.snapshots = super::snapshots::facts();
+    facts.push = super::push::read();
     facts
 }
 

@@ -1,9 +1,17 @@
-//! Where a test asked for it, the agent dies before a step, or waits there until the test has killed the node.
+//! Where a test asked for it, the agent dies before a step, or waits there until the test has done something to the node.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-/// What a test writes the step into; `node ` before it: the node is to be killed there.
+/// What a test writes the step into; `node ` before it: the node is to be killed there; `wait `: the agent goes on as soon as the test
+/// has removed [`REACHED`].
 const FILE: &str = "/run/lap/die-at";
+/// There as long as it waits.
+const REACHED: &str = "/run/lap/reached";
+/// No test takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Called before each step.
 pub fn at(step: &str) {
@@ -11,14 +19,26 @@ pub fn at(step: &str) {
         return;
     }
     let asked = fs::read_to_string(FILE).unwrap_or_default();
-    let whole_node = asked.trim().strip_prefix("node ");
-    if whole_node.unwrap_or(asked.trim()) != step {
+    let asked = asked.trim();
+    let (how, at) =
+        ["node ", "wait "].iter().find_map(|how| asked.strip_prefix(how).map(|at| (*how, at))).unwrap_or(("", asked));
+    if at != step {
         return;
     }
+    if how == "wait " {
+        let _ = fs::write(REACHED, "");
+    }
     let _ = fs::remove_file(FILE);
-    if whole_node.is_some() {
-        std::thread::sleep(Duration::from_secs(60));
-    } else {
-        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    let begun = Instant::now();
+    match how {
+        "node " => std::thread::sleep(PATIENCE),
+        "wait " => {
+            while fs::exists(REACHED).unwrap_or_default() && begun.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        _ => {
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+        }
     }
 }

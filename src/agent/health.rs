@@ -9,6 +9,7 @@ use bollard::{
     query_parameters::{InspectContainerOptions, LogsOptionsBuilder},
 };
 use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
 
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -104,7 +105,21 @@ async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<
 /// # Errors
 /// Docker does not answer, or the container does not run.
 pub async fn exec_as(docker: &Docker, container: &str, user: Option<&str>, command: Vec<String>) -> Result<Checked> {
-    exec_whole(docker, container, user, command, |_| {}).await
+    exec_whole(docker, container, user, command, None, |_| {}).await
+}
+
+/// The same with something to read.
+///
+/// # Errors
+/// Docker does not answer, or the container does not run.
+pub async fn exec_fed(
+    docker: &Docker,
+    container: &str,
+    user: &str,
+    command: Vec<String>,
+    input: &[u8],
+) -> Result<Checked> {
+    exec_whole(docker, container, Some(user), command, Some(input), |_| {}).await
 }
 
 /// Runs a program in a container to its end; `begun` is told its Docker id, for whoever may have to end it.
@@ -117,7 +132,7 @@ pub async fn exec_told(
     command: Vec<String>,
     begun: impl FnOnce(&str),
 ) -> Result<Checked> {
-    exec_whole(docker, container, None, command, begun).await
+    exec_whole(docker, container, None, command, None, begun).await
 }
 
 async fn exec_whole(
@@ -125,12 +140,14 @@ async fn exec_whole(
     container: &str,
     user: Option<&str>,
     command: Vec<String>,
+    stdin: Option<&[u8]>,
     begun: impl FnOnce(&str),
 ) -> Result<Checked> {
     let what = || format!("cannot run `{}` in `{container}`", command.join(" "));
     let config = ExecConfig {
         cmd: Some(command.clone()),
         user: user.map(str::to_owned),
+        attach_stdin: Some(stdin.is_some()),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         ..ExecConfig::default()
@@ -138,14 +155,27 @@ async fn exec_whole(
     let exec = docker.create_exec(container, config).await.or_error(Kind::Node, what)?;
     begun(&exec.id);
     let mut said = String::new();
-    if let StartExecResults::Attached { mut output, .. } =
+    if let StartExecResults::Attached { mut output, input } =
         docker.start_exec(&exec.id, None).await.or_error(Kind::Node, what)?
     {
-        while let Some(Ok(chunk)) = output.next().await {
-            said.push_str(&chunk.to_string());
-            if said.len() > 4096 {
-                said = said.chars().rev().take(1024).collect::<Vec<_>>().into_iter().rev().collect();
+        let mut input = input;
+        let feed = async {
+            // A program that ends before it has read everything says itself why.
+            if input.write_all(stdin.unwrap_or_default()).await.is_ok() {
+                let _ = input.shutdown().await;
             }
+        };
+        let hear = async {
+            while let Some(Ok(chunk)) = output.next().await {
+                said.push_str(&chunk.to_string());
+                if said.len() > 4096 {
+                    said = said.chars().rev().take(1024).collect::<Vec<_>>().into_iter().rev().collect();
+                }
+            }
+        };
+        match stdin {
+            Some(_) => tokio::join!(feed, hear).1,
+            None => hear.await,
         }
     }
     let ended = docker.inspect_exec(&exec.id).await.or_error(Kind::Node, what)?;

@@ -34,6 +34,8 @@ pub const SSH: &str = "/var/lib/lap/ssh";
 pub const IMAGES: &str = "/data/.images";
 /// The agent's socket.
 pub const SOCKET: &str = "/run/lap/agent.sock";
+/// Where the git container's hook finds the agent.
+pub const PUSH: &str = "/var/lib/lap/push";
 /// Docker's socket.
 pub const DOCKER: &str = "/var/run/docker.sock";
 /// This binary on a node.

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::push::PushFact;
 use crate::{
     dns_client::Said,
     error::{Error, Kind},
@@ -110,6 +111,12 @@ pub enum Request {
     AbortSwitch { by: String },
     /// Answer: [`Answer::Releases`].
     Releases,
+    /// Where a branch of a repository in the environment's git is. Answer: [`Answer::Branch`].
+    Branch { repository: String, branch: String, wanted: Option<String> },
+    /// A commit of such a repository, and its history. Answer: [`Answer::Objects`], then so many bytes of a pack.
+    GiveObjects { repository: String, commit: String },
+    /// Objects for such a repository: `size` bytes of a pack follow.
+    TakeObjects { fence: u64, repository: String, size: u64 },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
@@ -273,6 +280,15 @@ pub enum Answer {
     Checked {
         list: Vec<Checked>,
     },
+    Objects {
+        size: u64,
+    },
+    Branch {
+        /// The commit it is at; `None`: it does not exist.
+        at: Option<String>,
+        /// Whether the commit that was asked for is there, with all that belongs to it.
+        has: bool,
+    },
     /// What [`Request::Resolve`] found out.
     Resolved {
         /// The container that was asked from; `None`: the node, or there is no suitable one and nothing was asked.
@@ -319,6 +335,9 @@ pub struct NodeFacts {
     pub data: DataFacts,
     #[serde(default)]
     pub snapshots: SnapshotFacts,
+    /// The newest commit that was pushed to the lab's own repository.
+    #[serde(default)]
+    pub push: Option<PushFact>,
 }
 
 /// The snapshots there are, and those there should be.

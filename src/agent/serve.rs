@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    carry, checks, daemons, facts, health, images, install,
+    carry, checks, daemons, facts, git, health, images, install,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -31,6 +31,8 @@ use crate::{
 
 /// No place takes more than this.
 const MAX_INSTALL: u64 = 64 << 20;
+/// No commit of a lab's own repository brings more than this.
+const MAX_PACK: u64 = 512 << 20;
 /// No agent is larger than this.
 const MAX_BINARY: u64 = 1 << 30;
 
@@ -122,6 +124,15 @@ impl Agent {
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
+            Request::GiveObjects { repository, commit } => {
+                return match git::give(&repository, &commit, MAX_PACK as usize).await {
+                    Ok(pack) => {
+                        say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
+                        let _ = stream.write_all(&pack).await;
+                    }
+                    Err(error) => say(&mut stream, &error.into()).await,
+                };
+            }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
@@ -174,6 +185,19 @@ impl Agent {
                 self.lock.check(fence)?;
                 images::load(&file).await?;
             }
+            Request::Branch { repository, branch, wanted } => {
+                let at = git::at(&repository, &branch).await?;
+                let has = match &wanted {
+                    Some(commit) => git::has(&repository, commit).await?,
+                    None => false,
+                };
+                return Ok(Answer::Branch { at, has });
+            }
+            Request::TakeObjects { fence, repository, size } => {
+                let pack = receive(stream, size, MAX_PACK).await?;
+                self.lock.check(fence)?;
+                git::take(&repository, &pack).await?;
+            }
             Request::AwaitHealthy { container, seconds } => {
                 health::await_healthy(&facts::docker().await?, &container, Duration::from_secs(seconds)).await?;
             }
@@ -210,6 +234,7 @@ impl Agent {
             // Answered before.
             Request::Docker { .. }
             | Request::Registry { .. }
+            | Request::GiveObjects { .. }
             | Request::Switch { .. }
             | Request::WatchSwitch
             | Request::Lock { .. }

@@ -41,10 +41,9 @@ async fn install(master: &Master, container: &Container, fence: u64) -> Result<(
     let keys = master.workspace.keys()?;
     let contents = Contents {
         workspace: &master.workspace,
-        keys: &keys,
+        keys: Some(&keys),
         environment: &master.environment,
-        addresses: &master.addresses,
-        subnet: master.subnet,
+        seen: &master.seen,
     };
     let place = Place::Secrets(container.name.clone());
     let files = contents.files(&place, Some(container))?;

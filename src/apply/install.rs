@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
@@ -14,12 +15,15 @@ use crate::{
         KEYS,
         model::{Container, Environment, Subnet},
     },
-    error::{Kind, OrError, Result},
+    error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
     names::{self, Names},
     plan::{containers::Installed, wish::Wish},
     workspace::Workspace,
 };
+
+/// In [`Place::Policy`]: that pushes are built, and with what.
+const PUSH: &str = "push.json";
 
 /// One file: (name, mode, content).
 pub type Files = Vec<(String, u32, Vec<u8>)>;
@@ -27,26 +31,62 @@ pub type Files = Vec<(String, u32, Vec<u8>)>;
 /// The content of everything lap puts on a master.
 pub struct Contents<'a> {
     pub workspace: &'a Workspace,
-    pub keys: &'a Keys,
+    /// `None` on the node itself.
+    pub keys: Option<&'a Keys>,
     pub environment: &'a Environment,
-    pub addresses: &'a BTreeMap<String, Ipv4Addr>,
+    pub seen: &'a Seen,
+}
+
+/// What only an operator's machine can see and the node must know to build what is pushed to it: `policy/push.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The lab's name on that machine.
+    pub lab: String,
+    /// Every node's address.
+    pub nodes: BTreeMap<String, Ipv4Addr>,
     pub subnet: Subnet,
+    /// Whom the environment's DNS server asks for what it does not know.
+    pub upstreams: Vec<SocketAddr>,
+}
+
+impl Seen {
+    /// From this machine.
+    pub fn new(
+        workspace: &Workspace,
+        environment: &Environment,
+        nodes: BTreeMap<String, Ipv4Addr>,
+        subnet: Subnet,
+    ) -> Self {
+        let upstreams = workspace.upstreams(environment, &nodes);
+        let upstreams = upstreams.into_iter().map(|address| (address, 53).into()).collect();
+        Self { lab: workspace.lab.name.clone(), nodes, subnet, upstreams }
+    }
+}
+
+/// Where they are needed and are not.
+pub fn no_keys() -> Error {
+    Error::new(Kind::Keys, "this needs the lab's keys, which only operators have")
+        .hint("`lap up` on an operator's machine does it")
 }
 
 impl Contents<'_> {
+    fn keys(&self) -> Result<&Keys> {
+        self.keys.ok_or_else(no_keys)
+    }
+
     /// The files of one place. Certificates are not among them: they are issued when they are installed.
     ///
     /// # Errors
     /// A key is missing.
     pub fn files(&self, place: &Place, container: Option<&Container>) -> Result<Files> {
         Ok(match place {
-            Place::Trust => vec![("root.crt".into(), 0o644, self.keys.root_certificate().as_bytes().to_vec())],
+            Place::Trust => vec![("root.crt".into(), 0o644, self.keys()?.root_certificate().as_bytes().to_vec())],
             Place::Names => {
                 let json = serde_json::to_vec_pretty(&self.names()).or_error(Kind::Other, || "names".into())?;
                 vec![("names.json".into(), 0o644, json)]
             }
             Place::Ssh => {
-                let text = keys::authorized_keys(self.keys.admin().public(), &self.workspace.lab.operators)?;
+                let text = keys::authorized_keys(self.keys()?.admin().public(), &self.workspace.lab.operators)?;
                 vec![("authorized_keys".into(), 0o600, text.into_bytes())]
             }
             Place::Secrets(_) => {
@@ -54,18 +94,18 @@ impl Contents<'_> {
                 for secret in container.iter().flat_map(|container| &container.secrets) {
                     match secret.as_str() {
                         "htpasswd" => {
-                            let line = self.keys.htpasswd(&self.environment.name)?;
+                            let line = self.keys()?.htpasswd(&self.environment.name)?;
                             files.push((secret.clone(), 0o600, line.expose().as_bytes().to_vec()));
                         }
                         KEYS => {
                             let lab = &self.workspace.lab;
                             let (own, default) = (&self.environment.name, &lab.default_environment);
-                            let file = self.keys.dns_file(own, default, &lab.dns.zone);
+                            let file = self.keys()?.dns_file(own, default, &lab.dns.zone);
                             let json = serde_json::to_vec_pretty(&file).or_error(Kind::Other, || "keys".into())?;
                             files.push((secret.clone(), 0o600, json));
                         }
                         "admin.pub" => {
-                            let line = self.keys.admin().public_line();
+                            let line = self.keys()?.admin().public_line();
                             files.push((secret.clone(), 0o600, line.into_bytes()));
                         }
                         _ => {}
@@ -76,7 +116,12 @@ impl Contents<'_> {
             Place::Policy => {
                 let policy = self.workspace.lab.snapshot.clone().unwrap_or_default();
                 let json = serde_json::to_vec_pretty(&policy).or_error(Kind::Other, || "policy".into())?;
-                vec![("snapshot.json".into(), 0o644, json)]
+                let mut files = vec![("snapshot.json".into(), 0o644, json)];
+                if self.takes_pushes() {
+                    let json = serde_json::to_vec_pretty(self.seen).or_error(Kind::Other, || "policy".into())?;
+                    files.push((PUSH.into(), 0o644, json));
+                }
+                files
             }
             Place::Env(_) | Place::Checks(_) | Place::State | Place::Staged(_) => Files::new(),
         })
@@ -91,7 +136,7 @@ impl Contents<'_> {
         let mut files = self.files(&Place::Secrets(container.name.clone()), Some(container))?;
         if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
             let (names, addresses) = self.certificate_names(container);
-            let issued = self.keys.issue(&self.environment.name, &names, &addresses, OffsetDateTime::now_utc())?;
+            let issued = self.keys()?.issue(&self.environment.name, &names, &addresses, OffsetDateTime::now_utc())?;
             files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
             files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
         }
@@ -100,14 +145,12 @@ impl Contents<'_> {
 
     /// The names the environment's DNS server serves.
     pub fn names(&self) -> Names {
-        let upstreams = self.workspace.upstreams(self.environment, self.addresses);
-        let upstreams: Vec<SocketAddr> = upstreams.into_iter().map(|address| (address, 53).into()).collect();
         names::names(&names::Inputs {
             lab: &self.workspace.lab,
             environment: &self.environment.name,
-            nodes: self.addresses,
-            subnet: Some(self.subnet),
-            upstreams: &upstreams,
+            nodes: &self.seen.nodes,
+            subnet: Some(self.seen.subnet),
+            upstreams: &self.seen.upstreams,
         })
     }
 
@@ -118,7 +161,7 @@ impl Contents<'_> {
         all.extend(container.names.iter().filter_map(|name| names::of_environment(name, &self.environment.name, zone)));
         all.push("localhost".into());
         let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        addresses.extend(self.addresses.get(&self.environment.master).map(|address| IpAddr::V4(*address)));
+        addresses.extend(self.seen.nodes.get(&self.environment.master).map(|address| IpAddr::V4(*address)));
         let publish = self.workspace.lab.nodes.get(&self.environment.master).and_then(|node| node.publish);
         addresses.extend(publish.filter(|address| !address.is_unspecified()).map(IpAddr::V4));
         (all, addresses)
@@ -135,14 +178,26 @@ impl Contents<'_> {
                 installed.files.insert(format!("{prefix}/{name}"), hex::encode(Sha256::digest(&bytes)));
             }
         };
-        for (prefix, place) in [("trust", Place::Trust), ("names", Place::Names), ("ssh", Place::Ssh)] {
-            add(prefix, self.files(&place, None)?);
-        }
+        add("names", self.files(&Place::Names, None)?);
         // Where there never was a schedule, none is set.
-        if self.workspace.lab.snapshot.is_some() || node.installed.contains_key("policy/snapshot.json") {
+        let scheduled = self.workspace.lab.snapshot.is_some() || node.installed.contains_key("policy/snapshot.json");
+        if scheduled || self.takes_pushes() {
             add("policy", self.files(&Place::Policy, None)?);
         }
-        let issuing = self.keys.issuing_certificate(&self.environment.name)?;
+        if self.keys.is_none() {
+            self.has_what_it_needs(wish, node)?;
+            installed.files.extend(
+                node.installed
+                    .iter()
+                    .filter(|(path, _)| !path.starts_with("names/") && !path.starts_with("policy/"))
+                    .map(|(path, hash)| (path.clone(), hash.clone())),
+            );
+            return Ok(installed);
+        }
+        for (prefix, place) in [("trust", Place::Trust), ("ssh", Place::Ssh)] {
+            add(prefix, self.files(&place, None)?);
+        }
+        let issuing = self.keys()?.issuing_certificate(&self.environment.name)?;
         let now = OffsetDateTime::now_utc();
         for container in wish.running() {
             let place = Place::Secrets(container.name.clone());
@@ -163,5 +218,40 @@ impl Contents<'_> {
             }
         }
         Ok(installed)
+    }
+
+    /// Whether the lab's own repository lives in this environment's git and what is pushed to it is built: not where releases come by
+    /// promotion only.
+    fn takes_pushes(&self) -> bool {
+        self.environment.promote_from.is_none()
+            && self.workspace.lab.containers.get("git").is_some_and(|container| container.scale > 0)
+    }
+
+    /// Without keys nothing can be made that is not there.
+    fn has_what_it_needs(&self, wish: &Wish, node: &NodeFacts) -> Result<()> {
+        for container in wish.running() {
+            let name = &container.name;
+            let lacks = container
+                .secrets
+                .iter()
+                .find(|secret| !node.installed.contains_key(&format!("secrets/{name}/{secret}")));
+            let (names, addresses) = self.certificate_names(container);
+            let other = container.secrets.contains("tls.crt")
+                && !node.certificates.get(name).is_some_and(|pem| keys::is_for(pem, &names, &addresses));
+            let what = match lacks {
+                Some(secret) => format!("the secret `{secret}`"),
+                None if other => "a certificate for its names".to_owned(),
+                None => continue,
+            };
+            return Err(Error::new(
+                Kind::Refused,
+                format!("`{name}` needs {what}, which only an operator can give it"),
+            )
+            .hint(format!(
+                "`lap up {}` on an operator's machine, with this commit checked out",
+                self.environment.name
+            )));
+        }
+        Ok(())
     }
 }

@@ -40,7 +40,7 @@ fn netrc_file(workspace: &Workspace, environment: &str) -> PathBuf {
 /// A file cannot be written.
 pub async fn write(master: &Master) -> Result<()> {
     let (workspace, environment, keys, address) =
-        (&*master.workspace, &master.environment, &*master.keys, master.address());
+        (&*master.workspace, &master.environment, master.keys()?, master.address());
     let zone = &workspace.lab.dns.zone;
     let mut machines: Vec<String> = ["artifact", "maven"].map(|name| format!("{name}.{zone}")).into();
     machines.push(address.to_string());

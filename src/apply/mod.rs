@@ -1,5 +1,6 @@
 //! The only place that changes the world: carries a plan out.
 
+mod bases;
 pub mod build;
 pub mod check;
 pub mod dns_keys;
@@ -11,6 +12,7 @@ pub mod local;
 pub mod machine;
 pub mod node;
 pub mod promote;
+pub mod push;
 pub mod registry;
 pub mod repository;
 pub mod run;

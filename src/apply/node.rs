@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Perform, build,
-    install::{Contents, Files},
+    install::{Contents, Files, Seen},
     run::{self, RunOrder},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         install::pack,
         protocol::{Answer, NodeFacts, Note, Place, Request},
     },
-    config::model::{Container, Environment, Subnet},
+    config::model::{Container, Environment},
     drivers::rootfs,
     error::{Error, Kind, OrError, Result},
     keys::Keys,
@@ -36,10 +36,9 @@ use bollard::Docker;
 /// Performs on one master.
 pub struct OnNode {
     pub workspace: Arc<Workspace>,
-    pub keys: Arc<Keys>,
+    pub keys: Option<Arc<Keys>>,
     pub environment: Environment,
-    pub addresses: BTreeMap<String, Ipv4Addr>,
-    pub subnet: Subnet,
+    pub seen: Seen,
     pub client: Client,
     pub docker: Docker,
     pub held: Held,
@@ -75,6 +74,11 @@ impl Perform for OnNode {
             Action::InstallChecks { digest } => self.put_checks(digest).await,
             Action::InstallSecrets { container, .. } | Action::InstallKeys { container } => {
                 self.put_secrets(container).await
+            }
+            Action::MakeRootfs { of, .. } if self.keys.is_none() => {
+                let message = format!("the root file system of `{of}` changed, which is made on an operator's machine");
+                Err(Error::new(Kind::Refused, message)
+                    .hint(format!("`lap up {}` there, with this commit checked out", self.environment.name)))
             }
             Action::MakeRootfs { rootfs, .. } => rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ()),
             Action::PullBase { image } => build::pull(&self.docker, image, line).await,
@@ -118,10 +122,9 @@ impl OnNode {
     fn contents(&self) -> Contents<'_> {
         Contents {
             workspace: &self.workspace,
-            keys: &self.keys,
+            keys: self.keys.as_deref(),
             environment: &self.environment,
-            addresses: &self.addresses,
-            subnet: self.subnet,
+            seen: &self.seen,
         }
     }
 
@@ -219,7 +222,7 @@ impl OnNode {
         let request = Request::MakeData { fence: self.held.fence, containers: vec![name.to_owned()] };
         self.client.ask(&request, &[]).await?;
         let secrets = secrets_hash(&self.installed.lock().unwrap_or_else(PoisonError::into_inner), name);
-        let address = self.addresses.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let address = self.seen.nodes.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
         let order = RunOrder {
             container,
             image: &image,

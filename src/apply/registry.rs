@@ -21,6 +21,6 @@ impl Master {
             Box::pin(async move { agent.registry(fence).await })
         });
         let name = &self.environment.name;
-        Client::new(format!("the registry of `{name}`"), SERVER, self.keys.issuing_certificate(name)?, dial)
+        Client::new(format!("the registry of `{name}`"), SERVER, self.keys()?.issuing_certificate(name)?, dial)
     }
 }

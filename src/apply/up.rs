@@ -1,7 +1,7 @@
 //! `lap up`: nodes first, then what runs on them; and the smaller verbs that are parts of it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,9 +10,9 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    carry_out,
+    bases, carry_out,
     host::{Host, binary, ready},
-    install::Contents,
+    install::{Contents, Seen},
     node::{OnNode, image_ids},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         client::{Client, Held},
         protocol::{Holder, NodeFacts, Request},
     },
-    config::model::{Environment, Subnet},
+    config::model::Environment,
     drivers::{
         self,
         node::{Machines, docker::HostFacts},
@@ -73,6 +73,8 @@ pub struct Scope {
     pub as_recorded: bool,
     /// Images only: nothing is started.
     pub build_only: bool,
+    /// This, which ran before, instead of the tree.
+    pub instead: Option<Box<Current>>,
 }
 
 /// What was done, or would be.
@@ -102,10 +104,10 @@ impl Outcome {
 /// A master that can be worked on.
 pub struct Master {
     pub workspace: Arc<Workspace>,
-    pub keys: Arc<Keys>,
+    /// `None` on the node itself, which has what it was given and nothing to make more of it.
+    pub keys: Option<Arc<Keys>>,
     pub environment: Environment,
-    pub addresses: BTreeMap<String, Ipv4Addr>,
-    pub subnet: Subnet,
+    pub seen: Seen,
     pub client: Client,
 }
 
@@ -143,12 +145,31 @@ impl Master {
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let session = workspace.connect(&keys, &environment.master, address, patience).await?;
         let client = session.agent();
-        Ok(Self { workspace, keys, environment: environment.clone(), addresses, subnet, client })
+        let seen = Seen::new(&workspace, environment, addresses, subnet);
+        Ok(Self { workspace, keys: Some(keys), environment: environment.clone(), seen, client })
+    }
+
+    /// The lab's keys.
+    ///
+    /// # Errors
+    /// This is not an operator's machine.
+    pub fn keys(&self) -> Result<&Keys> {
+        self.keys.as_deref().ok_or_else(super::install::no_keys)
+    }
+
+    /// What is put on this master.
+    pub fn contents(&self) -> Contents<'_> {
+        Contents {
+            workspace: &self.workspace,
+            keys: self.keys.as_deref(),
+            environment: &self.environment,
+            seen: &self.seen,
+        }
     }
 
     /// The master's own address.
     pub fn address(&self) -> Ipv4Addr {
-        self.addresses.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
+        self.seen.nodes.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
     }
 
     /// Takes the node's lock.
@@ -212,6 +233,9 @@ impl Master {
     fn wish(&self, facts: &NodeFacts, scope: &Scope, notes: &mut Vec<String>) -> Result<(Wish, Option<Tree>)> {
         let recorded = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
         let name = &self.environment.name;
+        if let Some(current) = &scope.instead {
+            return Ok((Current::clone(current).into(), None));
+        }
         if scope.as_recorded {
             let current = recorded.ok_or_else(|| {
                 Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")).hint(format!("`lap up {name}`"))
@@ -255,14 +279,7 @@ impl Master {
     }
 
     fn plan(&self, facts: &NodeFacts, scope: &Scope, wish: &Wish, build: bool) -> Result<(Plan, Installed)> {
-        let contents = Contents {
-            workspace: &self.workspace,
-            keys: &self.keys,
-            environment: &self.environment,
-            addresses: &self.addresses,
-            subnet: self.subnet,
-        };
-        let installed = contents.wished(wish, facts)?;
+        let installed = self.contents().wished(wish, facts)?;
         let plan = plan::containers::up(
             &self.environment.name,
             &plan::containers::Inputs {
@@ -297,8 +314,7 @@ impl Master {
             workspace: self.workspace.clone(),
             keys: self.keys.clone(),
             environment: self.environment.clone(),
-            addresses: self.addresses.clone(),
-            subnet: self.subnet,
+            seen: self.seen.clone(),
             client: self.client.clone(),
             docker,
             held,
@@ -386,6 +402,26 @@ pub async fn up(
         outcome.plans.push(nodes);
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
+    on(master, scope, options, outcome, began).await
+}
+
+/// Brings up what runs on a master that is there.
+///
+/// # Errors
+/// As [`up`].
+pub async fn up_on(master: Arc<Master>, scope: Scope, options: &Options) -> Result<Outcome> {
+    let outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
+    on(master, scope, options, outcome, std::time::Instant::now()).await
+}
+
+async fn on(
+    master: Arc<Master>,
+    scope: Scope,
+    options: &Options,
+    mut outcome: Outcome,
+    began: std::time::Instant,
+) -> Result<Outcome> {
+    let environment = &master.environment;
     outcome.master = Some(master.clone());
     let mut facts = match master.facts(Some(options)).await {
         // An agent that was killed is back in a moment.
@@ -401,7 +437,7 @@ pub async fn up(
     }
     let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
     known(&wish, &scope)?;
-    let bases = missing_bases(tree.as_ref(), &facts);
+    let bases = bases::missing(tree.as_ref(), &facts);
     let (mut plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
     if options.dry_run {
         if !bases.is_empty() {
@@ -422,11 +458,11 @@ pub async fn up(
         // What was seen before the lock was ours may have changed.
         facts = master.client.facts().await?;
         let (mut wish, mut tree) = master.wish(&facts, &scope, &mut Vec::new())?;
-        let bases = missing_bases(tree.as_ref(), &facts);
+        let bases = bases::missing(tree.as_ref(), &facts);
         let held = if bases.is_empty() {
             held
         } else {
-            pull_bases(&master, held, &bases, options).await?;
+            bases::pull(&master, held, &bases, options).await?;
             facts = master.client.facts().await?;
             (wish, tree) = master.wish(&facts, &scope, &mut Vec::new())?;
             master.lock(options).await?
@@ -449,23 +485,6 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn missing_bases(tree: Option<&Tree>, facts: &NodeFacts) -> Vec<String> {
-    let there = |image: &str| {
-        let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
-        facts.images.iter().any(|fact| fact.tags.contains(&tagged) || fact.digests.iter().any(|d| d == image))
-    };
-    tree.into_iter().flat_map(|tree| &tree.bases).filter(|image| !there(image)).cloned().collect()
-}
-
-async fn pull_bases(master: &Arc<Master>, held: Held, bases: &[String], options: &Options) -> Result<()> {
-    let mut plan = Plan::new(&master.environment.name);
-    for image in bases {
-        plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
-    }
-    let facts = NodeFacts::default();
-    master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await
 }
 
 fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {

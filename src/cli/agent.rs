@@ -4,7 +4,13 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::{agent, repository};
+use super::common;
+use crate::{
+    agent, apply,
+    error::Result,
+    report::{Style, print::outln},
+    repository,
+};
 
 /// On a node: the supervised process
 #[derive(clap::Args, Debug)]
@@ -34,16 +40,33 @@ enum Verb {
     },
     /// Its child that copies to a repository, and fetches from it
     Repository,
+    /// Its child that builds a commit that was pushed
+    Build {
+        /// Where the branch is now
+        commit: String,
+        /// Who pushed
+        who: String,
+    },
 }
 
 impl Args {
-    pub fn run(self) -> ExitCode {
-        match self.verb {
+    pub fn run(self) -> Result<ExitCode> {
+        Ok(match self.verb {
             Verb::Init => agent::init::run(),
             Verb::Run => agent::boot::run(),
             Verb::Prepare => agent::prepare::run(),
             Verb::Leave { lab, node, data } => agent::leave::run(&lab, &node, data),
             Verb::Repository => repository::work::run(),
-        }
+            Verb::Build { commit, who } => build(&commit, who)?,
+        })
     }
+}
+
+/// What it prints goes to whoever pushed.
+fn build(commit: &str, who: String) -> Result<ExitCode> {
+    let said = common::watched("push", Style::Plain, who, (false, true), |options| async move {
+        apply::push::build(commit, &options).await
+    })?;
+    outln!("{said}");
+    Ok(ExitCode::SUCCESS)
 }

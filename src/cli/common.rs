@@ -61,26 +61,38 @@ impl Global {
         changing: &Changing,
         work: impl FnOnce(Options) -> F,
     ) -> Result<T> {
-        runtime()?.block_on(async {
-            let (events, receiver) = Events::channel();
-            let drawing = tokio::spawn(report::draw(self.style(), receiver));
-            let (stopper, stop) = watch::channel(false);
-            let note = events.clone();
-            let interrupts = tokio::spawn(async move {
-                while tokio::signal::ctrl_c().await.is_ok() {
-                    note.note("stopping …");
-                    let _ = stopper.send(true);
-                }
-            });
-            let options = Options { dry_run: changing.dry_run, wait: changing.wait, events, stop, who: who(), verb };
-            let result = work(options).await;
-            interrupts.abort();
-            let _ = interrupts.await;
-            // Everything that was told is drawn before anything else is printed.
-            let _ = drawing.await;
-            result
-        })
+        let Changing { dry_run, wait, .. } = *changing;
+        watched(verb, self.style(), who(), (dry_run, wait), work)
     }
+}
+
+/// Runs `work` in this style, as this person, with Ctrl-C caught.
+pub fn watched<T, F: Future<Output = Result<T>>>(
+    verb: &'static str,
+    style: Style,
+    who: String,
+    (dry_run, wait): (bool, bool),
+    work: impl FnOnce(Options) -> F,
+) -> Result<T> {
+    runtime()?.block_on(async {
+        let (events, receiver) = Events::channel();
+        let drawing = tokio::spawn(report::draw(style, receiver));
+        let (stopper, stop) = watch::channel(false);
+        let note = events.clone();
+        let interrupts = tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                note.note("stopping …");
+                let _ = stopper.send(true);
+            }
+        });
+        let options = Options { dry_run, wait, events, stop, who, verb };
+        let result = work(options).await;
+        interrupts.abort();
+        let _ = interrupts.await;
+        // Everything that was told is drawn before anything else is printed.
+        let _ = drawing.await;
+        result
+    })
 }
 
 /// A runtime for one command.

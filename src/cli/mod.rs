@@ -165,7 +165,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),
         Verb::Dns(args) => args.run(&global),
-        Verb::Agent(args) => Ok(args.run()),
+        Verb::Agent(args) => args.run(),
         Verb::Completions(args) => args.run(),
         Verb::Help(args) => args.run(),
     }

@@ -15,7 +15,7 @@ use crate::{
     config::model::{Environment, Lab},
     error::{Error, Kind, OrError, Result},
     plan::switch::Act,
-    release::{Ended, Entry},
+    release::{Ended, Entry, Verb},
     report::{bytes, duration, plural, table::table},
 };
 
@@ -241,10 +241,12 @@ pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
                 let gap = if felt.gap == 0 { String::new() } else { format!("; the longest gap {} ms", felt.gap) };
                 outln!("  {}: {}, {failed}{slow}{gap}", felt.service, plural(felt.requests as usize, "request"));
             }
-            if let Some(before) = &entry.before {
-                outln!(
+            match &entry.before {
+                Some(before) if entry.verb == Verb::Promote => outln!(
                     "The data before it is {before}: `lap rollback --to {environment}` goes back to it and to the release before."
-                );
+                ),
+                Some(before) => outln!("The data before it is snapshot {before}."),
+                None => {}
             }
             outln!("Ledger: {hash}");
             Ok(ExitCode::SUCCESS)

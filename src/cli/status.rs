@@ -102,6 +102,14 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
     if let Some(newest) = facts.snapshots.newest {
         outln!("snapshots: {}, the newest {} old", facts.snapshots.count, ago(now - newest));
     }
+    if let Some(push) = &facts.push {
+        let (commit, ago) = (short(&push.commit), ago(now - push.at));
+        match &push.result {
+            None => outln!("push: {commit} by {} is being built, since {ago}", push.by),
+            Some(Ok(())) => outln!("push: {commit} by {} runs and passed its checks, {ago} ago", push.by),
+            Some(Err(why)) => outln!("push: {commit} by {} failed {ago} ago: {why}", push.by),
+        }
+    }
     if let Some((holder, since)) = &facts.lock {
         outln!("locked by {} for `lap {}`, since {}", holder.who, holder.verb, ago(now - since));
     }

@@ -125,8 +125,20 @@ pub struct Environment {
     pub promote_from: Option<String>,
     /// Where its DNS server asks for everything it does not know; empty: what the host itself uses.
     pub upstreams: Vec<std::net::IpAddr>,
+    /// What becomes of it when a commit that was pushed cannot be built, or its checks fail.
+    pub on_failure: OnFailure,
     /// The node with role `master` (exactly one, checked).
     pub master: String,
+}
+
+/// What becomes of an environment when what was pushed fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It stays, to be looked at.
+    #[default]
+    Keep,
+    /// What ran before runs again, with the data it had.
+    Restore,
 }
 
 /// What a node is for.

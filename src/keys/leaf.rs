@@ -99,6 +99,12 @@ pub fn renewal_reason(
     (left * 3 < life).then_some("it ends soon")
 }
 
+/// Whether a server's certificate is for these names and addresses, whoever issued it.
+pub fn is_for(chain: &str, names: &[String], addresses: &[IpAddr]) -> bool {
+    let facts = certificate::blocks(chain).first().and_then(|leaf| certificate::facts(leaf));
+    facts.is_some_and(|facts| (facts.names, facts.addresses) == wanted(names, addresses))
+}
+
 /// Whether [`renewal_reason`] has one.
 pub fn needs_renewal(chain: &str, names: &[String], addresses: &[IpAddr], issuing: &str, now: OffsetDateTime) -> bool {
     renewal_reason(chain, names, addresses, issuing, now).is_some()

@@ -30,7 +30,7 @@ pub mod transfer;
 pub mod trust;
 
 pub use certificate::fingerprint as certificate_fingerprint;
-pub use leaf::{Leaf, needs_renewal, renewal_reason};
+pub use leaf::{Leaf, is_for, needs_renewal, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
 pub use secret::{Secret, exposed};
 pub use ssh::{SshKey, authorized_keys, known_hosts, same_key, ssh_fingerprint};

@@ -45,6 +45,7 @@ fn environment(name: &str, master: &str) -> (String, Environment) {
         description: String::new(),
         promote_from: None,
         upstreams: vec![],
+        on_failure: crate::config::model::OnFailure::Keep,
         master: master.into(),
     };
     (name.into(), it)

@@ -21,6 +21,8 @@ pub const LABEL_SPEC: &str = "lap.spec";
 pub const LABEL_SECRETS: &str = "lap.secrets";
 /// The container that must run before anything can be pulled.
 pub const REGISTRY: &str = "registry";
+/// The container through which a push is heard: replaced last, so that its link lasts as long as it can.
+pub const GIT: &str = "git";
 /// Where a node's own registry is, seen from that node.
 pub const REGISTRY_ADDRESS: &str = "localhost:5000";
 
@@ -225,7 +227,9 @@ impl Planner<'_> {
             wish.running().map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect())).collect();
         let mut order = topological(&depends);
         // The registry depends on nothing, and everything may have to be pulled from it.
-        order.sort_by_key(|name| *name != REGISTRY);
+        let last =
+            |name: &str| name == GIT && self.facts.contains_key(name) && !depends.values().any(|on| on.contains(name));
+        order.sort_by_key(|name| (*name != REGISTRY, last(name)));
         order.retain(|name| self.targets.contains(*name));
         for name in order {
             let container = &wish.containers[name];
@@ -269,6 +273,9 @@ impl Planner<'_> {
         after.extend(self.built.get(name));
         after.extend(container.depends_on.iter().filter_map(|on| self.healthy.get(on)));
         after.extend(self.fetch(name));
+        if name == GIT && self.facts.contains_key(GIT) {
+            after.extend(self.healthy.values());
+        }
         let action = Action::Run { container: name.clone(), replace: self.facts.contains_key(name.as_str()) };
         let run = self.plan.push(action, why, after);
         self.await_healthy(container, "it starts", [run]);

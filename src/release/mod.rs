@@ -1,7 +1,9 @@
 //! Releases: what an environment ran, runs and is to run, and the ledger of how it came to that.
 
+mod history;
 mod ledger;
 mod order;
 
+pub use history::{before, data_of};
 pub use ledger::{Ended, Entry, append, read, verify};
 pub use order::{GitMove, Make, Order, Outage, Reply, Staged, Verb};

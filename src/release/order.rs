@@ -83,7 +83,7 @@ pub enum Staged {
     Names,
 }
 
-/// A branch of the lab's own repository that moves forward.
+/// A branch of the lab's own repository that moves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GitMove {
     /// `lap`
@@ -93,6 +93,8 @@ pub struct GitMove {
     /// What it is at now; `None`: it does not exist.
     pub old: Option<String>,
     pub new: String,
+    /// A ref that keeps `old`, for a move that is not forward.
+    pub keep: Option<String>,
 }
 
 /// What whoever watches says before the release is made final.

@@ -1,22 +1,33 @@
-//! Moves the branch that says what runs, through the git container's own git: its user, its locks, its hooks' rules for files.
+//! Moves the branch that says what runs.
 
 use bollard::Docker;
 
 use crate::{
-    agent::health,
+    agent::git::git,
     error::{Error, Kind, Result},
     release::GitMove,
 };
 
-const CONTAINER: &str = "infra_git";
 /// What git takes for "does not exist" (git-update-ref(1)).
 const NONE: &str = "0000000000000000000000000000000000000000";
 
-/// Moves it forward, from where it was when this was planned.
+/// Moves it from where it was when this was planned.
 ///
 /// # Errors
 /// Somebody moved it meanwhile, or git does not run.
 pub async fn advance(docker: &Docker, to: &GitMove) -> Result<()> {
+    // Data that was put back may have brought the branch along.
+    let branch = format!("refs/heads/{}", to.branch);
+    if git(docker, &to.repository, &["rev-parse", "--verify", "--quiet", &branch], &[]).await?.said == to.new {
+        return Ok(());
+    }
+    if let (Some(keep), Some(old)) = (&to.keep, &to.old) {
+        // Git's history is never rewound: what was there stays under a name.
+        let kept = git(docker, &to.repository, &["update-ref", "-m", "lap", keep, old], &[]).await?;
+        if !kept.passed {
+            return Err(Error::new(Kind::Node, format!("cannot keep `{keep}` of `{}`: {}", to.repository, kept.said)));
+        }
+    }
     update(docker, to, &to.new, to.old.as_deref().unwrap_or(NONE)).await
 }
 
@@ -28,10 +39,8 @@ pub async fn retreat(docker: &Docker, to: &GitMove) {
 }
 
 async fn update(docker: &Docker, to: &GitMove, new: &str, old: &str) -> Result<()> {
-    let (repository, branch) =
-        (format!("/data/repositories/{}.git", to.repository), format!("refs/heads/{}", to.branch));
-    let command = ["git", "-C", &repository, "update-ref", "-m", "lap", &branch, new, old];
-    let done = health::exec_as(docker, CONTAINER, Some("git"), command.map(str::to_owned).to_vec()).await?;
+    let branch = format!("refs/heads/{}", to.branch);
+    let done = git(docker, &to.repository, &["update-ref", "-m", "lap", &branch, new, old], &[]).await?;
     if done.passed {
         return Ok(());
     }

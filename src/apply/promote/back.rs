@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, recorded, watch};
+use super::{Planned, compare, git, recorded, watch};
 use crate::{
     apply::up::{Master, Options},
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Wish,
-    release::{Ended, Verb},
+    release::{self, Verb},
     workspace::Workspace,
 };
 
@@ -32,9 +32,10 @@ pub async fn plan_rollback(
             .hint("`lap restore` goes back to a snapshot")
     })?;
     let releases = watch::releases(&master).await?;
+    let known: Vec<u64> = releases.list.keys().copied().collect();
     let wanted = match number {
         Some(number) => number,
-        None => *releases.list.keys().rfind(|number| **number < now).ok_or_else(|| {
+        None => release::before(&releases.ledger, &known, now).ok_or_else(|| {
             Error::new(Kind::Refused, format!("there is no release before {now} on `{name}`"))
                 .hint("`lap release list` shows them")
         })?,
@@ -64,12 +65,7 @@ pub async fn plan_rollback(
         return Err(Error::new(Kind::Refused, format!("the environment's files of release {wanted} are gone"))
             .hint(format!("check out {} and promote it again", target.commit)));
     }
-    // What the switch away from it kept.
-    let away = releases.ledger.iter().filter(|entry| entry.result == Ended::Done && entry.verb == Verb::Promote);
-    let data = away
-        .filter(|entry| entry.release > wanted)
-        .min_by_key(|entry| entry.release)
-        .and_then(|entry| entry.before.clone());
+    let data = release::data_of(&releases.ledger, &known, wanted);
     let mut notes = Vec::new();
     let data = match data {
         _ if keep_data => None,
@@ -79,6 +75,7 @@ pub async fn plan_rollback(
             None
         }
     };
+    let git = git::back(&master, &facts, &target, now).await?;
     Ok(Planned {
         verb: Verb::Rollback,
         master,
@@ -92,7 +89,7 @@ pub async fn plan_rollback(
         checks: None,
         places: Vec::new(),
         staged: Vec::new(),
-        git: None,
+        git,
         notes,
     })
 }

@@ -2,25 +2,18 @@
 
 use std::sync::Arc;
 
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::{StreamExt, TryStreamExt};
-
-use super::{Planned, Shared, packed};
+use super::{Planned, git, images, packed};
 use crate::{
     agent::{
         client::Held,
         protocol::{Place, Request},
     },
-    apply::{
-        run::node_failed,
-        up::{Master, Options, short},
-    },
-    error::{Error, Kind, Result},
+    apply::up::{Options, short},
+    error::Result,
     observe::{
         checkout::{self, Checkout},
         commit,
     },
-    plan::wish::Wish,
     release::Staged,
     workspace::Workspace,
 };
@@ -68,58 +61,6 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         };
         install(Place::Staged(name), packed(files)?).await?;
     }
-    images(planned, held, options).await
-}
-
-/// Those of the containers that are made, and are not there yet.
-async fn images(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
-    let wish = Wish::from(planned.target.clone());
-    let there = |build: &str| planned.facts.images.iter().any(|image| image.build.as_deref() == Some(build));
-    let missing = planned.changes.starts(&wish).filter_map(|(name, ..)| Some((name, wish.images.get(name)?)));
-    let missing: Vec<_> = missing.filter(|(_, image)| !there(&image.build)).collect();
-    let Some(from) = &planned.from else {
-        return match missing.first() {
-            None => Ok(0),
-            Some((name, _)) => {
-                Err(Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more")))
-            }
-        };
-    };
-    if missing.is_empty() {
-        return Ok(0);
-    }
-    let facts = from.client.facts().await?;
-    let mut ids = Vec::new();
-    for (name, image) in missing {
-        let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
-        let fact = fact.ok_or_else(|| {
-            Error::new(Kind::Node, format!("the image of `{name}` is not on `{}`", from.environment.name))
-        })?;
-        options.events.note(format!("  bring the image of `{name}`"));
-        ids.push(fact.tags.first().cloned().unwrap_or_else(|| fact.id.clone()));
-    }
-    saved(from, &planned.master, held, &ids).await
-}
-
-/// From one Docker to the other, through this machine.
-async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Result<u64> {
-    let what = "cannot bring the images";
-    let (here, there) = (from.client.docker(None)?, to.client.docker(Some(held.fence))?);
-    let sent: Shared<u64> = Arc::default();
-    let counter = sent.clone();
-    let names: Vec<&str> = images.iter().map(String::as_str).collect();
-    let chunks = here.export_images(&names).map(move |chunk| {
-        if let (Ok(bytes), Ok(mut sent)) = (&chunk, counter.lock()) {
-            *sent += bytes.len() as u64;
-        }
-        chunk.map_err(std::io::Error::other)
-    });
-    let mut load = there.import_image(ImportImageOptions::default(), bollard::body_try_stream(chunks), None);
-    while let Some(info) = load.try_next().await.map_err(|error| node_failed(what, &error))? {
-        if let Some(error) = info.error_detail.and_then(|error| error.message) {
-            return Err(Error::new(Kind::Node, format!("{what}: {error}")));
-        }
-    }
-    let bytes = sent.lock().map_or(0, |sent| *sent);
-    Ok(bytes)
+    git::bring(planned, held, options).await?;
+    images::bring(planned, held, options).await
 }

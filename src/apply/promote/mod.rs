@@ -3,6 +3,8 @@
 
 mod back;
 mod bring;
+mod git;
+mod images;
 mod prober;
 mod source;
 mod watch;
@@ -118,6 +120,9 @@ pub async fn carry_out(mut planned: Planned, rules: Rules, options: &Options) ->
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
     let facts = master.client.facts().await?;
+    if planned.from.is_some() {
+        images::settle(&mut planned.target.images, &facts);
+    }
     let order = order(&planned, &facts, rules)?;
     let services = prober::services(&planned);
     let wait = options.wait;

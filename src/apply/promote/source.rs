@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, recorded, stage};
+use super::{Planned, compare, git, recorded, stage};
 use crate::{
     agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
@@ -42,6 +42,7 @@ pub async fn plan_promotion(
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
     })?;
+    git::fetch(&source, &tested, &workspace.lab.root, &runs.commit, options).await?;
     let (at, _as_long_as_it_is_read) = super::bring::checkout(&workspace, &runs.commit)?;
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
@@ -70,13 +71,8 @@ pub async fn plan_promotion(
     let environment_there = at.lab.environments.get(&to.name).ok_or_else(|| {
         Error::new(Kind::Refused, format!("commit {} has no environment `{}`", short(&runs.commit), to.name))
     })?;
-    let contents = Contents {
-        workspace: &at,
-        keys: &master.keys,
-        environment: environment_there,
-        addresses: &master.addresses,
-        subnet: master.subnet,
-    };
+    let contents =
+        Contents { workspace: &at, keys: master.keys.as_deref(), environment: environment_there, seen: &master.seen };
     let wish = Wish::from(target.clone());
     let mut staged = stage(&contents, &wish, &changes, &facts)?;
     let mut places = Vec::new();
@@ -98,6 +94,11 @@ pub async fn plan_promotion(
     if differs("names/") && !changes.is_empty() {
         staged.push((Staged::Names, contents.files(&Place::Names, None)?));
     }
+    let git = if target.commit == old.commit {
+        None
+    } else {
+        git::forward(&master, &facts, &workspace.lab.root, &target.commit).await?
+    };
     let mut notes = Vec::new();
     if env != old.env {
         notes.push(format!("files under env/{} change, which cannot be tested on `{}`", to.name, from.name));
@@ -118,7 +119,7 @@ pub async fn plan_promotion(
         checks,
         places,
         staged,
-        git: None,
+        git,
         notes,
     })
 }

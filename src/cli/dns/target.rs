@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use hickory_server::proto::rr::Name;
 
 use crate::{
-    apply::install::Contents,
+    apply::install::{Contents, Seen},
     config::{
         model::Environment,
         value::name::{below, owner},
@@ -41,7 +41,8 @@ impl Target {
         let address = addresses.get(&environment.master).copied();
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let zone = workspace.lab.dns.zone.clone();
-        let contents = Contents { workspace, keys: &keys, environment, addresses: &addresses, subnet };
+        let seen = Seen::new(workspace, environment, addresses, subnet);
+        let contents = Contents { workspace, keys: Some(&keys), environment, seen: &seen };
         Ok(Self {
             environment: environment.clone(),
             server: (address, 53).into(),

@@ -21,6 +21,7 @@ fn target(server: &Named) -> Target {
         description: String::new(),
         promote_from: None,
         upstreams: vec![],
+        on_failure: crate::config::model::OnFailure::Keep,
         master: "m".into(),
     };
     let names = Names {

@@ -6,7 +6,7 @@ use super::Read;
 use crate::config::{
     document::{Schema, Table, open, schema::key},
     files,
-    model::Environment,
+    model::{Environment, OnFailure},
     problem::Ledger,
     value::address::upstream,
 };
@@ -17,6 +17,7 @@ pub const SCHEMA: Schema = Schema {
         key("description", r#""what the team works with""#),
         key("promote_from", r#""test""#),
         key("upstreams", r#"["9.9.9.9"]"#),
+        key("on_failure", r#""restore""#),
     ],
     refused: &[],
 };
@@ -28,6 +29,7 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
         description: String::new(),
         promote_from: None,
         upstreams: Vec::new(),
+        on_failure: OnFailure::Keep,
         master: String::new(),
     };
     let path = format!("env/{name}/env.toml");
@@ -38,7 +40,16 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
         out.description = table.get("description").and_then(|item| item.string()).unwrap_or_default().to_owned();
         out.promote_from = table.get("promote_from").and_then(|item| item.string()).map(str::to_owned);
         out.upstreams = table.get("upstreams").map(|item| item.each(upstream)).unwrap_or_default();
+        out.on_failure = table.get("on_failure").and_then(|item| item.parse(on_failure)).unwrap_or_default();
         true
     });
     Read { file, value: out }
+}
+
+fn on_failure(text: &str) -> Result<OnFailure, String> {
+    match text {
+        "keep" => Ok(OnFailure::Keep),
+        "restore" => Ok(OnFailure::Restore),
+        _ => Err(format!("`{text}` is not known: write `keep` or `restore`")),
+    }
 }

@@ -89,7 +89,7 @@ fn settings() {
         "2 wait until `registry` is healthy (it starts) after 1",
         "3 replace `dns` (its settings changed) after 0",
         "4 wait until `dns` is healthy (it starts) after 3",
-        "5 replace `git` (its settings changed) after 0 4",
+        "5 replace `git` (its settings changed) after 0 2 4",
         "6 wait until `git` is healthy (it starts) after 5",
         "7 record what runs (it changed) after 0 1 2 3 4 5 6",
     ]);

@@ -44,6 +44,7 @@ fn lab() -> Lab {
         description: String::new(),
         promote_from: None,
         upstreams: Vec::new(),
+        on_failure: crate::config::model::OnFailure::Keep,
         master: name.into(),
     };
     Lab {

@@ -99,6 +99,8 @@ impl Lab {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/dns"), &lab.root.join("containers/dns"));
         let grants = "dns = [\"network_mode: host\", \"/var/lib/lap/names\", \"/var/lib/lap/pool/state/dns\"]";
         lab.write("lap.toml", &format!("lab = \"tiny\"\n[grants]\n{grants}\n"));
+        // There is no `base` here; `one` has a shell, too.
+        lab.edit("containers/dns/container.toml", "image = \"base\"", "image = \"one\"");
         lab.commit();
         lab
     }
@@ -112,6 +114,21 @@ impl Lab {
                 &lab.root.join("containers").join(container),
             );
         }
+        lab.commit();
+        lab
+    }
+
+    /// Two environments, with this repository's registry and git in each.
+    pub fn with_git(name: &str) -> Self {
+        let lab = Self::two_environments(name);
+        for container in ["base", "registry", "git"] {
+            copy(
+                &Path::new(env!("CARGO_MANIFEST_DIR")).join("containers").join(container),
+                &lab.root.join("containers").join(container),
+            );
+        }
+        let text = fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+        lab.write("lap.toml", &format!("{text}[grants]\ngit = [\"/var/lib/lap/push\"]\n"));
         lab.commit();
         lab
     }
@@ -163,9 +180,10 @@ impl Lab {
     }
 
     #[track_caller]
-    fn git(&self, arguments: &[&str]) {
+    pub fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git").args(arguments).current_dir(&self.root).output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     /// Writes a file of the workspace.
@@ -173,6 +191,34 @@ impl Lab {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// `git push` of HEAD to the `master` of the lab's own repository on test.
+    pub fn push_command(&self) -> Command {
+        let ssh = format!(
+            "ssh -F none -i {} -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={}",
+            self.root.join(".lap/keys/admin").display(),
+            self.root.join(".lap/known_hosts").display()
+        );
+        let url = format!("ssh://git@{}:2200/lap", self.address("test"));
+        let mut command = Command::new("git");
+        command.args(["push", "--force", &url, "HEAD:refs/heads/master"]);
+        command.current_dir(&self.root).env("GIT_SSH_COMMAND", ssh);
+        command
+    }
+
+    /// Pushes, and gives what came back.
+    #[track_caller]
+    pub fn push(&self) -> String {
+        let output = self.push_command().output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    /// Makes a file of the workspace a program.
+    pub fn executable(&self, path: &str) {
+        fs::set_permissions(self.root.join(path), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
     /// Replaces `from`, which must be there, in a file of the workspace.

@@ -10,11 +10,11 @@ use std::{
 use super::lab::{Lab, run};
 
 /// A shell on prod.
-fn prod(lab: &Lab, script: &str) -> String {
+pub(super) fn prod(lab: &Lab, script: &str) -> String {
     lab.on_node("prod", &["sh", "-c", script]).ok().trim().to_owned()
 }
 
-fn says(lab: &Lab, container: &str) -> String {
+pub(super) fn says(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker exec infra_{container} cat /say"))
 }
 
@@ -23,12 +23,12 @@ fn started(lab: &Lab, container: &str) -> String {
 }
 
 /// Every file of all data, by content.
-fn data(lab: &Lab) -> String {
+pub(super) fn data(lab: &Lab) -> String {
     prod(lab, "cd /data && find . -type f | sort | xargs -r sha256sum")
 }
 
 /// `two` from now on says this, and does that when it starts; on test it is always well.
-fn change_two(lab: &Lab, text: &str, at_start: &str) {
+pub(super) fn change_two(lab: &Lab, text: &str, at_start: &str) {
     let command = format!("trap exit TERM; {at_start}; sleep infinity & wait");
     lab.write(
         "containers/two/Dockerfile",
@@ -43,7 +43,7 @@ fn in_prod(what: &str) -> String {
     format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
 }
 
-fn until_healthy(lab: &Lab) {
+pub(super) fn until_healthy(lab: &Lab) {
     let begun = Instant::now();
     while lab.lap(&["status", "prod"]).code != 0 {
         assert!(begun.elapsed() < Duration::from_secs(120), "{}", lab.lap(&["status", "prod"]).out);
@@ -235,7 +235,7 @@ fn killed_at_each_step() {
                 lab.lap(&["rollback", "--yes", "--settle", "0s"]).ok();
                 assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "back after {step}");
                 // The next one is to be release 2 again, so that its steps have the same names.
-                prod(&lab, "cd /var/lib/lap/pool/state && rm -f releases/2.* ledger.jsonl");
+                prod(&lab, "cd /var/lib/lap/pool/state && rm -rf releases/[2-9]* releases/1[0-9]* ledger.jsonl");
             }
             lab.lap(&["ledger", "verify"]).ok();
             let left = prod(

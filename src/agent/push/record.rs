@@ -1,0 +1,67 @@
+//! `state/push.json`: the newest commit that was to be built, and how that ended. So an agent that was killed goes on, and
+//! `lap status` can tell.
+
+use std::{fs, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::job::Job;
+use crate::{
+    agent::{install::write_file, paths, serve::now},
+    error::{Kind, OrError, Result},
+};
+
+/// The newest push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushFact {
+    pub commit: String,
+    /// `anna@git`
+    pub by: String,
+    /// Unix seconds: when it came, and then when it ended.
+    pub at: i64,
+    /// `None`: it is being built.
+    pub result: Option<Result<(), String>>,
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(paths::STATE).join("push.json")
+}
+
+/// Whether what is pushed is built here: whoever has the keys says so.
+pub fn is_wanted() -> bool {
+    PathBuf::from(paths::POLICY).join("push.json").exists()
+}
+
+/// What is known of the newest one.
+pub fn read() -> Option<PushFact> {
+    fs::read(path()).ok().and_then(|text| serde_json::from_slice(&text).ok())
+}
+
+fn write(fact: &PushFact) -> crate::error::Result<()> {
+    let text = serde_json::to_vec(fact).or_error(Kind::Other, || "push".into())?;
+    write_file(&path(), &text, 0o600)
+}
+
+/// It came.
+///
+/// # Errors
+/// The disk is full: then nobody would know of it.
+pub fn begin(job: &Job) -> crate::error::Result<()> {
+    write(&PushFact { commit: job.commit.clone(), by: job.who.clone(), at: now(), result: None })
+}
+
+/// It ended.
+pub fn end(job: &Job, result: &Result<(), String>) {
+    let fact = PushFact { commit: job.commit.clone(), by: job.who.clone(), at: now(), result: Some(result.clone()) };
+    if let Err(error) = write(&fact) {
+        eprintln!("agent: {error}");
+    }
+}
+
+/// It cannot be built any more.
+pub fn give_up(fact: &PushFact, why: &str) {
+    let fact = PushFact { at: now(), result: Some(Err(why.to_owned())), ..fact.clone() };
+    if let Err(error) = write(&fact) {
+        eprintln!("agent: {error}");
+    }
+}

@@ -1,0 +1,34 @@
+//! Images from outside that Dockerfiles stand on: they must be there before what stands on them can be named, since a newer one of the
+//! same name is a change.
+
+use std::sync::Arc;
+
+use super::up::{Master, Options};
+use crate::{
+    agent::{client::Held, protocol::NodeFacts},
+    error::Result,
+    observe::wish::Tree,
+    plan::{Action, Plan, wish::Wish},
+};
+
+/// Those that are not on the node.
+pub fn missing(tree: Option<&Tree>, facts: &NodeFacts) -> Vec<String> {
+    let there = |image: &str| {
+        let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
+        facts.images.iter().any(|fact| fact.tags.contains(&tagged) || fact.digests.iter().any(|d| d == image))
+    };
+    tree.into_iter().flat_map(|tree| &tree.bases).filter(|image| !there(image)).cloned().collect()
+}
+
+/// Pulls them under the lock, which ends with it.
+///
+/// # Errors
+/// One is nowhere, or the lock is lost.
+pub async fn pull(master: &Arc<Master>, held: Held, bases: &[String], options: &Options) -> Result<()> {
+    let mut plan = Plan::new(&master.environment.name);
+    for image in bases {
+        plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
+    }
+    let facts = NodeFacts::default();
+    master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await
+}

@@ -1,0 +1,223 @@
+//! Brings the images that a release needs: from registry to registry by digest, only the layers that are missing; from Docker to
+//! Docker where one side has no registry.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use bollard::query_parameters::ImportImageOptions;
+use futures_util::{StreamExt, TryStreamExt};
+
+use super::{Planned, Shared};
+use crate::{
+    agent::{client::Held, protocol::NodeFacts},
+    apply::{
+        build,
+        run::node_failed,
+        up::{Master, Options},
+    },
+    error::{Error, Kind, Result},
+    plan::{
+        containers::{REGISTRY, REGISTRY_ADDRESS},
+        wish::{self, Wish},
+    },
+    registry::{self, Copied},
+    report::{Event, bytes, plural},
+};
+
+/// Of what was copied, in the events.
+const STEP: usize = 0;
+
+/// Those of the containers that are made, and are not there yet; gives the number of bytes that were sent.
+///
+/// # Errors
+/// One is nowhere, or cannot be brought.
+pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
+    let wish = Wish::from(planned.target.clone());
+    let missing = missing(planned, &wish);
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let Some(from) = &planned.from else { return again(planned, held, options, missing).await };
+    let tested = from.client.facts().await?;
+    let registries = has_registry(from, &tested)? && has_registry(&planned.master, &planned.facts)?;
+    let mut by_digest = Vec::new();
+    let mut whole = Vec::new();
+    for (name, image) in missing {
+        match image.reference.as_deref().and_then(parse) {
+            Some((source, digest)) if registries => {
+                let target = format!("infra/{}/{name}", wish.commit);
+                by_digest.push(registry::Image { source: source.to_owned(), target, digest: digest.to_owned() });
+            }
+            _ => {
+                let fact = tested.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
+                let fact = fact.ok_or_else(|| {
+                    Error::new(Kind::Node, format!("the image of `{name}` is not on `{}`", from.environment.name))
+                })?;
+                options.events.note(format!("  bring the image of `{name}`"));
+                whole.push(fact.tags.first().cloned().unwrap_or_else(|| fact.id.clone()));
+            }
+        }
+    }
+    let mut sent = 0;
+    if !by_digest.is_empty() {
+        sent += copied(from, planned, held, &by_digest, options).await?;
+    }
+    if !whole.is_empty() {
+        sent += saved(from, &planned.master, held, &whole).await?;
+    }
+    Ok(sent)
+}
+
+/// What is made, and what its checks run in, by container, as far as it is not in the node's Docker.
+fn missing<'a>(planned: &Planned, wish: &'a Wish) -> BTreeMap<&'a str, &'a wish::Image> {
+    let there = |build: &str| planned.facts.images.iter().any(|image| image.build.as_deref() == Some(build));
+    let made = planned.changes.starts(wish).filter_map(|(name, ..)| wish.images.get_key_value(name));
+    // What checks run in may be an image that nothing runs from: the gate needs it all the same.
+    let asked = wish.running().filter_map(|container| container.checks.as_ref()?.image.as_ref());
+    let asked = asked.filter_map(|name| wish.images.get_key_value(name));
+    let all = made.chain(asked).map(|(name, image)| (name.as_str(), image));
+    all.filter(|(_, image)| !there(&image.build)).collect()
+}
+
+/// What ran here before is in the node's own registry, whatever was removed from its Docker.
+async fn again(
+    planned: &Planned,
+    held: &Held,
+    options: &Options,
+    missing: BTreeMap<&str, &wish::Image>,
+) -> Result<u64> {
+    let docker = planned.master.client.docker(Some(held.fence))?;
+    for (name, image) in missing {
+        let reference = image
+            .reference
+            .as_deref()
+            .ok_or_else(|| Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more")))?;
+        options.events.note(format!("  pull the image of `{name}` from the node's registry"));
+        build::pull(&docker, reference, &|_| {}).await?;
+    }
+    Ok(0)
+}
+
+/// Through the registries: layers that a registry has are not sent, and the digests stay what they were when they were tested.
+async fn copied(
+    from: &Master,
+    planned: &Planned,
+    held: &Held,
+    images: &[registry::Image],
+    options: &Options,
+) -> Result<u64> {
+    let to = &planned.master;
+    let (here, there) = (from.registry(None)?, to.registry(Some(held.fence))?);
+    let earlier = planned.old.images.values().filter_map(|image| image.reference.as_deref().and_then(parse));
+    let mount_from: Vec<String> = earlier.map(|(repository, _)| repository.to_owned()).collect();
+    let title = format!("bring {}", plural(images.len(), "image"));
+    options.events.tell(Event::Started { step: STEP, title: title.clone() });
+    let begun = Instant::now();
+    let line = |text: &str| options.events.output(STEP, text);
+    let work = async {
+        let copied: Copied = registry::copy(&here, &there, images, &mount_from, &line).await?;
+        let docker = to.client.docker(Some(held.fence))?;
+        for image in images {
+            let reference = format!("{REGISTRY_ADDRESS}/{}@{}", image.target, image.digest);
+            build::pull(&docker, &reference, &line).await?;
+        }
+        Ok::<_, Error>(copied)
+    };
+    let done = work.await;
+    let seconds = begun.elapsed().as_secs_f64();
+    match done {
+        Ok(copied) => {
+            let there = copied.present + copied.mounted;
+            let title = format!("{title}: {} sent, {} there already", bytes(copied.bytes), plural(there, "layer"));
+            options.events.tell(Event::Done { step: STEP, title, seconds });
+            Ok(copied.bytes)
+        }
+        Err(error) => {
+            let message = error.message.clone();
+            options.events.tell(Event::Failed { step: STEP, title, seconds, message });
+            Err(error)
+        }
+    }
+}
+
+/// From one Docker to the other, through this machine.
+async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Result<u64> {
+    let what = "cannot bring the images";
+    let (here, there) = (from.client.docker(None)?, to.client.docker(Some(held.fence))?);
+    let sent: Shared<u64> = Shared::default();
+    let counter = sent.clone();
+    let names: Vec<&str> = images.iter().map(String::as_str).collect();
+    let chunks = here.export_images(&names).map(move |chunk| {
+        if let (Ok(bytes), Ok(mut sent)) = (&chunk, counter.lock()) {
+            *sent += bytes.len() as u64;
+        }
+        chunk.map_err(std::io::Error::other)
+    });
+    let mut load = there.import_image(ImportImageOptions::default(), bollard::body_try_stream(chunks), None);
+    while let Some(info) = load.try_next().await.map_err(|error| node_failed(what, &error))? {
+        if let Some(error) = info.error_detail.and_then(|error| error.message) {
+            return Err(Error::new(Kind::Node, format!("{what}: {error}")));
+        }
+    }
+    let bytes = sent.lock().map_or(0, |sent| *sent);
+    Ok(bytes)
+}
+
+/// Sets where each image of a release is found on the node it was brought to.
+pub fn settle(images: &mut BTreeMap<String, wish::Image>, facts: &NodeFacts) {
+    for image in images.values_mut() {
+        let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
+        let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
+        image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
+    }
+}
+
+/// Whether there is one; what should run and does not is no reason to go around it.
+fn has_registry(master: &Master, facts: &NodeFacts) -> Result<bool> {
+    match facts.containers.iter().find(|fact| fact.name == REGISTRY) {
+        None => Ok(false),
+        Some(fact) if fact.state == "running" => Ok(true),
+        Some(fact) => {
+            let name = &master.environment.name;
+            let message = format!("the registry of `{name}` is {}, and images go through it", fact.state);
+            Err(Error::new(Kind::Refused, message).hint(format!("`lap start {name} registry`, then again")))
+        }
+    }
+}
+
+/// Repository and digest of an image in a node's own registry.
+fn parse(reference: &str) -> Option<(&str, &str)> {
+    reference.strip_prefix(REGISTRY_ADDRESS)?.strip_prefix('/')?.split_once('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::protocol::ImageFact;
+
+    #[test]
+    fn references_are_those_of_the_node_it_is_on() {
+        let digest = format!("sha256:{}", "1".repeat(64));
+        let here = format!("{REGISTRY_ADDRESS}/infra/new/git@{digest}");
+        assert_eq!(parse(&here), Some(("infra/new/git", digest.as_str())));
+        assert_eq!(parse("docker.io/infra/new/git@sha256:0"), None);
+        let image = |build: &str, reference: Option<&str>| wish::Image {
+            build: build.into(),
+            parents: Vec::new(),
+            reference: reference.map(str::to_owned),
+        };
+        let there = "localhost:5000/infra/old/git@sha256:0";
+        let mut images = BTreeMap::from([
+            ("git".to_owned(), image("b1", Some(there))),
+            ("base".to_owned(), image("b2", Some("localhost:5000/infra/old/base@sha256:0"))),
+        ]);
+        let fact = ImageFact {
+            id: "sha256:2".into(),
+            tags: Vec::new(),
+            digests: vec!["elsewhere/git@sha256:0".into(), here.clone()],
+            build: Some("b1".into()),
+        };
+        settle(&mut images, &NodeFacts { images: vec![fact], ..NodeFacts::default() });
+        assert_eq!(images["git"].reference.as_deref(), Some(here.as_str()));
+        assert_eq!(images["base"].reference, None, "what is not there is not said to be");
+    }
+}

@@ -1,0 +1,157 @@
+//! A promotion on a node whose disk fills up, or that cannot be reached any more, at each step: the old release or the new one, whole, and
+//! the next one goes through.
+
+use std::{
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{
+    lab::Lab,
+    promote::{change_two, data, prod, says, until_healthy},
+};
+
+const STEPS: [&str; 9] = [
+    "write down what is to be done",
+    "stop what changes",
+    "keep the data as it is",
+    "set names and secrets",
+    "start `two`",
+    "ask whether all is healthy",
+    "make it the release",
+    "record what runs",
+    "close",
+];
+
+/// Begins a promotion, and comes back when the agent waits before this step.
+fn begin(lab: &Lab, step: &str) -> Child {
+    lab.on_node("prod", &["sh", "-c", &format!("echo 'wait {step}' >/run/lap/die-at")]).ok();
+    let mut promoting = lab.command(&["promote", "--yes", "--wait", "--settle", "0s"]);
+    let promoting = promoting.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{step} was never reached");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    promoting
+}
+
+fn go_on(lab: &Lab) {
+    prod(lab, "rm /run/lap/reached");
+}
+
+/// Which of the two it is, or it fails.
+fn whole(lab: &Lab, step: &str, old: &str) -> bool {
+    let release = prod(lab, "cat /var/lib/lap/pool/state/current.json");
+    let is_new = says(lab, "two").starts_with("two, new");
+    assert_eq!(prod(lab, "cat /data/two/file") == "new", is_new, "{step}: images and data of one release");
+    assert_eq!(release.contains("\"release\": 1,"), !is_new, "{step}: what is recorded runs");
+    assert!(is_new || data(lab) == old, "{step}: the data is what it was");
+    is_new
+}
+
+/// Goes back to release 1 if need be, so that the next step begins where this one did.
+fn back(lab: &Lab, old: &str) {
+    if says(lab, "two").starts_with("two, new") {
+        lab.lap(&["rollback", "1", "--yes", "--wait", "--settle", "0s"]).ok();
+    }
+    assert_eq!((says(lab, "two").as_str(), data(lab).as_str()), ("two", old));
+}
+
+#[test]
+fn the_disk_is_full_at_each_step() {
+    let lab = Lab::two_environments("promote-full");
+    lab.lap(&["up", "--all"]).ok();
+    prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && sync");
+    let old = data(&lab);
+    change_two(&lab, "new", "echo new >/data/file");
+    for step in STEPS {
+        let mut promoting = begin(&lab, step);
+        // Reserved in one go, then byte by byte what is left.
+        prod(
+            &lab,
+            "mkdir /var/lib/lap/pool/.fill; for size in 256M 64M 16M 4M 1M 64K 4K; do i=0; \
+             while fallocate -l $size /var/lib/lap/pool/.fill/$size.$i 2>/dev/null; do i=$((i+1)); done; done; sync",
+        );
+        go_on(&lab);
+        let ended = promoting.wait().unwrap();
+        prod(&lab, "rm -r /var/lib/lap/pool/.fill; sync");
+        // What was stuck for lack of room goes on with the next command, whatever that is.
+        let resumed = lab.lap(&["promote", "--yes", "--wait", "--settle", "0s"]);
+        assert!(matches!(resumed.code, 0 | 7 | 10), "full at {step}: {resumed:?}");
+        until_healthy(&lab);
+        let is_new = whole(&lab, step, &old);
+        assert!(is_new || !ended.success(), "full at {step}: it said it was done, and is not");
+        lab.lap(&["ledger", "verify"]).ok();
+        back(&lab, &old);
+    }
+}
+
+#[test]
+fn the_node_cannot_be_reached_at_each_step() {
+    let lab = Lab::two_environments("promote-cut");
+    lab.lap(&["up", "--all"]).ok();
+    prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && sync");
+    let old = data(&lab);
+    change_two(&lab, "new", "echo new >/data/file");
+    let cut = |how: &str| {
+        prod(&lab, &format!("iptables {how} INPUT -i eth0 -j DROP; iptables {how} OUTPUT -o eth0 -j DROP"));
+    };
+    for step in ["stop what changes", "start `two`", "make it the release", "close"] {
+        let mut promoting = begin(&lab, step);
+        cut("-I");
+        go_on(&lab);
+        // The laptop is closed, and nobody comes back to it: the agent ends it by itself.
+        promoting.kill().unwrap();
+        promoting.wait().unwrap();
+        let begun = Instant::now();
+        while prod(&lab, "test ! -e /var/lib/lap/pool/state/switch.json && echo over || true") != "over" {
+            assert!(begun.elapsed() < Duration::from_secs(90), "cut off at {step}: it does not end");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        cut("-D");
+        until_healthy(&lab);
+        assert!(whole(&lab, step, &old), "cut off at {step}: there was no reason to take it back");
+        back(&lab, &old);
+    }
+}
+
+/// What lies on test can change nothing in production: no key there opens anything of prod's.
+#[test]
+fn test_has_nothing_that_opens_production() {
+    let lab = Lab::two_environments("promote-keys");
+    lab.lap(&["up", "--all"]).ok();
+    let found = lab
+        .on_node(
+            "test",
+            &["sh", "-c", "grep -rlE 'BEGIN [A-Z ]*PRIVATE KEY' /var/lib/lap /root /data /run/lap 2>/dev/null | sort"],
+        )
+        .out;
+    let found: Vec<&str> = found.lines().filter(|path| !path.contains("/pool/data/")).collect();
+    assert_eq!(found, ["/var/lib/lap/secrets/one/tls.key", "/var/lib/lap/ssh/host_ed25519_key"]);
+    // Neither is its host key one that prod lets in, nor does its TLS key vouch for anybody.
+    let allowed = prod(&lab, "cat /var/lib/lap/ssh/authorized_keys");
+    let host = lab.on_node("test", &["cat", "/var/lib/lap/ssh/host_ed25519_key.pub"]).out;
+    let key = host.split_whitespace().nth(1).unwrap_or("none").to_owned();
+    assert!(!allowed.contains(&key), "{allowed}");
+    let address = lab.address("prod");
+    let refused = lab.on_node(
+        "test",
+        &[
+            "ssh",
+            "-F",
+            "none",
+            "-i",
+            "/var/lib/lap/ssh/host_ed25519_key",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            &format!("root@{address}"),
+            "true",
+        ],
+    );
+    assert!(refused.code != 0 && refused.err.contains("Permission denied"), "{refused:?}");
+}
