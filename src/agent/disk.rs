@@ -33,7 +33,12 @@ pub fn mount(device: &str) -> Result<()> {
                 .hint("if that may go: `wipefs --all` on the machine makes it empty; lap does not do this by itself"));
         }
     }
-    pool::run(Command::new("mount").args(["-t", "btrfs", "-o", "subvolid=5,noatime", device, paths::POOL]))
+    pool::run(Command::new("mount").args(["-t", "btrfs", "-o", "subvolid=5,noatime", device, paths::POOL]))?;
+    // A virtual machine's disk may have become larger. That it cannot be used whole is no reason not to start.
+    if let Err(error) = pool::run(Command::new("btrfs").args(["filesystem", "resize", "max", paths::POOL])) {
+        eprintln!("agent: {error}");
+    }
+    Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq)]

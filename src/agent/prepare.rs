@@ -125,7 +125,7 @@ fn docker_settings(config: &NodeConfig) -> Result<()> {
 /// A label on the daemon itself, by which the file is known as lap's.
 const OURS: &str = "lap.node=true";
 
-fn docker_settings_text(config: &NodeConfig) -> String {
+pub fn docker_settings_text(config: &NodeConfig) -> String {
     let dns: Vec<&str> =
         std::iter::once(config.address.as_str()).chain(config.upstreams.iter().map(String::as_str)).collect();
     let settings = serde_json::json!({

@@ -106,7 +106,8 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
             continue;
         }
         let exists = host.nodes.contains_key(&name);
-        let data = docker::volume_names(&workspace.lab.name, &name).iter().any(|volume| volumes.contains(volume));
+        let data = host.vm.disks.contains(&name)
+            || docker::volume_names(&workspace.lab.name, &name).iter().any(|volume| volumes.contains(volume));
         let mut after = Vec::new();
         if exists {
             after.push(plan.push(Action::RemoveNode { node: name.clone() }, "it exists", []));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bollard::Docker;
 
-use super::{Perform, machine};
+use super::{Perform, machine, vm};
 use crate::{
     agent::{
         install::pack,
@@ -14,9 +14,11 @@ use crate::{
     },
     config::model::{Node, Provider},
     drivers::{
+        boxes,
         node::{
             docker::{self, HostFacts},
             machine::SSHD,
+            vm::{device, machine as vm_machine},
         },
         rootfs,
     },
@@ -55,6 +57,29 @@ impl Perform for Host {
                 docker::make_image(self.docker()?, &archive, tag).await?;
             }
             Action::MakeNetwork { subnet } => docker::make_network(self.docker()?, &lab.name, *subnet).await?,
+            Action::PackBox { hypervisor } => {
+                boxes::make(&self.workspace.cache, &lab.rootfs, *hypervisor, line).await?;
+            }
+            Action::MakeBox { hypervisor } => vm::make_box(&self.workspace, *hypervisor, line).await?,
+            Action::MakeNode { node, replace } if self.is_vm(node)? => {
+                let running = self.facts.nodes.get(node).is_some_and(|is| is.running);
+                let replace = replace.then_some(running);
+                vm::up(&self.workspace, self.keys()?, self.node(node)?, &self.addresses, replace, line).await?;
+            }
+            Action::StartNode { node } | Action::RestartNode { node } if self.is_vm(node)? => {
+                if matches!(action, Action::RestartNode { .. }) {
+                    self.stop_vm(node, line).await?;
+                }
+                vm::up(&self.workspace, self.keys()?, self.node(node)?, &self.addresses, None, line).await?;
+            }
+            Action::StopNode { node } if self.is_vm(node)? => self.stop_vm(node, line).await?,
+            Action::RemoveNode { node } if self.is_vm(node)? => {
+                let running = self.facts.nodes.get(node).is_some_and(|is| is.running);
+                vm_machine::remove(&vm::wish(&self.workspace, self.node(node)?)?, running, line).await?;
+            }
+            Action::RemoveNodeData { node } if self.is_vm(node)? => {
+                vm_machine::remove_data(&lab.name, node, self.node(node)?.vm.hypervisor).await?;
+            }
             Action::MakeNode { node, .. } => {
                 let spec = plan::nodes::spec(
                     lab,
@@ -73,8 +98,16 @@ impl Perform for Host {
             }
             Action::AwaitNode { node } => {
                 let address = self.address(node)?;
-                let session = self.workspace.connect(self.keys()?, node, address, BOOT).await?;
-                ready(&session.agent()).await?;
+                // Vagrant has waited until it could log in; what is slow after that is Docker.
+                let patience = if self.is_vm(node)? { vm_machine::patience() } else { BOOT };
+                let answers = async {
+                    let session = self.workspace.connect(self.keys()?, node, address, patience).await?;
+                    ready_in(&session.agent(), patience).await
+                };
+                match answers.await {
+                    Err(error) if self.is_vm(node)? => return Err(vm_machine::with_console(error, &lab.name, node)),
+                    answered => answered?,
+                }
             }
             Action::StopNode { node } => docker::stop(self.docker()?, &lab.name, node).await?,
             Action::RemoveNode { node } => docker::remove(self.docker()?, &lab.name, node).await?,
@@ -96,6 +129,14 @@ impl Host {
 
     fn keys(&self) -> Result<&Keys> {
         self.keys.as_deref().ok_or_else(|| Error::new(Kind::Keys, "this workspace's keys were not read"))
+    }
+
+    fn is_vm(&self, name: &str) -> Result<bool> {
+        Ok(self.node(name)?.provider == Provider::Vagrant)
+    }
+
+    async fn stop_vm(&self, node: &str, line: &Line<'_>) -> Result<()> {
+        vm_machine::stop(&self.workspace.lab.name, node, self.node(node)?.vm.hypervisor, line).await
     }
 
     fn node(&self, name: &str) -> Result<&Node> {
@@ -142,7 +183,10 @@ pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeM
         disk: node.disk,
         upstreams: upstreams.unwrap_or_default().iter().map(ToString::to_string).collect(),
         sshd: ssh.map(|_| SSHD.into()),
-        device: ssh.and_then(|ssh| ssh.device.clone()),
+        device: match node.provider {
+            Provider::Vagrant => Some(device(node.vm.hypervisor).to_owned()),
+            _ => ssh.and_then(|ssh| ssh.device.clone()),
+        },
     };
     Ok(Order {
         config,
@@ -164,8 +208,13 @@ pub fn binary() -> Result<Vec<u8>> {
 /// # Errors
 /// Not in time: with dockerd's last lines.
 pub async fn ready(agent: &crate::agent::client::Client) -> Result<()> {
-    let until = tokio::time::Instant::now() + BOOT;
-    let request = Request::Ready { seconds: BOOT.as_secs() };
+    ready_in(agent, BOOT).await
+}
+
+/// The same, with another patience.
+async fn ready_in(agent: &crate::agent::client::Client, patience: Duration) -> Result<()> {
+    let until = tokio::time::Instant::now() + patience;
+    let request = Request::Ready { seconds: patience.as_secs() };
     loop {
         // sshd answers before the agent listens.
         match agent.ask(&request, &[]).await {

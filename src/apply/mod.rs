@@ -9,6 +9,7 @@ pub mod down;
 pub mod drill;
 mod files;
 pub mod host;
+pub mod image;
 pub mod install;
 pub mod into;
 pub mod local;
@@ -25,5 +26,6 @@ pub mod schedule;
 pub mod seed;
 pub mod snapshot;
 pub mod up;
+pub mod vm;
 
 pub use schedule::{Perform, Report, carry_out};

@@ -27,7 +27,10 @@ use crate::{
     },
     error::{Error, Kind, Result},
     keys::Keys,
-    observe::wish::{Tree, tree},
+    observe::{
+        hypervisors,
+        wish::{Tree, tree},
+    },
     plan::{
         self, Action, Plan,
         containers::Installed,
@@ -382,6 +385,11 @@ pub async fn up(
             outcome.notes.push(format!("what `{}` needs beyond this shows when it runs", environment.master));
             outcome.plans.push(nodes);
             return Ok(outcome);
+        }
+        let machines =
+            |step: &plan::Step| matches!(&step.action, Action::MakeNode { node, .. } if workspace.is_vm(node));
+        if nodes.steps.iter().any(machines) {
+            hypervisors::check(&workspace.lab, &environment.name, &host)?;
         }
         let (_, addresses) = workspace.addresses(&host)?;
         let performer = Arc::new(Host {

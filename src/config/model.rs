@@ -219,14 +219,10 @@ pub struct Vm {
     pub hypervisor: Hypervisor,
     /// A bridge of the host to which the machine is connected; `None`: a network of the host's own.
     pub bridge: Option<String>,
-    /// The machine where Vagrant runs: as ssh(1) takes it; `None`: this one.
-    pub host: Option<String>,
-    /// Another box than the one lap makes.
-    pub base: Option<String>,
 }
 
 /// What runs a virtual machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Hypervisor {
     #[default]

@@ -1,5 +1,7 @@
 //! The programs and services that `apply` and `observe` work through. A driver knows how; it never decides what.
 
+pub mod boxes;
+pub mod command;
 pub mod docker;
 pub mod node;
 mod quickack;

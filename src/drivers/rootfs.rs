@@ -1,19 +1,13 @@
 //! Makes root file systems from Debian's signed packages with mmdebstrap(1). No image is pulled from anywhere.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Command,
-};
 
+use super::command::Run;
 use crate::{
     config::model::Rootfs,
-    error::{Error, Kind, OrError, Result},
+    error::{Kind, OrError, Result},
     report::Line,
 };
 
@@ -40,8 +34,15 @@ pub fn cache_directory() -> PathBuf {
     base.unwrap_or_else(home).join("lap")
 }
 
-/// mmdebstrap's arguments.
+/// mmdebstrap's arguments for an archive.
 fn arguments(rootfs: &Rootfs, out: &Path) -> Vec<String> {
+    let mut arguments = options(rootfs);
+    arguments.extend(["--format=tar".into(), rootfs.suite.clone(), out.display().to_string()]);
+    arguments
+}
+
+/// mmdebstrap's options for what goes into it.
+pub fn options(rootfs: &Rootfs) -> Vec<String> {
     let packages = rootfs.packages.iter().cloned().collect::<Vec<_>>().join(",");
     let mut arguments =
         vec![format!("--variant={}", rootfs.variant), "--aptopt=Apt::Install-Recommends \"false\"".into()];
@@ -50,7 +51,6 @@ fn arguments(rootfs: &Rootfs, out: &Path) -> Vec<String> {
     if !packages.is_empty() {
         arguments.push(format!("--include={packages}"));
     }
-    arguments.extend(["--format=tar".into(), rootfs.suite.clone(), out.display().to_string()]);
     arguments
 }
 
@@ -70,39 +70,29 @@ pub async fn make(cache: &Path, rootfs: &Rootfs, line: &Line<'_>) -> Result<Path
         .suffix(".tar.lap-new")
         .tempfile_in(cache)
         .or_error(Kind::Host, || format!("cannot write to `{}`", cache.display()))?;
-    let mut child = Command::new("mmdebstrap")
-        .args(arguments(rootfs, new.path()))
-        .env("SOURCE_DATE_EPOCH", "1700000000")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| {
-            Error::new(Kind::Host, format!("cannot run `mmdebstrap`: {error}"))
-                .hint("`sudo apt-get install mmdebstrap`, or `scripts/up`, which installs all that is missing")
-        })?;
-    let mut last: Vec<String> = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        let mut lines = BufReader::new(stderr).lines();
-        while let Ok(Some(text)) = lines.next_line().await {
-            line(text.trim());
-            last.push(text);
-            let surplus = last.len().saturating_sub(12);
-            last.drain(..surplus);
-        }
-    }
-    let status = child.wait().await.or_error(Kind::Host, || "cannot wait for `mmdebstrap`".into())?;
-    if !status.success() {
-        let message = format!("`mmdebstrap` for `{}` ended with {status}\n{}", rootfs.suite, last.join("\n"));
-        return Err(
-            Error::new(Kind::Build, message).hint("is Debian's mirror reachable, and do all these packages exist?")
-        );
-    }
+    mmdebstrap(&arguments(rootfs, new.path()), &rootfs.suite, line).await?;
     new.persist(&target).or_error(Kind::Host, || format!("cannot write `{}`", target.display()))?;
     Ok(target)
+}
+
+/// Runs mmdebstrap for this release of Debian.
+///
+/// # Errors
+/// It is missing, or fails: with its last lines.
+pub async fn mmdebstrap(arguments: &[String], suite: &str, line: &Line<'_>) -> Result<()> {
+    let run = Run::new("mmdebstrap", arguments.iter().cloned())
+        .variable("SOURCE_DATE_EPOCH", "1700000000")
+        .variable("DEBIAN_FRONTEND", "noninteractive")
+        .missing("`sudo apt-get install mmdebstrap`, or `scripts/up`, which installs all that is missing");
+    run.output(Kind::Build, line).await.map(drop).map_err(|mut error| {
+        // Its command line is a page; what it is for says more.
+        if let (Kind::Build, Some((first, rest))) = (error.kind, error.message.split_once('\n')) {
+            let status = first.rsplit_once("` ").map_or(first, |(_, status)| status);
+            error.message = format!("`mmdebstrap` for `{suite}` {status}\n{rest}");
+            return error.hint("is Debian's mirror reachable, and do all these packages exist?");
+        }
+        error
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, process::Command
 
 use serde::Serialize;
 
+use super::hypervisors;
 use crate::{
     agent::kernel::{Cgroups, cgroups},
     config::model::Provider,
@@ -60,10 +61,11 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
         out.retain(|finding| finding.verdict != Verdict::Bad || !finding.text.contains("nodes need it"));
     }
     match drivers::node::observe(&workspace.lab).await {
-        Err(error) => out.push(Finding {
-            verdict: Verdict::Bad,
-            text: format!("{error}: {}", error.hints.first().cloned().unwrap_or_default()),
-        }),
+        Err(error) => {
+            let text = format!("{error}: {}", error.hints.first().cloned().unwrap_or_default());
+            out.push(Finding { verdict: Verdict::Bad, text });
+            out.extend(hypervisors::examine(&workspace.lab, None, &Default::default()));
+        }
         Ok(machines) => {
             if let Some(client) = machines.docker {
                 out.push(good(format!("Docker answers (API {})", client.client_version())));
@@ -72,6 +74,7 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
                     out.push(disk(Path::new(&root)));
                 }
             }
+            out.extend(hypervisors::examine(&workspace.lab, None, &machines.facts));
             out.extend(nodes(workspace, &machines.facts).await);
         }
     }
@@ -143,12 +146,17 @@ fn program(name: &str, what: &str, spare: bool) -> Finding {
     }
 }
 
-fn memory() -> Finding {
+/// This machine's memory that is free for something new.
+pub fn available_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = text
         .lines()
         .find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    let available = available.unwrap_or_default() * 1024;
+    available.unwrap_or_default() * 1024
+}
+
+fn memory() -> Finding {
+    let available = available_memory();
     let verdict = if available < LEAST_MEMORY { Verdict::Warn } else { Verdict::Good };
     Finding { verdict, text: format!("{} of memory available", bytes(available)) }
 }
@@ -177,6 +185,10 @@ async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> 
     out.extend(workspace.lab.nodes.values().map(|node| {
         let reach = match node.publish {
             _ if node.provider == Provider::Ssh => "a machine that lap did not make".into(),
+            _ if node.vm.bridge.is_some() => "in the office's network".into(),
+            _ if node.provider == Provider::Vagrant => {
+                "colleagues do not reach it: `bridge` in its node.toml changes that".into()
+            }
             Some(address) => format!("colleagues reach its ports at {address}"),
             None => "colleagues do not reach it: `publish` in its node.toml changes that".into(),
         };

@@ -4,5 +4,6 @@ pub mod checkout;
 pub mod commit;
 pub mod context;
 pub mod doctor;
+pub mod hypervisors;
 pub mod resolver;
 pub mod wish;

@@ -3,6 +3,7 @@
 //! Pure: the wish, the facts and the time are arguments. No async, no I/O.
 
 pub mod containers;
+pub mod machines;
 pub mod nodes;
 pub mod order;
 pub mod prepare;
@@ -14,7 +15,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use crate::config::model::{Rootfs, Subnet};
+use crate::config::model::{Hypervisor, Rootfs, Subnet};
 
 /// Steps, each with what must be done before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -48,6 +49,14 @@ pub enum Action {
         tag: String,
         rootfs: Rootfs,
     },
+    /// What Vagrant makes machines from, as a file.
+    PackBox {
+        hypervisor: Hypervisor,
+    },
+    /// The same, known to Vagrant.
+    MakeBox {
+        hypervisor: Hypervisor,
+    },
     MakeNetwork {
         subnet: Subnet,
     },
@@ -57,6 +66,9 @@ pub enum Action {
         replace: bool,
     },
     StartNode {
+        node: String,
+    },
+    RestartNode {
         node: String,
     },
     /// Until its agent has mounted `/data` and Docker answers.
@@ -157,10 +169,14 @@ impl fmt::Display for Action {
         match self {
             Self::MakeRootfs { of, .. } => write!(f, "make the root file system of `{of}`"),
             Self::MakeNodeImage { .. } => write!(f, "make the root file system of nodes"),
+            Self::PackBox { hypervisor } | Self::MakeBox { hypervisor } => {
+                write!(f, "make the box for {}", hypervisor.name())
+            }
             Self::MakeNetwork { subnet } => write!(f, "make the network {}/{}", subnet.base, subnet.prefix),
             Self::MakeNode { node, replace: false } => write!(f, "make the node `{node}`"),
             Self::MakeNode { node, replace: true } => write!(f, "make the node `{node}` anew, with its data"),
             Self::StartNode { node } => write!(f, "start the node `{node}`"),
+            Self::RestartNode { node } => write!(f, "restart the node `{node}`"),
             Self::AwaitNode { node } => write!(f, "wait for the node `{node}`"),
             Self::UpgradeAgent { node } => write!(f, "replace the agent on `{node}`"),
             Self::StopNode { node } => write!(f, "stop the node `{node}`"),

@@ -5,9 +5,12 @@ use std::{
     net::Ipv4Addr,
 };
 
-use super::{Action, Plan};
+use super::{
+    Action, Plan,
+    machines::{self, Change},
+};
 use crate::{
-    config::model::{Address, Lab, Node, Port, Provider, Rootfs, Subnet},
+    config::model::{Address, Hypervisor, Lab, Node, Port, Provider, Rootfs, Subnet},
     drivers::node::docker::{HostFacts, Spec, spec_identity},
     error::{Error, Kind, Result},
 };
@@ -45,11 +48,11 @@ pub fn subnet(lab: &Lab, host: &HostFacts) -> Result<Subnet> {
         })
 }
 
-/// A lab of machines that exist has their network: no other is made.
+/// A lab without containers has its machines' network: no other is made.
 fn around_machines(lab: &Lab) -> Option<Subnet> {
     let mut nodes = lab.nodes.values();
     let first = lab.nodes.values().next()?;
-    let Some(Address::Full(address)) = first.address.filter(|_| nodes.all(|node| node.provider == Provider::Ssh))
+    let Some(Address::Full(address)) = first.address.filter(|_| nodes.all(|node| node.provider != Provider::Docker))
     else {
         return None;
     };
@@ -70,7 +73,7 @@ pub fn addresses(lab: &Lab, subnet: &Subnet) -> Result<BTreeMap<String, Ipv4Addr
     let mut out = BTreeMap::new();
     for (name, node) in &lab.nodes {
         let Some(address) = node.address else { continue };
-        let inside = |address: &Ipv4Addr| node.provider == Provider::Ssh || subnet.holds(*address);
+        let inside = |address: &Ipv4Addr| node.provider != Provider::Docker || subnet.holds(*address);
         let resolved = address.resolve(subnet).filter(inside).ok_or_else(|| {
             Error::new(Kind::Config, format!("nodes/{name}/node.toml: address: `{address}` is not in the lab's subnet {subnet}"))
                 .hint("`[network] subnet` in lap.toml chooses the subnet; an existing network keeps its own until `lap destroy`")
@@ -122,8 +125,7 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
     let addresses = addresses(lab, &subnet)?;
     let tag = image_tag(inputs.rootfs_identity);
     let mut before = Vec::new();
-    // A machine that exists is made a node by `lap node prepare`: that installs packages, so it is asked for.
-    let made = |node: &&Node| node.environment == environment && node.provider != Provider::Ssh;
+    let made = |node: &&Node| node.environment == environment && node.provider == Provider::Docker;
     let nodes: Vec<&Node> = lab.nodes.values().filter(made).collect();
     let wished = |node: &Node| spec(lab, node, addresses[&node.name], inputs.host, inputs.rootfs_identity);
     let to_make: Vec<&&Node> = nodes
@@ -163,10 +165,48 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
             Some(_) => {}
         }
     }
+    // A machine that exists is made a node by `lap node prepare`: that installs packages, so it is asked for.
+    virtual_machines(lab, environment, inputs.host, &mut plan)?;
     if !plan.steps.is_empty() {
         for (of, rootfs) in &inputs.missing_rootfs {
             plan.push(Action::MakeRootfs { of: of.clone(), rootfs: rootfs.clone() }, "there is none in the cache", []);
         }
     }
     Ok(plan)
+}
+
+/// Plans the nodes that are virtual machines.
+fn virtual_machines(lab: &Lab, environment: &str, host: &HostFacts, plan: &mut Plan) -> Result<()> {
+    // The first machine of a new box brings it to the hypervisor, at the others' place, too.
+    let mut first: BTreeMap<Hypervisor, usize> = BTreeMap::new();
+    for node in lab.nodes.values().filter(|node| node.environment == environment) {
+        let Some(wish) = machines::spec(lab, node) else { continue };
+        let name = node.name.clone();
+        let (action, why) = match host.nodes.get(&name) {
+            None => (Action::MakeNode { node: name.clone(), replace: false }, "there is none".to_owned()),
+            Some(is) => match machines::change(serde_json::from_str(&is.spec).ok().as_ref(), &wish) {
+                Change::Impossible(why) => return Err(Error::new(Kind::Config, why)),
+                Change::Rebuild(why) => (Action::MakeNode { node: name.clone(), replace: true }, why),
+                Change::Restart(why) if is.running => (Action::RestartNode { node: name.clone() }, why),
+                Change::None if is.running => continue,
+                Change::Restart(why) => {
+                    (Action::StartNode { node: name.clone() }, format!("it is {}: {why}", is.state))
+                }
+                Change::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
+            },
+        };
+        let hypervisor = wish.hypervisor;
+        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.boxes.contains(&wish.base);
+        let after = match (making, first.get(&hypervisor)) {
+            (false, _) => Vec::new(),
+            (true, Some(first)) => vec![*first],
+            (true, None) => vec![plan.push(Action::MakeBox { hypervisor }, "Vagrant has none like it", [])],
+        };
+        let step = plan.push(action, why, after);
+        if making {
+            first.entry(hypervisor).or_insert(step);
+        }
+        plan.push(Action::AwaitNode { node: name }, "it boots", [step]);
+    }
+    Ok(())
 }

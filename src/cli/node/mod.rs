@@ -1,6 +1,7 @@
 //! `lap node`
 
 mod add;
+mod image;
 mod list;
 mod prepare;
 mod rm;
@@ -29,6 +30,7 @@ enum Verb {
     Prepare(prepare::Args),
     List(list::Args),
     Rm(rm::Args),
+    Image(image::Args),
 }
 
 impl Args {
@@ -38,6 +40,7 @@ impl Args {
             Verb::Prepare(args) => args.run(global),
             Verb::List(args) => args.run(global),
             Verb::Rm(args) => args.run(global),
+            Verb::Image(args) => args.run(global),
         }
     }
 }

@@ -73,7 +73,7 @@ fn claims(workspace: &Workspace) -> impl Iterator<Item = Claim<'_>> {
     });
     let nodes = workspace.nodes.iter().filter_map(|(name, read)| {
         let (file, address) = read.file.as_ref().zip(read.value.node.address)?;
-        let elsewhere = read.value.node.provider == Provider::Ssh;
+        let elsewhere = read.value.node.provider != Provider::Docker;
         Some(Claim { file, key: "address".to_owned(), owner: format!("node `{name}`"), address, elsewhere })
     });
     people.chain(nodes)

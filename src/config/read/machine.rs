@@ -2,7 +2,7 @@
 
 use crate::config::{
     document::{Item, Schema, schema::key},
-    model::SshMachine,
+    model::{Hypervisor, SshMachine, Vm},
     problem::shown,
     value::public_key::public_key,
 };
@@ -24,6 +24,34 @@ pub fn ssh(item: &Item<'_>) -> Option<SshMachine> {
     let device = table.get("device").and_then(|item| item.parse(device));
     let destination = table.require("destination").and_then(|item| item.parse(destination))?;
     Some(SshMachine { destination, host_key, device })
+}
+
+/// The keys of `[vm]`.
+pub const VM: Schema = Schema { keys: &[key("hypervisor", r#""libvirt""#), key("bridge", r#""br0""#)], refused: &[] };
+
+/// Reads `[vm]`.
+pub fn vm(item: &Item<'_>) -> Option<Vm> {
+    let table = item.table()?.with(&VM);
+    let hypervisor = table.get("hypervisor").and_then(|item| item.parse(hypervisor)).unwrap_or_default();
+    Some(Vm { hypervisor, bridge: table.get("bridge").and_then(|item| item.parse(bridge)) })
+}
+
+fn hypervisor(text: &str) -> Result<Hypervisor, String> {
+    match text {
+        "libvirt" => Ok(Hypervisor::Libvirt),
+        "virtualbox" => Ok(Hypervisor::Virtualbox),
+        _ => Err(format!("{} is not a hypervisor: write `libvirt` or `virtualbox`", shown(text))),
+    }
+}
+
+/// A network interface's name. VirtualBox' ones may have spaces and more behind a colon.
+fn bridge(text: &str) -> Result<String, String> {
+    let good = !text.is_empty()
+        && text.len() <= 64
+        && !text.starts_with('-')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._-:()".contains(&b));
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{} is not a bridge: write its name, e.g. `br0` (`ip link` lists them)", shown(text)))
 }
 
 /// What ssh(1) takes as its destination. It becomes a word of a command line: nothing that could be an option, nothing

@@ -30,7 +30,7 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 15] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 16] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
@@ -39,6 +39,7 @@ pub const SCHEMAS: [(&str, &str, &super::document::Schema); 15] = [
     ("lap.toml", "promote", &promote::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
     ("node.toml", "ssh", &machine::SSH),
+    ("node.toml", "vm", &machine::VM),
     ("rootfs.toml", "", &build::ROOTFS),
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),

@@ -23,6 +23,7 @@ pub const SCHEMA: Schema = Schema {
         key("memory", r#""4g""#),
         key("disk", r#""20g""#),
         key("ssh", r#"{ destination = "admin@server" }"#),
+        key("vm", r#"{ hypervisor = "libvirt" }"#),
     ],
     refused: &[],
 };
@@ -65,14 +66,20 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         if node.provider == Provider::Ssh && table.get("ssh").is_none() {
             table.problem("ssh", "missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`");
         }
+        node.vm = table.get("vm").and_then(|item| machine::vm(&item)).unwrap_or_default();
         let address_item = table.get("address");
         node.address = address_item.as_ref().and_then(|item| item.parse(address::address));
-        if node.provider == Provider::Ssh && !matches!(node.address, Some(Address::Full(_))) {
-            table.problem("address", "a machine that exists has one: write all of it, e.g. `192.168.0.10`");
+        if node.provider != Provider::Docker && !matches!(node.address, Some(Address::Full(_))) {
+            table.problem("address", "a machine needs one of its own: write all of it, e.g. `192.168.57.10`");
         } else if out.role == Some(Role::Master) && address_item.is_none() {
             table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");
         }
         node.publish = table.get("publish").and_then(|item| item.parse(address::publish));
+        if node.provider == Provider::Vagrant
+            && let Some(item) = table.get("publish")
+        {
+            item.problem("a virtual machine's ports are not mapped: `[vm] bridge` puts it into the office's network");
+        }
         node.cpus = table.get("cpus").and_then(|item| cpus(&item));
         node.memory = table.get("memory").and_then(|item| bytes(&item, LEAST_MEMORY, "256m"));
         node.disk = table.get("disk").and_then(|item| bytes(&item, LEAST_DISK, "256m")).unwrap_or(DISK);
@@ -153,7 +160,8 @@ fn provider(text: &str) -> Result<Provider, String> {
     match text {
         "docker" => Ok(Provider::Docker),
         "ssh" => Ok(Provider::Ssh),
-        "vagrant" | "local" => Err(format!("`{text}` is not there yet: use `docker` or `ssh`")),
-        _ => Err(format!("{} is not a provider: write `docker` or `ssh`", shown(text))),
+        "vagrant" => Ok(Provider::Vagrant),
+        "local" => Err(format!("`{text}` is not there yet: use `docker`, `vagrant` or `ssh`")),
+        _ => Err(format!("{} is not a provider: write `docker`, `vagrant` or `ssh`", shown(text))),
     }
 }

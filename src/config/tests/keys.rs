@@ -216,12 +216,20 @@ fn node_toml() {
     ];
     each("nodes/extra/node.toml", rows);
     for (line, want) in [
-        ("provider = \"local\"", "provider: `local` is not there yet: use `docker` or `ssh`"),
-        ("provider = \"aws\"", "provider: `aws` is not a provider: write `docker` or `ssh`"),
+        ("provider = \"local\"", "provider: `local` is not there yet: use `docker`, `vagrant` or `ssh`"),
+        ("provider = \"aws\"", "provider: `aws` is not a provider: write `docker`, `vagrant` or `ssh`"),
         (
             "ssh = { destination = \"-oProxyCommand=x\" }",
             "ssh.destination: `-oProxyCommand=x` is not a machine: write what `ssh` takes, e.g. `admin@server`, \
              `ssh://admin@server:2222`, or a name of `~/.ssh/config`",
+        ),
+        (
+            "vm = { hypervisor = \"vmware\" }",
+            "vm.hypervisor: `vmware` is not a hypervisor: write `libvirt` or `virtualbox`",
+        ),
+        (
+            "vm = { bridge = \"--x\" }",
+            "vm.bridge: `--x` is not a bridge: write its name, e.g. `br0` (`ip link` lists them)",
         ),
         (
             "ssh = { destination = \"x\", device = \"sdb\" }",
@@ -248,7 +256,7 @@ fn node_toml() {
         &[(
             "environment = \"test\"\nrole = \"worker\"\nprovider = \"ssh\"",
             &[
-                "1: address: a machine that exists has one: write all of it, e.g. `192.168.0.10`",
+                "1: address: a machine needs one of its own: write all of it, e.g. `192.168.57.10`",
                 "1: ssh: missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`",
             ],
         )],
@@ -257,6 +265,13 @@ fn node_toml() {
     let there = "environment = \"test\"\nrole = \"worker\"\nprovider = \"ssh\"\naddress = \"198.51.100.7\"\n[ssh]\n\
                  destination = \"x\"";
     each("nodes/extra/node.toml", &[(there, &[])]);
+    let machine = "environment = \"test\"\nrole = \"worker\"\nprovider = \"vagrant\"\naddress = \"192.168.57.12\"\n\
+                   cpus = 1\n[vm]\nhypervisor = \"virtualbox\"\nbridge = \"enp3s0: Ethernet\"";
+    each("nodes/extra/node.toml", &[(machine, &[])]);
+    let publish = "environment = \"test\"\nrole = \"worker\"\nprovider = \"vagrant\"\naddress = \"192.168.57.12\"\n\
+                   publish = \"127.0.0.1\"";
+    let want = "5: publish: a virtual machine's ports are not mapped: `[vm] bridge` puts it into the office's network";
+    each("nodes/extra/node.toml", &[(publish, &[want])]);
     each(
         "nodes/test/node.toml",
         &[(

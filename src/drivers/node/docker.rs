@@ -76,6 +76,8 @@ pub struct HostFacts {
     pub taken: Vec<Subnet>,
     /// This machine's control groups are v2.
     pub v2: bool,
+    /// What it has for virtual machines.
+    pub vm: super::vm::Facts,
 }
 
 /// A node container, as Docker lists it.
@@ -248,7 +250,7 @@ pub async fn observe(docker: &Docker, lab: &str) -> Result<HostFacts> {
 }
 
 /// This machine's routes (proc_net(5), `/proc/net/route`): addresses in hex, bytes in memory order.
-fn routes() -> Vec<Subnet> {
+pub fn routes() -> Vec<Subnet> {
     let text = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     text.lines().skip(1).filter_map(parse_route).collect()
 }

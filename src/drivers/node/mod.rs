@@ -3,12 +3,13 @@
 pub mod docker;
 pub mod images;
 pub mod machine;
+pub mod vm;
 
 use bollard::Docker;
 
 use self::docker::{HostFacts, NodeState};
 use crate::{
-    config::model::{Address, Lab, Provider},
+    config::model::{Address, Hypervisor, Lab, Node, Provider},
     error::Result,
 };
 
@@ -32,11 +33,21 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
     } else {
         (None, HostFacts::default())
     };
+    let full = |node: &Node| match node.address {
+        Some(Address::Full(address)) => Some(address),
+        _ => None,
+    };
+    for hypervisor in [Hypervisor::Libvirt, Hypervisor::Virtualbox] {
+        let nodes: Vec<_> = of(Provider::Vagrant)
+            .filter(|node| node.vm.hypervisor == hypervisor)
+            .filter_map(|node| Some((node.name.clone(), full(node)?)))
+            .collect();
+        if !nodes.is_empty() {
+            facts.nodes.extend(vm::observe(hypervisor, &lab.name, &nodes, &mut facts.vm).await?);
+        }
+    }
     for node in of(Provider::Ssh) {
-        let address = node.address.and_then(|address| match address {
-            Address::Full(address) => Some(address),
-            Address::Offset(_) => None,
-        });
+        let address = full(node);
         // Whether it answers shows when it is spoken to.
         let state = NodeState { running: true, state: "there".into(), spec: String::new(), address, created: 0 };
         facts.nodes.insert(node.name.clone(), state);

@@ -2,6 +2,7 @@
 //!
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
+mod boxes;
 mod check;
 mod database;
 mod dns;
@@ -25,3 +26,4 @@ mod recover;
 mod registry;
 mod repository;
 mod snapshot;
+mod vm;

@@ -1,0 +1,58 @@
+//! Virtual machines: what a node of the workspace means for its hypervisor.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use super::host::{binary, order};
+use crate::{
+    config::model::{Hypervisor, Node},
+    drivers::{
+        boxes,
+        node::vm::{self, Spec, machine, machine::Parts},
+    },
+    error::{Error, Kind, Result},
+    keys::Keys,
+    plan::machines::spec,
+    report::Line,
+    workspace::Workspace,
+};
+
+/// Makes the box and gives it to Vagrant.
+///
+/// # Errors
+/// A program is missing or fails.
+pub async fn make_box(workspace: &Workspace, hypervisor: Hypervisor, line: &Line<'_>) -> Result<()> {
+    let rootfs = &workspace.lab.rootfs;
+    let file = boxes::make(&workspace.cache, rootfs, hypervisor, line).await?;
+    machine::add_box(hypervisor, &boxes::identity(rootfs, hypervisor), &file, line).await
+}
+
+/// Makes a node's machine, or starts it. `replace`: in place of the one there is, over its data.
+///
+/// # Errors
+/// It does not come up.
+pub async fn up(
+    workspace: &Workspace,
+    keys: &Keys,
+    node: &Node,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+    replace: Option<bool>,
+    line: &Line<'_>,
+) -> Result<()> {
+    let spec = wish(workspace, node)?;
+    if let Some(running) = replace {
+        machine::remove(&spec, running, line).await?;
+    }
+    let seed = vm::seed::archive(&spec, &order(workspace, keys, node, addresses)?, &binary()?)?;
+    let own = workspace.lab.root.join("nodes").join(&node.name).join("Vagrantfile");
+    let parts = Parts { seed: &seed, key: &keys.directory().join("admin"), own: own.exists().then_some(own.as_path()) };
+    machine::up(&spec, &parts, line).await
+}
+
+/// What a node's machine is to be.
+///
+/// # Errors
+/// It is none.
+pub fn wish(workspace: &Workspace, node: &Node) -> Result<Spec> {
+    spec(&workspace.lab, node)
+        .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is no virtual machine", node.name)))
+}

@@ -1,0 +1,38 @@
+//! `lap node image`
+
+use crate::report::print::outln;
+use std::process::ExitCode;
+
+use super::super::{Global, common::Changing};
+use crate::{
+    apply::image,
+    config::model::{Hypervisor, Provider},
+    error::Result,
+};
+
+/// Make what nodes are made from: an image for Docker, a box for Vagrant
+///
+/// `lap up` makes what it needs by itself. All are made from nodes/rootfs.toml, with Debian's signed packages.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// What for
+    #[arg(long = "for", value_name = "WHAT", default_value = "docker", value_parser = ["docker", "libvirt", "virtualbox"])]
+    what: String,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let what = match self.what.as_str() {
+            "libvirt" => (Provider::Vagrant, Hypervisor::Libvirt),
+            "virtualbox" => (Provider::Vagrant, Hypervisor::Virtualbox),
+            _ => (Provider::Docker, Hypervisor::default()),
+        };
+        let made = global.work("node image", &Changing::default(), |options| {
+            let workspace = workspace.clone();
+            async move { image::make(workspace, what, &options).await }
+        })?;
+        outln!("{made}");
+        Ok(ExitCode::SUCCESS)
+    }
+}

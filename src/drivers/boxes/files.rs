@@ -1,0 +1,71 @@
+//! What stands on a box's disk beside Debian's packages.
+
+use crate::{
+    agent::{install::pack, systemd},
+    error::Result,
+};
+
+/// Takes in the seed before anything looks at who the machine is.
+const SEED_UNIT: &str = "\
+# Written by `lap`.
+[Unit]
+Description=lap seed
+DefaultDependencies=no
+Conflicts=shutdown.target
+Wants=network-pre.target
+After=local-fs.target systemd-udev-trigger.service
+Before=network-pre.target systemd-networkd.service lap-agent.service shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/local/lib/lap/seed
+
+[Install]
+WantedBy=multi-user.target
+";
+/// Waiting for the network is what those do who need it.
+const AGENT: &str = "\
+# Written by `lap`.
+[Unit]
+Wants=lap-seed.service
+After=lap-seed.service
+";
+const GRUB: &str = "\
+serial --unit=0 --speed=115200
+terminal_output console serial
+linux /vmlinuz root=LABEL=lap-root ro console=tty0 console=ttyS0,115200 quiet
+initrd /initrd.img
+boot
+";
+const FSTAB: &str = "LABEL=lap-root / ext4 noatime 0 1\n";
+/// Until the seed says something else.
+const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n";
+
+/// Makes the disk; it removes itself. In the root file system, since there it can be read by whoever root is there.
+pub const DISK: &str = "lap-disk.sh";
+
+/// The small initial RAM disk of a machine whose hardware is known.
+pub const MODULES: [&str; 8] =
+    ["virtio_pci", "virtio_blk", "virtio_scsi", "ahci", "ata_piix", "sd_mod", "sr_mod", "ext4"];
+
+/// The archive of them, paths without the first `/`.
+///
+/// # Errors
+/// Never: it is made in memory.
+pub fn archive() -> Result<Vec<u8>> {
+    let relative = |path: &'static str| path.trim_start_matches('/');
+    pack([
+        ("boot/grub/grub.cfg", 0o644, GRUB.as_bytes()),
+        ("etc/fstab", 0o644, FSTAB.as_bytes()),
+        ("etc/hostname", 0o644, b"lap-node\n".as_slice()),
+        ("etc/systemd/network/90-lap.network", 0o644, NETWORK.as_bytes()),
+        ("etc/systemd/system/lap-seed.service", 0o644, SEED_UNIT.as_bytes()),
+        ("etc/systemd/system/lap-agent.service.d/seed.conf", 0o644, AGENT.as_bytes()),
+        (relative(systemd::UNIT), 0o644, systemd::UNIT_TEXT.as_bytes()),
+        (relative(systemd::DOCKER_UNIT), 0o644, systemd::DOCKER_TEXT.as_bytes()),
+        (relative(systemd::MODULES), 0o644, systemd::MODULES_TEXT.as_bytes()),
+        (DISK, 0o644, include_bytes!("disk.sh").as_slice()),
+        ("usr/local/lib/lap/seed", 0o755, include_bytes!("seed.sh").as_slice()),
+    ])
+}

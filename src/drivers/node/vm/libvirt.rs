@@ -1,0 +1,264 @@
+//! libvirt's own tool, virsh(1), for what Vagrant does not do: the data disk, the network, and looking.
+
+use std::{collections::BTreeSet, fs, net::Ipv4Addr};
+
+use super::{HOME, Spec, vagrantfile::POOL};
+use crate::{
+    drivers::command::Run,
+    error::{Error, Kind, OrError, Result},
+};
+
+/// The host's machines, not a person's own.
+pub const URI: &str = "qemu:///system";
+/// Where the pool's disks lie. No lab has such a name.
+const DISKS: &str = "/var/lib/lap/.disks";
+
+/// The network of a lab's machines.
+pub fn network_name(lab: &str) -> String {
+    format!("lap-{lab}")
+}
+
+/// The data disk's name in the pool.
+pub fn disk_name(lab: &str, node: &str) -> String {
+    format!("{lab}-{node}-data.qcow2")
+}
+
+async fn virsh(arguments: &[&str]) -> Result<String> {
+    let run = Run::new("virsh", ["--quiet", "--connect", URI].iter().chain(arguments).copied())
+        .missing("`sudo apt-get install libvirt-daemon-system libvirt-clients vagrant-libvirt qemu-system-x86`");
+    run.quiet(Kind::Host).await.map_err(|error| {
+        if error.message.contains("failed to connect to the hypervisor") {
+            return Error::new(Kind::Host, "libvirt does not answer on this machine")
+                .hint("start it: `sudo systemctl start libvirtd`; its group `libvirt` may use it");
+        }
+        error
+    })
+}
+
+/// The lab's machines with their state, and the nodes with a data disk.
+///
+/// # Errors
+/// libvirt does not answer.
+pub async fn list(lab: &str) -> Result<(Vec<(String, String)>, BTreeSet<String>)> {
+    let ours = format!("lap-{lab}-");
+    let domains = virsh(&["list", "--all"]).await?;
+    let domains = domains.lines().filter_map(parse_domain).filter(|(name, _)| name.starts_with(&ours)).collect();
+    // No pool: no disks.
+    let volumes = virsh(&["vol-list", POOL]).await.unwrap_or_default();
+    let node = |line: &str| {
+        let name = line.split_whitespace().next()?.strip_prefix(&format!("{lab}-"))?;
+        name.strip_suffix("-data.qcow2").map(str::to_owned)
+    };
+    Ok((domains, volumes.lines().filter_map(node).collect()))
+}
+
+/// ` 3   name   shut off`
+fn parse_domain(line: &str) -> Option<(String, String)> {
+    let mut words = line.split_whitespace();
+    let (_, name) = (words.next()?, words.next()?);
+    Some((name.to_owned(), words.collect::<Vec<_>>().join(" ")))
+}
+
+/// Whether there is a machine of this name.
+///
+/// # Errors
+/// libvirt does not answer.
+pub async fn exists(domain: &str) -> Result<bool> {
+    let names = virsh(&["list", "--all", "--name"]).await?;
+    Ok(names.lines().any(|name| name.trim() == domain))
+}
+
+/// The pool, the lab's network with the machine's address in it, and its data disk: each made where it is missing.
+///
+/// # Errors
+/// libvirt refuses.
+pub async fn provide(spec: &Spec) -> Result<()> {
+    pool().await?;
+    if spec.bridge.is_none() {
+        network(spec).await?;
+    }
+    let (name, size) = (disk_name(&spec.lab, &spec.node), format!("{}B", spec.disk));
+    match volume(&name).await? {
+        None => virsh(&["vol-create-as", POOL, &name, &size, "--format", "qcow2"]).await.map(drop),
+        Some(is) if is < spec.disk => virsh(&["vol-resize", "--pool", POOL, &name, &size]).await.map(drop),
+        Some(_) => Ok(()),
+    }
+}
+
+async fn pool() -> Result<()> {
+    if let Ok(info) = virsh(&["pool-info", POOL]).await {
+        if !info.lines().any(|line| line.starts_with("State:") && line.ends_with("running")) {
+            fs::create_dir_all(DISKS).or_error(Kind::Host, || format!("cannot make `{DISKS}`"))?;
+            virsh(&["pool-start", POOL]).await?;
+        }
+        return Ok(());
+    }
+    fs::create_dir_all(DISKS).or_error(Kind::Host, || format!("cannot make `{DISKS}`"))?;
+    // Another lab may be at it, too.
+    let _ = virsh(&["pool-define-as", POOL, "dir", "--target", DISKS]).await;
+    let _ = virsh(&["pool-autostart", POOL]).await;
+    virsh(&["pool-start", POOL]).await.map(drop).or_else(|error| match error.message.contains("already active") {
+        true => Ok(()),
+        false => Err(error),
+    })
+}
+
+/// The size of a disk in the pool.
+async fn volume(name: &str) -> Result<Option<u64>> {
+    virsh(&["pool-refresh", POOL]).await?;
+    match virsh(&["vol-info", "--bytes", "--pool", POOL, name]).await {
+        Ok(text) => Ok(parse_capacity(&text)),
+        Err(error) if error.message.contains("failed to get vol") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_capacity(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("Capacity:")?.split_whitespace().next()?.parse().ok())
+}
+
+async fn network(spec: &Spec) -> Result<()> {
+    let name = network_name(&spec.lab);
+    if !listed(&name, &["net-list", "--all", "--name"]).await? {
+        let dir = format!("{HOME}/{}", spec.lab);
+        let file = format!("{dir}/network.xml");
+        fs::create_dir_all(&dir).or_error(Kind::Host, || format!("cannot make `{dir}`"))?;
+        fs::write(&file, network_text(spec)).or_error(Kind::Host, || format!("cannot write `{file}`"))?;
+        // Its nodes may be made at the same time: the others find it.
+        if let Err(error) = virsh(&["net-define", &file]).await
+            && !listed(&name, &["net-list", "--all", "--name"]).await?
+        {
+            return Err(error.hint("another network of this machine may have that range: choose another `address`"));
+        }
+        virsh(&["net-autostart", &name]).await?;
+    }
+    if !listed(&name, &["net-list", "--name"]).await? {
+        let started = virsh(&["net-start", &name]).await;
+        if let Err(error) = started
+            && !listed(&name, &["net-list", "--name"]).await?
+        {
+            return Err(error.hint("another network of this machine may have that range: choose another `address`"));
+        }
+    }
+    let is = virsh(&["net-dumpxml", &name]).await?;
+    if !is.contains(&format!("<ip address='{}'", spec.gateway())) {
+        let message = format!("the network `{name}` is another one than that of {}", spec.address);
+        return Err(Error::new(Kind::Config, message)
+            .hint("all nodes of a lab that are not on a bridge have addresses of one network"));
+    }
+    reserve(spec, &name, &is).await
+}
+
+async fn listed(name: &str, question: &[&str]) -> Result<bool> {
+    Ok(virsh(question).await?.lines().any(|line| line.trim() == name))
+}
+
+/// The machine's card gets the machine's address.
+async fn reserve(spec: &Spec, network: &str, is: &str) -> Result<()> {
+    let (mac, host) = (spec.mac(0), host_text(spec));
+    if is.contains(&host) {
+        return Ok(());
+    }
+    let verb = if is.contains(&mac) { "modify" } else { "add-last" };
+    let update = ["net-update", network, verb, "ip-dhcp-host", &host, "--live", "--config"];
+    virsh(&update).await.map(drop)
+}
+
+fn host_text(spec: &Spec) -> String {
+    format!("<host mac='{}' ip='{}'/>", spec.mac(0), spec.address)
+}
+
+/// Machines reach the world through this one, and only machines with a reservation get an address.
+fn network_text(spec: &Spec) -> String {
+    let base = Ipv4Addr::from(u32::from(spec.gateway()) - 1);
+    let last = Ipv4Addr::from(u32::from(base) + (u32::MAX >> spec.prefix) - 1);
+    format!(
+        "<network>\n  <name>{}</name>\n  <forward mode='nat'/>\n  <bridge stp='off' delay='0'/>\n  \
+         <ip address='{}' prefix='{}'>\n    <dhcp>\n      <range start='{last}' end='{last}'/>\n      {}\n    \
+         </dhcp>\n  </ip>\n</network>\n",
+        network_name(&spec.lab),
+        spec.gateway(),
+        spec.prefix,
+        host_text(spec),
+    )
+}
+
+/// Takes the data disk out of a machine that is about to be removed, so that nothing can remove it along with it.
+///
+/// # Errors
+/// libvirt refuses.
+pub async fn detach(domain: &str, lab: &str, node: &str) -> Result<()> {
+    let name = disk_name(lab, node);
+    let blocks = virsh(&["domblklist", domain]).await?;
+    let Some(target) = blocks.lines().find(|line| line.trim_end().ends_with(&format!("/{name}"))) else {
+        return Ok(());
+    };
+    let target = target.split_whitespace().next().unwrap_or_default();
+    virsh(&["detach-disk", domain, target, "--config"]).await.map(drop)
+}
+
+/// Removes a machine that Vagrant knows nothing of, and the root disk of one that is gone. Its data stay.
+///
+/// # Errors
+/// libvirt refuses.
+pub async fn clean(spec: &Spec) -> Result<()> {
+    let domain = spec.domain();
+    if exists(&domain).await? {
+        let _ = virsh(&["destroy", &domain]).await;
+        detach(&domain, &spec.lab, &spec.node).await?;
+        virsh(&["undefine", &domain, "--managed-save"]).await?;
+    }
+    let root = format!("{domain}.img");
+    if volume(&root).await?.is_some() {
+        virsh(&["vol-delete", "--pool", POOL, &root]).await?;
+    }
+    Ok(())
+}
+
+/// Removes the data disk; with the lab's last one its network.
+///
+/// # Errors
+/// libvirt refuses.
+pub async fn remove_data(lab: &str, node: &str) -> Result<()> {
+    let name = disk_name(lab, node);
+    if volume(&name).await?.is_some() {
+        virsh(&["vol-delete", "--pool", POOL, &name]).await?;
+    }
+    let (domains, disks) = list(lab).await?;
+    let network = network_name(lab);
+    if domains.is_empty() && disks.is_empty() && listed(&network, &["net-list", "--all", "--name"]).await? {
+        let _ = virsh(&["net-destroy", &network]).await;
+        virsh(&["net-undefine", &network]).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::spec, *};
+    use crate::config::model::Hypervisor;
+
+    #[test]
+    fn what_virsh_says_is_read() {
+        assert_eq!(
+            parse_domain(" -     lap-office-prod   shut off"),
+            Some(("lap-office-prod".into(), "shut off".into()))
+        );
+        assert_eq!(
+            parse_domain(" 3     lap-office-test   running"),
+            Some(("lap-office-test".into(), "running".into()))
+        );
+        assert_eq!(parse_domain(""), None);
+        let info =
+            "Name:           a\nType:           file\nCapacity:       21474836480 bytes\nAllocation:     1 bytes\n";
+        assert_eq!(parse_capacity(info), Some(20 << 30));
+    }
+
+    #[test]
+    fn only_known_machines_get_an_address() {
+        let text = network_text(&spec(Hypervisor::Libvirt));
+        assert!(text.contains("<ip address='192.168.57.1' prefix='24'>"), "{text}");
+        assert!(text.contains("<range start='192.168.57.254' end='192.168.57.254'/>"), "{text}");
+        assert!(text.contains("<host mac='52:54:00:c3:2f:f9' ip='192.168.57.10'/>"), "{text}");
+    }
+}

@@ -1,0 +1,196 @@
+//! What Vagrant has to know about a machine, as a person would write it. Pure.
+
+use std::path::Path;
+
+use super::Spec;
+use crate::config::model::Hypervisor;
+
+/// The storage pool of libvirt where the machines' disks are.
+pub const POOL: &str = "lap";
+
+/// A Vagrantfile. `key`: the private key with which Vagrant itself logs in; `own`: a hand-written one, whose word counts.
+pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> String {
+    let head = format!(
+        "# The node `{node}` of the lab `{lab}`: `lap` writes this from nodes/{node}/node.toml whenever that changes.\n\
+         # A nodes/{node}/Vagrantfile of your own is read after it: what it says counts.\n\
+         Vagrant.configure(\"2\") do |config|\n\
+         \x20 config.vm.define {node:?}\n\
+         \x20 config.vm.box = {name:?}\n\
+         \x20 config.vm.box_check_update = false\n\
+         \x20 config.vm.guest = :debian\n\
+         \x20 config.vm.synced_folder \".\", \"/vagrant\", disabled: true\n\
+         \x20 config.vm.graceful_halt_timeout = 150 # containers have their own time to stop\n\
+         \x20 # lap made the machine's keys before its first start: no password, and no key that others know.\n\
+         \x20 config.ssh.username = \"root\"\n\
+         \x20 config.ssh.private_key_path = {key:?}\n\
+         \x20 config.ssh.insert_key = false\n\
+         \x20 config.ssh.sudo_command = \"%c\" # root is root\n",
+        node = spec.node,
+        lab = spec.lab,
+        name = super::box_name(spec),
+        key = key.display().to_string(),
+    );
+    let middle = match spec.hypervisor {
+        Hypervisor::Libvirt => libvirt(spec, accelerated),
+        Hypervisor::Virtualbox => virtualbox(spec),
+    };
+    let tail = own.map(|path| format!("load {:?}\n", path.display().to_string())).unwrap_or_default();
+    format!("{head}{middle}end\n{tail}")
+}
+
+fn libvirt(spec: &Spec, accelerated: bool) -> String {
+    let dir = spec.dir();
+    let file = |name: &str| dir.join(name).display().to_string();
+    let (driver, cpu) = if accelerated { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
+    let network = match &spec.bridge {
+        Some(bridge) => format!(
+            "  config.vm.network :public_network, dev: {bridge:?}, type: \"bridge\", mac: {:?}, auto_config: false\n",
+            spec.mac(1)
+        ),
+        None => String::new(),
+    };
+    let management = match &spec.bridge {
+        Some(_) => String::new(),
+        None => format!(
+            "    vm.management_network_name = {:?}\n    vm.management_network_address = \"{}/{}\"\n    \
+             vm.management_network_keep = true\n",
+            super::libvirt::network_name(&spec.lab),
+            network_of(spec),
+            spec.prefix
+        ),
+    };
+    format!(
+        "{network}\x20 config.vm.provider :libvirt do |vm|\n\
+         \x20   vm.uri = {uri:?}\n\
+         \x20   vm.driver = {driver:?}\n\
+         \x20   vm.cpu_mode = {cpu:?}\n\
+         \x20   vm.default_prefix = {prefix:?}\n\
+         \x20   vm.title = {title:?}\n\
+         \x20   vm.cpus = {cpus}\n\
+         \x20   vm.memory = {memory}\n\
+         \x20   vm.autostart = true # comes back after a power cut\n\
+         \x20   vm.graphics_type = \"none\"\n\
+         \x20   vm.serial type: \"file\", source: {{ path: {console:?} }}\n\
+         \x20   vm.management_network_mac = {mac:?}\n\
+         {management}\
+         \x20   vm.storage_pool_name = {pool:?}\n\
+         \x20   # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.\n\
+         \x20   vm.storage :file, device: :cdrom, path: {seed:?}\n\
+         \x20   vm.storage :file, path: {disk:?}, type: \"qcow2\", size: \"{size}M\", serial: \"lap-data\", allow_existing: true\n\
+         \x20 end\n",
+        uri = super::libvirt::URI,
+        prefix = format!("lap-{}-", spec.lab),
+        title = format!("lap: {} of {}", spec.node, spec.lab),
+        cpus = spec.cpus,
+        memory = spec.memory >> 20,
+        console = file("console.log"),
+        mac = spec.mac(0),
+        pool = POOL,
+        seed = file("seed.iso"),
+        disk = super::libvirt::disk_name(&spec.lab, &spec.node),
+        size = spec.disk >> 20,
+    )
+}
+
+fn network_of(spec: &Spec) -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::from(u32::from(spec.gateway()) - 1)
+}
+
+fn virtualbox(spec: &Spec) -> String {
+    let dir = spec.dir();
+    let file = |name: &str| dir.join(name).display().to_string();
+    let mac = spec.mac(1).replace(':', "").to_uppercase();
+    let network = match &spec.bridge {
+        Some(bridge) => format!(":public_network, bridge: {bridge:?}, mac: {mac:?}, auto_config: false"),
+        None => format!(
+            ":private_network, ip: \"{}\", netmask: \"{}\", mac: {mac:?}, auto_config: false",
+            spec.address,
+            std::net::Ipv4Addr::from(u32::MAX.checked_shl(u32::from(32 - spec.prefix)).unwrap_or(0))
+        ),
+    };
+    let attach = |kind: &str, port: u8, medium: &str| {
+        format!(
+            "    vm.customize [\"storageattach\", :id, \"--storagectl\", \"sataController0\", \"--port\", \"{port}\", \
+             \"--device\", \"0\", \"--type\", {kind:?}, \"--medium\", {medium:?}]\n"
+        )
+    };
+    format!(
+        "\x20 config.vm.network {network}\n\
+         \x20 config.vm.provider :virtualbox do |vm|\n\
+         \x20   vm.name = {name:?}\n\
+         \x20   vm.cpus = {cpus}\n\
+         \x20   vm.memory = {memory}\n\
+         \x20   vm.gui = false\n\
+         \x20   vm.check_guest_additions = false\n\
+         \x20   vm.customize [\"modifyvm\", :id, \"--uart1\", \"0x3F8\", \"4\", \"--uartmode1\", \"file\", {console:?}]\n\
+         \x20   # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.\n\
+         \x20   vm.customize [\"storagectl\", :id, \"--name\", \"sataController0\", \"--portcount\", \"3\"]\n\
+         {data}\
+         \x20   vm.customize [\"setextradata\", :id, \"VBoxInternal/Devices/ahci/0/Config/Port1/SerialNumber\", \"lap-data\"]\n\
+         {seed}\
+         \x20 end\n",
+        name = spec.domain(),
+        cpus = spec.cpus,
+        memory = spec.memory >> 20,
+        console = file("console.log"),
+        data = attach("hdd", 1, &file("data.vdi")),
+        seed = attach("dvddrive", 2, &file("seed.iso")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::spec, *};
+
+    #[test]
+    fn a_libvirt_machine_reads_like_this() {
+        let text = text(&spec(Hypervisor::Libvirt), Path::new("/w/.lap/keys/admin"), None, true);
+        assert_eq!(
+            text,
+            r##"# The node `prod` of the lab `office`: `lap` writes this from nodes/prod/node.toml whenever that changes.
+# A nodes/prod/Vagrantfile of your own is read after it: what it says counts.
+Vagrant.configure("2") do |config|
+  config.vm.define "prod"
+  config.vm.box = "lap/0123456789abcdef"
+  config.vm.box_check_update = false
+  config.vm.guest = :debian
+  config.vm.synced_folder ".", "/vagrant", disabled: true
+  config.vm.graceful_halt_timeout = 150 # containers have their own time to stop
+  # lap made the machine's keys before its first start: no password, and no key that others know.
+  config.ssh.username = "root"
+  config.ssh.private_key_path = "/w/.lap/keys/admin"
+  config.ssh.insert_key = false
+  config.ssh.sudo_command = "%c" # root is root
+  config.vm.provider :libvirt do |vm|
+    vm.uri = "qemu:///system"
+    vm.driver = "kvm"
+    vm.cpu_mode = "host-passthrough"
+    vm.default_prefix = "lap-office-"
+    vm.title = "lap: prod of office"
+    vm.cpus = 2
+    vm.memory = 4096
+    vm.autostart = true # comes back after a power cut
+    vm.graphics_type = "none"
+    vm.serial type: "file", source: { path: "/var/lib/lap/office/prod/console.log" }
+    vm.management_network_mac = "52:54:00:c3:2f:f9"
+    vm.management_network_name = "lap-office"
+    vm.management_network_address = "192.168.57.0/24"
+    vm.management_network_keep = true
+    vm.storage_pool_name = "lap"
+    # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.
+    vm.storage :file, device: :cdrom, path: "/var/lib/lap/office/prod/seed.iso"
+    vm.storage :file, path: "office-prod-data.qcow2", type: "qcow2", size: "20480M", serial: "lap-data", allow_existing: true
+  end
+end
+"##
+        );
+    }
+
+    #[test]
+    fn a_hand_written_one_counts() {
+        let spec = Spec { bridge: Some("br0".into()), ..spec(Hypervisor::Virtualbox) };
+        let text = text(&spec, Path::new("/k"), Some(Path::new("/w/nodes/prod/Vagrantfile")), false);
+        assert!(text.ends_with("end\nload \"/w/nodes/prod/Vagrantfile\"\n"), "{text}");
+        assert!(text.contains("config.vm.network :public_network, bridge: \"br0\", mac: \"080027"), "{text}");
+    }
+}

@@ -1,0 +1,337 @@
+//! What could be wrong with this machine for virtual machines, before the first is booted. Looking is apart from judging.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+use super::doctor::{Finding, Verdict};
+use crate::{
+    config::model::{Hypervisor, Lab, Subnet},
+    drivers::node::{
+        docker::{self, HostFacts},
+        vm::{self, Facts, Spec},
+    },
+    error::{Error, Kind, Result},
+    plan,
+    words::bytes,
+};
+
+/// The oldest that were read or tried: Debian 11's.
+const VAGRANT: (u32, u32) = (2, 2);
+const VIRTUALBOX: (u32, u32) = (6, 1);
+/// The box, its copies, and a machine's root disk.
+const ROOM: u64 = 5 << 30;
+/// What VirtualBox allows where networks.conf(5) says nothing.
+const HOST_ONLY: &str = "* 192.168.56.0/21";
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    pub arch: String,
+    /// What they print when asked for their version; `None`: not there.
+    pub vagrant: Option<String>,
+    pub plugins: String,
+    pub virtualbox: Option<String>,
+    /// The processor can run machines by itself.
+    pub able: bool,
+    /// `/proc/modules`
+    pub modules: String,
+    pub interfaces: BTreeSet<String>,
+    pub bridges: BTreeSet<String>,
+    /// VirtualBox' networks.conf(5).
+    pub networks: Option<String>,
+    /// Addresses of machines that are not made yet, at which something answers.
+    pub answering: BTreeSet<Ipv4Addr>,
+    pub memory: u64,
+    pub disk: u64,
+}
+
+/// Looks and judges. `environment`: only its nodes.
+pub fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Finding> {
+    let meant = lab.nodes.values().filter(|node| environment.is_none_or(|name| node.environment == name));
+    let wishes: Vec<Spec> = meant.filter_map(|node| plan::machines::spec(lab, node)).collect();
+    if wishes.is_empty() {
+        return Vec::new();
+    }
+    let known = host.nodes.iter().map(|(name, is)| (name.clone(), is.running)).collect();
+    judge(&look(&wishes, &known), &wishes, &known, &host.vm)
+}
+
+/// Whether its machines can be made on this machine.
+///
+/// # Errors
+/// All of them.
+pub fn check(lab: &Lab, environment: &str, host: &HostFacts) -> Result<()> {
+    let found = examine(lab, Some(environment), host).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
+    let found: Vec<String> = found.map(|finding| finding.text).collect();
+    match found.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::new(Kind::Host, one.clone()).hint("nothing was changed")),
+        many => Err(Error::new(Kind::Host, many.join("\n")).hint("nothing was changed")),
+    }
+}
+
+/// Looks at this machine.
+pub fn look(wishes: &[Spec], known: &BTreeMap<String, bool>) -> Look {
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let of = |hypervisor: Hypervisor| wishes.iter().any(|wish| wish.hypervisor == hypervisor);
+    let names = |filter: &dyn Fn(&Path) -> bool| {
+        let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+        entries.filter(|entry| filter(&entry.path())).filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    };
+    let answers = |address: Ipv4Addr| match TcpStream::connect_timeout(
+        &SocketAddr::from((address, 22)),
+        Duration::from_millis(700),
+    ) {
+        Ok(_) => true,
+        // Somebody says no.
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+    };
+    let near = docker::routes();
+    let disk = ["/var/lib/lap", "/var/lib", "/"].iter().find_map(|path| nix::sys::statvfs::statvfs(*path).ok());
+    Look {
+        arch: std::env::consts::ARCH.to_owned(),
+        vagrant: said("vagrant", &["--version"]),
+        plugins: if of(Hypervisor::Libvirt) {
+            said("vagrant", &["plugin", "list"]).unwrap_or_default()
+        } else {
+            String::new()
+        },
+        virtualbox: if of(Hypervisor::Virtualbox) { said("VBoxManage", &["--version"]) } else { None },
+        able: vm::accelerated(),
+        modules: fs::read_to_string("/proc/modules").unwrap_or_default(),
+        interfaces: names(&|_| true),
+        bridges: names(&|path| path.join("bridge").is_dir()),
+        networks: fs::read_to_string("/etc/vbox/networks.conf").ok(),
+        answering: wishes
+            .iter()
+            .filter(|wish| !known.contains_key(&wish.node))
+            .map(|wish| wish.address)
+            // Where there is no such network yet, whoever answers is somewhere behind a router.
+            .filter(|address| near.iter().any(|network| network.holds(*address)) && answers(*address))
+            .collect(),
+        memory: super::doctor::available_memory(),
+        disk: disk.map_or(0, |stat| stat.blocks_available() * stat.fragment_size()),
+    }
+}
+
+/// Judges it. `known`: the machines there are, and whether they run.
+pub fn judge(look: &Look, wishes: &[Spec], known: &BTreeMap<String, bool>, facts: &Facts) -> Vec<Finding> {
+    let mut out = Vec::new();
+    let mut say = |verdict, text: String| out.push(Finding { verdict, text });
+    let used: BTreeSet<Hypervisor> = wishes.iter().map(|wish| wish.hypervisor).collect();
+    if look.arch != "x86_64" {
+        say(Verdict::Bad, format!("this machine is `{}`, and the boxes lap makes are for x86_64", look.arch));
+    }
+    match look.vagrant.as_deref().map(|text| (text, version(text))) {
+        None => say(Verdict::Bad, "`vagrant` is missing: `sudo apt-get install vagrant`".into()),
+        Some((_, Some(is))) if is >= VAGRANT => say(Verdict::Good, format!("Vagrant {}.{}", is.0, is.1)),
+        Some((text, _)) => say(Verdict::Bad, format!("`{text}` is too old: {}.{} or newer", VAGRANT.0, VAGRANT.1)),
+    }
+    for hypervisor in used {
+        match hypervisor {
+            Hypervisor::Libvirt => libvirt(look, &mut say),
+            Hypervisor::Virtualbox => virtualbox(look, &mut say),
+        }
+    }
+    for wish in wishes {
+        network(look, wish, &mut say);
+    }
+    let asleep = wishes.iter().filter(|wish| known.get(&wish.node) != Some(&true));
+    let wanted: u64 = asleep.map(|wish| wish.memory).sum();
+    if wanted > look.memory {
+        let text = "of memory are wished for by machines that do not run, and";
+        say(Verdict::Bad, format!("{} {text} {} are available", bytes(wanted), bytes(look.memory)));
+    }
+    let new = wishes.iter().any(|wish| !facts.boxes.contains(&wish.base) || !known.contains_key(&wish.node));
+    if new && look.disk < ROOM {
+        say(Verdict::Bad, format!("{} free in `/var/lib`: new machines want {}", bytes(look.disk), bytes(ROOM)));
+    }
+    out
+}
+
+fn libvirt(look: &Look, say: &mut impl FnMut(Verdict, String)) {
+    if look.vagrant.is_some() && !look.plugins.contains("vagrant-libvirt") {
+        say(Verdict::Bad, "Vagrant has no `vagrant-libvirt`: `sudo apt-get install vagrant-libvirt`".into());
+    }
+    if look.able {
+        return;
+    }
+    let text = "hardware virtualisation is off or not there (the firmware's settings switch it on): machines are emulated, \
+                ten times slower";
+    say(Verdict::Warn, text.into());
+}
+
+fn virtualbox(look: &Look, say: &mut impl FnMut(Verdict, String)) {
+    match look.virtualbox.as_deref().map(|text| (text, version(text))) {
+        None => say(Verdict::Bad, "`VBoxManage` is missing: install VirtualBox 6.1 or newer".into()),
+        Some((_, Some(is))) if is >= VIRTUALBOX => say(Verdict::Good, format!("VirtualBox {}.{}", is.0, is.1)),
+        Some((text, _)) => say(Verdict::Bad, format!("VirtualBox {text} is too old: 6.1 or newer")),
+    }
+    if !look.able {
+        say(Verdict::Bad, "hardware virtualisation is off or not there: the firmware's settings switch it on".into());
+    }
+    // Its users are the third column: machines that run.
+    let taken = look.modules.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        matches!(words.next(), Some("kvm_intel" | "kvm_amd")) && words.nth(1).is_some_and(|users| users != "0")
+    });
+    if taken {
+        let text = "hardware virtualisation is taken by machines of KVM that run: stop them, or use `hypervisor = \"libvirt\"`";
+        say(Verdict::Bad, text.into());
+    }
+}
+
+fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
+    let node = &wish.node;
+    match (&wish.bridge, wish.hypervisor) {
+        (Some(bridge), Hypervisor::Libvirt) if !look.bridges.contains(bridge) => {
+            let bridges = look.bridges.iter().cloned().collect::<Vec<_>>().join("`, `");
+            let there = if bridges.is_empty() { "none".to_owned() } else { format!("`{bridges}`") };
+            say(Verdict::Bad, format!("node `{node}`: there is no bridge `{bridge}`; there is {there}"));
+        }
+        (Some(bridge), Hypervisor::Virtualbox) if !look.interfaces.contains(bridge) => {
+            say(Verdict::Bad, format!("node `{node}`: there is no network interface `{bridge}`"));
+        }
+        (None, Hypervisor::Virtualbox) => {
+            let text = look.networks.as_deref().unwrap_or(HOST_ONLY);
+            if !ranges(text).any(|range| range.holds(wish.address)) {
+                let text = "VirtualBox refuses this range: write it into /etc/vbox/networks.conf";
+                say(Verdict::Bad, format!("node `{node}`: {}: {text} (`* {}/24`)", wish.address, wish.gateway()));
+            }
+        }
+        _ => {}
+    }
+    if look.answering.contains(&wish.address) {
+        let text = "something answers there already, and the node is not made yet";
+        say(Verdict::Bad, format!("node `{node}`: {}: {text}", wish.address));
+    }
+}
+
+/// networks.conf(5): `* 10.0.0.0/8 192.168.0.0/16`
+fn ranges(text: &str) -> impl Iterator<Item = Subnet> {
+    text.lines().filter_map(|line| line.trim().strip_prefix('*')).flat_map(str::split_whitespace).filter_map(|range| {
+        let (base, prefix) = range.split_once('/')?;
+        let (base, prefix): (Ipv4Addr, u8) = (base.parse().ok()?, prefix.parse().ok()?);
+        let mask = u32::MAX.checked_shl(32_u32.checked_sub(u32::from(prefix))?).unwrap_or(0);
+        Some(Subnet { base: Ipv4Addr::from(u32::from(base) & mask), prefix })
+    })
+}
+
+/// The first two numbers of a version, wherever they stand.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let begin = text.find(|c: char| c.is_ascii_digit())?;
+    let mut numbers = text[begin..].split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(hypervisor: Hypervisor) -> Spec {
+        Spec {
+            lab: "office".into(),
+            node: "prod".into(),
+            hypervisor,
+            base: "b".into(),
+            address: Ipv4Addr::new(192, 168, 57, 10),
+            prefix: 24,
+            bridge: None,
+            cpus: 2,
+            memory: 4 << 30,
+            disk: 20 << 30,
+        }
+    }
+
+    fn good() -> Look {
+        Look {
+            arch: "x86_64".into(),
+            vagrant: Some("Vagrant 2.3.4".into()),
+            plugins: "vagrant-libvirt (0.11.2, system)".into(),
+            virtualbox: Some("7.0.20r163906".into()),
+            able: true,
+            memory: 16 << 30,
+            disk: 100 << 30,
+            ..Look::default()
+        }
+    }
+
+    fn bad(look: &Look, wish: Spec) -> Vec<String> {
+        let found = judge(look, &[wish], &BTreeMap::new(), &Facts::default());
+        found.into_iter().filter(|finding| finding.verdict != Verdict::Good).map(|finding| finding.text).collect()
+    }
+
+    #[test]
+    fn a_good_machine_has_nothing_to_say() {
+        assert_eq!(bad(&good(), wish(Hypervisor::Libvirt)), [""; 0]);
+        assert_eq!(bad(&good(), wish(Hypervisor::Virtualbox)), [""; 0]);
+    }
+
+    #[test]
+    fn each_reason_is_one_sentence() {
+        let (libvirt, virtualbox) = (wish(Hypervisor::Libvirt), wish(Hypervisor::Virtualbox));
+        let elsewhere = Spec { address: Ipv4Addr::new(10, 1, 2, 3), ..virtualbox.clone() };
+        let bridged = |spec: &Spec| Spec { bridge: Some("br7".into()), ..spec.clone() };
+        let look = |change: &dyn Fn(&mut Look)| {
+            let mut look = good();
+            change(&mut look);
+            look
+        };
+        let cases = [
+            (look(&|look| look.vagrant = None), libvirt.clone(), "`vagrant` is missing"),
+            (look(&|look| look.vagrant = Some("Vagrant 1.9.8".into())), libvirt.clone(), "`Vagrant 1.9.8` is too old"),
+            (look(&|look| look.plugins.clear()), libvirt.clone(), "no `vagrant-libvirt`"),
+            (look(&|look| look.able = false), libvirt.clone(), "ten times slower"),
+            (look(&|look| look.virtualbox = None), virtualbox.clone(), "`VBoxManage` is missing"),
+            (look(&|look| look.virtualbox = Some("5.2.44r1".into())), virtualbox.clone(), "5.2.44r1 is too old"),
+            (look(&|look| look.able = false), virtualbox.clone(), "virtualisation is off"),
+            (
+                look(&|look| look.modules = "kvm_intel 1 4 - Live\n".into()),
+                virtualbox.clone(),
+                "taken by machines of KVM",
+            ),
+            (good(), elsewhere, "VirtualBox refuses this range"),
+            (good(), bridged(&virtualbox), "no network interface `br7`"),
+            (
+                look(&|look| look.bridges = ["br0".to_owned()].into()),
+                bridged(&libvirt),
+                "no bridge `br7`; there is `br0`",
+            ),
+            (look(&|look| look.answering = [libvirt.address].into()), libvirt.clone(), "something answers there"),
+            (look(&|look| look.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are wished for"),
+            (look(&|look| look.disk = 1 << 30), libvirt.clone(), "new machines want 5.0 GiB"),
+            (look(&|look| look.arch = "aarch64".into()), libvirt.clone(), "boxes lap makes are for x86_64"),
+        ];
+        for (look, wish, part) in cases {
+            let said = bad(&look, wish);
+            assert!(said.len() == 1 && said[0].contains(part), "{part}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_runs_has_its_memory_and_its_address() {
+        let known = BTreeMap::from([("prod".to_owned(), true)]);
+        let look = Look { memory: 1 << 30, ..good() };
+        let facts = Facts { boxes: ["b".to_owned()].into(), ..Facts::default() };
+        let found = judge(&look, &[wish(Hypervisor::Libvirt)], &known, &facts);
+        assert!(found.iter().all(|finding| finding.verdict == Verdict::Good), "{found:?}");
+    }
+
+    #[test]
+    fn virtualbox_ranges_are_read() {
+        let text = "# comment\n* 10.0.0.0/8 2001::/64\n";
+        assert_eq!(ranges(text).count(), 1);
+        assert!(ranges(text).any(|range| range.holds(Ipv4Addr::new(10, 1, 2, 3))));
+        assert!(ranges(HOST_ONLY).any(|range| range.holds(Ipv4Addr::new(192, 168, 63, 3))));
+        assert!(!ranges(HOST_ONLY).any(|range| range.holds(Ipv4Addr::new(192, 168, 64, 3))));
+    }
+}

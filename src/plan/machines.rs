@@ -1,0 +1,125 @@
+//! Virtual machines: what they are made from, and what a changed wish takes.
+
+use crate::{
+    config::model::{Address, Lab, Node, Provider},
+    drivers::{boxes, node::vm::Spec},
+    words::bytes,
+};
+
+/// What a virtual machine has where its node.toml says nothing.
+const CPUS: u32 = 2;
+const MEMORY: u64 = 4 << 30;
+
+/// What a node's machine is to be; `None`: it is no virtual machine.
+pub fn spec(lab: &Lab, node: &Node) -> Option<Spec> {
+    let Some(Address::Full(address)) = node.address.filter(|_| node.provider == Provider::Vagrant) else {
+        return None;
+    };
+    let prefix = lab.subnet.filter(|subnet| subnet.holds(address)).map_or(24, |subnet| subnet.prefix);
+    Some(Spec {
+        lab: lab.name.clone(),
+        node: node.name.clone(),
+        hypervisor: node.vm.hypervisor,
+        base: boxes::identity(&lab.rootfs, node.vm.hypervisor),
+        address,
+        prefix,
+        bridge: node.vm.bridge.clone(),
+        cpus: node.cpus.map_or(CPUS, |cpus| cpus.ceil() as u32),
+        memory: node.memory.unwrap_or(MEMORY),
+        disk: node.disk,
+    })
+}
+
+/// What it takes until a machine is as it should be, with the reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    None,
+    Restart(String),
+    /// Its data disk stays.
+    Rebuild(String),
+    Impossible(String),
+}
+
+/// Compares a machine with the wish.
+pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
+    let Some(is) = is else { return Change::Rebuild("it was not made to its end".into()) };
+    if wish.disk < is.disk {
+        return Change::Impossible(format!(
+            "`disk` of `{}` cannot become smaller: it has {}, {} is wished for",
+            wish.node,
+            bytes(is.disk),
+            bytes(wish.disk)
+        ));
+    }
+    let mut rebuild = Vec::new();
+    if is.hypervisor != wish.hypervisor {
+        return Change::Impossible(format!(
+            "`{}` is a machine of {} and its data are there: `lap destroy` first, or take them along in a snapshot",
+            wish.node,
+            is.hypervisor.name()
+        ));
+    }
+    if is.base != wish.base {
+        rebuild.push("its box changed".to_owned());
+    }
+    if is.bridge != wish.bridge || is.prefix != wish.prefix {
+        rebuild.push("its network changed".to_owned());
+    }
+    if !rebuild.is_empty() {
+        return Change::Rebuild(rebuild.join(", "));
+    }
+    let mut restart = Vec::new();
+    if is.address != wish.address {
+        restart.push(format!("address {} → {}", is.address, wish.address));
+    }
+    if is.cpus != wish.cpus {
+        restart.push(format!("cpus {} → {}", is.cpus, wish.cpus));
+    }
+    for (what, is, wish) in [("memory", is.memory, wish.memory), ("disk", is.disk, wish.disk)] {
+        if is != wish {
+            restart.push(format!("{what} {} → {}", bytes(is), bytes(wish)));
+        }
+    }
+    if restart.is_empty() { Change::None } else { Change::Restart(restart.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model::Hypervisor;
+
+    fn machine() -> Spec {
+        Spec {
+            lab: "office".into(),
+            node: "prod".into(),
+            hypervisor: Hypervisor::Libvirt,
+            base: "b1".into(),
+            address: "192.168.57.10".parse().unwrap(),
+            prefix: 24,
+            bridge: None,
+            cpus: 2,
+            memory: 4 << 30,
+            disk: 20 << 30,
+        }
+    }
+
+    #[test]
+    fn a_change_says_what_it_takes() {
+        let is = machine();
+        let of = |wish: Spec| change(Some(&is), &wish);
+        assert_eq!(of(machine()), Change::None);
+        assert_eq!(
+            of(Spec { memory: 8 << 30, cpus: 4, disk: 40 << 30, ..machine() }),
+            Change::Restart("cpus 2 → 4, memory 4.0 GiB → 8.0 GiB, disk 20.0 GiB → 40.0 GiB".into())
+        );
+        assert_eq!(
+            of(Spec { base: "b2".into(), cpus: 4, ..machine() }),
+            Change::Rebuild("its box changed".into()),
+            "made anew it has the CPUs, too"
+        );
+        assert_eq!(of(Spec { bridge: Some("br0".into()), ..machine() }), Change::Rebuild("its network changed".into()));
+        assert!(matches!(of(Spec { disk: 10 << 30, ..machine() }), Change::Impossible(_)));
+        assert!(matches!(of(Spec { hypervisor: Hypervisor::Virtualbox, ..machine() }), Change::Impossible(_)));
+        assert!(matches!(change(None, &machine()), Change::Rebuild(_)));
+    }
+}

@@ -1,0 +1,105 @@
+//! What can be said about VirtualBox on a machine without it: Vagrant takes the Vagrantfile, and the box's disk boots on the same
+//! kind of hardware.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use lap::{
+    config::model::Hypervisor,
+    drivers::node::vm::{Spec, vagrantfile},
+};
+
+use super::lab::{Lab, run};
+
+/// Emulated, and beside others.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
+    Spec {
+        lab: "office".into(),
+        node: "prod".into(),
+        hypervisor,
+        base: "0123456789abcdef".into(),
+        address: [192, 168, 57, 10].into(),
+        prefix: 24,
+        bridge: bridge.map(str::to_owned),
+        cpus: 2,
+        memory: 2 << 30,
+        disk: 20 << 30,
+    }
+}
+
+#[test]
+#[ignore = "needs Vagrant: `scripts/test` runs it last"]
+fn vagrant_takes_every_vagrantfile() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = dir.path().join("own");
+    fs::write(&own, "Vagrant.configure(\"2\") { |config| config.vm.hostname = \"mine\" }\n").unwrap();
+    for (hypervisor, bridge) in [
+        (Hypervisor::Libvirt, None),
+        (Hypervisor::Libvirt, Some("br0")),
+        (Hypervisor::Virtualbox, None),
+        (Hypervisor::Virtualbox, Some("enp3s0: Ethernet")),
+    ] {
+        let text = vagrantfile::text(&spec(hypervisor, bridge), Path::new("/k"), Some(&own), false);
+        fs::write(dir.path().join("Vagrantfile"), &text).unwrap();
+        let mut command = Command::new("vagrant");
+        command.args(["validate", "--ignore-provider"]).current_dir(dir.path());
+        command.env("VAGRANT_HOME", dir.path().join("home")).env("VAGRANT_DEFAULT_PROVIDER", hypervisor.name());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}\n{said}");
+    }
+}
+
+struct Emulated(Child);
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "makes a box and boots it: `scripts/test` runs it last"]
+fn the_virtualbox_box_boots_on_ahci() {
+    let lab = Lab::tiny("box");
+    let file = lab.lap(&["node", "image", "--for", "virtualbox"]).ok();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    run("tar", &["-xf", file.trim(), "-C", &path("")]).ok();
+    let metadata = fs::read_to_string(path("metadata.json")).unwrap();
+    assert_eq!(metadata, r#"{"provider":"virtualbox"}"#);
+    let disk = path("box-disk001.vmdk");
+    let info = run("qemu-img", &["info", &disk]).ok();
+    assert!(info.contains("create type: streamOptimized") && info.contains("20 GiB"), "{info}");
+    let ovf = fs::read_to_string(path("box.ovf")).unwrap();
+    let size = fs::metadata(&disk).unwrap().len();
+    assert!(ovf.contains(&format!("ovf:href=\"box-disk001.vmdk\" ovf:id=\"file1\" ovf:size=\"{size}\"")), "{ovf}");
+
+    let console = path("console");
+    let (serial, drive) = (format!("file:{console}"), format!("if=none,id=disk,snapshot=on,format=vmdk,file={disk}"));
+    let arguments =
+        ["-machine", "pc", "-cpu", "max", "-m", "1024", "-display", "none", "-no-reboot", "-serial", &serial];
+    let hardware = ["-drive", &drive, "-device", "ahci,id=sata", "-device", "ide-hd,drive=disk,bus=sata.0"];
+    let network = ["-netdev", "user,id=net", "-device", "e1000,netdev=net"];
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(arguments).args(hardware).args(network).stdin(Stdio::null());
+    let mut machine = Emulated(command.spawn().unwrap());
+    let began = Instant::now();
+    loop {
+        let said = fs::read(&console).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        if said.contains("lap-node login:") {
+            break;
+        }
+        assert!(machine.0.try_wait().unwrap().is_none(), "qemu ended\n{said}");
+        assert!(began.elapsed() < PATIENCE, "it does not come up\n{said}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
