@@ -127,6 +127,7 @@ impl OnNode {
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
+            runs: self.wish.release.map(|_| &self.wish.containers),
         }
     }
 

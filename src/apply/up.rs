@@ -159,13 +159,14 @@ impl Master {
         self.keys.as_deref().ok_or_else(super::install::no_keys)
     }
 
-    /// What is put on this master.
-    pub fn contents(&self) -> Contents<'_> {
+    /// What is put on this master when it runs `wish`.
+    pub fn contents<'a>(&'a self, wish: &'a Wish) -> Contents<'a> {
         Contents {
             workspace: &self.workspace,
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
+            runs: wish.release.map(|_| &wish.containers),
         }
     }
 
@@ -281,7 +282,7 @@ impl Master {
     }
 
     fn plan(&self, facts: &NodeFacts, scope: &Scope, wish: &Wish, build: bool) -> Result<(Plan, Installed)> {
-        let installed = self.contents().wished(wish, facts)?;
+        let installed = self.contents(wish).wished(wish, facts)?;
         let plan = plan::containers::up(
             &self.environment.name,
             &plan::containers::Inputs {

@@ -278,12 +278,8 @@ impl Switch {
         let text = serde_json::to_vec_pretty(&order.release).or_error(Kind::Other, || "release".into())?;
         let releases = state.join("releases");
         std::fs::create_dir_all(&releases).or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
-        // With what a roll-back to it needs that is not in the workspace any more.
         if order.verb == Verb::Promote {
             write_file(&releases.join(format!("{number}.json")), &text, 0o600)?;
-            if let Ok(names) = std::fs::read(Path::new(paths::NAMES).join("names.json")) {
-                write_file(&releases.join(format!("{number}.names.json")), &names, 0o600)?;
-            }
         }
         write_file(&state.join("current.json"), &text, 0o600)?;
         let entry = self.entry(Ended::Done);
