@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(
             plan.steps,
             [
-                "install btrfs-progs, ca-certificates, docker.io, iptables, kmod, openssh-server, procps (apt-get)",
+                "install apparmor, btrfs-progs, ca-certificates, docker.io, iptables, kmod, openssh-server, procps (apt-get)",
                 "put lap into /usr/local/bin",
                 "write who it is, its host key and who may log in to /var/lib/lap",
                 "keep the pool in a sparse file of 20.0 GiB, /var/lib/lap/pool.img",

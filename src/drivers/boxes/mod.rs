@@ -22,8 +22,19 @@ use crate::{
 const GIB: u32 = 20;
 
 /// What a machine needs beside what a node needs.
-const PACKAGES: [&str; 8] =
-    ["dbus", "e2fsprogs", "grub-common", "grub-pc-bin", "initramfs-tools", "systemd-sysv", "systemd-timesyncd", "udev"];
+const PACKAGES: [&str; 9] =
+    // Their kernel has AppArmor switched on: Docker starts nothing then without its tool.
+    [
+        "apparmor",
+        "dbus",
+        "e2fsprogs",
+        "grub-common",
+        "grub-pc-bin",
+        "initramfs-tools",
+        "systemd-sysv",
+        "systemd-timesyncd",
+        "udev",
+    ];
 
 impl Hypervisor {
     /// Its name in files and for Vagrant.

@@ -10,8 +10,8 @@ use crate::{drivers::stock_ssh::StockSsh, error::Result};
 pub const SSHD: ([u8; 4], u16) = ([127, 0, 0, 1], 7022);
 
 /// What a node needs that is a package of the distribution: what is looked for, and the package's name.
-pub const PACKAGES: [&str; 7] =
-    ["btrfs-progs", "ca-certificates", "docker.io", "iptables", "kmod", "openssh-server", "procps"];
+pub const PACKAGES: [&str; 8] =
+    ["apparmor", "btrfs-progs", "ca-certificates", "docker.io", "iptables", "kmod", "openssh-server", "procps"];
 
 /// Looks without changing anything. `$1` is the disk for the pool, or nothing. Prints `key value` lines.
 const PROBE: &str = r#"
@@ -27,7 +27,7 @@ if [ "$(id -u)" = 0 ]; then echo "root yes"
 elif sudo -n true 2>/dev/null; then echo "root sudo"; root="sudo -n"
 else echo "root no"; fi
 [ -d /run/systemd/system ] && echo "systemd yes"
-for package in btrfs-progs ca-certificates docker.io iptables kmod openssh-server procps; do
+for package in apparmor btrfs-progs ca-certificates docker.io iptables kmod openssh-server procps; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] && echo "package $package"
 done
 command -v dockerd >/dev/null && echo "dockerd yes"

@@ -249,3 +249,69 @@ fn addresses_are_written_or_free() {
     }
     assert_eq!(of(&lab, "10.86.7.0/29").unwrap_err().message, "no address is free for the node `w3` in 10.86.7.0/29");
 }
+
+/// The lab with virtual machines in the place of containers.
+fn machines() -> Lab {
+    let mut lab = lab();
+    for (n, node) in lab.nodes.values_mut().enumerate() {
+        node.provider = Provider::Vagrant;
+        node.address = Some(Address::Full(Ipv4Addr::new(192, 168, 57, 10 + n as u8)));
+    }
+    lab
+}
+
+#[test]
+fn the_first_machine_of_a_new_box_brings_it() {
+    plans(
+        &machines(),
+        &HostFacts::default(),
+        IDENTITY,
+        &[
+            "0 make the box for libvirt (Vagrant has none like it)",
+            "1 make the node `test` (there is none) after 0",
+            "2 wait for the node `test` (it boots) after 1",
+            "3 make the node `worker` (there is none) after 1",
+            "4 wait for the node `worker` (it boots) after 3",
+            "5 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+}
+
+#[test]
+fn a_machine_is_started_restarted_or_made_anew() {
+    use crate::plan::machines::spec;
+    let lab = machines();
+    let wish = |node: &str| spec(&lab, &lab.nodes[node]).unwrap();
+    let mut host = HostFacts::default();
+    host.vm.boxes.insert(wish("test").base);
+    let mut put = |spec: crate::drivers::node::vm::Spec, running: bool| {
+        let state = if running { "running" } else { "shut off" };
+        let is = NodeState {
+            running,
+            state: state.into(),
+            spec: serde_json::to_string(&spec).unwrap(),
+            address: Some(spec.address),
+            created: 0,
+        };
+        host.nodes.insert(spec.node, is);
+        host.clone()
+    };
+    put(wish("test"), true);
+    plans(&lab, &put(wish("worker"), true), IDENTITY, &[]);
+    let base = "2 make the root file system of `base` (there is none in the cache)";
+    for (is, running, first) in [
+        (wish("worker"), false, "0 start the node `worker` (it is shut off)"),
+        (
+            crate::drivers::node::vm::Spec { cpus: 1, ..wish("worker") },
+            true,
+            "0 restart the node `worker` (cpus 1 → 2)",
+        ),
+        (
+            crate::drivers::node::vm::Spec { base: "old".into(), ..wish("worker") },
+            true,
+            "0 make the node `worker` anew, with its data (its box changed)",
+        ),
+    ] {
+        plans(&lab, &put(is, running), IDENTITY, &[first, "1 wait for the node `worker` (it boots) after 0", base]);
+    }
+}

@@ -144,7 +144,7 @@ fn a_bare_machine_becomes_a_node_and_ceases_to_be_one() {
     let said = lap(&["up"]).fails(9);
     assert!(said.contains("`lap node prepare test`"), "{said}");
     let said = lap(&["node", "prepare", "test", "--dry-run"]).ok();
-    assert!(said.contains("install btrfs-progs, docker.io, iptables, kmod"), "{said}");
+    assert!(said.contains("install apparmor, btrfs-progs, docker.io, iptables, kmod"), "{said}");
     assert_ne!(machine.inside("command -v dockerd || test -e /usr/local/bin/lap").code, 0);
     lab.edit("nodes/test/node.toml", "provider", "disk = \"1g\"\nprovider");
     kill_prepare(&lab, &machine);
