@@ -18,7 +18,7 @@ pub fn says(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker exec infra_{container} cat /say"))
 }
 
-pub fn started(lab: &Lab, container: &str) -> String {
+pub(super) fn started(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker inspect --format '{{{{.State.StartedAt}}}} {{{{.Id}}}}' infra_{container}"))
 }
 
@@ -39,7 +39,7 @@ pub fn change_two(lab: &Lab, text: &str, at_start: &str) {
 }
 
 /// What is only to happen in production.
-pub fn in_prod(what: &str) -> String {
+pub(super) fn in_prod(what: &str) -> String {
     format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
 }
 
