@@ -133,6 +133,9 @@ fn raw(
     })
 }
 
+/// Of what a panic says.
+const MOST: usize = 400;
+
 /// Runs the library; that it panics over a damaged pack or a full disk is an error like any other.
 ///
 /// # Errors
@@ -153,7 +156,9 @@ fn problem(name: &str, error: &RusticError) -> Error {
 }
 
 fn damaged(name: &str, text: &str) -> Error {
-    Error::new(Kind::Node, format!("the repository `{name}`: {}", one_line(text)))
+    // A panic may print all the library had in memory.
+    let text: String = one_line(text).chars().take(MOST).collect();
+    Error::new(Kind::Node, format!("the repository `{name}`: {text}"))
         .hint("`lap snapshot verify --read-data --from REPOSITORY` names what is damaged")
 }
 

@@ -43,8 +43,17 @@ impl Repository {
             options.read_data_subset =
                 if percent < 100.0 { ReadSubsetOption::Percentage(percent) } else { ReadSubsetOption::All };
         }
-        let results = guarded(&self.name, || self.inner.check(options))?;
-        Ok(damage(results))
+        // On a busy machine the library's own threads may still hold its index when it wants it for itself, and it panics
+        // (rustic_core 0.13, `GlobalIndex::into_index`): nothing is wrong then but the moment.
+        let check = || guarded(&self.name, || self.inner.check(options.clone()));
+        let mut results = check();
+        for _ in 0..5 {
+            match &results {
+                Err(error) if error.message.contains("index still in use") => results = check(),
+                _ => break,
+            }
+        }
+        Ok(damage(results?))
     }
 }
 
