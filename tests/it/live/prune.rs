@@ -64,8 +64,12 @@ fn kill_at(lab: &Lab, node: bool, step: &str) {
         .spawn()
         .unwrap();
     // As long as it is at it, it may still get there, however busy the machine is.
-    while lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code == 0 {
+    loop {
+        // In this order: it dies just after the file is gone.
         let ended = pruning.try_wait().unwrap();
+        if lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code != 0 {
+            break;
+        }
         assert_eq!(ended, None, "{at} was never reached: {}", fs::read_to_string(&said).unwrap());
         std::thread::sleep(Duration::from_millis(50));
     }
