@@ -384,11 +384,7 @@ pub async fn up(
             outcome.plans.push(nodes);
             return Ok(outcome);
         }
-        let machines =
-            |step: &plan::Step| matches!(&step.action, Action::MakeNode { node, .. } if workspace.is_vm(node));
-        if nodes.steps.iter().any(machines) {
-            hypervisors::check(&workspace.lab, &environment.name, &host)?;
-        }
+        hypervisors::check(&workspace.lab, &nodes, &host)?;
         let (_, addresses) = workspace.addresses(&host)?;
         let performer = Arc::new(Host {
             workspace: workspace.clone(),
