@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    model::{Address, Lab, Subnet},
+    model::{Address, Container, Lab, Subnet},
     value::name::below,
 };
 
@@ -65,6 +65,8 @@ pub struct Inputs<'a> {
     pub subnet: Option<Subnet>,
     /// Where that server asks for everything it does not know, in this order.
     pub upstreams: &'a [SocketAddr],
+    /// What this environment runs, where that is a release and not what the workspace has now.
+    pub runs: Option<&'a BTreeMap<String, Container>>,
 }
 
 /// All names the server of one environment answers: those of containers and machines, and the records of `[dns.records]`.
@@ -72,7 +74,7 @@ pub struct Inputs<'a> {
 /// A bare `git.internal` is this environment's own; `git.<environment>.internal` is answered for every environment that
 /// has an address, so that each server knows them all. Machines come first, since an address's first row is its PTR.
 pub fn names(inputs: &Inputs) -> Names {
-    let Inputs { lab, environment, nodes, subnet, upstreams } = *inputs;
+    let Inputs { lab, environment, nodes, subnet, upstreams, runs } = *inputs;
     let master = |name: &str| lab.environments.get(name).and_then(|e| nodes.get(&e.master)).copied();
     let own = master(environment);
 
@@ -96,13 +98,15 @@ pub fn names(inputs: &Inputs) -> Names {
     let server = format!("ns.{zone}");
     hosts.add(server.clone(), own);
 
-    let labels: BTreeSet<String> =
-        lab.containers.values().flat_map(|c| &c.names).filter_map(|name| below_zone(name, &lab.dns.zone)).collect();
-    for label in &labels {
+    let labels = |containers: &BTreeMap<String, Container>| -> BTreeSet<String> {
+        containers.values().flat_map(|c| &c.names).filter_map(|name| below_zone(name, &lab.dns.zone)).collect()
+    };
+    let (here, elsewhere) = (labels(runs.unwrap_or(&lab.containers)), labels(&lab.containers));
+    for label in &here {
         hosts.add(format!("{label}.{zone}"), own);
     }
     for name in lab.environments.keys() {
-        for label in &labels {
+        for label in if name == environment { &here } else { &elsewhere } {
             hosts.add(format!("{label}.{name}.{zone}"), master(name));
         }
     }

@@ -84,6 +84,7 @@ impl MadeUp {
             dns: lap::config::model::Dns::default(),
             snapshot: None,
             repositories: BTreeMap::new(),
+            copies: Default::default(),
             promote: Default::default(),
             environments: [("test".to_owned(), environment)].into(),
             nodes: nodes.collect(),

@@ -54,6 +54,7 @@ async fn live() -> Result<ExitCode> {
         daemons::sweep();
         let parent = kernel::prepare_cgroups()?;
         pool::mount(&for_pool)?;
+        super::prune::recover();
         // At every start, so that a node made by an earlier lap has it before its containers are.
         for dir in [paths::DNS_STATE, paths::PUSH] {
             fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;

@@ -89,29 +89,54 @@ fn words(child: &mut Child) -> JoinHandle<String> {
     })
 }
 
-/// Waits for tar's end.
-async fn ended(mut child: Child, words: JoinHandle<String>) -> Result<()> {
-    let status = child.wait().await.or_error(Kind::Node, || "tar".into())?;
+/// Waits for a program's end.
+async fn ended(program: &str, mut child: Child, words: JoinHandle<String>) -> Result<()> {
+    let status = child.wait().await.or_error(Kind::Node, || program.to_owned())?;
     if status.success() {
         return Ok(());
     }
     let last = words.await.unwrap_or_default();
-    Err(Error::new(Kind::Node, format!("`tar` failed: {last}")))
+    Err(Error::new(Kind::Node, format!("`{program}` failed: {last}")))
 }
 
-/// Sends a snapshot.
+/// A program that writes what is to be sent. It runs before anything is promised to whoever takes it.
+pub struct Source {
+    program: &'static str,
+    child: Child,
+    words: JoinHandle<String>,
+}
+
+/// Begins to pack a snapshot.
 ///
 /// # Errors
-/// tar fails, or nobody takes it.
-pub async fn export(meta: &Meta, to: &mut (impl AsyncWrite + Unpin)) -> Result<Answer> {
+/// tar is not there.
+pub fn pack(meta: &Meta) -> Result<Source> {
     let directory = Path::new(paths::POOL).join("snapshots").join(meta.id.to_string());
-    let mut command = tar(["--create", "--sparse", "--format=posix"], &directory);
-    let mut child = command.stdout(Stdio::piped()).spawn().or_error(Kind::Node, || "cannot run `tar`".into())?;
-    let words = words(&mut child);
-    if let Some(out) = child.stdout.take() {
-        send(out, to).await.or_error(Kind::Node, || "the connection broke".into())?;
+    Source::of("tar", tar(["--create", "--sparse", "--format=posix"], &directory))
+}
+
+impl Source {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// The program is not there.
+    pub fn of(program: &'static str, mut command: Command) -> Result<Self> {
+        let child = command.stdout(Stdio::piped()).spawn();
+        let mut child = child.or_error(Kind::Node, || format!("cannot run `{program}`"))?;
+        let words = words(&mut child);
+        Ok(Self { program, child, words })
     }
-    ended(child, words).await.map(|()| Answer::Done)
+
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// The program fails, or nobody takes it.
+    pub async fn send(mut self, to: &mut (impl AsyncWrite + Unpin)) -> Result<Answer> {
+        if let Some(out) = self.child.stdout.take() {
+            send(out, to).await.or_error(Kind::Node, || "the connection broke".into())?;
+        }
+        ended(self.program, self.child, self.words).await.map(|()| Answer::Done)
+    }
 }
 
 /// Takes a snapshot and gives it its name.
@@ -130,13 +155,22 @@ pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
 }
 
 async fn unpack(from: &mut (impl AsyncBufRead + Unpin), half: &Path) -> Result<()> {
-    let mut command = tar(["--extract", "--same-owner", "--preserve-permissions"], half);
-    let mut child = command.stdin(Stdio::piped()).spawn().or_error(Kind::Node, || "cannot run `tar`".into())?;
+    feed("tar", tar(["--extract", "--same-owner", "--preserve-permissions"], half), from).await.map(drop)
+}
+
+/// Gives a program what is received, to the end of both; says how many bytes it was.
+///
+/// # Errors
+/// The program is not there or fails, or the archive broke off.
+pub async fn feed(program: &str, mut command: Command, from: &mut (impl AsyncBufRead + Unpin)) -> Result<u64> {
+    let child = command.stdin(Stdio::piped()).spawn();
+    let mut child = child.or_error(Kind::Node, || format!("cannot run `{program}`"))?;
     let words = words(&mut child);
-    let Some(mut into) = child.stdin.take() else { return Err(Error::new(Kind::Node, "tar takes nothing")) };
+    let into = child.stdin.take();
+    let Some(mut into) = into else { return Err(Error::new(Kind::Node, format!("`{program}` takes nothing"))) };
     let received = receive(from, &mut into).await;
     drop(into);
-    // tar's own words tell more than "broken pipe".
-    ended(child, words).await?;
-    received.map(drop).or_error(Kind::Node, || "the archive broke off".into())
+    // The program's own words tell more than "broken pipe".
+    ended(program, child, words).await?;
+    received.or_error(Kind::Node, || "the archive broke off".into())
 }

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// The label of a check's container, so that what a killed agent left is found.
-const LABEL: &str = "lap.check";
+pub(super) const LABEL: &str = "lap.check";
 /// How many run at the same time.
 const AT_ONCE: usize = 4;
 /// What is kept of what a check printed.
@@ -49,6 +49,11 @@ struct Check<'a> {
     timeout: Duration,
     image: Option<&'a str>,
     environment: Vec<String>,
+}
+
+/// That no checks run as long as what is returned lives; `None`: some do.
+pub(super) fn idle() -> Option<tokio::sync::MutexGuard<'static, ()>> {
+    ONE.try_lock().ok()
 }
 
 /// Runs every check of every container that should run; `note` is told each before it begins. In order: container, then name.

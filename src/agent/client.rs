@@ -9,7 +9,7 @@ use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
 use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
-    release::{Entry, Reply},
+    release::{Entry, Hooked, Reply},
     repository::{Storage, relay},
     snapshot::Meta,
 };
@@ -104,16 +104,16 @@ impl Client {
         wait: bool,
         busy: impl FnOnce(&Holder, i64),
         step: impl Fn(&str),
-        last_word: impl AsyncFn() -> Reply,
+        last_word: impl AsyncFn(Option<Hooked>) -> Reply,
     ) -> Result<(Entry, String)> {
         let mut stream = self.open(request).await?;
         let mut answer = self.read_granted(&mut stream, wait, busy).await?;
         loop {
             match answer {
                 Answer::Step { text } => step(&text),
-                Answer::Asked => {
+                Answer::Asked { hooked } => {
                     let lost = || format!("the connection to `{}` is lost", self.node);
-                    let mut line = serde_json::to_vec(&last_word().await).or_error(Kind::Other, lost)?;
+                    let mut line = serde_json::to_vec(&last_word(hooked).await).or_error(Kind::Other, lost)?;
                     line.push(b'\n');
                     stream.write_all(&line).await.or_error(Kind::Node, lost)?;
                     stream.flush().await.or_error(Kind::Node, lost)?;
@@ -134,12 +134,12 @@ impl Client {
         relay::serve(stream, &self.node, storage, step).await
     }
 
-    /// Writes the archive of a snapshot into `to`; gives its description and the number of bytes.
+    /// Writes what is sent for `request` of a snapshot into `to`; gives its description and the number of bytes.
     ///
     /// # Errors
     /// There is no such snapshot; it broke off: then `to` holds a part.
-    pub async fn export(&self, id: &str, to: impl AsyncWrite + Unpin) -> Result<(Meta, u64)> {
-        let mut stream = self.open(&Request::ExportSnapshot { id: id.to_owned() }).await?;
+    pub async fn export(&self, request: &Request, to: impl AsyncWrite + Unpin) -> Result<(Meta, u64)> {
+        let mut stream = self.open(request).await?;
         let meta = match self.read(&mut stream).await? {
             Answer::Exporting { meta } => meta,
             other => return Err(self.unexpected(&other)),
@@ -190,6 +190,33 @@ impl Client {
             got if got as u64 == size => Ok(pack),
             _ => Err(Error::new(Kind::Node, format!("the connection to `{}` broke", self.node))),
         }
+    }
+
+    /// As [`Self::work`], for something that needs what `from` gives first.
+    ///
+    /// # Errors
+    /// As [`Self::work`].
+    pub async fn bring(
+        &self,
+        request: &Request,
+        wait: bool,
+        busy: impl FnOnce(&Holder, i64),
+        step: impl Fn(&str),
+        from: impl AsyncRead + Unpin,
+    ) -> Result<Answer> {
+        let mut stream = self.open(request).await?;
+        match self.read_granted(&mut stream, wait, busy).await? {
+            Answer::Ready => {}
+            other => return Err(self.unexpected(&other)),
+        }
+        let sent = super::carry::send(from, &mut stream).await;
+        // What the agent says tells more than that it stopped reading.
+        let mut answer = self.read(&mut stream).await?;
+        while let Answer::Step { text } = answer {
+            step(&text);
+            answer = self.read(&mut stream).await?;
+        }
+        sent.map(|_| answer).or_error(Kind::Node, || "the archive broke off".into())
     }
 
     /// The first answer that is not "somebody else has the lock".

@@ -1,7 +1,13 @@
 //! What containers do around a snapshot (`[snapshot]` in container.toml). Nothing stays frozen: `after` runs whatever became of
 //! `before`, also when the agent died in between.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use bollard::Docker;
 use futures_util::future::join_all;
@@ -10,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{health, install::write_file, paths};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot::hooks::Hooks,
+    snapshot::{HookRan, hooks::Hooks},
 };
 
 /// Of `state/current.json` what counts here.
@@ -36,10 +42,11 @@ pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<Hook> 
     let current = current.and_then(|json| serde_json::from_value::<Current>(json.clone()).ok());
     let containers = current.map(|current| current.containers).unwrap_or_default();
     let hook = |(container, of): (String, Container)| Some(Hook { hooks: of.snapshot?, container });
-    containers.into_iter().filter(|(name, _)| running.contains(name)).filter_map(hook).collect()
+    let has_some = |hook: &Hook| !hook.hooks.before.is_empty() || !hook.hooks.after.is_empty();
+    containers.into_iter().filter(|(name, _)| running.contains(name)).filter_map(hook).filter(has_some).collect()
 }
 
-/// Runs `work` between the hooks; says what went wrong after it.
+/// Runs `work` between the hooks; says what they did.
 ///
 /// # Errors
 /// A `before` failed or took too long: then `work` was not done; or `work` failed.
@@ -47,7 +54,7 @@ pub async fn around<T>(
     docker: &Docker,
     hooks: Vec<Hook>,
     work: impl Future<Output = Result<T>>,
-) -> Result<(T, Vec<String>)> {
+) -> Result<(T, Vec<HookRan>)> {
     if hooks.is_empty() {
         return work.await.map(|done| (done, Vec::new()));
     }
@@ -55,25 +62,30 @@ pub async fn around<T>(
     let text = serde_json::to_vec(&hooks).or_error(Kind::Other, || "hooks".into())?;
     write_file(&record(), &text, 0o600)?;
     let before = all(docker, &hooks, "before", |hooks| &hooks.before).await;
-    let done = match before.into_iter().next() {
+    let done = match failures(&before).next() {
         None => work.await,
         Some(why) => Err(Error::new(Kind::Unhealthy, format!("no snapshot was taken: {why}"))),
     };
     let after = all(docker, &hooks, "after", |hooks| &hooks.after).await;
-    if after.is_empty() {
+    if failures(&after).next().is_none() {
         let _ = fs::remove_file(record());
     }
     match done {
-        Ok(done) => Ok((done, after)),
-        Err(error) => Err(after.into_iter().fold(error, Error::hint)),
+        Ok(done) => Ok((done, before.into_iter().chain(after).collect())),
+        Err(error) => Err(failures(&after).fold(error, Error::hint)),
     }
+}
+
+/// What went wrong, a sentence each.
+pub fn failures(hooks: &[HookRan]) -> impl Iterator<Item = &str> {
+    hooks.iter().filter_map(|hook| hook.failed.as_deref())
 }
 
 /// Lets go on what was frozen when the agent died.
 pub async fn recover(docker: &Docker) {
     let Ok(text) = fs::read(record()) else { return };
     let hooks: Vec<Hook> = serde_json::from_slice(&text).unwrap_or_default();
-    for why in all(docker, &hooks, "after", |hooks| &hooks.after).await {
+    for why in failures(&all(docker, &hooks, "after", |hooks| &hooks.after).await) {
         eprintln!("agent: {why}");
     }
     let _ = fs::remove_file(record());
@@ -83,11 +95,16 @@ fn record() -> PathBuf {
     PathBuf::from(paths::STATE).join("hooks.json")
 }
 
-/// Runs one hook of all at the same time; what went wrong, a sentence each.
-async fn all(docker: &Docker, hooks: &[Hook], which: &str, of: impl Fn(&Hooks) -> &Vec<String>) -> Vec<String> {
+/// Runs one hook of all at the same time.
+async fn all(docker: &Docker, hooks: &[Hook], which: &str, of: impl Fn(&Hooks) -> &Vec<String>) -> Vec<HookRan> {
     let with = hooks.iter().filter(|hook| !of(&hook.hooks).is_empty());
-    let each = with.map(|hook| run(docker, &hook.container, which, of(&hook.hooks), hook.hooks.timeout));
-    join_all(each).await.into_iter().flatten().collect()
+    let each = with.map(async |hook| {
+        let begun = Instant::now();
+        let failed = run(docker, &hook.container, which, of(&hook.hooks), hook.hooks.timeout).await;
+        let micros = begun.elapsed().as_micros() as u64;
+        HookRan { container: hook.container.clone(), hook: which.to_owned(), micros, failed }
+    });
+    join_all(each).await
 }
 
 async fn run(docker: &Docker, name: &str, which: &str, command: &[String], patience: Duration) -> Option<String> {

@@ -2,7 +2,7 @@
 //!
 //! Every request that changes something carries the fencing number of the lock it is made under.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,15 @@ use crate::{
     dns_client::Said,
     error::{Error, Kind},
     keys::{Secret, exposed},
-    release::{Entry, Order},
-    repository::relay::Call,
+    plan::prune::{Decision as Verdict, Rules},
+    release::{Entry, Hooked, Order},
+    repository::{
+        policy::{Known, News},
+        relay::Call,
+    },
     snapshot::{
         Change, Id, Meta,
+        hooks::Scrub,
         keep::{Decision, Policy},
     },
 };
@@ -65,9 +70,18 @@ pub enum Request {
     /// Loads an image that [`Request::SaveImage`] wrote. Answer: [`Answer::Done`], or an error if there is no such file.
     LoadImage { fence: u64, file: String },
     /// Takes a snapshot of `/data`. Answer: [`Answer::Taken`].
-    TakeSnapshot { holder: Holder, wait: bool, note: Option<String> },
+    TakeSnapshot {
+        holder: Holder,
+        wait: bool,
+        note: Option<String>,
+        /// Microseconds that writers may wait for it; otherwise there is none.
+        #[serde(default)]
+        max_pause: Option<u64>,
+    },
     /// Answer: [`Answer::Snapshots`].
     ListSnapshots { sizes: bool },
+    /// All about one. Answer: [`Answer::Shown`].
+    ShowSnapshot { id: String },
     /// Removes a snapshot.
     RemoveSnapshot { holder: Holder, wait: bool, id: String },
     /// Removes what the policy does not keep; with `dry_run` only says so. Answer: [`Answer::Pruned`].
@@ -81,13 +95,16 @@ pub enum Request {
     /// replied to, and [`Answer::Step`], then [`Answer::Copied`]. Ends when the connection does.
     CopySnapshot {
         id: String,
+        /// Somebody wants this very one, not the newest.
+        asked: bool,
         lab: String,
         environment: String,
         node: String,
         /// For messages.
         repository: String,
+        /// Of this repository; the password stays where it is.
         #[serde(with = "exposed")]
-        password: Secret,
+        key: Secret,
     },
     /// Makes a snapshot of what such a repository has of it, under the name `restic`. Answers: as there, then
     /// [`Answer::Fetched`].
@@ -95,11 +112,24 @@ pub enum Request {
         id: Id,
         restic: String,
         repository: String,
+        /// Of this repository; the password stays where it is.
         #[serde(with = "exposed")]
-        password: Secret,
+        key: Secret,
     },
+    /// What became of the environment's copies in a repository: kept for `lap status`. No lock is needed.
+    NoteCopies { repository: String, news: News },
+    /// On a node that is made anew: what the node of this fetched snapshot knew (releases, …) is what this one knows.
+    AdoptState { holder: Holder, wait: bool, id: String },
     /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::carry`]), then [`Answer::Done`].
     ExportSnapshot { id: String },
+    /// Which snapshots of the environment `from` were brought here and can be the base of the next. Answer: [`Answer::Received`].
+    ListReceived { from: String },
+    /// Sends a snapshot as btrfs does, only what differs from `parent` if there is one. Answer: as [`Request::ExportSnapshot`].
+    SendSnapshot { id: Id, parent: Option<Id> },
+    /// Takes a snapshot of another environment and puts it, scrubbed, in the place of the present. With `sent` it follows
+    /// [`Answer::Ready`], as the above sent it; otherwise it is here already. What comes then goes on when the connection ends.
+    /// Answers: as [`Request::RestoreSnapshot`].
+    IntoSnapshot { holder: Holder, wait: bool, sent: bool, bring: Bring },
     /// Takes one: the archive follows [`Answer::Ready`]. Answer: [`Answer::Taken`].
     ImportSnapshot { holder: Holder, wait: bool },
     /// Switches the environment to another release. Goes on when the connection ends. Answers: [`Answer::Step`] for each step,
@@ -117,6 +147,9 @@ pub enum Request {
     GiveObjects { repository: String, commit: String },
     /// Objects for such a repository: `size` bytes of a pack follow.
     TakeObjects { fence: u64, repository: String, size: u64 },
+    /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:
+    /// [`Answer::Step`] for each step, then [`Answer::Swept`].
+    Prune { holder: Holder, wait: bool, dry_run: bool, rules: Rules },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then
@@ -176,6 +209,16 @@ pub enum Part {
     Path(String),
 }
 
+/// What of another environment is to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bring {
+    /// The environment.
+    pub from: String,
+    pub id: Id,
+    /// How each container's data is scrubbed, and how long that may take. What belongs to no container here stays out.
+    pub scrub: BTreeMap<String, (Scrub, Duration)>,
+}
+
 /// Who holds a lock, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -227,10 +270,18 @@ pub enum Answer {
     Exporting {
         meta: Meta,
     },
+    Received {
+        list: Vec<Id>,
+    },
     /// The archive may come.
     Ready,
     Snapshots {
         list: Vec<ListedSnapshot>,
+    },
+    Shown {
+        snapshot: ListedSnapshot,
+        /// The bytes that only it holds of a container's, and all of that one's.
+        containers: BTreeMap<String, (u64, u64)>,
     },
     /// Every snapshot and why it stays; the others are gone, or would be.
     Pruned {
@@ -260,11 +311,14 @@ pub enum Answer {
     Restored {
         id: String,
         kept: Meta,
-        /// Of it, how long the data was away: from unmounting to mounting.
+        /// Of it, how long the data was away, from unmounting to mounting; of a part, how long its containers were stopped.
         micros: u64,
     },
     /// How was it from outside, and may the release be made?
-    Asked,
+    Asked {
+        /// Whose hooks are run before that is answered.
+        hooked: Option<Hooked>,
+    },
     Switched {
         entry: Box<Entry>,
         /// Of that line of the ledger.
@@ -276,6 +330,10 @@ pub enum Answer {
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.
         chain: Result<String, String>,
+    },
+    /// Everything that was looked at, and what became of it.
+    Swept {
+        decisions: Vec<Verdict>,
     },
     Checked {
         list: Vec<Checked>,
@@ -338,6 +396,9 @@ pub struct NodeFacts {
     /// The newest commit that was pushed to the lab's own repository.
     #[serde(default)]
     pub push: Option<PushFact>,
+    /// What is known of its copies, by repository.
+    #[serde(default)]
+    pub copies: BTreeMap<String, Known>,
 }
 
 /// The snapshots there are, and those there should be.
@@ -377,6 +438,8 @@ pub struct ListedSnapshot {
     pub meta: Meta,
     /// Bytes that only it holds, and all it holds; `None`: not asked for.
     pub sizes: Option<(u64, u64)>,
+    /// Why it stays (empty: it goes with the next `prune`); `None`: there is no policy, and all stay.
+    pub because: Option<Vec<String>>,
 }
 
 /// A container of the environment, running or not.

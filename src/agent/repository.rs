@@ -1,8 +1,8 @@
-//! Copies and fetches: a child does them, so that its memory and its end are its own. The agent passes on what it and whoever
-//! asked say to each other.
+//! Copies and fetches: a child does them, so that its memory and its end are its own. It gets the connection of whoever asked.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{os::fd::AsFd, path::Path, process::Stdio};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::UnixStream,
@@ -15,17 +15,9 @@ use crate::{
     snapshot,
 };
 
-/// How long a child may clean up after whoever asked went away.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What is passed on at a time.
-const PIECE: usize = 256 << 10;
-
 /// Runs the child to its end.
 pub async fn work(mut stream: BufReader<UnixStream>, request: &Request) {
-    if let Err(error) = pass(&mut stream, request).await {
-        super::serve::say(&mut stream, &error.into()).await;
-    }
+    let passed = pass(&stream, request).await;
     if let Request::FetchSnapshot { id, .. } = request {
         let id = id.clone();
         let abandoned = tokio::task::spawn_blocking(move || snapshot::abandon(Path::new(paths::POOL), &id)).await;
@@ -33,39 +25,50 @@ pub async fn work(mut stream: BufReader<UnixStream>, request: &Request) {
             eprintln!("agent: {error}");
         }
     }
+    // Whoever hears of it finds nothing half done any more.
+    if let Err(error) = block(&stream, false).or_error(Kind::Node, || "the connection".into()).and(passed) {
+        super::serve::say(&mut stream, &error.into()).await;
+    }
 }
 
-async fn pass(stream: &mut BufReader<UnixStream>, request: &Request) -> Result<()> {
+/// It is one open connection, whoever has it.
+fn block(stream: &BufReader<UnixStream>, blocking: bool) -> nix::Result<()> {
+    let socket = stream.get_ref().as_fd();
+    let mut flags = OFlag::from_bits_truncate(fcntl(socket, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_NONBLOCK, !blocking);
+    fcntl(socket, FcntlArg::F_SETFL(flags)).map(drop)
+}
+
+async fn pass(stream: &BufReader<UnixStream>, request: &Request) -> Result<()> {
     let what = || "cannot start the agent's child".to_owned();
     let mut line = serde_json::to_vec(request).or_error(Kind::Other, what)?;
     line.push(b'\n');
+    // The child speaks for itself: gigabytes do not pass through here. It blocks, and so does its end of the connection.
+    let socket = stream.get_ref().as_fd().try_clone_to_owned().or_error(Kind::Node, what)?;
+    block(stream, true).or_error(Kind::Node, what)?;
     // This very binary, also when a newer one has its name by now.
     let mut child = Command::new("/proc/self/exe")
         .args(["agent", "repository"])
+        // glibc, mallopt(3): else every thread has a heap of its own, and none gives back what packs took.
+        .envs([("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "262144")])
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(socket)
         .kill_on_drop(true)
         .spawn()
         .or_error(Kind::Node, what)?;
-    let (Some(mut to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(Error::new(Kind::Node, what()));
-    };
+    let Some(mut to) = child.stdin.take() else { return Err(Error::new(Kind::Node, what())) };
     to.write_all(&line).await.or_error(Kind::Node, what)?;
-    let (mut said, mut heard) = tokio::io::split(stream);
-    let mut from = BufReader::with_capacity(PIECE, from);
-    let mut said = BufReader::with_capacity(PIECE, &mut said);
-    let outward = tokio::io::copy_buf(&mut from, &mut heard);
-    tokio::pin!(outward);
-    tokio::select! {
-        _ = &mut outward => {}
-        _ = tokio::io::copy_buf(&mut said, &mut to) => {
-            // Whoever asked went away: the child finds that out by the end of its input, and cleans up.
-            drop(to);
-            let _ = tokio::time::timeout(PATIENCE, outward).await;
-            let _ = child.start_kill();
+    drop(to);
+    let who = child.id();
+    let ended = child.wait().await;
+    if let (Request::CopySnapshot { .. }, Some(who)) = (request, who) {
+        // Its own, if it was killed.
+        let unstaged = tokio::task::spawn_blocking(move || snapshot::unstage(Path::new(paths::POOL), who)).await;
+        if let Ok(Err(error)) = unstaged {
+            eprintln!("agent: {error}");
         }
     }
-    match child.wait().await {
+    match ended {
         Ok(status) if status.code().is_some() => Ok(()),
         _ => Err(Error::new(Kind::Node, "the agent's child was killed")
             .hint("run the command again: it goes on from where it was")),

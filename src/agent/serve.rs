@@ -1,5 +1,7 @@
 //! The agent's socket: takes one request a connection and answers it (see [`super::protocol`]).
 
+mod archives;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -15,11 +17,11 @@ use tokio::{
 };
 
 use super::{
-    carry, checks, daemons, facts, git, health, images, install,
+    checks, copies, daemons, facts, git, health, images, install, into,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
-    protocol::{Answer, Holder, Note, Part, Place, Request},
+    protocol::{Answer, Holder, Note, Place, Request},
     repository, resolve, snapshots,
     switch::Watch,
     tunnel,
@@ -116,10 +118,21 @@ impl Agent {
                 return repository::work(stream, &request).await;
             }
             Request::RestoreSnapshot { holder, wait, id, part } => {
-                return self.restore(stream, holder, wait, (id, part)).await;
+                let act = move |by: &str, note| snapshots::restore(by, &id, part, note);
+                return match self.granted(&mut stream, &holder, wait).await {
+                    Ok(Some(grant)) => self.told(stream, grant, holder, act).await,
+                    Ok(None) => {}
+                    Err(error) => say(&mut stream, &error.into()).await,
+                };
+            }
+            Request::IntoSnapshot { holder, wait, sent, bring } => {
+                return self.into(stream, (holder, wait), sent, bring).await;
             }
             Request::Switch { holder, wait, order } => return self.switch(stream, holder, wait, *order).await,
             Request::WatchSwitch => return self.watch_switch(stream).await,
+            Request::Prune { holder, wait, dry_run, rules } => {
+                return self.prune(stream, holder, wait, (dry_run, rules)).await;
+            }
             // No lock: who checks changes nothing.
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
@@ -134,6 +147,9 @@ impl Agent {
                 };
             }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
+            Request::SendSnapshot { id, parent } => {
+                archives::send(&mut stream, &id, parent.as_ref()).await.unwrap_or_else(Answer::from)
+            }
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)
             }
@@ -214,13 +230,18 @@ impl Agent {
                 install::write_file(Path::new(paths::BINARY), &bytes, 0o755)?;
                 let _ = self.replaced.try_send(());
             }
-            Request::TakeSnapshot { holder, wait, note } => {
+            Request::TakeSnapshot { holder, wait, note, max_pause } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
-                return self.under(grant, holder, move |by| snapshots::take(by, Reason::Asked, note)).await;
+                let most = max_pause.map(Duration::from_micros);
+                return self.under(grant, holder, move |by| snapshots::take(by, Reason::Asked, note, most)).await;
             }
             Request::RemoveSnapshot { holder, wait, id } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
                 return self.under(grant, holder, move |_| snapshots::remove(&id)).await;
+            }
+            Request::AdoptState { holder, wait, id } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.under(grant, holder, move |_| snapshots::adopt(&id)).await;
             }
             Request::PruneSnapshots { dry_run: true, .. } => return aside(|| snapshots::prune(true)).await,
             Request::PruneSnapshots { holder, wait, dry_run: false } => {
@@ -228,6 +249,9 @@ impl Agent {
                 return self.under(grant, holder, |_| snapshots::prune(false)).await;
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
+            Request::NoteCopies { repository, news } => return aside(move || copies::hear(repository, news)).await,
+            Request::ListReceived { from } => return aside(move || into::received(&from)).await,
+            Request::ShowSnapshot { id } => return aside(move || snapshots::show(&id)).await,
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
             Request::AbortSwitch { by } => return self.abort_switch(&by),
             Request::Releases => return aside(super::releases::list).await,
@@ -237,10 +261,13 @@ impl Agent {
             | Request::GiveObjects { .. }
             | Request::Switch { .. }
             | Request::WatchSwitch
+            | Request::Prune { .. }
             | Request::Lock { .. }
             | Request::Check { .. }
             | Request::RestoreSnapshot { .. }
             | Request::ExportSnapshot { .. }
+            | Request::SendSnapshot { .. }
+            | Request::IntoSnapshot { .. }
             | Request::ImportSnapshot { .. }
             | Request::CopySnapshot { .. }
             | Request::FetchSnapshot { .. } => {}
@@ -270,29 +297,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    async fn export(&self, stream: &mut Connection, id: &str) -> Result<Answer> {
-        let id = id.to_owned();
-        let meta = aside(move || snapshots::find(&id)).await?;
-        say(stream, &Answer::Exporting { meta: meta.clone() }).await;
-        carry::export(&meta, stream).await
-    }
-
-    /// Its end is the connection's: who sends an archive has to be there.
-    async fn import(&self, stream: &mut Connection, holder: Holder, wait: bool) -> Result<Answer> {
-        let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
-        let fence = grant.fence;
-        self.journal(|journal| journal.begin(fence, holder, now()))?;
-        say(stream, &Answer::Ready).await;
-        let result = match aside(snapshots::settle).await {
-            Ok(()) => carry::import(stream).await,
-            Err(error) => Err(error),
-        };
-        let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
-        self.journal(|journal| journal.note(fence, Note::End(end), now()))?;
-        drop(grant);
-        result
     }
 
     /// Takes snapshots when they are due, for ever. One that was missed, because the node was off or somebody worked on it, is
@@ -339,13 +343,14 @@ impl Agent {
         work.await.or_error(Kind::Other, || "the agent".into())?
     }
 
-    /// Restores; tells each step as long as somebody listens.
-    async fn restore(&self, mut stream: Connection, holder: Holder, wait: bool, (id, part): (String, Part)) {
-        let grant = match self.granted(&mut stream, &holder, wait).await {
-            Ok(Some(grant)) => grant,
-            Ok(None) => return,
-            Err(error) => return say(&mut stream, &error.into()).await,
-        };
+    /// Does something under the lock, to its end; tells each step as long as somebody listens.
+    async fn told(
+        &self,
+        mut stream: Connection,
+        grant: Grant,
+        holder: Holder,
+        act: impl FnOnce(&str, Box<dyn Fn(&str) + Send>) -> Result<Answer> + Send + 'static,
+    ) {
         let (told, mut steps) = mpsc::unbounded_channel();
         let (agent, fence) = (self.clone(), grant.fence);
         let note = move |text: &str| {
@@ -353,9 +358,7 @@ impl Agent {
             let _ = told.send(text.to_owned());
         };
         let agent = self.clone();
-        let work = tokio::spawn(async move {
-            agent.under(grant, holder, move |by| snapshots::restore(by, &id, part, Box::new(note))).await
-        });
+        let work = tokio::spawn(async move { agent.under(grant, holder, move |by| act(by, Box::new(note))).await });
         while let Some(text) = steps.recv().await {
             say(&mut stream, &Answer::Step { text }).await;
         }

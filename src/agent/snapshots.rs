@@ -1,6 +1,9 @@
 //! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
 
+mod take;
+
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
@@ -15,7 +18,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, failpoint, hooks, paths, pool,
+    facts, failpoint, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
     switch,
@@ -24,10 +27,12 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{
         self, Reason, Restore, Step, World,
-        keep::{Policy, decide},
+        keep::{Decision, Policy, decide},
         only::Only,
     },
 };
+
+pub use take::take;
 
 /// What restores under way are written down in.
 const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];
@@ -35,7 +40,7 @@ const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The pool. Not `/data`: that is away in the middle of a restore.
-fn pool_path() -> Result<&'static Path> {
+pub(super) fn pool_path() -> Result<&'static Path> {
     if pool::is_mounted(paths::POOL) {
         return Ok(Path::new(paths::POOL));
     }
@@ -61,7 +66,7 @@ fn settle_data() -> Result<()> {
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let docker = Some(Handle::current().block_on(facts::docker())?);
-    recover(&mut Node { docker, note, away: None, micros: 0 }).map(drop).map_err(|error| {
+    recover(&mut Node { docker, note, stopped: None, away: None, micros: 0 }).map(drop).map_err(|error| {
         error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
     })
 }
@@ -74,32 +79,6 @@ pub fn is_pending() -> bool {
 /// `state/current.json`: what runs.
 pub fn current() -> Option<serde_json::Value> {
     serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
-}
-
-/// Takes a snapshot, between the containers' hooks.
-pub fn take(by: &str, reason: Reason, note: Option<String>) -> Result<Answer> {
-    let (pool, current) = (pool_path()?, current());
-    let taking = async {
-        let begun = Instant::now();
-        let meta = snapshot::take(pool, now(), by, reason, note, current.clone())?;
-        Ok((meta, begun.elapsed().as_micros() as u64))
-    };
-    let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
-    let runtime = Handle::current();
-    let ((meta, micros), complaints) = if wants_hooks {
-        let docker = runtime.block_on(facts::docker())?;
-        let running = running(&runtime)?;
-        runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
-    } else {
-        // Docker is not even asked: a snapshot does not need it.
-        (runtime.block_on(taking)?, Vec::new())
-    };
-    Ok(Answer::Taken { meta, micros, complaints })
-}
-
-fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {
-    let containers = current.and_then(|json| json.get("containers")).and_then(|all| all.as_object());
-    containers.map(|all| all.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The containers that run, as they were made, hence in the order of what depends on what.
@@ -125,15 +104,48 @@ pub fn remove(id: &str) -> Result<Answer> {
     snapshot::remove(pool, &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
 }
 
+/// Takes over the `state` that came with a fetched one.
+pub fn adopt(id: &str) -> Result<Answer> {
+    let pool = pool_path()?;
+    snapshot::adopt(pool, Path::new(paths::STATE), &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
+}
+
 /// Lists all; with `sizes` btrfs looks at every file of each.
 pub fn list(sizes: bool) -> Result<Answer> {
     let pool = pool_path()?;
+    let all = snapshot::list(pool)?;
+    let why = policy().keep.map(|keep| decide(&all, &keep, now()));
     let one = |meta: snapshot::Meta| {
         let data = pool.join("snapshots").join(meta.id.to_string()).join("data");
         let sizes = if sizes { snapshot::btrfs::usage(&data).ok() } else { None };
-        ListedSnapshot { meta, sizes }
+        let because = why.as_ref().map(|why| {
+            let decision = why.iter().find(|decision| decision.id == meta.id);
+            decision.map(|decision| decision.because.clone()).unwrap_or_default()
+        });
+        ListedSnapshot { meta, sizes, because }
     };
-    Ok(Answer::Snapshots { list: snapshot::list(pool)?.into_iter().map(one).collect() })
+    Ok(Answer::Snapshots { list: all.into_iter().map(one).collect() })
+}
+
+/// All that is known of one; btrfs looks at every file of it.
+pub fn show(id: &str) -> Result<Answer> {
+    let pool = pool_path()?;
+    let all = snapshot::list(pool)?;
+    let meta = snapshot::find(pool, id)?;
+    let _held = snapshot::hold(pool, &meta.id)?;
+    let data = snapshot::data(pool, &meta.id);
+    let mut containers = BTreeMap::new();
+    for entry in fs::read_dir(&data).or_error(Kind::Node, || format!("cannot read `{}`", data.display()))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && !name.starts_with('.') {
+            containers.insert(name, snapshot::btrfs::usage(&entry.path())?);
+        }
+    }
+    let decisions = policy().keep.map(|keep| decide(&all, &keep, now()));
+    let mine = |why: Vec<Decision>| why.into_iter().find(|decision| decision.id == meta.id);
+    let because = decisions.map(|why| mine(why).map(|decision| decision.because).unwrap_or_default());
+    let sizes = Some(snapshot::btrfs::usage(&data)?);
+    Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because }, containers })
 }
 
 /// What the agent does by itself: `snapshot.json` that `lap up` brought.
@@ -157,7 +169,7 @@ pub fn is_due() -> bool {
 
 /// Takes the one that is due, and removes what the policy does not keep.
 pub fn take_due() -> Result<Answer> {
-    let taken = take("agent", Reason::Scheduled, None)?;
+    let taken = take("agent", Reason::Scheduled, None, None)?;
     if let Answer::Taken { complaints, .. } = &taken {
         complaints.iter().for_each(|why| eprintln!("agent: {why}"));
     }
@@ -199,7 +211,10 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
     let pool = pool_path()?;
     check(&part)?;
     let id = snapshot::find(pool, id)?.id;
-    let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
+    let runtime = Handle::current();
+    let docker = runtime.block_on(facts::docker())?;
+    mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
+    let mut node = Node { docker: Some(docker), note, stopped: None, away: None, micros: 0 };
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
         Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
@@ -239,7 +254,8 @@ pub fn put_back(
         return Ok(());
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
-    let mut node = Node { docker: Some(Handle::current().block_on(facts::docker())?), note, away: None, micros: 0 };
+    let mut node =
+        Node { docker: Some(Handle::current().block_on(facts::docker())?), note, stopped: None, away: None, micros: 0 };
     let at = now();
     Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
 }
@@ -253,8 +269,15 @@ pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Res
     if snapshot::is_whole(pool, id) {
         return Ok(());
     }
-    let meta =
-        snapshot::Meta { id: id.clone(), at: now(), reason, note: Some(note), by: by.to_owned(), current: current() };
+    let meta = snapshot::Meta {
+        id: id.clone(),
+        at: now(),
+        reason,
+        note: Some(note),
+        by: by.to_owned(),
+        current: current(),
+        pause: None,
+    };
     snapshot::take_as(pool, &meta)
 }
 
@@ -298,12 +321,12 @@ fn check(part: &Part) -> Result<()> {
 /// It cannot be brought there; the node must not start anything on it.
 pub fn recover_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-    let mut node = Node { docker: None, note, away: None, micros: 0 };
+    let mut node = Node { docker: None, note, stopped: None, away: None, micros: 0 };
     for said in recover(&mut node)? {
         eprintln!("agent: {said}");
     }
     // What cannot be removed costs room, and is no reason to stay down.
-    if let Err(error) = snapshot::sweep(Path::new(paths::POOL)) {
+    if let Err(error) = snapshot::sweep(Path::new(paths::POOL)).and_then(|()| into::sweep()) {
         eprintln!("agent: {error}");
     }
     Ok(())
@@ -311,7 +334,7 @@ pub fn recover_data() -> Result<()> {
 
 /// Whether [`recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
-    is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
+    is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
 }
 
 /// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
@@ -326,9 +349,12 @@ pub async fn recover_containers() {
         }
     };
     hooks::recover(&docker).await;
+    if let Err(error) = into::recover(&docker).await {
+        eprintln!("agent: {error}");
+    }
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-        recover(&mut Node { docker: Some(docker), note, away: None, micros: 0 })
+        recover(&mut Node { docker: Some(docker), note, stopped: None, away: None, micros: 0 })
     });
     match recovered.await {
         Ok(Ok(said)) if said.is_empty() => {}
@@ -348,8 +374,11 @@ fn recover(node: &mut Node) -> Result<Vec<String>> {
 struct Node {
     docker: Option<Docker>,
     note: Box<dyn Fn(&str) + Send>,
+    /// Since when containers are stopped.
+    stopped: Option<Instant>,
     /// Since when the data is away.
     away: Option<Instant>,
+    /// How long the data was away; where it was not, how long containers were stopped.
     micros: u64,
 }
 
@@ -380,6 +409,7 @@ impl World for Node {
     }
 
     fn stop(&mut self, containers: &[String]) -> Result<()> {
+        self.stopped = (!containers.is_empty()).then(Instant::now);
         self.each(containers, |docker, name| async move {
             let stopped = docker.stop_container(&name, None::<StopContainerOptions>).await;
             stopped.or_error(Kind::Node, || format!("cannot stop `{name}`"))
@@ -393,7 +423,11 @@ impl World for Node {
                 Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
                 started => started.or_error(Kind::Node, || format!("cannot start `{name}`")),
             }
-        })
+        })?;
+        if let (0, Some(since)) = (self.micros, self.stopped) {
+            self.micros = since.elapsed().as_micros() as u64;
+        }
+        Ok(())
     }
 
     fn unmount(&mut self) -> Result<()> {

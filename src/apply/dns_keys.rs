@@ -44,6 +44,7 @@ async fn install(master: &Master, container: &Container, fence: u64) -> Result<(
         keys: Some(&keys),
         environment: &master.environment,
         seen: &master.seen,
+        runs: None,
     };
     let place = Place::Secrets(container.name.clone());
     let files = contents.files(&place, Some(container))?;

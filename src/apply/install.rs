@@ -35,6 +35,8 @@ pub struct Contents<'a> {
     pub keys: Option<&'a Keys>,
     pub environment: &'a Environment,
     pub seen: &'a Seen,
+    /// What the environment runs, or is to run, where that is a release.
+    pub runs: Option<&'a BTreeMap<String, Container>>,
 }
 
 /// What only an operator's machine can see and the node must know to build what is pushed to it: `policy/push.json`.
@@ -151,6 +153,7 @@ impl Contents<'_> {
             nodes: &self.seen.nodes,
             subnet: Some(self.seen.subnet),
             upstreams: &self.seen.upstreams,
+            runs: self.runs,
         })
     }
 

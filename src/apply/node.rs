@@ -8,8 +8,10 @@ use std::{
 
 use super::{
     Perform, build,
+    files::{self, Which},
     install::{Contents, Files, Seen},
     run::{self, RunOrder},
+    up::short,
 };
 use crate::{
     agent::{
@@ -125,6 +127,7 @@ impl OnNode {
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
+            runs: self.wish.release.map(|_| &self.wish.containers),
         }
     }
 
@@ -158,19 +161,27 @@ impl OnNode {
     }
 
     async fn put_environment(&self, digest: &str) -> Result<()> {
-        let tar = self.tree()?.environment.write_tar(Vec::new(), &[])?;
+        let tar = match &self.tree {
+            Some(tree) => tree.environment.write_tar(Vec::new(), &[])?,
+            None => self.recorded(Which::Environment, digest)?,
+        };
         self.send_tar(Place::Env(digest.to_owned()), &tar).await
     }
 
     async fn put_checks(&self, digest: &str) -> Result<()> {
-        let tar = self.tree()?.checks.write_tar(Vec::new(), &[])?;
+        let tar = match &self.tree {
+            Some(tree) => tree.checks.write_tar(Vec::new(), &[])?,
+            None => self.recorded(Which::Checks, digest)?,
+        };
         self.send_tar(Place::Checks(digest.to_owned()), &tar).await
     }
 
-    fn tree(&self) -> Result<&Tree> {
-        self.tree.as_ref().ok_or_else(|| {
-            let message = format!("the files of release `{}` are not on the node", self.wish.commit);
-            Error::new(Kind::Refused, message).hint("`lap restore` brings back a snapshot that has them")
+    /// Files of what was recorded, on a node that does not have them.
+    fn recorded(&self, which: Which, digest: &str) -> Result<Vec<u8>> {
+        let commit = &self.wish.commit;
+        files::find(&self.workspace, &self.environment.name, commit, which, digest)?.ok_or_else(|| {
+            let message = format!("the files of `{}` are neither on the node nor in the workspace", short(commit));
+            Error::new(Kind::Refused, message).hint("fetch that commit into the workspace's repository, then again")
         })
     }
 

@@ -102,7 +102,7 @@ async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option
         return Ok(None);
     };
     let note = Some(format!("before the push of {}", short(commit)));
-    let request = Request::TakeSnapshot { holder: options.holder(), wait: true, note };
+    let request = Request::TakeSnapshot { holder: options.holder(), wait: true, note, max_pause: None };
     match master.client.work(&request, true, |_, _| {}, |_| {}).await? {
         Answer::Taken { meta, .. } => Ok(Some((old, meta.id))),
         other => Err(unexpected(&other)),

@@ -1,14 +1,14 @@
 //! Copies of snapshots off the machine, and back: the agent works, this reaches the repository's files for it.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use super::{snapshot::Snapshots, up::Options};
+use super::{copies::newest_of, snapshot::Snapshots, up::Options};
 use crate::{
     agent::protocol::{Answer, Request},
     error::{Error, Kind, OrError, Result},
-    keys::Secret,
+    keys::{Passphrase, Secret, recovery},
     report::Event,
-    repository::{Copy, Depth, Location, Repository, Tell},
+    repository::{Copy, Depth, Door, Location, Repository, Tell, policy::News},
     snapshot::{Id, Meta},
     workspace::Workspace,
 };
@@ -20,7 +20,36 @@ pub struct Place {
     pub name: String,
     location: Location,
     lab: String,
+    /// The workspace.
+    root: PathBuf,
     password: Secret,
+}
+
+/// What [`Place::init`] found and did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    New,
+    /// It was there without one.
+    Passphrase,
+    Nothing,
+}
+
+/// Makes this the passphrase of the lab and of these repositories of it.
+///
+/// # Errors
+/// One of them cannot be reached: then nothing is changed.
+pub fn change_passphrase(places: &[Place], passphrase: &Passphrase) -> Result<()> {
+    let opened = places.iter().map(|place| Ok((place, place.open(silent())?))).collect::<Result<Vec<_>>>()?;
+    let locks = opened.iter().map(|(_, repository)| repository.lock(false)).collect::<Result<Vec<_>>>()?;
+    if let Some((first, _)) = opened.first() {
+        recovery::set_passphrase(&first.root, passphrase)?;
+    }
+    for (place, repository) in &opened {
+        repository.set_passphrase(passphrase.secret())?;
+        place.keep(repository)?;
+    }
+    drop(locks);
+    Ok(())
 }
 
 /// How a copy ended.
@@ -71,25 +100,30 @@ impl Place {
             },
         };
         let password = Secret::new(workspace.keys()?.repository_password().expose().trim().to_owned());
-        Ok(Self { name, location, lab: workspace.lab.name.clone(), password })
+        Ok(Self { name, location, lab: workspace.lab.name.clone(), root: workspace.lab.root.clone(), password })
     }
 
-    /// Opens it; with `make` it is made where there is none yet.
+    /// All that lap.toml names.
+    ///
+    /// # Errors
+    /// The keys are not here.
+    pub fn all(workspace: &Workspace) -> Result<Vec<Self>> {
+        workspace.lab.repositories.keys().map(|name| Self::of(workspace, Some(name))).collect()
+    }
+
+    /// Opens it.
     ///
     /// # Errors
     /// It is not there, is no repository, or has another password.
-    pub fn open(&self, make: bool, tell: Tell) -> Result<Repository> {
+    pub fn open(&self, tell: Tell) -> Result<Repository> {
         let storage = self.location.storage()?;
         if Repository::is_there(&storage, &self.name)? {
-            return Repository::open(storage, &self.name, &self.password, false, tell);
-        }
-        if make {
-            return Repository::make(storage, &self.name, &self.password, tell);
+            return Repository::open(storage, &self.name, Door::Lab, &self.password, tell);
         }
         let at =
             if self.name == self.location.to_string() { String::new() } else { format!(" at `{}`", self.location) };
         Err(Error::new(Kind::Host, format!("there is no repository `{}`{at}", self.name))
-            .hint("`lap snapshot copy --init` makes a new one there")
+            .hint(format!("`lap repository init {}` makes a new one there", self.name))
             .hint("is its disk mounted?"))
     }
 
@@ -98,7 +132,59 @@ impl Place {
     /// # Errors
     /// As [`Self::open`].
     pub fn copies(&self, environment: &str) -> Result<Vec<Copy>> {
-        self.open(false, silent())?.copies_of(&self.lab, environment)
+        self.copies_in(&self.open(silent())?, environment)
+    }
+
+    /// The same, where it is open already.
+    pub(super) fn copies_in(&self, repository: &Repository, environment: &str) -> Result<Vec<Copy>> {
+        repository.copies_of(&self.lab, environment)
+    }
+
+    /// One of them; `latest` is the newest.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or there is none.
+    pub fn find(&self, environment: &str, id: &str) -> Result<Copy> {
+        self.open(silent())?.find(&self.lab, environment, id)
+    }
+
+    /// Makes it, if it is not there yet, and its passphrase (the lab's, which this sets where there is none).
+    ///
+    /// # Errors
+    /// It cannot be made, is another lab's, or the lab has another passphrase.
+    pub fn init(&self, passphrase: &Passphrase) -> Result<Made> {
+        if recovery::has_passphrase(&self.root) {
+            recovery::check_passphrase(&self.root, passphrase)?;
+        } else {
+            recovery::set_passphrase(&self.root, passphrase)?;
+        }
+        let storage = self.location.storage()?;
+        let is_there = Repository::is_there(&storage, &self.name)?;
+        let repository = if is_there {
+            Repository::open(storage, &self.name, Door::Lab, &self.password, silent())?
+        } else {
+            Repository::make(storage, &self.name, &self.password, silent())?
+        };
+        let _lock = repository.lock(false)?;
+        let had_passphrase = repository.has_passphrase()?;
+        if !had_passphrase {
+            repository.set_passphrase(passphrase.secret())?;
+        }
+        self.keep(&repository)?;
+        Ok(match (is_there, had_passphrase) {
+            (false, _) => Made::New,
+            (true, false) => Made::Passphrase,
+            (true, true) => Made::Nothing,
+        })
+    }
+
+    /// Puts the keys and the workspace beside the snapshots.
+    fn keep(&self, repository: &Repository) -> Result<()> {
+        repository.keep_workspace(&self.lab, &self.root)?;
+        match recovery::seal(&self.root)? {
+            Some(sealed) => repository.keep_keys(&self.lab, &sealed),
+            None => Ok(()),
+        }
     }
 
     /// All that is wrong with it, a sentence each.
@@ -107,42 +193,56 @@ impl Place {
     /// As [`Self::open`].
     pub async fn verify(&self, depth: Depth, options: &Options) -> Result<Vec<String>> {
         let (place, tell) = (self.clone(), tell(options));
-        step(options, format!("verify `{}`", self.name), aside(move || place.open(false, tell)?.verify(depth))).await
+        step(options, format!("verify `{}`", self.name), aside(move || place.open(tell)?.verify(depth))).await
     }
 }
 
 impl Snapshots {
-    /// Copies a snapshot (or `latest`), and checks it there.
+    /// Copies a snapshot (`None`: the newest), and checks it there.
     ///
     /// # Errors
     /// There is no such snapshot, restic works on the repository, or what the agent says.
-    pub async fn copy(&self, id: &str, place: &Place, make: bool, options: &Options) -> Result<Copied> {
+    pub async fn copy(&self, id: Option<&str>, place: &Place, options: &Options) -> Result<Copied> {
         let begun = Instant::now();
-        let meta = self.known(id).await?;
+        let meta = self.named(id.unwrap_or("latest")).await?;
         let environment = self.environment().name.clone();
         let (there, env) = (place.clone(), environment.clone());
-        let (repository, copies) = aside(move || {
-            let repository = there.open(make, silent())?;
-            repository.is_free()?;
+        if !recovery::has_passphrase(&place.root) {
+            options.events.note(format!(
+                "`{0}` has no passphrase: without the keys of this workspace nothing opens it (`lap repository init {0}`)",
+                place.name
+            ));
+        }
+        let (repository, copies, _lock) = aside(move || {
+            let repository = there.open(silent())?;
+            let lock = repository.lock(false)?;
+            there.keep(&repository)?;
             let copies = repository.copies_of(&there.lab, &env)?;
-            Ok((repository, copies))
+            Ok((repository, copies, lock))
         })
         .await?;
         let seconds = || begun.elapsed().as_secs_f64();
         if copies.iter().any(|copy| copy.id == meta.id) {
+            self.note(place, newest_of(&copies), options).await;
             return Ok(Copied { id: meta.id, sent: None, seconds: seconds() });
         }
         let request = Request::CopySnapshot {
             id: meta.id.to_string(),
+            asked: id.is_some_and(|id| id != "latest"),
             lab: place.lab.clone(),
             environment,
             node: self.environment().master.clone(),
             repository: place.name.clone(),
-            password: place.password.clone(),
+            key: repository.key()?,
         };
         let title = format!("copy {} to `{}`", meta.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
-            Answer::Copied { id, added, size } => Ok(Copied { id, sent: Some((added, size)), seconds: seconds() }),
+            Answer::Copied { id, added, size } => {
+                let before = copies.last().filter(|copy| copy.at > meta.at);
+                let newest = before.map_or_else(|| (id.clone(), meta.at), |copy| (copy.id.clone(), copy.at));
+                self.note(place, News::Newest(Some(newest)), options).await;
+                Ok(Copied { id, sent: Some((added, size)), seconds: seconds() })
+            }
             other => Err(super::snapshot::unexpected(&other)),
         }
     }
@@ -154,10 +254,11 @@ impl Snapshots {
     pub async fn fetch(&self, id: &str, place: &Place, options: &Options) -> Result<Fetched> {
         let begun = Instant::now();
         let (there, env, name) = (place.clone(), self.environment().name.clone(), id.to_owned());
-        let (repository, copy) = aside(move || {
-            let repository = there.open(false, silent())?;
+        let (repository, copy, _lock) = aside(move || {
+            let repository = there.open(silent())?;
+            let lock = repository.lock_to_read()?;
             let copy = repository.find(&there.lab, &env, &name)?;
-            Ok((repository, copy))
+            Ok((repository, copy, lock))
         })
         .await?;
         if self.list(false).await?.iter().any(|listed| listed.meta.id == copy.id) {
@@ -167,7 +268,7 @@ impl Snapshots {
             id: copy.id.clone(),
             restic: copy.restic,
             repository: place.name.clone(),
-            password: place.password.clone(),
+            key: repository.key()?,
         };
         let title = format!("fetch {} from `{}`", copy.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
@@ -176,7 +277,7 @@ impl Snapshots {
         }
     }
 
-    async fn known(&self, id: &str) -> Result<Meta> {
+    async fn named(&self, id: &str) -> Result<Meta> {
         let all = self.list(false).await?;
         let found = match id {
             "latest" => all.last(),
@@ -206,7 +307,7 @@ impl Snapshots {
 }
 
 /// A step of its own, with what is told while it runs.
-async fn step<T>(options: &Options, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn step<T>(options: &Options, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
     let begun = Instant::now();
     options.events.tell(Event::Started { step: 0, title: title.clone() });
     let result = work.await;
@@ -223,11 +324,11 @@ fn tell(options: &Options) -> Tell {
     Arc::new(move |text: &str| events.output(0, text))
 }
 
-fn silent() -> Tell {
+pub(super) fn silent() -> Tell {
     Arc::new(|_: &str| {})
 }
 
 /// The library blocks.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the repository".into())?
 }

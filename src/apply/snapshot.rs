@@ -1,12 +1,12 @@
 //! Snapshots and restores, asked of the environment's agent: it does them, this watches.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use super::up::{Master, Options};
 use crate::{
     agent::{
         client::Client,
-        protocol::{Answer, ListedSnapshot, NodeFacts, Part, Request},
+        protocol::{Answer, Holder, ListedSnapshot, NodeFacts, Part, Request},
     },
     config::model::Environment,
     error::{Error, Kind, OrError, Result},
@@ -42,7 +42,7 @@ pub struct Restored {
     pub id: String,
     /// The snapshot that the present became.
     pub kept: Meta,
-    /// How long `/data` was away.
+    /// How long `/data` was away; of a part, how long its containers were stopped.
     pub seconds: f64,
     /// What ran then is to run again, and is not started yet (`up` as recorded).
     pub other_release: bool,
@@ -72,12 +72,18 @@ impl Snapshots {
         self.master.facts(Some(options)).await
     }
 
+    /// Says who is waited for.
+    pub(super) fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
+        self.master.busy(options)
+    }
+
     /// Takes one.
     ///
     /// # Errors
-    /// Somebody holds the lock, or what the agent says.
-    pub async fn take(&self, note: Option<String>, options: &Options) -> Result<Taken> {
-        let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note };
+    /// Somebody holds the lock, writers would wait for longer than `max_pause`, or what the agent says.
+    pub async fn take(&self, note: Option<String>, max_pause: Option<Duration>, options: &Options) -> Result<Taken> {
+        let max_pause = max_pause.map(|most| most.as_micros() as u64);
+        let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note, max_pause };
         match self.work(&request, options).await? {
             Answer::Taken { meta, micros, complaints } => Ok(Taken { meta, seconds: micros as f64 / 1e6, complaints }),
             other => Err(unexpected(&other)),
@@ -91,6 +97,17 @@ impl Snapshots {
     pub async fn list(&self, sizes: bool) -> Result<Vec<ListedSnapshot>> {
         match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
             Answer::Snapshots { list } => Ok(list),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// All about one, and of each container the bytes that only this one holds, and all.
+    ///
+    /// # Errors
+    /// There is no such snapshot.
+    pub async fn show(&self, id: &str) -> Result<(ListedSnapshot, BTreeMap<String, (u64, u64)>)> {
+        match self.master.client.ask(&Request::ShowSnapshot { id: id.to_owned() }, &[]).await? {
+            Answer::Shown { snapshot, containers } => Ok((snapshot, containers)),
             other => Err(unexpected(&other)),
         }
     }
@@ -118,7 +135,7 @@ impl Snapshots {
         let mut options = tokio::fs::OpenOptions::new();
         // It holds whatever the containers hold.
         let mut out = options.create_new(true).write(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
-        let exported = self.master.client.export(id, &mut out).await;
+        let exported = self.master.client.export(&Request::ExportSnapshot { id: id.to_owned() }, &mut out).await;
         let synced = out.sync_all().await.or_error(Kind::Host, what);
         let done = match (exported, synced) {
             (Ok(done), Ok(())) => Ok(done),
@@ -199,6 +216,11 @@ impl Snapshots {
         }
     }
 
+    /// Asks for something that the agent does under its lock.
+    pub(super) async fn ask(&self, request: &Request, options: &Options) -> Result<Answer> {
+        self.work(request, options).await
+    }
+
     async fn work(&self, request: &Request, options: &Options) -> Result<Answer> {
         // An older agent does not know the request: replaced first.
         self.master.facts(Some(options)).await?;
@@ -222,7 +244,7 @@ fn ran_other(meta: &Meta, facts: &NodeFacts) -> bool {
 }
 
 /// Before anything is stopped: each image is on the node, or in the registry whose data comes back, too.
-fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
+pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     let Some(then) = read(meta.current.as_ref()) else { return Ok(()) };
     let there = |build: &str| facts.images.iter().any(|image| image.build.as_deref() == Some(build));
     let runs = |name: &String| then.containers.get(name).is_some_and(|container| container.scale > 0);

@@ -75,6 +75,8 @@ pub struct Scope {
     pub build_only: bool,
     /// This, which ran before, instead of the tree.
     pub instead: Option<Box<Current>>,
+    /// Nothing on the nodes.
+    pub nodes_only: bool,
 }
 
 /// What was done, or would be.
@@ -157,13 +159,14 @@ impl Master {
         self.keys.as_deref().ok_or_else(super::install::no_keys)
     }
 
-    /// What is put on this master.
-    pub fn contents(&self) -> Contents<'_> {
+    /// What is put on this master when it runs `wish`.
+    pub fn contents<'a>(&'a self, wish: &'a Wish) -> Contents<'a> {
         Contents {
             workspace: &self.workspace,
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
+            runs: wish.release.map(|_| &wish.containers),
         }
     }
 
@@ -279,7 +282,7 @@ impl Master {
     }
 
     fn plan(&self, facts: &NodeFacts, scope: &Scope, wish: &Wish, build: bool) -> Result<(Plan, Installed)> {
-        let installed = self.contents().wished(wish, facts)?;
+        let installed = self.contents(wish).wished(wish, facts)?;
         let plan = plan::containers::up(
             &self.environment.name,
             &plan::containers::Inputs {
@@ -430,6 +433,10 @@ async fn on(
     if facts.docker.is_none() {
         ready(&master.client).await?;
         facts = master.client.facts().await?;
+    }
+    if scope.nodes_only {
+        outcome.facts = Some(facts);
+        return Ok(outcome);
     }
     let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
     known(&wish, &scope)?;

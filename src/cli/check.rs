@@ -60,7 +60,7 @@ impl Args {
     }
 }
 
-fn print(list: &[Checked]) {
+pub fn print(list: &[Checked]) {
     if list.is_empty() {
         return outln!(
             "There are no checks: programs in `containers/<name>/checks/` are some, after the next `lap up`."

@@ -9,6 +9,7 @@ use super::{Global, Progress};
 use crate::{
     apply::up::Options,
     error::{Error, Kind, OrError, Result},
+    keys::{self, Passphrase, Secret},
     report::{self, Events, Style},
     workspace::Workspace,
 };
@@ -93,6 +94,27 @@ pub fn watched<T, F: Future<Output = Result<T>>>(
         let _ = drawing.await;
         result
     })
+}
+
+/// Where a passphrase comes from.
+#[derive(clap::Args, Debug)]
+pub struct PassphraseFrom {
+    /// Read the passphrase from this file's first line [default: ask]
+    #[arg(long, value_name = "FILE", env = "LAP_PASSPHRASE_FILE", hide_env_values = true)]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl PassphraseFrom {
+    /// From the file, or asked for; twice, if it is `new`.
+    pub fn resolve(&self, new: bool) -> Result<Passphrase> {
+        let mut prompt = |what: &str| {
+            let typed = rpassword::prompt_password(format!("{what}: "));
+            typed.map(Secret::new).or_error(Kind::Host, || "cannot read the passphrase".into())
+        };
+        let terminal = std::io::stdin().is_terminal();
+        let prompt: Option<keys::Prompt<'_>> = if terminal { Some(&mut prompt) } else { None };
+        Passphrase::resolve(self.passphrase_file.as_deref(), None, prompt, new)
+    }
 }
 
 /// A runtime for one command.

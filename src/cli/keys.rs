@@ -2,18 +2,20 @@
 
 use crate::report::print::{out, outln};
 use std::{
-    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Subcommand;
 
-use super::{Global, common::print_json};
+use super::{
+    Global,
+    common::{PassphraseFrom, print_json},
+};
 use crate::{
     config,
-    error::{Error, Kind, OrError, Result},
-    keys::{self, Keys, Passphrase, Secret},
+    error::{Error, Kind, Result},
+    keys::{self, Keys},
     report::{plural, table::table},
 };
 
@@ -48,25 +50,6 @@ enum Verb {
         #[command(flatten)]
         passphrase: PassphraseFrom,
     },
-}
-
-#[derive(clap::Args, Debug)]
-struct PassphraseFrom {
-    /// Read the passphrase from this file's first line [default: ask]
-    #[arg(long, value_name = "FILE", env = "LAP_PASSPHRASE_FILE", hide_env_values = true)]
-    passphrase_file: Option<PathBuf>,
-}
-
-impl PassphraseFrom {
-    fn resolve(&self, new: bool) -> Result<Passphrase> {
-        let mut prompt = |what: &str| {
-            let typed = rpassword::prompt_password(format!("{what}: "));
-            typed.map(Secret::new).or_error(Kind::Host, || "cannot read the passphrase".into())
-        };
-        let terminal = std::io::stdin().is_terminal();
-        let prompt: Option<keys::Prompt<'_>> = if terminal { Some(&mut prompt) } else { None };
-        Passphrase::resolve(self.passphrase_file.as_deref(), None, prompt, new)
-    }
 }
 
 impl Args {

@@ -5,10 +5,12 @@ mod build;
 mod check;
 mod common;
 mod completions;
+mod copies;
 mod destroy;
 mod dns;
 mod doctor;
 mod down;
+mod drill;
 mod exec;
 mod help;
 mod image;
@@ -19,6 +21,8 @@ mod logs;
 mod node;
 mod plan;
 mod promote;
+mod prune;
+mod recover;
 mod reference;
 mod release;
 mod repository;
@@ -104,10 +108,14 @@ enum Verb {
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
+    Repository(repository::Args),
+    Drill(drill::Args),
+    Recover(recover::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
     Release(release::Args),
     Ledger(ledger::Args),
+    Prune(prune::Args),
     Plan(plan::Args),
     Keys(keys::Args),
     Trust(trust::Args),
@@ -157,10 +165,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
+        Verb::Repository(args) => args.run(&global),
+        Verb::Drill(args) => args.run(&global),
+        Verb::Recover(args) => args.run(&global),
         Verb::Promote(args) => args.run(&global),
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),
         Verb::Ledger(args) => args.run(&global),
+        Verb::Prune(args) => args.run(&global),
         Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),

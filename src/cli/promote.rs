@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     apply::{
-        promote::{self, Planned, Rules, Switched},
+        promote::{self, Hooks, Planned, Rules, Switched},
         up::{Master, short},
     },
     config::model::{Environment, Lab},
@@ -57,7 +57,7 @@ pub struct Switching {
     changing: Changing,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     crate::config::value::duration::duration(text)
 }
 
@@ -96,7 +96,7 @@ impl Args {
                 async move {
                     let master = Arc::new(Master::connect(workspace, &to, Duration::from_secs(5)).await?);
                     if abort {
-                        promote::abort(&master, &options).await
+                        promote::abort(&master, &options).await.map(|(entry, hash)| (entry, hash, None))
                     } else {
                         promote::resume(&master, &options).await
                     }
@@ -104,7 +104,7 @@ impl Args {
             });
             match watched {
                 Err(error) if self.resume && error.kind == Kind::Refused => outln!("{}; beginning one.", error.message),
-                Ok((entry, hash)) if self.abort && entry.result != Ended::Done => {
+                Ok((entry, hash, _)) if self.abort && entry.result != Ended::Done => {
                     outln!(
                         "Release {} was taken back; `{}` runs what it ran before. Ledger: {hash}",
                         entry.release,
@@ -113,16 +113,17 @@ impl Args {
                     return Ok(ExitCode::SUCCESS);
                 }
                 watched => {
-                    let (entry, hash) = watched?;
-                    return told(&to.name, &entry, &hash);
+                    let (entry, hash, complaint) = watched?;
+                    let code = told(&to.name, &entry, &hash)?;
+                    return complained(complaint, &entry).map(|()| code);
                 }
             }
         }
-        let planned = global.work("promote", &self.switching.changing, |options| {
+        let (planned, hooks) = global.work("promote", &self.switching.changing, |options| {
             let (workspace, from, to) = (workspace.clone(), from.clone(), to.clone());
-            async move { promote::plan_promotion(workspace, &from, &to, &options).await }
+            async move { promote::plan_between_hooks(workspace, &from, &to, &options).await }
         })?;
-        carry_out(global, planned, &self.switching, "promote")
+        carry_out(global, planned, hooks.as_deref(), &self.switching, "promote")
     }
 }
 
@@ -145,7 +146,13 @@ pub fn target<'a>(lab: &'a Lab, name: Option<&str>) -> Result<&'a Environment> {
 }
 
 /// Shows what would be done, asks, does it, tells how it went.
-pub fn carry_out(global: &Global, planned: Planned, switching: &Switching, verb: &'static str) -> Result<ExitCode> {
+pub fn carry_out(
+    global: &Global,
+    planned: Planned,
+    hooks: Option<&Hooks>,
+    switching: &Switching,
+    verb: &'static str,
+) -> Result<ExitCode> {
     let lab = &planned.master.workspace.lab;
     let name = planned.master.environment.name.clone();
     if planned.is_nothing() {
@@ -154,21 +161,32 @@ pub fn carry_out(global: &Global, planned: Planned, switching: &Switching, verb:
     }
     let rules = switching.rules(lab);
     show(&planned, rules);
+    if let Some(hooks) = hooks.map(Hooks::names).filter(|names| !names.is_empty()) {
+        outln!("Hooks of that commit: `{}`.\n", hooks.join("`, `"));
+    }
     if switching.changing.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     if !switching.yes && !agreed(&name)? {
         return Err(Error::new(Kind::Interrupted, format!("not wanted; `{name}` is as it was")));
     }
-    let switched = global
-        .work(verb, &switching.changing, |options| async move { promote::carry_out(planned, rules, &options).await })?;
-    let Switched { entry, hash, moved, seconds } = &switched;
+    let switched = global.work(verb, &switching.changing, |options| async move {
+        promote::carry_out(planned, hooks, rules, &options).await
+    })?;
+    let Switched { entry, hash, moved, seconds, .. } = &switched;
     if global.json() {
         print_json(entry)?;
     }
     let code = told(&name, entry, hash)?;
     outln!("{} of images were sent; {} in all.", bytes(*moved), duration(*seconds));
+    complained(switched.complaint, &switched.entry)?;
     Ok(code)
+}
+
+/// The release is made, whatever the hook after it says.
+fn complained(complaint: Option<Error>, entry: &Entry) -> Result<()> {
+    let Some(error) = complaint else { return Ok(()) };
+    Err(Error::new(Kind::Other, format!("release {} runs, but {}", entry.release, error.message)))
 }
 
 fn show(planned: &Planned, rules: Rules) {
@@ -207,7 +225,7 @@ fn show(planned: &Planned, rules: Rules) {
     outln!("");
 }
 
-fn agreed(environment: &str) -> Result<bool> {
+pub fn agreed(environment: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::new(
             Kind::Refused,

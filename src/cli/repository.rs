@@ -1,180 +1,73 @@
-//! The parts of `lap snapshot` and `lap restore` that are about repositories.
+//! `lap repository`
 
-use crate::report::print::{out, outln};
+use crate::report::print::outln;
 use std::process::ExitCode;
 
-use serde::Serialize;
+use clap::Subcommand;
 
-use super::{
-    Global,
-    common::{Changing, print_json},
-    snapshot::short,
-};
+use super::{Global, common::PassphraseFrom};
 use crate::{
-    agent::serve::now,
-    apply::{
-        repository::{Fetched, Place},
-        snapshot::Snapshots,
-    },
+    apply::repository::{Made, Place, change_passphrase},
     error::{Error, Kind, Result},
-    report::{ago, bytes, plural, table::table},
-    repository::Depth,
-    snapshot::Id,
 };
 
-/// What `lap snapshot copy` is given.
+/// The repositories that snapshots are copied to: make them, set their passphrase
 #[derive(clap::Args, Debug)]
-pub struct CopyArgs {
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// A snapshot
-    #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
-    snapshot: String,
-    /// A repository of lap.toml, a path of this machine, or `sftp:user@host:path` [default: the only one of lap.toml]
-    #[arg(long, value_name = "REPOSITORY")]
-    to: Option<String>,
-    /// Make the repository if it is not there yet
-    #[arg(long)]
-    init: bool,
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
 }
 
-/// What `lap snapshot fetch` is given.
-#[derive(clap::Args, Debug)]
-pub struct FetchArgs {
-    /// A snapshot (`lap snapshot list --from` shows them), or `latest`
-    snapshot: String,
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// A repository, as in `lap snapshot copy --to`
-    #[arg(long, value_name = "REPOSITORY")]
-    from: Option<String>,
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Make one, which the lab's keys open, and a passphrase: with it and the repository alone, `lap recover` makes the lab anew
+    ///
+    /// A lab has one passphrase for all of them; the first `init` sets it.
+    Init {
+        /// A repository of lap.toml, a path of this machine, or `sftp:user@host:path` [default: the only one of lap.toml]
+        repository: Option<String>,
+        #[command(flatten)]
+        passphrase: PassphraseFrom,
+    },
+    /// Set another passphrase, for the lab and its repositories; the one before opens none of these any more
+    Passphrase {
+        /// Repositories, as in `init` [default: all of lap.toml]
+        repositories: Vec<String>,
+        #[command(flatten)]
+        passphrase: PassphraseFrom,
+    },
 }
 
-/// What `lap snapshot verify` is given.
-#[derive(clap::Args, Debug)]
-pub struct VerifyArgs {
-    /// A repository, as in `lap snapshot copy --to`
-    #[arg(long, value_name = "REPOSITORY")]
-    from: Option<String>,
-    /// Read the data, too: all of it, or a part that is picked anew each time, e.g. `10%`
-    #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "100%")]
-    read_data: Option<Depth>,
-}
-
-#[derive(Serialize)]
-struct CopiedJson {
-    id: Id,
-    /// Bytes that came to the repository.
-    added: u64,
-    seconds: f64,
-}
-
-/// `lap snapshot copy`
-pub fn copy(global: &Global, args: &CopyArgs) -> Result<()> {
-    let workspace = global.workspace()?;
-    let environment = workspace.environment(args.environment.as_deref())?.clone();
-    let place = Place::of(&workspace, args.to.as_deref())?;
-    let copied = global.work("snapshot", &Changing::default(), |options| {
-        let (workspace, environment, place) = (workspace.clone(), environment.clone(), place.clone());
-        let (id, init) = (args.snapshot.clone(), args.init);
-        async move { Snapshots::of(workspace, &environment).await?.copy(&id, &place, init, &options).await }
-    })?;
-    let (id, name) = (copied.id, &place.name);
-    if global.json() {
-        return print_json(&CopiedJson {
-            id,
-            added: copied.sent.map_or(0, |(added, _)| added),
-            seconds: copied.seconds,
-        });
-    }
-    match copied.sent {
-        None => outln!("`{name}` has {id} of `{}` already.", environment.name),
-        Some((added, size)) => outln!(
-            "{id} of `{}` is in `{name}`: {}, of which {} were new there, in {}.",
-            environment.name,
-            bytes(size),
-            bytes(added),
-            short(copied.seconds)
-        ),
-    }
-    Ok(())
-}
-
-/// `lap snapshot fetch`
-pub fn fetch(global: &Global, args: &FetchArgs) -> Result<()> {
-    let fetched = fetch_first(global, &args.snapshot, args.environment.as_deref(), args.from.as_deref())?;
-    let Fetched { id, new, seconds } = fetched;
-    if global.json() {
-        return print_json(&id);
-    }
-    if new {
-        outln!("Snapshot {id} is on the node, in {}. `lap restore {id}` goes back to it.", short(seconds));
-    } else {
-        outln!("Snapshot {id} is on the node already.");
-    }
-    Ok(())
-}
-
-/// For `lap restore --from`: the snapshot is a node's own before it is restored.
-pub fn fetch_first(global: &Global, snapshot: &str, environment: Option<&str>, from: Option<&str>) -> Result<Fetched> {
-    let workspace = global.workspace()?;
-    let environment = workspace.environment(environment)?.clone();
-    let place = Place::of(&workspace, from)?;
-    global.work("snapshot", &Changing::default(), |options| {
-        let (workspace, id) = (workspace.clone(), snapshot.to_owned());
-        async move { Snapshots::of(workspace, &environment).await?.fetch(&id, &place, &options).await }
-    })
-}
-
-/// `lap snapshot list --from`
-pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) -> Result<()> {
-    let workspace = global.workspace()?;
-    let environment = workspace.environment(environment)?;
-    let copies = Place::of(&workspace, Some(from))?.copies(&environment.name)?;
-    if json || global.json() {
-        return print_json(&copies);
-    }
-    if copies.is_empty() {
-        outln!("`{from}` has no snapshots of `{0}`. `lap snapshot copy {0}` sends one.", environment.name);
-        return Ok(());
-    }
-    let rows: Vec<[String; 4]> = copies
-        .iter()
-        .map(|copy| {
-            let total = copy.size.map_or_else(|| "-".into(), bytes);
-            [copy.id.to_string(), ago(now() - copy.at), total, copy.restic[..8].to_owned()]
-        })
-        .collect();
-    out!("{}", table(["SNAPSHOT", "AGE", "TOTAL", "RESTIC"], &rows));
-    Ok(())
-}
-
-/// `lap snapshot verify`
-pub fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
-    let workspace = global.workspace()?;
-    let place = Place::of(&workspace, args.from.as_deref())?;
-    let depth = args.read_data.unwrap_or(Depth::Structure);
-    let wrong = global.work("snapshot", &Changing::default(), |options| {
-        let place = place.clone();
-        async move { place.verify(depth, &options).await }
-    })?;
-    if global.json() {
-        print_json(&wrong)?;
-    }
-    let name = &place.name;
-    if wrong.is_empty() {
-        if !global.json() {
-            match depth {
-                Depth::Structure => outln!("`{name}` is whole. `--read-data` reads the data, too."),
-                Depth::Data(part) if part < 100.0 => outln!("`{name}` is whole, and {part} % of its data were read."),
-                Depth::Data(_) => outln!("`{name}` is whole, and all its data were read."),
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        match self.verb {
+            Verb::Init { repository, passphrase } => {
+                let place = Place::of(&workspace, repository.as_deref())?;
+                let new = !crate::keys::recovery::has_passphrase(&workspace.lab.root);
+                let (name, made) = (&place.name, place.init(&passphrase.resolve(new)?)?);
+                match made {
+                    Made::New => {
+                        outln!("`{name}` is there. `lap snapshot copy --to {name}` sends the newest snapshot.")
+                    }
+                    Made::Passphrase => outln!("`{name}` was there, and has the passphrase now."),
+                    Made::Nothing => outln!("Nothing to do: `{name}` is there, and has a passphrase."),
+                }
+            }
+            Verb::Passphrase { repositories, passphrase } => {
+                let places: Vec<Place> = if repositories.is_empty() {
+                    Place::all(&workspace)?
+                } else {
+                    repositories.iter().map(|name| Place::of(&workspace, Some(name))).collect::<Result<_>>()?
+                };
+                if places.is_empty() {
+                    return Err(Error::new(Kind::Usage, "lap.toml names no repository"));
+                }
+                change_passphrase(&places, &passphrase.resolve(true)?)?;
+                let names: Vec<_> = places.iter().map(|place| format!("`{}`", place.name)).collect();
+                outln!("{} opens with the new passphrase.", names.join(", "));
             }
         }
-        return Ok(ExitCode::SUCCESS);
+        Ok(ExitCode::SUCCESS)
     }
-    if !global.json() {
-        wrong.iter().for_each(|line| outln!("{line}"));
-    }
-    let error = Error::new(Kind::Unhealthy, format!("`{name}` is damaged: {}", plural(wrong.len(), "fault")));
-    Err(error.hint("what it still has can be restored; make a new repository for further copies"))
 }

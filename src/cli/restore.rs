@@ -1,21 +1,24 @@
 //! `lap restore`
 
-use crate::report::print::outln;
+use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use super::{
     Global,
     common::{Changing, print_json, runtime},
-    repository,
+    copies,
     snapshot::{print_differs, short},
 };
 use crate::{
     agent::protocol::Part,
     apply::{
+        into::{into, scrubs, source},
         snapshot::Snapshots,
         up::{Scope, up},
     },
     error::Result,
+    report::{bytes, table::table},
+    snapshot::hooks::Scrub,
 };
 
 /// Go back to a snapshot: all data of an environment; what is there now becomes a snapshot first
@@ -37,19 +40,26 @@ pub struct Args {
     /// The data alone, also if other images ran when it was taken
     #[arg(long)]
     keep_release: bool,
+    /// Put it into this environment instead, each container's data scrubbed as its container.toml says; the snapshot is then one
+    /// of the environment that is promoted from there, if none is named
+    #[arg(long, value_name = "ENVIRONMENT", conflicts_with_all = ["only", "file", "keep_release", "from"])]
+    into: Option<String>,
     #[command(flatten)]
     changing: Changing,
 }
 
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
+        if let Some(into) = self.into.clone() {
+            return self.bring(global, &into);
+        }
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let snapshot = match &self.from {
             None => self.snapshot.clone(),
             Some(from) => {
                 let fetched =
-                    repository::fetch_first(global, &self.snapshot, Some(&environment.name), Some(from.as_str()))?;
+                    copies::fetch_first(global, &self.snapshot, Some(&environment.name), Some(from.as_str()))?;
                 fetched.id.to_string()
             }
         };
@@ -64,7 +74,11 @@ impl Args {
             differs.files.retain(|(path, _)| match &part {
                 Part::All | Part::AllAndRelease => true,
                 Part::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
-                Part::Path(only) => path == only || path.starts_with(&format!("{only}/")),
+                Part::Path(only) => {
+                    // The node tells names as one line each, whatever bytes they have.
+                    let only = only.escape_debug().to_string();
+                    *path == only || path.starts_with(&format!("{only}/"))
+                }
             });
             // Seen from the snapshot: what came since would go.
             print_differs(&differs, ["lost", "taken back", "come back"]);
@@ -105,6 +119,9 @@ impl Args {
             Part::All => {
                 outln!("{what} is as it was in {}; the data was away for {}.", restored.id, short(restored.seconds))
             }
+            Part::Containers(_) if restored.seconds > 0.0 => {
+                outln!("{what} is as it was in {}, and was stopped for {}.", restored.id, short(restored.seconds));
+            }
             _ => outln!("{what} is as it was in {}.", restored.id),
         }
         let kept = restored.kept.id;
@@ -115,5 +132,44 @@ impl Args {
         };
         outln!("What was there before is {kept}: `lap restore {kept} {}{only}` takes this back.", environment.name);
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn bring(self, global: &Global, into: &str) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let into = workspace.environment(Some(into))?.clone();
+        let named = self.environment.as_deref().map(|name| workspace.environment(Some(name))).transpose()?;
+        let from = source(&workspace.lab, named, &into)?.clone();
+        let scrubs = scrubs(&workspace.lab)?;
+        if self.changing.dry_run {
+            let rows: Vec<[String; 2]> = scrubs.iter().map(|(name, (how, _))| [name.clone(), told(how)]).collect();
+            out!("{}", table(["CONTAINER", "SCRUB"], &rows));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let brought = global.work("restore", &self.changing, |options| {
+            let (workspace, from, into) = (workspace.clone(), from.clone(), into.clone());
+            async move { self::into(workspace, (&from, &into), &self.snapshot, scrubs, &options).await }
+        })?;
+        if global.json() {
+            print_json(&brought.kept)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (kept, to) = (brought.kept.id, &into.name);
+        let travelled =
+            brought.bytes.map_or_else(|| "nothing had to travel".into(), |size| format!("{} travelled", bytes(size)));
+        outln!(
+            "`{to}` has the data of {} of `{}`, scrubbed; {travelled}, and the data was away for {}.",
+            brought.id,
+            from.name,
+            short(brought.seconds)
+        );
+        outln!("What was there before is {kept}: `lap restore {kept} {to}` takes this back.");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn told(how: &Scrub) -> String {
+    match how {
+        Scrub::None => "none".into(),
+        Scrub::Run(command) => command.join(" "),
     }
 }

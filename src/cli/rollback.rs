@@ -40,6 +40,6 @@ impl Args {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { promote::plan_rollback(workspace, &environment, self.release, self.keep_data, &options).await }
         })?;
-        carry_out(global, planned, &self.switching, "rollback")
+        carry_out(global, planned, None, &self.switching, "rollback")
     }
 }

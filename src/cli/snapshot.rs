@@ -1,10 +1,14 @@
 //! `lap snapshot`
 
+mod mount;
+mod show;
+
 use crate::report::print::{out, outln};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Subcommand;
@@ -13,15 +17,16 @@ use serde::Serialize;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
-    repository::{self, CopyArgs, FetchArgs, VerifyArgs},
+    copies::{self, CopyArgs, FetchArgs, VerifyArgs},
 };
 use crate::{
     agent::{protocol::ListedSnapshot, serve::now},
     apply::snapshot::{Differs, Snapshots},
+    config::value::duration::duration,
     error::Result,
     plan::wish::Current,
-    report::{ago, bytes, duration, plural, table::table},
-    snapshot::{Change, Reason},
+    report::{self, ago, bytes, plural, table::table},
+    snapshot::{Change, HookRan, Meta, Pause, Reason, keep::Decision},
 };
 
 /// How many files of a difference are named; `--json` names all.
@@ -38,6 +43,9 @@ pub struct Args {
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written first
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    max_pause: Option<Duration>,
     /// Wait while somebody else works on the node
     #[arg(long)]
     wait: bool,
@@ -72,6 +80,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    Show(show::Args),
+    Mount(mount::Args),
     /// Copy one into a repository in restic's format, off the machine; what is there already is not sent again
     Copy(CopyArgs),
     /// Make one that is in a repository one of the node
@@ -103,6 +113,9 @@ enum Verb {
     Prune {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,
+        /// Those in a repository, as in `copy --to`, by `[copies] keep`
+        #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
+        repository: Option<String>,
         #[command(flatten)]
         changing: Changing,
     },
@@ -114,6 +127,9 @@ enum Verb {
         /// The environment [default: `default` in lap.toml]
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
+        /// Those in a repository, as in `copy --to`
+        #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
+        repository: Option<String>,
         /// Wait while somebody else works on the node
         #[arg(long)]
         wait: bool,
@@ -123,40 +139,50 @@ enum Verb {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         match self.verb {
-            None => take(global, self.environment, self.note, self.wait)?,
+            None => self.take(global)?,
             Some(Verb::List { environment, from: Some(from), json, .. }) => {
-                repository::list(global, environment.as_deref(), &from, json)?;
+                copies::list(global, environment.as_deref(), &from, json)?;
             }
             Some(Verb::List { environment, sizes, json, .. }) => list(global, environment, sizes, json)?,
-            Some(Verb::Copy(args)) => repository::copy(global, &args)?,
-            Some(Verb::Fetch(args)) => repository::fetch(global, &args)?,
-            Some(Verb::Verify(args)) => return repository::verify(global, &args),
+            Some(Verb::Show(args)) => return args.run(global),
+            Some(Verb::Mount(args)) => return args.run(global),
+            Some(Verb::Copy(args)) => copies::copy(global, &args)?,
+            Some(Verb::Fetch(args)) => copies::fetch(global, &args)?,
+            Some(Verb::Verify(args)) => return copies::verify(global, &args),
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
             Some(Verb::Export { id, file, environment }) => export(global, environment, &id, &file)?,
             Some(Verb::Import { file, environment, wait }) => import(global, environment, &file, wait)?,
-            Some(Verb::Prune { environment, changing }) => prune(global, environment, &changing)?,
-            Some(Verb::Rm { ids, environment, wait }) => remove(global, environment, &ids, wait)?,
+            Some(Verb::Prune { environment, repository: Some(place), changing }) => {
+                copies::prune(global, environment.as_deref(), &place, &changing)?;
+            }
+            Some(Verb::Rm { ids, environment, repository: Some(place), .. }) => {
+                copies::remove(global, environment.as_deref(), &place, ids)?;
+            }
+            Some(Verb::Prune { environment, changing, .. }) => prune(global, environment, &changing)?,
+            Some(Verb::Rm { ids, environment, wait, .. }) => remove(global, environment, &ids, wait)?,
         }
         Ok(ExitCode::SUCCESS)
     }
-}
 
-fn take(global: &Global, environment: Option<String>, note: Option<String>, wait: bool) -> Result<()> {
-    let workspace = global.workspace()?;
-    let environment = workspace.environment(environment.as_deref())?.clone();
-    let taken = global.work("snapshot", &Changing { wait, ..Changing::default() }, |options| {
-        let (workspace, environment) = (workspace.clone(), environment.clone());
-        async move { Snapshots::of(workspace, &environment).await?.take(note, &options).await }
-    })?;
-    if global.json() {
-        return print_json(&taken.meta);
+    fn take(self, global: &Global) -> Result<()> {
+        let Self { environment, note, max_pause, wait, .. } = self;
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(environment.as_deref())?.clone();
+        let taken = global.work("snapshot", &Changing { wait, ..Changing::default() }, |options| {
+            let (workspace, environment) = (workspace.clone(), environment.clone());
+            async move { Snapshots::of(workspace, &environment).await?.take(note, max_pause, &options).await }
+        })?;
+        if global.json() {
+            return print_json(&taken.meta);
+        }
+        for complaint in &taken.complaints {
+            outln!("{complaint}");
+        }
+        let (id, name) = (&taken.meta.id, &environment.name);
+        outln!("Snapshot {id} of `{name}`, in {}. `lap restore {id}` goes back to it.", short(taken.seconds));
+        taken.meta.pause.iter().flat_map(felt).for_each(|line| outln!("{line}"));
+        Ok(())
     }
-    let id = &taken.meta.id;
-    for complaint in &taken.complaints {
-        outln!("{complaint}");
-    }
-    outln!("Snapshot {id} of `{}`, in {}. `lap restore {id}` goes back to it.", environment.name, short(taken.seconds));
-    Ok(())
 }
 
 fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -> Result<()> {
@@ -172,24 +198,42 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
         return Ok(());
     }
     let row = |listed: &ListedSnapshot| {
-        let ListedSnapshot { meta, sizes } = listed;
-        let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
-        let release = current.map_or_else(|| "-".into(), |c| crate::apply::up::short(&c.commit));
+        let ListedSnapshot { meta, sizes, .. } = listed;
         let why = match meta.reason {
             Reason::Asked => "asked",
             Reason::Replaced => "restore",
             Reason::Scheduled => "schedule",
             Reason::Fetched => "fetched",
+            Reason::Brought => "brought",
             Reason::Release => "release",
             Reason::Failed => "failed",
         };
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());
-        [meta.id.to_string(), ago(now() - meta.at), why.into(), release, own, total, meta.by.clone(), note]
+        let (age, by) = (ago(now() - meta.at), meta.by.clone());
+        [meta.id.to_string(), age, why.into(), ran(meta), own, total, by, kept(listed), note]
     };
-    let rows: Vec<[String; 8]> = all.iter().map(row).collect();
-    out!("{}", table(["SNAPSHOT", "AGE", "WHY", "RAN", "OWN", "TOTAL", "BY", "NOTE"], &rows));
+    let rows: Vec<[String; 9]> = all.iter().map(row).collect();
+    out!("{}", table(["SNAPSHOT", "AGE", "WHY", "RAN", "OWN", "TOTAL", "BY", "STAYS", "NOTE"], &rows));
+    if !sizes {
+        outln!("\n`--sizes` says what each holds on to: every file is looked at, which takes a while.");
+    }
     Ok(())
+}
+
+/// What ran when it was taken.
+fn ran(meta: &Meta) -> String {
+    let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    current.map_or_else(|| "-".into(), |current| crate::apply::up::short(&current.commit))
+}
+
+/// Why it stays.
+fn kept(listed: &ListedSnapshot) -> String {
+    match &listed.because {
+        None => "until removed".into(),
+        Some(because) if because.is_empty() => "no longer".into(),
+        Some(because) => because.join("; "),
+    }
 }
 
 #[derive(Serialize)]
@@ -273,7 +317,13 @@ fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> R
     if global.json() {
         return print_json(&decisions);
     }
-    let goes = if changing.dry_run { "would go" } else { "gone" };
+    print_decisions(&decisions, changing.dry_run);
+    Ok(())
+}
+
+/// Which stay and which go, and why.
+pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
+    let goes = if dry_run { "would go" } else { "gone" };
     let rows: Vec<[String; 3]> = decisions
         .iter()
         .map(|d| match d.because.is_empty() {
@@ -282,7 +332,6 @@ fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> R
         })
         .collect();
     out!("{}", table(["SNAPSHOT", "", "WHY"], &rows));
-    Ok(())
 }
 
 fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bool) -> Result<()> {
@@ -301,7 +350,23 @@ fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bo
     })
 }
 
+/// What writers felt, a line each.
+fn felt(pause: &Pause) -> Vec<String> {
+    let time = |micros: u64| short(micros as f64 / 1e6);
+    let mut lines = Vec::new();
+    if let Some(probe) = pause.probe {
+        lines.push(format!("Meanwhile 4 KiB were on the disk in {} at most.", time(probe)));
+    }
+    if !pause.containers.is_empty() {
+        let each = pause.containers.iter().map(|(name, micros)| format!("`{name}` {}", time(*micros)));
+        lines.push(format!("Waited for the disk: {} at most.", each.collect::<Vec<_>>().join(", ")));
+    }
+    let hook = |ran: &HookRan| format!("The hook `{}` of `{}` took {}.", ran.hook, ran.container, time(ran.micros));
+    lines.extend(pause.hooks.iter().map(hook));
+    lines
+}
+
 /// Milliseconds where a second would hide what it is about.
 pub fn short(seconds: f64) -> String {
-    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { duration(seconds) }
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { report::duration(seconds) }
 }

@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt,
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
@@ -37,37 +38,54 @@ impl Args {
     }
 }
 
+/// What stock ssh and its like need to reach a node.
+pub struct Login {
+    pub address: Ipv4Addr,
+    pub known_hosts: PathBuf,
+    pub key: PathBuf,
+    /// What leads there as an option of ssh, where lap did not make the machine.
+    pub proxy: Option<String>,
+}
+
+impl Login {
+    /// For `node`: a node's name, an environment's, which means its master, or the default environment's.
+    pub fn to(workspace: &Workspace, node: Option<&str>) -> Result<Self> {
+        let node = match node {
+            Some(name) if workspace.lab.nodes.contains_key(name) => name.to_owned(),
+            other => workspace.environment(other)?.master.clone(),
+        };
+        let keys = workspace.keys()?;
+        let address: Ipv4Addr = runtime()?.block_on(async {
+            let host = drivers::node::observe(&workspace.lab).await?.facts;
+            let (_, addresses) = workspace.addresses(&host)?;
+            let running = host.nodes.get(&node).is_some_and(|node| node.running);
+            addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
+                Error::new(Kind::Node, format!("the node `{node}` does not run")).hint("`lap up` brings it up")
+            })
+        })?;
+        // Written for this one call: what is known is only the key lap gave the node.
+        let file = known_hosts_file(workspace);
+        let name = format!("{node}.node.{}", workspace.lab.dns.zone);
+        let line = known_hosts(&[name], &[IpAddr::V4(address)], 22, keys.host_key(&node)?.public())?;
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        if !old.lines().any(|old| old == line.trim()) {
+            crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
+        }
+        let machine = workspace.lab.nodes.get(&node).map(|node| workspace.stock_ssh(node)).transpose()?.flatten();
+        Ok(Self { address, known_hosts: file, key: keys.admin_file(), proxy: machine.as_ref().map(proxy) })
+    }
+}
+
 /// Replaces this process by ssh to a node; comes back only if that failed.
 pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &[String]) -> Result<std::io::Error> {
-    let node = match node {
-        Some(name) if workspace.lab.nodes.contains_key(name) => name.to_owned(),
-        other => workspace.environment(other)?.master.clone(),
-    };
-    let keys = workspace.keys()?;
-    let address: Ipv4Addr = runtime()?.block_on(async {
-        let host = drivers::node::observe(&workspace.lab).await?.facts;
-        let (_, addresses) = workspace.addresses(&host)?;
-        let running = host.nodes.get(&node).is_some_and(|node| node.running);
-        addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
-            Error::new(Kind::Node, format!("the node `{node}` does not run")).hint("`lap up` brings it up")
-        })
-    })?;
-    let machine = workspace.lab.nodes.get(&node).map(|node| workspace.stock_ssh(node)).transpose()?.flatten();
-    // Written for this one call: what is known is only the key lap gave the node.
-    let file = known_hosts_file(workspace);
-    let name = format!("{node}.node.{}", workspace.lab.dns.zone);
-    let line = known_hosts(&[name], &[IpAddr::V4(address)], 22, keys.host_key(&node)?.public())?;
-    let old = std::fs::read_to_string(&file).unwrap_or_default();
-    if !old.lines().any(|old| old == line.trim()) {
-        crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
-    }
+    let Login { address, known_hosts, key, proxy } = Login::to(workspace, node)?;
     Ok(Command::new("ssh")
         .args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"])
         .arg("-o")
-        .arg(format!("UserKnownHostsFile={}", file.display()))
+        .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
         .arg("-i")
-        .arg(keys.admin_file())
-        .args(via(machine.as_ref()))
+        .arg(key)
+        .args(proxy.iter().flat_map(|option| ["-o", option]))
         .args(if terminal { &["-t"][..] } else { &[] })
         .arg(format!("root@{address}"))
         .arg("--")
@@ -76,8 +94,6 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
 }
 
 /// The way to lap's sshd on a machine that lap did not make.
-fn via(machine: Option<&StockSsh>) -> Vec<String> {
-    let Some(machine) = machine else { return Vec::new() };
-    let to = SocketAddr::from(SSHD).to_string();
-    vec!["-o".into(), format!("ProxyCommand={}", machine.proxy_command(&to))]
+fn proxy(machine: &StockSsh) -> String {
+    format!("ProxyCommand={}", machine.proxy_command(&SocketAddr::from(SSHD).to_string()))
 }

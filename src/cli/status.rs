@@ -16,7 +16,8 @@ use crate::{
     drivers,
     error::{Error, Kind, Result},
     plan::wish::Current,
-    report::{ago, bytes},
+    report::{ago, bytes, duration, plural},
+    workspace::Workspace,
 };
 
 /// Show what runs; ends with 0 only if all that should run does, and is healthy
@@ -37,6 +38,8 @@ struct Status<'a> {
     commit: Option<String>,
     release: Option<u64>,
     healthy: bool,
+    /// What is late or damaged: snapshots, copies, verifications.
+    complaints: &'a [String],
     containers: &'a [Row],
     facts: &'a NodeFacts,
 }
@@ -53,6 +56,7 @@ impl Args {
         let rows = tables::rows(&workspace, &facts, Some(address));
         let current = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
         let sick: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.container.as_str()).collect();
+        let complaints = late(&workspace, &facts);
         if self.json || global.json() {
             print_json(&Status {
                 environment: &environment.name,
@@ -60,27 +64,29 @@ impl Args {
                 address: address.to_string(),
                 commit: current.as_ref().map(|current| current.commit.clone()),
                 release: current.as_ref().and_then(|current| current.release),
-                healthy: sick.is_empty(),
+                healthy: sick.is_empty() && complaints.is_empty() && facts.docker.is_some(),
+                complaints: &complaints,
                 containers: &rows,
                 facts: &facts,
             })?;
         } else {
             head(&environment.name, &environment.master, &facts, current.as_ref());
+            copies(workspace.lab.repositories.keys(), &facts);
+            outln!("");
             out!("{}", tables::text(&rows));
         }
         if facts.docker.is_none() {
             return Err(Error::new(Kind::Node, format!("Docker on `{}` does not answer", environment.master))
                 .hint("`lap ssh` and look at /var/log/dockerd.log"));
         }
-        let snapshots = &facts.snapshots;
-        let age = crate::agent::serve::now() - snapshots.newest.unwrap_or(0).max(snapshots.since);
-        let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
-        if sick.is_empty() && late {
-            return Err(Error::new(Kind::Unhealthy, "the newest snapshot is older than the schedule allows")
-                .hint(format!("`lap snapshot {}` takes one now", environment.name)));
+        if sick.is_empty() && complaints.is_empty() {
+            return Ok(ExitCode::SUCCESS);
         }
         if sick.is_empty() {
-            return Ok(ExitCode::SUCCESS);
+            return Err(Error::new(Kind::Unhealthy, complaints.join("; ")).hint(format!(
+                "`lap snapshot {0}` takes a snapshot now, `lap snapshot copy --due {0}` copies and verifies what is due",
+                environment.name
+            )));
         }
         let names = sick.join("`, `");
         Err(Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`")).hint(format!(
@@ -123,5 +129,42 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
             ago(now - unfinished.since)
         );
     }
-    outln!("");
+}
+
+/// What is known of the copies in each repository of lap.toml.
+fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts) {
+    let now = crate::agent::serve::now();
+    for name in repositories {
+        let Some(known) = facts.copies.get(name) else {
+            outln!("copies in `{name}`: none known");
+            continue;
+        };
+        let newest =
+            known.newest.as_ref().map_or_else(|| "none".into(), |(_, at)| format!("the newest {} old", ago(now - at)));
+        let verified = known.verified.as_ref().map_or_else(
+            || "never verified".into(),
+            |last| match last.faults {
+                0 => format!("verified {} ago", ago(now - last.at)),
+                faults => format!("{} found {} ago", plural(faults, "fault"), ago(now - last.at)),
+            },
+        );
+        let drilled = known.drilled.as_ref().map_or_else(String::new, |last| {
+            let how = if last.failed.is_none() { "drilled" } else { "a drill failed" };
+            format!(", {how} {} ago ({})", ago(now - last.at), duration(last.seconds))
+        });
+        outln!("copies in `{name}`: {newest}, {verified}{drilled}");
+    }
+}
+
+/// What is late or damaged, a sentence each.
+fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
+    let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::agent::serve::now());
+    let age = now - snapshots.newest.unwrap_or(0).max(snapshots.since);
+    let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
+    let mut all: Vec<String> =
+        late.then(|| "the newest snapshot is older than the schedule allows".into()).into_iter().collect();
+    // Before that there was no node that could be copied.
+    let since = if snapshots.since > 0 { snapshots.since } else { now };
+    all.extend(lab.copies.complaints(lab.repositories.keys(), &facts.copies, since, now));
+    all
 }

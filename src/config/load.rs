@@ -115,6 +115,7 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
         dns: lap.dns.dns,
         snapshot: lap.snapshot,
         repositories: lap.repositories,
+        copies: lap.copies,
         promote: lap.promote,
         containers: workspace.containers.into_iter().map(|(name, read)| (name, known(read.value.container))).collect(),
         environments,

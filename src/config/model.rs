@@ -39,6 +39,8 @@ pub struct Lab {
     pub snapshot: Option<Policy>,
     /// Where snapshots are copied to: name → place.
     pub repositories: BTreeMap<String, Location>,
+    /// When they are copied there and verified, and which copies stay.
+    pub copies: crate::repository::policy::Policy,
     /// When a release may stay.
     pub promote: Promote,
     /// By name.
@@ -88,11 +90,20 @@ pub struct Promote {
     pub settle: Duration,
     /// A service that is away for longer has the release taken back; `None`: it is only told.
     pub max_outage: Option<Duration>,
+    /// So many of the newest releases stay.
+    pub keep: u64,
+    /// So long what failed releases left stays.
+    pub keep_failed: Duration,
 }
 
 impl Default for Promote {
     fn default() -> Self {
-        Self { settle: Duration::from_secs(10), max_outage: None }
+        Self {
+            settle: Duration::from_secs(10),
+            max_outage: None,
+            keep: 10,
+            keep_failed: Duration::from_secs(14 * 24 * 3600),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! SSH to lap's sshd on a node: lap made its host key before its first start, so there is no first trust to give. On a
 //! machine lap did not make it is reached through stock ssh (`via`).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use russh::{
+    Preferred, cipher,
     client::{self, Handle},
     keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate},
 };
@@ -22,6 +23,9 @@ use crate::{
 const BETWEEN: Duration = Duration::from_millis(20);
 /// One try must not hang longer than this.
 const TRY: Duration = Duration::from_secs(10);
+
+/// Processors have instructions for AES, and OpenSSH is three times as fast with them as with what both like best.
+const CIPHERS: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
 
 /// Where a node's sshd is, and who both sides are.
 #[derive(Clone)]
@@ -95,6 +99,7 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
         keepalive_max: 3,
         window_size: 8 << 20,
         maximum_packet_size: 32 << 10,
+        preferred: Preferred { cipher: Cow::Borrowed(CIPHERS), ..Preferred::DEFAULT },
         ..client::Config::default()
     };
     let checker = Checker { host_key: target.host_key.clone() };

@@ -4,6 +4,7 @@
 //! admin admin.pub           the SSH key that operates every node
 //! root.crt root.key         the lab's own certificate authority; `root.key` may be kept elsewhere between uses
 //! repository.password       of the off-machine repositories
+//! recovery.json             seals all of these for whoever has the passphrase, see [`recovery`]
 //! hosts/<node>              each node's SSH host key, made before the node boots: no trust on first use
 //! dns/<name>.json           TSIG keys, each with its rights and the environment whose server has it; `lap-admin-<env>` may
 //!                           change everything there
@@ -23,6 +24,7 @@ mod maker;
 mod passphrase;
 mod password;
 mod reading;
+pub mod recovery;
 mod secret;
 mod ssh;
 mod store;

@@ -77,6 +77,11 @@ impl Passphrase {
         Ok(passphrase)
     }
 
+    /// For the one place that opens something with it.
+    pub fn secret(&self) -> &Secret {
+        &self.0
+    }
+
     /// As the age crate wants it.
     pub(super) fn for_age(&self) -> age::secrecy::SecretString {
         age::secrecy::SecretString::from(self.0.expose().to_owned())

@@ -50,14 +50,24 @@ fn export_with(root: &Path, file: &Path, passphrase: &Passphrase, work: u8) -> R
     }
     let keys = Keys::open(root)?;
     let _lock = lock(root)?;
-    let plain = pack(keys.directory())?;
-    let what = || format!("cannot encrypt `{}`", file.display());
+    let now = time::OffsetDateTime::now_utc().unix_timestamp().unsigned_abs();
+    let plain = pack(keys.directory(), now)?;
+    files::write_new(file, &encrypt_with(&plain, passphrase, work)?, 0o600)
+}
+
+/// Encrypts under the passphrase.
+pub(super) fn encrypt(plain: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>> {
+    encrypt_with(plain, passphrase, WORK)
+}
+
+fn encrypt_with(plain: &[u8], passphrase: &Passphrase, work: u8) -> Result<Vec<u8>> {
+    let what = || "cannot encrypt the keys".to_owned();
     let mut recipient = age::scrypt::Recipient::new(passphrase.for_age());
     recipient.set_work_factor(work);
     let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as _)).or_error(Kind::Other, what)?;
     let mut writer = encryptor.wrap_output(Vec::new()).or_error(Kind::Other, what)?;
-    writer.write_all(&plain).or_error(Kind::Other, what)?;
-    files::write_new(file, &writer.finish().or_error(Kind::Other, what)?, 0o600)
+    writer.write_all(plain).or_error(Kind::Other, what)?;
+    writer.finish().or_error(Kind::Other, what)
 }
 
 /// Takes over the keys in `file`: into a workspace without keys, or beside the same ones, adding what is missing.
@@ -67,7 +77,19 @@ fn export_with(root: &Path, file: &Path, passphrase: &Passphrase, work: u8) -> R
 /// [`Kind::Keys`] when `file` cannot be read, is damaged, or the passphrase is wrong; [`Kind::Refused`] when the
 /// workspace has other keys (named), which are left as they are; [`Kind::Host`] when the disk refuses.
 pub fn import(root: &Path, file: &Path, passphrase: &Passphrase) -> Result<Imported> {
-    let mut store = unpack(&decrypt(file, passphrase)?).map_err(|why| damaged(file, why))?;
+    let what = || format!("cannot read `{}`", file.display());
+    let mut cipher = Vec::new();
+    let opened = fs::File::open(file).or_error(Kind::Keys, what)?;
+    opened.take(MOST_BYTES + 1).read_to_end(&mut cipher).or_error(Kind::Keys, what)?;
+    if cipher.len() as u64 > MOST_BYTES {
+        return Err(damaged(file, "it is too large"));
+    }
+    take_over(root, &decrypt(&cipher, passphrase, file)?, file)
+}
+
+/// Takes over the keys of an archive that came out of `file`.
+pub(super) fn take_over(root: &Path, plain: &[u8], file: &Path) -> Result<Imported> {
+    let mut store = unpack(plain).map_err(|why| damaged(file, why))?;
     store.retain(|path, _| !dns::is_retired(path));
     let _lock = lock(root)?;
     sweep_staging(root);
@@ -129,7 +151,8 @@ fn sweep_staging(root: &Path) {
     }
 }
 
-fn pack(dir: &Path) -> Result<Zeroizing<Vec<u8>>> {
+/// One archive of all of them; `at` is when they were packed.
+pub(super) fn pack(dir: &Path, at: u64) -> Result<Zeroizing<Vec<u8>>> {
     let what = || "cannot pack the keys".to_owned();
     // Large enough from the start: growing would leave copies of the keys in memory.
     let mut archive = tar::Builder::new(Vec::with_capacity(1 << 20));
@@ -142,38 +165,52 @@ fn pack(dir: &Path) -> Result<Zeroizing<Vec<u8>>> {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o600);
-        header.set_mtime(time::OffsetDateTime::now_utc().unix_timestamp().unsigned_abs());
+        header.set_mtime(at);
         archive.append_data(&mut header, Path::new("keys").join(&path), &content[..]).or_error(Kind::Other, what)?;
     }
     Ok(Zeroizing::new(archive.into_inner().or_error(Kind::Other, what)?))
 }
 
-fn decrypt(file: &Path, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>> {
-    use age::DecryptError::{DecryptionFailed, ExcessiveWork, Io, KeyDecryptionFailed};
-    let what = || format!("cannot read `{}`", file.display());
-    let mut cipher = Vec::new();
-    let opened = fs::File::open(file).or_error(Kind::Keys, what)?;
-    opened.take(MOST_BYTES + 1).read_to_end(&mut cipher).or_error(Kind::Keys, what)?;
-    if cipher.len() as u64 > MOST_BYTES {
-        return Err(damaged(file, "it is too large"));
-    }
-    let decryptor = age::Decryptor::new_buffered(Cursor::new(&cipher)).map_err(|e| match e {
-        Io(_) => damaged(file, "it is cut off"),
-        _ => damaged(file, "it is not an age file"),
-    })?;
+/// What the passphrase opens; `file` is for messages.
+pub(super) fn decrypt(cipher: &[u8], passphrase: &Passphrase, file: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let decryptor = decryptor(cipher, file)?;
     if !decryptor.is_scrypt() {
         return Err(damaged(file, "it is not protected by a passphrase"));
     }
     let mut identity = age::scrypt::Identity::new(passphrase.for_age());
     identity.set_max_work_factor(MOST_WORK);
-    let mut reader = decryptor.decrypt(std::iter::once(&identity as _)).map_err(|e| match e {
+    plain(decryptor, &identity, cipher.len(), file)
+}
+
+/// What this identity opens.
+pub(super) fn decrypt_for(cipher: &[u8], identity: &dyn age::Identity, file: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    plain(decryptor(cipher, file)?, identity, cipher.len(), file)
+}
+
+type Decryptor<'a> = age::Decryptor<Cursor<&'a [u8]>>;
+
+fn decryptor<'a>(cipher: &'a [u8], file: &Path) -> Result<Decryptor<'a>> {
+    age::Decryptor::new_buffered(Cursor::new(cipher)).map_err(|e| match e {
+        age::DecryptError::Io(_) => damaged(file, "it is cut off"),
+        _ => damaged(file, "it is not an age file"),
+    })
+}
+
+fn plain(
+    decryptor: Decryptor<'_>,
+    identity: &dyn age::Identity,
+    size: usize,
+    file: &Path,
+) -> Result<Zeroizing<Vec<u8>>> {
+    use age::DecryptError::{DecryptionFailed, ExcessiveWork, KeyDecryptionFailed};
+    let mut reader = decryptor.decrypt(std::iter::once(identity)).map_err(|e| match e {
         DecryptionFailed | KeyDecryptionFailed => {
             Error::new(Kind::Keys, format!("the passphrase does not open `{}`", file.display()))
         }
         ExcessiveWork { .. } => damaged(file, "it asks for too much work"),
         _ => damaged(file, "its header is not as it was written"),
     })?;
-    let mut plain = Zeroizing::new(Vec::with_capacity(cipher.len()));
+    let mut plain = Zeroizing::new(Vec::with_capacity(size));
     reader.read_to_end(&mut plain).map_err(|_| damaged(file, "it is cut off or was changed"))?;
     Ok(plain)
 }
@@ -215,7 +252,7 @@ fn safe(path: &Path) -> Option<PathBuf> {
     ((1..=4).contains(&parts.len()) && parts.iter().all(plain)).then(|| path.to_owned())
 }
 
-fn damaged(file: &Path, why: &str) -> Error {
+pub(super) fn damaged(file: &Path, why: &str) -> Error {
     Error::new(Kind::Keys, format!("`{}` is not a usable key export: {why}", file.display()))
         .hint("ask for a new `lap keys export`")
 }

@@ -50,7 +50,7 @@ fn the_dns_key_that_all_environments_shared_does_not_travel() {
     fs::copy(keys_dir(&from).join("dns/lap-admin-test.json"), &old).unwrap();
     fs::remove_file(&file).unwrap();
     export_with(&from, &file, &passphrase("a good passphrase"), 2).unwrap();
-    let plain = decrypt(&file, &passphrase("a good passphrase")).unwrap();
+    let plain = decrypt(&fs::read(&file).unwrap(), &passphrase("a good passphrase"), &file).unwrap();
     assert!(unpack(&plain).unwrap().keys().all(|path| !path.ends_with("lap-admin.json")));
     // Nor does one of an export that was made when they shared it.
     let mut archive = tar::Builder::new(Vec::new());
@@ -139,7 +139,7 @@ fn an_export_with_a_key_that_does_not_belong_is_refused() {
     Keys::create(&other, "office", "internal", &[]).unwrap();
     fs::copy(keys_dir(&other).join("root.key"), keys_dir(&from).join("root.key")).unwrap();
     let bad = dir.path().join("bad.age");
-    encrypt(&bad, &pack(&keys_dir(&from)).unwrap());
+    encrypt(&bad, &pack(&keys_dir(&from), 0).unwrap());
     let error = import(&to, &bad, &passphrase("a good passphrase")).unwrap_err();
     assert!(error.message.contains("`root.crt` is damaged"), "{error}");
     assert!(!keys_dir(&to).exists());

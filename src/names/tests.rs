@@ -84,6 +84,7 @@ fn lab(containers: &[Container]) -> Lab {
         dns: Dns::default(),
         snapshot: None,
         repositories: BTreeMap::new(),
+        copies: Default::default(),
         promote: Default::default(),
         environments: BTreeMap::from([environment("prod", "master"), environment("test", "master-test")]),
         nodes: BTreeMap::from([node("master", "prod"), node("master-test", "test")]),
@@ -101,7 +102,7 @@ fn nodes() -> BTreeMap<String, Ipv4Addr> {
 }
 
 fn of(lab: &Lab, environment: &str, nodes: &BTreeMap<String, Ipv4Addr>) -> Names {
-    names(&Inputs { lab, environment, nodes, subnet: SUBNET, upstreams: &[] })
+    names(&Inputs { lab, environment, nodes, subnet: SUBNET, upstreams: &[], runs: None })
 }
 
 fn addresses(names: &Names, name: &str) -> Vec<Ipv4Addr> {
@@ -147,7 +148,8 @@ fn what_has_no_address_yet_is_left_out() {
     assert!(addresses(&test, "git.test.internal.").is_empty());
     assert!(addresses(&test, "unknown.node.internal.").is_empty());
     assert_eq!(addresses(&test, "git.prod.internal."), [PROD]);
-    let without = names(&Inputs { lab: &lab, environment: "prod", nodes: &nodes(), subnet: None, upstreams: &[] });
+    let without =
+        names(&Inputs { lab: &lab, environment: "prod", nodes: &nodes(), subnet: None, upstreams: &[], runs: None });
     assert!(addresses(&without, "office.host.internal.").is_empty());
 }
 

@@ -352,11 +352,15 @@ impl Planner<'_> {
     }
 
     fn record(&mut self) {
-        if !self.inputs.only.is_empty() || !self.inputs.build {
+        if !self.inputs.only.is_empty() {
             return;
         }
         let wish = self.inputs.wish;
         let current = self.inputs.node.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        // What is started as it was recorded is recorded, unless what ran before is put back.
+        if !self.inputs.build && current.is_none() {
+            return;
+        }
         if self.pushed.is_empty() && current.as_ref().is_some_and(|current| wish.is(current)) {
             return;
         }

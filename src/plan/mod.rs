@@ -7,6 +7,7 @@ pub mod machines;
 pub mod nodes;
 pub mod order;
 pub mod prepare;
+pub mod prune;
 pub mod switch;
 pub mod wish;
 

@@ -13,4 +13,4 @@ mod tls;
 
 pub use client::Client;
 pub use copy::{Copied, Image, copy};
-pub use name::Digest;
+pub use name::{Digest, repository};

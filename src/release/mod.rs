@@ -6,4 +6,4 @@ mod order;
 
 pub use history::{before, data_of};
 pub use ledger::{Ended, Entry, append, read, verify};
-pub use order::{GitMove, Make, Order, Outage, Reply, Staged, Verb};
+pub use order::{GitMove, Hooked, Make, Order, Outage, Reply, Staged, Verb};

@@ -59,6 +59,18 @@ pub struct Order {
     pub max_outage: Option<u64>,
     /// Whoever asked is asked before the release is made final, and must be there.
     pub attended: bool,
+    /// They run hooks of the commit before they answer.
+    #[serde(default)]
+    pub hooked: bool,
+}
+
+/// A release whose hooks have a say before it is made final.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hooked {
+    /// Where it was tested.
+    pub from: String,
+    pub commit: String,
+    pub release: u64,
 }
 
 /// A container to be made.

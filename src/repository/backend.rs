@@ -1,28 +1,37 @@
 //! rustic_core on top of a [`Storage`].
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
-use super::{File, Folder, Storage, warnings};
+use super::{Door, File, Folder, Storage, warnings};
 
 /// So many packs are in memory at the same time: a restore asks for twenty.
 const PACKS: usize = 3;
+
+/// So many bytes of packs with directories are kept: the library asks for one directory at a time, and the way is long.
+const DIRECTORIES: usize = 32 << 20;
 
 /// What the library reads and writes through.
 pub struct Backend {
     storage: Arc<dyn Storage>,
     name: String,
     packs: Arc<Places>,
+    directories: Mutex<Directories>,
     /// No snapshot is written once the library has said something.
     strict: bool,
+    /// Whose keys are tried first: each one takes a second.
+    door: Door,
 }
 
 impl Backend {
     /// `name` is for messages.
-    pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool) -> Self {
-        Self { storage, name: name.to_owned(), packs: Arc::default(), strict }
+    pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool, door: Door) -> Self {
+        Self { storage, name: name.to_owned(), packs: Arc::default(), directories: Mutex::default(), strict, door }
     }
 
     fn failed(&self, what: &str, file: &str, error: &std::io::Error) -> Box<RusticError> {
@@ -33,6 +42,20 @@ impl Backend {
             _ => error.to_string(),
         };
         RusticError::new(ErrorKind::Backend, format!("cannot {what} `{file}` of `{}`: {why}", self.name))
+    }
+
+    /// A pack with directories; `None`: it is too large to be kept.
+    fn directories(&self, file: &File) -> RusticResult<Option<Bytes>> {
+        let mut kept = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.too_large.contains(file) {
+            return Ok(None);
+        }
+        if let Some(pack) = kept.get(file) {
+            return Ok(Some(pack));
+        }
+        let pack = self.storage.read(file, None).map_err(|error| self.failed("read", &file.path(), &error))?;
+        kept.keep(file, &pack);
+        Ok(Some(pack))
     }
 
     fn whole(&self, file: &File) -> RusticResult<Bytes> {
@@ -65,7 +88,10 @@ impl ReadBackend for Backend {
 
     fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
         let folder = folder(kind);
-        let all = self.storage.list(folder).map_err(|error| self.failed("read", folder.name(), &error))?;
+        let mut all = self.storage.list(folder).map_err(|error| self.failed("read", folder.name(), &error))?;
+        if folder == Folder::Keys {
+            all.sort_by_cached_key(|(file, _)| Door::of(self.storage.as_ref(), file) != Some(self.door));
+        }
         let id = |file: &File| match folder {
             Folder::Config => Ok(Id::default()),
             _ => file.path().rsplit('/').next().unwrap_or_default().parse(),
@@ -84,6 +110,14 @@ impl ReadBackend for Backend {
 
     fn read_partial(&self, kind: FileType, id: &Id, cacheable: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
         let file = file(kind, id);
+        if kind == FileType::Pack
+            && cacheable
+            && let Some(pack) = self.directories(&file)?
+        {
+            let (from, to) = (offset as usize, offset as usize + length as usize);
+            let short = || self.failed("read", &file.path(), &std::io::ErrorKind::UnexpectedEof.into());
+            return if to <= pack.len() { Ok(pack.slice(from..to)) } else { Err(short()) };
+        }
         let place = (kind == FileType::Pack && !cacheable).then(|| self.packs.take());
         let range = Some((offset.into(), length.into()));
         let bytes = self.storage.read(&file, range).map_err(|error| self.failed("read", &file.path(), &error))?;
@@ -113,10 +147,36 @@ impl WriteBackend for Backend {
     }
 
     fn remove(&self, kind: FileType, id: &Id, _cacheable: bool) -> RusticResult<()> {
-        Err(RusticError::new(
-            ErrorKind::Backend,
-            format!("lap does not remove `{}` of `{}`", file(kind, id), self.name),
-        ))
+        let file = file(kind, id);
+        self.storage.remove(&file).map_err(|error| self.failed("remove", &file.path(), &error))
+    }
+}
+
+/// Packs with directories that were read lately, the latest last.
+#[derive(Default)]
+struct Directories {
+    packs: VecDeque<(File, Bytes)>,
+    too_large: HashSet<File>,
+}
+
+impl Directories {
+    fn get(&mut self, file: &File) -> Option<Bytes> {
+        let at = self.packs.iter().position(|(known, _)| known == file)?;
+        let found = self.packs.remove(at)?;
+        let pack = found.1.clone();
+        self.packs.push_back(found);
+        Some(pack)
+    }
+
+    fn keep(&mut self, file: &File, pack: &Bytes) {
+        if pack.len() > DIRECTORIES / 4 {
+            self.too_large.insert(file.clone());
+            return;
+        }
+        self.packs.push_back((file.clone(), pack.clone()));
+        while self.packs.iter().map(|(_, pack)| pack.len()).sum::<usize>() > DIRECTORIES {
+            self.packs.pop_front();
+        }
     }
 }
 

@@ -100,6 +100,13 @@ impl Storage for Directory {
         written
     }
 
+    fn remove(&self, file: &File) -> io::Result<()> {
+        match fs::remove_file(self.root.join(file.path())) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     fn look(&self) -> io::Result<Option<Vec<String>>> {
         match fs::read_dir(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -14,14 +14,19 @@
 //! What travels is encrypted on the node. A node can add files and read them, and neither replace nor remove one. Every
 //! file but one is named after the SHA-256 of its content: what arrives is checked before it gets its name.
 //!
-//! In a snapshot `/lap/data` is `/data`, and `/lap/meta.json` says what ran.
+//! In a snapshot `/lap/data` is `/data`, `/lap/meta.json` says what ran, and `/lap/state` is what the node knew (releases, …).
+//! Beside the snapshots lie the keys and the workspace, see `office`.
 
 mod backend;
 mod directory;
+mod doors;
 mod file;
-
 mod location;
+mod lock;
+mod office;
 mod open;
+pub mod policy;
+mod prune;
 pub mod relay;
 mod remote;
 mod sftp;
@@ -38,9 +43,12 @@ use std::io;
 
 use bytes::Bytes;
 
+pub use doors::Door;
 pub use file::{File, Folder};
 pub use location::Location;
+pub use lock::Lock;
 pub use open::{Repository, Tell};
+pub use prune::Pruned;
 pub use snapshots::Copy;
 pub use verify::Depth;
 
@@ -61,6 +69,11 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// It cannot be written.
     fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()>;
+    /// Removes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// It cannot be removed, or not from here.
+    fn remove(&self, file: &File) -> io::Result<()>;
     /// What is in it beside the folders; `None`: there is no such place.
     ///
     /// # Errors

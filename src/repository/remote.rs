@@ -1,16 +1,19 @@
-//! The node's end of [`super::relay`]: a repository behind standard input and output.
+//! The node's end of [`super::relay`]: a repository behind a connection.
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead, Write},
+    io::{self, BufRead, BufReader, IoSlice, Write},
+    os::unix::net::UnixStream,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
+use nix::sys::signal::{Signal, raise};
 
 use super::{
     File, Folder, Storage,
@@ -19,6 +22,11 @@ use super::{
 };
 use crate::agent::protocol::Answer;
 
+/// How long whoever works may clean up after whoever asked went away.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What is read at a time.
+const PIECE: usize = 256 << 10;
+
 type Waiting = Arc<Mutex<Option<HashMap<u64, mpsc::Sender<io::Result<Bytes>>>>>>;
 
 /// The repository of whoever asked.
@@ -26,15 +34,20 @@ pub struct Remote {
     /// Who waits for which reply; `None`: nothing comes any more.
     waiting: Waiting,
     next: AtomicU64,
+    out: Mutex<UnixStream>,
 }
 
 impl Remote {
-    /// Standard input is its own from now on.
-    pub fn start() -> Self {
+    /// Listens to it from now on. When it ends, this process has a while to clean up.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn start(connection: UnixStream) -> io::Result<Self> {
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let mine = waiting.clone();
+        let mut replies = BufReader::with_capacity(PIECE, connection.try_clone()?);
         std::thread::spawn(move || {
-            while let Ok((number, result)) = reply(&mut io::stdin().lock()) {
+            while let Ok((number, result)) = reply(&mut replies) {
                 let asker = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
                 if let Some(asker) = asker {
                     let _ = asker.send(result);
@@ -42,16 +55,43 @@ impl Remote {
             }
             // Their senders go, so all of them stop waiting.
             lock(&mine).take();
+            std::thread::sleep(PATIENCE);
+            let _ = raise(Signal::SIGKILL);
         });
-        Self { waiting, next: AtomicU64::new(1) }
+        Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection) })
     }
 
     /// Tells whoever asked.
-    pub fn tell(&self) -> Tell {
-        Arc::new(|text: &str| {
+    pub fn tell(self: &Arc<Self>) -> Tell {
+        let remote = self.clone();
+        Arc::new(move |text: &str| {
             // Nobody listening is found out by the next question.
-            let _ = say(&Answer::Step { text: text.to_owned() }, &[]);
+            let _ = remote.say(&Answer::Step { text: text.to_owned() }, &[]);
         })
+    }
+
+    /// Says something, and the bytes that belong to it.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub fn say(&self, answer: &Answer, parts: &[Bytes]) -> io::Result<()> {
+        let mut line = serde_json::to_vec(answer)?;
+        line.push(b'\n');
+        let mut all: Vec<IoSlice<'_>> = vec![IoSlice::new(&line)];
+        all.extend(parts.iter().map(|part| IoSlice::new(part)));
+        let mut left = &mut all[..];
+        let mut out = lock(&self.out);
+        while !left.is_empty() {
+            // writev(2) takes so many.
+            let most = left.len().min(1024);
+            match out.write_vectored(&left[..most]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut left, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn ask(&self, act: Act, parts: &[Bytes]) -> io::Result<Bytes> {
@@ -60,22 +100,13 @@ impl Remote {
         let (sender, receiver) = mpsc::channel();
         lock(&self.waiting).as_mut().ok_or_else(gone)?.insert(number, sender);
         let size = parts.iter().map(|part| part.len() as u64).sum();
-        say(&Answer::Call(Call { number, act, size }), parts)?;
+        self.say(&Answer::Call(Call { number, act, size }), parts)?;
         receiver.recv().map_err(|_| gone())?
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn say(answer: &Answer, parts: &[Bytes]) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    parts.iter().try_for_each(|part| out.write_all(part))?;
-    out.flush()
 }
 
 fn reply(from: &mut impl BufRead) -> io::Result<(u64, io::Result<Bytes>)> {
@@ -103,6 +134,10 @@ impl Storage for Remote {
 
     fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
         self.ask(Act::Write(file.clone()), parts).map(drop)
+    }
+
+    fn remove(&self, file: &File) -> io::Result<()> {
+        Err(io::Error::other(format!("a node does not remove `{file}`")))
     }
 
     fn look(&self) -> io::Result<Option<Vec<String>>> {

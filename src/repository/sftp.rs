@@ -163,6 +163,14 @@ impl Storage for Sftp {
         })
     }
 
+    fn remove(&self, file: &File) -> io::Result<()> {
+        let path = self.path(&file.path());
+        match self.with(|wire| wire.status(kind::REMOVE, |body| string(body, path.as_bytes()))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     fn look(&self) -> io::Result<Option<Vec<String>>> {
         let entries = self.with(|wire| wire.entries(&self.root))?;
         Ok(entries.map(|all| all.into_iter().map(|(name, _)| name).collect()))

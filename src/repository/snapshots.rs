@@ -21,11 +21,18 @@ pub struct Copy {
     pub restic: String,
     /// Bytes of all files.
     pub size: Option<u64>,
+    /// Somebody asked for this one by its name.
+    pub asked: bool,
 }
 
+/// Somebody asked for it by its name.
+const ASKED: &str = "lap-asked";
+
 /// The tags of a copy, by which it is found again.
-pub(super) fn tags(lab: &str, environment: &str, id: &Id) -> [String; 4] {
-    ["lap".into(), format!("lap:{environment}"), format!("lap-id:{id}"), format!("lap-lab:{lab}")]
+pub(super) fn tags(lab: &str, environment: &str, id: &Id, asked: bool) -> Vec<String> {
+    let mut tags = vec!["lap".into(), format!("lap:{environment}"), format!("lap-id:{id}"), format!("lap-lab:{lab}")];
+    tags.extend(asked.then(|| ASKED.to_owned()));
+    tags
 }
 
 fn read(file: &SnapshotFile) -> Option<Copy> {
@@ -37,6 +44,7 @@ fn read(file: &SnapshotFile) -> Option<Copy> {
         at: file.time.timestamp().as_second(),
         restic: file.id.to_hex().as_str().to_owned(),
         size: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
+        asked: file.tags.contains(ASKED),
     })
 }
 

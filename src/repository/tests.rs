@@ -22,13 +22,16 @@ use super::{
     *,
 };
 use crate::{
-    error::Result,
+    error::{Kind, Result},
     keys::Secret,
     snapshot::{
         self, Meta, Reason,
         tests::{Pool, sh},
     },
 };
+
+mod access;
+mod pruned;
 
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -66,14 +69,14 @@ impl Office {
     }
 
     fn open(&self) -> Repository {
-        Repository::open(self.storage.clone(), "office", &secret("pw"), false, silent()).unwrap()
+        Repository::open(self.storage.clone(), "office", Door::Lab, &secret("pw"), silent()).unwrap()
     }
 
     fn copy_through(&self, storage: Arc<dyn Storage>, id: &str) -> Result<Copied> {
         warnings::listen();
         let pool = self.pool.path();
-        let repository = Repository::open(storage, "office", &secret("pw"), true, silent())?;
-        copy(repository, &Source { pool: &pool, id, lab: "lab", environment: "test", node: "test" })
+        let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, silent())?;
+        copy(repository, &Source { pool: &pool, id, lab: "lab", environment: "test", node: "test", asked: false })
     }
 
     fn copy(&self, id: &str) -> Copied {
@@ -196,6 +199,7 @@ fn furnish(data: &Path) {
 fn there_and_back_as_it_was() {
     let office = Office::new();
     furnish(&office.pool.path().join("data"));
+    fs::write(office.pool.path().join("state/ledger"), "release 1").unwrap();
     let first = office.take(1_795_254_312);
     let copied = office.copy("latest");
     assert_eq!(copied.id, first.id);
@@ -212,6 +216,8 @@ fn there_and_back_as_it_was() {
     same(&office.data(&first), &elsewhere.join("lap/data"));
     let described: Meta = serde_json::from_slice(&fs::read(elsewhere.join("lap/meta.json")).unwrap()).unwrap();
     assert_eq!(described, first);
+    assert_eq!(fs::read_to_string(elsewhere.join("lap/state/ledger")).unwrap(), "release 1");
+    assert_eq!(fs::read_dir(office.pool.path().join("snapshots")).unwrap().count(), 1, "nothing staged is left");
     fs::remove_dir_all(elsewhere).unwrap();
 
     // A second one sends what changed, and little more.
@@ -264,7 +270,7 @@ fn there_and_back_as_it_was() {
     same(&kept, &office.data(&first));
 }
 
-/// A storage that breaks after so many files of data.
+/// A storage that breaks after so many files were written or removed.
 struct Breaks {
     inner: Arc<dyn Storage>,
     left: AtomicI64,
@@ -284,6 +290,13 @@ impl Storage for Breaks {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.inner.write(file, parts)
+    }
+
+    fn remove(&self, file: &File) -> io::Result<()> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.inner.remove(file)
     }
 
     fn look(&self) -> io::Result<Option<Vec<String>>> {
@@ -366,7 +379,7 @@ fn damage_is_named_and_never_restored() {
 #[test]
 fn one_sentence_each() {
     let office = Office::new();
-    let again = |password| Repository::open(office.storage.clone(), "office", &secret(password), false, silent());
+    let again = |password| Repository::open(office.storage.clone(), "office", Door::Lab, &secret(password), silent());
     let error = again("wrong").err().unwrap();
     assert_eq!(error.message, "the lab's repository password does not open `office`");
     assert_eq!(again("pw").unwrap().copies_of("lab", "test").unwrap(), []);
@@ -383,7 +396,7 @@ fn one_sentence_each() {
             fs::write(office.root().join("locks").join("ab".repeat(32)), "x")
         })
         .unwrap();
-    assert_eq!(again("pw").unwrap().is_free().unwrap_err().message, "`office` is locked: restic works on it");
+    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: restic works on it");
 
     let at = |path: &Path| -> Arc<dyn Storage> { Arc::new(Directory::new(path)) };
     let nowhere = at(&office.pool.path().join("nowhere"));

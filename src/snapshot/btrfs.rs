@@ -1,6 +1,11 @@
 //! The few things asked of btrfs(8).
 
-use std::{path::Path, process::Command};
+use std::{
+    ffi::OsString,
+    os::unix::ffi::OsStringExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -31,6 +36,51 @@ pub fn create(path: &Path) -> Result<()> {
 pub fn delete(path: &Path) -> Result<()> {
     // Of a read-only one, too, as root may (the property only keeps writers out).
     run(btrfs(&["subvolume", "delete", "--"]).arg(path)).map(drop)
+}
+
+/// Deletes a subvolume and all that containers made inside it. Its directory must be below `pool`, the top of the file system.
+///
+/// # Errors
+/// What btrfs says.
+pub fn delete_all(pool: &Path, path: &Path) -> Result<()> {
+    let inside = nested(pool, path)?;
+    if !inside.is_empty() {
+        // Nothing can be taken out of one that is read-only.
+        run(btrfs(&["property", "set", "-ts"]).arg(path).args(["ro", "false"]))?;
+        inside.iter().try_for_each(|inside| delete_all(pool, inside))?;
+    }
+    delete(path)
+}
+
+/// The subvolumes that lie directly in the one at `path`: a snapshot of it does not hold what is in them.
+///
+/// # Errors
+/// What btrfs says.
+pub fn nested(pool: &Path, path: &Path) -> Result<Vec<PathBuf>> {
+    let output = output(btrfs(&["subvolume", "list", "-o", "--"]).arg(path))?;
+    let below = |path: Vec<u8>| pool.join(OsString::from_vec(path));
+    Ok(listed(&output.stdout).into_iter().map(below).collect())
+}
+
+/// `ID 260 gen 10 top level 256 path data/x`, a line each; a name may have line breaks in it.
+fn listed(said: &[u8]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for line in said.split(|byte| *byte == b'\n') {
+        let path = line.windows(6).position(|word| word == b" path ").map(|at| &line[at + 6..]);
+        match (line.starts_with(b"ID ").then_some(path).flatten(), all.last_mut()) {
+            (Some(path), _) => all.push(path.to_vec()),
+            (None, Some(last)) => {
+                last.push(b'\n');
+                last.extend(line);
+            }
+            (None, None) => {}
+        }
+    }
+    // What the last line break ends.
+    if let Some(last) = all.last_mut().filter(|last| last.ends_with(b"\n")) {
+        last.pop();
+    }
+    all
 }
 
 /// Nobody may write to this subvolume from now on.
@@ -82,11 +132,25 @@ fn btrfs(arguments: &[&str]) -> Command {
 }
 
 fn run(command: &mut Command) -> Result<String> {
+    output(command).map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn output(command: &mut Command) -> Result<Output> {
     let output = command.output().or_error(Kind::Node, || "cannot run `btrfs`".into())?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(output);
     }
     let words: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
     Err(Error::new(Kind::Node, format!("`btrfs {}` failed: {said}", words.join(" "))))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn subvolumes_are_listed_whatever_their_names_are() {
+        let said = b"ID 260 gen 10 top level 256 path data/a path b\nID 261 gen 10 top level 256 path data/new\nline\n";
+        assert_eq!(super::listed(said), [&b"data/a path b"[..], b"data/new\nline"]);
+        assert!(super::listed(b"").is_empty());
+    }
 }

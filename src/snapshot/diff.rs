@@ -1,12 +1,14 @@
 //! What differs between two states of the data, file by file.
 //!
-//! Both descend from the same subvolume, so a file that was not touched has the same inode number and the same times in
-//! both: no content is read.
+//! Where both descend from the same subvolume, a file that was not touched has the same inode number and the same times in
+//! both. Where one was brought back by `--only`, came out of an archive or from elsewhere, it has not: then size, owner,
+//! rights and the time of the last change decide, and where those are equal the content and the attributes.
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs,
+    fs::{self, File},
+    io::Read,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
 };
@@ -54,7 +56,7 @@ fn walk(from: &Path, to: &Path, below: &Path, out: &mut Vec<Difference>) -> Resu
                 all(from, &path, old, Change::Removed, out)?;
                 all(to, &path, new, Change::Added, out)?;
             }
-            Some(new) if same(old, new) => {}
+            Some(new) if same(old, new, &from.join(&path), &to.join(&path))? => {}
             Some(_) => out.push(Difference { path, change: Change::Changed }),
         }
     }
@@ -89,9 +91,48 @@ fn entries(directory: &Path) -> Result<BTreeMap<OsString, fs::Metadata>> {
     Ok(all)
 }
 
-fn same(a: &fs::Metadata, b: &fs::Metadata) -> bool {
-    let of = |m: &fs::Metadata| (m.ino(), m.size(), m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec());
-    let changed = |m: &fs::Metadata| (m.ctime(), m.ctime_nsec());
+/// How much of a file is looked at at once.
+const PIECE: usize = 64 << 10;
+
+fn same(a: &fs::Metadata, b: &fs::Metadata, old: &Path, new: &Path) -> Result<bool> {
+    let of = |m: &fs::Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
+    let untouched = |m: &fs::Metadata| (m.ino(), m.ctime(), m.ctime_nsec());
+    if of(a) != of(b) || a.size() != b.size() {
+        return Ok(false);
+    }
     // Sockets are made anew by whoever listens.
-    of(a) == of(b) && (changed(a) == changed(b) || a.file_type().is_socket())
+    if untouched(a) == untouched(b) || a.file_type().is_socket() {
+        return Ok(true);
+    }
+    let what = |path: &Path| format!("cannot read `{}`", path.display());
+    if a.is_symlink() {
+        return Ok(fs::read_link(old).ok() == fs::read_link(new).ok());
+    }
+    if attributes(old) != attributes(new) {
+        return Ok(false);
+    }
+    if !a.is_file() || a.size() == 0 {
+        return Ok(true);
+    }
+    // Of the present: it may have gone away since.
+    let (Ok(first), Ok(second)) = (File::open(old), File::open(new)) else { return Ok(false) };
+    let (mut first, mut second) = (first, second);
+    let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut left = a.size();
+    while left > 0 {
+        let length = left.min(PIECE as u64) as usize;
+        first.read_exact(&mut one[..length]).or_error(Kind::Node, || what(old))?;
+        // The present may have become shorter meanwhile.
+        if second.read_exact(&mut other[..length]).is_err() || one[..length] != other[..length] {
+            return Ok(false);
+        }
+        left -= length as u64;
+    }
+    Ok(true)
+}
+
+/// Extended attributes, ACLs among them.
+fn attributes(path: &Path) -> BTreeMap<OsString, Option<Vec<u8>>> {
+    let names = xattr::list(path).into_iter().flatten();
+    names.map(|name| (name.clone(), xattr::get(path, &name).ok().flatten())).collect()
 }

@@ -11,6 +11,19 @@ pub struct Hooks {
     pub before: Vec<String>,
     /// Go on. Runs whatever became of the snapshot.
     pub after: Vec<String>,
-    /// Each may take so long.
+    /// Each may take so long; the program of `scrub`, too.
     pub timeout: Duration,
+    /// What is done to the data before another environment's containers see it; `None`: nobody said, so it does not go there.
+    #[serde(default)]
+    pub scrub: Option<Scrub>,
+}
+
+/// How data is made fit for another environment.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scrub {
+    /// As it is.
+    None,
+    /// This program runs on the copy.
+    Run(Vec<String>),
 }

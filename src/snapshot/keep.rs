@@ -72,10 +72,10 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
             decision.because.push("somebody asked for it".into());
         }
         if meta.reason == Reason::Release {
-            decision.because.push("a release goes back to it".into());
+            decision.because.push("a release goes back to it, as long as `lap prune` keeps that".into());
         }
-        if meta.reason == Reason::Failed && now - meta.at < SECOND_THOUGHTS {
-            decision.because.push("a release that was taken back left it, less than 7 days ago".into());
+        if meta.reason == Reason::Failed {
+            decision.because.push("a release that was taken back left it: `lap prune` decides".into());
         }
         if meta.reason == Reason::Replaced && now - meta.at < SECOND_THOUGHTS {
             decision.because.push("a restore replaced it, less than 7 days ago".into());
@@ -84,23 +84,33 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
     if let Some(newest) = decisions.last_mut() {
         newest.because.push("the newest".into());
     }
-    for decision in decisions.iter_mut().rev().take(keep.last as usize) {
-        decision.because.push(format!("among the last {}", keep.last));
+    let ages: Vec<i64> = snapshots.iter().map(|meta| meta.at).collect();
+    for (decision, why) in decisions.iter_mut().zip(spans(&ages, keep)) {
+        decision.because.extend(why);
+    }
+    decisions
+}
+
+/// Of states taken at these times, the oldest first: why the policy keeps each, if it does.
+pub fn spans(times: &[i64], keep: &Keep) -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new(); times.len()];
+    for because in all.iter_mut().rev().take(keep.last as usize) {
+        because.push(format!("among the last {}", keep.last));
     }
     let counts = [keep.hourly, keep.daily, keep.weekly, keep.monthly];
     for ((name, number), count) in SPANS.into_iter().zip(counts) {
         let mut seen = BTreeSet::new();
-        for (decision, meta) in decisions.iter_mut().zip(snapshots).rev() {
+        for (because, at) in all.iter_mut().zip(times).rev() {
             if seen.len() == count as usize {
                 break;
             }
-            let at = OffsetDateTime::from_unix_timestamp(meta.at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+            let at = OffsetDateTime::from_unix_timestamp(*at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
             if seen.insert(number(&at)) {
-                decision.because.push(format!("the newest of its {name} ({} of {count})", seen.len()));
+                because.push(format!("the newest of its {name} ({} of {count})", seen.len()));
             }
         }
     }
-    decisions
+    all
 }
 
 #[cfg(test)]
@@ -112,7 +122,7 @@ mod tests {
     const NOON: i64 = 1_795_262_400;
 
     fn meta(at: i64, reason: Reason) -> Meta {
-        Meta { id: Id::new(at, 1), at, reason, note: None, by: "agent".into(), current: None }
+        Meta { id: Id::new(at, 1), at, reason, note: None, by: "agent".into(), current: None, pause: None }
     }
 
     fn kept(ages: &[i64], keep: Keep) -> Vec<i64> {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Id;
+use super::{Id, Pause};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// Why a snapshot was taken.
@@ -22,6 +22,8 @@ pub enum Reason {
     Scheduled,
     /// It came out of a repository.
     Fetched,
+    /// It came from another environment, scrubbed.
+    Brought,
     /// It is the data before a promotion or a roll-back: the way back from it.
     Release,
     /// It is what a release left that was taken back.
@@ -40,6 +42,9 @@ pub struct Meta {
     pub by: String,
     /// `state/current.json` of that moment: what ran.
     pub current: Option<serde_json::Value>,
+    /// What taking it cost; `None`: it was not measured.
+    #[serde(default)]
+    pub pause: Option<Pause>,
 }
 
 /// `snapshots` in a pool.

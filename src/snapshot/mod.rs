@@ -11,23 +11,28 @@
 //!
 //! A snapshot is listed only when it is whole: its directory gets its name last.
 
+mod adopt;
 pub mod btrfs;
+
 mod diff;
 pub mod hooks;
 mod id;
 pub mod keep;
 mod meta;
 pub mod only;
+mod pause;
 mod restore;
 mod take;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use adopt::adopt;
 pub use diff::{Change, Difference, diff};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
+pub use pause::{HookRan, Pause};
 pub use restore::{Restore, Step, World, exchange, recover};
 pub use take::{
-    abandon, begin, drop_half, finish, finish_import, free_id, hold, hold_half, is_whole, prepare_import, remove,
-    sweep, take, take_as,
+    abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, is_whole,
+    prepare_import, remove, stage, sweep, take, take_as, unstage,
 };

@@ -21,7 +21,7 @@ use super::{
     Id, Meta, Reason, World, btrfs,
     meta::data,
     restore::{Step, exchange, pending},
-    take::{begin, finish, free_id, half, is_whole},
+    take::{begin, finish, free_id, half, is_one_piece, is_whole},
 };
 use crate::{
     agent::install::write_file,
@@ -74,6 +74,7 @@ impl Only<'_> {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         }
+        is_one_piece(pool)?;
         let from = data(pool, id);
         for path in *paths {
             check(path)?;
@@ -90,7 +91,15 @@ impl Only<'_> {
             let note = format!("before the restore of {} from {id}", paths.join(", "));
             (free_id(pool, *at), Reason::Replaced, note)
         });
-        let kept = Meta { id: name, at: *at, reason, note: Some(note), by: (*by).to_owned(), current: current.clone() };
+        let kept = Meta {
+            id: name,
+            at: *at,
+            reason,
+            note: Some(note),
+            by: (*by).to_owned(),
+            current: current.clone(),
+            pause: None,
+        };
         if state.join(RECORD).exists() || beside(pool).exists() {
             return Err(pending());
         }

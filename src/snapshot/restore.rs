@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Id, Meta, Reason, btrfs,
     meta::data,
-    take::{begin, finish, free_id, half, is_whole},
+    take::{begin, finish, free_id, half, is_one_piece, is_whole},
 };
 use crate::{
     agent::install::write_file,
@@ -66,7 +66,7 @@ impl Step {
 pub trait World {
     /// A step begins.
     fn step(&mut self, step: Step);
-    /// The containers that run, in the order in which they are to be started again.
+    /// The containers that run, as they were made. They are started again at the same time, as Docker does at a boot.
     ///
     /// # Errors
     /// Docker does not answer.
@@ -138,6 +138,7 @@ impl Restore<'_> {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         }
+        is_one_piece(pool)?;
         if Record::read(state)?.is_some() || pool.join(NEW).exists() {
             return Err(pending());
         }
@@ -148,6 +149,7 @@ impl Restore<'_> {
             note: Some(format!("before the restore of {id}")),
             by: (*by).to_owned(),
             current: current.clone(),
+            pause: None,
         };
         let mut record = Record {
             id: (*id).clone(),

@@ -34,7 +34,7 @@ pub fn take(
     note: Option<String>,
     current: Option<serde_json::Value>,
 ) -> Result<Meta> {
-    let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current };
+    let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current, pause: None };
     take_as(pool, &meta).map(|()| meta)
 }
 
@@ -43,12 +43,26 @@ pub fn take(
 /// # Errors
 /// As [`take`].
 pub fn take_as(pool: &Path, meta: &Meta) -> Result<()> {
+    is_one_piece(pool)?;
     let half = begin(pool, &meta.id)?;
     let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, meta));
     if taken.is_err() {
         let _ = drop_half(&half);
     }
     taken
+}
+
+/// A snapshot must hold all there is, and what is in another subvolume would be missing without a word.
+///
+/// # Errors
+/// A container made a subvolume in its data.
+pub fn is_one_piece(pool: &Path) -> Result<()> {
+    let data = pool.join("data");
+    let nested = btrfs::nested(pool, &data)?;
+    let Some(one) = nested.first() else { return Ok(()) };
+    let name = one.strip_prefix(&data).unwrap_or(one).to_string_lossy().escape_debug().to_string();
+    Err(Error::new(Kind::Refused, format!("`{name}` is a btrfs subvolume of its own, which a snapshot would not hold"))
+        .hint(format!("make it a directory: `cp --archive --reflink`, then `btrfs subvolume delete /data/{name}`")))
 }
 
 /// A name that no snapshot of that second has.
@@ -84,6 +98,15 @@ pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     let whole = directory(pool).join(meta.id.to_string());
     fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
     btrfs::sync(pool)
+}
+
+/// Writes the description of a snapshot anew.
+///
+/// # Errors
+/// It cannot be written; then the old one stands.
+pub fn describe(pool: &Path, meta: &Meta) -> Result<()> {
+    let text = serde_json::to_vec_pretty(meta).or_error(Kind::Other, || "cannot describe a snapshot".into())?;
+    write_file(&directory(pool).join(meta.id.to_string()).join("meta.json"), &text, 0o600)
 }
 
 /// Makes the place `half` into which a snapshot from elsewhere is unpacked; gives the number of its subvolume.
@@ -163,6 +186,38 @@ pub fn hold_half(pool: &Path, id: &Id) -> Result<Flock<File>> {
     shared(&half(pool, id))
 }
 
+/// Puts together what of a snapshot is copied elsewhere: its data, its description, and the pool's `state` of now, none of
+/// which changes any more. `who` tells those apart that copy at the same time.
+///
+/// # Errors
+/// The pool is full.
+pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
+    let staged = staged(pool, who);
+    if staged.exists() {
+        drop_half(&staged)?;
+    }
+    let what = || format!("cannot make `{}`", staged.display());
+    fs::create_dir(&staged).or_error(Kind::Node, what)?;
+    btrfs::snapshot(&data(pool, id), &staged.join("data"), true)?;
+    btrfs::snapshot(&pool.join("state"), &staged.join("state"), true)?;
+    fs::copy(directory(pool).join(id.to_string()).join("meta.json"), staged.join("meta.json"))
+        .or_error(Kind::Node, what)?;
+    Ok(staged)
+}
+
+/// Removes what [`stage`] made, if it is there.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn unstage(pool: &Path, who: u32) -> Result<()> {
+    let staged = staged(pool, who);
+    if staged.exists() { drop_half(&staged) } else { Ok(()) }
+}
+
+fn staged(pool: &Path, who: u32) -> PathBuf {
+    directory(pool).join(format!("{HALF}copy-{who}"))
+}
+
 /// Removes what somebody who was killed left of one that was being made.
 ///
 /// # Errors
@@ -198,11 +253,18 @@ fn alone(path: &Path) -> Result<Option<Flock<File>>> {
 /// Removes a snapshot that has no name, or no longer.
 ///
 /// # Errors
-/// btrfs refuses, for example because a container made subvolumes of its own in it.
+/// btrfs refuses.
 pub fn drop_half(half: &Path) -> Result<()> {
-    let data = half.join("data");
-    if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
-        btrfs::delete(&data)?;
+    for part in ["data", "state"] {
+        let path = half.join(part);
+        // What a copy brought of `state` is a directory.
+        let is_there = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+        if is_there
+            && (part == "data" || btrfs::number(&path).is_ok_and(|number| btrfs::number(half).ok() != Some(number)))
+        {
+            // It is `<pool>/snapshots/<half>`.
+            btrfs::delete_all(half.ancestors().nth(2).unwrap_or(half), &path)?;
+        }
     }
     fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
 }

@@ -198,7 +198,7 @@ fn many_at_once_from_any_verb() {
         "containers/hub/container.toml:1: depends_on[0]: `gti` is not a container; did you mean `git`?",
         "containers/hub/container.toml:2: ports[1]: port `80/tcp` is written twice: leave one out",
         "env/test/env.toml:1: the file is empty: `lap help env.toml` shows what it may hold",
-        "lap.toml:3: subnet: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `promote`",
+        "lap.toml:3: subnet: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `copies`, `promote`",
         "nodes/test/node.toml:3: address: `.300` is not an offset: write `.2` to `.254`",
         "nodes/test/node.toml:4: cpu: unknown key; did you mean `cpus`?",
     ]);

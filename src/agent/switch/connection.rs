@@ -74,29 +74,28 @@ impl Agent {
 
 /// Tells what happens, and takes the answer to what is asked.
 async fn follow(stream: Connection, watch: Watch) {
-    let _here = watch.watcher();
+    let mut here = Some(watch.watcher());
     let (read, mut write) = tokio::io::split(stream);
     let mut replies = BufReader::new(read).lines();
     let mut seen = Seen::default();
-    let mut there = true;
     loop {
         tokio::select! {
             answer = watch.next(&mut seen) => {
-                let over = !matches!(answer, Answer::Step { .. } | Answer::Asked);
+                let over = !matches!(answer, Answer::Step { .. } | Answer::Asked { .. });
                 let Ok(mut line) = serde_json::to_vec(&answer).or_error(Kind::Other, || "answer".into()) else { return };
                 line.push(b'\n');
                 if write.write_all(&line).await.is_err() || over {
                     return;
                 }
             }
-            line = replies.next_line(), if there => match line {
+            line = replies.next_line(), if here.is_some() => match line {
                 Ok(Some(line)) => {
                     if let Ok(reply) = serde_json::from_str(&line) {
                         watch.reply(reply);
                     }
                 }
-                // Whoever says nothing more may still listen; whoever went away is found when it is told something.
-                _ => there = false,
+                // Nobody who answers any more, though somebody may still listen: who went away is found when told something.
+                _ => here = None,
             },
         }
     }

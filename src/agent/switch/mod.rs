@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use super::{facts, failpoint, images, install::write_file, paths, serve::now, snapshots};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    release::{self, Ended, Entry, Make, Order, Verb},
+    release::{self, Ended, Entry, Hooked, Make, Order, Verb},
     snapshot::Reason,
 };
 pub use containers::KEPT;
@@ -73,6 +73,14 @@ pub async fn run(
         let image = make.body.image.as_deref().unwrap_or_default();
         let there = docker.inspect_image(image).await;
         there.or_error(Kind::Refused, || format!("the image of `{}` is not on the node", make.name))?;
+    }
+    // Since it was brought, somebody may have pruned.
+    for (dir, key) in [(paths::ENV, "env"), (paths::CHECKS, "checks")] {
+        let digest = order.release.get(key).and_then(|digest| digest.as_str()).unwrap_or_default();
+        if !digest.is_empty() && !Path::new(dir).join(digest).is_dir() {
+            return Err(Error::new(Kind::Refused, format!("`{dir}/{digest}` is not on the node"))
+                .hint("run the command again: it brings what is missing"));
+        }
     }
     let running = facts::look().await.containers.into_iter().filter(|fact| fact.state == "running");
     let mut ran: Vec<(i64, String)> =
@@ -227,7 +235,9 @@ impl Switch {
     /// What whoever asked for it felt, if they are there.
     async fn last_word(&mut self, order: &Order) -> Result<()> {
         self.step("ask how it was from outside")?;
-        match self.watch.ask(order.attended).await {
+        let hooked = order.from.clone().filter(|_| order.hooked);
+        let hooked = hooked.map(|from| Hooked { from, commit: order.commit.clone(), release: order.number });
+        match self.watch.ask(order.attended, hooked).await {
             Some(reply) => {
                 self.record.outage = reply.outage;
                 reply.no.map_or(Ok(()), |no| Err(Error::new(Kind::Unhealthy, no)))
@@ -268,12 +278,8 @@ impl Switch {
         let text = serde_json::to_vec_pretty(&order.release).or_error(Kind::Other, || "release".into())?;
         let releases = state.join("releases");
         std::fs::create_dir_all(&releases).or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
-        // With what a roll-back to it needs that is not in the workspace any more.
         if order.verb == Verb::Promote {
             write_file(&releases.join(format!("{number}.json")), &text, 0o600)?;
-            if let Ok(names) = std::fs::read(Path::new(paths::NAMES).join("names.json")) {
-                write_file(&releases.join(format!("{number}.names.json")), &names, 0o600)?;
-            }
         }
         write_file(&state.join("current.json"), &text, 0o600)?;
         let entry = self.entry(Ended::Done);

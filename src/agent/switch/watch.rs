@@ -7,7 +7,10 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::{agent::protocol::Answer, release::Reply};
+use crate::{
+    agent::protocol::Answer,
+    release::{Hooked, Reply},
+};
 
 /// How long whoever is asked may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,6 +31,8 @@ struct State {
     steps: Vec<String>,
     /// Whether the question is open.
     asked: bool,
+    /// Whose hooks are run before it is answered.
+    hooked: Option<Hooked>,
     reply: Option<Reply>,
     /// Why it is to be taken back.
     abort: Option<String>,
@@ -77,8 +82,11 @@ impl Watch {
     }
 
     /// Asks whoever watches whether the release may be made; `None`: nobody was there to answer. `patient`: they may come back.
-    pub async fn ask(&self, patient: bool) -> Option<Reply> {
-        self.state().asked = true;
+    pub async fn ask(&self, patient: bool, hooked: Option<Hooked>) -> Option<Reply> {
+        {
+            let mut state = self.state();
+            (state.asked, state.hooked) = (true, hooked);
+        }
         self.changed.notify_waiters();
         let (until, mut seen) = (Instant::now() + PATIENCE, Instant::now());
         let away = if patient { AWAY } else { Duration::ZERO };
@@ -108,7 +116,7 @@ impl Watch {
                 }
                 if state.asked && !seen.asked {
                     seen.asked = true;
-                    return Answer::Asked;
+                    return Answer::Asked { hooked: state.hooked.clone() };
                 }
                 if let Some(answer) = &state.ended {
                     return answer.clone();

@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, git, recorded, watch};
+use super::{Planned, compare, git, recorded, stage, watch};
 use crate::{
+    agent::protocol::Place,
     apply::up::{Master, Options},
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Wish,
-    release::{self, Verb},
+    release::{self, Staged, Verb},
     workspace::Workspace,
 };
 
@@ -75,6 +76,18 @@ pub async fn plan_rollback(
             None
         }
     };
+    // The names and certificates of what runs then; the rest of the lab is as the workspace has it now.
+    let contents = master.contents(&wish);
+    let mut staged = stage(&contents, &wish, &changes, &facts)?;
+    if !changes.is_empty()
+        && contents
+            .wished(&wish, &facts)?
+            .files
+            .iter()
+            .any(|(path, hash)| path.starts_with("names/") && facts.installed.get(path) != Some(hash))
+    {
+        staged.push((Staged::Names, contents.files(&Place::Names, None)?));
+    }
     let git = git::back(&master, &facts, &target, now).await?;
     Ok(Planned {
         verb: Verb::Rollback,
@@ -88,7 +101,7 @@ pub async fn plan_rollback(
         environment: None,
         checks: None,
         places: Vec::new(),
-        staged: Vec::new(),
+        staged,
         git,
         notes,
     })

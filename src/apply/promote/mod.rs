@@ -4,6 +4,7 @@
 mod back;
 mod bring;
 mod git;
+mod hooks;
 mod images;
 mod prober;
 mod source;
@@ -16,8 +17,12 @@ use std::{
 };
 
 pub use back::plan_rollback;
+pub(super) use bring::checkout;
+pub use hooks::{Hooks, plan as plan_between_hooks};
 pub use source::plan_promotion;
 pub use watch::{Releases, abort, releases, resume};
+
+use hooks::Hook;
 
 use super::{
     install::Files,
@@ -36,7 +41,7 @@ use crate::{
         switch::{Changes, changes},
         wish::{Current, Wish},
     },
-    release::{Entry, GitMove, Make, Order, Staged, Verb},
+    release::{Ended, Entry, GitMove, Make, Order, Staged, Verb},
     snapshot::Id,
 };
 
@@ -83,6 +88,8 @@ pub struct Switched {
     /// Bytes of images that were sent.
     pub moved: u64,
     pub seconds: f64,
+    /// The release runs, and the hook after that failed.
+    pub complaint: Option<Error>,
 }
 
 impl Planned {
@@ -101,8 +108,19 @@ impl Planned {
 ///
 /// # Errors
 /// Nothing was switched, and why; or it was taken back ([`Kind::Unhealthy`]): never when it was made.
-pub async fn carry_out(mut planned: Planned, rules: Rules, options: &Options) -> Result<Switched> {
+pub async fn carry_out(
+    mut planned: Planned,
+    hooks: Option<&Hooks>,
+    rules: Rules,
+    options: &Options,
+) -> Result<Switched> {
     let began = std::time::Instant::now();
+    let number = planned.target.release;
+    let hook = async |hook: Hook| match hooks {
+        Some(hooks) => hooks.run(hook, number, options).await,
+        None => Ok(()),
+    };
+    hook(Hook::BeforeBring).await?;
     // Somebody may have thought about it for long: what was connected then need not be connected now.
     let again = async |master: &Master| {
         Master::connect(master.workspace.clone(), &master.environment, Duration::from_secs(5)).await.map(Arc::new)
@@ -119,16 +137,21 @@ pub async fn carry_out(mut planned: Planned, rules: Rules, options: &Options) ->
         (Ok(moved), Ok(())) => moved,
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
+    hook(Hook::AfterBring).await?;
+    hook(Hook::BeforeSwitch).await?;
     let facts = master.client.facts().await?;
     if planned.from.is_some() {
         images::settle(&mut planned.target.images, &facts);
     }
-    let order = order(&planned, &facts, rules)?;
+    let mut order = order(&planned, &facts, rules)?;
+    order.hooked = hooks.is_some_and(Hooks::has_last_word);
+    order.attended |= order.hooked;
     let services = prober::services(&planned);
     let wait = options.wait;
     let request = Request::Switch { holder: options.holder(), wait, order: Box::new(order) };
     let (entry, hash) = watch::follow(&master, &request, services, rules.max_outage, options).await?;
-    Ok(Switched { entry, hash, moved, seconds: began.elapsed().as_secs_f64() })
+    let complaint = if entry.result == Ended::Done { hook(Hook::AfterDone).await.err() } else { None };
+    Ok(Switched { entry, hash, moved, seconds: began.elapsed().as_secs_f64(), complaint })
 }
 
 /// What the agent is told. `facts`: after everything was brought.
@@ -173,6 +196,7 @@ fn order(planned: &Planned, facts: &NodeFacts, rules: Rules) -> Result<Order> {
         settle: rules.settle.as_secs(),
         max_outage: rules.max_outage.map(|most| most.as_millis() as u64),
         attended: rules.max_outage.is_some(),
+        hooked: false,
     })
 }
 

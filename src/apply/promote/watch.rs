@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use super::prober::{Prober, Service};
+use super::{
+    hooks,
+    prober::{Prober, Service},
+};
 use crate::{
     agent::protocol::{Answer, Request},
     apply::{
@@ -11,7 +14,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     plan::wish::Current,
-    release::{Entry, Reply},
+    release::{Entry, Hooked, Reply},
 };
 
 /// How often a connection that broke is opened again.
@@ -58,7 +61,7 @@ pub(super) async fn follow(
     options: &Options,
 ) -> Result<(Entry, String)> {
     let prober = Prober::begin(services, IpAddr::from(master.address())).await;
-    let last_word = async || {
+    let last_word = async |hooked: Option<Hooked>| {
         let outage = prober.felt();
         let worst = outage.iter().max_by_key(|outage| outage.gap);
         let no = worst.zip(max_outage).filter(|(worst, most)| u128::from(worst.gap) > most.as_millis()).map(
@@ -66,6 +69,10 @@ pub(super) async fn follow(
                 format!("`{}` was away for {} ms, and {} ms are allowed", worst.service, worst.gap, most.as_millis())
             },
         );
+        let no = match (no, hooked) {
+            (None, Some(hooked)) => hooks::last_word(master, &hooked, options).await.err().map(|error| error.message),
+            (no, _) => no,
+        };
         Reply { no, outage }
     };
     let mut stop = options.stop.clone();
@@ -103,12 +110,14 @@ fn lost(error: &Error) -> bool {
         || error.message.contains("is lost")
 }
 
-/// Watches the switch that is under way.
+/// Watches the switch that is under way; gives, too, what the hook after it says.
 ///
 /// # Errors
 /// None is.
-pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
-    follow(master, &Request::WatchSwitch, Vec::new(), None, options).await
+pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<(Entry, String, Option<Error>)> {
+    let (entry, hash) = follow(master, &Request::WatchSwitch, Vec::new(), None, options).await?;
+    let complaint = hooks::after_done(master, &entry, options).await.err();
+    Ok((entry, hash, complaint))
 }
 
 /// Has the switch that is under way taken back, and watches that.
@@ -117,5 +126,5 @@ pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<(Entry, S
 /// None is.
 pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
     master.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
-    resume(master, options).await
+    follow(master, &Request::WatchSwitch, Vec::new(), None, options).await
 }

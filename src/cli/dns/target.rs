@@ -42,7 +42,7 @@ impl Target {
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let zone = workspace.lab.dns.zone.clone();
         let seen = Seen::new(workspace, environment, addresses, subnet);
-        let contents = Contents { workspace, keys: Some(&keys), environment, seen: &seen };
+        let contents = Contents { workspace, keys: Some(&keys), environment, seen: &seen, runs: None };
         Ok(Self {
             environment: environment.clone(),
             server: (address, 53).into(),

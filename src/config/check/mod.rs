@@ -1,6 +1,7 @@
 //! What several files say together: one question, one file.
 
 mod addresses;
+mod copies;
 mod depends;
 mod environments;
 mod grants;
@@ -26,5 +27,6 @@ pub fn all(root: &Path, workspace: &Workspace, ledger: &Ledger) {
     depends::check(workspace, ledger);
     mounts::check(workspace, ledger);
     grants::check(workspace, ledger);
+    copies::check(workspace, ledger);
     images::check(root, workspace, ledger);
 }

@@ -22,7 +22,7 @@ use crate::config::{
         words,
     },
 };
-use crate::snapshot::hooks::Hooks;
+use crate::snapshot::hooks::{Hooks, Scrub};
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
 pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
@@ -236,8 +236,13 @@ fn command(item: &Item<'_>) -> Option<Vec<String>> {
 
 /// The keys of `snapshot`.
 pub const HOOKS: Schema = Schema {
-    keys: &[key("before", r#"["/usr/bin/dump"]"#), key("after", r#"["/usr/bin/resume"]"#), key("timeout", r#""30s""#)],
-    refused: &[("scrub", "reserved for the way from production to test, not there yet: leave it out")],
+    keys: &[
+        key("before", r#"["/usr/bin/dump"]"#),
+        key("after", r#"["/usr/bin/resume"]"#),
+        key("timeout", r#""30s""#),
+        key("scrub", r#""none""#),
+    ],
+    refused: &[],
 };
 
 fn hooks(item: &Item<'_>) -> Option<Hooks> {
@@ -248,7 +253,15 @@ fn hooks(item: &Item<'_>) -> Option<Hooks> {
         before: words("before"),
         after: words("after"),
         timeout: timeout.unwrap_or(std::time::Duration::from_secs(30)),
+        scrub: table.get("scrub").and_then(|item| scrub(&item)),
     })
+}
+
+fn scrub(item: &Item<'_>) -> Option<Scrub> {
+    if item.is_string() && item.string() == Some("none") {
+        return Some(Scrub::None);
+    }
+    command(item).map(Scrub::Run)
 }
 
 fn network_mode(text: &str) -> Result<NetworkMode, String> {

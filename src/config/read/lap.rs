@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Read,
+    Read, copies,
     dns::{self, DnsTable},
     promote, snapshot,
 };
@@ -17,7 +17,7 @@ use crate::config::{
     problem::Ledger,
     value::{address, grant::grant, name, public_key::public_key},
 };
-use crate::{repository::Location, snapshot::keep::Policy};
+use crate::{repository, repository::Location, snapshot::keep::Policy};
 
 /// The keys of `lap.toml`.
 pub const SCHEMA: Schema = Schema {
@@ -32,6 +32,7 @@ pub const SCHEMA: Schema = Schema {
         key("dns", r#"{ zone = "internal" }"#),
         key("snapshot", r#"{ every = "1h" }"#),
         key("repositories", r#"{ office = "/srv/backup/lap" }"#),
+        key("copies", r#"{ every = "1d" }"#),
         key("promote", r#"{ settle = "10s" }"#),
     ],
     refused: &[],
@@ -55,6 +56,7 @@ pub struct LapFile {
     pub dns: DnsTable,
     pub snapshot: Option<Policy>,
     pub repositories: BTreeMap<String, Location>,
+    pub copies: repository::policy::Policy,
     pub promote: Promote,
 }
 
@@ -79,6 +81,7 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
         out.pcs = named(&table, "pcs", name::pc, |item| item.parse(address::address));
         out.snapshot = table.get("snapshot").and_then(|item| snapshot::read(&item));
         out.repositories = named(&table, "repositories", name::label, |item| item.parse(str::parse));
+        out.copies = table.get("copies").and_then(|item| copies::read(&item)).unwrap_or_default();
         out.promote = table.get("promote").and_then(|item| promote::read(&item)).unwrap_or_default();
         out.dns = table.get("dns").and_then(|item| dns::read(&item)).unwrap_or_default();
         true

@@ -5,6 +5,7 @@
 pub mod build;
 pub mod checks;
 pub mod container;
+pub mod copies;
 pub mod dns;
 pub mod env;
 pub mod healthcheck;
@@ -29,10 +30,12 @@ pub struct Read<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 14] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 16] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
+    ("lap.toml", "snapshot", &snapshot::SCHEMA),
+    ("lap.toml", "copies", &copies::SCHEMA),
     ("lap.toml", "promote", &promote::SCHEMA),
     ("node.toml", "", &node::SCHEMA),
     ("node.toml", "ssh", &machine::SSH),

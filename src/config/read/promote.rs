@@ -1,4 +1,4 @@
-//! `[promote]` of `lap.toml`: when a release may stay.
+//! `[promote]` of `lap.toml`: when a release may stay, and for how long what it leaves does.
 
 use std::time::Duration;
 
@@ -9,10 +9,15 @@ use crate::config::{
 };
 
 /// The keys of `[promote]`.
-pub const SCHEMA: Schema = Schema { keys: &[key("settle", r#""10s""#), key("max_outage", r#""5s""#)], refused: &[] };
+pub const SCHEMA: Schema = Schema {
+    keys: &[key("settle", r#""10s""#), key("max_outage", r#""5s""#), key("keep", "10"), key("keep_failed", r#""14d""#)],
+    refused: &[],
+};
 
 /// Longer is a mistake: it is waited for with the way back open.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// Whoever writes more means all.
+const MOST: u64 = 100_000;
 
 /// Reads the table.
 pub fn read(item: &Item<'_>) -> Option<Promote> {
@@ -26,5 +31,17 @@ pub fn read(item: &Item<'_>) -> Option<Promote> {
         })
     };
     let default = Promote::default();
-    Some(Promote { settle: time("settle").unwrap_or(default.settle), max_outage: time("max_outage") })
+    Some(Promote {
+        settle: time("settle").unwrap_or(default.settle),
+        max_outage: time("max_outage"),
+        keep: table.get("keep").and_then(|item| item.integer(1, MOST)).unwrap_or(default.keep),
+        keep_failed: table.get("keep_failed").and_then(|item| item.parse(days)).unwrap_or(default.keep_failed),
+    })
+}
+
+/// `14d`
+fn days(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).filter(|days| *days <= MOST);
+    days.map(|days| Duration::from_secs(days * 86_400))
+        .ok_or_else(|| format!("`{text}` is not a number of days: write e.g. `14d`"))
 }

@@ -30,11 +30,13 @@ pub fn read(item: &Item<'_>) -> Option<Policy> {
             seconds => Ok(seconds),
         })
     });
-    let keep = table.get("keep").and_then(|item| {
-        let table = item.table()?.with(&KEEP);
-        let count = |key: &str| table.get(key).and_then(|item| item.integer(0, MOST)).unwrap_or(0) as u32;
-        let [last, hourly, daily, weekly, monthly] = ["last", "hourly", "daily", "weekly", "monthly"].map(count);
-        Some(Keep { last, hourly, daily, weekly, monthly })
-    });
-    Some(Policy { every, keep })
+    Some(Policy { every, keep: table.get("keep").and_then(|item| keep(&item)) })
+}
+
+/// `keep`, of snapshots or of copies.
+pub fn keep(item: &Item<'_>) -> Option<Keep> {
+    let table = item.table()?.with(&KEEP);
+    let count = |key: &str| table.get(key).and_then(|item| item.integer(0, MOST)).unwrap_or(0) as u32;
+    let [last, hourly, daily, weekly, monthly] = ["last", "hourly", "daily", "weekly", "monthly"].map(count);
+    Some(Keep { last, hourly, daily, weekly, monthly })
 }

@@ -12,7 +12,7 @@ fn lap_toml() {
             (
                 "lab = \"a\"\nzzzzzz = 1",
                 &[
-                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `promote`",
+                    "2: zzzzzz: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `copies`, `promote`",
                 ],
             ),
             ("lab = 5", &["1: lab: expected a string, found the number `5`: write e.g. `lab = \"office\"`"]),
@@ -56,12 +56,31 @@ fn lap_toml() {
                 ],
             ),
             (
-                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 3",
+                "lab = \"a\"\n[copies]\nevery = \"1d\"\nread = \"0%\"\nkeep = { yearly = 1 }",
+                &[
+                    "2: copies: there is no repository: write one under `[repositories]`",
+                    "3: copies.every: no snapshots are taken that could be copied: write `[snapshot] every`",
+                    "4: copies.read: `0%` is no part: write a number of percent, e.g. `10%`",
+                    "4: copies.read: says how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`",
+                    "5: copies.keep.yearly: unknown key: known are `last`, `hourly`, `daily`, `weekly`, `monthly`",
+                ],
+            ),
+            (
+                "lab = \"a\"\n[snapshot]\nevery = \"2h\"\n[repositories]\nnas = \"/srv/lap\"\n[copies]\nevery = \"1h\"\nverify = \"daily\"",
+                &[
+                    "7: copies.every: more often than snapshots are taken: write at least what `[snapshot] every` says",
+                    "8: copies.verify: `daily` is not a time: write e.g. `7d`, `12h` or `30m`",
+                ],
+            ),
+            (
+                "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 0\nkeep_failed = \"2h\"\nkept = 3",
                 &[
                     "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`) or \
                      `sftp:user@host:/srv/lap`",
                     "5: promote.settle: `2h` is too long: an hour is the most",
-                    "6: promote.keep: unknown key: known are `settle`, `max_outage`",
+                    "6: promote.keep: `0` is not in the range: write a number from 1 to 100000",
+                    "7: promote.keep_failed: `2h` is not a number of days: write e.g. `14d`",
+                    "8: promote.kept: unknown key: known are `settle`, `max_outage`, `keep`, `keep_failed`",
                 ],
             ),
         ],
@@ -272,6 +291,7 @@ fn container_toml() {
             "snapshot.timeout = \"soon\"",
             "snapshot.timeout: `soon` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
         ),
+        ("snapshot.scrub = []", "snapshot.scrub: empty: write a program, or leave the key out"),
         ("route = {}", "route: reserved for the ingress, not there yet: leave it out"),
         ("pid = \"host\"", "pid: not supported: a container sees its own processes only, leave it out"),
         ("ipc = \"host\"", "ipc: not supported: a container's shared memory is its own, leave it out"),

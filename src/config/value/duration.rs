@@ -29,9 +29,39 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() || total > Duration::from_secs(24 * 3600) { Err(wrong()) } else { Ok(total) }
 }
 
+/// How often something is done, in seconds: a duration, or days (`7d`).
+pub fn period(text: &str) -> Result<u64, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    let seconds = match days {
+        Some(days @ 1..=366) => days * 24 * 3600,
+        Some(_) => return Err(format!("{} is not possible: write `1d` to `366d`", shown(text))),
+        None => duration(text)
+            .map_err(|_| format!("{} is not a time: write e.g. `7d`, `12h` or `30m`", shown(text)))?
+            .as_secs(),
+    };
+    if seconds < 60 { Err(format!("{} is too often: a minute is the least", shown(text))) } else { Ok(seconds) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::messages, *};
+
+    #[test]
+    fn periods() {
+        for (text, seconds) in [("1m", 60), ("90s", 90), ("24h", 86_400), ("1d", 86_400), ("7d", 7 * 86_400)] {
+            assert_eq!(period(text).unwrap(), seconds, "{text}");
+        }
+        messages(
+            period,
+            &[
+                ("0d", "`0d` is not possible: write `1d` to `366d`"),
+                ("367d", "`367d` is not possible: write `1d` to `366d`"),
+                ("59s", "`59s` is too often: a minute is the least"),
+                ("1d12h", "`1d12h` is not a time: write e.g. `7d`, `12h` or `30m`"),
+                ("daily", "`daily` is not a time: write e.g. `7d`, `12h` or `30m`"),
+            ],
+        );
+    }
 
     #[test]
     fn durations() {

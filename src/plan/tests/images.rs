@@ -25,7 +25,7 @@ fn a_changed_base_changes_all_that_stands_on_it() {
         "5 wait until `registry` is healthy (it starts) after 4",
         "6 replace `dns` (its image changed) after 1",
         "7 wait until `dns` is healthy (it starts) after 6",
-        "8 replace `git` (its image changed) after 2 7",
+        "8 replace `git` (its image changed) after 2 5 7",
         "9 wait until `git` is healthy (it starts) after 8",
         "10 push `base` (it is not in the registry) after 0 5",
         "11 push `dns` (it is not in the registry) after 1 5 10",

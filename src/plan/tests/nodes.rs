@@ -59,6 +59,7 @@ fn lab() -> Lab {
         dns: crate::config::model::Dns::default(),
         snapshot: None,
         repositories: BTreeMap::new(),
+        copies: Default::default(),
         promote: Default::default(),
         environments: ["test", "prod"].map(|name| (name.to_owned(), environment(name))).into(),
         nodes: nodes.into_iter().map(|node| (node.name.clone(), node)).collect(),

@@ -48,7 +48,7 @@ fn again() {
         "1 wait until `registry` is healthy (it starts) after 0",
         "2 replace `dns` (asked for)",
         "3 wait until `dns` is healthy (it starts) after 2",
-        "4 replace `git` (asked for) after 3",
+        "4 replace `git` (asked for) after 1 3",
         "5 wait until `git` is healthy (it starts) after 4",
     ]);
 }

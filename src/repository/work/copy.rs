@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, path::Path};
 
 use rustic_core::{
-    BackupOptions, CheckOptions, PathList, RepairIndexOptions, SnapshotOptions,
+    BackupOptions, CheckOptions, IndexedIds, PathList, RepairIndexOptions, SnapshotOptions,
     jiff::{Timestamp, tz::TimeZone},
-    repofile::IndexFile,
+    repofile::{IndexFile, SnapshotFile, SnapshotSummary},
 };
 
 use crate::{
@@ -26,6 +26,8 @@ pub struct Source<'a> {
     pub lab: &'a str,
     pub environment: &'a str,
     pub node: &'a str,
+    /// Somebody asked for this very one.
+    pub asked: bool,
 }
 
 /// How it went.
@@ -43,7 +45,7 @@ pub struct Copied {
 /// # Errors
 /// A file cannot be read, or the repository not written; then it is not listed there.
 pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
-    let Source { pool, id, lab, environment, node } = source;
+    let Source { pool, id, lab, environment, node, asked } = source;
     let meta = snapshot::find(pool, id)?;
     let _held = snapshot::hold(pool, &meta.id)?;
     adopt(&repository)?;
@@ -52,7 +54,7 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
     let inner = guarded(name, || inner.to_indexed_ids())?;
     let snapshot = guarded(name, || {
         let mut options = SnapshotOptions::default();
-        for tag in tags(lab, environment, &meta.id) {
+        for tag in tags(lab, environment, &meta.id, *asked) {
             options = options.add_tags(&tag)?;
         }
         options.host = Some((*node).to_owned());
@@ -60,10 +62,25 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
         options.command = Some(format!("lap snapshot copy {environment}"));
         options.to_snapshot()
     })?;
-    let directory = pool.join("snapshots").join(meta.id.to_string());
+    let directory = snapshot::stage(pool, &meta.id, std::process::id())?;
+    let copied = send(name, &inner, &directory, snapshot);
+    let unstaged = snapshot::unstage(pool, std::process::id());
+    let summary = copied?;
+    unstaged?;
+    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+}
+
+/// Sends a directory that does not change, and checks that all of it is there.
+fn send(
+    name: &str,
+    inner: &rustic_core::Repository<impl IndexedIds>,
+    directory: &Path,
+    snapshot: SnapshotFile,
+) -> Result<SnapshotSummary> {
     let written = guarded(name, || {
         let mut options = BackupOptions::default();
         options.as_path = Some(PLACE.into());
+        options.no_scan = true;
         let path = PathList::from_iter([directory.to_string_lossy().into_owned()]);
         inner.backup(&options, &path, snapshot)
     })?;
@@ -72,8 +89,7 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
     if let Some(first) = damage(checked).first() {
         return Err(Error::new(Kind::Node, format!("the copy in `{name}` cannot be read back: {first}")));
     }
-    let summary = written.summary.unwrap_or_default();
-    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+    Ok(written.summary.unwrap_or_default())
 }
 
 /// Takes over the packs that a killed copy left: they are whole, and no index names them.

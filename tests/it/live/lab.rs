@@ -108,29 +108,26 @@ impl Lab {
     /// The small one, with this repository's registry.
     pub fn with_registry(name: &str) -> Self {
         let lab = Self::tiny(name);
-        for container in ["base", "registry"] {
-            copy(
-                &Path::new(env!("CARGO_MANIFEST_DIR")).join("containers").join(container),
-                &lab.root.join("containers").join(container),
-            );
-        }
-        lab.commit();
+        lab.take_containers(&["base", "registry"]);
         lab
     }
 
     /// Two environments, with this repository's registry and git in each.
     pub fn with_git(name: &str) -> Self {
         let lab = Self::two_environments(name);
-        for container in ["base", "registry", "git"] {
-            copy(
-                &Path::new(env!("CARGO_MANIFEST_DIR")).join("containers").join(container),
-                &lab.root.join("containers").join(container),
-            );
-        }
         let text = fs::read_to_string(lab.root.join("lap.toml")).unwrap();
         lab.write("lap.toml", &format!("{text}[grants]\ngit = [\"/var/lib/lap/push\"]\n"));
-        lab.commit();
+        lab.take_containers(&["base", "registry", "git"]);
         lab
+    }
+
+    /// This repository's containers of these names, too.
+    pub fn take_containers(&self, names: &[&str]) {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("containers");
+        for name in names {
+            copy(&here.join(name), &self.root.join("containers").join(name));
+        }
+        self.commit();
     }
 
     /// The small one, with `prod` beside `test`.

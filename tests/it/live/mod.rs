@@ -4,17 +4,25 @@
 
 mod boxes;
 mod check;
+mod database;
 mod dns;
+mod drill;
 mod errors;
+mod felt;
 mod full;
+mod hooks;
+mod into;
 mod kill;
 pub mod lab;
 mod machine;
+mod no_space;
 mod operators;
 mod promote;
 mod promote_faults;
 mod promote_whole;
+mod prune;
 mod push;
+mod recover;
 mod registry;
 mod repository;
 mod snapshot;

@@ -10,15 +10,15 @@ use std::{
 use super::lab::{Lab, run};
 
 /// A shell on prod.
-pub(super) fn prod(lab: &Lab, script: &str) -> String {
+pub fn prod(lab: &Lab, script: &str) -> String {
     lab.on_node("prod", &["sh", "-c", script]).ok().trim().to_owned()
 }
 
-pub(super) fn says(lab: &Lab, container: &str) -> String {
+pub fn says(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker exec infra_{container} cat /say"))
 }
 
-fn started(lab: &Lab, container: &str) -> String {
+pub(super) fn started(lab: &Lab, container: &str) -> String {
     prod(lab, &format!("docker inspect --format '{{{{.State.StartedAt}}}} {{{{.Id}}}}' infra_{container}"))
 }
 
@@ -28,7 +28,7 @@ pub(super) fn data(lab: &Lab) -> String {
 }
 
 /// `two` from now on says this, and does that when it starts; on test it is always well.
-pub(super) fn change_two(lab: &Lab, text: &str, at_start: &str) {
+pub fn change_two(lab: &Lab, text: &str, at_start: &str) {
     let command = format!("trap exit TERM; {at_start}; sleep infinity & wait");
     lab.write(
         "containers/two/Dockerfile",
@@ -39,11 +39,11 @@ pub(super) fn change_two(lab: &Lab, text: &str, at_start: &str) {
 }
 
 /// What is only to happen in production.
-fn in_prod(what: &str) -> String {
+pub(super) fn in_prod(what: &str) -> String {
     format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
 }
 
-pub(super) fn until_healthy(lab: &Lab) {
+pub fn until_healthy(lab: &Lab) {
     let begun = Instant::now();
     while lab.lap(&["status", "prod"]).code != 0 {
         assert!(begun.elapsed() < Duration::from_secs(120), "{}", lab.lap(&["status", "prod"]).out);
@@ -65,7 +65,9 @@ fn there_and_back() {
     lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, dirty > /say\n");
     lab.lap(&["up"]).ok();
     assert!(lab.lap(&PROMOTE).fails(10).contains("which is no commit"));
+    lab.edit("containers/two/container.toml", "depends_on", "names = [\"second.internal\"]\ndepends_on");
     change_two(&lab, "second", "echo new >/data/file");
+    let named = || prod(&lab, "cat /var/lib/lap/names/names.json").contains("\"second.internal.\"");
     prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && echo mine >/data/one/file");
     assert!(lab.lap(&["promote"]).fails(10).contains("`--yes` answers the question"));
     let plan = lab.lap(&["promote", "--dry-run"]).ok();
@@ -82,6 +84,7 @@ fn there_and_back() {
     let said = lab.lap(&PROMOTE).ok();
     assert!(said.contains("`prod` runs release 2 (") && said.contains("Ledger: "), "{said}");
     assert_eq!(says(&lab, "two"), "two, second");
+    assert!(named(), "its names came with it");
     assert_eq!(started(&lab, "one"), before, "what does not change is not touched");
     assert_eq!(prod(&lab, "cat /data/two/file"), "new");
     until_healthy(&lab);
@@ -100,7 +103,9 @@ fn there_and_back() {
     assert!(said.contains("`prod` runs release 1 ("), "{said}");
     assert_eq!((says(&lab, "two").as_str(), prod(&lab, "cat /data/two/file").as_str()), ("two", "old"));
     assert_eq!(started(&lab, "one"), before);
+    assert!(!named(), "its names went with it");
     until_healthy(&lab);
+    assert!(lab.lap(&["up", "prod"]).ok().contains("Nothing to do"), "all of it is the release's, names too");
     // And forward again, with the data that was there.
     lab.lap(&["rollback", "2", "--yes", "--settle", "1s", "--keep-data"]).ok();
     assert_eq!(says(&lab, "two"), "two, second");

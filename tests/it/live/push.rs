@@ -88,7 +88,15 @@ fn what_is_pushed_is_built_started_and_checked() {
     lab.commit();
     let said = push(&lab);
     assert!(said.contains("the check `two/says` fails") && said.contains("with the data of"), "{said}");
-    assert_eq!((says(&lab).as_str(), test(&lab, "cat /data/two/*").as_str()), ("two, good", "old"));
+    assert_eq!(
+        (says(&lab).as_str(), test(&lab, "cat /data/two/*").as_str()),
+        ("two, good", "old"),
+        "{said} {}",
+        test(
+            &lab,
+            "docker ps -a; docker images; cat /var/lib/lap/pool/state/current.json | grep -n commit; tail -40 /var/lib/lap/pool/state/journal.jsonl"
+        )
+    );
     lab.healthy();
 
     // What cannot be built says why, and nothing changes.

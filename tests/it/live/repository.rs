@@ -51,16 +51,20 @@ fn size(path: &std::path::Path) -> u64 {
 
 #[test]
 fn off_the_machine_and_back() {
-    let (lab, _disk, path) = with_repository("repository");
+    let (lab, disk, path) = with_repository("repository");
     lab.lap(&["up"]).ok();
     assert!(lab.lap(&["snapshot", "copy"]).fails(2).contains("`test` has no snapshot yet"));
     node(&lab, "mkdir -p /data/one && head -c 60M /dev/urandom >/data/one/big && echo old >/data/one/file");
     lab.lap(&["snapshot"]).ok();
     let said = lab.lap(&["snapshot", "copy"]).fails(4);
-    assert!(said.contains("there is no repository `office`") && said.contains("--init"), "{said}");
+    assert!(said.contains("there is no repository `office`") && said.contains("lap repository init office"), "{said}");
+    let passphrase = disk.path().join("passphrase");
+    std::fs::write(&passphrase, "a good passphrase\n").unwrap();
+    let said = lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    assert!(said.contains("`office` is there"), "{said}");
 
     // Killed in the middle: a repository that restic is content with, and nothing of it listed.
-    kill_child(&lab, &["snapshot", "copy", "--init"], || size(&path.join("data")) > 16 << 20);
+    kill_child(&lab, &["snapshot", "copy"], || size(&path.join("data")) > 16 << 20);
     restic(&lab, &path, &["check"]);
     assert!(lab.lap(&["snapshot", "list", "--from", "office"]).ok().contains("has no snapshots of `test`"));
     let before = size(&path.join("data"));
@@ -90,7 +94,7 @@ fn off_the_machine_and_back() {
     assert!(lab.lap(&["snapshot", "list"]).ok().contains("fetched"));
 
     // Somebody else's place, somebody else's keys.
-    let said = lab.lap(&["snapshot", "copy", "--to", "/etc", "--init"]).fails(10);
+    let said = lab.lap(&["snapshot", "copy", "--to", "/etc"]).fails(10);
     assert!(said.contains("`/etc` is not a repository, and not empty"), "{said}");
     // The password is on the node nowhere: it comes with each request.
     let key = lab.root.join(".lap/keys/repository.password");
@@ -101,4 +105,125 @@ fn off_the_machine_and_back() {
     std::fs::write(key, "another-password-of-another-lab\n").unwrap();
     let said = lab.lap(&["snapshot", "list", "--from", "office"]).fails(9);
     assert!(said.contains("the lab's repository password does not open `office`"), "{said}");
+}
+
+fn status(lab: &Lab) -> serde_json::Value {
+    serde_json::from_str(&lab.lap(&["status", "--json"]).out).unwrap()
+}
+
+fn copies(lab: &Lab) -> Vec<String> {
+    let json = lab.lap(&["snapshot", "list", "--from", "office", "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    json.as_array().unwrap().iter().map(|copy| copy["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What the node knows is as old as it is made here: nobody waits for days.
+fn age(lab: &Lab, days: u32) {
+    let seconds = days * 24 * 3600;
+    let script = format!(
+        "cd /var/lib/lap/pool/state && awk '{{ if (match($0, /1[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]/)) \
+         print substr($0, 1, RSTART - 1) (substr($0, RSTART, RLENGTH) - {seconds}) substr($0, RSTART + RLENGTH); else print }}' \
+         copies.json >x && mv x copies.json && touch -d '-99 days' /var/lib/lap/policy/snapshot.json"
+    );
+    node(lab, &script);
+}
+
+#[test]
+fn copies_by_themselves() {
+    let (lab, disk, path) = with_repository("due");
+    lab.edit(
+        "lap.toml",
+        "[repositories]",
+        "[snapshot]\nevery = \"24h\"\n[copies]\nevery = \"1d\"\nverify = \"7d\"\nread = \"100%\"\nkeep = { daily = 1 }\n[repositories]",
+    );
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    let passphrase = disk.path().join("passphrase");
+    std::fs::write(&passphrase, "a good passphrase\n").unwrap();
+    lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    node(&lab, "mkdir -p /data/one && head -c 8M /dev/urandom >/data/one/big");
+    lab.lap(&["snapshot"]).ok();
+
+    let said = lab.lap(&["snapshot", "copy", "--due", "--all"]).ok();
+    assert!(said.contains("is in `office`") && said.contains("`office` was verified"), "{said}");
+    assert_eq!(lab.lap(&["snapshot", "copy", "--due"]).ok(), "", "nothing is due, nothing is said");
+    let text = lab.lap(&["status"]).ok();
+    assert!(text.contains("copies in `office`: the newest ") && text.contains("verified "), "{text}");
+    let first = copies(&lab).pop().unwrap();
+    assert_eq!(status(&lab)["facts"]["copies"]["office"]["verified"]["newest"], first.as_str());
+
+    // Days go by.
+    age(&lab, 15);
+    node(&lab, "touch -d '-1 minute' /var/lib/lap/policy/snapshot.json");
+    lab.lap(&["status"]).ok();
+    age(&lab, 0);
+    let said = lab.lap(&["status"]).fails(7);
+    assert!(said.contains("the newest copy in `office` is older than lap.toml allows"), "{said}");
+    assert!(said.contains("`office` was verified longer ago than lap.toml allows"), "{said}");
+    assert!(!status(&lab)["healthy"].as_bool().unwrap());
+    // The repository knows better when the newest copy was made; verified it was not.
+    let said = lab.lap(&["snapshot", "copy", "--due"]).ok();
+    assert!(said.contains("was verified") && !said.contains("is in `office`"), "{said}");
+    lab.lap(&["status"]).ok();
+
+    // One that somebody asked for by name stays; else the newest of the day, the newest and the verified one.
+    let take = || {
+        node(&lab, "head -c 8M /dev/urandom >/data/one/big");
+        let json = lab.lap(&["snapshot", "--progress", "json"]).ok();
+        let id = json.split("\"id\": \"").nth(1).and_then(|rest| rest.split('"').next());
+        id.unwrap().to_owned()
+    };
+    let asked = take();
+    lab.lap(&["snapshot", "copy", "--snapshot", &asked]).ok();
+    let middle = take();
+    lab.lap(&["snapshot", "copy"]).ok();
+    let last = take();
+    lab.lap(&["snapshot", "copy"]).ok();
+    let before = size(&path.join("data"));
+    let said = lab.lap(&["snapshot", "prune", "--in", "office", "--dry-run"]).ok();
+    let line = |id: &str| said.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
+    assert!(line(&first).contains("the newest that was verified"), "{said}");
+    assert!(line(&asked).contains("somebody asked for it"), "{said}");
+    assert!(line(&middle).contains("would go") && line(&last).contains("the newest; the newest of its day"), "{said}");
+    assert_eq!(copies(&lab).len(), 4);
+
+    // Killed on the way: what is listed is whole, and the same again ends it.
+    let mut working = lab.command(&["snapshot", "prune", "--in", "office"]).stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while copies_on_disk(&path) == 4
+        && working.try_wait().unwrap().is_none()
+        && begun.elapsed() < Duration::from_secs(60)
+    {}
+    working.kill().unwrap();
+    working.wait().unwrap();
+    // Its lock is a dead one's: lap removes it by itself, restic when it is asked to.
+    assert!(restic(&lab, &path, &["check", "--no-lock"]).contains("no errors"));
+    let said = lab.lap(&["snapshot", "prune", "--in", "office"]).ok();
+    assert_eq!(copies(&lab), [first.as_str(), &asked, &last], "{said}");
+    assert!(size(&path.join("data")) < before - (7 << 20), "{said}");
+    lab.lap(&["snapshot", "rm", "--in", "office", &asked]).ok();
+    assert!(lab.lap(&["snapshot", "rm", "--in", "office", &asked]).fails(2).contains("has no snapshot"));
+    assert_eq!(copies(&lab), [first.as_str(), &last]);
+    assert!(restic(&lab, &path, &["check", "--read-data"]).contains("no errors"));
+
+    // Damage is told until it is mended.
+    let pack = run("sh", &["-c", &format!("find {} -type f -size +1M | head -1", path.join("data").display())]).ok();
+    let pack = PathBuf::from(pack.trim());
+    let whole = std::fs::read(&pack).unwrap();
+    let mut bytes = whole.clone();
+    bytes[1000] ^= 1;
+    run("chmod", &["u+w", pack.to_str().unwrap()]).ok();
+    std::fs::write(&pack, bytes).unwrap();
+    assert!(lab.lap(&["snapshot", "verify", "--read-data"]).fails(7).contains("`office` is damaged"));
+    assert!(lab.lap(&["status"]).fails(7).contains("`office` is damaged"));
+    assert!(lab.lap(&["snapshot", "copy", "--due"]).fails(7).contains("`office` is damaged"));
+    std::fs::write(&pack, whole).unwrap();
+    assert!(lab.lap(&["snapshot", "copy", "--due"]).ok().contains("`office` was verified"));
+    lab.lap(&["status"]).ok();
+}
+
+fn copies_on_disk(path: &std::path::Path) -> usize {
+    let tagged = std::fs::read_dir(path.join("snapshots")).unwrap().count();
+    // Beside them lie the keys and the workspace.
+    tagged.saturating_sub(2)
 }

@@ -2,5 +2,6 @@
 
 mod broken;
 mod copied;
+mod pruned;
 mod stock;
 mod wire;

@@ -144,14 +144,14 @@ impl Stock {
             layers.iter().map(|layer| (self.blob(repository, layer), layer.len())).collect();
         let config = format!("{{\"of\":\"{repository}\",\"layers\":{}}}", parts.len());
         let named = self.blob(repository, config.as_bytes());
-        let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-        let parts: Vec<_> = parts
-            .iter()
-            .map(|(digest, size)| serde_json::json!({ "mediaType": layer, "size": size, "digest": digest }))
-            .collect();
-        let config = serde_json::json!({ "mediaType": "application/vnd.docker.container.image.v1+json", "size": config.len(), "digest": named });
-        let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": parts });
-        self.manifest(repository, IMAGE, &manifest)
+        self.manifest(repository, IMAGE, &manifest(&parts, (&named, config.len())))
+    }
+
+    /// Names an image of a layer that may be there or not, as a push does at its end; gives its digest and what the registry says.
+    pub fn name_one(&self, repository: &str, layer: &Digest, size: usize) -> (String, String) {
+        let config = format!("{{\"only\":\"{layer}\"}}");
+        let named = self.blob(repository, config.as_bytes());
+        self.try_manifest(repository, IMAGE, &manifest(&[(layer.clone(), size)], (&named, config.len())))
     }
 
     /// Puts an index of these images there.
@@ -169,19 +169,19 @@ impl Stock {
     }
 
     fn manifest(&self, repository: &str, kind: &str, value: &serde_json::Value) -> String {
+        let (digest, said) = self.try_manifest(repository, kind, value);
+        assert!(said.ends_with("201"), "{said}");
+        digest
+    }
+
+    fn try_manifest(&self, repository: &str, kind: &str, value: &serde_json::Value) -> (String, String) {
         let text = serde_json::to_string_pretty(value).unwrap();
         let digest = Digest::of(text.as_bytes()).to_string();
-        let (file, header) = (self.dir.path().join("manifest"), format!("Content-Type: {kind}"));
-        fs::write(&file, &text).unwrap();
-        let file = file.display().to_string();
-        let status = self
-            .curl(
-                &format!("{repository}/manifests/{digest}"),
-                &["--upload-file", &file, "--header", &header, "--write-out", "%{http_code}"],
-            )
-            .ok();
-        assert!(status.ends_with("201"), "{status}");
-        digest
+        let header = format!("Content-Type: {kind}");
+        let arguments =
+            ["--request", "PUT", "--data-binary", &text, "--header", &header, "--write-out", "%{http_code}"];
+        let said = self.curl(&format!("{repository}/manifests/{digest}"), &arguments).ok();
+        (digest, said)
     }
 
     /// The bytes of a manifest.
@@ -207,6 +207,17 @@ impl Stock {
             assert_eq!(Digest::of(&fs::read(&file).unwrap()).to_string(), digest);
         }
     }
+}
+
+/// An image's manifest.
+fn manifest(layers: &[(Digest, usize)], (config, size): (&Digest, usize)) -> serde_json::Value {
+    let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    let parts: Vec<_> = layers
+        .iter()
+        .map(|(digest, size)| serde_json::json!({ "mediaType": layer, "size": size, "digest": digest }))
+        .collect();
+    let config = serde_json::json!({ "mediaType": "application/vnd.docker.container.image.v1+json", "size": size, "digest": config });
+    serde_json::json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": parts })
 }
 
 impl Drop for Stock {

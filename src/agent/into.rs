@@ -1,0 +1,185 @@
+//! Another environment's snapshot in the place of this one's data: received as btrfs sends it, only what differs from the last one;
+//! a copy of it is scrubbed by each container's own program; what comes of that is a snapshot here, and restored as any other.
+//!
+//! ```text
+//! pool/received/<environment>/<id>/data   as it came, read-only: what the next one is compared with; no container sees it
+//! pool/received/.new/data                 one that is being received
+//! pool/snapshots/.new-<id>/data           the copy that is being scrubbed
+//! ```
+//!
+//! Up to the restore nothing here has changed; a kill leaves what the next start sweeps away.
+
+mod scrub;
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use nix::fcntl::Flock;
+use tokio::{process::Command, runtime::Handle};
+
+use super::{
+    carry, facts, failpoint, paths,
+    protocol::{Answer, Bring, Part},
+    serve::now,
+    snapshots::{self, pool_path},
+};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::{self, Id, Meta, Reason, btrfs, only},
+};
+
+pub use scrub::{is_pending, recover};
+
+fn directory() -> PathBuf {
+    Path::new(paths::POOL).join("received")
+}
+
+fn half() -> PathBuf {
+    directory().join(".new")
+}
+
+/// One that came from `from`.
+fn place(from: &str, id: &Id) -> PathBuf {
+    directory().join(from).join(id.to_string())
+}
+
+/// What came from `from`.
+pub fn received(from: &str) -> Result<Answer> {
+    pool_path()?;
+    let names = fs::read_dir(directory().join(from)).into_iter().flatten().flatten();
+    Ok(Answer::Received { list: names.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect() })
+}
+
+/// A snapshot here, and what keeps it and `parent` from being removed.
+pub fn find(id: &Id, parent: Option<&Id>) -> Result<(Meta, Vec<Flock<File>>)> {
+    let pool = pool_path()?;
+    let meta = snapshot::find(pool, &id.to_string())?;
+    let held = [Some(id), parent].into_iter().flatten().map(|id| snapshot::hold(pool, id)).collect::<Result<_>>()?;
+    Ok((meta, held))
+}
+
+/// Begins to send one.
+pub fn pack(id: &Id, parent: Option<&Id>) -> Result<carry::Source> {
+    let pool = pool_path()?;
+    let mut command = Command::new("btrfs");
+    command.args(["send", "--quiet"]);
+    if let Some(parent) = parent {
+        command.arg("-p").arg(snapshot::data(pool, parent));
+    }
+    command.arg(snapshot::data(pool, id));
+    command.kill_on_drop(true).stdin(Stdio::null()).stderr(Stdio::piped());
+    carry::Source::of("btrfs send", command)
+}
+
+/// Takes what another environment's agent sent.
+pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Result<()> {
+    pool_path()?;
+    let (half, whole) = (half(), place(&bring.from, &bring.id));
+    sweep()?;
+    if whole.exists() {
+        // It would be the same one: what was sent is thrown away by whoever sent it.
+        return Err(Error::new(Kind::Refused, format!("{} of `{}` is here already", bring.id, bring.from)));
+    }
+    for directory in [whole.parent().unwrap_or(&whole), &half] {
+        fs::create_dir_all(directory).or_error(Kind::Node, || format!("cannot make `{}`", directory.display()))?;
+    }
+    let mut command = Command::new("btrfs");
+    // Whatever the stream says, it is written below that directory only.
+    command.args(["receive", "--quiet", "--chroot"]).arg(&half);
+    command.kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
+    let fed = carry::feed("btrfs receive", command, from).await;
+    let named = fed.and_then(|_| {
+        fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
+        btrfs::sync(Path::new(paths::POOL))
+    });
+    if named.is_err() {
+        let _ = sweep();
+    }
+    named
+}
+
+/// Removes one that came in part.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn sweep() -> Result<()> {
+    drop_received(&half())
+}
+
+fn drop_received(path: &Path) -> Result<()> {
+    if path.join("data").exists() {
+        btrfs::delete_all(Path::new(paths::POOL), &path.join("data"))?;
+    }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::Node, format!("cannot remove `{}`: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Scrubs a copy of what was received, and puts it in the place of the present.
+pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
+    let pool = pool_path()?;
+    let source = place(&bring.from, &bring.id).join("data");
+    if !source.is_dir() {
+        return Err(Error::new(Kind::Node, format!("{} of `{}` did not come", bring.id, bring.from)));
+    }
+    snapshot::is_one_piece(pool)?;
+    let step = |text: &str| {
+        note(text);
+        failpoint::at(text);
+    };
+    step("copy what came");
+    let at = now();
+    let text = format!("{} of `{}`, scrubbed", bring.id, bring.from);
+    let id = snapshot::free_id(pool, at);
+    let meta =
+        Meta { id, at, reason: Reason::Brought, note: Some(text), by: by.to_owned(), current: None, pause: None };
+    let half = snapshot::begin(pool, &meta.id)?;
+    let prepared = prepare(pool, &source, &half.join("data"), bring, &step).and_then(|()| {
+        step("keep the scrubbed copy");
+        snapshot::finish(pool, &meta)
+    });
+    if let Err(error) = prepared {
+        return Err(match snapshot::drop_half(&half) {
+            Ok(()) => error.hint("nothing was changed"),
+            Err(also) => error.hint(format!("and then: {also}")),
+        });
+    }
+    // Only the last is of use.
+    for old in fs::read_dir(directory().join(&bring.from)).into_iter().flatten().flatten() {
+        if old.file_name().to_string_lossy() != bring.id.to_string() {
+            drop_received(&old.path())?;
+        }
+    }
+    snapshots::restore(by, &meta.id.to_string(), Part::All, note)
+}
+
+fn prepare(pool: &Path, source: &Path, copy: &Path, bring: &Bring, step: &dyn Fn(&str)) -> Result<()> {
+    btrfs::snapshot(source, copy, false)?;
+    let what = |path: &Path| format!("cannot change `{}`", path.display());
+    for entry in fs::read_dir(copy).or_error(Kind::Node, || what(copy))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if bring.scrub.contains_key(&name) {
+            continue;
+        }
+        // Of no container here, so nobody said how to scrub it; the node's own (`.images`) is each node's.
+        step(&format!("leave out `{}`", name.escape_debug()));
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        removed.or_error(Kind::Node, || what(&entry.path()))?;
+    }
+    let images = pool.join("data/.images");
+    if images.exists() {
+        only::copy(&images, &copy.join(".images"))?;
+    }
+    let docker = Handle::current().block_on(facts::docker())?;
+    for (name, (how, patience)) in &bring.scrub {
+        scrub::one(&docker, name, how, *patience, copy, step)?;
+    }
+    btrfs::set_read_only(copy)
+}

@@ -1,0 +1,106 @@
+//! Does what was decided, a kind after the other: first what needs others, so that nothing that is listed ever lacks something.
+
+use std::{fs, io::ErrorKind, path::Path};
+
+use bollard::Docker;
+
+use super::{Tell, docker, registry, registry_data};
+use crate::{
+    agent::{facts, install::directory, paths, protocol::Place, snapshots},
+    error::{Error, Kind, OrError, Result},
+    plan::prune::{Decision, Rules, Todo, What},
+};
+
+/// The step that takes this kind away.
+fn step(what: What) -> &'static str {
+    match what {
+        What::Release => "remove releases",
+        What::Snapshot => "remove snapshots",
+        What::Container => "remove containers",
+        What::Image => "remove images",
+        What::Files => "remove files",
+        What::Registry => "remove images from the registry",
+        What::Layers => "set layers aside",
+        What::BuildCache => "empty the build cache",
+        What::NodeImage => "remove images of nodes",
+    }
+}
+
+/// Does it. What cannot be done is said in its decision; the rest is done all the same.
+///
+/// # Errors
+/// Docker does not answer.
+pub async fn act(mut decisions: Vec<Decision>, rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
+    let docker = facts::docker().await?;
+    let mut kind = None;
+    for decision in &mut decisions {
+        let Some(todo) = decision.todo.clone() else { continue };
+        if kind != Some(decision.what) {
+            tell(step(decision.what));
+            kind = Some(decision.what);
+        }
+        match one(&docker, &todo, rules, tell).await {
+            Ok(()) => {}
+            // Somebody needs it by now.
+            Err(error) if error.kind == Kind::Locked => (decision.todo, decision.why) = (None, error.message),
+            Err(error) => decision.failed = Some(error.message),
+        }
+    }
+    let tidied = aside(|| registry::tidy(&registry_data())).await;
+    if let Err(error) = tidied {
+        eprintln!("agent: {error}");
+    }
+    Ok(decisions)
+}
+
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
+}
+
+async fn one(docker: &Docker, todo: &Todo, rules: &Rules, tell: &Tell) -> Result<()> {
+    match todo.clone() {
+        Todo::Release(number) => aside(move || release(number)).await,
+        Todo::Snapshot(id) => aside(move || snapshots::remove(&id.to_string()).map(drop)).await,
+        Todo::Container(id) => docker::container(docker, &id).await,
+        Todo::Image { id, names } => docker::image(docker, &id, &names).await,
+        Todo::Files { place, name } => aside(move || files(&place, name)).await,
+        Todo::Manifest { repository, digest, names } => {
+            docker::names(docker, &names).await?;
+            aside(move || registry::remove(&registry_data(), &repository, &digest)).await
+        }
+        Todo::Layers => registry::sweep(&registry_data(), rules, tell).await,
+        Todo::BuildCache => docker::build_cache(docker).await,
+        Todo::NodeImage(tag) => Err(Error::new(Kind::Other, format!("`{tag}` is not on a node"))),
+    }
+}
+
+/// The file that makes it one goes last.
+fn release(number: u64) -> Result<()> {
+    let dir = Path::new(paths::STATE).join("releases");
+    for name in [format!("{number}.names.json"), format!("{number}.json")] {
+        let path = dir.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// First its name, so that nobody takes half of it for all.
+fn files(place: &str, name: String) -> Result<()> {
+    let place = match place {
+        "env" => Place::Env(name),
+        "checks" => Place::Checks(name),
+        _ => Place::Staged(name),
+    };
+    let dir = directory(&place)?;
+    let gone = dir.with_extension("lap-new");
+    if gone != dir {
+        let _ = fs::remove_dir_all(&gone);
+        fs::rename(&dir, &gone).or_error(Kind::Node, || format!("cannot rename `{}`", dir.display()))?;
+    }
+    fs::remove_dir_all(&gone).or_error(Kind::Node, || format!("cannot remove `{}`", gone.display()))
+}

@@ -1,0 +1,160 @@
+//! All that is on the node and may not be needed any more.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    process::Command,
+};
+
+use bollard::{
+    Docker,
+    models::ContainerSummary,
+    query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder},
+};
+
+use super::{registry, registry_data};
+use crate::{
+    agent::{
+        checks,
+        facts::{LABEL_BUILD, LABEL_CONTAINER, own_labels},
+        paths, pool, snapshots,
+        switch::KEPT,
+    },
+    error::{Kind, OrError, Result},
+    plan::prune::{Container, Files, Found, Image},
+    release, snapshot,
+};
+
+/// Looks. `checks`: none run, so that containers of checks are left over.
+///
+/// # Errors
+/// Docker does not answer, or something cannot be read that has to be known.
+pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
+    let options = ListContainersOptionsBuilder::new().all(true).build();
+    let all = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
+    let options = ListImagesOptionsBuilder::new().build();
+    let mut images = docker.list_images(Some(options)).await.or_error(Kind::Node, || "cannot list images".into())?;
+    own_labels(&mut images);
+    let used_by: HashMap<&str, String> =
+        all.iter().filter_map(|container| Some((container.image_id.as_deref()?, name(container)))).collect();
+    let images = images.into_iter().map(|image| Image {
+        used_by: used_by.get(image.id.as_str()).cloned(),
+        build: image.labels.get(LABEL_BUILD).cloned(),
+        tags: named(image.repo_tags),
+        digests: named(image.repo_digests),
+        created: image.created,
+        size: image.size.cast_unsigned(),
+        id: image.id,
+    });
+    let found = Found {
+        images: images.collect(),
+        containers: all.iter().filter_map(|container| stopped(container, checks)).collect(),
+        files: files(&mounted(&all)),
+        ..Found::default()
+    };
+    let work = move || -> Result<Found> {
+        let state = Path::new(paths::STATE);
+        Ok(Found {
+            current: snapshots::current(),
+            releases: releases(&state.join("releases")),
+            ledger: release::read(&state.join("ledger.jsonl"))?,
+            snapshots: if pool::is_mounted(paths::POOL) { snapshot::list(Path::new(paths::POOL))? } else { Vec::new() },
+            registry: registry::look(&registry_data())?,
+            build_cache: build_cache(),
+            ..found
+        })
+    };
+    tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
+}
+
+/// Docker lists what has no name with one.
+fn named(names: Vec<String>) -> Vec<String> {
+    names.into_iter().filter(|name| !name.starts_with("<none>")).collect()
+}
+
+fn name(container: &ContainerSummary) -> String {
+    let name = container.names.iter().flatten().next().map(|name| name.trim_start_matches('/').to_owned());
+    name.or_else(|| container.id.clone()).unwrap_or_default()
+}
+
+/// One that is lap's and does not run.
+fn stopped(container: &ContainerSummary, checks: bool) -> Option<Container> {
+    let state = container.state.as_ref().map(ToString::to_string).unwrap_or_default();
+    if !["created", "exited", "dead"].contains(&state.as_str()) {
+        return None;
+    }
+    let label = |name: &str| container.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
+    let name = name(container);
+    let of = match (label(LABEL_CONTAINER), label(checks::LABEL)) {
+        (Some(_), _) if name.starts_with(KEPT) => None,
+        (Some(of), _) => Some(of),
+        (None, Some(_)) if checks => None,
+        _ => return None,
+    };
+    Some(Container { id: container.id.clone()?, name, of, state })
+}
+
+/// What containers have mounted: source and who.
+fn mounted(all: &[ContainerSummary]) -> Vec<(String, String)> {
+    let of = |container: &ContainerSummary| {
+        let sources = container.mounts.clone().unwrap_or_default().into_iter().filter_map(|mount| mount.source);
+        sources.map(|source| (source, name(container))).collect::<Vec<_>>()
+    };
+    all.iter().flat_map(of).collect()
+}
+
+fn files(mounted: &[(String, String)]) -> Vec<Files> {
+    let mut all = Vec::new();
+    for (place, dir) in [("env", paths::ENV), ("checks", paths::CHECKS), ("staged", paths::STAGED)] {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let below = |source: &str| Path::new(source).starts_with(&path);
+            all.push(Files {
+                place: place.to_owned(),
+                name: entry.file_name().to_string_lossy().into_owned(),
+                // When it got its name, whatever its content says.
+                since: entry.metadata().map_or(i64::MAX, |meta| meta.ctime()),
+                used_by: mounted.iter().find(|(source, _)| below(source)).map(|(_, who)| who.clone()),
+            });
+        }
+    }
+    all.sort_by(|a, b| (&a.place, &a.name).cmp(&(&b.place, &b.name)));
+    all
+}
+
+/// Each release; null where its file cannot be read.
+fn releases(dir: &Path) -> BTreeMap<u64, serde_json::Value> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(number) = name.strip_suffix(".json").and_then(|number| number.parse().ok()) else { continue };
+        let json = fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        all.insert(number, json.unwrap_or_default());
+    }
+    all
+}
+
+/// What the builder could give back; `None`: nothing. bollard cannot read what daemons of this age answer.
+fn build_cache() -> Option<String> {
+    let output = Command::new("docker").args(["system", "df", "--format", "{{.Type}}\t{{.Reclaimable}}"]).output();
+    reclaimable(&String::from_utf8_lossy(&output.ok()?.stdout))
+}
+
+fn reclaimable(said: &str) -> Option<String> {
+    let line = said.lines().find_map(|line| line.strip_prefix("Build Cache\t"))?;
+    let size = line.split_whitespace().next().unwrap_or_default();
+    (size != "0B" && !size.is_empty()).then(|| size.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_the_builder_could_give_back() {
+        let said = |cache: &str| format!("Images\t1.2GB (30%)\nContainers\t0B\nBuild Cache\t{cache}\n");
+        assert_eq!(super::reclaimable(&said("0B")), None);
+        assert_eq!(super::reclaimable(&said("12.5MB")), Some("12.5MB".to_owned()));
+        assert_eq!(super::reclaimable(""), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! Takes a snapshot: the containers' hooks around it, and what writers feel meanwhile.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+
+use super::{current, pool_path, running};
+use crate::{
+    agent::{facts, felt, hooks, paths, protocol::Answer, serve::now},
+    error::{Error, Kind, Result},
+    snapshot::{self, Pause, Reason},
+};
+
+/// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.
+const ATTEMPTS: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(500);
+
+/// Takes a snapshot, between the containers' hooks.
+///
+/// # Errors
+/// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
+pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
+    let (pool, current) = (pool_path()?, current());
+    if let Some(most) = most {
+        calm(pool, most)?;
+    }
+    let taking = async {
+        let mut micros = 0;
+        let (meta, felt) = felt::during(Path::new(paths::STATE), || {
+            let begun = Instant::now();
+            let meta = snapshot::take(pool, now(), by, reason, note, current.clone());
+            micros = begun.elapsed().as_micros() as u64;
+            meta
+        });
+        Ok((meta?, micros, felt))
+    };
+    let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
+    let runtime = Handle::current();
+    let ((mut meta, micros, felt), ran) = if wants_hooks {
+        let docker = runtime.block_on(facts::docker())?;
+        let running = running(&runtime)?;
+        runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
+    } else {
+        // Docker is not even asked: a snapshot does not need it.
+        (runtime.block_on(taking)?, Vec::new())
+    };
+    let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).collect();
+    let pause = runtime.block_on(pause(felt, ran));
+    let longest = Duration::from_micros(pause.longest());
+    if let Some(most) = most.filter(|most| longest > *most) {
+        let (longest, most) = (millis(longest), millis(most));
+        complaints
+            .push(format!("writers waited up to {longest}, longer than {most}; the snapshot is kept nevertheless"));
+    }
+    meta.pause = Some(pause);
+    snapshot::describe(pool, &meta)?;
+    Ok(Answer::Taken { meta, micros, complaints })
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+/// What was measured, in the containers' names.
+async fn pause(felt: felt::Felt, hooks: Vec<snapshot::HookRan>) -> Pause {
+    let micros = |time: Duration| time.as_micros() as u64;
+    let names = if felt.stood.is_empty() { Default::default() } else { facts::names().await };
+    let named = |(id, time): (String, Duration)| Some((names.get(&id)?.clone(), micros(time)));
+    Pause { probe: felt.probe.map(micros), containers: felt.stood.into_iter().filter_map(named).collect(), hooks }
+}
+
+/// Waits until a snapshot will keep nobody waiting for longer than `most`. What it costs is the file system's commit, so first
+/// all that was written goes to the disk; how long writers wait for a commit right after that is what they will wait for
+/// the snapshot's.
+fn calm(pool: &Path, most: Duration) -> Result<()> {
+    let mut expected = Duration::ZERO;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(BETWEEN);
+        }
+        snapshot::btrfs::sync(pool)?;
+        let (synced, felt) = felt::during(Path::new(paths::STATE), || snapshot::btrfs::sync(pool));
+        synced?;
+        expected = felt.probe.unwrap_or(Duration::MAX);
+        if expected <= most {
+            return Ok(());
+        }
+    }
+    let message = format!(
+        "no snapshot was taken: writers would wait up to {}, and {} are allowed",
+        millis(expected),
+        millis(most)
+    );
+    Err(Error::new(Kind::Refused, message).hint("allow more with `--max-pause`, or try again when less is written"))
+}
+
+fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {
+    let containers = current.and_then(|json| json.get("containers")).and_then(|all| all.as_object());
+    containers.map(|all| all.keys().cloned().collect()).unwrap_or_default()
+}

@@ -1,0 +1,173 @@
+//! What is done with copies by themselves (`lap snapshot copy --due`), and which of them go. The environment's node is told, so that
+//! `lap status` knows without the repository.
+
+use super::{
+    repository::{Copied, Place, aside, silent, step},
+    snapshot::Snapshots,
+    up::Options,
+};
+use crate::{
+    agent::{protocol::Request, serve::now},
+    error::{Error, Kind, Result},
+    repository::{
+        Copy, Pruned, Repository,
+        policy::{Known, News, Policy, Verified, decide},
+    },
+    snapshot::{Id, Reason, keep::Decision},
+};
+
+/// What of the copies of an environment is to go.
+pub enum Going<'a> {
+    /// What lap.toml does not keep.
+    Policy(&'a Policy),
+    /// These.
+    Named(&'a [String]),
+}
+
+/// What was decided about each copy, and what it gave back; `None`: it was only asked.
+pub struct Gone {
+    pub decisions: Vec<Decision>,
+    pub pruned: Option<Pruned>,
+}
+
+/// What `--due` did in one repository.
+#[derive(Default)]
+pub struct Due {
+    pub copied: Option<Copied>,
+    pub removed: usize,
+    /// What a verification found wrong; `None`: it was not due.
+    pub verified: Option<Vec<String>>,
+}
+
+impl Snapshots {
+    /// Tells the node. What it does not hear of it does not show in `lap status`, and undoes nothing that was done.
+    pub async fn note(&self, place: &Place, news: News, options: &Options) {
+        let request = Request::NoteCopies { repository: place.name.clone(), news };
+        let told = async {
+            // An older agent does not know the request: replaced first.
+            self.facts(options).await?;
+            self.client().ask(&request, &[]).await
+        };
+        if let Err(error) = told.await {
+            options.events.note(format!("  `lap status {}` will not show it: {error}", self.environment().name));
+        }
+    }
+
+    /// What the node knows of a repository.
+    async fn known(&self, place: &Place, options: &Options) -> Result<Known> {
+        Ok(self.facts(options).await?.copies.remove(&place.name).unwrap_or_default())
+    }
+
+    /// Copies, removes and verifies what lap.toml says is due.
+    ///
+    /// # Errors
+    /// The first thing that failed. Damage is none: it is in what is given back.
+    pub async fn do_due(&self, place: &Place, policy: &Policy, options: &Options) -> Result<Due> {
+        let mut due = Due::default();
+        let newest = self.list(false).await?.last().map(|listed| listed.meta.at);
+        let (there, environment) = (place.clone(), self.environment().name.clone());
+        let copies = aside(move || there.copies(&environment)).await?;
+        if policy.copy_is_due(newest, copies.last().map(|copy| copy.at), now()) {
+            due.copied = Some(self.copy(None, place, options).await?);
+        } else {
+            self.note(place, newest_of(&copies), options).await;
+        }
+        let known = self.known(place, options).await?;
+        if policy.keep.is_some() && due.copied.is_some() {
+            let gone = self.remove_copies(&Going::Policy(policy), place, options).await?;
+            due.removed = gone.decisions.iter().filter(|decision| decision.because.is_empty()).count();
+        }
+        if policy.verification_is_due(&known, now()) {
+            let wrong = place.verify(policy.depth, options).await?;
+            self.note_verified(place, wrong.len(), options).await?;
+            due.verified = Some(wrong);
+        }
+        Ok(due)
+    }
+
+    /// Tells the node how a verification ended.
+    ///
+    /// # Errors
+    /// What the agent says.
+    pub async fn note_verified(&self, place: &Place, faults: usize, options: &Options) -> Result<()> {
+        let newest = self.known(place, options).await?.newest.map(|(id, _)| id);
+        self.note(place, News::Verified(Verified { at: now(), newest, faults }), options).await;
+        Ok(())
+    }
+
+    /// Removes copies, and gives back their room; with `dry_run` only says which.
+    ///
+    /// # Errors
+    /// Somebody else works on the repository, or it cannot be written. Killed anywhere, all that is listed is whole.
+    pub async fn remove_copies(&self, going: &Going<'_>, place: &Place, options: &Options) -> Result<Gone> {
+        let known = self.known(place, options).await?;
+        let releases: Vec<Id> = self
+            .list(false)
+            .await?
+            .into_iter()
+            .filter(|listed| listed.meta.reason == Reason::Release)
+            .map(|listed| listed.meta.id)
+            .collect();
+        let (there, environment, dry_run) = (place.clone(), self.environment().name.clone(), options.dry_run);
+        let decide = match going {
+            Going::Policy(policy) => {
+                let keep = policy.keep.ok_or_else(|| {
+                    Error::new(Kind::Config, "lap.toml does not say which copies stay: all do")
+                        .hint("write `keep = …` under `[copies]` (`lap help lap.toml`)")
+                })?;
+                Box::new(move |copies: &[Copy]| Ok(decide(copies, &keep, &known, &releases)))
+            }
+            Going::Named(ids) => {
+                let (ids, name) = (ids.to_vec(), place.name.clone());
+                Box::new(move |copies: &[Copy]| named(copies, &ids, &name)) as Decide
+            }
+        };
+        let title = format!("remove copies from `{}`", place.name);
+        let work = aside(move || {
+            let repository = there.open(silent())?;
+            // To look, a preview needs nobody's leave.
+            let lock = if dry_run { repository.lock_to_read()? } else { Some(repository.lock(true)?) };
+            let copies = there.copies_in(&repository, &environment)?;
+            let decisions = decide(&copies)?;
+            let (stay, go): (Vec<Copy>, Vec<Copy>) = copies.into_iter().partition(|copy| {
+                decisions.iter().any(|decision| decision.id == copy.id && !decision.because.is_empty())
+            });
+            // Also when nothing goes now: one that was killed may have left what nothing needs.
+            let pruned = match lock {
+                Some(lock) if !dry_run => Some(remove(&repository, &go, &lock)?),
+                _ => None,
+            };
+            Ok((decisions, pruned, newest_of(&stay)))
+        });
+        if dry_run {
+            let (decisions, pruned, _) = work.await?;
+            return Ok(Gone { decisions, pruned });
+        }
+        let (decisions, pruned, newest) = step(options, title, work).await?;
+        self.note(place, newest, options).await;
+        Ok(Gone { decisions, pruned })
+    }
+}
+
+type Decide = Box<dyn FnOnce(&[Copy]) -> Result<Vec<Decision>> + Send>;
+
+fn remove(repository: &Repository, go: &[Copy], lock: &crate::repository::Lock) -> Result<Pruned> {
+    repository.forget(go, lock)?;
+    repository.forget_old_keys_and_workspaces(lock)?;
+    repository.prune(lock)
+}
+
+/// All stay but these.
+fn named(copies: &[Copy], ids: &[String], repository: &str) -> Result<Vec<Decision>> {
+    if let Some(unknown) = ids.iter().find(|id| !copies.iter().any(|copy| copy.id.to_string() == **id)) {
+        return Err(Error::new(Kind::Usage, format!("`{repository}` has no snapshot `{unknown}`"))
+            .hint(format!("`lap snapshot list --from {repository}` shows them")));
+    }
+    let because = |copy: &Copy| if ids.contains(&copy.id.to_string()) { Vec::new() } else { vec!["not named".into()] };
+    Ok(copies.iter().map(|copy| Decision { id: copy.id.clone(), because: because(copy) }).collect())
+}
+
+/// Of copies, the oldest first.
+pub(super) fn newest_of(copies: &[Copy]) -> News {
+    News::Newest(copies.last().map(|copy| (copy.id.clone(), copy.at)))
+}

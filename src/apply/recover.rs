@@ -1,0 +1,240 @@
+//! `lap recover`: a lab out of a repository and its passphrase. The workspace gets its name when it and its keys are whole; a
+//! mark in it says which environments are done, and everything else is found as it is.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    files, local,
+    repository::{Place, aside, silent, step},
+    snapshot::{Snapshots, images_are_there, unexpected},
+    up::{Options, Scope, up},
+};
+use crate::{
+    agent::{
+        install::write_file,
+        protocol::{Answer, NodeFacts, Part, Request},
+    },
+    config::model::Environment,
+    error::{Error, Kind, OrError, Result},
+    keys::{Passphrase, recovery},
+    plan::wish::Current,
+    repository::{Copy, Door, Location, Repository},
+    snapshot::{Change, Id, Meta, Reason},
+    workspace::Workspace,
+};
+
+/// What is to be recovered.
+pub struct Wanted {
+    pub location: Location,
+    pub passphrase: Passphrase,
+    /// Where the workspace comes to be, below `here`; `None`: called like the lab.
+    pub here: PathBuf,
+    pub into: Option<PathBuf>,
+    /// Another name for the lab.
+    pub lab: Option<String>,
+    /// Only these; empty: all that have copies.
+    pub environments: Vec<String>,
+}
+
+/// How it went.
+#[derive(Debug, Serialize)]
+pub struct Recovered {
+    pub workspace: PathBuf,
+    pub environments: Vec<Done>,
+    pub seconds: f64,
+}
+
+/// One environment that is there again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    pub environment: String,
+    pub snapshot: Id,
+    /// When it was taken.
+    pub at: i64,
+}
+
+/// `.lap/recover.json`, for as long as something is left to do.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Mark {
+    done: Vec<Done>,
+    /// Environments whose data is back, and maybe in use again; and whether what ran then is to run.
+    restored: BTreeMap<String, bool>,
+}
+
+impl Mark {
+    fn path(root: &Path) -> PathBuf {
+        root.join(".lap/recover.json")
+    }
+
+    fn read(root: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(Self::path(root)).ok()?).ok()
+    }
+
+    fn write(&self, root: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).or_error(Kind::Other, || "recover.json".into())?;
+        write_file(&Self::path(root), &text, 0o600)
+    }
+}
+
+/// Does it, or goes on with it.
+///
+/// # Errors
+/// The passphrase is another one, something else is where the workspace would come to be, or the first thing that failed: the
+/// same call goes on from there.
+pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
+    let begun = Instant::now();
+    let Wanted { location, passphrase, here, into, lab, environments } = wanted;
+    let place = location.to_string();
+    let prepare = move || {
+        let storage = location.storage()?;
+        let name = location.to_string();
+        if !Repository::is_there(&storage, &name)? {
+            return Err(
+                Error::new(Kind::Host, format!("there is no repository at `{name}`")).hint("is its disk mounted?")
+            );
+        }
+        let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
+        let _lock = repository.lock_to_read()?;
+        let root = here.join(into.map_or_else(|| repository.recoverable().map(PathBuf::from), Ok)?);
+        prepare(&repository, &root, &passphrase)?;
+        Ok(root)
+    };
+    let root = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
+    let workspace = Arc::new(Workspace::open(&root, lab.as_deref())?);
+    let place = Place::of(&workspace, Some(&place))?;
+    let mut mark = Mark::read(&root).unwrap_or_default();
+    for environment in wished(&workspace, &environments)? {
+        if mark.done.iter().any(|done| done.environment == environment.name) {
+            continue;
+        }
+        let (there, name) = (place.clone(), environment.name.clone());
+        let Some(copy) = aside(move || Ok(there.copies(&name)?.pop())).await? else {
+            options.events.note(format!("  `{}` has no copy in the repository: it is left out", environment.name));
+            continue;
+        };
+        bring_back(&workspace, environment, &place, &copy, &mut mark, options).await?;
+        mark.done.push(Done { environment: environment.name.clone(), snapshot: copy.id, at: copy.at });
+        mark.write(&root)?;
+    }
+    if environments.is_empty() {
+        let path = Mark::path(&root);
+        fs::remove_file(&path).or_error(Kind::Host, || format!("cannot remove `{}`", path.display()))?;
+    }
+    Ok(Recovered { workspace: root, environments: mark.done, seconds: begun.elapsed().as_secs_f64() })
+}
+
+fn wished<'a>(workspace: &'a Workspace, names: &[String]) -> Result<Vec<&'a Environment>> {
+    if names.is_empty() {
+        return Ok(workspace.lab.environments.values().collect());
+    }
+    names.iter().map(|name| workspace.environment(Some(name))).collect()
+}
+
+/// The workspace and its keys.
+fn prepare(repository: &Repository, root: &Path, passphrase: &Passphrase) -> Result<()> {
+    let what = |path: &Path| format!("cannot make `{}`", path.display());
+    // An empty directory may be there already.
+    let _ = fs::remove_dir(root);
+    if root.exists() {
+        if Mark::read(root).is_some() {
+            return Ok(());
+        }
+        return Err(Error::new(Kind::Refused, format!("`{}` is there already", root.display()))
+            .hint("name another directory for the workspace")
+            .hint("where the workspace and its keys are still there, `lap up` and `lap restore latest --from REPOSITORY` do"));
+    }
+    let half = root.with_added_extension("lap-recover");
+    fs::create_dir_all(&half).or_error(Kind::Host, || what(&half))?;
+    repository.workspace(&half)?;
+    let (identity, keys) = repository.sealed_keys()?;
+    recovery::unseal(&half, &identity, &keys, passphrase)?;
+    Mark::default().write(&half)?;
+    fs::rename(&half, root).or_error(Kind::Host, || what(root))
+}
+
+/// The node, its data and what it knew, and its containers.
+async fn bring_back(
+    workspace: &Arc<Workspace>,
+    environment: &Environment,
+    place: &Place,
+    copy: &Copy,
+    mark: &mut Mark,
+    options: &Options,
+) -> Result<()> {
+    let scope = Scope { nodes_only: true, ..Scope::default() };
+    up(workspace.clone(), environment, scope, options).await?;
+    let snapshots = Snapshots::of(workspace.clone(), environment).await?;
+    let id = copy.id.to_string();
+    snapshots.fetch(&id, place, options).await?;
+    let facts = snapshots.facts(options).await?;
+    let listed = snapshots.list(false).await?.into_iter().find(|listed| listed.meta.id == copy.id);
+    let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} is gone again")))?.meta;
+    // Without their images (there was no registry) or files (the commit is not in the workspace) the containers are built from the workspace.
+    let as_recorded = match mark.restored.get(&environment.name) {
+        Some(as_recorded) => *as_recorded,
+        None => {
+            let as_recorded = can_start(workspace, environment, &meta, &facts)?;
+            restore(&snapshots, &id, as_recorded, options).await?;
+            mark.restored.insert(environment.name.clone(), as_recorded);
+            mark.write(&workspace.lab.root)?;
+            as_recorded
+        }
+    };
+    let outcome = up(workspace.clone(), environment, Scope { as_recorded, ..Scope::default() }, options).await?;
+    if let Some(master) = &outcome.master {
+        local::write(master).await?;
+    }
+    for listed in snapshots.list(false).await? {
+        let replaced = listed.meta.id.to_string();
+        if listed.meta.reason == Reason::Replaced && holds_nothing_else(&snapshots, &id, &replaced).await? {
+            snapshots.remove(&replaced, options).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether what ran then can run again on a new node: its images and its files are there.
+pub(super) fn can_start(
+    workspace: &Arc<Workspace>,
+    environment: &Environment,
+    meta: &Meta,
+    facts: &NodeFacts,
+) -> Result<bool> {
+    let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    match current {
+        Some(current) if images_are_there(meta, facts).is_ok() => {
+            files::are_there(workspace, &environment.name, &current)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The data, and what the node knew.
+pub(super) async fn restore(snapshots: &Snapshots, id: &str, release: bool, options: &Options) -> Result<()> {
+    let (holder, wait) = (options.holder(), options.wait);
+    let part = if release { Part::AllAndRelease } else { Part::All };
+    step(options, format!("restore {id}"), async {
+        let adopt = Request::AdoptState { holder: holder.clone(), wait, id: id.to_owned() };
+        snapshots.ask(&adopt, options).await?;
+        match snapshots.ask(&Request::RestoreSnapshot { holder, wait, id: id.to_owned(), part }, options).await? {
+            Answer::Restored { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    })
+    .await
+}
+
+/// Whether what a restore replaced (an empty node's data, or what this very command had put there before it was killed) has
+/// nothing that the copy does not have.
+async fn holds_nothing_else(snapshots: &Snapshots, copy: &str, replaced: &str) -> Result<bool> {
+    let differs = snapshots.diff(copy, Some(replaced)).await?;
+    Ok(differs.files.iter().all(|(_, change)| *change == Change::Removed))
+}

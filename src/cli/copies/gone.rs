@@ -1,0 +1,63 @@
+//! `lap snapshot prune --in` and `lap snapshot rm --in`: copies go, and their room comes back.
+
+use crate::report::print::outln;
+
+use super::super::{
+    Global,
+    common::{Changing, print_json},
+    snapshot::print_decisions,
+};
+use crate::{
+    apply::{
+        copies::{Going, Gone},
+        repository::Place,
+        snapshot::Snapshots,
+    },
+    error::Result,
+    report::{bytes, plural},
+};
+
+/// `lap snapshot prune --in`
+pub fn prune(global: &Global, environment: Option<&str>, from: &str, changing: &Changing) -> Result<()> {
+    let workspace = global.workspace()?;
+    let policy = workspace.lab.copies;
+    let gone = go(global, environment, from, changing, &Going::Policy(&policy))?;
+    if global.json() {
+        return print_json(&gone.decisions);
+    }
+    if gone.decisions.is_empty() {
+        outln!("There are no copies.");
+    } else {
+        print_decisions(&gone.decisions, changing.dry_run);
+    }
+    room(from, &gone);
+    Ok(())
+}
+
+/// `lap snapshot rm --in`
+pub fn remove(global: &Global, environment: Option<&str>, from: &str, ids: Vec<String>) -> Result<()> {
+    let gone = go(global, environment, from, &Changing::default(), &Going::Named(&ids))?;
+    if global.json() {
+        return print_json(&ids);
+    }
+    outln!("{} went from `{from}`.", plural(ids.len(), "snapshot"));
+    room(from, &gone);
+    Ok(())
+}
+
+fn go(global: &Global, environment: Option<&str>, from: &str, changing: &Changing, what: &Going<'_>) -> Result<Gone> {
+    let workspace = global.workspace()?;
+    let environment = workspace.environment(environment)?.clone();
+    let place = Place::of(&workspace, Some(from))?;
+    global.work("snapshot", changing, |options| {
+        let workspace = workspace.clone();
+        async move { Snapshots::of(workspace, &environment).await?.remove_copies(what, &place, &options).await }
+    })
+}
+
+fn room(from: &str, gone: &Gone) {
+    if let Some(pruned) = gone.pruned {
+        let freed = pruned.before.saturating_sub(pruned.after);
+        outln!("`{from}` has {} of data, {} less than before.", bytes(pruned.after), bytes(freed));
+    }
+}

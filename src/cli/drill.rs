@@ -1,0 +1,80 @@
+//! `lap drill`
+
+use crate::report::print::outln;
+use std::process::ExitCode;
+
+use super::{
+    Global,
+    check::print,
+    common::{Changing, print_json},
+};
+use crate::{
+    apply::{
+        drill::{copy_of, drill},
+        repository::Place,
+    },
+    error::{Error, Kind, Result},
+    report::{ago, duration, plural},
+};
+
+/// Try whether an environment comes back from its newest copy, in a lab that is made for it and removed again
+///
+/// Makes nodes beside the real ones, fetches and restores the copy, starts the containers, waits until they are healthy and runs their
+/// checks; says how long that took and how much would have been lost. `lap status` shows the last one.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment [default: `default` in lap.toml]
+    environment: Option<String>,
+    /// A repository, as in `lap snapshot copy --to`
+    #[arg(long, value_name = "REPOSITORY")]
+    from: Option<String>,
+    /// Another copy than the newest
+    #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
+    snapshot: String,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let place = Place::of(&workspace, self.from.as_deref())?;
+        let done = global.work("drill", &Changing::default(), |options| {
+            let (workspace, environment, place) = (workspace.clone(), environment.clone(), place.clone());
+            let id = self.snapshot.clone();
+            async move {
+                let copy = copy_of(&place, &environment, &id).await?;
+                drill(&workspace, &environment, &place, &copy, &options).await
+            }
+        })?;
+        let (name, from, drilled) = (&environment.name, &place.name, &done.drilled);
+        let id = &drilled.id;
+        if self.json || global.json() {
+            print_json(&done)?;
+        } else if !done.checks.is_empty() {
+            print(&done.checks);
+            outln!("");
+        }
+        if let Some(failed) = &drilled.failed {
+            return Err(Error::new(
+                Kind::Unhealthy,
+                format!("{id} in `{from}` does not bring `{name}` back: {failed}"),
+            )
+            .hint("nothing of the drill is left"));
+        }
+        if !(self.json || global.json()) {
+            let checks = match done.checks.len() {
+                0 => "there are no checks".to_owned(),
+                count => format!("{} passed", plural(count, "check")),
+            };
+            outln!("`{name}` came back from {id} in `{from}`, in {}: healthy, {checks}.", duration(drilled.seconds));
+            outln!(
+                "What was written in the {} since then would have been lost. Nothing of the drill is left.",
+                ago(drilled.lost)
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,124 @@
+//! `lap prune`
+
+use crate::report::print::{out, outln};
+use std::{process::ExitCode, time::Duration};
+
+use super::{
+    Global,
+    common::{Changing, print_json},
+    promote::{agreed, parse_duration},
+};
+use crate::{
+    apply::prune,
+    error::{Error, Kind, Result},
+    plan::prune::{Decision, Rules, What},
+    report::{bytes, plural, table::table},
+};
+
+/// Remove what nothing needs any more: old releases, their images, layers in the registry, files, what failed releases left
+///
+/// What runs, a release that stays (`keep` in `[promote]` of lap.toml) or a snapshot needs stays; the table says who needs it. The
+/// registry goes on answering all the time.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The environment [default: the lab's]
+    environment: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// What came within this time stays: somebody may be about to use it
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1h")]
+    grace: Duration,
+    /// Only what goes, without what stays
+    #[arg(long)]
+    brief: bool,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    changing: Changing,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let promote = &workspace.lab.promote;
+        let rules =
+            Rules { keep: promote.keep, keep_failed: promote.keep_failed.as_secs(), grace: self.grace.as_secs() };
+        let json = self.json || global.json();
+        let work = |dry_run: bool| {
+            let changing = Changing { dry_run, ..self.changing.clone() };
+            global.work("prune", &changing, |options| {
+                let (workspace, environment) = (workspace.clone(), environment.clone());
+                async move { prune::prune(workspace, &environment, rules, &options).await }
+            })
+        };
+        if self.changing.dry_run || !self.yes {
+            let would = work(true)?;
+            if self.changing.dry_run && json {
+                print_json(&would)?;
+            } else {
+                self.show(&would, "goes");
+            }
+            if self.changing.dry_run || !would.iter().any(goes) {
+                return Ok(ExitCode::SUCCESS);
+            }
+            if !agreed(&environment.name)? {
+                return Err(Error::new(Kind::Interrupted, "not wanted; nothing was removed"));
+            }
+        }
+        let done = work(false)?;
+        if json {
+            print_json(&done)?;
+        } else if self.yes {
+            self.show(&done, "gone");
+        }
+        prune::whole(&done)?;
+        let gone = done.iter().filter(|decision| goes(decision)).count();
+        if !json && gone > 0 {
+            outln!("Removed {} of `{}`.", plural(gone, "thing"), environment.name);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn show(&self, decisions: &[Decision], goes_word: &str) {
+        let rows: Vec<[String; 5]> = decisions
+            .iter()
+            .filter(|decision| !self.brief || goes(decision))
+            .map(|decision| {
+                let word = match (&decision.todo, &decision.failed) {
+                    (_, Some(_)) => "FAILED",
+                    (Some(_), _) => goes_word,
+                    (None, _) => "stays",
+                };
+                let size = decision.size.map_or_else(|| "-".to_owned(), bytes);
+                [kind(decision.what).to_owned(), decision.name.clone(), size, word.to_owned(), decision.why.clone()]
+            })
+            .collect();
+        if !rows.is_empty() {
+            out!("{}", table(["KIND", "NAME", "SIZE", "", "WHY"], &rows));
+        }
+        if !decisions.iter().any(goes) {
+            outln!("Nothing to remove.");
+        }
+    }
+}
+
+fn goes(decision: &Decision) -> bool {
+    decision.todo.is_some()
+}
+
+fn kind(what: What) -> &'static str {
+    match what {
+        What::Release => "release",
+        What::Snapshot => "snapshot",
+        What::Container => "container",
+        What::Image => "image",
+        What::Files => "files",
+        What::Registry => "registry",
+        What::Layers => "layers",
+        What::BuildCache => "build cache",
+        What::NodeImage => "node image",
+    }
+}

@@ -1,0 +1,65 @@
+//! `lap recover`
+
+use crate::report::print::outln;
+use std::{path::PathBuf, process::ExitCode};
+
+use super::{
+    Global,
+    common::{Changing, PassphraseFrom, print_json},
+};
+use crate::{
+    apply::recover::{self, Wanted},
+    error::{Error, Kind, Result},
+    report,
+};
+
+/// Make a lab anew out of a repository and its passphrase, on a machine that has nothing else of it
+///
+/// The workspace and its keys come first, then, environment by environment, the node, the newest copy of its data, and its
+/// containers. May be stopped or killed at any moment: the same command goes on from there.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A path of this machine, or `sftp:user@host:path`
+    #[arg(long, value_name = "REPOSITORY")]
+    from: String,
+    #[command(flatten)]
+    passphrase: PassphraseFrom,
+    /// Where the workspace comes to be [default: a directory called like the lab]
+    into: Option<PathBuf>,
+    /// Only these environments
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    environments: Vec<String>,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let location = self.from.parse().map_err(|message: String| Error::new(Kind::Usage, message))?;
+        let passphrase = self.passphrase.resolve(false)?;
+        let here = global.start()?;
+        let recovered = global.work("recover", &Changing::default(), |options| {
+            let wanted = Wanted {
+                location,
+                passphrase: passphrase.clone(),
+                here: here.clone(),
+                into: self.into.clone(),
+                lab: global.lab.clone(),
+                environments: self.environments.clone(),
+            };
+            async move { recover::recover(wanted, &options).await }
+        })?;
+        if global.json() {
+            print_json(&recovered)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for done in &recovered.environments {
+            let (name, id) = (&done.environment, &done.snapshot);
+            outln!("`{name}` is as it was in {id}, {}.", report::ago(crate::agent::serve::now() - done.at));
+        }
+        outln!(
+            "The workspace is in `{}`, with its keys. All in {}.",
+            recovered.workspace.display(),
+            report::duration(recovered.seconds)
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,84 @@
+//! `lap snapshot show`
+
+use std::{collections::BTreeMap, process::ExitCode};
+
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{felt, kept, ran};
+use crate::{
+    agent::{protocol::ListedSnapshot, serve::now},
+    apply::snapshot::Snapshots,
+    cli::{
+        Global,
+        common::{print_json, runtime},
+    },
+    error::Result,
+    report::{
+        ago, bytes,
+        print::{out, outln},
+        table::table,
+    },
+};
+
+/// Say all about one: when and why, what ran, what it holds, what taking it cost
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A snapshot, or `latest`
+    id: String,
+    /// The environment [default: `default` in lap.toml]
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    environment: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    snapshot: &'a ListedSnapshot,
+    /// Bytes that only this one holds of a container's data, and all of it.
+    containers: &'a BTreeMap<String, (u64, u64)>,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let workspace = global.workspace()?;
+        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        let (snapshot, containers) =
+            runtime()?.block_on(async { Snapshots::of(workspace, &environment).await?.show(&self.id).await })?;
+        if self.json || global.json() {
+            print_json(&Shown { snapshot: &snapshot, containers: &containers })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let meta = &snapshot.meta;
+        let at = OffsetDateTime::from_unix_timestamp(meta.at).ok().and_then(|at| at.format(&Rfc3339).ok());
+        let at = at.unwrap_or_else(|| meta.at.to_string());
+        outln!(
+            "Snapshot {} of `{}`, taken {at} ({} ago) by {}.",
+            meta.id,
+            environment.name,
+            ago(now() - meta.at),
+            meta.by
+        );
+        if let Some(note) = &meta.note {
+            outln!("Note: {note}");
+        }
+        outln!("Then ran: {}", ran(meta));
+        outln!("Stays: {}", kept(&snapshot));
+        meta.pause.iter().flat_map(felt).for_each(|line| outln!("{line}"));
+        let sizes = |(own, total): (u64, u64)| [bytes(own), bytes(total)];
+        let mut rows: Vec<[String; 3]> = Vec::new();
+        for (name, numbers) in &containers {
+            let [own, total] = sizes(*numbers);
+            rows.push([name.clone(), own, total]);
+        }
+        if let Some(all) = snapshot.sizes {
+            let [own, total] = sizes(all);
+            rows.push(["all".into(), own, total]);
+        }
+        outln!("");
+        out!("{}", table(["CONTAINER", "OWN", "TOTAL"], &rows));
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,37 @@
+//! `[copies]` of `lap.toml`: what `lap snapshot copy --due` does, and what `lap status` expects.
+
+use super::snapshot;
+use crate::{
+    config::{
+        document::{Item, Schema, schema::key},
+        value::duration::period,
+    },
+    repository::{Depth, policy::Policy},
+};
+
+/// The keys of `[copies]`.
+pub const SCHEMA: Schema = Schema {
+    keys: &[
+        key("every", r#""1d""#),
+        key("verify", r#""7d""#),
+        key("read", r#""10%""#),
+        key("keep", "{ daily = 7, weekly = 5 }"),
+    ],
+    refused: &[],
+};
+
+/// Reads the table.
+pub fn read(item: &Item<'_>) -> Option<Policy> {
+    let table = item.table()?.with(&SCHEMA);
+    let time = |key: &str| table.get(key).and_then(|item| item.parse(period));
+    let read = table.get("read");
+    if let (Some(read), None) = (&read, table.get("verify")) {
+        read.problem("says how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`");
+    }
+    Some(Policy {
+        every: time("every"),
+        verify: time("verify"),
+        depth: read.and_then(|item| item.parse(str::parse)).unwrap_or(Depth::Structure),
+        keep: table.get("keep").and_then(|item| snapshot::keep(&item)),
+    })
+}

@@ -1,0 +1,98 @@
+//! What is in the node's Docker, and the directories that were installed for its containers.
+
+use super::{Decision, Found, Image, Needs, Rules, Todo, What, YOUNG, is_young, registry::shown};
+use crate::plan::{containers::REGISTRY_ADDRESS, wish::Current};
+
+/// Containers that do not run.
+pub fn containers(found: &Found) -> Vec<Decision> {
+    let current = found.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    let wished = |name: &str| {
+        current.as_ref().is_none_or(|current| current.containers.get(name).is_some_and(|wish| wish.scale > 0))
+    };
+    let decide = |container: &super::Container| {
+        let (what, name, todo) = (What::Container, container.name.clone(), Todo::Container(container.id.clone()));
+        let state = &container.state;
+        match &container.of {
+            Some(of) if wished(of) => {
+                Decision::stays(what, name, format!("it is {state}, and should run: `lap up` starts it"))
+            }
+            Some(_) => Decision::goes(what, name, format!("it is {state}, and not of what should run"), todo),
+            None => Decision::goes(what, name, format!("it is {state}: somebody who was killed left it"), todo),
+        }
+    };
+    found.containers.iter().map(decide).collect()
+}
+
+/// Whether lap gave an image this name.
+fn is_ours(name: &str) -> bool {
+    let name = name.strip_prefix(REGISTRY_ADDRESS).and_then(|name| name.strip_prefix('/')).unwrap_or(name);
+    name.starts_with("infra/")
+}
+
+/// Who needs an image.
+pub fn needed(image: &Image, needs: &Needs) -> Option<String> {
+    let made = image.used_by.as_ref().map(|container| format!("`{container}` is made from it"));
+    made.or_else(|| match &image.build {
+        Some(build) => needs.build(build),
+        // Layers of a build that did not end, or that a newer one took the name of.
+        None => needs.unread(),
+    })
+}
+
+/// Images; `registry` is what becomes of those in the registry.
+pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules, now: i64) -> Vec<Decision> {
+    let goes_there = |name: &String| {
+        registry.iter().any(|decision| match &decision.todo {
+            Some(Todo::Manifest { names, .. }) => names.contains(name),
+            _ => false,
+        })
+    };
+    let decide = |image: &Image| {
+        let names = || image.tags.iter().chain(&image.digests);
+        let name = match names().next() {
+            Some(name) => shown(name),
+            None => image.id.trim_start_matches("sha256:").chars().take(12).collect(),
+        };
+        let stays = |why: String| Decision::stays(What::Image, &name, why).of(image.size);
+        if let Some(other) = names().find(|name| !is_ours(name)) {
+            return stays(format!("not lap's: `{other}`"));
+        }
+        if let Some(why) = needed(image, needs) {
+            return stays(why);
+        }
+        // One that is in the registry, and stays there, is somebody's.
+        if let Some(there) = image.digests.iter().find(|name| name.starts_with(REGISTRY_ADDRESS) && !goes_there(name))
+            && registry.iter().any(|decision| decision.todo.is_none() && decision.name == shown(there))
+        {
+            return stays("its image in the registry stays".into());
+        }
+        if is_young(image.created, rules, now) {
+            return stays(YOUNG.into());
+        }
+        let why = if image.build.is_some() { "nothing that is kept needs it" } else { "left over from building" };
+        let todo = Todo::Image { id: image.id.clone(), names: names().cloned().collect() };
+        Decision::goes(What::Image, &name, why, todo).of(image.size)
+    };
+    found.images.iter().map(decide).collect()
+}
+
+/// Directories that were installed.
+pub fn files(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
+    let decide = |files: &super::Files| {
+        let path = format!("{}/{}", files.place, files.name);
+        let name = path.chars().take(files.place.len() + 13).collect::<String>();
+        let stays = |why: String| Decision::stays(What::Files, &name, why);
+        if let Some(why) = needs.files(&path) {
+            return stays(why);
+        }
+        if let Some(container) = &files.used_by {
+            return stays(format!("`{container}` has it mounted"));
+        }
+        if is_young(files.since, rules, now) {
+            return stays(YOUNG.into());
+        }
+        let todo = Todo::Files { place: files.place.clone(), name: files.name.clone() };
+        Decision::goes(What::Files, &name, "nothing that is kept needs it", todo)
+    };
+    found.files.iter().map(decide).collect()
+}

@@ -1,0 +1,81 @@
+//! Who may open a repository: the lab's own password (`.lap/keys/repository.password`), and the passphrase that people know.
+//! Each is a key of restic's format, so that stock restic takes either.
+
+use rustic_core::{KeyOptions, repofile::KeyId};
+
+use super::{File, Folder, Repository, Storage, open::guarded};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    keys::Secret,
+};
+
+/// Whose key it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    Lab,
+    Passphrase,
+}
+
+impl Door {
+    /// The user that its keys name, for people who look at them with `restic key list`.
+    fn user(self) -> &'static str {
+        match self {
+            Self::Lab => "lap",
+            Self::Passphrase => "lap-passphrase",
+        }
+    }
+
+    /// Of a key file.
+    pub(super) fn of(storage: &dyn Storage, file: &File) -> Option<Self> {
+        let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None).ok()?).ok()?;
+        let user = key.get("username")?.as_str()?;
+        [Self::Lab, Self::Passphrase].into_iter().find(|door| door.user() == user)
+    }
+
+    pub(super) fn key(self) -> KeyOptions {
+        KeyOptions::default().username(self.user().to_owned()).with_created(true)
+    }
+
+    /// What is said when it does not open.
+    pub(super) fn closed(self, name: &str) -> Error {
+        match self {
+            Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
+                .hint("it is another lab's repository, or these are not the keys it was made with"),
+            Self::Passphrase => Error::new(Kind::Keys, format!("the passphrase does not open `{name}`")),
+        }
+    }
+}
+
+impl Repository {
+    /// Whether there is a passphrase.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn has_passphrase(&self) -> Result<bool> {
+        self.behind(Door::Passphrase).map(|files| !files.is_empty())
+    }
+
+    /// Makes this the passphrase; an earlier one opens no more.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_passphrase(&self, passphrase: &Secret) -> Result<()> {
+        let before = self.behind(Door::Passphrase)?;
+        let name = self.name.as_str();
+        let new: KeyId = guarded(name, || self.inner.add_key(passphrase.expose(), &Door::Passphrase.key()))?;
+        let new = File::new(Folder::Keys, new.to_hex().as_str());
+        for file in before.iter().filter(|file| Some(*file) != new.as_ref()) {
+            self.storage.remove(file).or_error(Kind::Host, || format!("cannot remove `{file}` of `{name}`"))?;
+        }
+        Ok(())
+    }
+
+    fn behind(&self, door: Door) -> Result<Vec<File>> {
+        let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
+        Ok(files
+            .into_iter()
+            .map(|(file, _)| file)
+            .filter(|file| Door::of(self.storage.as_ref(), file) == Some(door))
+            .collect())
+    }
+}

@@ -1,0 +1,96 @@
+//! Who opens a repository, who locks it, and what makes a lab out of it again.
+
+use super::*;
+
+#[test]
+fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
+    let office = Office::new();
+    let open = |door, text: &str| Repository::open(office.storage.clone(), "office", door, &secret(text), silent());
+    assert!(!office.open().has_passphrase().unwrap());
+    office.open().set_passphrase(&secret("the first passphrase")).unwrap();
+    assert!(open(Door::Passphrase, "the first passphrase").unwrap().has_passphrase().unwrap());
+    office.open().set_passphrase(&secret("the second passphrase")).unwrap();
+    let error = open(Door::Passphrase, "the first passphrase").err().unwrap();
+    assert_eq!(error.message, "the passphrase does not open `office`");
+    assert!(open(Door::Passphrase, "the second passphrase").is_ok() && open(Door::Lab, "pw").is_ok());
+    let said = office.restic(&["key", "list"]);
+    assert!(
+        said.contains("lap-passphrase") && said.lines().filter(|line| line.contains(" lap")).count() == 2,
+        "{said}"
+    );
+}
+
+#[test]
+fn locks_are_those_of_restic() {
+    let office = Office::new();
+    let repository = office.open();
+    let (one, two) = (repository.lock(false).unwrap(), repository.lock(false).unwrap());
+    let error = repository.lock(true).err().unwrap();
+    assert!(error.kind == Kind::Locked && error.message.contains("works on it (process "), "{error}");
+    // restic sees them as its own.
+    let restic = |arguments: &[&str]| {
+        let mut command = Command::new("restic");
+        command.args(["--no-cache", "--repo"]).arg(office.root()).args(arguments).env("RESTIC_PASSWORD", "pw");
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (pruned, said) = restic(&["prune"]);
+    assert!(!pruned && said.contains("repository is already locked by PID"), "{said}");
+    assert!(restic(&["snapshots"]).0, "who reads is not in the way");
+    drop((one, two));
+    let exclusive = repository.lock(true).unwrap();
+    let (listed, said) = restic(&["snapshots"]);
+    assert!(!listed && said.contains("already locked exclusively"), "{said}");
+    assert!(repository.lock(false).is_err() && repository.lock_to_read().is_err());
+    drop(exclusive);
+    assert!(restic(&["prune"]).0);
+    assert!(office.storage.list(Folder::Locks).unwrap().is_empty());
+    // One that nobody can read is somebody's.
+    let foreign = office.root().join("locks").join("ab".repeat(32));
+    fs::write(&foreign, "x").unwrap();
+    assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: restic works on it");
+}
+
+#[test]
+fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
+    let office = Office::new();
+    let (dir, back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = dir.path();
+    let git = |line: &str| sh("sh", &["-c", &format!("cd '{}' && {line}", root.display())]);
+    assert!(office.open().recoverable().unwrap_err().message.contains("has no keys in it"));
+    crate::keys::Keys::create(root, "lab", "internal", &["test".into()]).unwrap();
+    let passphrase = |text: &str| crate::keys::Passphrase::new(secret(text)).unwrap();
+    crate::keys::recovery::set_passphrase(root, &passphrase("a good passphrase")).unwrap();
+    fs::write(root.join("lap.toml"), "lab = \"lab\"\n").unwrap();
+    fs::write(root.join("target"), "large").unwrap();
+    git("echo /target >.gitignore && git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm one");
+    git("git config remote.origin.url https://user:secret@host && echo new >uncommitted");
+
+    let repository = office.open();
+    for _ in 0..2 {
+        let sealed = crate::keys::recovery::seal(root).unwrap().unwrap();
+        repository.keep_keys("lab", &sealed).unwrap();
+        repository.keep_workspace("lab", root).unwrap();
+    }
+    let said = office.restic(&["snapshots"]);
+    assert_eq!(said.matches("lap-keys").count() / 2, 1, "the same ones are not kept again: {said}");
+    assert_eq!(repository.recoverable().unwrap(), "lab");
+
+    repository.workspace(back.path()).unwrap();
+    let there = |name: &str| back.path().join(name).exists();
+    assert!(
+        there("lap.toml") && there("uncommitted") && !there("target") && !there(".lap/keys") && !there(".git/hooks")
+    );
+    let said = Command::new("git").args(["status", "--short"]).current_dir(back.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "?? uncommitted\n", "{said:?}");
+    assert!(!fs::read_to_string(back.path().join(".git/config")).unwrap().contains("secret"));
+    let (identity, keys) = repository.sealed_keys().unwrap();
+    let other = crate::keys::recovery::unseal(back.path(), &identity, &keys, &passphrase("another one here"));
+    assert!(other.unwrap_err().message.contains("does not open"));
+    crate::keys::recovery::unseal(back.path(), &identity, &keys, &passphrase("a good passphrase")).unwrap();
+    for file in ["admin", "root.key", "test/issuing.key", "repository.password", "recovery.json"] {
+        let file = Path::new(".lap/keys").join(file);
+        assert_eq!(fs::read(root.join(&file)).unwrap(), fs::read(back.path().join(&file)).unwrap());
+    }
+    assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
+}

@@ -1,0 +1,82 @@
+//! A drill brings an environment back beside itself, and nothing of it is left, however it ends.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use super::lab::{Lab, run};
+
+/// Everything on this machine's Docker that a drill of the lab made.
+fn left(lab: &Lab) -> String {
+    let name = format!("name={}-drill", lab.name);
+    let mut all = String::new();
+    for what in [&["ps", "-aq"][..], &["volume", "ls", "-q"], &["network", "ls", "-q"]] {
+        let arguments: Vec<&str> = what.iter().copied().chain(["--filter", &name]).collect();
+        all += &run("docker", &arguments).ok();
+    }
+    all
+}
+
+fn drilled(lab: &Lab) -> serde_json::Value {
+    let status: serde_json::Value = serde_json::from_str(&lab.lap(&["status", "--json"]).ok()).unwrap();
+    status["facts"]["copies"]["office"]["drilled"].clone()
+}
+
+#[test]
+fn a_drill_tells_whether_it_would_come_back() {
+    let lab = Lab::with_registry("drill");
+    let disk = tempfile::tempdir().unwrap();
+    let at = disk.path().join("office").display().to_string();
+    lab.edit("lap.toml", "lab = \"tiny\"\n", &format!("lab = \"tiny\"\n[repositories]\noffice = \"{at}\"\n"));
+    lab.write("containers/one/checks/data", "#!/bin/sh\ngrep -q then /data/file\n");
+    run("chmod", &["+x", lab.root.join("containers/one/checks/data").to_str().unwrap()]).ok();
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    let passphrase = disk.path().join("passphrase");
+    std::fs::write(&passphrase, "a good passphrase\n").unwrap();
+    lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    assert!(lab.lap(&["drill"]).fails(2).contains("`office` has no snapshot of `test`"));
+    lab.on_node("test", &["sh", "-c", "echo then >/data/one/file"]).ok();
+    lab.lap(&["snapshot"]).ok();
+    lab.lap(&["snapshot", "copy"]).ok();
+    lab.on_node("test", &["sh", "-c", "echo now >/data/one/file"]).ok();
+
+    let said = lab.lap(&["drill"]).ok();
+    assert!(said.contains("`test` came back from ") && said.contains("healthy, ") && said.contains("passed"), "{said}");
+    assert!(said.contains("would have been lost"), "{said}");
+    assert_eq!(left(&lab), "");
+    assert!(drilled(&lab)["failed"].is_null() && drilled(&lab)["seconds"].as_f64().unwrap() > 0.0);
+    assert!(lab.lap(&["status"]).ok().contains(", drilled "));
+    // The real one went on.
+    assert_eq!(lab.on_node("test", &["cat", "/data/one/file"]).ok(), "now\n");
+    lab.healthy();
+
+    // Killed at each step, and stopped: the next one begins anew, and leaves nothing either.
+    for until in ["make the node", "fetch ", "restore ", "start "] {
+        let mut working = lab.command(&["drill", "--progress", "json"]);
+        let mut working = working.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(working.stdout.take().unwrap()).lines();
+        let is_there = |line: &String| line.contains("\"started\"") && line.contains(&format!("\"title\":\"{until}"));
+        assert!(lines.map_while(Result::ok).any(|line| is_there(&line)), "no step `{until}`");
+        if until == "start " {
+            run("kill", &["-INT", &working.id().to_string()]).ok();
+            assert_eq!(working.wait().unwrap().code(), Some(130));
+            assert_eq!(left(&lab), "", "stopped, it clears up after itself");
+        } else {
+            working.kill().unwrap();
+            working.wait().unwrap();
+        }
+        lab.healthy();
+    }
+
+    // What would not come back is said, and is no secret of the one who drilled.
+    lab.lap(&["snapshot"]).ok();
+    lab.lap(&["snapshot", "copy"]).ok();
+    let said = lab.lap(&["drill"]).fails(7);
+    assert!(said.contains("does not bring `test` back: 1 of ") && said.contains("failed: `data` of `one`"), "{said}");
+    assert_eq!(left(&lab), "");
+    assert!(drilled(&lab)["failed"].as_str().unwrap().contains("`data` of `one`"));
+    assert!(lab.lap(&["status"]).ok().contains(", a drill failed "));
+    assert_eq!(lab.on_node("test", &["cat", "/data/one/file"]).ok(), "now\n");
+}

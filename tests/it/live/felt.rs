@@ -1,0 +1,101 @@
+//! What snapshots cost those who write, what is told about them, and where they are shown.
+
+use super::lab::Lab;
+
+/// Writes a mebibyte after the other, each to the disk: long enough for being seen to wait.
+const WRITER: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\n\
+     CMD [\"/bin/sh\", \"-c\", \"while :; do dd if=/dev/zero of=/data/busy bs=1M count=8 oflag=dsync 2>/dev/null; done\"]\n";
+
+fn json(lab: &Lab, arguments: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&lab.lap(arguments).ok()).unwrap()
+}
+
+#[test]
+fn writers_and_what_they_felt() {
+    let lab = Lab::tiny("felt");
+    lab.write("containers/one/Dockerfile", WRITER);
+    lab.edit("containers/one/container.toml", "[build.rootfs]", "[snapshot]\nbefore = [\"/bin/true\"]\n[build.rootfs]");
+    // It stands on `one`, and would write as that does.
+    let sleeps = "command = [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\ndepends_on";
+    lab.edit("containers/two/container.toml", "depends_on", sleeps);
+    lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nkeep = { last = 1 }\n");
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    let mut waited = false;
+    // A thread that waits for the disk most of the time does so at the moment, sooner or later.
+    for _ in 0..20 {
+        let said = lab.lap(&["snapshot", "--note", "busy"]).ok();
+        assert!(
+            said.contains("Meanwhile 4 KiB were on the disk in ") && said.contains("The hook `before` of `one` took ")
+        );
+        let shown = json(&lab, &["snapshot", "show", "latest", "--json"]);
+        let pause = &shown["snapshot"]["meta"]["pause"];
+        assert!(pause["probe"].as_u64().unwrap() > 0, "{shown}");
+        assert_eq!((&pause["hooks"][0]["hook"], &pause["hooks"][0]["failed"]), (&"before".into(), &().into()));
+        assert!(pause["containers"].get("two").is_none(), "it only sleeps: {shown}");
+        if pause["containers"]["one"].as_u64().is_some() {
+            assert!(said.contains("Waited for the disk: `one` "), "{said}");
+            waited = true;
+            break;
+        }
+    }
+    assert!(waited, "`one` writes all the time, and was never seen to wait");
+
+    // Nothing is on a disk within a microsecond: refused. Within a minute it is.
+    let refused = lab.lap(&["snapshot", "--max-pause", "1us"]).fails(10);
+    assert!(
+        refused.contains("no snapshot was taken: writers would wait up to ") && refused.contains("0.0 ms are allowed")
+    );
+    assert!(lab.lap(&["snapshot", "--max-pause", "soon"]).fails(2).contains("is not a duration"));
+    let before = json(&lab, &["snapshot", "list", "--json"]).as_array().unwrap().len();
+    let said = lab.lap(&["snapshot", "--max-pause", "1m"]).ok();
+    assert!(!said.contains("kept nevertheless"), "{said}");
+    let list = json(&lab, &["snapshot", "list", "--json"]);
+    assert_eq!(list.as_array().unwrap().len(), before + 1);
+
+    // Why each stays, and what it holds.
+    let text = lab.lap(&["snapshot", "list"]).ok();
+    assert!(text.contains("STAYS") && text.contains("somebody asked for it; the newest; among the last 1"), "{text}");
+    let id = list[0]["meta"]["id"].as_str().unwrap();
+    lab.on_node("test", &["sh", "-c", "head -c 3000000 /dev/urandom >/data/two/only && sync"]).ok();
+    lab.lap(&["snapshot"]).ok();
+    lab.on_node("test", &["sh", "-c", "rm /data/two/only && sync"]).ok();
+    let text = lab.lap(&["snapshot", "show", "latest"]).ok();
+    assert!(
+        text.contains("Stays: ") && text.contains("Then ran: ") && text.contains("two        2.9 MiB   2.9 MiB"),
+        "{text}"
+    );
+    assert!(lab.lap(&["snapshot", "show", "20200101-000000"]).fails(2).contains("there is no snapshot"));
+
+    // A subvolume inside would be missing in a snapshot: none is taken. One that got into a snapshot goes with it.
+    lab.on_node("test", &["btrfs", "subvolume", "create", "/data/two/own"]).ok();
+    let refused = lab.lap(&["snapshot"]).fails(10);
+    assert!(refused.contains("`two/own` is a btrfs subvolume of its own"), "{refused}");
+    assert!(lab.lap(&["restore", id]).fails(10).contains("`two/own` is a btrfs subvolume"));
+    lab.on_node("test", &["btrfs", "subvolume", "delete", "/data/two/own"]).ok();
+    let nest = format!(
+        "cd /var/lib/lap/pool/snapshots/{id} && btrfs property set -ts data ro false && btrfs subvolume create data/a \
+         && btrfs subvolume create data/a/b && btrfs property set -ts data ro true"
+    );
+    lab.on_node("test", &["sh", "-c", &nest]).ok();
+    lab.lap(&["snapshot", "rm", id]).ok();
+    assert!(!lab.on_node("test", &["btrfs", "subvolume", "list", "/var/lib/lap/pool"]).ok().contains(id));
+
+    // Here, read-only, and gone again.
+    let place = lab.root.join("a place");
+    std::fs::create_dir(&place).unwrap();
+    lab.on_node("test", &["sh", "-c", "echo then >/data/two/say"]).ok();
+    lab.lap(&["snapshot"]).ok();
+    lab.on_node("test", &["sh", "-c", "echo now >/data/two/say"]).ok();
+    let place = place.to_str().unwrap();
+    lab.lap(&["snapshot", "mount", "latest", place]).ok();
+    assert_eq!(std::fs::read_to_string(format!("{place}/two/say")).unwrap(), "then\n");
+    assert!(std::fs::write(format!("{place}/two/say"), "x").is_err());
+    assert!(lab.lap(&["snapshot", "mount", "latest", place]).fails(10).contains("mounted"));
+    assert!(
+        lab.lap(&["snapshot", "mount", "20200101-000000", place, "--undo"]).fails(2).contains("shows the snapshot")
+    );
+    lab.lap(&["snapshot", "mount", "latest", place, "--undo"]).ok();
+    assert_eq!(std::fs::read_dir(place).unwrap().count(), 0);
+    assert!(lab.lap(&["snapshot", "mount", "latest", place, "--undo"]).fails(2).contains("shows no snapshot"));
+}

@@ -1,0 +1,242 @@
+//! No room is left: on the node, where the repository lies; and the network is cut. Either the old state or the new one is there, whole,
+//! the next step is said, and with room again the same command does it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::lab::{Lab, Ran, run};
+
+fn node(lab: &Lab, script: &str) -> String {
+    lab.on_node("test", &["sh", "-c", script]).ok()
+}
+
+fn snapshots(lab: &Lab) -> Vec<String> {
+    let list: serde_json::Value = serde_json::from_str(&lab.lap(&["snapshot", "list", "--json"]).ok()).unwrap();
+    list.as_array().unwrap().iter().map(|s| s["meta"]["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What no command may leave.
+fn left_over(lab: &Lab) -> String {
+    node(lab, "ls -A /var/lib/lap/pool /var/lib/lap/pool/snapshots | grep -E 'lap-new|\\.new-' || true")
+}
+
+/// To the last block, data and metadata.
+fn fill(lab: &Lab) {
+    node(
+        lab,
+        "cd /data/two && head -c 4G /dev/urandom >fill 2>/dev/null; i=0; while head -c 3000 /dev/urandom >fill.$i 2>/dev/null; do i=$((i+1)); \
+         [ $i -lt 20000 ] || break; done; sync; head -c 1M /dev/urandom >fill.last 2>/dev/null; true",
+    );
+    let free = node(lab, "df --output=avail -B1 /data | tail -n 1");
+    assert!(free.trim().parse::<u64>().unwrap() < 1 << 20, "{free}");
+}
+
+fn empty(lab: &Lab) {
+    // What a snapshot shares stays with it.
+    node(
+        lab,
+        "cd /data/two && for file in fill*; do : >$file; done; rm -f fill*; sync; btrfs subvolume sync /var/lib/lap/pool",
+    );
+}
+
+/// All that a container wrote, read through its own mount.
+fn read(lab: &Lab) -> String {
+    lab.on_node("test", &["docker", "exec", "infra_one", "sh", "-c", "cat /data/file && sha256sum </data/big"]).ok()
+}
+
+fn until_healthy(lab: &Lab) {
+    let begun = Instant::now();
+    while lab.lap(&["status"]).code != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", lab.lap(&["status"]));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+fn one_sentence(ran: &Ran) {
+    let error: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(error.len(), 1, "{ran:?}");
+    assert!(!ran.err.contains("panicked") && !ran.out.contains("panicked"), "{ran:?}");
+}
+
+#[test]
+fn a_node_without_room_has_one_whole_state() {
+    let lab = Lab::tiny("no-space");
+    let disk = tempfile::tempdir().unwrap();
+    let at = disk.path().join("lap").display().to_string();
+    lab.edit("lap.toml", "lab = \"tiny\"\n", &format!("lab = \"tiny\"\n[repositories]\noffice = \"{at}\"\n"));
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    let passphrase = disk.path().join("passphrase");
+    fs::write(&passphrase, "a good passphrase\n").unwrap();
+    lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    node(&lab, "mkdir -p /data/one && echo old >/data/one/file && head -c 100M /dev/urandom >/data/one/big && sync");
+    lab.lap(&["snapshot"]).ok();
+    lab.lap(&["snapshot", "copy"]).ok();
+    let old = read(&lab);
+    let first = snapshots(&lab).remove(0);
+    node(&lab, "echo new >/data/one/file && head -c 100M /dev/urandom >/data/one/big && sync");
+    let new = read(&lab);
+
+    // A snapshot is taken, or none is.
+    fill(&lab);
+    let ran = lab.lap(&["snapshot"]);
+    if ran.code != 0 {
+        one_sentence(&ran);
+        assert_eq!(snapshots(&lab), [first.as_str()]);
+    }
+    assert_eq!(left_over(&lab), "");
+    assert_eq!(read(&lab), new);
+    for id in snapshots(&lab).iter().filter(|id| **id != first) {
+        lab.lap(&["snapshot", "rm", id]).ok();
+    }
+
+    // A restore, whole and in part: done, or nothing happened.
+    for arguments in [&["restore", &first][..], &["restore", &first, "--only", "one"]] {
+        let ran = lab.lap(arguments);
+        until_healthy(&lab);
+        let is = read(&lab);
+        if ran.code == 0 {
+            assert_eq!(is, old, "{arguments:?}");
+            let kept = snapshots(&lab).pop().unwrap();
+            empty(&lab);
+            lab.lap(&["restore", &kept]).ok();
+            until_healthy(&lab);
+            assert_eq!(read(&lab), new, "what was there is kept");
+            for id in snapshots(&lab).iter().filter(|id| **id != first) {
+                lab.lap(&["snapshot", "rm", id]).ok();
+            }
+            empty(&lab);
+            fill(&lab);
+        } else {
+            one_sentence(&ran);
+            assert_eq!(is, new, "{arguments:?}: {ran:?}");
+        }
+        assert_eq!(left_over(&lab), "", "{arguments:?}");
+    }
+
+    // A copy needs next to nothing; a fetch needs all of it.
+    let ran = lab.lap(&["snapshot", "copy", "--snapshot", &first]);
+    assert!(ran.code == 0, "{ran:?}");
+    empty(&lab);
+    lab.lap(&["snapshot", "rm", &first]).ok();
+    node(&lab, "btrfs subvolume sync /var/lib/lap/pool");
+    fill(&lab);
+    let ran = lab.lap(&["snapshot", "fetch", "latest", "--from", "office"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    one_sentence(&ran);
+    assert!(snapshots(&lab).is_empty(), "half of one is not listed");
+    assert_eq!(left_over(&lab), "");
+    assert_eq!(read(&lab), new);
+
+    // With room again, the same commands do it.
+    empty(&lab);
+    let said = lab.lap(&["restore", "latest", "--from", "office"]).ok();
+    assert!(said.contains(&format!("`test` is as it was in {first}")), "{said}");
+    until_healthy(&lab);
+    assert_eq!(read(&lab), old);
+}
+
+/// A disk of so many bytes, mounted.
+struct Small {
+    dir: tempfile::TempDir,
+}
+
+impl Small {
+    fn new(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", dir.path().to_str().unwrap()]).ok();
+        Self { dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn resize(&self, size: &str) {
+        run("mount", &["-o", &format!("remount,size={size}"), self.path().to_str().unwrap()]).ok();
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run("umount", &["--lazy", self.path().to_str().unwrap()]);
+    }
+}
+
+fn restic(lab: &Lab, repository: &Path, arguments: &[&str]) -> String {
+    let password = lab.root.join(".lap/keys/repository.password");
+    let mut command = Command::new("restic");
+    command.args(["--no-cache", "--password-file"]).arg(password).arg("--repo").arg(repository).args(arguments);
+    Ran::of(&command.output().unwrap()).ok()
+}
+
+#[test]
+fn a_copy_that_breaks_off_goes_on_later() {
+    let lab = Lab::tiny("broken-copy");
+    let disk = Small::new("48m");
+    let at: PathBuf = disk.path().join("lap");
+    lab.edit(
+        "lap.toml",
+        "lab = \"tiny\"\n",
+        &format!("lab = \"tiny\"\n[repositories]\noffice = \"{}\"\n", at.display()),
+    );
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    let passphrase = lab.root.join(".lap/passphrase");
+    fs::write(&passphrase, "a good passphrase\n").unwrap();
+    lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    node(&lab, "mkdir -p /data/one && head -c 80M /dev/urandom >/data/one/big && sync");
+    lab.lap(&["snapshot"]).ok();
+    let copies = || lab.lap(&["snapshot", "list", "--from", "office"]).ok();
+
+    // The repository's disk is full.
+    let ran = lab.lap(&["snapshot", "copy"]);
+    assert_ne!(ran.code, 0);
+    one_sentence(&ran);
+    assert!(ran.err.contains("no space is left there"), "{ran:?}");
+    disk.resize("52m");
+    assert!(copies().contains("has no snapshots of `test`"));
+    assert!(restic(&lab, &at, &["check"]).contains("no errors"));
+
+    // The network is cut: what was sent stays, and is not sent again.
+    disk.resize("300m");
+    let network = format!("lap-{}", lab.name);
+    let mut copying = lab.command(&["snapshot", "copy"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let size = || -> u64 {
+        let out = run("du", &["-sb", at.join("data").to_str().unwrap()]).out;
+        out.split_whitespace().next().and_then(|size| size.parse().ok()).unwrap_or(0)
+    };
+    let (before, begun) = (size(), Instant::now());
+    while size() < before + (8 << 20) {
+        assert!(begun.elapsed() < Duration::from_secs(60) && copying.try_wait().unwrap().is_none(), "too late");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let address = lab.address("test");
+    run("docker", &["network", "disconnect", &network, &lab.node("test")]).ok();
+    let begun = Instant::now();
+    while copying.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it waits for ever");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let ran = Ran::of(&copying.wait_with_output().unwrap());
+    assert_ne!(ran.code, 0);
+    one_sentence(&ran);
+    run("docker", &["network", "connect", "--ip", &address, &network, &lab.node("test")]).ok();
+    let sent = size();
+    assert!(copies().contains("has no snapshots of `test`"));
+    assert!(restic(&lab, &at, &["check"]).contains("no errors"));
+    let said = lab.lap(&["snapshot", "copy"]).ok();
+    assert!(said.contains("is in `office`"), "{said}");
+    assert!(size() < (84 << 20) && sent > 8 << 20, "{sent} bytes were there already, {} are now", size());
+    assert!(restic(&lab, &at, &["check", "--read-data"]).contains("no errors"));
+    // The agent's child of the copy that was cut off is gone, and so is what it put together.
+    let begun = Instant::now();
+    while !node(&lab, "ls -A /var/lib/lap/pool/snapshots | grep -F .new- || true").is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "it is left over");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
