@@ -71,8 +71,13 @@ pub async fn plan_promotion(
     let environment_there = at.lab.environments.get(&to.name).ok_or_else(|| {
         Error::new(Kind::Refused, format!("commit {} has no environment `{}`", short(&runs.commit), to.name))
     })?;
-    let contents =
-        Contents { workspace: &at, keys: master.keys.as_deref(), environment: environment_there, seen: &master.seen, runs: None };
+    let contents = Contents {
+        workspace: &at,
+        keys: master.keys.as_deref(),
+        environment: environment_there,
+        seen: &master.seen,
+        runs: None,
+    };
     let wish = Wish::from(target.clone());
     let mut staged = stage(&contents, &wish, &changes, &facts)?;
     let mut places = Vec::new();

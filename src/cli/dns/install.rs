@@ -177,7 +177,8 @@ fn servers(workspace: &Workspace, named: &[Ipv4Addr]) -> Result<Servers> {
             Err(_) => {}
         }
     }
-    let inputs = names::Inputs { lab, environment: &lab.default_environment, nodes: &nodes, subnet, upstreams: &[], runs: None };
+    let inputs =
+        names::Inputs { lab, environment: &lab.default_environment, nodes: &nodes, subnet, upstreams: &[], runs: None };
     let all = names::names(&inputs).hosts.into_iter().map(|(_, address)| address).collect();
     let masters = environments.iter().filter_map(|e| nodes.get(&e.master)).copied();
     let here: Vec<Ipv4Addr> = match named {
