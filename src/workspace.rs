@@ -136,11 +136,6 @@ impl Workspace {
         wished.filter(|(_, rootfs)| !rootfs::cached(&self.cache, rootfs).exists()).collect()
     }
 
-    /// Whether a node is a virtual machine.
-    pub fn is_vm(&self, node: &str) -> bool {
-        self.lab.nodes.get(node).is_some_and(|node| node.provider == Provider::Vagrant)
-    }
-
     /// How a machine that lap did not make is reached; `None`: lap made it.
     ///
     /// # Errors

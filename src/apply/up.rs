@@ -27,10 +27,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     keys::Keys,
-    observe::{
-        hypervisors,
-        wish::{Tree, tree},
-    },
+    observe::wish::{Tree, tree},
     plan::{
         self, Action, Plan,
         containers::Installed,
@@ -387,11 +384,7 @@ pub async fn up(
             outcome.plans.push(nodes);
             return Ok(outcome);
         }
-        let machines =
-            |step: &plan::Step| matches!(&step.action, Action::MakeNode { node, .. } if workspace.is_vm(node));
-        if nodes.steps.iter().any(machines) {
-            hypervisors::check(&workspace.lab, &environment.name, &host)?;
-        }
+        crate::observe::hypervisors::check(&workspace.lab, &nodes, &host)?;
         let (_, addresses) = workspace.addresses(&host)?;
         let performer = Arc::new(Host {
             workspace: workspace.clone(),
@@ -495,11 +488,10 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
 }
 
 fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {
-    let count = wish.running().count();
     let data = format!("{} of `/data` free", crate::report::bytes(facts.data.free));
     format!(
         "Nothing to do: {} run and are healthy, made from what {} says; {data}.",
-        crate::report::plural(count, "container"),
+        crate::report::plural(wish.running().count(), "container"),
         match wish.release {
             Some(number) => format!("release {number} ({})", short(&wish.commit)),
             None => short(&wish.commit),

@@ -11,13 +11,13 @@ use std::{
 
 use super::doctor::{Finding, Verdict};
 use crate::{
-    config::model::{Hypervisor, Lab, Subnet},
+    config::model::{Hypervisor, Lab, Provider, Subnet},
     drivers::node::{
         docker::{self, HostFacts},
         vm::{self, Facts, Spec},
     },
     error::{Error, Kind, Result},
-    plan,
+    plan::{self, Action, Plan},
     words::bytes,
 };
 
@@ -62,12 +62,17 @@ pub fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Fi
     judge(&look(&wishes, &known), &wishes, &known, &host.vm)
 }
 
-/// Whether its machines can be made on this machine.
+/// Whether the machines that are to be made can be made on this machine. Not looked at when none is.
 ///
 /// # Errors
-/// All of them.
-pub fn check(lab: &Lab, environment: &str, host: &HostFacts) -> Result<()> {
-    let found = examine(lab, Some(environment), host).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
+/// Every reason why not.
+pub fn check(lab: &Lab, plan: &Plan, host: &HostFacts) -> Result<()> {
+    let machine = |node: &str| lab.nodes.get(node).is_some_and(|node| node.provider == Provider::Vagrant);
+    if !plan.steps.iter().any(|step| matches!(&step.action, Action::MakeNode { node, .. } if machine(node))) {
+        return Ok(());
+    }
+    let found =
+        examine(lab, Some(&plan.environment), host).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
     let found: Vec<String> = found.map(|finding| finding.text).collect();
     match found.as_slice() {
         [] => Ok(()),

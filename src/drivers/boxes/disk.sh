@@ -1,3 +1,4 @@
+#!/bin/sh
 # A hook of mmdebstrap(1): makes $1, a root file system, a disk that boots by itself. Runs where its owners are right, as
 # root or in mmdebstrap's user namespace. FORMAT and OPTIONS are for qemu-img.
 set -eu

@@ -7,7 +7,8 @@ tries=0
 while :; do
 	for disk in /dev/sr0 /dev/sr1; do
 		[ -b "$disk" ] || continue
-		id=$(tar --occurrence=1 -xOf "$disk" lap-seed 2>/dev/null) && [ -n "$id" ] || continue
+		id=$(tar --occurrence=1 -xOf "$disk" lap-seed 2>/dev/null) || continue
+		[ -n "$id" ] || continue
 		if [ "$id" != "$(cat "$mark" 2>/dev/null)" ]; then
 			echo "taking in $id"
 			tar -xf "$disk" -C / --exclude=lap-seed --no-same-owner && sync && echo "$id" >"$mark" || exit 1
