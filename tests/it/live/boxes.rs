@@ -34,7 +34,7 @@ fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
 }
 
 #[test]
-#[ignore = "needs Vagrant: `scripts/test` runs it last"]
+#[ignore = "needs Vagrant: `VM=1 scripts/test` runs it last"]
 fn vagrant_takes_every_vagrantfile() {
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("own");
@@ -66,7 +66,7 @@ impl Drop for Emulated {
 }
 
 #[test]
-#[ignore = "makes a box and boots it: `scripts/test` runs it last"]
+#[ignore = "makes a box and boots it: `VM=1 scripts/test` runs it last"]
 fn the_virtualbox_box_boots_on_ahci() {
     let lab = Lab::tiny("box");
     let file = lab.lap(&["node", "image", "--for", "virtualbox"]).ok();

@@ -75,7 +75,7 @@ fn virsh(arguments: &[&str]) -> String {
 }
 
 #[test]
-#[ignore = "boots a machine several times: `scripts/test` runs it last"]
+#[ignore = "boots a machine several times: `VM=1 scripts/test` runs it last"]
 fn a_virtual_machine_is_a_node() {
     let lab = Lab::tiny("vm");
     lab.write("nodes/test/node.toml", NODE);
