@@ -45,7 +45,7 @@ impl Repository {
         }
         // On a busy machine the library's own threads may still hold its index when it wants it for itself, and it panics
         // (rustic_core 0.13, `GlobalIndex::into_index`): nothing is wrong then but the moment.
-        let check = || guarded(&self.name, || self.inner.check(options.clone()));
+        let check = || guarded(&self.name, || self.inner.check(options));
         let mut results = check();
         for _ in 0..5 {
             match &results {
