@@ -44,7 +44,18 @@ fn leave(lab: &str, node: &str, data: bool) -> Result<()> {
     } else if let Some(device) = &config.device {
         eprintln!("the data stays on {device}");
     }
-    for path in [paths::SECRETS, paths::ENV, paths::TRUST, paths::NAMES, paths::POLICY, paths::SSH] {
+    let ours = [
+        paths::SECRETS,
+        paths::ENV,
+        paths::CHECKS,
+        paths::STAGED,
+        paths::TRUST,
+        paths::NAMES,
+        paths::POLICY,
+        paths::PUSH,
+        paths::SSH,
+    ];
+    for path in ours {
         let _ = fs::remove_dir_all(path);
     }
     if fs::read_to_string(prepare::DOCKER_SETTINGS).is_ok_and(|text| prepare::is_ours(&text)) {
