@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a test writes the step into; `node ` before it: the node is to be killed there; `wait `: the agent goes on as soon as the test
+/// What a test writes the step into; `node ` before it: the node is to be killed there; `pause `: the agent goes on as soon as the test
 /// has removed [`REACHED`].
 const FILE: &str = "/run/lap/die-at";
 /// There as long as it waits.
@@ -21,18 +21,18 @@ pub fn at(step: &str) {
     let asked = fs::read_to_string(FILE).unwrap_or_default();
     let asked = asked.trim();
     let (how, at) =
-        ["node ", "wait "].iter().find_map(|how| asked.strip_prefix(how).map(|at| (*how, at))).unwrap_or(("", asked));
+        ["node ", "pause "].iter().find_map(|how| asked.strip_prefix(how).map(|at| (*how, at))).unwrap_or(("", asked));
     if at != step {
         return;
     }
-    if how == "wait " {
+    if how == "pause " {
         let _ = fs::write(REACHED, "");
     }
     let _ = fs::remove_file(FILE);
     let begun = Instant::now();
     match how {
         "node " => std::thread::sleep(PATIENCE),
-        "wait " => {
+        "pause " => {
             while fs::exists(REACHED).unwrap_or_default() && begun.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(20));
             }

@@ -25,7 +25,7 @@ const STEPS: [&str; 9] = [
 
 /// Begins a promotion, and comes back when the agent waits before this step.
 fn begin(lab: &Lab, step: &str) -> Child {
-    lab.on_node("prod", &["sh", "-c", &format!("echo 'wait {step}' >/run/lap/die-at")]).ok();
+    lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
     let mut promoting = lab.command(&["promote", "--yes", "--wait", "--settle", "0s"]);
     let promoting = promoting.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
