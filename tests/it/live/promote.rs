@@ -72,7 +72,9 @@ fn there_and_back() {
     assert!(lab.lap(&["promote"]).fails(10).contains("`--yes` answers the question"));
     let plan = lab.lap(&["promote", "--dry-run"]).ok();
     assert!(
-        plan.contains("replace `two`") && plan.contains("its image and its settings changed") && plan.contains("Not touched: `one`"),
+        plan.contains("replace `two`")
+            && plan.contains("its image and its settings changed")
+            && plan.contains("Not touched: `one`"),
         "{plan}"
     );
     assert_eq!(says(&lab, "two"), "two");
