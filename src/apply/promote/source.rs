@@ -37,7 +37,6 @@ pub async fn plan_promotion(
     let (source, master) = (Arc::new(source), Arc::new(master));
     let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
     let runs = tested_release(&from.name, &tested)?;
-    checked(&source, options).await?;
     let old = recorded(&facts).ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
@@ -58,6 +57,7 @@ pub async fn plan_promotion(
     };
     let changes = compare(&target, &facts);
     if !changes.is_empty() || target.commit != old.commit {
+        checked(&source, options).await?;
         target.release = Some(super::watch::next_number(&master).await?.max(old.release.unwrap_or(0) + 1));
     }
     let known = facts.installed.contains_key(&format!("env/{env}"));
