@@ -96,7 +96,8 @@ impl Watch {
                 if state.watchers > 0 {
                     seen = Instant::now();
                 }
-                if state.reply.is_some() || state.abort.is_some() || Instant::now() > until || seen.elapsed() > away {
+                let gone = state.watchers == 0 && seen.elapsed() >= away;
+                if state.reply.is_some() || state.abort.is_some() || Instant::now() > until || gone {
                     state.asked = false;
                     return state.reply.take();
                 }
@@ -148,4 +149,21 @@ impl Drop for Watcher {
 pub struct Seen {
     steps: usize,
     asked: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_there_is_waited_for_and_who_is_not_is_not() {
+        let watch = Watch::default();
+        assert_eq!(watch.ask(false, None).await, None, "nobody is there");
+        let _here = watch.watcher();
+        let (asked, other) = (watch.clone(), watch.clone());
+        let reply = tokio::spawn(async move { asked.ask(false, None).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        other.reply(Reply { no: Some("too long".into()), ..Reply::default() });
+        assert_eq!(reply.await.unwrap().and_then(|reply| reply.no).as_deref(), Some("too long"));
+    }
 }

@@ -64,6 +64,8 @@ fn images_by_digest_and_the_commit_in_git() {
     let third = change_two(&lab, "third");
     let said = lab.lap(&PROMOTE).ok();
     assert!(said.contains("replace `git`"), "{said}");
+    let felt = said.lines().find(|line| line.contains(":2200: ")).unwrap_or_else(|| panic!("nobody asked git: {said}"));
+    assert!(felt.contains(" request") && felt.contains("failed"), "{felt}");
     assert_eq!(git(&lab, "rev-parse master"), third);
 
     // Back, to an image that only the registry has any more; the branch goes back, and what was there keeps a name.
