@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Planned, plan_promotion, recorded};
+use super::{Planned, git, plan_promotion, recorded};
 use crate::{
     apply::up::{Master, Options, short},
     config::model::Environment,
@@ -290,7 +290,11 @@ pub async fn plan(
 ) -> Result<(Planned, Option<Arc<Hooks>>)> {
     let source = Master::connect(workspace.clone(), from, Duration::from_secs(5)).await?;
     // What is no commit is refused by the plan, which says why.
-    let commit = recorded(&source.client.facts().await?).map(|runs| runs.commit).filter(|commit| !commit.contains('-'));
+    let facts = source.client.facts().await?;
+    let commit = recorded(&facts).map(|runs| runs.commit).filter(|commit| !commit.contains('-'));
+    if let Some(commit) = &commit {
+        git::fetch(&source, &facts, &workspace.lab.root, commit, options).await?;
+    }
     let hooks = commit.map(|commit| Hooks::of(&workspace, &commit, &from.name, &to.name)).transpose()?.map(Arc::new);
     let run = async |hook: Hook, release: Option<u64>| match &hooks {
         Some(hooks) if !options.dry_run => hooks.run(hook, release, options).await,
