@@ -18,7 +18,10 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
     names::{self, Names},
-    plan::{containers::Installed, wish::Wish},
+    plan::{
+        containers::{GIT, Installed},
+        wish::Wish,
+    },
     workspace::Workspace,
 };
 
@@ -227,7 +230,7 @@ impl Contents<'_> {
     /// promotion only.
     fn takes_pushes(&self) -> bool {
         self.environment.promote_from.is_none()
-            && self.workspace.lab.containers.get("git").is_some_and(|container| container.scale > 0)
+            && self.workspace.lab.containers.get(GIT).is_some_and(|container| container.scale > 0)
     }
 
     /// Without keys nothing can be made that is not there.

@@ -68,13 +68,14 @@ impl Queue {
             return Ok(job.clone());
         }
         let job = Arc::new(Job::new(commit, who));
+        // Under the same guard as its end below: the newest one's word stays the last.
+        record::begin(&job)?;
         if let Some(running) = state.running.as_ref().filter(|job| !job.is_over()) {
             job.say(format!("waiting: {} is being built", short(&running.commit)));
         }
         if let Some(old) = state.next.replace(job.clone()) {
             old.end(Err(format!("not built: {} is newer", short(commit))));
         }
-        record::begin(&job)?;
         self.more.notify_one();
         Ok(job)
     }
@@ -89,9 +90,12 @@ impl Queue {
             match job {
                 Some(job) => {
                     let result = job.run().await;
-                    // The newest one's end is what counts.
-                    if self.state().next.is_none() {
-                        record::end(&job, &result);
+                    {
+                        // The newest one's end is what counts.
+                        let state = self.state();
+                        if state.next.is_none() {
+                            record::end(&job, &result);
+                        }
                     }
                     job.end(result);
                 }

@@ -10,27 +10,21 @@ use crate::{
     agent::{
         client::Held,
         protocol::{Answer, NodeFacts, Request},
+        push::{BRANCH, REPOSITORY},
     },
     apply::{
         snapshot::unexpected,
         up::{Master, Options, short},
     },
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
+    plan::{containers::GIT, wish::Current},
     release::GitMove,
     report::bytes,
 };
 
-/// The repository that holds the lab itself, in each environment's git.
-pub const REPOSITORY: &str = "lap";
-/// What runs.
-const BRANCH: &str = "master";
-/// The container that has it.
-const CONTAINER: &str = "git";
-
 /// Where the branch is and, of a commit, whether it is there; `None`: no git runs there.
 async fn look(master: &Master, facts: &NodeFacts, wanted: &str) -> Result<Option<(Option<String>, bool)>> {
-    if !facts.containers.iter().any(|fact| fact.name == CONTAINER && fact.state == "running") {
+    if !facts.containers.iter().any(|fact| fact.name == GIT && fact.state == "running") {
         return Ok(None);
     }
     let wanted = Some(wanted.to_owned());
