@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot::{self, Id, Meta, Reason, btrfs, only},
+    snapshot::{self, Id, Meta, Reason, volume},
 };
 
 pub use scrub::{is_pending, recover};
@@ -93,7 +93,7 @@ pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + U
     let fed = carry::feed("btrfs receive", command, from).await;
     let named = fed.and_then(|_| {
         fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
-        btrfs::sync(Path::new(paths::POOL))
+        volume::sync(Path::new(paths::POOL))
     });
     if named.is_err() {
         let _ = sweep();
@@ -111,7 +111,7 @@ pub fn sweep() -> Result<()> {
 
 fn drop_received(path: &Path) -> Result<()> {
     if path.join("data").exists() {
-        btrfs::delete_all(Path::new(paths::POOL), &path.join("data"))?;
+        volume::delete_all(Path::new(paths::POOL), &path.join("data"))?;
     }
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -160,7 +160,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
 }
 
 fn prepare(pool: &Path, source: &Path, copy: &Path, bring: &Bring, step: &dyn Fn(&str)) -> Result<()> {
-    btrfs::snapshot(source, copy, false)?;
+    volume::copy(source, copy)?;
     let what = |path: &Path| format!("cannot change `{}`", path.display());
     for entry in fs::read_dir(copy).or_error(Kind::Node, || what(copy))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -175,11 +175,11 @@ fn prepare(pool: &Path, source: &Path, copy: &Path, bring: &Bring, step: &dyn Fn
     }
     let images = pool.join("data/.images");
     if images.exists() {
-        only::copy(&images, &copy.join(".images"))?;
+        snapshot::copy(&images, &copy.join(".images"))?;
     }
     let docker = Handle::current().block_on(facts::docker())?;
     for (name, (how, patience)) in &bring.scrub {
         scrub::one(&docker, name, how, *patience, copy, step)?;
     }
-    btrfs::set_read_only(copy)
+    volume::set_read_only(copy)
 }

@@ -40,6 +40,7 @@ pub mod resolve;
 pub mod revive;
 pub mod serve;
 pub mod snapshots;
+mod still;
 pub mod switch;
 pub mod systemd;
 pub mod tunnel;

@@ -21,12 +21,12 @@ use super::{
     facts, failpoint, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
-    switch,
+    still, switch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{
-        self, Reason, Restore, Step, World,
+        self, Reason, Restore, Step, Still, World,
         keep::{Decision, Policy, decide},
         only::Only,
     },
@@ -44,7 +44,7 @@ pub(super) fn pool_path() -> Result<&'static Path> {
     if pool::is_mounted(paths::POOL) {
         return Ok(Path::new(paths::POOL));
     }
-    Err(Error::new(Kind::Refused, format!("there is no btrfs at `{}`, and snapshots need it", paths::POOL)))
+    Err(Error::new(Kind::Refused, format!("there is no pool at `{}`", paths::POOL)))
 }
 
 /// Before anything that changes snapshots or data: a restore that failed in the middle comes to its end first.
@@ -52,6 +52,9 @@ pub(super) fn pool_path() -> Result<&'static Path> {
 /// # Errors
 /// It still cannot.
 pub fn settle() -> Result<()> {
+    if still::is_pending() {
+        Handle::current().block_on(async { still::resume(&facts::docker().await?).await })?;
+    }
     settle_data()?;
     match Handle::current().block_on(switch::recover()) {
         Ok(said) => said.into_iter().for_each(|said| eprintln!("agent: {said}")),
@@ -117,7 +120,7 @@ pub fn list(sizes: bool) -> Result<Answer> {
     let why = policy().keep.map(|keep| decide(&all, &keep, now()));
     let one = |meta: snapshot::Meta| {
         let data = pool.join("snapshots").join(meta.id.to_string()).join("data");
-        let sizes = if sizes { snapshot::btrfs::usage(&data).ok() } else { None };
+        let sizes = if sizes { snapshot::volume::usage(&data).ok() } else { None };
         let because = why.as_ref().map(|why| {
             let decision = why.iter().find(|decision| decision.id == meta.id);
             decision.map(|decision| decision.because.clone()).unwrap_or_default()
@@ -138,13 +141,13 @@ pub fn show(id: &str) -> Result<Answer> {
     for entry in fs::read_dir(&data).or_error(Kind::Node, || format!("cannot read `{}`", data.display()))?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() && !name.starts_with('.') {
-            containers.insert(name, snapshot::btrfs::usage(&entry.path())?);
+            containers.insert(name, snapshot::volume::usage(&entry.path())?);
         }
     }
     let decisions = policy().keep.map(|keep| decide(&all, &keep, now()));
     let mine = |why: Vec<Decision>| why.into_iter().find(|decision| decision.id == meta.id);
     let because = decisions.map(|why| mine(why).map(|decision| decision.because).unwrap_or_default());
-    let sizes = Some(snapshot::btrfs::usage(&data)?);
+    let sizes = Some(snapshot::volume::usage(&data)?);
     Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because }, containers })
 }
 
@@ -278,7 +281,7 @@ pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Res
         current: current(),
         pause: None,
     };
-    snapshot::take_as(pool, &meta)
+    snapshot::take(pool, &meta, &mut still::Containers { most: None }).map(drop)
 }
 
 /// Two names for snapshots that nobody has yet.
@@ -334,7 +337,7 @@ pub fn recover_data() -> Result<()> {
 
 /// Whether [`recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
-    is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
+    is_pending() || still::is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
 }
 
 /// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
@@ -348,6 +351,11 @@ pub async fn recover_containers() {
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     };
+    if still::is_pending()
+        && let Err(error) = still::resume(&docker).await
+    {
+        eprintln!("agent: {error}");
+    }
     hooks::recover(&docker).await;
     if let Err(error) = into::recover(&docker).await {
         eprintln!("agent: {error}");
@@ -391,6 +399,25 @@ impl Node {
         let Some(docker) = &self.docker else { return Ok(()) };
         let all = containers.iter().map(|name| act(docker.clone(), format!("infra_{name}")));
         Handle::current().block_on(join_all(all)).into_iter().collect()
+    }
+}
+
+/// Of a restore the containers concerned are stopped then: what stands still is all others.
+impl Still for Node {
+    fn at(&mut self, step: &str) {
+        failpoint::at(step);
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        still::Containers { most: None }.pause()
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        still::Containers { most: None }.resume()
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -357,6 +357,10 @@ fn felt(pause: &Pause) -> Vec<String> {
     if let Some(probe) = pause.probe {
         lines.push(format!("Meanwhile 4 KiB were on the disk in {} at most.", time(probe)));
     }
+    if let Some(stood) = pause.still {
+        let (files, size) = (plural(stood.files as usize, "file"), bytes(stood.bytes));
+        lines.push(format!("Containers stood still for {} while {files} ({size}) were copied.", time(stood.micros)));
+    }
     if !pause.containers.is_empty() {
         let each = pause.containers.iter().map(|(name, micros)| format!("`{name}` {}", time(*micros)));
         lines.push(format!("Waited for the disk: {} at most.", each.collect::<Vec<_>>().join(", ")));

@@ -26,7 +26,7 @@ use crate::{
     keys::Secret,
     snapshot::{
         self, Meta, Reason,
-        tests::{Pool, sh},
+        tests::{Nobody, Pool, sh},
     },
 };
 
@@ -90,7 +90,7 @@ impl Office {
     }
 
     fn take(&self, at: i64) -> Meta {
-        snapshot::take(&self.pool.path(), at, "anna@notebook", Reason::Asked, None, None).unwrap()
+        self.pool.take_at(at, &mut Nobody).unwrap()
     }
 
     fn data(&self, meta: &Meta) -> PathBuf {
@@ -231,7 +231,7 @@ fn there_and_back_as_it_was() {
 
     // Back over what is there, …
     let kept = office.pool.path().join("kept");
-    snapshot::btrfs::snapshot(&office.data(&first), &kept, true).unwrap();
+    snapshot::volume::copy(&office.data(&first), &kept).unwrap();
     snapshot::remove(&office.pool.path(), &first.id).unwrap();
     let fetched = office.fetch(&first).unwrap();
     assert_eq!((fetched.reason, &fetched.by, fetched.at), (Reason::Fetched, &first.by, first.at));
@@ -427,7 +427,7 @@ fn over_sftp() {
     office.copy("latest");
     assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
     let kept = office.pool.path().join("kept");
-    snapshot::btrfs::snapshot(&office.data(&meta), &kept, true).unwrap();
+    snapshot::volume::copy(&office.data(&meta), &kept).unwrap();
     snapshot::remove(&office.pool.path(), &meta.id).unwrap();
     fs::remove_file(office.pool.path().join("data/git/big")).unwrap();
     office.fetch(&meta).unwrap();

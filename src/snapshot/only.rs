@@ -1,5 +1,5 @@
-//! Puts back a part of the data, a container's directory or a single file, and leaves all else alone: it is copied beside by
-//! reflink while everything runs, then exchanged while only the containers concerned are stopped. What was there before
+//! Puts back a part of the data, a container's directory or a single file, and leaves all else alone: it is copied beside (by
+//! reflink, where the file system can) while everything runs, then exchanged while only the containers concerned are stopped. What was there before
 //! becomes a snapshot.
 //!
 //! ```text
@@ -12,16 +12,18 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
-    process::Command,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Id, Meta, Reason, World, btrfs,
+    filesystem::is_btrfs,
     meta::data,
+    plain::Shot,
     restore::{Step, exchange, pending},
     take::{begin, finish, free_id, half, is_one_piece, is_whole},
+    tree, volume,
 };
 use crate::{
     agent::install::write_file,
@@ -124,11 +126,13 @@ impl Only<'_> {
         let Self { pool, state, paths, .. } = self;
         let beside = beside(pool);
         fs::create_dir(&beside).or_error(Kind::Node, || format!("cannot make `{}`", beside.display()))?;
+        let half = begin(pool, &record.kept.id)?;
+        let shot = if is_btrfs(pool)? { None } else { Some(Shot::begin(pool, &half, &[BESIDE], world)?) };
         let mut new: BTreeMap<String, Option<u64>> = paths.iter().map(|path| (path.clone(), None)).collect();
         for (index, (path, found)) in new.iter_mut().enumerate() {
             if inode(&from.join(path)).is_ok() {
                 let copied = beside.join(index.to_string());
-                copy(&from.join(path), &copied)?;
+                tree::copy(&from.join(path), &copied)?;
                 *found = Some(inode(&copied)?);
             }
         }
@@ -137,12 +141,14 @@ impl Only<'_> {
         world.step(Step::Stop);
         world.stop(&record.stopped)?;
         world.step(Step::Switch);
-        // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
-        let place = begin(pool, &record.kept.id)?.join("data");
-        btrfs::snapshot(&pool.join("data"), &place, false)?;
+        match shot {
+            Some(shot) => drop(shot.end(&record.kept.id, world)?),
+            // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
+            None => btrfs::snapshot(&pool.join("data"), &half.join("data"), false)?,
+        }
         put_all(pool, record)?;
         record.switched = true;
-        btrfs::sync(pool)?;
+        volume::sync(pool)?;
         write(state, record)
     }
 }
@@ -209,7 +215,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     }
     let half = half(pool, &record.kept.id);
     if half.join("data").exists() {
-        btrfs::delete(&half.join("data"))?;
+        volume::delete(&half.join("data"))?;
     }
     remove(&half)?;
     remove(&beside(pool))?;
@@ -221,7 +227,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
     if !record.switched {
         put_all(pool, record)?;
-        btrfs::sync(pool)?;
+        volume::sync(pool)?;
     }
     if world.can_start() {
         world.step(Step::Start);
@@ -231,7 +237,7 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
     if !is_whole(pool, &record.kept.id) {
         let place = half(pool, &record.kept.id).join("data");
         remove(&place.join(BESIDE))?;
-        btrfs::set_read_only(&place)?;
+        volume::set_read_only(&place)?;
         finish(pool, &record.kept)?;
     }
     remove(&beside(pool))?;
@@ -260,17 +266,6 @@ fn inode(path: &Path) -> Result<u64> {
     fs::symlink_metadata(path)
         .map(|meta| meta.ino())
         .or_error(Kind::Node, || format!("cannot find `{}`", path.display()))
-}
-
-/// Owners, times, links, attributes and holes as they are; no byte of content is copied (cp(1), ioctl_ficlone(2)).
-pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    let output = Command::new("cp").args(["--archive", "--reflink=always", "--"]).arg(from).arg(to).output();
-    let output = output.or_error(Kind::Node, || "cannot run `cp`".into())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(Error::new(Kind::Node, format!("cannot copy `{}`: {said}", from.display())))
 }
 
 fn remove(path: &Path) -> Result<()> {

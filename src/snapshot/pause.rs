@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Stood;
+
 /// What writers felt, in microseconds. It says how long they waited meanwhile, not that the snapshot was the reason: on a busy
 /// disk they wait anyway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +15,9 @@ pub struct Pause {
     pub probe: Option<u64>,
     /// By container, the longest that one of its threads stood still waiting for the disk. Those that never did are not here.
     pub containers: BTreeMap<String, u64>,
+    /// For how long containers stood still, where the file system takes no snapshots itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub still: Option<Stood>,
     /// What the containers' hooks did, in their order.
     pub hooks: Vec<HookRan>,
 }
@@ -29,8 +34,9 @@ pub struct HookRan {
 }
 
 impl Pause {
-    /// The longest that anybody waited for the disk.
+    /// The longest that anybody waited.
     pub fn longest(&self) -> u64 {
-        self.containers.values().copied().chain(self.probe).max().unwrap_or(0)
+        let still = self.still.map(|stood| stood.micros);
+        self.containers.values().copied().chain(self.probe).chain(still).max().unwrap_or(0)
     }
 }

@@ -2,16 +2,21 @@
 //! it is killed. The present becomes a snapshot, so nothing is lost.
 //!
 //! The switch is one rename that exchanges two names. What comes before it is undone after a kill, what comes after it is
-//! finished; the record in `state` says what there is to do, and the subvolume's number says on which side of it we are.
+//! finished; the record in `state` says what there is to do, and the subvolume's number (elsewhere than on btrfs, the directory's) says on
+//! which side of it we are.
 
 use std::{fs, io::ErrorKind, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Id, Meta, Reason, btrfs,
+    Id, Meta, Reason,
+    filesystem::is_btrfs,
     meta::data,
+    plain,
+    still::Still,
     take::{begin, finish, free_id, half, is_one_piece, is_whole},
+    volume,
 };
 use crate::{
     agent::install::write_file,
@@ -63,7 +68,7 @@ impl Step {
 }
 
 /// What a restore needs from the machine around the pool.
-pub trait World {
+pub trait World: Still {
     /// A step begins.
     fn step(&mut self, step: Step);
     /// The containers that run, as they were made. They are started again at the same time, as Docker does at a boot.
@@ -181,8 +186,11 @@ impl Restore<'_> {
     fn before_the_switch(&self, record: &mut Record, world: &mut impl World) -> Result<()> {
         let Self { pool, state, id, .. } = self;
         let new = pool.join(NEW);
-        btrfs::snapshot(&data(pool, id), &new, false)?;
-        record.number = Some(btrfs::number(&new)?);
+        volume::copy(&data(pool, id), &new)?;
+        if !is_btrfs(pool)? {
+            plain::prepare(pool, &new)?;
+        }
+        record.number = Some(volume::number(&new)?);
         record.write(state)?;
         world.step(Step::Stop);
         world.stop(&record.containers)?;
@@ -208,7 +216,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     let Some(record) = Record::read(state)? else { return Ok(None) };
     let (id, new) = (&record.id, pool.join(NEW));
     // Not knowing is no answer: what is deleted below would be the only copy of what was there.
-    if record.number.is_some() && Some(btrfs::number(&pool.join("data"))?) == record.number {
+    if record.number.is_some() && Some(volume::number(&pool.join("data"))?) == record.number {
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
         return Ok(Some(format!(
@@ -216,7 +224,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         )));
     }
     if new.exists() {
-        btrfs::delete(&new)?;
+        volume::delete_all(pool, &new)?;
     }
     world.mount()?;
     close(state, &record, world)?;
@@ -229,6 +237,7 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
     world.mount()?;
     world.step(Step::Keep);
     let (old, kept) = (pool.join(NEW), &record.kept);
+    plain::confirm(pool, &record.id);
     if !is_whole(pool, &kept.id) {
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
@@ -241,7 +250,7 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
             // Before it is read-only: such a one cannot be moved.
             fs::rename(&old, &place).or_error(Kind::Node, || format!("cannot rename `{}`", old.display()))?;
         }
-        btrfs::set_read_only(&place)?;
+        volume::set_read_only(&place)?;
         finish(pool, kept)?;
     }
     if let Some(release) = &record.release {

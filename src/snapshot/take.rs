@@ -12,7 +12,11 @@ use nix::{
 
 use super::{
     Id, Meta, Reason, btrfs,
+    filesystem::is_btrfs,
     meta::{data, directory},
+    plain::{self, Shot},
+    still::{Still, Stood},
+    volume,
 };
 use crate::{
     agent::install::write_file,
@@ -22,34 +26,26 @@ use crate::{
 /// What a half-taken snapshot is called.
 const HALF: &str = ".new-";
 
-/// Takes a snapshot of `pool`'s present data; while everything runs, all containers at the same instant.
+/// Takes a snapshot of `pool`'s present data, all containers at the same instant: on btrfs while everything runs, elsewhere while they
+/// stand still. Its name was chosen before.
 ///
 /// # Errors
-/// The disk is full, or the pool is no btrfs. Then there is no snapshot.
-pub fn take(
-    pool: &Path,
-    at: i64,
-    by: &str,
-    reason: Reason,
-    note: Option<String>,
-    current: Option<serde_json::Value>,
-) -> Result<Meta> {
-    let meta = Meta { id: free_id(pool, at), at, reason, note, by: by.to_owned(), current, pause: None };
-    take_as(pool, &meta).map(|()| meta)
-}
-
-/// The same, of a name that was chosen before.
-///
-/// # Errors
-/// As [`take`].
-pub fn take_as(pool: &Path, meta: &Meta) -> Result<()> {
+/// The disk is full, or containers would have to stand still for too long. Then there is no snapshot.
+pub fn take(pool: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Option<Stood>> {
     is_one_piece(pool)?;
     let half = begin(pool, &meta.id)?;
-    let taken = btrfs::snapshot(&pool.join("data"), &half.join("data"), true).and_then(|()| finish(pool, meta));
+    let taken = fill(pool, &half, meta, still).and_then(|stood| finish(pool, meta).map(|()| stood));
     if taken.is_err() {
         let _ = drop_half(&half);
     }
     taken
+}
+
+fn fill(pool: &Path, half: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Option<Stood>> {
+    if is_btrfs(pool)? {
+        return btrfs::snapshot(&pool.join("data"), &half.join("data"), true).map(|()| None);
+    }
+    Shot::begin(pool, half, &[], still)?.end(&meta.id, still).map(Some)
 }
 
 /// A snapshot must hold all there is, and what is in another subvolume would be missing without a word.
@@ -58,7 +54,7 @@ pub fn take_as(pool: &Path, meta: &Meta) -> Result<()> {
 /// A container made a subvolume in its data.
 pub fn is_one_piece(pool: &Path) -> Result<()> {
     let data = pool.join("data");
-    let nested = btrfs::nested(pool, &data)?;
+    let nested = volume::nested(pool, &data)?;
     let Some(one) = nested.first() else { return Ok(()) };
     let name = one.strip_prefix(&data).unwrap_or(one).to_string_lossy().escape_debug().to_string();
     Err(Error::new(Kind::Refused, format!("`{name}` is a btrfs subvolume of its own, which a snapshot would not hold"))
@@ -97,7 +93,7 @@ pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     write_file(&half.join("meta.json"), &text, 0o600)?;
     let whole = directory(pool).join(meta.id.to_string());
     fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
-    btrfs::sync(pool)
+    volume::sync(pool)
 }
 
 /// Writes the description of a snapshot anew.
@@ -112,14 +108,14 @@ pub fn describe(pool: &Path, meta: &Meta) -> Result<()> {
 /// Makes the place `half` into which a snapshot from elsewhere is unpacked; gives the number of its subvolume.
 ///
 /// # Errors
-/// The pool is no btrfs, or full.
+/// The pool is full.
 pub fn prepare_import(half: &Path) -> Result<u64> {
     if half.exists() {
         drop_half(half)?;
     }
     fs::create_dir(half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
-    btrfs::create(&half.join("data"))?;
-    btrfs::number(&half.join("data"))
+    volume::create(&half.join("data"))?;
+    volume::number(&half.join("data"))
 }
 
 /// Gives what was unpacked the name that its description says.
@@ -130,7 +126,7 @@ pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> 
     // An archive may hold a link of this name, and what it leads to is not ours to make read-only.
     let place = unpacked.join("data");
     let is_ours =
-        fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) && btrfs::number(&place).ok() == Some(number);
+        fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) && volume::number(&place).ok() == Some(number);
     if !is_ours {
         return Err(Error::new(Kind::Usage, "the archive is no snapshot of lap"));
     }
@@ -144,7 +140,7 @@ pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> 
     }
     // Whoever took the trouble wants to keep it.
     meta.reason = Reason::Asked;
-    btrfs::set_read_only(&place)?;
+    volume::set_read_only(&place)?;
     let half = half(pool, &meta.id);
     fs::rename(unpacked, &half).or_error(Kind::Node, || format!("cannot rename `{}`", unpacked.display()))?;
     finish(pool, &meta)?;
@@ -167,6 +163,7 @@ pub fn remove(pool: &Path, id: &Id) -> Result<()> {
     };
     let half = half(pool, id);
     fs::rename(&whole, &half).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
+    plain::forget(pool, id);
     drop_half(&half)
 }
 
@@ -192,6 +189,9 @@ pub fn hold_half(pool: &Path, id: &Id) -> Result<Flock<File>> {
 /// # Errors
 /// The pool is full.
 pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
+    if !is_btrfs(pool)? {
+        return with_state(pool, id);
+    }
     let staged = staged(pool, who);
     if staged.exists() {
         drop_half(&staged)?;
@@ -203,6 +203,27 @@ pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
     fs::copy(directory(pool).join(id.to_string()).join("meta.json"), staged.join("meta.json"))
         .or_error(Kind::Node, what)?;
     Ok(staged)
+}
+
+/// The same where a copy would cost room: the snapshot itself, and `state` as it was when it was first copied.
+fn with_state(pool: &Path, id: &Id) -> Result<PathBuf> {
+    let whole = directory(pool).join(id.to_string());
+    let (state, new) = (whole.join("state"), whole.join("state.lap-new"));
+    // It changes meanwhile: a file that goes away is looked for once more.
+    for attempt in 0.. {
+        if state.exists() {
+            break;
+        }
+        if new.exists() {
+            fs::remove_dir_all(&new).or_error(Kind::Node, || format!("cannot remove `{}`", new.display()))?;
+        }
+        match volume::copy(&pool.join("state"), &new) {
+            Ok(()) => fs::rename(&new, &state).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?,
+            Err(error) if attempt == 5 => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(whole)
 }
 
 /// Removes what [`stage`] made, if it is there.
@@ -260,10 +281,10 @@ pub fn drop_half(half: &Path) -> Result<()> {
         // What a copy brought of `state` is a directory.
         let is_there = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
         if is_there
-            && (part == "data" || btrfs::number(&path).is_ok_and(|number| btrfs::number(half).ok() != Some(number)))
+            && (part == "data" || volume::number(&path).is_ok_and(|number| volume::number(half).ok() != Some(number)))
         {
             // It is `<pool>/snapshots/<half>`.
-            btrfs::delete_all(half.ancestors().nth(2).unwrap_or(half), &path)?;
+            volume::delete_all(half.ancestors().nth(2).unwrap_or(half), &path)?;
         }
     }
     fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
@@ -280,6 +301,7 @@ pub fn sweep(pool: &Path) -> Result<()> {
             drop_half(&entry.path())?;
         }
     }
+    plain::sweep(pool);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::*;
 use crate::error::{Error, Kind, Result};
 
 mod part;
+mod still;
 
 /// A pool with some data, mounted only for this thread and what it starts: gone with it.
 pub(crate) struct Pool {
@@ -24,17 +25,22 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new() -> Self {
+        Self::on(Filesystem::Btrfs)
+    }
+
+    pub(crate) fn on(filesystem: Filesystem) -> Self {
         unshare(CloneFlags::CLONE_NEWNS).expect("these tests need root");
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let pool = Self { dir };
         let image = pool.dir.path().join("image");
-        fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        sh("mkfs.btrfs", &["--quiet", image.to_str().unwrap()]);
+        fs::File::create(&image).unwrap().set_len(320 << 20).unwrap();
+        let (mkfs, words) = filesystem.mkfs();
+        sh(mkfs, &[words, &[image.to_str().unwrap()]].concat());
         fs::create_dir(pool.path()).unwrap();
         sh("mount", &["-o", "loop", image.to_str().unwrap(), pool.path().to_str().unwrap()]);
-        sh("btrfs", &["--quiet", "subvolume", "create", pool.path().join("data").to_str().unwrap()]);
-        sh("btrfs", &["--quiet", "subvolume", "create", pool.path().join("state").to_str().unwrap()]);
+        volume::create(&pool.path().join("data")).unwrap();
+        volume::create(&pool.path().join("state")).unwrap();
         fs::create_dir(pool.path().join("snapshots")).unwrap();
         pool.write("git/one", "old");
         pool
@@ -59,7 +65,13 @@ impl Pool {
     }
 
     pub(crate) fn take(&self) -> Meta {
-        take(&self.path(), 1_795_254_312, "anna@notebook", Reason::Asked, None, None).unwrap()
+        self.take_at(1_795_254_312, &mut Fake::up()).unwrap()
+    }
+
+    pub(crate) fn take_at(&self, at: i64, still: &mut dyn Still) -> Result<Meta> {
+        let (id, by) = (free_id(&self.path(), at), "anna@notebook".to_owned());
+        let meta = Meta { id, at, reason: Reason::Asked, note: None, by, current: None, pause: None };
+        take(&self.path(), &meta, still).map(|_| meta)
     }
 
     fn of(&self, meta: &Meta, name: &str) -> String {
@@ -79,7 +91,7 @@ impl Pool {
             fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
         };
         let mut all = names(&self.path());
-        all.retain(|name| !["data", "snapshots", "state"].contains(&name.as_str()));
+        all.retain(|name| !["data", "known", "lost+found", "snapshots", "state"].contains(&name.as_str()));
         all.extend(names(&self.path().join("snapshots")).into_iter().filter(|name| name.starts_with('.')));
         all.extend(names(&self.state()));
         all
@@ -97,6 +109,25 @@ pub(crate) fn sh(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Who takes a snapshot while nothing runs.
+pub(crate) struct Nobody;
+
+impl Still for Nobody {
+    fn at(&mut self, _: &str) {}
+
+    fn pause(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn patience(&self) -> Option<std::time::Duration> {
+        None
+    }
+}
+
 /// Docker and mounts, as far as a restore asks for them.
 #[derive(Default)]
 struct Fake {
@@ -107,6 +138,12 @@ struct Fake {
     die_at: Option<Step>,
     fail_at: Option<Step>,
     steps: Vec<Step>,
+    paused: bool,
+    did: Vec<String>,
+    die_taking: Option<String>,
+    /// What happens at the last moment before they stand still.
+    meanwhile: Option<Box<dyn FnOnce()>>,
+    patience: Option<std::time::Duration>,
 }
 
 impl Fake {
@@ -121,6 +158,41 @@ impl Fake {
 
 /// The end of a process that has no time for anything.
 struct Killed;
+
+/// It is no failure, and not told as one.
+fn quiet() {
+    std::panic::set_hook(Box::new(|info| {
+        if !info.payload().is::<Killed>() {
+            eprintln!("{info}");
+        }
+    }));
+}
+
+impl Still for Fake {
+    fn at(&mut self, step: &str) {
+        self.did.push(step.to_owned());
+        if self.die_taking.as_deref() == Some(step) {
+            panic_any(Killed);
+        }
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        self.paused = true;
+        if let Some(meanwhile) = self.meanwhile.take() {
+            meanwhile();
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        self.paused = false;
+        Ok(())
+    }
+
+    fn patience(&self) -> Option<std::time::Duration> {
+        self.patience
+    }
+}
 
 impl World for Fake {
     fn step(&mut self, step: Step) {
@@ -165,9 +237,17 @@ impl World for Fake {
     }
 }
 
+/// Does the same on each file system that a pool can be.
+fn on_each(act: impl Fn(Pool)) {
+    Filesystem::ALL.into_iter().for_each(|filesystem| act(Pool::on(filesystem)));
+}
+
 #[test]
 fn there_and_back() {
-    let pool = Pool::new();
+    on_each(goes_and_comes);
+}
+
+fn goes_and_comes(pool: Pool) {
     let first = pool.take();
     pool.write("git/one", "new");
     pool.write("git/two", "more");
@@ -177,7 +257,9 @@ fn there_and_back() {
     assert_eq!(world.steps, Step::ALL);
     assert_eq!(world.started, ["registry", "git"], "in the order they were made");
     assert_eq!((pool.of(&kept, "git/one").as_str(), pool.of(&kept, "git/two").as_str()), ("new", "more"));
-    assert!(fs::write(pool.path().join("snapshots").join(kept.id.to_string()).join("data/git/one"), "x").is_err());
+    if is_btrfs(&pool.path()).unwrap() {
+        assert!(fs::write(pool.path().join("snapshots").join(kept.id.to_string()).join("data/git/one"), "x").is_err());
+    }
     pool.write("git/one", "after");
     pool.restore(&kept.id, &mut Fake::up()).unwrap();
     assert_eq!(pool.read("git/one"), "new");
@@ -193,12 +275,11 @@ fn there_and_back() {
 
 #[test]
 fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
-    std::panic::set_hook(Box::new(|info| {
-        if !info.payload().is::<Killed>() {
-            eprintln!("{info}");
-        }
-    }));
-    let pool = Pool::new();
+    quiet();
+    on_each(is_killed_at_each_step);
+}
+
+fn is_killed_at_each_step(pool: Pool) {
     let first = pool.take();
     for step in Step::ALL {
         // Docker answers at once; or only after the data is settled; or the first attempt to recover is killed, too.
@@ -277,7 +358,10 @@ fn another_release_is_left_to_whoever_makes_its_containers() {
 
 #[test]
 fn what_fails_before_the_switch_is_undone() {
-    let pool = Pool::new();
+    on_each(undoes);
+}
+
+fn undoes(pool: Pool) {
     let first = pool.take();
     pool.write("git/one", "new");
     for step in [Step::Stop, Step::Unmount] {
@@ -296,11 +380,14 @@ fn what_fails_before_the_switch_is_undone() {
 
 #[test]
 fn half_taken_ones_are_never_listed_and_swept() {
-    let pool = Pool::new();
+    on_each(has_half_taken_ones);
+}
+
+fn has_half_taken_ones(pool: Pool) {
     let path = pool.path();
     let half = path.join("snapshots/.new-20261121-094512");
     fs::create_dir(&half).unwrap();
-    btrfs::snapshot(&path.join("data"), &half.join("data"), true).unwrap();
+    volume::copy(&path.join("data"), &half.join("data")).unwrap();
     // A directory that is no snapshot of ours is left alone.
     fs::create_dir(path.join("snapshots/mine")).unwrap();
     assert!(list(&path).unwrap().is_empty());
@@ -314,7 +401,10 @@ fn half_taken_ones_are_never_listed_and_swept() {
 
 #[test]
 fn a_difference_is_told_file_by_file() {
-    let pool = Pool::new();
+    on_each(tells_differences);
+}
+
+fn tells_differences(pool: Pool) {
     let odd = std::ffi::OsStr::new("new\nline");
     pool.write("git/stays", "x");
     pool.write("git/goes", "x");
@@ -350,7 +440,10 @@ fn a_difference_is_told_file_by_file() {
 
 #[test]
 fn what_came_back_from_elsewhere_unchanged_is_no_difference() {
-    let pool = Pool::new();
+    on_each(tells_no_differences);
+}
+
+fn tells_no_differences(pool: Pool) {
     let data = pool.path().join("data");
     pool.write("git/content", "same size");
     pool.write("git/rights", "x");
@@ -377,7 +470,7 @@ fn a_subvolume_inside_is_never_silently_left_out_nor_in_the_way() {
     let first = pool.take();
     let (path, data) = (pool.path(), pool.path().join("data"));
     btrfs::create(&data.join("git/new\nline")).unwrap();
-    let refused = take(&path, 1_795_254_400, "anna@notebook", Reason::Asked, None, None).unwrap_err();
+    let refused = pool.take_at(1_795_254_400, &mut Fake::up()).unwrap_err();
     assert_eq!(refused.message, "`git/new\\nline` is a btrfs subvolume of its own, which a snapshot would not hold");
     assert!(pool.restore(&first.id, &mut Fake::up()).is_err());
     assert!(only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).is_err());

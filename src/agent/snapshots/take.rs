@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 
 use super::{current, pool_path, running};
 use crate::{
-    agent::{facts, felt, hooks, paths, protocol::Answer, serve::now},
+    agent::{facts, felt, hooks, paths, protocol::Answer, serve::now, still::Containers},
     error::{Error, Kind, Result},
-    snapshot::{self, Pause, Reason},
+    snapshot::{self, Meta, Pause, Reason, Stood},
 };
 
 /// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.
@@ -24,22 +24,30 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
 pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
     let (pool, current) = (pool_path()?, current());
-    if let Some(most) = most {
+    // Elsewhere it is not the file system's commit that they wait for, and what they do wait for has its own end.
+    if let Some(most) = most.filter(|_| snapshot::is_btrfs(pool).unwrap_or(true)) {
         calm(pool, most)?;
     }
+    let (id, at) = (snapshot::free_id(pool, now()), now());
+    let meta = Meta { id, at, reason, note, by: by.to_owned(), current: current.clone(), pause: None };
     let taking = async {
         let mut micros = 0;
-        let (meta, felt) = felt::during(Path::new(paths::STATE), || {
+        let (stood, mut felt) = felt::during(Path::new(paths::STATE), || {
             let begun = Instant::now();
-            let meta = snapshot::take(pool, now(), by, reason, note, current.clone());
+            let stood = snapshot::take(pool, &meta, &mut Containers { most });
             micros = begun.elapsed().as_micros() as u64;
-            meta
+            stood
         });
-        Ok((meta?, micros, felt))
+        let stood = stood?;
+        if stood.is_some() {
+            // A thread that is made to stand still looks as one that waits for the disk.
+            felt.stood.clear();
+        }
+        Ok((stood, micros, felt))
     };
     let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
     let runtime = Handle::current();
-    let ((mut meta, micros, felt), ran) = if wants_hooks {
+    let ((stood, micros, felt), ran) = if wants_hooks {
         let docker = runtime.block_on(facts::docker())?;
         let running = running(&runtime)?;
         runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
@@ -48,14 +56,14 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
         (runtime.block_on(taking)?, Vec::new())
     };
     let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).collect();
-    let pause = runtime.block_on(pause(felt, ran));
+    let pause = runtime.block_on(pause(felt, stood, ran));
     let longest = Duration::from_micros(pause.longest());
     if let Some(most) = most.filter(|most| longest > *most) {
         let (longest, most) = (millis(longest), millis(most));
         complaints
             .push(format!("writers waited up to {longest}, longer than {most}; the snapshot is kept nevertheless"));
     }
-    meta.pause = Some(pause);
+    let meta = Meta { pause: Some(pause), ..meta };
     snapshot::describe(pool, &meta)?;
     Ok(Answer::Taken { meta, micros, complaints })
 }
@@ -65,11 +73,12 @@ fn millis(time: Duration) -> String {
 }
 
 /// What was measured, in the containers' names.
-async fn pause(felt: felt::Felt, hooks: Vec<snapshot::HookRan>) -> Pause {
+async fn pause(felt: felt::Felt, still: Option<Stood>, hooks: Vec<snapshot::HookRan>) -> Pause {
     let micros = |time: Duration| time.as_micros() as u64;
     let names = if felt.stood.is_empty() { Default::default() } else { facts::names().await };
     let named = |(id, time): (String, Duration)| Some((names.get(&id)?.clone(), micros(time)));
-    Pause { probe: felt.probe.map(micros), containers: felt.stood.into_iter().filter_map(named).collect(), hooks }
+    let containers = felt.stood.into_iter().filter_map(named).collect();
+    Pause { probe: felt.probe.map(micros), containers, still, hooks }
 }
 
 /// Waits until a snapshot will keep nobody waiting for longer than `most`. What it costs is the file system's commit, so first
@@ -81,8 +90,8 @@ fn calm(pool: &Path, most: Duration) -> Result<()> {
         if attempt > 0 {
             std::thread::sleep(BETWEEN);
         }
-        snapshot::btrfs::sync(pool)?;
-        let (synced, felt) = felt::during(Path::new(paths::STATE), || snapshot::btrfs::sync(pool));
+        snapshot::volume::sync(pool)?;
+        let (synced, felt) = felt::during(Path::new(paths::STATE), || snapshot::volume::sync(pool));
         synced?;
         expected = felt.probe.unwrap_or(Duration::MAX);
         if expected <= most {

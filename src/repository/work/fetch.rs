@@ -14,7 +14,7 @@ use super::copy::PLACE;
 use crate::{
     error::{Error, Kind, OrError, Result},
     repository::{Repository, open::guarded, warnings},
-    snapshot::{self, Id, Meta, Reason, btrfs},
+    snapshot::{self, Id, Meta, Reason, volume},
 };
 
 /// Fetches the copy of `id` that restic calls `restic`. What the node has already, in the snapshot nearest in time or in
@@ -42,7 +42,12 @@ fn into(repository: Repository, pool: &Path, half: &Path, id: &Id, restic: &str)
     let data = half.join("data");
     let tree = guarded(name, || inner.to_indexed())?;
     let node = guarded(name, || tree.node_from_snapshot_path(&format!("{restic}:{PLACE}"), |_| true))?;
-    btrfs::snapshot(&nearest(pool, id)?, &data, false)?;
+    if snapshot::is_btrfs(pool)? {
+        volume::copy(&nearest(pool, id)?, &data)?;
+    } else {
+        // A copy's inodes say nothing there, so that nothing of it would be taken for the same.
+        volume::create(&data)?;
+    }
     let mut options = RestoreOptions::default();
     options.delete = true;
     options.numeric_id = true;
@@ -70,7 +75,7 @@ fn into(repository: Repository, pool: &Path, half: &Path, id: &Id, restic: &str)
         return Err(Error::new(Kind::Node, format!("`{name}` gives {} for {id}", meta.id)));
     }
     meta.reason = Reason::Fetched;
-    btrfs::set_read_only(&data)?;
+    volume::set_read_only(&data)?;
     snapshot::finish(pool, &meta)?;
     Ok(meta)
 }

@@ -4,7 +4,10 @@ use super::*;
 
 #[test]
 fn a_part_comes_back_and_the_rest_stays() {
-    let pool = Pool::new();
+    on_each(goes_back_in_part);
+}
+
+fn goes_back_in_part(pool: Pool) {
     pool.write("registry/blob", "old");
     pool.write("git/deep/file", "old");
     let first = pool.take();
@@ -51,7 +54,11 @@ fn a_part_comes_back_and_the_rest_stays() {
 
 #[test]
 fn a_part_killed_at_each_step_is_old_or_new() {
-    let pool = Pool::new();
+    quiet();
+    on_each(is_killed_in_part);
+}
+
+fn is_killed_in_part(pool: Pool) {
     pool.write("registry/blob", "old");
     let first = pool.take();
     let (path, state) = (pool.path(), pool.state());

@@ -1,0 +1,39 @@
+//! What a snapshot holds on to.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, statat};
+
+use crate::{
+    error::{Kind, OrError, Result},
+    snapshot::tree::look,
+};
+
+/// Bytes that only this directory has, and all it has. Files count, and which other snapshots have them, too; what xfs lets a copy
+/// share with the present counts as the copy's own.
+///
+/// # Errors
+/// Something cannot be read.
+pub fn usage(path: &Path) -> Result<(u64, u64)> {
+    let tree = look(path, &[])?;
+    let mut seen: HashMap<u64, u64> = HashMap::new();
+    let (mut own, mut total) = (0, 0);
+    for dir in &tree.dirs {
+        for (name, node) in &dir.files {
+            let here = seen.entry(node.inode).or_default();
+            *here += 1;
+            let (first, last) = (*here == 1, *here == node.links);
+            if !first && !last {
+                continue;
+            }
+            let place = path.join(&dir.path).join(name);
+            let stat = statat(CWD, &place, AtFlags::SYMLINK_NOFOLLOW);
+            let stat = stat.or_error(Kind::Node, || format!("cannot look at `{}`", place.display()))?;
+            let size = stat.st_blocks.cast_unsigned() * 512;
+            total += if first { size } else { 0 };
+            own += if last { size } else { 0 };
+        }
+    }
+    Ok((own, total))
+}
