@@ -59,6 +59,7 @@ impl MadeUp {
                 cpus: None,
                 memory: None,
                 disk: 1 << 30,
+                filesystem: None,
                 ssh: None,
                 vm: lap::config::model::Vm::default(),
             };

@@ -154,7 +154,11 @@ pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
     named.map(|meta| Answer::Taken { meta, micros: 0, complaints: Vec::new() })
 }
 
-async fn unpack(from: &mut (impl AsyncBufRead + Unpin), half: &Path) -> Result<()> {
+/// Unpacks one into the directory `half`, in which `data` is there already.
+///
+/// # Errors
+/// It is no archive, broke off, or the disk is full.
+pub async fn unpack(from: &mut (impl AsyncBufRead + Unpin), half: &Path) -> Result<()> {
     feed("tar", tar(["--extract", "--same-owner", "--preserve-permissions"], half), from).await.map(drop)
 }
 

@@ -201,6 +201,7 @@ mod tests {
             upstreams: vec!["9.9.9.9".into()],
             sshd: None,
             device: None,
+            filesystem: None,
         };
         assert!(sshd_config(&config).starts_with("ListenAddress 0.0.0.0\nHostKey /var/lib/lap/ssh/"));
         let beside = NodeConfig { sshd: "127.0.0.1:7022".parse().ok(), ..config.clone() };

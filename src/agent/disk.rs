@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use super::{paths, pool};
-use crate::error::{Error, Kind, OrError, Result};
+use super::mkfs::{self, LABEL};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::Filesystem,
+};
 
-/// The pool's label, so that it is known whatever the disk is called.
-pub const LABEL: &str = "lap";
 /// Where btrfs' magic number is: the superblock is at 64 KiB.
 const MAGIC_AT: usize = (64 << 10) + 64;
 /// A machine that boots may see its disks a moment later than us.
@@ -16,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// There is no such disk; something else is on it.
-pub fn mount(device: &str) -> Result<()> {
+pub fn mount(device: &str, wish: Option<Filesystem>) -> Result<()> {
     let until = std::time::Instant::now() + PATIENCE;
     while !Path::new(device).exists() {
         if std::time::Instant::now() > until {
@@ -25,26 +26,23 @@ pub fn mount(device: &str) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    match content(device)? {
-        Content::Pool => {}
-        Content::Nothing => make(device)?,
+    let filesystem = match content(device)? {
+        Content::Pool(filesystem) => filesystem,
+        Content::Nothing => mkfs::make(wish, device)?,
         Content::Other(what) => {
             return Err(Error::new(Kind::Refused, format!("`{device}` is not empty: {what}"))
                 .hint("if that may go: `wipefs --all` on the machine makes it empty; lap does not do this by itself"));
         }
-    }
-    pool::run(Command::new("mount").args(["-t", "btrfs", "-o", "subvolid=5,noatime", device, paths::POOL]))?;
-    // A virtual machine's disk may have become larger. That it cannot be used whole is no reason not to start.
-    if let Err(error) = pool::run(Command::new("btrfs").args(["filesystem", "resize", "max", paths::POOL])) {
-        eprintln!("agent: {error}");
-    }
+    };
+    mkfs::mount(filesystem, device, false)?;
+    mkfs::grow(filesystem, device);
     Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Content {
     Nothing,
-    Pool,
+    Pool(Filesystem),
     Other(String),
 }
 
@@ -67,15 +65,18 @@ fn content(device: &str) -> Result<Content> {
 
 fn found(text: &str) -> Content {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let pool = value("TYPE").and_then(Filesystem::named).filter(|_| value("LABEL") == Some(LABEL));
+    if let Some(filesystem) = pool {
+        return Content::Pool(filesystem);
+    }
     match (value("TYPE").or(value("PTTYPE")), value("LABEL")) {
-        (Some("btrfs"), Some(LABEL)) => Content::Pool,
         (Some(kind), Some(label)) => Content::Other(format!("{kind} with the label `{label}`")),
         (Some(kind), None) => Content::Other(kind.to_owned()),
         (None, _) => Content::Other("something".to_owned()),
     }
 }
 
-/// Zeros, or a pool whose making was cut off: mkfs.btrfs gives its superblock the right magic number last.
+/// Zeros, or a btrfs pool whose making was cut off: mkfs.btrfs gives its superblock the right magic number last.
 fn never_used(device: &str) -> std::io::Result<bool> {
     use std::io::Read;
     let mut first = Vec::new();
@@ -84,17 +85,14 @@ fn never_used(device: &str) -> std::io::Result<bool> {
     Ok(half_made || first.iter().all(|byte| *byte == 0))
 }
 
-fn make(device: &str) -> Result<()> {
-    pool::run(Command::new("mkfs.btrfs").args(["--quiet", "--force", "--label", LABEL, device]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_our_own_label_is_a_pool() {
-        assert_eq!(found("DEVNAME=/dev/vdb\nLABEL=lap\nTYPE=btrfs\n"), Content::Pool);
+        assert_eq!(found("DEVNAME=/dev/vdb\nLABEL=lap\nTYPE=btrfs\n"), Content::Pool(Filesystem::Btrfs));
+        assert_eq!(found("LABEL=lap\nTYPE=ext4\n"), Content::Pool(Filesystem::Ext4));
         assert_eq!(found("LABEL=home\nTYPE=btrfs\n"), Content::Other("btrfs with the label `home`".into()));
         assert_eq!(found("PTUUID=1\nPTTYPE=dos\n"), Content::Other("dos".into()));
         assert_eq!(found("AMBIVALENT=a b\n"), Content::Other("something".into()));

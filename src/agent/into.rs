@@ -1,4 +1,5 @@
-//! Another environment's snapshot in the place of this one's data: received as btrfs sends it, only what differs from the last one;
+//! Another environment's snapshot in the place of this one's data: received as btrfs sends it, only what differs from the last one
+//! (as an archive, whole, where one of the two has no btrfs);
 //! a copy of it is scrubbed by each container's own program; what comes of that is a snapshot here, and restored as any other.
 //!
 //! ```text
@@ -86,12 +87,8 @@ pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + U
     for directory in [whole.parent().unwrap_or(&whole), &half] {
         fs::create_dir_all(directory).or_error(Kind::Node, || format!("cannot make `{}`", directory.display()))?;
     }
-    let mut command = Command::new("btrfs");
-    // Whatever the stream says, it is written below that directory only.
-    command.args(["receive", "--quiet", "--chroot"]).arg(&half);
-    command.kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
-    let fed = carry::feed("btrfs receive", command, from).await;
-    let named = fed.and_then(|_| {
+    let fed = if bring.archive { unpack(&half, from).await } else { replay(&half, from).await };
+    let named = fed.and_then(|()| {
         fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
         volume::sync(Path::new(paths::POOL))
     });
@@ -99,6 +96,26 @@ pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + U
         let _ = sweep();
     }
     named
+}
+
+async fn replay(half: &Path, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Result<()> {
+    let mut command = Command::new("btrfs");
+    // Whatever the stream says, it is written below that directory only.
+    command.args(["receive", "--quiet", "--chroot"]).arg(half);
+    command.kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
+    carry::feed("btrfs receive", command, from).await.map(drop)
+}
+
+async fn unpack(half: &Path, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Result<()> {
+    let data = half.join("data");
+    volume::create(&data)?;
+    let number = volume::number(&data)?;
+    carry::unpack(from, half).await?;
+    // An archive may hold a link of this name.
+    if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) && volume::number(&data)? == number {
+        return volume::set_read_only(&data);
+    }
+    Err(Error::new(Kind::Node, "what came is no snapshot of lap"))
 }
 
 /// Removes one that came in part.

@@ -27,6 +27,7 @@ pub mod journal;
 pub mod kernel;
 pub mod leave;
 pub mod lock;
+mod mkfs;
 mod mounts;
 pub mod paths;
 pub mod pool;

@@ -1,4 +1,5 @@
-//! The node's pool: btrfs with the subvolumes `data` (mounted at `/data`), `state`, and the directory `snapshots`.
+//! The node's pool: btrfs with the subvolumes `data` (mounted at `/data`), `state`, and the directory `snapshots`; where the kernel has
+//! no btrfs, another file system with directories of these names.
 
 use std::{
     fs::{self, OpenOptions},
@@ -8,10 +9,13 @@ use std::{
 };
 
 use super::{
-    disk, kernel, paths,
+    disk, kernel, mkfs, paths,
     protocol::{DataFacts, NodeConfig},
 };
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::{Filesystem, is_btrfs, volume},
+};
 
 /// Mounts the pool and `/data`, making the pool first where there is none. Does nothing where both are mounted.
 ///
@@ -23,9 +27,9 @@ pub fn mount(config: &NodeConfig) -> Result<()> {
     }
     if !is_mounted(paths::POOL) {
         match &config.device {
-            Some(device) => disk::mount(device)?,
+            Some(device) => disk::mount(device, config.filesystem)?,
             None => {
-                make_image(config.disk)?;
+                make_image(config.disk, config.filesystem)?;
                 mount_image()?;
             }
         }
@@ -33,7 +37,7 @@ pub fn mount(config: &NodeConfig) -> Result<()> {
     for name in ["data", "state"] {
         let path = Path::new(paths::POOL).join(name);
         if !path.exists() {
-            run(Command::new("btrfs").args(["subvolume", "create"]).arg(&path))?;
+            volume::create(&path)?;
         }
     }
     let snapshots = Path::new(paths::POOL).join("snapshots");
@@ -43,7 +47,7 @@ pub fn mount(config: &NodeConfig) -> Result<()> {
     mount_data()
 }
 
-/// Mounts the subvolume `data` at `/data`, unless it is.
+/// Mounts the pool's `data` at `/data`, unless it is.
 ///
 /// # Errors
 /// What mount says.
@@ -52,6 +56,9 @@ pub fn mount_data() -> Result<()> {
         return Ok(());
     }
     let device = source(paths::POOL).ok_or_else(|| Error::new(Kind::Node, "the pool is not mounted"))?;
+    if !is_btrfs(Path::new(paths::POOL))? {
+        return run(Command::new("mount").arg("--bind").arg(Path::new(paths::POOL).join("data")).arg(paths::DATA));
+    }
     run(Command::new("mount").args(["-t", "btrfs", "-o", "subvol=data,noatime", &device, paths::DATA]))
 }
 
@@ -98,7 +105,7 @@ pub fn is_mounted(path: &str) -> bool {
 }
 
 /// A pool that was being made when the power went is made again: it gets its name only when it is whole.
-fn make_image(disk: u64) -> Result<()> {
+fn make_image(disk: u64, wish: Option<Filesystem>) -> Result<()> {
     if Path::new(paths::POOL_IMAGE).exists() {
         return Ok(());
     }
@@ -106,25 +113,19 @@ fn make_image(disk: u64) -> Result<()> {
     let _ = fs::remove_file(&new);
     let file = OpenOptions::new().write(true).create_new(true).open(&new);
     file.and_then(|file| file.set_len(disk)).or_error(Kind::Node, || format!("cannot make `{new}`"))?;
-    run(Command::new("mkfs.btrfs").args(["--quiet", "--label", "lap", &new]))?;
+    mkfs::make(wish, &new)?;
     fs::rename(&new, paths::POOL_IMAGE).or_error(Kind::Node, || format!("cannot rename `{new}`"))
 }
 
 /// `mount -o loop` frees its device by itself when the node is killed. Two nodes of one host may race for a free
 /// device: the loser tries again.
 fn mount_image() -> Result<()> {
+    let filesystem = mkfs::found(paths::POOL_IMAGE)
+        .ok_or_else(|| Error::new(Kind::Node, format!("`{}` is no pool any more", paths::POOL_IMAGE)))?;
     let mut nodes = 16;
     for attempt in 0.. {
         kernel::make_loop_nodes(nodes)?;
-        let mount = run(Command::new("mount").args([
-            "-t",
-            "btrfs",
-            "-o",
-            "loop,subvolid=5,noatime",
-            paths::POOL_IMAGE,
-            paths::POOL,
-        ]));
-        match mount {
+        match mkfs::mount(filesystem, paths::POOL_IMAGE, true) {
             Ok(()) => break,
             Err(error) if attempt == 20 => return Err(error),
             Err(_) => {

@@ -216,6 +216,7 @@ mod tests {
             upstreams: vec!["9.9.9.9".into()],
             sshd: None,
             device: None,
+            filesystem: None,
         };
         let text = docker_settings_text(&config);
         assert!(text.contains(OURS));

@@ -18,7 +18,7 @@ use crate::{
         relay::Call,
     },
     snapshot::{
-        Change, Id, Meta,
+        Change, Filesystem, Id, Meta,
         hooks::Scrub,
         keep::{Decision, Policy},
     },
@@ -42,6 +42,9 @@ pub struct NodeConfig {
     /// The disk for the pool; `None`: a sparse file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// What a new pool is; `None`: the best that the kernel has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<Filesystem>,
 }
 
 /// The first line on a connection.
@@ -124,8 +127,14 @@ pub enum Request {
     ExportSnapshot { id: String },
     /// Which snapshots of the environment `from` were brought here and can be the base of the next. Answer: [`Answer::Received`].
     ListReceived { from: String },
-    /// Sends a snapshot as btrfs does, only what differs from `parent` if there is one. Answer: as [`Request::ExportSnapshot`].
-    SendSnapshot { id: Id, parent: Option<Id> },
+    /// Sends a snapshot as btrfs does, only what differs from `parent` if there is one; or, as `archive`, as
+    /// [`Request::ExportSnapshot`] does, which answers the same.
+    SendSnapshot {
+        id: Id,
+        parent: Option<Id>,
+        #[serde(default)]
+        archive: bool,
+    },
     /// Takes a snapshot of another environment and puts it, scrubbed, in the place of the present. With `sent` it follows
     /// [`Answer::Ready`], as the above sent it; otherwise it is here already. What comes then goes on when the connection ends.
     /// Answers: as [`Request::RestoreSnapshot`].
@@ -217,6 +226,9 @@ pub struct Bring {
     pub id: Id,
     /// How each container's data is scrubbed, and how long that may take. What belongs to no container here stays out.
     pub scrub: BTreeMap<String, (Scrub, Duration)>,
+    /// It comes as an archive, since one of the two has no btrfs.
+    #[serde(default)]
+    pub archive: bool,
 }
 
 /// Who holds a lock, and for what.

@@ -147,8 +147,8 @@ impl Agent {
                 };
             }
             Request::ExportSnapshot { id } => self.export(&mut stream, &id).await.unwrap_or_else(Answer::from),
-            Request::SendSnapshot { id, parent } => {
-                archives::send(&mut stream, &id, parent.as_ref()).await.unwrap_or_else(Answer::from)
+            Request::SendSnapshot { id, parent, archive } => {
+                archives::send(&mut stream, &id, parent.as_ref(), archive).await.unwrap_or_else(Answer::from)
             }
             Request::ImportSnapshot { holder, wait } => {
                 self.import(&mut stream, holder, wait).await.unwrap_or_else(Answer::from)

@@ -203,7 +203,7 @@ pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
     };
     let (old, from) = data(from)?;
     let (new, to) = to.map_or_else(|| Ok((pool.join("data"), "now".to_owned())), data)?;
-    let list = snapshot::diff(&old, &new)?;
+    let list = snapshot::diff(pool, &old, &new)?;
     // Whatever bytes a name has, it is one line.
     let text = |path: &Path| path.to_string_lossy().escape_debug().to_string();
     Ok(Answer::Differences { from, to, list: list.iter().map(|d| (text(&d.path), d.change)).collect() })

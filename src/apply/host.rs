@@ -187,6 +187,7 @@ pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeM
             Provider::Vagrant => Some(device(node.vm.hypervisor).to_owned()),
             _ => ssh.and_then(|ssh| ssh.device.clone()),
         },
+        filesystem: node.filesystem,
     };
     Ok(Order {
         config,

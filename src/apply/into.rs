@@ -1,5 +1,5 @@
 //! Another environment's snapshot in the place of this one's data. It travels through this machine, from one agent to the other,
-//! as btrfs sends it; the nodes do not know each other.
+//! as btrfs sends it or, where one of the nodes has none, as an archive; the nodes do not know each other.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     config::model::{Environment, Lab},
     error::{Error, Kind, Result},
     report::bytes,
-    snapshot::{Id, Meta, hooks::Scrub},
+    snapshot::{Filesystem, Id, Meta, hooks::Scrub},
     workspace::Workspace,
 };
 
@@ -88,8 +88,10 @@ pub async fn into(
 ) -> Result<Brought> {
     let (source, target) =
         tokio::try_join!(Snapshots::of(workspace.clone(), from), Snapshots::of(workspace.clone(), into))?;
-    source.facts(options).await?;
-    target.facts(options).await?;
+    let mut archive = false;
+    for side in [&source, &target] {
+        archive |= side.facts(options).await?.data.filesystem != Filesystem::Btrfs.name();
+    }
     let known: Vec<Id> = source.list(false).await?.into_iter().map(|listed| listed.meta.id).collect();
     let wanted = match id {
         "latest" => known.last(),
@@ -103,10 +105,10 @@ pub async fn into(
         Answer::Received { list } => list,
         other => return Err(unexpected(&other)),
     };
-    let bring = Bring { from: from.name.clone(), id: wanted.clone(), scrub };
+    let bring = Bring { from: from.name.clone(), id: wanted.clone(), scrub, archive };
     let sent = !there.contains(&wanted);
     let request = Request::IntoSnapshot { holder: options.holder(), wait: options.wait, sent, bring };
-    let parent = known.into_iter().filter(|id| there.contains(id)).max();
+    let parent = known.into_iter().filter(|id| !archive && there.contains(id)).max();
     let (busy, events) = (target.busy(options), options.events.clone());
     let step = |text: &str| events.note(format!("  {text}"));
     let mut travelled = None;
@@ -114,7 +116,7 @@ pub async fn into(
         let how = parent.as_ref().map_or_else(|| "whole".into(), |parent| format!("what differs from {parent}"));
         events.note(format!("  {wanted} of `{}` travels, {how}", from.name));
         let (inlet, outlet) = tokio::io::duplex(BETWEEN);
-        let send = Request::SendSnapshot { id: wanted.clone(), parent };
+        let send = Request::SendSnapshot { id: wanted.clone(), parent, archive };
         let reading = async { source.client().export(&send, inlet).await };
         let writing = target.client().bring(&request, options.wait, busy, step, outlet);
         tokio::pin!(reading, writing);

@@ -64,6 +64,7 @@ pub async fn examine(
         arch: std::env::consts::ARCH,
         disk: node.disk,
         device: device.as_deref(),
+        filesystem: node.filesystem,
     };
     let plan = plan(&wish, &look)?;
     let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);

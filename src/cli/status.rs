@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     plan::wish::Current,
     report::{ago, bytes, duration, plural},
+    snapshot::Filesystem,
     workspace::Workspace,
 };
 
@@ -102,7 +103,10 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
         Some(current) => short(&current.commit),
         None => "nothing yet".into(),
     };
-    let free = format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
+    let mut free = format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
+    if let Some(cost) = Filesystem::named(&facts.data.filesystem).and_then(Filesystem::cost) {
+        free = format!("{free}, where {cost}");
+    }
     outln!("`{environment}` on node `{node}`: {runs}; {free}");
     let now = crate::agent::serve::now();
     if let Some(newest) = facts.snapshots.newest {

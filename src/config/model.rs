@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     repository::Location,
-    snapshot::{hooks::Hooks, keep::Policy},
+    snapshot::{Filesystem, hooks::Hooks, keep::Policy},
 };
 
 /// Everything one workspace describes: the wish.
@@ -196,6 +196,8 @@ pub struct Node {
     pub memory: Option<u64>,
     /// Size of the data pool in bytes (sparse).
     pub disk: u64,
+    /// What a new pool is; `None`: the best that the node's kernel has.
+    pub filesystem: Option<Filesystem>,
     /// How a machine of the provider `ssh` is reached.
     pub ssh: Option<SshMachine>,
     /// What a machine of the provider `vagrant` is.

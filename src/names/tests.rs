@@ -62,6 +62,7 @@ fn node(name: &str, environment: &str) -> (String, Node) {
         cpus: None,
         memory: None,
         disk: 0,
+        filesystem: None,
         ssh: None,
         vm: crate::config::model::Vm::default(),
     };

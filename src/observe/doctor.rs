@@ -10,6 +10,7 @@ use crate::{
     config::model::Provider,
     drivers::{self, node::docker},
     report::bytes,
+    snapshot::Filesystem,
     workspace::Workspace,
 };
 
@@ -50,7 +51,7 @@ const LEAST_MEMORY: u64 = 1 << 30;
 
 /// Looks at everything.
 pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
-    let mut out = vec![keys(workspace), groups(), filesystem("btrfs"), filesystem("overlay"), loops()];
+    let mut out = vec![keys(workspace), groups(), pool(), filesystem("overlay"), loops()];
     out.push(program("mmdebstrap", "makes root file systems", workspace.missing_rootfs().is_empty()));
     out.push(program("ssh", "`lap ssh` and `lap exec`", true));
     out.push(memory());
@@ -125,6 +126,19 @@ fn filesystem(name: &str) -> Finding {
         };
     }
     Finding { verdict: Verdict::Bad, text: format!("the kernel has no {name}: nodes need it") }
+}
+
+/// What the pools of `docker` nodes lie on.
+fn pool() -> Finding {
+    let btrfs = filesystem(Filesystem::Btrfs.name());
+    let others = || [Filesystem::Xfs, Filesystem::Ext4].map(|other| filesystem(other.name()).verdict);
+    match btrfs.verdict == Verdict::Bad && others().into_iter().any(|verdict| verdict != Verdict::Bad) {
+        true => {
+            let cost = Filesystem::Ext4.cost().unwrap_or_default();
+            Finding { verdict: Verdict::Warn, text: format!("the kernel has no btrfs: new pools are xfs or ext4, and {cost}") }
+        }
+        false => btrfs,
+    }
 }
 
 fn loops() -> Finding {

@@ -3,6 +3,7 @@
 use crate::{
     drivers::node::machine::{Look, PACKAGES},
     error::{Error, Kind, Result},
+    snapshot::Filesystem,
     words::{bytes, plural},
 };
 
@@ -22,6 +23,7 @@ pub struct Wish<'a> {
     /// The pool's size, where it is a file.
     pub disk: u64,
     pub device: Option<&'a str>,
+    pub filesystem: Option<Filesystem>,
 }
 
 /// What would be done to a machine.
@@ -54,7 +56,7 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
         return Err(Error::new(Kind::Refused, format!("`{}` cannot be a node: {all}", wish.node))
             .hint("nothing was changed on it"));
     }
-    let mut out = Prepare { packages: missing(look), ..Prepare::default() };
+    let mut out = Prepare { packages: missing(wish, look), ..Prepare::default() };
     if !out.packages.is_empty() {
         out.steps.push(format!("install {} (apt-get)", out.packages.join(", ")));
     }
@@ -66,7 +68,7 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
     if !config {
         out.steps.push("write who it is, its host key and who may log in to /var/lib/lap".into());
         out.steps.push(match (wish.device, look.get("on-device")) {
-            (Some(device), "btrfs lap") => format!("take the pool on {device} as it is"),
+            (Some(device), on) if is_pool(on) => format!("take the pool on {device} as it is"),
             (Some(device), _) => format!("make {device} ({}) the pool", bytes(look.number("device"))),
             (None, _) => format!("keep the pool in a sparse file of {}, /var/lib/lap/pool.img", bytes(wish.disk)),
         });
@@ -76,6 +78,11 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
             "yes" => "let systemd run the agent (lap-agent.service), and Docker after it".into(),
             _ => "start the agent; there is no systemd, so after a boot `lap node prepare` starts it again".into(),
         });
+    }
+    if let (None, Some(cost)) = (wish.filesystem, filesystem(wish, look).and_then(Filesystem::cost))
+        && !config
+    {
+        out.notes.push(format!("its kernel has no btrfs: {cost}"));
     }
     let others = look.number("containers").saturating_sub(look.number("own"));
     if others > 0 {
@@ -94,13 +101,18 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
 }
 
 /// `docker.io` also where dockerd came from elsewhere (docker-ce): it is there.
-fn missing(look: &Look) -> Vec<&'static str> {
+fn missing(wish: &Wish<'_>, look: &Look) -> Vec<&'static str> {
+    // Of the pool's own program only the one that will be needed.
+    let program = filesystem(wish, look).unwrap_or(Filesystem::Btrfs).package();
+    let wanted = |package: &&str| *package != Filesystem::Btrfs.package() || program == *package;
     let there = |package: &str| {
         look.packages.iter().any(|is| is == package)
             || (package == "docker.io" && look.get("dockerd") == "yes")
             || (package == "openssh-server" && look.get("sshd") == "yes")
     };
-    PACKAGES.into_iter().filter(|package| !there(package)).collect()
+    let all = PACKAGES.into_iter().filter(wanted);
+    let own = [program].into_iter().filter(|program| !PACKAGES.contains(program));
+    all.chain(own).filter(|package| !there(package)).collect()
 }
 
 fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
@@ -124,8 +136,11 @@ fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
         format!("neither root nor `sudo` without a password there (user {})", look.get("uid")),
     );
     need(
-        look.filesystems.iter().any(|name| name == "btrfs"),
-        "its kernel has no btrfs, on which the data lie".to_owned(),
+        filesystem(wish, look).is_some(),
+        match wish.filesystem {
+            Some(wish) => format!("its kernel has no {wish}, on which the data are to lie"),
+            None => "its kernel has neither btrfs nor xfs nor ext4, on which the data could lie".to_owned(),
+        },
     );
     let memory = look.number("memory") << 10;
     need(memory >= LEAST_MEMORY, format!("it has {} of memory, {} is the least", bytes(memory), bytes(LEAST_MEMORY)));
@@ -137,9 +152,23 @@ fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
     if let Some(device) = wish.device {
         need(!look.get("device").is_empty(), format!("it has no disk `{device}`"));
         let on = look.get("on-device");
-        need(matches!(on, "" | "btrfs lap"), format!("`{device}` is not empty: `{on}` is on it"));
+        need(on.is_empty() || is_pool(on), format!("`{device}` is not empty: `{on}` is on it"));
     }
     out
+}
+
+/// What a new pool would be.
+fn filesystem(wish: &Wish<'_>, look: &Look) -> Option<Filesystem> {
+    let known = |filesystem: &Filesystem| look.filesystems.iter().any(|name| name == filesystem.name());
+    // Of the others only ext4's program is on every machine.
+    let usual = |one: &Filesystem| *one != Filesystem::Xfs || look.packages.iter().any(|is| is == one.package());
+    let best = Filesystem::ALL.into_iter().filter(usual).find(known);
+    wish.filesystem.map_or(best, |wish| Some(wish).filter(known))
+}
+
+/// As `blkid` describes one: what it is, and its label.
+fn is_pool(on: &str) -> bool {
+    on.strip_suffix(" lap").and_then(Filesystem::named).is_some()
 }
 
 /// Lab and node, from `node.json`.
@@ -156,7 +185,7 @@ mod tests {
                         filesystem overlay\nmemory 4000000\ndisk 90000000\n";
 
     fn wish() -> Wish<'static> {
-        Wish { lab: "office", node: "prod", config: "c", binary: "b", arch: "x86_64", disk: 20 << 30, device: None }
+        Wish { lab: "office", node: "prod", config: "c", binary: "b", arch: "x86_64", disk: 20 << 30, device: None, filesystem: None }
     }
 
     #[test]
@@ -198,6 +227,22 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_without_btrfs_costs_a_pause_and_that_is_said() {
+        let bare = BARE.replace("filesystem btrfs", "filesystem xfs\nfilesystem ext4");
+        let plan = prepare(&wish(), &Look::of(&bare)).unwrap();
+        assert!(plan.packages.contains(&"e2fsprogs") && !plan.packages.contains(&"btrfs-progs"));
+        assert!(plan.notes[0].starts_with("its kernel has no btrfs: containers stand still for a moment"), "{plan:?}");
+        let wish = Wish { filesystem: Some(Filesystem::Xfs), ..wish() };
+        let plan = prepare(&wish, &Look::of(&format!("{bare}package xfsprogs\n"))).unwrap();
+        assert!(!plan.packages.contains(&"xfsprogs") && plan.notes.is_empty());
+        let refused = prepare(&wish, &Look::of(BARE)).unwrap_err().message;
+        assert!(refused.contains("its kernel has no xfs"), "{refused}");
+        let taken = Look::of(&format!("{bare}device 1000\non-device ext4 lap\n"));
+        let plan = prepare(&Wish { device: Some("/dev/sdb"), filesystem: None, ..wish }, &taken).unwrap();
+        assert!(plan.steps.contains(&"take the pool on /dev/sdb as it is".to_owned()), "{plan:?}");
+    }
+
+    #[test]
     fn every_reason_is_said_at_once() {
         let look =
             Look::of("id fedora\narch aarch64\nuid 1000\nroot no\nmemory 500000\nport taken\non-device ext4 home");
@@ -206,7 +251,7 @@ mod tests {
             "runs `fedora`",
             "is `aarch64`",
             "`sudo` without",
-            "no btrfs",
+            "neither btrfs nor xfs nor ext4",
             "of memory",
             "7022",
             "no disk",

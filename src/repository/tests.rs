@@ -1,4 +1,4 @@
-//! Against real btrfs and stock restic. One at a time: the library's warnings are the process's.
+//! Against real file systems and stock restic. One at a time: the library's warnings are the process's.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use crate::{
     error::{Kind, Result},
     keys::Secret,
     snapshot::{
-        self, Meta, Reason,
+        self, Filesystem, Meta, Reason,
         tests::{Nobody, Pool, sh},
     },
 };
@@ -56,8 +56,12 @@ impl Office {
     }
 
     fn with(storage: impl FnOnce(&Path) -> Arc<dyn Storage>) -> Self {
+        Self::on(Filesystem::Btrfs, storage)
+    }
+
+    fn on(filesystem: Filesystem, storage: impl FnOnce(&Path) -> Arc<dyn Storage>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = Pool::new();
+        let pool = Pool::on(filesystem);
         let storage = storage(&pool.dir.path().join("repository"));
         let office = Self { pool, storage, _turn: turn };
         Repository::make(office.storage.clone(), "office", &secret("pw"), silent()).unwrap();
@@ -117,9 +121,26 @@ impl Office {
     }
 }
 
+/// How many names each inode has here: elsewhere than on btrfs it may have more in other snapshots.
+fn names(root: &Path, count: &mut BTreeMap<u64, u32>) {
+    for entry in fs::read_dir(root).unwrap().flatten() {
+        *count.entry(fs::symlink_metadata(entry.path()).unwrap().ino()).or_default() += 1;
+        if entry.file_type().unwrap().is_dir() {
+            names(&entry.path(), count);
+        }
+    }
+}
+
 /// All that must come back, by path.
 fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
-    fn walk(root: &Path, below: &Path, links: &mut BTreeMap<u64, PathBuf>, out: &mut BTreeMap<PathBuf, String>) {
+    let mut count = BTreeMap::new();
+    names(root, &mut count);
+    fn walk(
+        root: &Path,
+        below: &Path,
+        (links, count): (&mut BTreeMap<u64, PathBuf>, &BTreeMap<u64, u32>),
+        out: &mut BTreeMap<PathBuf, String>,
+    ) {
         let path = root.join(below);
         let meta = fs::symlink_metadata(&path).unwrap();
         let kind = meta.file_type();
@@ -134,7 +155,7 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
             if meta.is_dir() { below.to_owned() } else { links.entry(meta.ino()).or_insert(below.to_owned()).clone() };
         let attributes = Command::new("getfattr").args(["-h", "-d", "-m", "-", "--absolute-names"]).arg(&path).output();
         let attributes = String::from_utf8_lossy(&attributes.unwrap().stdout).lines().skip(1).collect::<String>();
-        let links_here = if meta.is_dir() { 0 } else { meta.nlink() };
+        let links_here = if meta.is_dir() { 0 } else { count[&meta.ino()] };
         let line = format!(
             "{:o} {}:{} {}.{:09} {links_here} {first:?} {content} {attributes}",
             meta.mode(),
@@ -148,12 +169,12 @@ fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
             let mut names: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             names.sort();
             for name in names {
-                walk(root, &below.join(name), links, out);
+                walk(root, &below.join(name), (links, count), out);
             }
         }
     }
     let mut out = BTreeMap::new();
-    walk(root, Path::new(""), &mut BTreeMap::new(), &mut out);
+    walk(root, Path::new(""), (&mut BTreeMap::new(), &count), &mut out);
     out
 }
 
@@ -197,7 +218,12 @@ fn furnish(data: &Path) {
 
 #[test]
 fn there_and_back_as_it_was() {
-    let office = Office::new();
+    for filesystem in Filesystem::ALL {
+        goes_and_comes(&Office::on(filesystem, |path| Arc::new(Directory::new(path))));
+    }
+}
+
+fn goes_and_comes(office: &Office) {
     furnish(&office.pool.path().join("data"));
     fs::write(office.pool.path().join("state/ledger"), "release 1").unwrap();
     let first = office.take(1_795_254_312);
@@ -238,7 +264,7 @@ fn there_and_back_as_it_was() {
     same(&kept, &office.data(&first));
     assert!(office.fetch(&first).unwrap_err().message.contains("is on the node already"));
     // … where untouched files are not even looked at, …
-    let changed = snapshot::diff(&kept, &office.data(&first)).unwrap();
+    let changed = snapshot::diff(&office.pool.path(), &kept, &office.data(&first)).unwrap();
     assert!(!changed.iter().any(|difference| difference.path.ends_with("git/big")), "{changed:?}");
 
     // … over something else entirely, …
@@ -264,8 +290,8 @@ fn there_and_back_as_it_was() {
 
     // … and into nothing.
     snapshot::remove(&office.pool.path(), &first.id).unwrap();
-    sh("btrfs", &["--quiet", "subvolume", "delete", data.to_str().unwrap()]);
-    sh("btrfs", &["--quiet", "subvolume", "create", data.to_str().unwrap()]);
+    snapshot::volume::delete(&data).unwrap();
+    snapshot::volume::create(&data).unwrap();
     office.fetch(&first).unwrap();
     same(&kept, &office.data(&first));
 }

@@ -1,8 +1,9 @@
 //! What differs between two states of the data, file by file.
 //!
 //! Where both descend from the same subvolume, a file that was not touched has the same inode number and the same times in
-//! both. Where one was brought back by `--only`, came out of an archive or from elsewhere, it has not: then size, owner,
-//! rights and the time of the last change decide, and where those are equal the content and the attributes.
+//! both; elsewhere than on btrfs it is known which file of a snapshot is the copy of which one of the present. Where one was
+//! brought back by `--only`, came out of an archive or from elsewhere, neither helps: then size, owner, rights and the time of the
+//! last change decide, and where those are equal the content and the attributes.
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +16,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    filesystem::is_btrfs,
+    plain::{Known, Stamp},
+};
 use crate::error::{Kind, OrError, Result};
 
 /// How a file differs.
@@ -34,36 +39,53 @@ pub struct Difference {
     pub change: Change,
 }
 
-/// Lists what differs in `to` from `from`, in the order of the paths. A directory that came or went counts with all in it.
+/// Lists what differs in `to` from `from`, both of which are in `pool`, in the order of the paths. A directory that came or went
+/// counts with all in it.
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn diff(from: &Path, to: &Path) -> Result<Vec<Difference>> {
+pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<Difference>> {
+    let known = if is_btrfs(pool)? { None } else { Known::read(pool).map(|(_, known)| known) };
     let mut out = Vec::new();
-    walk(from, to, Path::new(""), &mut out)?;
+    Walk { from, to, known: known.unwrap_or_default() }.walk(Path::new(""), &mut out)?;
     out.sort();
     Ok(out)
 }
 
-fn walk(from: &Path, to: &Path, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
-    let (before, after) = (entries(&from.join(below))?, entries(&to.join(below))?);
-    for (name, old) in &before {
-        let path = below.join(name);
-        match after.get(name) {
-            None => all(from, &path, old, Change::Removed, out)?,
-            Some(new) if old.is_dir() && new.is_dir() => walk(from, to, &path, out)?,
-            Some(new) if old.is_dir() || new.is_dir() => {
-                all(from, &path, old, Change::Removed, out)?;
-                all(to, &path, new, Change::Added, out)?;
+struct Walk<'a> {
+    from: &'a Path,
+    to: &'a Path,
+    known: Known,
+}
+
+impl Walk<'_> {
+    fn walk(&self, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
+        let Self { from, to, .. } = self;
+        let (before, after) = (entries(&from.join(below))?, entries(&to.join(below))?);
+        for (name, old) in &before {
+            let path = below.join(name);
+            match after.get(name) {
+                None => all(from, &path, old, Change::Removed, out)?,
+                Some(new) if old.is_dir() && new.is_dir() => self.walk(&path, out)?,
+                Some(new) if old.is_dir() || new.is_dir() => {
+                    all(from, &path, old, Change::Removed, out)?;
+                    all(to, &path, new, Change::Added, out)?;
+                }
+                Some(new) if self.is_copy(old, new) || same(old, new, &from.join(&path), &to.join(&path))? => {}
+                Some(_) => out.push(Difference { path, change: Change::Changed }),
             }
-            Some(new) if same(old, new, &from.join(&path), &to.join(&path))? => {}
-            Some(_) => out.push(Difference { path, change: Change::Changed }),
         }
+        for (name, new) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
+            all(to, &below.join(name), new, Change::Added, out)?;
+        }
+        Ok(())
     }
-    for (name, new) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
-        all(to, &below.join(name), new, Change::Added, out)?;
+
+    /// Whether it is known that one is the other's copy, also by another name of that.
+    fn is_copy(&self, old: &fs::Metadata, new: &fs::Metadata) -> bool {
+        let copy = self.known.copy_of(new.ino(), &Stamp::of(new)).and_then(|copy| fs::symlink_metadata(copy).ok());
+        copy.is_some_and(|copy| (copy.ino(), copy.size()) == (old.ino(), old.size()))
     }
-    Ok(())
 }
 
 fn all(root: &Path, path: &Path, meta: &fs::Metadata, change: Change, out: &mut Vec<Difference>) -> Result<()> {

@@ -12,6 +12,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
+    thread,
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,8 @@ use super::{
     plain::Shot,
     restore::{Step, exchange, pending},
     take::{begin, finish, free_id, half, is_one_piece, is_whole},
-    tree, volume,
+    tree::{self, remove},
+    volume,
 };
 use crate::{
     agent::install::write_file,
@@ -234,18 +236,27 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         world.start(&record.stopped)?;
     }
     world.step(Step::Keep);
-    if !is_whole(pool, &record.kept.id) {
-        let place = half(pool, &record.kept.id).join("data");
-        remove(&place.join(BESIDE))?;
-        volume::set_read_only(&place)?;
-        finish(pool, &record.kept)?;
-    }
-    remove(&beside(pool))?;
+    // Two trees of their own, which may be as large as what was restored.
+    thread::scope(|scope| {
+        let replaced = scope.spawn(|| remove(&beside(pool)));
+        let kept = keep(pool, record);
+        replaced.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a thread fell over"))).and(kept)
+    })?;
     if !world.can_start() {
         return Ok(());
     }
     world.step(Step::Close);
     forget(state)
+}
+
+fn keep(pool: &Path, record: &Record) -> Result<()> {
+    if is_whole(pool, &record.kept.id) {
+        return Ok(());
+    }
+    let place = half(pool, &record.kept.id).join("data");
+    remove(&place.join(BESIDE))?;
+    volume::set_read_only(&place)?;
+    finish(pool, &record.kept)
 }
 
 fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
@@ -266,15 +277,6 @@ fn inode(path: &Path) -> Result<u64> {
     fs::symlink_metadata(path)
         .map(|meta| meta.ino())
         .or_error(Kind::Node, || format!("cannot find `{}`", path.display()))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::new(Kind::Node, format!("cannot remove `{}`: {error}", path.display())))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn write(state: &Path, record: &Record) -> Result<()> {

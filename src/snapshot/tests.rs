@@ -100,7 +100,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.path()).status();
+        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
     }
 }
 
@@ -419,7 +419,7 @@ fn tells_differences(pool: Pool) {
     fs::remove_dir_all(data.join("dns")).unwrap();
     fs::write(data.join("git").join(odd), "x").unwrap();
     let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
-    let list: Vec<_> = diff(&old, &data)
+    let list: Vec<_> = diff(&pool.path(), &old, &data)
         .unwrap()
         .into_iter()
         .map(|d| format!("{:?} {}", d.change, d.path.to_string_lossy()))
@@ -435,7 +435,7 @@ fn tells_differences(pool: Pool) {
             "Added git/turns/into",
         ]
     );
-    assert!(diff(&old, &old).unwrap().is_empty());
+    assert!(diff(&pool.path(), &old, &old).unwrap().is_empty());
 }
 
 #[test]
@@ -453,14 +453,14 @@ fn tells_no_differences(pool: Pool) {
     let first = pool.take();
     let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
     only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).unwrap();
-    assert!(diff(&old, &data).unwrap().is_empty(), "other inodes, the same files");
+    assert!(diff(&pool.path(), &old, &data).unwrap().is_empty(), "other inodes, the same files");
     // As large and as old as before, and yet another.
     let time = fs::metadata(data.join("git/content")).unwrap().modified().unwrap();
     pool.write("git/content", "SAME SIZE");
     fs::File::options().write(true).open(data.join("git/content")).unwrap().set_modified(time).unwrap();
     sh("chmod", &["600", data.join("git/rights").to_str().unwrap()]);
     xattr::set(data.join("git/attribute"), "user.x", b"y").unwrap();
-    let list: Vec<_> = diff(&old, &data).unwrap().into_iter().map(|d| d.path.display().to_string()).collect();
+    let list: Vec<_> = diff(&pool.path(), &old, &data).unwrap().into_iter().map(|d| d.path.display().to_string()).collect();
     assert_eq!(list, ["git/attribute", "git/content", "git/rights"]);
 }
 

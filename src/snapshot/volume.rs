@@ -39,7 +39,7 @@ pub fn delete(path: &Path) -> Result<()> {
     if is_btrfs(path)? {
         return btrfs::delete(path);
     }
-    fs::remove_dir_all(path).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))
+    tree::remove(path)
 }
 
 /// Deletes one, and all that containers made inside it. It must be below `pool`, the top of the file system.

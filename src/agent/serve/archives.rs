@@ -11,10 +11,10 @@ use crate::{
     snapshot::Id,
 };
 
-/// Sends one as btrfs does.
-pub async fn send(stream: &mut Connection, id: &Id, parent: Option<&Id>) -> Result<Answer> {
+/// Sends one as btrfs does, or as an archive.
+pub async fn send(stream: &mut Connection, id: &Id, parent: Option<&Id>, archive: bool) -> Result<Answer> {
     let (meta, held) = into::find(id, parent)?;
-    let source = into::pack(id, parent)?;
+    let source = if archive { carry::pack(&meta)? } else { into::pack(id, parent)? };
     say(stream, &Answer::Exporting { meta }).await;
     let sent = source.send(stream).await;
     drop(held);

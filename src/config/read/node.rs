@@ -3,12 +3,15 @@
 use std::{net::Ipv4Addr, path::Path};
 
 use super::{Read, machine};
-use crate::config::{
-    document::{Item, Schema, Table, open, schema::key},
-    files,
-    model::{Address, Node, Provider, Role, Vm},
-    problem::{Ledger, did_you_mean, shown},
-    value::{address, size::size},
+use crate::{
+    config::{
+        document::{Item, Schema, Table, open, schema::key},
+        files,
+        model::{Address, Node, Provider, Role, Vm},
+        problem::{Ledger, did_you_mean, shown},
+        value::{address, size::size},
+    },
+    snapshot::Filesystem,
 };
 
 /// The keys of `node.toml`.
@@ -22,6 +25,7 @@ pub const SCHEMA: Schema = Schema {
         key("cpus", "2"),
         key("memory", r#""4g""#),
         key("disk", r#""20g""#),
+        key("filesystem", r#""btrfs""#),
         key("ssh", r#"{ destination = "admin@server" }"#),
         key("vm", r#"{ hypervisor = "libvirt" }"#),
     ],
@@ -31,6 +35,7 @@ pub const SCHEMA: Schema = Schema {
 /// Below, a node's services do not even start; the pool's file system needs about this much for itself.
 const LEAST_MEMORY: u64 = 256 << 20;
 const LEAST_DISK: u64 = 256 << 20;
+const LEAST_XFS: u64 = 300 << 20;
 const DISK: u64 = 20 << 30;
 
 const ROLES: [(&str, Role); 5] = [
@@ -83,6 +88,12 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         node.cpus = table.get("cpus").and_then(|item| cpus(&item));
         node.memory = table.get("memory").and_then(|item| bytes(&item, LEAST_MEMORY, "256m"));
         node.disk = table.get("disk").and_then(|item| bytes(&item, LEAST_DISK, "256m")).unwrap_or(DISK);
+        node.filesystem = table.get("filesystem").and_then(|item| item.parse(filesystem));
+        if let (Some(Filesystem::Xfs), Some(item)) = (node.filesystem, table.get("disk"))
+            && node.disk < LEAST_XFS
+        {
+            item.problem("too small for xfs: write `300m` or more");
+        }
         node.environment = out.environment.clone().unwrap_or_default();
         node.role = out.role.unwrap_or(Role::Worker);
         true
@@ -138,6 +149,7 @@ fn blank(name: &str) -> Node {
         cpus: None,
         memory: None,
         disk: DISK,
+        filesystem: None,
         ssh: None,
         vm: Vm::default(),
     }
@@ -154,6 +166,11 @@ fn role(text: &str) -> Result<Role, String> {
         };
         format!("{} is not a role{help}", shown(text))
     })
+}
+
+fn filesystem(text: &str) -> Result<Filesystem, String> {
+    Filesystem::named(text)
+        .ok_or_else(|| format!("{} is no file system for a pool: write `btrfs`, `xfs` or `ext4`", shown(text)))
 }
 
 fn provider(text: &str) -> Result<Provider, String> {

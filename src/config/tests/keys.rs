@@ -247,6 +247,8 @@ fn node_toml() {
         ("cpus = \"2\"", "cpus: expected a number, found the string `2`: write e.g. `cpus = 2`"),
         ("memory = \"4 GB\"", "memory: `4 GB` is not a size: write a whole number and a unit, e.g. `512m` or `4g`"),
         ("memory = 1", "memory: too small: write `256m` or more"),
+        ("filesystem = \"zfs\"", "filesystem: `zfs` is no file system for a pool: write `btrfs`, `xfs` or `ext4`"),
+        ("disk = \"256m\"\nfilesystem = \"xfs\"", "disk: too small for xfs: write `300m` or more"),
         ("disk = -1", "disk: `-1` is not in the range: write a number from 0 to 9223372036854775807"),
     ] {
         each("nodes/extra/node.toml", &[(&format!("{good}{line}"), &[&format!("3: {want}")])]);

@@ -27,12 +27,12 @@ if [ "$(id -u)" = 0 ]; then echo "root yes"
 elif sudo -n true 2>/dev/null; then echo "root sudo"; root="sudo -n"
 else echo "root no"; fi
 [ -d /run/systemd/system ] && echo "systemd yes"
-for package in apparmor btrfs-progs ca-certificates docker.io iptables kmod openssh-server procps; do
+for package in apparmor btrfs-progs ca-certificates docker.io iptables kmod openssh-server procps e2fsprogs xfsprogs; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] && echo "package $package"
 done
 command -v dockerd >/dev/null && echo "dockerd yes"
 command -v sshd >/dev/null && echo "sshd yes"
-for name in btrfs overlay; do
+for name in btrfs xfs ext4 overlay; do
     if grep -qw "$name" /proc/filesystems || modinfo "$name" >/dev/null 2>&1; then echo "filesystem $name"; fi
 done
 [ -e /etc/docker/daemon.json ] && echo "daemon.json yes"
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_probe_asks_for_these_packages() {
-        assert!(PROBE.contains(&format!("for package in {}; do", PACKAGES.join(" "))));
+        assert!(PROBE.contains(&format!("for package in {} e2fsprogs xfsprogs; do", PACKAGES.join(" "))));
         assert!(PROBE.contains(&format!("0100007F:{:04X} ", SSHD.1)));
     }
 

@@ -27,6 +27,7 @@ fn node(name: &str, environment: &str, role: Role, address: Option<Address>) -> 
         cpus: None,
         memory: None,
         disk: 1 << 30,
+        filesystem: None,
         ssh: None,
         vm: crate::config::model::Vm::default(),
     }

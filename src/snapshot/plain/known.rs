@@ -10,9 +10,9 @@
 use std::{
     collections::HashMap,
     ffi::OsStr,
-    fs,
+    fs::{self, Metadata},
     io::{BufWriter, Write},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -39,7 +39,13 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    pub fn of(node: &Node) -> Self {
+    pub fn of(meta: &Metadata) -> Self {
+        Self { changed: (meta.ctime(), meta.ctime_nsec()), size: meta.size() }
+    }
+}
+
+impl From<&Node> for Stamp {
+    fn from(node: &Node) -> Self {
         Self { changed: node.changed, size: node.size }
     }
 }
@@ -93,9 +99,9 @@ impl Known {
     }
 
     /// Where the copy of this file is, if there is one.
-    pub fn copy_of(&self, node: &Node) -> Option<PathBuf> {
-        let (stamp, path) = self.files.get(&node.inode)?;
-        (*stamp == Stamp::of(node)).then(|| self.data.join(path))
+    pub fn copy_of(&self, inode: u64, stamp: &Stamp) -> Option<PathBuf> {
+        let (then, path) = self.files.get(&inode)?;
+        (then == stamp).then(|| self.data.join(path))
     }
 }
 
@@ -121,7 +127,7 @@ fn write_as(pool: &Path, name: &str, tree: &Tree, before: Before) -> Result<()> 
     let mut out = BufWriter::new(fs::File::create(&new).or_error(Kind::Node, what)?);
     for dir in &tree.dirs {
         for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
-            let stamp = Stamp::of(node);
+            let stamp = Stamp::from(node);
             if !before.believes(&stamp) {
                 continue;
             }

@@ -26,7 +26,7 @@ use crate::{
         Id,
         still::{STEPS, Still, Stood},
         take::hold,
-        tree::{At, Files, Node, Source, Tree, build, copy_file, look},
+        tree::{self, At, Files, Node, Source, Tree, build, copy_file, look},
         volume,
     },
 };
@@ -125,7 +125,7 @@ impl<'a> Shot<'a> {
         let data = self.half.join("data");
         fs::rename(&whole, &data).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
         let early = self.half.join("early");
-        fs::remove_dir_all(&early).or_error(Kind::Node, || format!("cannot remove `{}`", early.display()))?;
+        tree::remove(&early)?;
         Ok(Stood { micros, files, bytes })
     }
 
@@ -145,8 +145,8 @@ impl<'a> Shot<'a> {
         let (mut files, mut bytes) = (0, 0);
         for dir in &tree.dirs {
             for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
-                let stamp = Stamp::of(node);
-                let is_there = self.early.get(&node.inode) == Some(&stamp) || self.known.copy_of(node).is_some();
+                let stamp = Stamp::from(node);
+                let is_there = self.early.get(&node.inode) == Some(&stamp) || self.known.copy_of(node.inode, &stamp).is_some();
                 if is_there || before.is_some_and(|before| !before.believes(&stamp)) {
                     continue;
                 }
@@ -177,7 +177,7 @@ impl Files for Shot<'_> {
             let name = at.dir.path.join(at.name).to_string_lossy().escape_debug().to_string();
             Error::new(Kind::Node, format!("cannot put `{name}` into a snapshot: {error}"))
         };
-        let Some(copy) = self.known.copy_of(node) else {
+        let Some(copy) = self.known.copy_of(node.inode, &Stamp::from(node)) else {
             return renameat(&self.place, early(node), at.to, at.name).map_err(failed);
         };
         match linkat(CWD, &copy, at.to, at.name, AtFlags::empty()) {

@@ -4,12 +4,14 @@
 mod build;
 mod file;
 mod look;
+mod remove;
 
 use std::{os::fd::AsFd, path::Path};
 
 pub use build::{At, Files, build};
 pub use file::{Source, copy as copy_file};
 pub use look::{Dir, Node, Tree, look};
+pub use remove::remove;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 

@@ -26,4 +26,5 @@ mod recover;
 mod registry;
 mod repository;
 mod snapshot;
+mod still;
 mod vm;

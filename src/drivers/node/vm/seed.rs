@@ -103,6 +103,7 @@ mod tests {
                 upstreams: Vec::new(),
                 sshd: None,
                 device: Some("/dev/disk/by-id/virtio-lap-data".into()),
+                filesystem: None,
             },
             host_key: crate::keys::Secret::new("key".into()),
             authorized_keys: "admin".into(),

@@ -1,0 +1,242 @@
+//! Nodes whose pool is no btrfs: the same commands and the same promises, but containers stand still for a moment.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use super::lab::{Lab, run};
+
+/// Writes all the time, in place: a number twice, which an instant never shows as two different ones.
+const WRITER: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\n\
+    CMD [\"/bin/sh\", \"-c\", \"trap exit TERM; n=100000; while :; do n=$((n+1)); echo $n 1<>/data/first; echo $n 1<>/data/second; done & wait\"]\n";
+
+fn lab(name: &str, filesystem: &str) -> Lab {
+    let lab = Lab::tiny(name);
+    lab.edit("nodes/test/node.toml", "disk = \"1g\"\n", &format!("disk = \"1g\"\nfilesystem = \"{filesystem}\"\n"));
+    if filesystem == "xfs" {
+        lab.edit("nodes/rootfs.toml", "\"procps\",", "\"procps\", \"xfsprogs\",");
+    }
+    lab.write("containers/one/Dockerfile", WRITER);
+    let sleeps = "command = [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\ndepends_on";
+    lab.edit("containers/two/container.toml", "depends_on", sleeps);
+    lab.commit();
+    lab
+}
+
+fn node(lab: &Lab, script: &str) -> String {
+    lab.on_node("test", &["sh", "-c", script]).ok()
+}
+
+fn list(lab: &Lab) -> Vec<serde_json::Value> {
+    let list: serde_json::Value = serde_json::from_str(&lab.lap(&["snapshot", "list", "--json"]).ok()).unwrap();
+    list.as_array().unwrap().clone()
+}
+
+fn ids(lab: &Lab) -> Vec<String> {
+    list(lab).iter().map(|listed| listed["meta"]["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn until_healthy(lab: &Lab) {
+    let begun = Instant::now();
+    while lab.lap(&["status"]).code != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(90), "{}", lab.lap(&["status"]).out);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// What nothing may leave, and nobody may stand still.
+fn nothing_is_left(lab: &Lab, when: &str) {
+    let left = node(lab, "ls -A /var/lib/lap/pool /var/lib/lap/pool/snapshots | grep -E 'lap-new|\\.new-' || true");
+    assert_eq!(left, "", "{when}");
+    assert_eq!(node(lab, "docker ps --quiet --filter status=paused"), "", "{when}");
+    assert_eq!(node(lab, "ls -A /var/lib/lap/pool/state | grep -E 'paused|restore' || true"), "", "{when}");
+}
+
+fn goes_and_comes(lab: &Lab, filesystem: &str) {
+    lab.lap(&["up"]).ok();
+    assert!(lab.lap(&["status"]).ok().contains(&format!(" free on {filesystem}")));
+    node(
+        lab,
+        "cd /data/two && echo old >file && head -c 3000000 /dev/urandom >big && ln big link && mkfifo fifo && truncate -s 5M hole \
+         && chown 1234:2345 big && chmod 6751 big && touch -d '2001-02-03 04:05:06.789' big && printf x >\"$(printf 'odd\\n\\377')\" && sync",
+    );
+    let said = lab.lap(&["snapshot"]).ok();
+    assert!(said.contains("Containers stood still for ") && said.contains(" were copied."), "{said}");
+    for _ in 0..3 {
+        lab.lap(&["snapshot"]).ok();
+    }
+    let all = ids(lab);
+    let place = |id: &str| format!("/var/lib/lap/pool/snapshots/{id}/data");
+    for id in &all {
+        // Both at one instant: the second is the first, or the one before it.
+        let two = node(lab, &format!("cat {0}/one/first {0}/one/second", place(id)));
+        let mut two = two.lines().map(|line| line.parse::<u64>().unwrap());
+        let (first, second) = (two.next().unwrap(), two.next().unwrap());
+        assert!(first == second || first == second + 1, "{id}: {first} {second}");
+    }
+    let inode = |path: String| node(lab, &format!("stat -c %i '{path}'"));
+    assert_eq!(inode(place(&all[2]) + "/two/big"), inode(place(&all[3]) + "/two/big"), "it has not changed");
+    assert_ne!(inode(place(&all[3]) + "/two/big"), inode("/data/two/big".into()));
+    let refused = lab.lap(&["snapshot", "--max-pause", "1us"]).fails(10);
+    assert!(refused.contains("no snapshot was taken: containers would stand still for longer than 0.0 ms"), "{refused}");
+    lab.lap(&["snapshot", "--max-pause", "1m"]).ok();
+    nothing_is_left(lab, "after a refusal");
+    let shown = lab.lap(&["snapshot", "show", &all[3]]).ok();
+    assert!(shown.contains("Containers stood still for ") && shown.contains("Stays: "), "{shown}");
+    assert!(lab.lap(&["snapshot", "list", "--sizes"]).ok().contains(&all[0]));
+
+    // Whole, in part, one file; back again.
+    let look = "cd /data/two && find . ! -name '.lap*' -printf '%P %M %U %G %n %s %T@ %l\\n' | sort && sha256sum big";
+    let before = node(lab, look);
+    node(lab, "cd /data/two && echo new >file && echo more >more && rm link && echo x >>big");
+    let would = lab.lap(&["restore", &all[3], "--dry-run"]).ok();
+    assert!(would.contains("taken back two/file") && would.contains("lost       two/more"), "{would}");
+    lab.lap(&["restore", &all[3], "--file", "two/file"]).ok();
+    assert_eq!(node(lab, "cat /data/two/file /data/two/more"), "old\nmore\n");
+    let started = || node(lab, "docker inspect --format '{{.State.StartedAt}}' infra_one");
+    let first = started();
+    lab.lap(&["restore", &all[3], "--only", "two"]).ok();
+    until_healthy(lab);
+    assert_eq!(node(lab, look), before);
+    assert_eq!(started(), first, "only its own container was stopped");
+    let kept = ids(lab).pop().unwrap();
+    assert_eq!(node(lab, &format!("cat {}/two/more", place(&kept))), "more\n");
+    lab.lap(&["restore", &kept]).ok();
+    until_healthy(lab);
+    assert_eq!(node(lab, "docker exec infra_two cat /data/more"), "more\n");
+    lab.lap(&["restore", &all[3]]).ok();
+    until_healthy(lab);
+    assert_eq!(node(lab, look), before);
+    nothing_is_left(lab, "after restores");
+
+    // What is written now reaches no snapshot.
+    let sum = |id: &str| node(lab, &format!("sha256sum <{}/two/big", place(id)));
+    let then = sum(&all[3]);
+    node(lab, "echo in place 1<>/data/two/big");
+    lab.lap(&["snapshot"]).ok();
+    let last = ids(lab).pop().unwrap();
+    assert_eq!(sum(&all[3]), then);
+    assert_ne!(sum(&last), then);
+
+    // Out and in.
+    let file = lab.root.join("snapshot.tar").display().to_string();
+    lab.lap(&["snapshot", "export", &all[3], &file]).ok();
+    lab.lap(&["snapshot", "rm", &all[3]]).ok();
+    lab.lap(&["snapshot", "import", &file]).ok();
+    assert_eq!(sum(&all[3]), then);
+    lab.lap(&["snapshot", "rm", &all[0], &kept]).ok();
+    lab.lap(&["snapshot", "copy", "--snapshot", &last]).ok();
+    assert!(lab.lap(&["snapshot", "verify"]).code == 0);
+    let (fetched, is) = (sum(&last), last.clone());
+    lab.lap(&["snapshot", "rm", &last]).ok();
+    lab.lap(&["snapshot", "fetch", &is]).ok();
+    assert_eq!(sum(&is), fetched);
+    nothing_is_left(lab, "at the end");
+}
+
+fn with_repository(lab: &Lab) -> tempfile::TempDir {
+    let disk = tempfile::tempdir().unwrap();
+    let at = disk.path().join("lap").display().to_string();
+    lab.edit("lap.toml", "lab = \"tiny\"\n", &format!("lab = \"tiny\"\n[repositories]\noffice = \"{at}\"\n"));
+    lab.commit();
+    let passphrase = disk.path().join("passphrase");
+    std::fs::write(&passphrase, "a good passphrase\n").unwrap();
+    lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
+    disk
+}
+
+#[test]
+fn there_and_back_on_xfs() {
+    let lab = lab("still-xfs", "xfs");
+    let _disk = with_repository(&lab);
+    goes_and_comes(&lab, "xfs");
+}
+
+/// The agent is killed at each step of a snapshot and of a restore, and the node while all stand still: nothing stands still after that,
+/// and there is one of both states, whole.
+#[test]
+fn there_and_back_on_ext4_and_killed_at_each_step() {
+    let lab = lab("still-ext4", "ext4");
+    let _disk = with_repository(&lab);
+    goes_and_comes(&lab, "ext4");
+    for id in ids(&lab) {
+        lab.lap(&["snapshot", "rm", &id]).ok();
+    }
+    let text = |text: &str| node(&lab, &format!("echo {text} >/data/two/file && sync"));
+    text("old");
+    lab.lap(&["snapshot"]).ok();
+    let id = ids(&lab).remove(0);
+
+    let kill = |at: &str, arguments: &[&str]| {
+        node(&lab, &format!("echo '{at}' >/run/lap/die-at"));
+        let mut working = lab.command(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{at} was never reached");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if at.starts_with("node ") {
+            run("docker", &["kill", &lab.node("test")]).ok();
+            run("docker", &["start", &lab.node("test")]).ok();
+        }
+        assert!(!working.wait().unwrap().success(), "killed at {at}, and it says it is done");
+        // By itself: nobody runs another command.
+        until_healthy(&lab);
+    };
+    let goes_on = |when: &str| {
+        let number = || node(&lab, "docker exec infra_one cat /data/first");
+        let (before, begun) = (number(), Instant::now());
+        while number() == before {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{when}: it stands still");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let taking = [
+        "copy what changed",
+        "let the containers stand still",
+        "copy what changed since",
+        "let the containers go on",
+        "put the copy together",
+        "node copy what changed since",
+    ];
+    for step in taking {
+        text("new");
+        kill(step, &["snapshot", "--wait"]);
+        goes_on(step);
+        assert_eq!(ids(&lab), [id.as_str()], "killed at {step}");
+        nothing_is_left(&lab, step);
+    }
+    let restoring = [
+        "prepare the data",
+        "stop the containers",
+        "unmount /data",
+        "switch",
+        "mount /data",
+        "keep what was there",
+        "start the containers",
+        "close",
+    ];
+    for (at, step) in restoring.iter().enumerate() {
+        text("new");
+        kill(step, &["restore", "--wait", &id]);
+        let switched = at > 3;
+        assert_eq!(node(&lab, "docker exec infra_two cat /data/file").trim(), if switched { "old" } else { "new" }, "{step}");
+        let others: Vec<String> = ids(&lab).into_iter().filter(|other| *other != id).collect();
+        assert_eq!(others.len(), usize::from(switched), "killed at {step}");
+        for other in others {
+            let kept = format!("cat /var/lib/lap/pool/snapshots/{other}/data/two/file");
+            assert_eq!(node(&lab, &kept).trim(), "new", "killed at {step}");
+            lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
+        }
+        nothing_is_left(&lab, step);
+    }
+    // A part, killed while the others stand still for the sake of what is kept.
+    text("new");
+    kill("copy what changed since", &["restore", "--wait", &id, "--only", "two"]);
+    goes_on("a part");
+    assert_eq!(node(&lab, "docker exec infra_two cat /data/file").trim(), "new");
+    nothing_is_left(&lab, "a part");
+    lab.lap(&["restore", "--wait", &id, "--only", "two"]).ok();
+    assert_eq!(node(&lab, "cat /data/two/file").trim(), "old");
+}
