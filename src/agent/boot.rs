@@ -47,7 +47,9 @@ pub fn run() -> ExitCode {
 async fn live() -> Result<ExitCode> {
     let mut term = signal(SignalKind::terminate()).or_error(Kind::Node, || "cannot wait for signals".into())?;
     let config = read_config()?;
-    super::still::recover_at_once().await;
+    if let Err(error) = super::still::recover() {
+        eprintln!("agent: {error}");
+    }
     // sshd first: a node whose pool is damaged can still be looked at.
     let (for_sshd, for_pool) = (config.clone(), config.clone());
     let sshd = tokio::task::spawn_blocking(move || daemons::sshd(&for_sshd));

@@ -28,8 +28,14 @@ pub fn make(wish: Option<Filesystem>, place: &str) -> Result<Filesystem> {
 fn choose(wish: Option<Filesystem>, can: impl Fn(Filesystem) -> bool) -> Result<Filesystem> {
     match wish {
         Some(wish) if can(wish) => Ok(wish),
-        Some(wish) => Err(Error::new(Kind::Node, format!("the node cannot make {wish}: its kernel or `{}` is missing", wish.mkfs().0))
-            .hint(format!("`{}` belongs into nodes/rootfs.toml (on a machine that exists, `apt-get install` it)", wish.package()))),
+        Some(wish) => Err(Error::new(
+            Kind::Node,
+            format!("the node cannot make {wish}: its kernel or `{}` is missing", wish.mkfs().0),
+        )
+        .hint(format!(
+            "`{}` belongs into nodes/rootfs.toml (on a machine that exists, `apt-get install` it)",
+            wish.package()
+        ))),
         None => Filesystem::ALL.into_iter().find(|filesystem| can(*filesystem)).ok_or_else(|| {
             Error::new(Kind::Node, "the node has neither btrfs nor xfs nor ext4, and the data needs one of them")
                 .hint("`mkfs.ext4` is in `e2fsprogs`: write it into nodes/rootfs.toml")
@@ -80,7 +86,9 @@ fn is_known(filesystem: Filesystem) -> bool {
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| Path::new(&dir).join(program).exists())
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|dir| Path::new(&dir).join(program).exists())
 }
 
 #[cfg(test)]

@@ -52,9 +52,7 @@ pub(super) fn pool_path() -> Result<&'static Path> {
 /// # Errors
 /// It still cannot.
 pub fn settle() -> Result<()> {
-    if still::is_pending() {
-        Handle::current().block_on(async { still::resume(&facts::docker().await?).await })?;
-    }
+    still::recover()?;
     settle_data()?;
     match Handle::current().block_on(switch::recover()) {
         Ok(said) => said.into_iter().for_each(|said| eprintln!("agent: {said}")),
@@ -69,9 +67,11 @@ fn settle_data() -> Result<()> {
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let docker = Some(Handle::current().block_on(facts::docker())?);
-    recover(&mut Node { docker, note, stopped: None, away: None, micros: 0 }).map(drop).map_err(|error| {
-        error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
-    })
+    recover(&mut Node { docker, note, stopped: None, away: None, micros: 0, still: Default::default() })
+        .map(drop)
+        .map_err(|error| {
+            error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
+        })
 }
 
 /// Whether a restore has not come to its end.
@@ -217,7 +217,7 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
     let runtime = Handle::current();
     let docker = runtime.block_on(facts::docker())?;
     mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
-    let mut node = Node { docker: Some(docker), note, stopped: None, away: None, micros: 0 };
+    let mut node = Node { docker: Some(docker), note, stopped: None, away: None, micros: 0, still: Default::default() };
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
         Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
@@ -257,8 +257,14 @@ pub fn put_back(
         return Ok(());
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
-    let mut node =
-        Node { docker: Some(Handle::current().block_on(facts::docker())?), note, stopped: None, away: None, micros: 0 };
+    let mut node = Node {
+        docker: Some(Handle::current().block_on(facts::docker())?),
+        note,
+        stopped: None,
+        away: None,
+        micros: 0,
+        still: Default::default(),
+    };
     let at = now();
     Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
 }
@@ -281,7 +287,7 @@ pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Res
         current: current(),
         pause: None,
     };
-    snapshot::take(pool, &meta, &mut still::Containers { most: None }).map(drop)
+    snapshot::take(pool, &meta, &mut still::Containers::default()).map(drop)
 }
 
 /// Two names for snapshots that nobody has yet.
@@ -324,7 +330,7 @@ fn check(part: &Part) -> Result<()> {
 /// It cannot be brought there; the node must not start anything on it.
 pub fn recover_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-    let mut node = Node { docker: None, note, stopped: None, away: None, micros: 0 };
+    let mut node = Node { docker: None, note, stopped: None, away: None, micros: 0, still: Default::default() };
     for said in recover(&mut node)? {
         eprintln!("agent: {said}");
     }
@@ -337,7 +343,7 @@ pub fn recover_data() -> Result<()> {
 
 /// Whether [`recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
-    is_pending() || still::is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
+    is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
 }
 
 /// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
@@ -351,18 +357,20 @@ pub async fn recover_containers() {
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
         }
     };
-    if still::is_pending()
-        && let Err(error) = still::resume(&docker).await
-    {
-        eprintln!("agent: {error}");
-    }
     hooks::recover(&docker).await;
     if let Err(error) = into::recover(&docker).await {
         eprintln!("agent: {error}");
     }
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-        recover(&mut Node { docker: Some(docker), note, stopped: None, away: None, micros: 0 })
+        recover(&mut Node {
+            docker: Some(docker),
+            note,
+            stopped: None,
+            away: None,
+            micros: 0,
+            still: Default::default(),
+        })
     });
     match recovered.await {
         Ok(Ok(said)) if said.is_empty() => {}
@@ -388,6 +396,7 @@ struct Node {
     away: Option<Instant>,
     /// How long the data was away; where it was not, how long containers were stopped.
     micros: u64,
+    still: still::Containers,
 }
 
 impl Node {
@@ -409,11 +418,11 @@ impl Still for Node {
     }
 
     fn pause(&mut self) -> Result<()> {
-        still::Containers { most: None }.pause()
+        self.still.pause()
     }
 
     fn resume(&mut self) -> Result<()> {
-        still::Containers { most: None }.resume()
+        self.still.resume()
     }
 
     fn patience(&self) -> Option<Duration> {

@@ -1,10 +1,18 @@
-//! Containers stand still while a file system that takes no snapshots itself is copied. Whoever is stopped by Docker's `pause` is
-//! written down before: the agent that finds this at its start lets them go on before it does anything else.
+//! Containers stand still while a file system that takes no snapshots itself is copied: each of their processes gets SIGSTOP, which none can
+//! refuse or see, and SIGCONT when it is done. Not Docker's `pause`: who is frozen by control groups of version 1 cannot be
+//! killed, and neither can the container that stands in for this node.
+//!
+//! Who is to stand still is written down before: an agent that finds this at its start lets all go on before it does anything else.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use bollard::{Docker, query_parameters::ListContainersOptionsBuilder};
-use futures_util::future::join_all;
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::runtime::Handle;
 
 use super::{facts, failpoint, install::write_file, paths};
@@ -13,12 +21,24 @@ use crate::{
     snapshot::Still,
 };
 
-/// How long Docker is waited for at the agent's start: one that answers does so at once.
-const AT_ONCE: Duration = Duration::from_secs(2);
+/// How long it may take until the last one stands: who waits for the disk comes to it afterwards only.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks.
+const BETWEEN: Duration = Duration::from_micros(300);
 
 /// All containers of this node.
+#[derive(Default)]
 pub struct Containers {
+    /// For how long they may stand still.
     pub most: Option<Duration>,
+    /// Processes that stood still before anybody asked for it.
+    before: BTreeSet<i32>,
+}
+
+impl Containers {
+    pub fn at_most(most: Option<Duration>) -> Self {
+        Self { most, ..Self::default() }
+    }
 }
 
 impl Still for Containers {
@@ -27,14 +47,20 @@ impl Still for Containers {
     }
 
     fn pause(&mut self) -> Result<()> {
-        here(pause())
+        let runtime = Handle::current();
+        // Whoever takes a snapshot may be inside the runtime, or not: a thread of its own never is.
+        let ids = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| runtime.block_on(running()));
+            asking.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "the thread that asks Docker fell over")))
+        })?;
+        let text = serde_json::to_vec(&ids).or_error(Kind::Other, || "containers".into())?;
+        write_file(&record(), &text, 0o600)?;
+        self.before = processes(&|groups| of(&ids, groups)).into_iter().filter(|pid| stands(*pid)).collect();
+        stop(&|groups| of(&ids, groups))
     }
 
     fn resume(&mut self) -> Result<()> {
-        if !is_pending() {
-            return Ok(());
-        }
-        here(async { resume(&facts::docker().await?).await })
+        go_on(&self.before)
     }
 
     fn patience(&self) -> Option<Duration> {
@@ -42,76 +68,164 @@ impl Still for Containers {
     }
 }
 
-/// Whoever takes a snapshot may be inside the runtime, or not: a thread of its own never is.
-fn here<T: Send>(work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-    let runtime = Handle::current();
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| runtime.block_on(work));
-        thread.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "the thread that talks to Docker fell over")))
-    })
-}
-
-async fn pause() -> Result<()> {
-    let docker = facts::docker().await?;
-    let running = listed(&docker, "running").await?;
-    let text = serde_json::to_vec(&running).or_error(Kind::Other, || "containers".into())?;
-    write_file(&record(), &text, 0o600)?;
-    let each = running.keys().map(async |id| docker.pause_container(id).await);
-    let paused = join_all(each).await;
-    for ((id, name), ended) in running.iter().zip(paused) {
-        if let Err(error) = ended
-            // It may have ended by itself.
-            && listed(&docker, "running").await?.contains_key(id)
-        {
-            return Err(Error::new(Kind::Node, format!("`{name}` cannot be made to stand still: {error}")));
-        }
-    }
-    Ok(())
-}
-
-/// Whether containers may stand still that should not.
+/// Whether somebody may stand still who should not.
 pub fn is_pending() -> bool {
     record().exists()
 }
 
-/// They go on; what Docker does not know any more needs not.
-pub async fn resume(docker: &Docker) -> Result<()> {
-    let text = fs::read(record()).unwrap_or_default();
-    let wanted: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
-    let each = wanted.keys().map(async |id| docker.unpause_container(id).await);
-    join_all(each).await;
-    let left = listed(docker, "paused").await?;
-    match wanted.iter().find(|(id, _)| left.contains_key(*id)) {
-        Some((_, name)) => Err(Error::new(Kind::Node, format!("`{name}` stands still and does not go on"))
-            .hint(format!("`docker unpause infra_{name}` on the node"))),
-        None => fs::remove_file(record()).or_error(Kind::Node, || format!("cannot remove `{}`", record().display())),
-    }
+/// Whoever stands still goes on; at the agent's start, before anything else, those that one before it left.
+///
+/// # Errors
+/// The record cannot be removed.
+pub fn recover() -> Result<()> {
+    go_on(&BTreeSet::new())
 }
 
-/// At the agent's start, before anything else: those that an agent left that was killed.
-pub async fn recover_at_once() {
-    if !is_pending() {
-        return;
-    }
-    let recovered = tokio::time::timeout(AT_ONCE, async { resume(&facts::docker().await?).await }).await;
-    if let Ok(Err(error)) = recovered {
-        eprintln!("agent: {error}");
-    }
+fn go_on(but: &BTreeSet<i32>) -> Result<()> {
+    let Ok(text) = fs::read(record()) else { return Ok(()) };
+    let ids: BTreeSet<String> = serde_json::from_slice(&text).unwrap_or_default();
+    start(&|groups| of(&ids, groups), but);
+    fs::remove_file(record()).or_error(Kind::Node, || format!("cannot remove `{}`", record().display()))
 }
 
-/// By id, their names.
-async fn listed(docker: &Docker, state: &str) -> Result<BTreeMap<String, String>> {
+/// The ids of those that run.
+async fn running() -> Result<BTreeSet<String>> {
     let label = facts::LABEL_CONTAINER.to_owned();
-    let filters = [("label".to_owned(), vec![label]), ("status".to_owned(), vec![state.to_owned()])].into();
+    let filters = [("label".to_owned(), vec![label]), ("status".to_owned(), vec!["running".to_owned()])].into();
     let options = ListContainersOptionsBuilder::new().filters(&filters).build();
-    let list = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
-    let one = |fact: bollard::models::ContainerSummary| {
-        let name = fact.labels.unwrap_or_default().get(facts::LABEL_CONTAINER).cloned()?;
-        Some((fact.id?, name))
-    };
-    Ok(list.into_iter().filter_map(one).collect())
+    let list = facts::docker().await?.list_containers(Some(options)).await;
+    Ok(list.or_error(Kind::Node, || "cannot list containers".into())?.into_iter().filter_map(|fact| fact.id).collect())
+}
+
+/// Whether `/proc/<pid>/cgroup` is that of one of these containers, or of one inside it.
+fn of(ids: &BTreeSet<String>, groups: &str) -> bool {
+    groups.split(|c: char| !c.is_ascii_hexdigit()).any(|part| part.len() == 64 && ids.contains(part))
+}
+
+/// Those whose control groups are `mine`.
+fn processes(mine: &dyn Fn(&str) -> bool) -> Vec<i32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+    all.filter_map(number).filter(|pid| is(*pid, mine)).collect()
+}
+
+fn is(pid: i32, mine: &dyn Fn(&str) -> bool) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| mine(&groups))
+}
+
+/// Every thread of it is stopped, or has ended.
+fn stands(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.into_iter().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state stands behind the name, which may have any character in it.
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']))
+    })
+}
+
+/// What one of them starts meanwhile is found at the next look: one that is stopped starts nothing.
+fn stop(mine: &dyn Fn(&str) -> bool) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let moving: Vec<i32> = processes(mine).into_iter().filter(|pid| !stands(*pid)).collect();
+        let Some(one) = moving.first() else { return Ok(()) };
+        if begun.elapsed() > PATIENCE {
+            let name = fs::read_to_string(format!("/proc/{one}/comm")).unwrap_or_default();
+            let message = format!("`{}` (process {one}) cannot be made to stand still", name.trim());
+            return Err(
+                Error::new(Kind::Node, message).hint("it waits for something, maybe a disk that does not answer")
+            );
+        }
+        moving.into_iter().for_each(|pid| signal(pid, Signal::STOP, mine));
+        std::thread::sleep(BETWEEN);
+    }
+}
+
+/// The youngest first: who watches its children sees none that is stopped.
+fn start(mine: &dyn Fn(&str) -> bool, but: &BTreeSet<i32>) {
+    let mut all: Vec<(u64, i32)> = processes(mine).into_iter().map(|pid| (began(pid), pid)).collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    for (_, pid) in all.into_iter().filter(|(_, pid)| !but.contains(pid)) {
+        signal(pid, Signal::CONT, mine);
+    }
+}
+
+/// Field 22 of proc(5)'s stat.
+fn began(pid: i32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let rest = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+    rest.split(' ').nth(19).and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+/// To that very process: the number may be another one's by now, which is not told anything.
+fn signal(pid: i32, signal: Signal, mine: &dyn Fn(&str) -> bool) {
+    let Some(open) = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+    if is(pid, mine) {
+        let _ = pidfd_send_signal(open, signal);
+    }
 }
 
 fn record() -> PathBuf {
     PathBuf::from(paths::STATE).join("paused.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_known_by_its_group_and_so_is_what_is_inside_it() {
+        let (node, inner, other) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        let ids = BTreeSet::from([inner.clone()]);
+        assert!(of(&ids, &format!("4:memory:/docker/{node}/lap/{inner}\n")));
+        assert!(of(&ids, &format!("0::/system.slice/docker-{inner}.scope/init\n")));
+        assert!(of(&ids, &format!("0::/docker/{inner}/docker/{other}\n")));
+        assert!(!of(&ids, &format!("0::/docker/{node}/docker/{other}\n")));
+        assert!(!of(&ids, "0::/init\n"));
+    }
+
+    #[test]
+    fn whoever_is_made_to_stand_still_does_and_goes_on() {
+        use std::os::unix::process::CommandExt;
+        // Its children are others all the time, and none outlives the look that stops it.
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "while :; do (sleep 0.001; true) & (true); wait; done"])
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let group = child.id();
+        // Known by their process group here: making control groups is not a test's business.
+        let in_group = move |pid: i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let rest = stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+            rest.split(' ').nth(2) == Some(&group.to_string())
+        };
+        let all = || -> Vec<i32> {
+            let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+            fs::read_dir("/proc").unwrap().flatten().filter_map(number).filter(|pid| in_group(*pid)).collect()
+        };
+        let tell = |signal: Signal| {
+            for pid in all() {
+                if let Ok(open) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) {
+                    let _ = pidfd_send_signal(open, signal);
+                }
+            }
+        };
+        for _ in 0..5 {
+            while !all().into_iter().all(stands) {
+                tell(Signal::STOP);
+            }
+            let before = all();
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(all(), before, "somebody was started by one that stands still");
+            assert!(before.iter().all(|pid| stands(*pid)));
+            tell(Signal::CONT);
+            while all().contains(before.last().unwrap()) && before.len() > 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        tell(Signal::KILL);
+    }
 }

@@ -103,7 +103,8 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
         Some(current) => short(&current.commit),
         None => "nothing yet".into(),
     };
-    let mut free = format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
+    let mut free =
+        format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
     if let Some(cost) = Filesystem::named(&facts.data.filesystem).and_then(Filesystem::cost) {
         free = format!("{free}, where {cost}");
     }

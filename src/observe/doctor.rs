@@ -135,7 +135,10 @@ fn pool() -> Finding {
     match btrfs.verdict == Verdict::Bad && others().into_iter().any(|verdict| verdict != Verdict::Bad) {
         true => {
             let cost = Filesystem::Ext4.cost().unwrap_or_default();
-            Finding { verdict: Verdict::Warn, text: format!("the kernel has no btrfs: new pools are xfs or ext4, and {cost}") }
+            Finding {
+                verdict: Verdict::Warn,
+                text: format!("the kernel has no btrfs: new pools are xfs or ext4, and {cost}"),
+            }
         }
         false => btrfs,
     }

@@ -185,7 +185,16 @@ mod tests {
                         filesystem overlay\nmemory 4000000\ndisk 90000000\n";
 
     fn wish() -> Wish<'static> {
-        Wish { lab: "office", node: "prod", config: "c", binary: "b", arch: "x86_64", disk: 20 << 30, device: None, filesystem: None }
+        Wish {
+            lab: "office",
+            node: "prod",
+            config: "c",
+            binary: "b",
+            arch: "x86_64",
+            disk: 20 << 30,
+            device: None,
+            filesystem: None,
+        }
     }
 
     #[test]

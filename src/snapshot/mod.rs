@@ -27,9 +27,9 @@ mod plain;
 mod restore;
 mod still;
 mod take;
-mod tree;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tree;
 pub mod volume;
 
 pub use adopt::adopt;
@@ -38,10 +38,10 @@ pub use filesystem::{Filesystem, is_btrfs};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
 pub use pause::{HookRan, Pause};
-pub use still::{STEPS, Still, Stood};
 pub use restore::{Restore, Step, World, exchange, recover};
-pub use tree::copy;
+pub use still::{STEPS, Still, Stood};
 pub use take::{
     abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, is_whole,
     prepare_import, remove, stage, sweep, take, unstage,
 };
+pub use tree::copy;

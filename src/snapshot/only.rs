@@ -172,8 +172,14 @@ fn is_reached(root: &Path, path: &str) -> bool {
 
 /// Puts each in place that is not there yet.
 fn put_all(pool: &Path, record: &Record) -> Result<()> {
-    let mut all = record.new.iter().enumerate();
-    all.try_for_each(|(index, (path, new))| put(pool, path, &index.to_string(), *new))
+    for (index, (path, new)) in record.new.iter().enumerate() {
+        put(pool, path, &index.to_string(), *new)?;
+        if new.is_some() {
+            // xfs gives a directory another time when it comes below another one.
+            tree::same_times(&data(pool, &record.id).join(path), &pool.join("data").join(path))?;
+        }
+    }
+    Ok(())
 }
 
 fn put(pool: &Path, path: &str, copied: &str, new: Option<u64>) -> Result<()> {

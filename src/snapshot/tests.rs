@@ -460,7 +460,8 @@ fn tells_no_differences(pool: Pool) {
     fs::File::options().write(true).open(data.join("git/content")).unwrap().set_modified(time).unwrap();
     sh("chmod", &["600", data.join("git/rights").to_str().unwrap()]);
     xattr::set(data.join("git/attribute"), "user.x", b"y").unwrap();
-    let list: Vec<_> = diff(&pool.path(), &old, &data).unwrap().into_iter().map(|d| d.path.display().to_string()).collect();
+    let list: Vec<_> =
+        diff(&pool.path(), &old, &data).unwrap().into_iter().map(|d| d.path.display().to_string()).collect();
     assert_eq!(list, ["git/attribute", "git/content", "git/rights"]);
 }
 

@@ -32,18 +32,13 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     let meta = Meta { id, at, reason, note, by: by.to_owned(), current: current.clone(), pause: None };
     let taking = async {
         let mut micros = 0;
-        let (stood, mut felt) = felt::during(Path::new(paths::STATE), || {
+        let (stood, felt) = felt::during(Path::new(paths::STATE), || {
             let begun = Instant::now();
-            let stood = snapshot::take(pool, &meta, &mut Containers { most });
+            let stood = snapshot::take(pool, &meta, &mut Containers::at_most(most));
             micros = begun.elapsed().as_micros() as u64;
             stood
         });
-        let stood = stood?;
-        if stood.is_some() {
-            // A thread that is made to stand still looks as one that waits for the disk.
-            felt.stood.clear();
-        }
-        Ok((stood, micros, felt))
+        Ok((stood?, micros, felt))
     };
     let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
     let runtime = Handle::current();

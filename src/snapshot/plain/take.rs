@@ -59,7 +59,8 @@ impl<'a> Shot<'a> {
     /// The disk is full.
     pub fn begin(pool: &'a Path, half: &Path, leave: &'a [&'a str], still: &mut dyn Still) -> Result<Self> {
         let base = Known::read(pool).and_then(|(id, known)| Some((hold(pool, &id).ok()?, id, known)));
-        let (held, base, known) = base.map_or((None, None, None), |(held, id, known)| (Some(held), Some(id), Some(known)));
+        let (held, base, known) =
+            base.map_or((None, None, None), |(held, id, known)| (Some(held), Some(id), Some(known)));
         let early = half.join("early");
         let what = || format!("cannot make `{}`", early.display());
         fs::create_dir(&early).or_error(Kind::Node, what)?;
@@ -146,7 +147,8 @@ impl<'a> Shot<'a> {
         for dir in &tree.dirs {
             for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
                 let stamp = Stamp::from(node);
-                let is_there = self.early.get(&node.inode) == Some(&stamp) || self.known.copy_of(node.inode, &stamp).is_some();
+                let is_there =
+                    self.early.get(&node.inode) == Some(&stamp) || self.known.copy_of(node.inode, &stamp).is_some();
                 if is_there || before.is_some_and(|before| !before.believes(&stamp)) {
                     continue;
                 }

@@ -108,7 +108,10 @@ fn what_changes_while_it_is_copied_is_as_it_was_when_all_stood_still() {
         let meta = pool.take_at(1_795_254_312, &mut world).unwrap();
         assert_eq!(world.did, STEPS);
         assert!(!world.paused);
-        assert!(diff(&pool.path(), &super::data(&pool.path(), &meta.id), &pool.path().join("data")).unwrap().is_empty(), "{filesystem}");
+        assert!(
+            diff(&pool.path(), &super::data(&pool.path(), &meta.id), &pool.path().join("data")).unwrap().is_empty(),
+            "{filesystem}"
+        );
         let of = |name: &str| pool.of(&meta, name);
         assert_eq!(["git/changes", "git/goes", "git/moved", "git/stays"].map(of), ["BEFORE", "", "before", "before"]);
         // Within the same tick of the clock as the snapshot: the next one believes no such time.

@@ -9,8 +9,9 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, Uid, chownat, copy_file_range, fchmod, fchown,
-        fstat, ftruncate, futimens, ioctl_ficlone, makedev, mknodat, openat, seek, symlinkat, utimensat,
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, Uid, chownat, copy_file_range,
+        fchmod, fchown, fstat, ftruncate, futimens, ioctl_ficlone, makedev, mknodat, openat, seek, statat, symlinkat,
+        utimensat,
     },
     io::Errno,
 };
@@ -134,6 +135,12 @@ pub fn rest(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Resul
         rustix::fs::chmodat(to, name, Mode::from_raw_mode(node.mode), AtFlags::empty()).map_err(failed)?;
     }
     utimensat(to, name, &times(node), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
+}
+
+/// Of directories.
+pub fn same_times(from: &Path, to: &Path) -> Result<(), Errno> {
+    let stat = statat(CWD, from, AtFlags::SYMLINK_NOFOLLOW)?;
+    utimensat(CWD, to, &times(&Node::of(&stat)), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 fn times(node: &Node) -> Timestamps {

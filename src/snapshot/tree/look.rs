@@ -56,7 +56,7 @@ pub struct Node {
 impl Node {
     /// Bytes on the disk are no property of a file, so they are not here.
     #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
-    fn of(stat: &Stat) -> Self {
+    pub(super) fn of(stat: &Stat) -> Self {
         Self {
             kind: FileType::from_raw_mode(stat.st_mode),
             inode: stat.st_ino,
@@ -92,8 +92,11 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
         let whole = root.join(&path);
         if stat.st_dev != device {
             let name = path.to_string_lossy().escape_debug().to_string();
-            return Err(Error::new(Kind::Refused, format!("`{name}` is another file system, which a copy would not hold"))
-                .hint("mount it outside of /data"));
+            return Err(Error::new(
+                Kind::Refused,
+                format!("`{name}` is another file system, which a copy would not hold"),
+            )
+            .hint("mount it outside of /data"));
         }
         let mut node = Node::of(&stat);
         node.attributes = attributes(&whole)?;
@@ -103,7 +106,10 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
         for entry in reader {
             let entry = entry.map_err(|error| cannot("read", &whole, error))?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." || (dir.path.as_os_str().is_empty() && leave.iter().any(|leave| name == *leave)) {
+            if name == "."
+                || name == ".."
+                || (dir.path.as_os_str().is_empty() && leave.iter().any(|leave| name == *leave))
+            {
                 continue;
             }
             match statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -165,9 +171,8 @@ fn attributes(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
     let what = |error: std::io::Error| {
         Error::new(Kind::Node, format!("cannot read the attributes of `{}`: {error}", path.display()))
     };
-    let gone = |error: &std::io::Error| {
-        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::Unsupported)
-    };
+    let gone =
+        |error: &std::io::Error| matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::Unsupported);
     let names = match xattr::list(path) {
         Ok(names) => names,
         Err(error) if gone(&error) => return Ok(Vec::new()),

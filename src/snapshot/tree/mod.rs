@@ -33,6 +33,17 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     file::special(&node, open.as_fd(), name, to)
 }
 
+/// Gives the directory `to` the times of `from`; nothing where they are none.
+///
+/// # Errors
+/// One is gone.
+pub fn same_times(from: &Path, to: &Path) -> Result<()> {
+    if look::one(from)?.is_some() || look::one(to)?.is_some() {
+        return Ok(());
+    }
+    file::same_times(from, to).map_err(|error| cannot("give its times to", to, error))
+}
+
 struct Copies<'a> {
     from: &'a Path,
 }
