@@ -57,6 +57,8 @@ async fn live() -> Result<ExitCode> {
         daemons::sweep();
         let parent = kernel::prepare_cgroups()?;
         pool::mount(&for_pool)?;
+        // Where the whole node was away, only the record is left of it.
+        super::still::recover()?;
         super::prune::recover();
         // At every start, so that a node made by an earlier lap has it before its containers are.
         for dir in [paths::DNS_STATE, paths::PUSH] {

@@ -68,11 +68,6 @@ impl Still for Containers {
     }
 }
 
-/// Whether somebody may stand still who should not.
-pub fn is_pending() -> bool {
-    record().exists()
-}
-
 /// Whoever stands still goes on; at the agent's start, before anything else, those that one before it left.
 ///
 /// # Errors

@@ -43,7 +43,8 @@ pub struct Args {
     /// What it is for
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written first
+    /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written first.
+    /// Without btrfs: if containers would have to stand still longer
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_pause: Option<Duration>,
     /// Wait while somebody else works on the node
