@@ -129,12 +129,7 @@ pub enum Request {
     ListReceived { from: String },
     /// Sends a snapshot as btrfs does, only what differs from `parent` if there is one; or, as `archive`, as
     /// [`Request::ExportSnapshot`] does, which answers the same.
-    SendSnapshot {
-        id: Id,
-        parent: Option<Id>,
-        #[serde(default)]
-        archive: bool,
-    },
+    SendSnapshot { id: Id, parent: Option<Id>, archive: bool },
     /// Takes a snapshot of another environment and puts it, scrubbed, in the place of the present. With `sent` it follows
     /// [`Answer::Ready`], as the above sent it; otherwise it is here already. What comes then goes on when the connection ends.
     /// Answers: as [`Request::RestoreSnapshot`].
@@ -227,7 +222,6 @@ pub struct Bring {
     /// How each container's data is scrubbed, and how long that may take. What belongs to no container here stays out.
     pub scrub: BTreeMap<String, (Scrub, Duration)>,
     /// It comes as an archive, since one of the two has no btrfs.
-    #[serde(default)]
     pub archive: bool,
 }
 

@@ -82,7 +82,7 @@ fn there_and_back() {
     assert!(server.restic(&["snapshots"]).contains("lap:test"));
     assert!(server.restic(&["check", "--read-data"]).contains("no errors were found"));
     let kept = office.pool.path().join("kept");
-    snapshot::btrfs::snapshot(&office.data(&meta), &kept, true).unwrap();
+    snapshot::volume::copy(&office.data(&meta), &kept).unwrap();
     snapshot::remove(&office.pool.path(), &meta.id).unwrap();
     fs::remove_file(office.pool.path().join("data/git/big")).unwrap();
     office.fetch(&meta).unwrap();

@@ -29,7 +29,7 @@ fn furnish(pool: &Pool) {
                 && setfattr -n user.d -v e sub && chmod 2751 sub && mknod null c 1 3 && touch -h -d '2001-02-03 04:05:06.7' soft \
                 && setfattr -n system.posix_acl_access -v 0x0200000001000600ffffffff020004000004000004000400ffffffff10000400ffffffff20000000ffffffff one \
                 && chown 1234:2345 plain sub && chmod 6751 plain && touch -d '2001-02-03 04:05:06.789' plain sub fifo";
-    sh("sh", &["-c", &make, "sh", data.to_str().unwrap()]);
+    sh("sh", &["-c", make, "sh", data.to_str().unwrap()]);
 }
 
 #[test]
@@ -153,7 +153,6 @@ fn what_is_written_through_memory_is_not_missed() {
             let meta = pool.take();
             assert_eq!(&pool.of(&meta, "git/mapped")[..3], text, "{filesystem}");
         }
-        drop(say);
         drop(to);
         child.wait().unwrap();
     }

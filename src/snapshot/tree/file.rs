@@ -97,10 +97,9 @@ fn content(from: &Path, source: &File, copy: &File, size: u64, go_on: &dyn Fn() 
         while reads < ends {
             go_on()?;
             let most = usize::try_from(ends - reads).unwrap_or(PIECE).min(PIECE);
-            match copy_file_range(source, Some(&mut reads), copy, Some(&mut writes), most).map_err(failed)? {
-                // It has become shorter.
-                0 => return Ok(()),
-                _ => {}
+            // It has become shorter.
+            if copy_file_range(source, Some(&mut reads), copy, Some(&mut writes), most).map_err(failed)? == 0 {
+                return Ok(());
             }
         }
         at = ends;
