@@ -1,0 +1,69 @@
+//! What differs between two states, and what only looks so.
+
+use super::*;
+
+#[test]
+fn a_difference_is_told_file_by_file() {
+    on_each(tells_differences);
+}
+
+fn tells_differences(pool: Pool) {
+    let odd = std::ffi::OsStr::new("new\nline");
+    pool.write("git/stays", "x");
+    pool.write("git/goes", "x");
+    pool.write("git/turns", "x");
+    pool.write("dns/deep/one", "x");
+    let first = pool.take();
+    let data = pool.path().join("data");
+    pool.write("git/one", "longer than before");
+    fs::remove_file(data.join("git/goes")).unwrap();
+    fs::remove_file(data.join("git/turns")).unwrap();
+    pool.write("git/turns/into", "a directory");
+    fs::remove_dir_all(data.join("dns")).unwrap();
+    fs::write(data.join("git").join(odd), "x").unwrap();
+    let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
+    let list: Vec<_> = diff(&pool.path(), &old, &data)
+        .unwrap()
+        .into_iter()
+        .map(|d| format!("{:?} {}", d.change, d.path.to_string_lossy()))
+        .collect();
+    assert_eq!(
+        list,
+        [
+            "Removed dns/deep/one",
+            "Removed git/goes",
+            "Added git/new\nline",
+            "Changed git/one",
+            "Removed git/turns",
+            "Added git/turns/into",
+        ]
+    );
+    assert!(diff(&pool.path(), &old, &old).unwrap().is_empty());
+}
+
+#[test]
+fn what_came_back_from_elsewhere_unchanged_is_no_difference() {
+    on_each(tells_no_differences);
+}
+
+fn tells_no_differences(pool: Pool) {
+    let data = pool.path().join("data");
+    pool.write("git/content", "same size");
+    pool.write("git/rights", "x");
+    pool.write("git/attribute", "x");
+    pool.write("git/stays", "x");
+    std::os::unix::fs::symlink("one", data.join("git/link")).unwrap();
+    let first = pool.take();
+    let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
+    only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).unwrap();
+    assert!(diff(&pool.path(), &old, &data).unwrap().is_empty(), "other inodes, the same files");
+    // As large and as old as before, and yet another.
+    let time = fs::metadata(data.join("git/content")).unwrap().modified().unwrap();
+    pool.write("git/content", "SAME SIZE");
+    fs::File::options().write(true).open(data.join("git/content")).unwrap().set_modified(time).unwrap();
+    sh("chmod", &["600", data.join("git/rights").to_str().unwrap()]);
+    xattr::set(data.join("git/attribute"), "user.x", b"y").unwrap();
+    let list: Vec<_> =
+        diff(&pool.path(), &old, &data).unwrap().into_iter().map(|d| d.path.display().to_string()).collect();
+    assert_eq!(list, ["git/attribute", "git/content", "git/rights"]);
+}
