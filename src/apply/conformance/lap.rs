@@ -1,6 +1,6 @@
 //! This very program, called as a person calls it.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{fs::File, path::PathBuf, process::Stdio, sync::Arc};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -26,6 +26,8 @@ pub struct Lap {
     pub root: PathBuf,
     /// When this turns true, what runs is asked to stop, and waited for.
     pub stop: watch::Receiver<bool>,
+    /// The locked file. Whoever works holds it open, too, so that the room is not free before they are gone, if we are killed.
+    pub alone: Arc<File>,
 }
 
 /// What it did.
@@ -44,13 +46,14 @@ impl Lap {
     /// It cannot be started.
     pub async fn run(&self, arguments: &[&str], line: &Line<'_>) -> Result<Said> {
         let what = || format!("cannot run `lap {}`", arguments.join(" "));
+        let nothing = self.alone.try_clone().or_error(Kind::Host, what)?;
         // Its own file may have been replaced since it was started; this is the one that runs.
         let mut child = Command::new("/proc/self/exe")
             .args(arguments)
             .current_dir(&self.root)
             .env_remove("LAP_LAB")
             .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
+            .stdin(nothing)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Ctrl-C reaches us, and it through us: once.

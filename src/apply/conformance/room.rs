@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -26,7 +27,7 @@ pub struct Room {
     name: String,
     root: PathBuf,
     stop: watch::Receiver<bool>,
-    _alone: Flock<File>,
+    alone: Flock<File>,
 }
 
 impl Room {
@@ -41,7 +42,7 @@ impl Room {
         let root = all.join(&name);
         fs::create_dir_all(&all).or_error(Kind::Host, || format!("cannot make `{}`", all.display()))?;
         let alone = alone(&all.join(format!("{name}.lock")), &name)?;
-        let room = Self { name, root, stop: stop.clone(), _alone: alone };
+        let room = Self { name, root, stop: stop.clone(), alone };
         if room.root.join(OURS).exists() {
             options.events.note(format!("clearing up `{}` of one that was killed", room.name));
         }
@@ -68,9 +69,14 @@ impl Room {
             return Err(Error::new(Kind::Refused, message).hint("`--lab NAME` calls the one that is made here otherwise"));
         }
         files::put(&self.root.join(OURS), "")?;
-        let lap = Lap { root: self.root.clone(), stop: self.stop.clone() };
+        let lap = self.lap(self.stop.clone())?;
         lap.ok(&["keys", "new"], &|_| {}).await?;
         Ok(lap)
+    }
+
+    fn lap(&self, stop: watch::Receiver<bool>) -> Result<Lap> {
+        let alone = self.alone.try_clone().or_error(Kind::Host, || "cannot keep the lock".into())?;
+        Ok(Lap { root: self.root.clone(), stop, alone: Arc::new(alone) })
     }
 
     /// Removes the lab, if it is this room's, and the workspace.
@@ -80,7 +86,7 @@ impl Room {
     pub async fn clear(&self, options: &Options) -> Result<()> {
         if self.root.join(OURS).exists() {
             let (_going, stop) = watch::channel(false);
-            let lap = Lap { root: self.root.clone(), stop };
+            let lap = self.lap(stop)?;
             for environment in [files::NODE, files::OTHER] {
                 if !self.root.join("env").join(environment).exists() {
                     continue;
@@ -105,7 +111,7 @@ fn by_hand(root: &Path, environment: &str) -> String {
 
 /// One at a time: the second would take the first's nodes for leftovers.
 fn alone(path: &Path, name: &str) -> Result<Flock<File>> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = File::options().create(true).truncate(false).read(true).write(true).open(path);
     let file = file.or_error(Kind::Host, || format!("cannot lock `{}`", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
         Error::new(Kind::Locked, format!("somebody plays the scenarios in the lab `{name}` already"))
