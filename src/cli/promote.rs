@@ -215,9 +215,10 @@ fn show(planned: &Planned, rules: Rules) {
         outln!("Their data goes back to {id}; what is there now becomes a snapshot first.");
     }
     let away = "Away meanwhile: what is replaced, for as long as it takes to stop and start";
+    let last = promote::expected(planned).map(|gap| format!(", {gap} ms the last time")).unwrap_or_default();
     match rules.max_outage {
-        Some(most) => outln!("{away}; longer than {} is taken back.", duration(most.as_secs_f64())),
-        None => outln!("{away}."),
+        Some(most) => outln!("{away}{last}; longer than {} is taken back.", duration(most.as_secs_f64())),
+        None => outln!("{away}{last}."),
     }
     for note in &planned.notes {
         outln!("Note: {note}.");

@@ -103,6 +103,7 @@ pub async fn plan_rollback(
         places: Vec::new(),
         staged,
         git,
+        ledger: releases.ledger,
         notes,
     })
 }

@@ -19,6 +19,7 @@ use std::{
 pub use back::plan_rollback;
 pub(super) use bring::checkout;
 pub use hooks::{Hooks, plan as plan_between_hooks};
+pub use prober::expected;
 pub use source::plan_promotion;
 pub use watch::{Releases, abort, releases, resume};
 
@@ -69,6 +70,8 @@ pub struct Planned {
     /// What lies ready for the switch.
     pub staged: Vec<(Staged, Files)>,
     pub git: Option<GitMove>,
+    /// What was done to the environment before; empty where nothing is to be done.
+    pub ledger: Vec<Entry>,
     /// Worth a line before anybody says yes.
     pub notes: Vec<String>,
 }

@@ -24,6 +24,9 @@ use crate::{
 const EVERY: Duration = Duration::from_millis(20);
 /// Longer is no answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A connection that takes longer than this, and than a few times what it took before, is none: the kernel would ask again after a
+/// whole second only (RFC 6298, section 2), and hide when the service came back.
+const HURRY: Duration = Duration::from_millis(100);
 /// Longer is slow.
 const SLOW: Duration = Duration::from_millis(250);
 /// Whoever accepts and says nothing for so long waits to be told more: that is an answer.
@@ -59,6 +62,15 @@ pub fn services(planned: &Planned) -> Vec<Service> {
     containers.flat_map(ports).collect()
 }
 
+/// How long the services that change were away the last time, at most, in milliseconds; `None`: that was never measured.
+pub fn expected(planned: &Planned) -> Option<u64> {
+    let last = |service: Service| {
+        let outages = planned.ledger.iter().rev().flat_map(|entry| &entry.outage);
+        outages.into_iter().find(|outage| outage.service == service.title()).map(|outage| outage.gap)
+    };
+    services(planned).into_iter().filter_map(last).max()
+}
+
 /// Asks until it is told to stop.
 pub struct Prober {
     tasks: JoinSet<()>,
@@ -78,17 +90,17 @@ impl Prober {
     pub async fn begin(services: Vec<Service>, server: IpAddr) -> Self {
         let mut prober = Self { tasks: JoinSet::new(), felt: Vec::new() };
         for service in services {
-            if ask(&service, server).await.is_err() {
-                continue;
-            }
+            let Ok((usual, connected)) = ask(&service, server, PATIENCE).await else { continue };
+            let hurry = HURRY.max(connected.saturating_mul(4));
             let outage = Outage { service: service.title(), ..Outage::default() };
             let felt = Arc::new(Mutex::new(Felt { outage, last: Some(Instant::now()), down: false }));
             prober.felt.push(felt.clone());
             prober.tasks.spawn(async move {
                 loop {
                     let begun = Instant::now();
-                    let answered = ask(&service, server).await;
-                    felt.lock().unwrap_or_else(PoisonError::into_inner).learn(answered.is_ok(), begun.elapsed());
+                    // Somebody in front of it may accept, and close again when there is nobody behind.
+                    let answered = ask(&service, server, hurry).await.is_ok_and(|(said, _)| said >= usual);
+                    felt.lock().unwrap_or_else(PoisonError::into_inner).learn(answered, begun.elapsed());
                     tokio::time::sleep(EVERY.saturating_sub(begun.elapsed())).await;
                 }
             });
@@ -128,8 +140,18 @@ impl Felt {
     }
 }
 
-/// One request: the name, a connection, and whatever comes back.
-async fn ask(service: &Service, server: IpAddr) -> std::io::Result<()> {
+/// What came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Said {
+    /// It was closed without a word.
+    Nothing,
+    /// It waits to be told more.
+    Silence,
+    Something,
+}
+
+/// One request: the name, a connection within `hurry`, and whatever comes back. Gives, too, how long the connection took.
+async fn ask(service: &Service, server: IpAddr, hurry: Duration) -> std::io::Result<(Said, Duration)> {
     let asked = async {
         let address = match &service.name {
             None => service.address,
@@ -141,20 +163,31 @@ async fn ask(service: &Service, server: IpAddr) -> std::io::Result<()> {
                 data.ok_or_else(|| std::io::Error::other("no such name"))?
             }
         };
-        let mut stream = TcpStream::connect((address, service.port)).await?;
+        let begun = Instant::now();
+        let mut stream = tokio::time::timeout(hurry, TcpStream::connect((address, service.port))).await??;
+        let connected = begun.elapsed();
         // Web servers answer, others speak first, the rest wait for more.
         stream.write_all(b"HEAD / HTTP/1.0\r\n\r\n").await?;
         let mut some = [0; 1];
-        match tokio::time::timeout(SILENCE, stream.read(&mut some)).await {
-            Ok(read) => read.map(|_| ()),
-            Err(_) => Ok(()),
-        }
+        let said = match tokio::time::timeout(SILENCE, stream.read(&mut some)).await {
+            Ok(read) => {
+                if read? > 0 {
+                    Said::Something
+                } else {
+                    Said::Nothing
+                }
+            }
+            Err(_) => Said::Silence,
+        };
+        Ok((said, connected))
     };
     tokio::time::timeout(PATIENCE, asked).await?
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -182,5 +215,28 @@ mod tests {
         let felt = prober.felt().remove(0);
         assert!(felt.gap >= away.gap && felt.requests > felt.failed, "{felt:?}");
         again.abort();
+    }
+
+    #[tokio::test]
+    async fn who_spoke_before_and_only_closes_now_is_away() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let speaks = Arc::new(AtomicBool::new(true));
+        let says = speaks.clone();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if says.load(Ordering::Relaxed) {
+                    let _ = stream.write_all(b"x").await;
+                }
+            }
+        });
+        let service = Service { name: None, address: address.ip(), port: address.port() };
+        let prober = Prober::begin(vec![service], address.ip()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(prober.felt()[0].failed, 0);
+        speaks.store(false, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(prober.felt()[0].failed > 0, "{:?}", prober.felt());
+        serving.abort();
     }
 }

@@ -56,9 +56,12 @@ pub async fn plan_promotion(
         at: crate::agent::serve::now(),
     };
     let changes = compare(&target, &facts);
+    let mut ledger = Vec::new();
     if !changes.is_empty() || target.commit != old.commit {
         checked(&source, options).await?;
-        target.release = Some(super::watch::next_number(&master).await?.max(old.release.unwrap_or(0) + 1));
+        let releases = super::watch::releases(&master).await?;
+        target.release = Some(releases.next_number().max(old.release.unwrap_or(0) + 1));
+        ledger = releases.ledger;
     }
     let known = facts.installed.contains_key(&format!("env/{env}"));
     let environment = if known { None } else { Some(files.write_tar(Vec::new(), &[])?) };
@@ -125,6 +128,7 @@ pub async fn plan_promotion(
         places,
         staged,
         git,
+        ledger,
         notes,
     })
 }

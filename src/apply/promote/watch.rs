@@ -45,11 +45,12 @@ pub async fn releases(master: &Master) -> Result<Releases> {
     }
 }
 
-/// The number that no release had.
-pub(super) async fn next_number(master: &Master) -> Result<u64> {
-    let releases = releases(master).await?;
-    let numbers = releases.list.into_keys().chain(releases.ledger.into_iter().map(|entry| entry.release));
-    Ok(numbers.max().unwrap_or(0) + 1)
+impl Releases {
+    /// The number that no release had.
+    pub(super) fn next_number(&self) -> u64 {
+        let numbers = self.list.keys().copied().chain(self.ledger.iter().map(|entry| entry.release));
+        numbers.max().unwrap_or(0) + 1
+    }
 }
 
 /// Asks for a switch (or to watch one) and stays with it to its end.

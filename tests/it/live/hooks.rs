@@ -58,7 +58,7 @@ fn until(what: &str, mut is: impl FnMut() -> bool) {
 
 #[test]
 fn a_hook_that_fails_stops_it_there() {
-    let lab = Lab::two_environments("hooks");
+    let lab = Lab::two_environments("promote-hooks");
     for name in HOOKS {
         write_hook(&lab, name, TEXT);
     }

@@ -5,19 +5,44 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
 
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// Two labs at a time: most of a test is waiting for something to come up, and two cores are what is there.
+static TURNS: Turns = Turns { free: Mutex::new(2), given_back: Condvar::new() };
+
+struct Turns {
+    free: Mutex<usize>,
+    given_back: Condvar,
+}
+
+/// Given back when it is dropped.
+struct Turn;
+
+impl Turn {
+    fn take() -> Self {
+        let free = TURNS.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = TURNS.given_back.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);
+        *free -= 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TURNS.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        TURNS.given_back.notify_one();
+    }
+}
 
 /// A lab, and the turn to run it.
 pub struct Lab {
     pub root: PathBuf,
     pub name: String,
     _dir: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// What a command did.
@@ -144,7 +169,7 @@ impl Lab {
     }
 
     fn new(name: &str) -> Self {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::take();
         let dir = tempfile::tempdir().unwrap();
         // The same prefix as in scripts/test, which sweeps up after a run that was killed.
         let checkout = hex::encode(Sha256::digest(env!("CARGO_MANIFEST_DIR").as_bytes()));

@@ -70,7 +70,8 @@ fn images_by_digest_and_the_commit_in_git() {
 
     // Back, to an image that only the registry has any more; the branch goes back, and what was there keeps a name.
     prod(&lab, "docker image prune --all --force >/dev/null");
-    lab.lap(&["rollback", "--yes", "--settle", "1s"]).ok();
+    let said = lab.lap(&["rollback", "--yes", "--settle", "1s"]).ok();
+    assert!(said.contains(" ms the last time."), "how long git was away was measured: {said}");
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, second");
     assert_eq!(references(&lab, "prod", "two"), tested);
     assert_eq!(git(&lab, "rev-parse master"), second);
