@@ -49,6 +49,7 @@ impl Lap {
         let nothing = self.alone.try_clone().or_error(Kind::Host, what)?;
         // Its own file may have been replaced since it was started; this is the one that runs.
         let mut child = Command::new("/proc/self/exe")
+            .arg0("lap")
             .args(arguments)
             .current_dir(&self.root)
             .env_remove("LAP_LAB")

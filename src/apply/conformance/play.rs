@@ -173,7 +173,7 @@ impl Stage {
         files::commit(&self.lap.root)?;
         self.lap.ok(&["up", OTHER], line).await?;
         same("what `one` serves before", &self.page("say").await?.as_str(), &FIRST)?;
-        self.lap.ok(&["promote", NODE, "--yes", "--settle", "1s"], line).await?;
+        self.lap.ok(&["promote", "--to", NODE, "--yes", "--settle", "1s"], line).await?;
         self.second().await
     }
 
