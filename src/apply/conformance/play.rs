@@ -129,7 +129,8 @@ impl Stage {
         Run::new("ssh-keygen", make).quiet(Kind::Host).await?;
         let known = format!("UserKnownHostsFile={}", path("known_hosts"));
         let mut arguments: Vec<String> = vec!["-F".into(), "none".into(), "-i".into(), path("stranger")];
-        for option in ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes", "BatchMode=yes", &known] {
+        for option in ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes", "BatchMode=yes", &known]
+        {
             arguments.extend(["-o".to_owned(), option.to_owned()]);
         }
         arguments.extend([format!("root@{}", self.at()?), "true".into()]);

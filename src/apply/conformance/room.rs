@@ -36,8 +36,8 @@ impl Room {
     /// # Errors
     /// Somebody is in it, or what was left cannot be removed.
     pub async fn take(name: &str, stop: &watch::Receiver<bool>, options: &Options) -> Result<Self> {
-        let name = label(name)
-            .map_err(|message| Error::new(Kind::Usage, format!("cannot call the lab so: {message}")))?;
+        let name =
+            label(name).map_err(|message| Error::new(Kind::Usage, format!("cannot call the lab so: {message}")))?;
         let all = cache_directory().join("conformance");
         let root = all.join(&name);
         fs::create_dir_all(&all).or_error(Kind::Host, || format!("cannot make `{}`", all.display()))?;
@@ -66,7 +66,9 @@ impl Room {
         let facts = drivers::node::observe(&workspace.lab).await?.facts;
         if !facts.nodes.is_empty() || facts.subnet.is_some() || !facts.vm.disks.is_empty() {
             let message = format!("this machine has a lab `{}` already: nothing of it was touched", self.name);
-            return Err(Error::new(Kind::Refused, message).hint("`--lab NAME` calls the one that is made here otherwise"));
+            return Err(
+                Error::new(Kind::Refused, message).hint("`--lab NAME` calls the one that is made here otherwise")
+            );
         }
         files::put(&self.root.join(OURS), "")?;
         let lap = self.lap(self.stop.clone())?;

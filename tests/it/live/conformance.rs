@@ -52,7 +52,10 @@ fn every_scenario_passes_on_docker() {
     // A lab that somebody has is refused, and stays.
     lab.lap(&["up"]).ok();
     let said = Ran::of(&command(&lab.name, &[]).output().unwrap()).fails(10);
-    assert!(said.contains(&format!("this machine has a lab `{}` already: nothing of it was touched", lab.name)), "{said}");
+    assert!(
+        said.contains(&format!("this machine has a lab `{}` already: nothing of it was touched", lab.name)),
+        "{said}"
+    );
     lab.healthy();
     assert!(Ran::of(&command("No Name", &[]).output().unwrap()).fails(2).contains("cannot call the lab so"));
 }
@@ -91,7 +94,8 @@ fn every_scenario_passes_on_libvirt() {
     let lab = Lab::tiny("libvirt");
     let name = format!("{}-own", lab.name);
     passes(&name, "libvirt");
-    let virsh = |arguments: &[&str]| run("virsh", &[&["--quiet", "--connect", "qemu:///system"], arguments].concat()).ok();
+    let virsh =
+        |arguments: &[&str]| run("virsh", &[&["--quiet", "--connect", "qemu:///system"], arguments].concat()).ok();
     for question in [&["list", "--all", "--name"][..], &["vol-list", "lap"], &["net-list", "--all", "--name"]] {
         let said = virsh(question);
         assert!(!said.contains(&name), "{said}");
