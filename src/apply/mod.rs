@@ -15,6 +15,7 @@ pub mod install;
 pub mod into;
 pub mod local;
 pub mod machine;
+mod master;
 pub mod node;
 pub mod promote;
 pub mod prune;

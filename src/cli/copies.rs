@@ -37,7 +37,7 @@ pub struct CopyArgs {
     /// This snapshot, which then stays until it is removed by its name [default: the newest, which stays as lap.toml says]
     #[arg(long, value_name = "SNAPSHOT")]
     snapshot: Option<String>,
-    /// A repository of lap.toml, a path of this machine, or `sftp:user@host:path` [default: the only one of lap.toml]
+    /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only one of lap.toml]
     #[arg(long, value_name = "REPOSITORY")]
     to: Option<String>,
     /// Only what `[copies]` in lap.toml says is due: copy, remove what is not kept, verify; to all repositories of lap.toml

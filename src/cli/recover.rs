@@ -19,7 +19,7 @@ use crate::{
 /// containers. May be stopped or killed at any moment: the same command goes on from there.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A path of this machine, or `sftp:user@host:path`
+    /// A path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder`
     #[arg(long, value_name = "REPOSITORY")]
     from: String,
     #[command(flatten)]

@@ -24,7 +24,7 @@ enum Verb {
     ///
     /// A lab has one passphrase for all of them; the first `init` sets it.
     Init {
-        /// A repository of lap.toml, a path of this machine, or `sftp:user@host:path` [default: the only one of lap.toml]
+        /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only one of lap.toml]
         repository: Option<String>,
         #[command(flatten)]
         passphrase: PassphraseFrom,

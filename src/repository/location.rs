@@ -1,9 +1,9 @@
-//! Where a repository is, in the words that restic uses: a directory of the machine where the command is given, or
-//! `sftp:[USER@]HOST:PATH`.
+//! Where a repository is, in the words that restic uses: a directory of the machine where the command is given,
+//! `sftp:[USER@]HOST:PATH`, or `s3:[https://]HOST[:PORT]/BUCKET[/FOLDER]`.
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::{Storage, directory::Directory, sftp::Sftp};
+use super::{Storage, directory::Directory, s3::S3, sftp::Sftp};
 use crate::error::Result;
 
 /// A repository's place.
@@ -17,6 +17,14 @@ pub enum Location {
         host: String,
         path: String,
     },
+    /// A bucket of an S3 server, or a folder in it.
+    S3 {
+        /// `https://HOST[:PORT]`
+        endpoint: String,
+        bucket: String,
+        /// May be empty.
+        folder: String,
+    },
 }
 
 impl Location {
@@ -28,6 +36,7 @@ impl Location {
         Ok(match self {
             Self::Directory(path) => Arc::new(Directory::new(path)),
             Self::Sftp { host, path } => Arc::new(Sftp::connect(host, path)?),
+            Self::S3 { endpoint, bucket, folder } => Arc::new(S3::new(endpoint, bucket, folder)?),
         })
     }
 }
@@ -38,7 +47,8 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is no place of a repository: write a path (`/srv/backup/lap`) or `sftp:user@host:/srv/lap`"
+                "`{text}` is no place of a repository: write a path (`/srv/backup/lap`), `sftp:user@host:/srv/lap` or \
+                 `s3:host/bucket/folder`"
             )
         };
         if text.contains(char::is_control) {
@@ -46,6 +56,9 @@ impl FromStr for Location {
         }
         if text.starts_with('/') {
             return Ok(Self::Directory(text.into()));
+        }
+        if let Some(rest) = text.strip_prefix("s3:") {
+            return bucket(rest).ok_or_else(wrong);
         }
         let (host, path) = text.strip_prefix("sftp:").and_then(|rest| rest.split_once(':')).ok_or_else(wrong)?;
         // It becomes a word of ssh's command line.
@@ -56,11 +69,35 @@ impl FromStr for Location {
     }
 }
 
+/// `[https://]HOST[:PORT]/BUCKET[/FOLDER]`
+fn bucket(text: &str) -> Option<Location> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("https", text.trim_start_matches("//")));
+    let (host, path) = rest.split_once('/')?;
+    let (bucket, folder) = path.split_once('/').unwrap_or((path, ""));
+    let folder = folder.trim_end_matches('/');
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    // Who may come in is told in the environment, and never lies in lap.toml.
+    let fine = ["http", "https"].contains(&scheme)
+        && !host.is_empty()
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
+        && (3..=63).contains(&bucket.len())
+        && plain(bucket)
+        && folder.split('/').all(|part| plain(part) && ![".", ".."].contains(&part))
+        && !folder.contains("//");
+    let (endpoint, bucket, folder) = (format!("{scheme}://{host}"), bucket.to_owned(), folder.to_owned());
+    fine.then_some(Location::S3 { endpoint, bucket, folder })
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => write!(f, "{}", path.display()),
             Self::Sftp { host, path } => write!(f, "sftp:{host}:{path}"),
+            Self::S3 { endpoint, bucket, folder } => {
+                let host = endpoint.strip_prefix("https://").unwrap_or(endpoint);
+                let slash = if folder.is_empty() { "" } else { "/" };
+                write!(f, "s3:{host}/{bucket}{slash}{folder}")
+            }
         }
     }
 }
@@ -71,12 +108,31 @@ mod tests {
 
     #[test]
     fn places_are_written_as_restic_writes_them() {
-        for text in ["/srv/backup/lap", "sftp:backup@nas:/srv/lap", "sftp:nas:lap"] {
+        for text in [
+            "/srv/backup/lap",
+            "sftp:backup@nas:/srv/lap",
+            "sftp:nas:lap",
+            "s3:s3.example.org/bucket",
+            "s3:http://127.0.0.1:9000/bucket/lab/one",
+        ] {
             assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
         }
-        for wrong in
-            ["", "lap", "s3:bucket", "sftp:nas", "sftp::/x", "sftp:-oProxyCommand=x:/x", "sftp:a b:/x", "/a\nb"]
-        {
+        let long: Location = "s3:https://nas:9000/bucket/lab/".parse().unwrap();
+        assert_eq!(long.to_string(), "s3:nas:9000/bucket/lab");
+        for wrong in [
+            "",
+            "lap",
+            "s3:bucket",
+            "s3:host/",
+            "s3:ftp://host/bucket",
+            "s3:key:secret@host/bucket",
+            "s3:host/bucket/../x",
+            "sftp:nas",
+            "sftp::/x",
+            "sftp:-oProxyCommand=x:/x",
+            "sftp:a b:/x",
+            "/a\nb",
+        ] {
             assert!(wrong.parse::<Location>().unwrap_err().contains("is no place of a repository"), "{wrong}");
         }
     }

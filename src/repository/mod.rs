@@ -8,7 +8,7 @@
 //! snapshots/<id> ── work::{copy,fetch}   cli ── Repository
 //!                        │ rustic_core              │
 //!                     Backend                       │
-//!                        │ Remote ═══ relay ═════ Storage ── Directory | Sftp
+//!                        │ Remote ═══ relay ═════ Storage ── Directory | Sftp | S3
 //! ```
 //!
 //! What travels is encrypted on the node. A node can add files and read them, and neither replace nor remove one. Every
@@ -29,6 +29,7 @@ pub mod policy;
 mod prune;
 pub mod relay;
 mod remote;
+mod s3;
 mod sftp;
 mod snapshots;
 mod users;

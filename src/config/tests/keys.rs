@@ -75,8 +75,8 @@ fn lap_toml() {
             (
                 "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 0\nkeep_failed = \"2h\"\nkept = 3",
                 &[
-                    "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`) or \
-                     `sftp:user@host:/srv/lap`",
+                    "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`), \
+                     `sftp:user@host:/srv/lap` or `s3:host/bucket/folder`",
                     "5: promote.settle: `2h` is too long: an hour is the most",
                     "6: promote.keep: `0` is not in the range: write a number from 1 to 100000",
                     "7: promote.keep_failed: `2h` is not a number of days: write e.g. `14d`",
