@@ -10,9 +10,6 @@ rm "$root/lap-disk.sh"
 chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-timesyncd.service lap-seed.service lap-agent.service
 chroot "$root" systemctl --quiet mask ssh.service systemd-networkd-wait-online.service \
 	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
-# What everything else waits for at boot, and a node does not need: Docker loads its own profile of AppArmor, and nothing here has
-# another one; there is no firmware that keeps crash reports, and no partition to be made.
-chroot "$root" systemctl --quiet mask apparmor.service systemd-pstore.service systemd-repart.service
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf"
 # mmdebstrap does this only after us.
 rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
