@@ -1,7 +1,9 @@
 //! Takes and removes snapshots.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -91,10 +93,16 @@ pub fn begin(pool: &Path, id: &Id) -> Result<PathBuf> {
 }
 
 /// Gives a snapshot whose data is in place its description and, last, its name.
+///
+/// All of it goes to the disk at once, in the end: whoever writes waits for each sync. If the machine dies before that, the
+/// name may be there without the description; then it is no snapshot, and [`sweep`] removes it.
 pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     let half = half(pool, &meta.id);
     let text = serde_json::to_vec_pretty(meta).or_error(Kind::Other, || "cannot describe a snapshot".into())?;
-    write_file(&half.join("meta.json"), &text, 0o600)?;
+    let described = half.join("meta.json");
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&described);
+    made.and_then(|mut file| file.write_all(&text))
+        .or_error(Kind::Node, || format!("cannot write `{}`", described.display()))?;
     let whole = directory(pool).join(meta.id.to_string());
     fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
     btrfs::sync(pool)
@@ -276,11 +284,19 @@ pub fn drop_half(half: &Path) -> Result<()> {
 pub fn sweep(pool: &Path) -> Result<()> {
     let Ok(entries) = fs::read_dir(directory(pool)) else { return Ok(()) };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(HALF) {
-            drop_half(&entry.path())?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let name = name.to_string_lossy();
+        if name.starts_with(HALF) || (name.parse::<Id>().is_ok() && is_not_described(&path)) {
+            drop_half(&path)?;
         }
     }
     Ok(())
+}
+
+/// Whether its description never came to the disk. One that is there and says something else is not looked at further.
+fn is_not_described(snapshot: &Path) -> bool {
+    let cut_off = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).is_err_and(|error| error.is_eof());
+    fs::read(snapshot.join("meta.json")).is_ok_and(|text| text.iter().all(|byte| *byte == 0) || cut_off(&text))
 }
 
 /// Whether a snapshot's data is there.

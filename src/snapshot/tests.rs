@@ -310,6 +310,19 @@ fn half_taken_ones_are_never_listed_and_swept() {
     assert_eq!(two, ["20261121-094512", "20261121-094512-2"]);
     assert_eq!(find(&path, "latest").unwrap().id.to_string(), two[1]);
     assert!(find(&path, "nothing").unwrap_err().message.contains("there is no snapshot `nothing`"));
+    // The machine died before the descriptions were on the disk; whatever else one says, it is kept.
+    let meta = |id: &str| path.join("snapshots").join(id).join("meta.json");
+    let text = fs::read(meta(&two[0])).unwrap();
+    for left in ["".as_bytes(), &[0; 700], &text[..20]] {
+        let id = pool.take().id.to_string();
+        fs::write(meta(&id), left).unwrap();
+        assert_eq!(list(&path).unwrap().len(), 2);
+        sweep(&path).unwrap();
+        assert!(!meta(&id).parent().unwrap().exists());
+    }
+    fs::write(meta(&two[1]), "{\"id\": \"of a later lap\"}").unwrap();
+    sweep(&path).unwrap();
+    assert!(meta(&two[0]).exists() && meta(&two[1]).exists());
 }
 
 #[test]
