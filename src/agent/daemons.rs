@@ -69,7 +69,8 @@ pub fn sshd(config: &NodeConfig) -> Result<()> {
         fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
     }
     write_file(Path::new(SSHD_CONFIG), sshd_config(config).as_bytes(), 0o644)?;
-    let status = Command::new("/usr/sbin/sshd").args(["-f", SSHD_CONFIG]).status();
+    // Debian's tells systemd that it is ready, where that listens; whoever is asked that here is the agent.
+    let status = Command::new("/usr/sbin/sshd").args(["-f", SSHD_CONFIG]).env_remove("NOTIFY_SOCKET").status();
     match status.or_error(Kind::Node, || "cannot start `sshd`".into())? {
         status if status.success() => Ok(()),
         status => Err(Error::new(Kind::Node, format!("`sshd` ended with {status}"))),

@@ -21,6 +21,9 @@ use crate::{
 
 /// How many of a failing build's last lines are shown.
 const LAST_LINES: usize = 15;
+/// So often an image is pushed to a registry that does not answer in time, and so long is waited in between.
+const TRIES: usize = 3;
+const BETWEEN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What one build needs.
 pub struct BuildOrder<'a> {
@@ -106,11 +109,30 @@ impl Said {
     }
 }
 
-/// Pushes an image into the node's own registry under its commit.
+/// Pushes an image into the node's own registry under its commit. A registry that does not answer in time is asked again: Docker itself
+/// gives up on a handshake after 10 s, which several at once take where the processor is emulated.
 ///
 /// # Errors
 /// The registry refuses, or is full.
 pub async fn push(docker: &Docker, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+    for _ in 1..TRIES {
+        match push_once(docker, container, commit, line).await {
+            Err(error) if passing(&error.message) => line("the registry does not answer: once more"),
+            done => return done,
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    push_once(docker, container, commit, line).await
+}
+
+/// Whether it may be over the next time.
+fn passing(message: &str) -> bool {
+    ["connection reset", "connection refused", "handshake timeout", "i/o timeout", ": EOF"]
+        .iter()
+        .any(|text| message.contains(text))
+}
+
+async fn push_once(docker: &Docker, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
     let target = registry_name(commit, container);
     let what = format!("cannot push `{container}` into the registry");
     let options = TagImageOptionsBuilder::new().repo(&target).tag("latest").build();
@@ -158,6 +180,15 @@ fn chunks(file: tokio::fs::File) -> impl futures_util::Stream<Item = std::io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        assert!(passing(
+            "Get \"http://localhost:5000/v2/\": read tcp [::1]:1->[::1]:5000: read: connection reset by peer"
+        ));
+        assert!(passing("net/http: TLS handshake timeout"));
+        assert!(!passing("received unexpected HTTP status: 500 Internal Server Error"));
+    }
 
     #[test]
     fn a_failing_build_shows_its_step_and_last_lines() {

@@ -3,6 +3,7 @@
 mod bases;
 pub mod build;
 pub mod check;
+pub mod conformance;
 pub mod copies;
 pub mod dns_keys;
 pub mod down;

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod common;
 mod completions;
+mod conformance;
 mod copies;
 mod destroy;
 mod dns;
@@ -120,6 +121,7 @@ enum Verb {
     Keys(keys::Args),
     Trust(trust::Args),
     Dns(dns::Args),
+    Conformance(conformance::Args),
     Agent(agent::Args),
     Completions(completions::Args),
     Help(help::Args),
@@ -177,6 +179,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Keys(args) => args.run(&global),
         Verb::Trust(args) => args.run(&global),
         Verb::Dns(args) => args.run(&global),
+        Verb::Conformance(args) => args.run(&global),
         Verb::Agent(args) => args.run(),
         Verb::Completions(args) => args.run(),
         Verb::Help(args) => args.run(),

@@ -20,6 +20,11 @@ struct Template {
 
 include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 
+/// A file of this repository, by its path in a workspace.
+pub fn template(path: &str) -> Option<&'static [u8]> {
+    TEMPLATES.iter().find(|template| template.path == path).map(|template| template.bytes)
+}
+
 /// The line of the template `lap.toml` that becomes the new lab's name.
 const LAB: &str = "lab = \"lap\"\n";
 

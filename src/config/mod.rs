@@ -23,7 +23,7 @@ mod tests;
 
 pub use example::example;
 pub use find::find;
-pub use init::init;
+pub use init::{init, template};
 pub use load::load;
 pub use problem::{Problem, Problems};
 pub use read::{

@@ -31,10 +31,11 @@ const AGENT: &str = "\
 Wants=lap-seed.service
 After=lap-seed.service
 ";
+/// `no_timer_check`: an emulated processor that others keep waiting fails that check, and the kernel panics.
 const GRUB: &str = "\
 serial --unit=0 --speed=115200
 terminal_output console serial
-linux /vmlinuz root=LABEL=lap-root ro console=tty0 console=ttyS0,115200 quiet
+linux /vmlinuz root=LABEL=lap-root ro console=tty0 console=ttyS0,115200 quiet no_timer_check
 initrd /initrd.img
 boot
 ";

@@ -4,6 +4,7 @@
 
 mod boxes;
 mod check;
+mod conformance;
 mod database;
 mod dns;
 mod drill;

@@ -1,0 +1,104 @@
+//! `lap conformance` on real nodes: all scenarios pass, and nothing of them is left, however it ends.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use super::lab::{Lab, Ran, run};
+
+/// Where its workspaces are.
+fn room(name: &str) -> PathBuf {
+    let home = std::env::var("HOME").unwrap();
+    let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{home}/.cache"));
+    PathBuf::from(cache).join("lap/conformance").join(name)
+}
+
+/// Everything that this machine's Docker has of a lab of this name.
+fn left(name: &str) -> String {
+    let filter = format!("name=^/?lap-{name}(-|$)");
+    let mut all = String::new();
+    for what in [&["ps", "-aq"][..], &["volume", "ls", "-q"], &["network", "ls", "-q"]] {
+        let arguments: Vec<&str> = what.iter().copied().chain(["--filter", &filter]).collect();
+        all += &run("docker", &arguments).ok();
+    }
+    all
+}
+
+fn command(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lap"));
+    // Not in a workspace: it needs none.
+    command.args(["--lab", name, "conformance"]).args(arguments).current_dir("/").stdin(Stdio::null());
+    command
+}
+
+/// Runs it, and checks that every scenario passed.
+fn passes(name: &str, on: &str) {
+    let ran = Ran::of(&command(name, &["--provider", on]).output().unwrap());
+    eprintln!("{}", ran.out);
+    let said = ran.ok();
+    assert_eq!(said.lines().filter(|line| line.contains("  passed  ")).count(), 12, "{said}");
+    assert!(!room(name).exists());
+    assert_eq!(left(name), "");
+}
+
+#[test]
+fn every_scenario_passes_on_docker() {
+    let lab = Lab::tiny("conformance");
+    let name = format!("{}-own", lab.name);
+    passes(&name, "docker");
+
+    // A lab that somebody has is refused, and stays.
+    lab.lap(&["up"]).ok();
+    let said = Ran::of(&command(&lab.name, &[]).output().unwrap()).fails(10);
+    assert!(
+        said.contains(&format!("this machine has a lab `{}` already: nothing of it was touched", lab.name)),
+        "{said}"
+    );
+    lab.healthy();
+    assert!(Ran::of(&command("No Name", &[]).output().unwrap()).fails(2).contains("cannot call the lab so"));
+}
+
+#[test]
+fn nothing_is_left_of_one_that_is_stopped_or_killed() {
+    let lab = Lab::tiny("stopped");
+    let name = format!("{}-own", lab.name);
+    for (signal, until) in [("INT", "boot"), ("TERM", "names"), ("KILL", "address"), ("INT", "address")] {
+        let mut working = command(&name, &["--progress", "json"]);
+        let mut working = working.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(working.stdout.take().unwrap()).lines();
+        let begun = |line: &String| line.contains("\"started\"") && line.contains(&format!("\"title\":\"{until} on"));
+        let mut lines = lines.map_while(Result::ok);
+        assert!(lines.any(|line| begun(&line)), "no scenario `{until}`");
+        // Nobody else may meanwhile.
+        assert!(Ran::of(&command(&name, &[]).output().unwrap()).fails(8).contains("plays the scenarios in the lab"));
+        run("kill", &["-s", signal, &working.id().to_string()]).ok();
+        lines.for_each(drop);
+        let code = working.wait().unwrap().code();
+        if signal == "KILL" {
+            assert!(room(&name).exists(), "the next one sees what was left");
+            // What was under way ends by itself; the room is taken until then.
+            run("flock", &[&format!("{}.lock", room(&name).display()), "true"]).ok();
+            continue;
+        }
+        assert_eq!(code, Some(130), "{signal}");
+        assert!(!room(&name).exists());
+        assert_eq!(left(&name), "");
+    }
+}
+
+#[test]
+#[ignore = "boots a machine several times: `VM=1 scripts/test` runs it last"]
+fn every_scenario_passes_on_libvirt() {
+    let lab = Lab::tiny("libvirt");
+    let name = format!("{}-own", lab.name);
+    passes(&name, "libvirt");
+    let virsh =
+        |arguments: &[&str]| run("virsh", &[&["--quiet", "--connect", "qemu:///system"], arguments].concat()).ok();
+    for question in [&["list", "--all", "--name"][..], &["vol-list", "lap"], &["net-list", "--all", "--name"]] {
+        let said = virsh(question);
+        assert!(!said.contains(&name), "{said}");
+    }
+    assert!(!PathBuf::from("/var/lib/lap").join(&name).exists());
+}
