@@ -135,7 +135,11 @@ pub struct Row {
 pub async fn conformance(name: &str, on: On, options: &Options) -> Result<Vec<Row>> {
     let stop = any_stop(options.stop.clone())?;
     let room = Room::take(name, &stop, options).await?;
-    let mut stage = Stage::new(room.furnish(on).await?, on, stop.clone());
+    let furnished = room.furnish(on).await;
+    if furnished.is_err() {
+        room.clear(options).await?;
+    }
+    let mut stage = Stage::new(furnished?, on, stop.clone());
     let rows = play_all(&mut stage, on, options, &stop).await;
     // Also when it was stopped.
     room.clear(options).await?;

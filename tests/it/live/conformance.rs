@@ -56,6 +56,7 @@ fn every_scenario_passes_on_docker() {
         said.contains(&format!("this machine has a lab `{}` already: nothing of it was touched", lab.name)),
         "{said}"
     );
+    assert!(!room(&lab.name).exists());
     lab.healthy();
     assert!(Ran::of(&command("No Name", &[]).output().unwrap()).fails(2).contains("cannot call the lab so"));
 }
