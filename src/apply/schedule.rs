@@ -1,16 +1,26 @@
 //! Carries a plan out: a step begins as soon as all before it are done, so what is independent runs at the same time.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use serde::Serialize;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+};
 
 use crate::{
     error::{Error, Kind, Result},
     plan::{Action, Plan},
     report::{Event, Events, Line, StepId},
 };
+
+/// How long what was asked for already is waited for, when somebody wants to stop.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// Who can do the actions of a plan.
 #[async_trait]
@@ -41,7 +51,7 @@ pub struct Report {
 }
 
 /// Carries `plan` out. After a failure nothing new begins, and what runs is waited for; `stop` (Ctrl-C) interrupts what
-/// runs. The error is the first one, with what was left as a hint.
+/// runs, but for what somebody else was asked for, who does it in any case. The error is the first one, with what was left as a hint.
 pub async fn carry_out(
     plan: &Plan,
     performer: Arc<dyn Perform>,
@@ -58,6 +68,8 @@ pub async fn carry_out(
     let mut report = Report::default();
     let mut first: Option<Error> = None;
     let mut stop = stop.clone();
+    // Stopped at once, and until when the others are waited for.
+    let (mut ours, mut until): (Vec<AbortHandle>, Option<tokio::time::Instant>) = (Vec::new(), None);
     // Builds and starts are heavy; waiting for health is not, and must not keep others from starting.
     let heavy = Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, |n| n.get().max(2)) * 2));
     loop {
@@ -72,7 +84,8 @@ pub async fn carry_out(
                 in_flight.insert(step);
                 let (action, title) = (plan.steps[step].action.clone(), titles[step].clone());
                 let (performer, events, heavy) = (performer.clone(), events.clone(), heavy.clone());
-                running.spawn(async move {
+                let asks = goes_on_without_us(&action);
+                let spawned = running.spawn(async move {
                     let permit = if is_heavy(&action) { heavy.acquire_owned().await.ok() } else { None };
                     let began = Instant::now();
                     events.tell(Event::Started { step, title: title.clone() });
@@ -87,12 +100,20 @@ pub async fn carry_out(
                     drop(permit);
                     (step, result, began.elapsed().as_secs_f64())
                 });
+                if !asks {
+                    ours.push(spawned);
+                }
             }
         }
         let ended = tokio::select! {
             ended = running.join_next() => ended,
-            () = stopped(&mut stop) => {
+            () = stopped(&mut stop), if until.is_none() => {
                 first.get_or_insert_with(|| Error::new(Kind::Interrupted, "stopped"));
+                ours.iter().for_each(AbortHandle::abort);
+                until = Some(tokio::time::Instant::now() + GRACE);
+                continue;
+            }
+            () = over(until) => {
                 running.abort_all();
                 while running.join_next().await.is_some() {}
                 None
@@ -113,6 +134,8 @@ pub async fn carry_out(
                 events.tell(Event::Failed { step, title, seconds, message });
                 first.get_or_insert(error);
             }
+            // Stopped in the middle: it is left.
+            Err(join) if join.is_cancelled() => {}
             Err(join) => {
                 first.get_or_insert_with(|| Error::new(Kind::Other, format!("a step ended badly: {join}")));
             }
@@ -149,6 +172,26 @@ fn is_heavy(action: &Action) -> bool {
     !matches!(action, Action::AwaitHealthy { .. } | Action::AwaitNode { .. })
 }
 
+/// Whether somebody was asked who does it whether we wait or not: a node that is made while nobody looks would be there after a
+/// `lap destroy` that found none.
+fn goes_on_without_us(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::MakeNetwork { .. }
+            | Action::MakeNode { .. }
+            | Action::RemoveNode { .. }
+            | Action::RemoveNodeData { .. }
+            | Action::RemoveNetwork
+    )
+}
+
+async fn over(until: Option<tokio::time::Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
     // Nobody can stop it any more: then it runs to its end.
     if stop.wait_for(|stop| *stop).await.is_err() {
@@ -158,7 +201,7 @@ async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Mutex, time::Duration};
+    use std::sync::Mutex;
 
     use super::*;
 
@@ -175,7 +218,7 @@ mod tests {
             if self.hangs.is_some_and(|hangs| title.contains(hangs)) {
                 std::future::pending::<()>().await;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(if title.contains("network") { 300 } else { 5 })).await;
             if self.fails.is_some_and(|fails| title.contains(fails)) {
                 return Err(Error::new(Kind::Build, format!("cannot {title}")));
             }
@@ -195,6 +238,14 @@ mod tests {
     }
 
     async fn run(fails: Option<&'static str>, hangs: Option<&'static str>) -> (Report, Result<()>, Vec<String>) {
+        run_plan(&plan(), fails, hangs).await
+    }
+
+    async fn run_plan(
+        plan: &Plan,
+        fails: Option<&'static str>,
+        hangs: Option<&'static str>,
+    ) -> (Report, Result<()>, Vec<String>) {
         let fake = Arc::new(Fake { order: Mutex::default(), fails, hangs });
         let (send, stop) = tokio::sync::watch::channel(false);
         if hangs.is_some() {
@@ -203,7 +254,7 @@ mod tests {
                 let _ = send.send(true);
             });
         }
-        let (report, result) = carry_out(&plan(), fake.clone(), &Events::nowhere(), &stop).await;
+        let (report, result) = carry_out(plan, fake.clone(), &Events::nowhere(), &stop).await;
         let order = fake.order.lock().unwrap().clone();
         (report, result, order)
     }
@@ -222,6 +273,16 @@ mod tests {
         let (report, result, _) = run(Some("`b`"), None).await;
         assert_eq!(result.unwrap_err().kind, Kind::Build);
         assert_eq!((report.failed.len(), report.left.as_slice()), (1, &["remove `c`".to_owned()][..]));
+    }
+
+    #[tokio::test]
+    async fn what_docker_was_asked_for_is_waited_for() {
+        let mut plan = plan();
+        plan.push(Action::RemoveNetwork, "", []);
+        let (report, result, order) = run_plan(&plan, None, Some("`a`")).await;
+        assert_eq!(result.unwrap_err().kind, Kind::Interrupted);
+        assert!(order.iter().any(|title| title.contains("network")), "{order:?}");
+        assert_eq!(report.left, ["remove `a`", "remove `b`", "remove `c`"]);
     }
 
     #[tokio::test]
