@@ -49,8 +49,8 @@ fn vagrant_takes_every_vagrantfile() {
         fs::write(dir.path().join("Vagrantfile"), &text).unwrap();
         let mut command = Command::new("vagrant");
         command.arg("validate").current_dir(dir.path());
-        // What stands in a provider's own part is looked at where the provider is.
-        if hypervisor == Hypervisor::Virtualbox {
+        // What stands in a provider's own part is looked at where the provider is; and whether there is such a bridge.
+        if hypervisor == Hypervisor::Virtualbox || bridge.is_some() {
             command.arg("--ignore-provider");
         }
         command.env("VAGRANT_HOME", dir.path().join("home")).env("VAGRANT_DEFAULT_PROVIDER", hypervisor.name());
