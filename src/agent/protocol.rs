@@ -2,26 +2,24 @@
 //!
 //! Every request that changes something carries the fencing number of the lock it is made under.
 
+mod facts;
+
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::push::PushFact;
+pub use facts::{
+    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, SnapshotFacts, Unfinished,
+};
+
 use crate::{
     dns_client::Said,
     error::{Error, Kind},
     keys::{Secret, exposed},
     plan::prune::{Decision as Verdict, Rules},
     release::{Entry, Hooked, Order},
-    repository::{
-        policy::{Known, News},
-        relay::Call,
-    },
-    snapshot::{
-        Change, Filesystem, Id, Meta,
-        hooks::Scrub,
-        keep::{Decision, Policy},
-    },
+    repository::{policy::News, relay::Call},
+    snapshot::{Change, Filesystem, Id, Meta, hooks::Scrub, keep::Decision},
 };
 
 /// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
@@ -374,127 +372,4 @@ impl From<Error> for Answer {
     fn from(error: Error) -> Self {
         Self::Failed { kind: error.kind, message: error.message, hints: error.hints }
     }
-}
-
-/// All that is known about a node from inside.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct NodeFacts {
-    /// [`crate::BUILD`] of the running agent.
-    pub build: String,
-    /// Docker's version; `None` while it does not answer.
-    pub docker: Option<String>,
-    pub containers: Vec<ContainerFact>,
-    pub images: Vec<ImageFact>,
-    /// `<place>/<path>` → sha256 of everything that was installed.
-    pub installed: BTreeMap<String, String>,
-    /// PEM of the certificates among the secrets, by container.
-    pub certificates: BTreeMap<String, String>,
-    /// Who holds the lock, since when (unix seconds).
-    pub lock: Option<(Holder, i64)>,
-    /// The last operation, if it did not end well.
-    pub unfinished: Option<Unfinished>,
-    /// `state/current.json`: what the environment runs.
-    pub current: Option<serde_json::Value>,
-    /// File system of `/data`, its size and what is free, in bytes.
-    pub data: DataFacts,
-    #[serde(default)]
-    pub snapshots: SnapshotFacts,
-    /// The newest commit that was pushed to the lab's own repository.
-    #[serde(default)]
-    pub push: Option<PushFact>,
-    /// What is known of its copies, by repository.
-    #[serde(default)]
-    pub copies: BTreeMap<String, Known>,
-}
-
-/// The snapshots there are, and those there should be.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct SnapshotFacts {
-    pub count: usize,
-    /// When the newest was taken (unix seconds).
-    pub newest: Option<i64>,
-    pub policy: Policy,
-    /// Since when that is the policy (unix seconds).
-    pub since: i64,
-}
-
-/// The pool, as `statfs` sees it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct DataFacts {
-    pub filesystem: String,
-    pub size: u64,
-    pub free: u64,
-}
-
-/// How a check of a container ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checked {
-    pub container: String,
-    /// The script's name.
-    pub check: String,
-    pub ok: bool,
-    pub seconds: f64,
-    /// The end of what it printed, or why it could not run.
-    pub output: String,
-}
-
-/// A snapshot, and what it costs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ListedSnapshot {
-    pub meta: Meta,
-    /// Bytes that only it holds, and all it holds; `None`: not asked for.
-    pub sizes: Option<(u64, u64)>,
-    /// Why it stays (empty: it goes with the next `prune`); `None`: there is no policy, and all stay.
-    pub because: Option<Vec<String>>,
-}
-
-/// A container of the environment, running or not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ContainerFact {
-    /// Without `infra_`.
-    pub name: String,
-    pub id: String,
-    pub image: String,
-    pub labels: BTreeMap<String, String>,
-    /// Docker's word: `running`, `exited`, `restarting`, …
-    pub state: String,
-    pub health: Health,
-    /// Unix seconds.
-    pub created: i64,
-    /// `Up 3 minutes`, for people.
-    pub status: String,
-}
-
-/// What a container's check says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Health {
-    /// It has no check, or does not run.
-    None,
-    Starting,
-    Healthy,
-    Unhealthy,
-}
-
-/// An image in the node's Docker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageFact {
-    pub id: String,
-    pub tags: Vec<String>,
-    /// `<registry>/<name>@sha256:…`
-    pub digests: Vec<String>,
-    /// The label `lap.build`: hash of what it was built from.
-    pub build: Option<String>,
-}
-
-/// An operation that somebody began and that did not end well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unfinished {
-    pub holder: Holder,
-    /// Unix seconds.
-    pub since: i64,
-    /// The step it was in.
-    pub step: Option<String>,
-    /// `None`: the holder went away.
-    pub error: Option<String>,
 }

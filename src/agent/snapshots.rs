@@ -1,24 +1,14 @@
 //! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
 
+mod node;
 mod take;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
-use bollard::{
-    Docker,
-    query_parameters::{StartContainerOptions, StopContainerOptions},
-};
-use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::{
-    facts, failpoint, hooks, into, mounts, paths, pool,
+    facts, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
     serve::now,
     still, switch,
@@ -26,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{
-        self, Reason, Restore, Step, Still, World,
+        self, Reason, Restore,
         keep::{Decision, Policy, decide},
         only::Only,
     },
@@ -34,10 +24,10 @@ use crate::{
 
 pub use take::take;
 
+use node::Node;
+
 /// What restores under way are written down in.
 const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];
-/// How long the data may be busy after the last container stopped.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The pool. Not `/data`: that is away in the middle of a restore.
 pub(super) fn pool_path() -> Result<&'static Path> {
@@ -67,11 +57,9 @@ fn settle_data() -> Result<()> {
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let docker = Some(Handle::current().block_on(facts::docker())?);
-    recover(&mut Node { docker, note, stopped: None, away: None, micros: 0, still: Default::default() })
-        .map(drop)
-        .map_err(|error| {
-            error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
-        })
+    recover(&mut Node::new(docker, note)).map(drop).map_err(|error| {
+        error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
+    })
 }
 
 /// Whether a restore has not come to its end.
@@ -217,7 +205,7 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
     let runtime = Handle::current();
     let docker = runtime.block_on(facts::docker())?;
     mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
-    let mut node = Node { docker: Some(docker), note, stopped: None, away: None, micros: 0, still: Default::default() };
+    let mut node = Node::new(Some(docker), note);
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
         Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
@@ -257,14 +245,7 @@ pub fn put_back(
         return Ok(());
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
-    let mut node = Node {
-        docker: Some(Handle::current().block_on(facts::docker())?),
-        note,
-        stopped: None,
-        away: None,
-        micros: 0,
-        still: Default::default(),
-    };
+    let mut node = Node::new(Some(Handle::current().block_on(facts::docker())?), note);
     let at = now();
     Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
 }
@@ -330,7 +311,7 @@ fn check(part: &Part) -> Result<()> {
 /// It cannot be brought there; the node must not start anything on it.
 pub fn recover_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-    let mut node = Node { docker: None, note, stopped: None, away: None, micros: 0, still: Default::default() };
+    let mut node = Node::new(None, note);
     for said in recover(&mut node)? {
         eprintln!("agent: {said}");
     }
@@ -363,14 +344,7 @@ pub async fn recover_containers() {
     }
     let recovered = tokio::task::spawn_blocking(move || {
         let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
-        recover(&mut Node {
-            docker: Some(docker),
-            note,
-            stopped: None,
-            away: None,
-            micros: 0,
-            still: Default::default(),
-        })
+        recover(&mut Node::new(Some(docker), note))
     });
     match recovered.await {
         Ok(Ok(said)) if said.is_empty() => {}
@@ -384,96 +358,4 @@ fn recover(node: &mut Node) -> Result<Vec<String>> {
     let (pool, state) = (Path::new(paths::POOL), Path::new(paths::STATE));
     let all = [snapshot::recover(pool, state, node)?, snapshot::only::recover(pool, state, node)?];
     Ok(all.into_iter().flatten().collect())
-}
-
-/// This node, as a restore sees it.
-struct Node {
-    docker: Option<Docker>,
-    note: Box<dyn Fn(&str) + Send>,
-    /// Since when containers are stopped.
-    stopped: Option<Instant>,
-    /// Since when the data is away.
-    away: Option<Instant>,
-    /// How long the data was away; where it was not, how long containers were stopped.
-    micros: u64,
-    still: still::Containers,
-}
-
-impl Node {
-    fn each<F: Future<Output = Result<()>>>(
-        &self,
-        containers: &[String],
-        act: impl Fn(Docker, String) -> F,
-    ) -> Result<()> {
-        let Some(docker) = &self.docker else { return Ok(()) };
-        let all = containers.iter().map(|name| act(docker.clone(), format!("infra_{name}")));
-        Handle::current().block_on(join_all(all)).into_iter().collect()
-    }
-}
-
-/// Of a restore the containers concerned are stopped then: what stands still is all others.
-impl Still for Node {
-    fn at(&mut self, step: &str) {
-        failpoint::at(step);
-    }
-
-    fn pause(&mut self) -> Result<()> {
-        self.still.pause()
-    }
-
-    fn resume(&mut self) -> Result<()> {
-        self.still.resume()
-    }
-
-    fn patience(&self) -> Option<Duration> {
-        None
-    }
-}
-
-impl World for Node {
-    fn step(&mut self, step: Step) {
-        (self.note)(step.text());
-        failpoint::at(step.text());
-    }
-
-    fn running(&mut self) -> Result<Vec<String>> {
-        running(&Handle::current())
-    }
-
-    fn can_start(&self) -> bool {
-        self.docker.is_some()
-    }
-
-    fn stop(&mut self, containers: &[String]) -> Result<()> {
-        self.stopped = (!containers.is_empty()).then(Instant::now);
-        self.each(containers, |docker, name| async move {
-            let stopped = docker.stop_container(&name, None::<StopContainerOptions>).await;
-            stopped.or_error(Kind::Node, || format!("cannot stop `{name}`"))
-        })
-    }
-
-    fn start(&mut self, containers: &[String]) -> Result<()> {
-        self.each(containers, |docker, name| async move {
-            match docker.start_container(&name, None::<StartContainerOptions>).await {
-                // Somebody removed it in between: nothing to start.
-                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-                started => started.or_error(Kind::Node, || format!("cannot start `{name}`")),
-            }
-        })?;
-        if let (0, Some(since)) = (self.micros, self.stopped) {
-            self.micros = since.elapsed().as_micros() as u64;
-        }
-        Ok(())
-    }
-
-    fn unmount(&mut self) -> Result<()> {
-        self.away = Some(Instant::now());
-        pool::unmount_data(PATIENCE)
-    }
-
-    fn mount(&mut self) -> Result<()> {
-        pool::mount_data()?;
-        self.micros = self.away.map_or(0, |since| since.elapsed().as_micros() as u64);
-        Ok(())
-    }
 }

@@ -26,8 +26,8 @@ use ureq::{
 use super::{File, Folder, Storage};
 use crate::error::{Error, Kind, Result};
 
-/// A signed address is good for so long.
-const SIGNED: Duration = Duration::from_secs(600);
+/// A signed address is good for so long: for all tries of a slow body.
+const SIGNED: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY.as_secs());
 /// How often something is tried that a server or the way to it may do better the next time.
 const TRIES: u32 = 5;
 /// Before it is tried again, at first; doubled each time.
@@ -129,7 +129,7 @@ impl S3 {
     }
 
     fn host(&self) -> String {
-        self.bucket.base_url().host_str().unwrap_or_default().to_owned()
+        self.bucket.base_url().authority().to_owned()
     }
 
     /// An answer that is not what was asked for.

@@ -102,6 +102,21 @@ impl Office {
         snapshot::data(&self.pool.path(), &meta.id)
     }
 
+    /// Something large is copied, `judged`, gone, and as it was again.
+    fn goes_there_and_comes_back(&self, judge: impl Fn()) {
+        fs::write(self.pool.path().join("data/git/big"), noise(4, 20 << 20)).unwrap();
+        let meta = self.take(1_795_254_312);
+        self.copy("latest");
+        judge();
+        let kept = self.pool.path().join("kept");
+        snapshot::volume::copy(&self.data(&meta), &kept).unwrap();
+        snapshot::remove(&self.pool.path(), &meta.id).unwrap();
+        fs::remove_file(self.pool.path().join("data/git/big")).unwrap();
+        self.fetch(&meta).unwrap();
+        same(&kept, &self.data(&meta));
+        assert!(self.open().verify(Depth::Data(50.0)).unwrap().is_empty());
+    }
+
     /// What stock restic says; it must be content.
     fn restic(&self, arguments: &[&str]) -> String {
         let output = Command::new("restic")
@@ -449,17 +464,9 @@ fn over_sftp() {
         let mut server = Command::new("/usr/lib/openssh/sftp-server");
         Arc::new(Sftp::start(&mut server, path.to_str().unwrap()).unwrap())
     });
-    fs::write(office.pool.path().join("data/git/big"), noise(4, 20 << 20)).unwrap();
-    let meta = office.take(1_795_254_312);
-    office.copy("latest");
-    assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
-    let kept = office.pool.path().join("kept");
-    snapshot::volume::copy(&office.data(&meta), &kept).unwrap();
-    snapshot::remove(&office.pool.path(), &meta.id).unwrap();
-    fs::remove_file(office.pool.path().join("data/git/big")).unwrap();
-    office.fetch(&meta).unwrap();
-    same(&kept, &office.data(&meta));
-    assert!(office.open().verify(Depth::Data(50.0)).unwrap().is_empty());
+    office.goes_there_and_comes_back(|| {
+        assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
+    });
     let missing = File::new(Folder::Data, &"ab".repeat(32)).unwrap();
     assert_eq!(office.storage.read(&missing, None).unwrap_err().kind(), io::ErrorKind::NotFound);
     let (file, size) = office.storage.list(Folder::Data).unwrap().remove(0);

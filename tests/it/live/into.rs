@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, RESTORING, run};
 
 const ONE: &str = "names = [\"one.internal\"]\n\
      healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
@@ -142,19 +142,7 @@ fn killed_at_each_step_test_is_old_or_new() {
         "cd /data/one && echo secret >secret && echo new >say && head -c 60000000 /dev/urandom >large && sync",
     );
     lab.lap(&["snapshot", "prod"]).ok();
-    let steps = [
-        "copy what came",
-        "scrub `one`",
-        "keep the scrubbed copy",
-        "prepare the data",
-        "stop the containers",
-        "unmount /data",
-        "switch",
-        "mount /data",
-        "keep what was there",
-        "start the containers",
-        "close",
-    ];
+    let steps = [&["copy what came", "scrub `one`", "keep the scrubbed copy"][..], &RESTORING].concat();
     let reset = || {
         on(&lab, "test", "cd /data/one && echo old >say && rm -f secret && sync");
     };

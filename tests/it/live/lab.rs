@@ -18,6 +18,18 @@ struct Turns {
     given_back: Condvar,
 }
 
+/// The steps of a whole restore.
+pub const RESTORING: [&str; 8] = [
+    "prepare the data",
+    "stop the containers",
+    "unmount /data",
+    "switch",
+    "mount /data",
+    "keep what was there",
+    "start the containers",
+    "close",
+];
+
 /// Given back when it is dropped.
 struct Turn;
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, RESTORING, run};
 
 /// The names of all snapshots, the oldest first.
 fn snapshots(lab: &Lab) -> Vec<String> {
@@ -141,18 +141,8 @@ fn killed_at_each_step() {
     write(&lab, "old");
     lab.lap(&["snapshot"]).ok();
     let id = snapshots(&lab).remove(0);
-    let steps = [
-        "prepare the data",
-        "stop the containers",
-        "unmount /data",
-        "switch",
-        "mount /data",
-        "keep what was there",
-        "start the containers",
-        "close",
-    ];
     for node in [false, true] {
-        for step in steps {
+        for step in RESTORING {
             write(&lab, "new");
             let at = if node { format!("node {step}") } else { step.to_owned() };
             lab.on_node("test", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
@@ -170,7 +160,7 @@ fn killed_at_each_step() {
             assert!(!restoring.wait().unwrap().success(), "killed at {at}, and it says it is done");
             // By itself: nobody runs another command.
             until_healthy(&lab);
-            let switched = steps.iter().position(|s| *s == step).unwrap() > 3;
+            let switched = RESTORING.iter().position(|s| *s == step).unwrap() > 3;
             assert_eq!(read(&lab), if switched { "old" } else { "new" }, "killed at {at}");
             let others = snapshots(&lab).into_iter().filter(|other| *other != id).collect::<Vec<_>>();
             assert_eq!(others.len(), usize::from(switched), "killed at {at}");

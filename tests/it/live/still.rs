@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, RESTORING, run};
 
 /// Writes all the time, in place: a number twice, which an instant never shows as two different ones.
 const WRITER: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\n\
@@ -210,17 +210,7 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
         assert_eq!(ids(&lab), [id.as_str()], "killed at {step}");
         nothing_is_left(&lab, step);
     }
-    let restoring = [
-        "prepare the data",
-        "stop the containers",
-        "unmount /data",
-        "switch",
-        "mount /data",
-        "keep what was there",
-        "start the containers",
-        "close",
-    ];
-    for (at, step) in restoring.iter().enumerate() {
+    for (at, step) in RESTORING.iter().enumerate() {
         text("new");
         kill(step, &["restore", "--wait", &id]);
         let switched = at > 3;
