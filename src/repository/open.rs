@@ -110,7 +110,9 @@ impl Repository {
             .set_extra_verify(false);
         let credentials = Credentials::password(password.expose());
         let inner = guarded(name, || raw.init(&credentials, &Door::Lab.key(), &options))?;
-        Ok(Self { name: name.to_owned(), inner, storage })
+        let made = Self { name: name.to_owned(), inner, storage };
+        made.lighten(password)?;
+        Ok(made)
     }
 
     /// Its files.
