@@ -32,7 +32,7 @@ use crate::{
 
 mod access;
 mod pruned;
-mod relay;
+mod relayed;
 mod s3;
 
 static TURN: Mutex<()> = Mutex::new(());
