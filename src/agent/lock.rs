@@ -9,9 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Notify, watch};
 
-use super::{install::write_file, protocol::Holder};
+use super::{install::try_write_file, protocol::Holder};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// The lock of one node.
@@ -72,8 +73,15 @@ impl Lock {
         }
         if state.last == state.reserved {
             let reserved = state.last + SET_ASIDE;
-            write_file(&self.inner.path, format!("{reserved}\n").as_bytes(), 0o600)?;
-            state.reserved = reserved;
+            match try_write_file(&self.inner.path, format!("{reserved}\n").as_bytes(), 0o600) {
+                Ok(()) => state.reserved = reserved,
+                // Whoever wants to make room needs the lock: from a place that nobody draws twice, and that no file ever gets to.
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    state.last = out_of_the_way()?;
+                    state.reserved = state.last + SET_ASIDE;
+                }
+                error => error.or_error(Kind::Node, || format!("cannot write `{}`", self.inner.path.display()))?,
+            }
         }
         let fence = state.last + 1;
         state.last = fence;
@@ -121,6 +129,13 @@ impl Lock {
     fn state(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// A number in the upper half.
+fn out_of_the_way() -> Result<u64> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).or_error(Kind::Other, || "cannot draw a number".into())?;
+    Ok((1 << 63) | (u64::from_ne_bytes(bytes) >> 2))
 }
 
 impl Drop for Grant {
