@@ -38,9 +38,11 @@ pub fn during<T>(directory: &Path, work: impl FnOnce() -> T) -> (T, Felt) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let (ready, begun) = channel();
+        let also_ready = ready.clone();
         let probe = scope.spawn(|| probe(directory, &done, ready));
-        let watch = scope.spawn(|| watch(&done));
-        let _ = begun.recv();
+        let watch = scope.spawn(|| watch(&done, also_ready));
+        // Both: what is over after a few milliseconds would end before they look at it. One that cannot measure hangs up.
+        let _ = begun.recv().and_then(|()| begun.recv());
         // Also when the work panics: the threads are waited for.
         let end = End(&done);
         let result = work();
@@ -80,23 +82,26 @@ fn probe(directory: &Path, done: &AtomicBool, ready: Sender<()>) -> Option<Durat
     longest
 }
 
-fn watch(done: &AtomicBool) -> BTreeMap<String, Duration> {
+fn watch(done: &AtomicBool, ready: Sender<()>) -> BTreeMap<String, Duration> {
     let mut stood = BTreeMap::new();
     let mut threads: BTreeMap<PathBuf, Thread> = BTreeMap::new();
-    let mut scanned: Option<Instant> = None;
+    scan(&mut threads);
+    let mut scanned = Instant::now();
+    let _ = ready.send(());
+    drop(ready);
     while !done.load(Ordering::Acquire) {
-        let begun = Instant::now();
-        if scanned.is_none_or(|at| at.elapsed() > RESCAN) {
+        if scanned.elapsed() > RESCAN {
             scan(&mut threads);
-            scanned = Some(Instant::now());
+            scanned = Instant::now();
         }
+        let begun = Instant::now();
         for (task, thread) in &mut threads {
             if let Some(waited) = thread.look(task) {
                 let longest = stood.entry(thread.container.clone()).or_insert(Duration::ZERO);
                 *longest = waited.max(*longest);
             }
         }
-        // A fifth of one core at most: whoever measures must not be what is felt.
+        // A fifth of one core at most, besides the scans: whoever measures must not be what is felt.
         thread::sleep((begun.elapsed() * 4).clamp(BETWEEN, SELDOM));
     }
     stood

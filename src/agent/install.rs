@@ -149,22 +149,27 @@ pub fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
 /// # Errors
 /// Names the path.
 pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    try_write_file(path, bytes, mode).or_error(Kind::Node, || format!("cannot write `{}`", path.display()))
+}
+
+/// The same, for those who look at why it failed.
+///
+/// # Errors
+/// It cannot be written; then the old file stands.
+pub fn try_write_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".lap-new");
     let new = PathBuf::from(new);
-    let write = || -> std::io::Result<()> {
-        // A left-over of a killed writer may have another mode.
-        let _ = fs::remove_file(&new);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        if let Some(parent) = path.parent() {
-            File::open(parent)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().or_error(Kind::Node, || format!("cannot write `{}`", path.display()))
+    // A left-over of a killed writer may have another mode.
+    let _ = fs::remove_file(&new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    if let Some(parent) = path.parent() {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// An archive in memory of these files: (path, mode, content). The opposite of [`unpack`].

@@ -1,6 +1,6 @@
 //! The node's lock: one holder at a time, known by name, gone with its connection.
 //!
-//! Each grant has a fencing number that never comes again (it lies in `state`). Whoever lost the lock — its machine
+//! Each grant has a fencing number that never comes again (up to which they are given out lies in `state`). Whoever lost the lock — its machine
 //! slept, its network broke — finds every connection that carried its number cut, and is refused from then on.
 
 use std::{
@@ -9,9 +9,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Notify, watch};
 
-use super::{install::write_file, protocol::Holder};
+use super::{install::try_write_file, protocol::Holder};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// The lock of one node.
@@ -28,8 +29,13 @@ struct Inner {
     freed: Notify,
 }
 
+/// How many numbers are set aside at once: a lock costs no write then, and can be had where the disk is full.
+const SET_ASIDE: u64 = 1024;
+
 struct State {
     last: u64,
+    /// The last one that may be given out; after a start, those up to it are counted as given.
+    reserved: u64,
     held: Option<(Holder, i64)>,
 }
 
@@ -52,21 +58,32 @@ impl Lock {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
             Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
         };
-        let state = Mutex::new(State { last, held: None });
+        let state = Mutex::new(State { last, reserved: last, held: None });
         Ok(Self { inner: Arc::new(Inner { path, state, current: watch::Sender::new(0), freed: Notify::new() }) })
     }
 
     /// Takes the lock, or says who has it and since when.
     ///
     /// # Errors
-    /// The new number cannot be written: without that the lock is not given.
+    /// New numbers cannot be set aside: without that the lock is not given.
     pub fn take(&self, holder: &Holder, now: i64) -> Result<std::result::Result<Grant, (Holder, i64)>> {
         let mut state = self.state();
         if let Some(held) = &state.held {
             return Ok(Err(held.clone()));
         }
+        if state.last == state.reserved {
+            let reserved = state.last + SET_ASIDE;
+            match try_write_file(&self.inner.path, format!("{reserved}\n").as_bytes(), 0o600) {
+                Ok(()) => state.reserved = reserved,
+                // Whoever wants to make room needs the lock: from a place that nobody draws twice, and that no file ever gets to.
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    state.last = out_of_the_way()?;
+                    state.reserved = state.last + SET_ASIDE;
+                }
+                error => error.or_error(Kind::Node, || format!("cannot write `{}`", self.inner.path.display()))?,
+            }
+        }
         let fence = state.last + 1;
-        write_file(&self.inner.path, format!("{fence}\n").as_bytes(), 0o600)?;
         state.last = fence;
         state.held = Some((holder.clone(), now));
         self.inner.current.send_replace(fence);
@@ -114,6 +131,13 @@ impl Lock {
     }
 }
 
+/// A number in the upper half.
+fn out_of_the_way() -> Result<u64> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).or_error(Kind::Other, || "cannot draw a number".into())?;
+    Ok((1 << 63) | (u64::from_ne_bytes(bytes) >> 2))
+}
+
 impl Drop for Grant {
     fn drop(&mut self) {
         self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).held = None;
@@ -148,7 +172,27 @@ mod tests {
         assert!(refused.message.contains("`ben` holds it now"), "{refused}");
         drop(second);
         let reopened = Lock::open(dir.path()).unwrap();
-        assert_eq!(reopened.take(&holder("anna"), 8).unwrap().ok().unwrap().fence, 3);
+        assert_eq!(reopened.take(&holder("anna"), 8).unwrap().ok().unwrap().fence, SET_ASIDE + 1);
+    }
+
+    #[test]
+    fn numbers_are_set_aside_before_they_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let on_disk = || fs::read_to_string(dir.path().join("fence")).unwrap().trim().parse::<u64>().unwrap();
+        let lock = Lock::open(dir.path()).unwrap();
+        for expected in 1..=SET_ASIDE + 2 {
+            let grant = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
+            assert_eq!(grant.fence, expected);
+            assert!(on_disk() >= expected);
+        }
+        assert_eq!(on_disk(), 2 * SET_ASIDE);
+
+        // Nothing can be written any more: what is set aside is given out, and nothing beyond.
+        fs::remove_dir_all(dir.path()).unwrap();
+        for _ in SET_ASIDE + 2..2 * SET_ASIDE {
+            lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
+        }
+        assert!(lock.take(&holder("anna"), 5).is_err());
     }
 
     #[tokio::test]

@@ -237,7 +237,7 @@ impl Agent {
             }
             Request::RemoveSnapshot { holder, wait, id } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
-                return self.under(grant, holder, move |_| snapshots::remove(&id)).await;
+                return self.making_room(grant, holder, move |_| snapshots::remove(&id)).await;
             }
             Request::AdoptState { holder, wait, id } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
@@ -246,7 +246,7 @@ impl Agent {
             Request::PruneSnapshots { dry_run: true, .. } => return aside(|| snapshots::prune(true)).await,
             Request::PruneSnapshots { holder, wait, dry_run: false } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
-                return self.under(grant, holder, |_| snapshots::prune(false)).await;
+                return self.making_room(grant, holder, |_| snapshots::prune(false)).await;
             }
             Request::ListSnapshots { sizes } => return aside(move || snapshots::list(sizes)).await,
             Request::NoteCopies { repository, news } => return aside(move || copies::hear(repository, news)).await,
@@ -325,18 +325,43 @@ impl Agent {
         holder: Holder,
         act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
     ) -> Result<Answer> {
+        self.journaled(grant, holder, true, act).await
+    }
+
+    /// The same for what makes room, also where there is none for the journal: it is the way out.
+    async fn making_room(
+        &self,
+        grant: Grant,
+        holder: Holder,
+        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        self.journaled(grant, holder, false, act).await
+    }
+
+    async fn journaled(
+        &self,
+        grant: Grant,
+        holder: Holder,
+        must: bool,
+        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
         let agent = self.clone();
         let by = holder.who.clone();
         let work = tokio::spawn(async move {
             let fence = grant.fence;
-            agent.journal(|journal| journal.begin(fence, holder, now()))?;
+            let written = agent.journal(|journal| journal.begin(fence, holder, now()));
+            let is_open = written.is_ok();
+            written.or_else(|error| if must { Err(error) } else { Ok(()) })?;
             let work = move || {
                 snapshots::settle()?;
                 act(&by)
             };
             let result = aside(work).await;
             let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
-            agent.journal(|journal| journal.note(fence, Note::End(end), now()))?;
+            if is_open {
+                let ended = agent.journal(|journal| journal.note(fence, Note::End(end), now()));
+                ended.or_else(|error| if must { Err(error) } else { Ok(()) })?;
+            }
             drop(grant);
             result
         });

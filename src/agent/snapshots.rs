@@ -1,6 +1,7 @@
 //! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
 
 mod node;
+mod rest;
 mod take;
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
@@ -42,6 +43,7 @@ pub(super) fn pool_path() -> Result<&'static Path> {
 /// # Errors
 /// It still cannot.
 pub fn settle() -> Result<()> {
+    rest::wait();
     still::recover()?;
     settle_data()?;
     match Handle::current().block_on(switch::recover()) {
@@ -86,23 +88,25 @@ fn running(runtime: &Handle) -> Result<Vec<String>> {
 
 /// The snapshot of this name.
 pub fn find(name: &str) -> Result<snapshot::Meta> {
+    rest::wait();
     snapshot::find(pool_path()?, name)
 }
 
 /// Removes one.
 pub fn remove(id: &str) -> Result<Answer> {
     let pool = pool_path()?;
-    snapshot::remove(pool, &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
+    snapshot::remove(pool, &find(id)?.id).map(|()| Answer::Done)
 }
 
 /// Takes over the `state` that came with a fetched one.
 pub fn adopt(id: &str) -> Result<Answer> {
     let pool = pool_path()?;
-    snapshot::adopt(pool, Path::new(paths::STATE), &snapshot::find(pool, id)?.id).map(|()| Answer::Done)
+    snapshot::adopt(pool, Path::new(paths::STATE), &find(id)?.id).map(|()| Answer::Done)
 }
 
 /// Lists all; with `sizes` btrfs looks at every file of each.
 pub fn list(sizes: bool) -> Result<Answer> {
+    rest::wait();
     let pool = pool_path()?;
     let all = snapshot::list(pool)?;
     let why = policy().keep.map(|keep| decide(&all, &keep, now()));
@@ -120,9 +124,8 @@ pub fn list(sizes: bool) -> Result<Answer> {
 
 /// All that is known of one; btrfs looks at every file of it.
 pub fn show(id: &str) -> Result<Answer> {
-    let pool = pool_path()?;
+    let (pool, meta) = (pool_path()?, find(id)?);
     let all = snapshot::list(pool)?;
-    let meta = snapshot::find(pool, id)?;
     let _held = snapshot::hold(pool, &meta.id)?;
     let data = snapshot::data(pool, &meta.id);
     let mut containers = BTreeMap::new();
@@ -169,6 +172,7 @@ pub fn take_due() -> Result<Answer> {
 
 /// Removes what the policy does not keep, or only says so.
 pub fn prune(dry_run: bool) -> Result<Answer> {
+    rest::wait();
     let pool = pool_path()?;
     let all = snapshot::list(pool)?;
     let Some(keep) = policy().keep else {
@@ -186,7 +190,7 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
 pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
     let pool = pool_path()?;
     let data = |name: &str| -> Result<_> {
-        let id = snapshot::find(pool, name)?.id.to_string();
+        let id = find(name)?.id.to_string();
         Ok((pool.join("snapshots").join(&id).join("data"), id))
     };
     let (old, from) = data(from)?;
@@ -201,24 +205,26 @@ pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
 pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
     let pool = pool_path()?;
     check(&part)?;
-    let id = snapshot::find(pool, id)?.id;
+    let id = find(id)?.id;
     let runtime = Handle::current();
     let docker = runtime.block_on(facts::docker())?;
     mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
-    let mut node = Node::new(Some(docker), note);
+    let mut node = Node::new(Some(docker.clone()), note);
     let (state, at, current) = (Path::new(paths::STATE), now(), current());
     let kept = match part {
         Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
         Part::AllAndRelease => {
-            let release = snapshot::find(pool, &id.to_string())?.current;
+            let release = find(&id.to_string())?.current;
             Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
         }
         Part::Containers(names) => {
-            Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current, kept: None }
-                .run(&mut node)?
+            let only = Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current, kept: None };
+            rest::later(docker, only.until_started(&mut node)?)
         }
-        Part::Path(path) => Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current, kept: None }
-            .run(&mut node)?,
+        Part::Path(path) => {
+            let only = Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current, kept: None };
+            rest::later(docker, only.until_started(&mut node)?)
+        }
     };
     Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
 }

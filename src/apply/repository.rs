@@ -213,12 +213,21 @@ impl Snapshots {
                 place.name
             ));
         }
+        let asked = id.is_some_and(|id| id != "latest");
+        let wanted = meta.id.clone();
         let (repository, copies, _lock) = aside(move || {
             let repository = there.open(silent())?;
             let lock = repository.lock(false)?;
             there.keep(&repository)?;
             let copies = repository.copies_of(&there.lab, &env)?;
-            Ok((repository, copies, lock))
+            let Some(copy) = copies.iter().find(|copy| asked && copy.id == wanted && !copy.asked) else {
+                return Ok((repository, copies, lock));
+            };
+            // The policy had it copied; from now on it stays, as if it had been copied for its name.
+            drop(lock);
+            let alone = repository.lock(true)?;
+            repository.ask_for(copy, &alone)?;
+            Ok((repository, copies, alone))
         })
         .await?;
         let seconds = || begun.elapsed().as_secs_f64();
@@ -228,7 +237,7 @@ impl Snapshots {
         }
         let request = Request::CopySnapshot {
             id: meta.id.to_string(),
-            asked: id.is_some_and(|id| id != "latest"),
+            asked,
             lab: place.lab.clone(),
             environment,
             node: self.environment().master.clone(),

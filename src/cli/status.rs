@@ -84,10 +84,19 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         if sick.is_empty() {
-            return Err(Error::new(Kind::Unhealthy, complaints.join("; ")).hint(format!(
-                "`lap snapshot {0}` takes a snapshot now, `lap snapshot copy --due {0}` copies and verifies what is due",
-                environment.name
-            )));
+            let hint = if is_full(&facts) {
+                format!(
+                    "`lap snapshot list {0}` shows what each snapshot holds on to, `lap snapshot rm ID {0}` lets go of it; or a \
+                     larger `disk` in the node's node.toml",
+                    environment.name
+                )
+            } else {
+                format!(
+                    "`lap snapshot {0}` takes a snapshot now, `lap snapshot copy --due {0}` copies and verifies what is due",
+                    environment.name
+                )
+            };
+            return Err(Error::new(Kind::Unhealthy, complaints.join("; ")).hint(hint));
         }
         let names = sick.join("`, `");
         Err(Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`")).hint(format!(
@@ -161,13 +170,23 @@ fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts)
     }
 }
 
-/// What is late or damaged, a sentence each.
+/// Less than a fiftieth is free: the next snapshot, and whoever writes, may find no room.
+fn is_full(facts: &NodeFacts) -> bool {
+    facts.data.size > 0 && facts.data.free < facts.data.size / 50
+}
+
+/// What is late, damaged or full, a sentence each.
 fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::agent::serve::now());
     let age = now - snapshots.newest.unwrap_or(0).max(snapshots.since);
     let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
-    let mut all: Vec<String> =
-        late.then(|| "the newest snapshot is older than the schedule allows".into()).into_iter().collect();
+    let mut all = Vec::new();
+    if is_full(facts) {
+        all.push(format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size)));
+    }
+    if late {
+        all.push("the newest snapshot is older than the schedule allows".into());
+    }
     // Before that there was no node that could be copied.
     let since = if snapshots.since > 0 { snapshots.since } else { now };
     all.extend(lab.copies.complaints(lab.repositories.keys(), &facts.copies, since, now));

@@ -3,7 +3,7 @@
 use rustic_core::repofile::SnapshotFile;
 use serde::Serialize;
 
-use super::{Repository, open::guarded};
+use super::{Lock, Repository, open::guarded};
 use crate::{
     error::{Error, Kind, Result},
     snapshot::Id,
@@ -56,8 +56,29 @@ impl Repository {
     pub fn copies(&self) -> Result<Vec<Copy>> {
         let files = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let mut all: Vec<Copy> = files.iter().filter_map(read).collect();
-        all.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        all.sort_by(|a, b| (a.at, &a.id, !a.asked).cmp(&(b.at, &b.id, !b.asked)));
+        // Two of one are there if [`Self::ask_for`] was killed.
+        all.dedup_by(|a, b| (&a.lab, &a.environment, &a.id) == (&b.lab, &b.environment, &b.id));
         Ok(all)
+    }
+
+    /// Marks a copy as one that somebody asked for by its name. `_lock`: an exclusive one of this repository.
+    ///
+    /// # Errors
+    /// It is gone, or its description cannot be written anew; then it is as it was.
+    pub fn ask_for(&self, copy: &Copy, _lock: &Lock) -> Result<()> {
+        let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
+        let Some(mut file) = files.into_iter().find(|file| file.id.to_hex().as_str() == copy.restic) else {
+            return Err(Error::new(Kind::Locked, format!("the copy {} in `{}` is gone", copy.id, self.name))
+                .hint("somebody removed it: the same command copies it again"));
+        };
+        let old = file.id;
+        file.tags.add(ASKED.to_owned());
+        // As restic does it: where it came from stays known.
+        file.original.get_or_insert(old);
+        // The new one first: killed in between, there are two, and none is lost.
+        guarded(&self.name, || self.inner.save_snapshots(vec![file]))?;
+        guarded(&self.name, || self.inner.delete_snapshots(&[old]))
     }
 
     /// Those of one environment.

@@ -1,6 +1,6 @@
 //! Puts back a part of the data, a container's directory or a single file, and leaves all else alone: it is copied beside (by
 //! reflink, where the file system can) while everything runs, then exchanged while only the containers concerned are stopped. What was there before
-//! becomes a snapshot.
+//! becomes a snapshot; that takes as long as removing as many files twice, and nobody has to wait for it.
 //!
 //! ```text
 //! data/.lap-restore/<n>      the copy that is being prepared; after the switch: what was there before it
@@ -66,12 +66,41 @@ struct Record {
     switched: bool,
 }
 
+/// What is left once the containers run again: what was there before becomes a snapshot, and its copy goes.
+#[derive(Debug)]
+#[must_use = "a restore is open until this is done"]
+pub struct Rest {
+    pool: PathBuf,
+    state: PathBuf,
+    record: Record,
+}
+
+impl Rest {
+    /// Does it.
+    ///
+    /// # Errors
+    /// It cannot be done now: [`recover`] does it.
+    pub fn finish(self, world: &mut impl World) -> Result<()> {
+        finish_rest(&self.pool, &self.state, &self.record, world)
+    }
+}
+
 impl Only<'_> {
-    /// Does it; gives the snapshot that holds what was there before.
+    /// Does all of it; gives the snapshot that holds what was there before.
     ///
     /// # Errors
     /// Before the switch: everything is as it was. After it: what is left is done by [`recover`].
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
+        let (kept, rest) = self.until_started(world)?;
+        rest.map_or(Ok(()), |rest| rest.finish(world))?;
+        Ok(kept)
+    }
+
+    /// Does it until the containers run again; gives the snapshot that will hold what was there before, and what is left to do.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn until_started(&self, world: &mut impl World) -> Result<(Meta, Option<Rest>)> {
         let Self { pool, state, id, paths, containers, at, by, current, kept } = self;
         if !is_whole(pool, id) {
             return Err(
@@ -115,13 +144,13 @@ impl Only<'_> {
         if let Err(error) = self.before_the_switch(&from, &mut record, world) {
             return match recover(pool, state, world) {
                 // It failed so late that the way forward was the shorter one.
-                Ok(_) if is_whole(pool, &kept.id) => Ok(kept),
+                Ok(_) if is_whole(pool, &kept.id) => Ok((kept, None)),
                 Ok(_) => Err(error),
                 Err(also) => Err(error.hint(format!("and then: {also}"))),
             };
         }
-        after_the_switch(pool, state, &record, world)?;
-        Ok(kept)
+        start(pool, &record, world)?;
+        Ok((kept, Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
     }
 
     fn before_the_switch(&self, from: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
@@ -139,6 +168,8 @@ impl Only<'_> {
             }
         }
         record.new = new;
+        // Now, while everything runs: later it would be waited for while containers are stopped.
+        volume::sync(pool)?;
         write(state, record)?;
         world.step(Step::Stop);
         world.stop(&record.stopped)?;
@@ -233,6 +264,11 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 
 /// All of this may have been done before.
 fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    start(pool, record, world)?;
+    finish_rest(pool, state, record, world)
+}
+
+fn start(pool: &Path, record: &Record, world: &mut impl World) -> Result<()> {
     if !record.switched {
         put_all(pool, record)?;
         volume::sync(pool)?;
@@ -241,6 +277,10 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
         world.step(Step::Start);
         world.start(&record.stopped)?;
     }
+    Ok(())
+}
+
+fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
     world.step(Step::Keep);
     // Two trees of their own, which may be as large as what was restored.
     thread::scope(|scope| {

@@ -179,6 +179,60 @@ fn killed_at_each_step() {
     assert_eq!(read(&lab), "old");
 }
 
+/// Of a part: once the containers run again it is answered, and the rest is done also if the agent dies over it.
+#[test]
+fn a_part_killed_at_each_step() {
+    const STEPS: [&str; 6] = [
+        "prepare the data",
+        "stop the containers",
+        "switch",
+        "start the containers",
+        "keep what was there",
+        "close",
+    ];
+    let lab = Lab::tiny("part-kill");
+    lab.lap(&["up"]).ok();
+    write(&lab, "old");
+    lab.lap(&["snapshot"]).ok();
+    let id = snapshots(&lab).remove(0);
+    for (nth, step) in STEPS.into_iter().enumerate() {
+        write(&lab, "new");
+        lab.on_node("test", &["sh", "-c", &format!("echo '{step}' >/run/lap/die-at")]).ok();
+        let ran = lab.lap(&["restore", "--wait", &id, "--only", "one"]);
+        assert!(nth > 3 || ran.code != 0, "killed at {step}, and it says it is done");
+        until_healthy(&lab);
+        let asked = lab.on_node("test", &["test", "-e", "/run/lap/die-at"]);
+        assert_eq!(asked.code, 1, "{step} was never reached");
+        let switched = nth > 2;
+        assert_eq!(read(&lab), if switched { "old" } else { "new" }, "killed at {step}");
+        let others = snapshots(&lab).into_iter().filter(|other| *other != id).collect::<Vec<_>>();
+        assert_eq!(others.len(), usize::from(switched), "killed at {step}");
+        for other in others {
+            let kept = format!("/var/lib/lap/pool/snapshots/{other}/data/one/file");
+            assert_eq!(lab.on_node("test", &["cat", &kept]).ok().trim(), "new");
+            lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
+        }
+        let left = "cd /var/lib/lap/pool && ls -A . snapshots data state && ls -A snapshots/*/data";
+        // Its containers run a moment before the agent has closed it.
+        let begun = Instant::now();
+        loop {
+            let left = lab.on_node("test", &["sh", "-c", left]).ok();
+            if !["lap-new", ".new-", ".lap-restore", "restore-only"].iter().any(|name| left.contains(name)) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "killed at {step}: {left}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    // Not killed, and whoever looks right afterwards finds what was there before.
+    write(&lab, "new");
+    let said = lab.lap(&["restore", "--wait", &id, "--only", "one"]).ok();
+    let others = snapshots(&lab).into_iter().filter(|other| *other != id).collect::<Vec<_>>();
+    assert!(others.len() == 1 && said.contains(&others[0]), "{others:?}: {said}");
+    lab.lap(&["restore", "--wait", &others[0], "--only", "one"]).ok();
+    assert_eq!(read(&lab), "new");
+}
+
 /// The agent takes and removes them without anybody; `status` says when it does not.
 #[test]
 fn by_itself() {

@@ -1,0 +1,38 @@
+//! What a restore of a part leaves to do once its containers run again: nobody waits for it but who looks at snapshots or changes them
+//! next. If the agent dies meanwhile, the next one does it when it starts, as with every restore.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use bollard::Docker;
+
+use super::node::Node;
+use crate::snapshot::{Meta, only::Rest};
+
+static UNDER_WAY: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
+
+/// Begins with it; gives back the snapshot that there will be.
+pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta {
+    let Some(rest) = rest else { return kept };
+    let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+    let log = |step: &str| eprintln!("agent: restore: {step}");
+    let runtime = tokio::runtime::Handle::current();
+    *under_way = Some(thread::spawn(move || {
+        let _entered = runtime.enter();
+        if let Err(error) = rest.finish(&mut Node::new(Some(docker), Box::new(log))) {
+            eprintln!("agent: restore: {error}; the next command that changes something goes on with it");
+        }
+    }));
+    kept
+}
+
+/// Returns when nothing of it is under way.
+pub(super) fn wait() {
+    let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(thread) = under_way.take() {
+        // What it had to say it has said.
+        let _ = thread.join();
+    }
+}
