@@ -49,8 +49,9 @@ async fn pass(stream: &BufReader<UnixStream>, request: &Request) -> Result<()> {
     // This very binary, also when a newer one has its name by now.
     let mut child = Command::new("/proc/self/exe")
         .args(["agent", "repository"])
-        // glibc, mallopt(3): else every thread has a heap of its own, and none gives back what packs took.
-        .envs([("MALLOC_ARENA_MAX", "2"), ("MALLOC_MMAP_THRESHOLD_", "262144")])
+        // glibc, mallopt(3): else every thread has a heap of its own. (Nor may pieces be given back one by one, with
+        // MALLOC_MMAP_THRESHOLD_: the library makes a compressor for each file, and half the time would go into page faults.)
+        .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::piped())
         .stdout(socket)
         .kill_on_drop(true)

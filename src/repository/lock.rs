@@ -7,13 +7,11 @@ use std::{
     time::Duration,
 };
 
-use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, aead::Aead};
-use rustic_core::repofile::MasterKey;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{File, Folder, Repository, Storage};
+use super::{File, Folder, Repository, Storage, cipher::Cipher};
 use crate::{
     error::{Error, Kind, OrError, Result},
     report::ago,
@@ -23,8 +21,6 @@ use crate::{
 const ANEW: Duration = Duration::from_secs(5 * 60);
 /// One that nobody renewed for so long is a dead one's. restic says the same.
 const DEAD: i64 = 30 * 60;
-/// Encrypted files begin with so many bytes that were picked for them.
-const NONCE: usize = 16;
 
 /// What such a file says.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -97,19 +93,11 @@ impl Repository {
             lock => lock.map(Some),
         }
     }
-
-    fn cipher(&self) -> Result<Aes256CtrPoly1305Aes> {
-        let MasterKey { mac, encrypt, .. } = self.inner.key();
-        let bytes: Vec<u8> = encrypt.iter().chain(&mac.k).chain(&mac.r).copied().collect();
-        let wrong = || Error::new(Kind::Other, "the repository's key is none");
-        let key: [u8; 64] = bytes.try_into().map_err(|_| wrong())?;
-        Ok(Aes256CtrPoly1305Aes::new(&Key::from(key)))
-    }
 }
 
 struct Locks {
     storage: Arc<dyn Storage>,
-    key: Aes256CtrPoly1305Aes,
+    key: Cipher,
     name: String,
 }
 
@@ -148,9 +136,7 @@ impl Locks {
     }
 
     fn read(&self, bytes: &[u8]) -> Option<Said> {
-        let (nonce, rest) = bytes.split_at_checked(NONCE)?;
-        let nonce: [u8; NONCE] = nonce.try_into().ok()?;
-        serde_json::from_slice(&self.key.decrypt(&nonce.into(), rest).ok()?).ok()
+        serde_json::from_slice(&self.key.open(bytes)?).ok()
     }
 
     fn write(&self, exclusive: bool) -> Result<File> {
@@ -162,11 +148,7 @@ impl Locks {
         let (uid, gid) = (Some(uid.as_raw()), Some(gid.as_raw()));
         let said = Said { time, exclusive, hostname, username, pid: std::process::id(), uid, gid };
         let plain = serde_json::to_vec(&said).or_error(Kind::Other, what)?;
-        let mut nonce = [0; NONCE];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut nonce)
-            .map_err(|_| Error::new(Kind::Other, what()))?;
-        let cipher = self.key.encrypt(&nonce.into(), &plain[..]).map_err(|_| Error::new(Kind::Other, what()))?;
-        let bytes: Vec<u8> = nonce.into_iter().chain(cipher).collect();
+        let bytes = self.key.seal(&plain)?;
         let name = hex::encode(Sha256::digest(&bytes));
         let file = File::new(Folder::Locks, &name).ok_or_else(|| Error::new(Kind::Other, what()))?;
         self.storage.write(&file, &[bytes.into()]).or_error(Kind::Host, what)?;

@@ -18,6 +18,8 @@
 //! Beside the snapshots lie the keys and the workspace, see `office`.
 
 mod backend;
+mod behind;
+mod cipher;
 mod directory;
 mod doors;
 mod file;
@@ -65,10 +67,11 @@ pub trait Storage: Send + Sync + 'static {
     /// # Errors
     /// It is not there, is shorter, or cannot be read.
     fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes>;
-    /// Makes a file, whole or not at all, and on the disk when this returns. One that is there stays as it is.
+    /// Makes a file, whole or not at all, and on the disk when this returns; packs may be on their way until what names them, an
+    /// index or a snapshot, is written. One that is there stays as it is.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be written, or a pack before it.
     fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()>;
     /// Removes a file; one that is not there is no error.
     ///

@@ -52,7 +52,7 @@ impl Repository {
         Ok(Self { name: name.to_owned(), inner, storage })
     }
 
-    /// Opens it with what [`Self::key`] gave: as a password does, without the second and the 128 MiB that a password takes.
+    /// Opens it with what [`Self::key`] gave: as a password does, without the time and the memory that a password takes.
     /// `strict`: see [`super::warnings`].
     ///
     /// # Errors
@@ -110,7 +110,9 @@ impl Repository {
             .set_extra_verify(false);
         let credentials = Credentials::password(password.expose());
         let inner = guarded(name, || raw.init(&credentials, &Door::Lab.key(), &options))?;
-        Ok(Self { name: name.to_owned(), inner, storage })
+        let made = Self { name: name.to_owned(), inner, storage };
+        made.lighten(password)?;
+        Ok(made)
     }
 
     /// Its files.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// So many files are read and written at the same time.
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 /// No file of a repository that lap reads or writes is larger.
 pub const MOST: u64 = 256 << 20;
 

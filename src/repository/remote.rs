@@ -17,8 +17,9 @@ use nix::sys::signal::{Signal, raise};
 
 use super::{
     File, Folder, Storage,
+    behind::{Behind, UnderWay},
     open::Tell,
-    relay::{Act, Call, MOST, Reply},
+    relay::{AT_ONCE, Act, Call, MOST, Reply},
 };
 use crate::agent::protocol::Answer;
 
@@ -27,7 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What is read at a time.
 const PIECE: usize = 256 << 10;
 
-type Waiting = Arc<Mutex<Option<HashMap<u64, mpsc::Sender<io::Result<Bytes>>>>>>;
+/// Why nothing comes any more.
+pub(super) const GONE: &str = "whoever asked for this went away";
+
+type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
+
+/// Who is told what became of a question.
+enum Asker {
+    Waits(mpsc::Sender<io::Result<Bytes>>),
+    /// Nobody yet: a pack on its way.
+    Behind(UnderWay),
+}
 
 /// The repository of whoever asked.
 pub struct Remote {
@@ -35,6 +46,7 @@ pub struct Remote {
     waiting: Waiting,
     next: AtomicU64,
     out: Mutex<UnixStream>,
+    behind: Arc<Behind>,
 }
 
 impl Remote {
@@ -43,22 +55,31 @@ impl Remote {
     /// # Errors
     /// It is none.
     pub fn start(connection: UnixStream) -> io::Result<Self> {
+        Self::until(connection, || {
+            std::thread::sleep(PATIENCE);
+            let _ = raise(Signal::SIGKILL);
+        })
+    }
+
+    /// The same, with something else when it ends.
+    pub(super) fn until(connection: UnixStream, end: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let mine = waiting.clone();
         let mut replies = BufReader::with_capacity(PIECE, connection.try_clone()?);
         std::thread::spawn(move || {
             while let Ok((number, result)) = reply(&mut replies) {
                 let asker = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
-                if let Some(asker) = asker {
-                    let _ = asker.send(result);
+                match asker {
+                    Some(Asker::Waits(asker)) => drop(asker.send(result)),
+                    Some(Asker::Behind(pack)) => pack.end(result.map(drop)),
+                    None => {}
                 }
             }
             // Their senders go, so all of them stop waiting.
             lock(&mine).take();
-            std::thread::sleep(PATIENCE);
-            let _ = raise(Signal::SIGKILL);
+            end();
         });
-        Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection) })
+        Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection), behind: Arc::default() })
     }
 
     /// Tells whoever asked.
@@ -95,13 +116,16 @@ impl Remote {
     }
 
     fn ask(&self, act: Act, parts: &[Bytes]) -> io::Result<Bytes> {
-        let gone = || io::Error::other("whoever asked for this went away");
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel();
-        lock(&self.waiting).as_mut().ok_or_else(gone)?.insert(number, sender);
+        self.call(act, parts, Asker::Waits(sender))?;
+        receiver.recv().map_err(|_| io::Error::other(GONE))?
+    }
+
+    fn call(&self, act: Act, parts: &[Bytes], asker: Asker) -> io::Result<()> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(GONE))?.insert(number, asker);
         let size = parts.iter().map(|part| part.len() as u64).sum();
-        self.say(&Answer::Call(Call { number, act, size }), parts)?;
-        receiver.recv().map_err(|_| gone())?
+        self.say(&Answer::Call(Call { number, act, size }), parts)
     }
 }
 
@@ -132,8 +156,16 @@ impl Storage for Remote {
         self.ask(Act::Read { file: file.clone(), range }, &[])
     }
 
+    /// A pack is on its way when this returns: the library makes one after the other, and the way is long. What names packs, an
+    /// index or a snapshot, is sent when all of them have arrived.
     fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
-        self.ask(Act::Write(file.clone()), parts).map(drop)
+        let act = Act::Write(file.clone());
+        if file.folder == Folder::Data {
+            let pack = self.behind.begin(AT_ONCE)?;
+            return self.call(act, parts, Asker::Behind(pack));
+        }
+        self.behind.all()?;
+        self.ask(act, parts).map(drop)
     }
 
     fn remove(&self, file: &File) -> io::Result<()> {

@@ -32,6 +32,7 @@ use crate::{
 
 mod access;
 mod pruned;
+mod relayed;
 mod s3;
 
 static TURN: Mutex<()> = Mutex::new(());

@@ -21,6 +21,26 @@ fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
 }
 
 #[test]
+fn the_labs_own_key_is_one_as_restic_makes_it() {
+    let office = Office::new();
+    let keys = office.storage.list(Folder::Keys).unwrap();
+    let [(file, _)] = &keys[..] else { panic!("{keys:?}") };
+    let key: serde_json::Value = serde_json::from_slice(&office.storage.read(file, None).unwrap()).unwrap();
+    assert_eq!((&key["username"], &key["kdf"], &key["N"]), (&"lap".into(), &"scrypt".into(), &32_768.into()));
+    assert!(office.restic(&["key", "list"]).contains(" lap "));
+    // What is for people takes a guesser as long as the library thinks right.
+    office.open().set_passphrase(&secret("a passphrase")).unwrap();
+    let key = |door| {
+        let files = office.storage.list(Folder::Keys).unwrap();
+        let mut texts = files.iter().filter(|(file, _)| Door::of(office.storage.as_ref(), file) == Some(door));
+        let (file, _) = texts.next().unwrap();
+        serde_json::from_slice::<serde_json::Value>(&office.storage.read(file, None).unwrap()).unwrap()
+    };
+    assert!(key(Door::Passphrase)["N"].as_u64().unwrap() >= 131_072);
+    assert_eq!(key(Door::Lab)["N"], 32_768);
+}
+
+#[test]
 fn locks_are_those_of_restic() {
     let office = Office::new();
     let repository = office.open();

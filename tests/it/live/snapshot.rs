@@ -182,14 +182,8 @@ fn killed_at_each_step() {
 /// Of a part: once the containers run again it is answered, and the rest is done also if the agent dies over it.
 #[test]
 fn a_part_killed_at_each_step() {
-    const STEPS: [&str; 6] = [
-        "prepare the data",
-        "stop the containers",
-        "switch",
-        "start the containers",
-        "keep what was there",
-        "close",
-    ];
+    const STEPS: [&str; 6] =
+        ["prepare the data", "stop the containers", "switch", "start the containers", "keep what was there", "close"];
     let lab = Lab::tiny("part-kill");
     lab.lap(&["up"]).ok();
     write(&lab, "old");

@@ -1,0 +1,115 @@
+//! Files that are on their way while the next one is made: nobody waits for each to be on the disk, but whatever names them
+//! does for all.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::relay::Fault;
+
+/// What is on its way.
+#[derive(Default)]
+pub struct Behind {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: usize,
+    /// The first; nothing is sent any more then.
+    failed: Option<Fault>,
+}
+
+/// One of them. Dropped, it has failed: nobody will ever say what became of it.
+pub struct UnderWay {
+    behind: Arc<Behind>,
+    became: Fault,
+    arrived: bool,
+}
+
+impl Behind {
+    /// One more, as soon as fewer than `most` are on their way.
+    ///
+    /// # Errors
+    /// An earlier one has failed.
+    pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<UnderWay> {
+        self.wait(most - 1)?.under_way += 1;
+        let became = Fault::Other(super::remote::GONE.into());
+        Ok(UnderWay { behind: self.clone(), became, arrived: false })
+    }
+
+    /// Waits until all have arrived.
+    ///
+    /// # Errors
+    /// One has failed.
+    pub fn all(&self) -> io::Result<()> {
+        self.wait(0).map(drop)
+    }
+
+    fn wait(&self, most: usize) -> io::Result<MutexGuard<'_, State>> {
+        let busy = |state: &mut State| state.under_way > most && state.failed.is_none();
+        let state = self.changed.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
+        match &state.failed {
+            Some(fault) => Err(fault.clone().into()),
+            None => Ok(state),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay {
+    /// What became of it.
+    pub fn end(mut self, result: Result<(), io::Error>) {
+        match result {
+            Ok(()) => self.arrived = true,
+            Err(error) => self.became = error.into(),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.behind.lock();
+        state.under_way -= 1;
+        if !self.arrived && state.failed.is_none() {
+            state.failed = Some(self.became.clone());
+        }
+        self.behind.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_all_hears_of_the_one_that_failed() {
+        let behind = Arc::new(Behind::default());
+        let (one, two) = (behind.begin(2).unwrap(), behind.begin(2).unwrap());
+        one.end(Ok(()));
+        let three = behind.begin(2).unwrap();
+        let waiting = std::thread::spawn({
+            let behind = behind.clone();
+            move || behind.all()
+        });
+        two.end(Err(io::ErrorKind::StorageFull.into()));
+        assert_eq!(waiting.join().unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        three.end(Ok(()));
+        // Also later, and whatever else arrives.
+        assert_eq!(behind.all().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(behind.begin(2).map(drop).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_went_away() {
+        let behind = Arc::new(Behind::default());
+        behind.all().unwrap();
+        drop(behind.begin(1).unwrap());
+        assert!(behind.all().unwrap_err().to_string().contains("went away"));
+    }
+}
