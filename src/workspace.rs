@@ -15,7 +15,9 @@ use crate::{
     },
     drivers::{
         node::{docker::HostFacts, machine::SSHD},
-        rootfs, ssh,
+        rootfs,
+        site::Site,
+        ssh,
         stock_ssh::{self, StockSsh},
     },
     error::{Error, Kind, Result},
@@ -153,6 +155,23 @@ impl Workspace {
         }))
     }
 
+    /// Where a node's sshd is, and through which machine it is reached: one that lap did not make is itself the way, and a virtual
+    /// machine in a network of another host's own is reached from there.
+    ///
+    /// # Errors
+    /// As [`Self::stock_ssh`].
+    pub fn way(&self, node: &Node, address: Ipv4Addr) -> Result<(Option<StockSsh>, SocketAddr)> {
+        if let Some(machine) = self.stock_ssh(node)? {
+            return Ok((Some(machine), SSHD.into()));
+        }
+        let inside = node.provider == Provider::Vagrant && node.vm.bridge.is_none();
+        let via = match Site::of(node.vm.host.as_deref()) {
+            Site::There(host) if inside => Some(host),
+            _ => None,
+        };
+        Ok((via, SocketAddr::from((address, 22))))
+    }
+
     /// Connects to a node.
     ///
     /// # Errors
@@ -164,14 +183,18 @@ impl Workspace {
         address: Ipv4Addr,
         patience: Duration,
     ) -> Result<ssh::Session> {
-        let via = self.lab.nodes.get(node).map(|node| self.stock_ssh(node)).transpose()?.flatten();
-        let host_key = keys.host_key(node).map_err(|error| match &via {
-            Some(_) => error.hint(format!("`lap node prepare {node}` makes it a node, if nobody did")),
-            None => error,
+        let machine = self.lab.nodes.get(node);
+        let way = machine.map(|machine| self.way(machine, address)).transpose()?;
+        let (via, address) = way.unwrap_or((None, SocketAddr::from((address, 22))));
+        let host_key = keys.host_key(node).map_err(|error| match machine {
+            Some(machine) if machine.provider == Provider::Ssh => {
+                error.hint(format!("`lap node prepare {node}` makes it a node, if nobody did"))
+            }
+            _ => error,
         });
         let target = ssh::Target {
             node: node.to_owned(),
-            address: if via.is_some() { SSHD.into() } else { SocketAddr::from((address, 22)) },
+            address,
             via,
             key: Arc::new(keys.admin().private().clone()),
             host_key: host_key?.public().clone(),

@@ -21,8 +21,9 @@ use crate::{
 
 /// How many of a failing build's last lines are shown.
 const LAST_LINES: usize = 15;
-/// So often an image is pushed to a registry that does not answer in time, and so long is waited in between.
-const TRIES: usize = 3;
+/// So often an image is pushed to a registry that does not answer in time, and so long is waited after the first; twice as long
+/// after each that follows.
+const TRIES: u32 = 6;
 const BETWEEN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What one build needs.
@@ -115,12 +116,12 @@ impl Said {
 /// # Errors
 /// The registry refuses, or is full.
 pub async fn push(docker: &Docker, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
-    for _ in 1..TRIES {
+    for n in 0..TRIES - 1 {
         match push_once(docker, container, commit, line).await {
             Err(error) if passing(&error.message) => line("the registry does not answer: once more"),
             done => return done,
         }
-        tokio::time::sleep(BETWEEN).await;
+        tokio::time::sleep(BETWEEN * 2_u32.pow(n)).await;
     }
     push_once(docker, container, commit, line).await
 }

@@ -60,6 +60,7 @@ pub async fn stop(
 pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options: &Options) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let Machines { docker: host_docker, facts: host } = drivers::node::observe(&workspace.lab).await?;
+    host.vm.known(workspace.nodes(&environment.name).map(|node| &node.name))?;
     let running = |name: &str| host.nodes.get(name).is_some_and(|node| node.running);
     let mut outcome = Outcome { plans: Vec::new(), master: None, facts: None, notes: Vec::new(), seconds: 0.0 };
     if running(&environment.master) {
@@ -93,6 +94,7 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
 pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, options: &Options) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let Machines { docker: host_docker, facts: host } = drivers::node::observe(&workspace.lab).await?;
+    host.vm.known(workspace.nodes(&environment.name).map(|node| &node.name))?;
     let mut plan = Plan::new(&environment.name);
     let mut last = Vec::new();
     let volumes = match &host_docker {

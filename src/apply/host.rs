@@ -21,6 +21,7 @@ use crate::{
             vm::{device, machine as vm_machine},
         },
         rootfs,
+        site::Site,
     },
     error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
@@ -60,7 +61,9 @@ impl Perform for Host {
             Action::PackBox { hypervisor } => {
                 boxes::make(&self.workspace.cache, &lab.rootfs, *hypervisor, line).await?;
             }
-            Action::MakeBox { hypervisor } => vm::make_box(&self.workspace, *hypervisor, line).await?,
+            Action::MakeBox { hypervisor, host } => {
+                vm::make_box(&self.workspace, *hypervisor, host.as_deref(), line).await?;
+            }
             Action::MakeNode { node, replace } if self.is_vm(node)? => {
                 let running = self.facts.nodes.get(node).is_some_and(|is| is.running);
                 let replace = replace.then_some(running);
@@ -78,7 +81,8 @@ impl Perform for Host {
                 vm_machine::remove(&vm::wish(&self.workspace, self.node(node)?)?, running, line).await?;
             }
             Action::RemoveNodeData { node } if self.is_vm(node)? => {
-                vm_machine::remove_data(&lab.name, node, self.node(node)?.vm.hypervisor).await?;
+                let site = self.site(node)?;
+                vm_machine::remove_data(&site, &lab.name, node, self.node(node)?.vm.hypervisor).await?;
             }
             Action::MakeNode { node, .. } => {
                 let spec = plan::nodes::spec(
@@ -99,13 +103,16 @@ impl Perform for Host {
             Action::AwaitNode { node } => {
                 let address = self.address(node)?;
                 // Vagrant has waited until it could log in; what is slow after that is Docker.
-                let patience = if self.is_vm(node)? { vm_machine::patience() } else { BOOT };
+                let site = self.site(node)?;
+                let patience = if self.is_vm(node)? { vm_machine::patience(&site).await? } else { BOOT };
                 let answers = async {
                     let session = self.workspace.connect(self.keys()?, node, address, patience).await?;
                     ready_in(&session.agent(), patience).await
                 };
                 match answers.await {
-                    Err(error) if self.is_vm(node)? => return Err(vm_machine::with_console(error, &lab.name, node)),
+                    Err(error) if self.is_vm(node)? => {
+                        return Err(vm_machine::with_console(error, &site, &lab.name, node).await);
+                    }
                     answered => answered?,
                 }
             }
@@ -135,8 +142,14 @@ impl Host {
         Ok(self.node(name)?.provider == Provider::Vagrant)
     }
 
+    /// Where a node's machine is made.
+    fn site(&self, name: &str) -> Result<Site> {
+        Ok(Site::of(self.node(name)?.vm.host.as_deref()))
+    }
+
     async fn stop_vm(&self, node: &str, line: &Line<'_>) -> Result<()> {
-        vm_machine::stop(&self.workspace.lab.name, node, self.node(node)?.vm.hypervisor, line).await
+        let site = self.site(node)?;
+        vm_machine::stop(&site, &self.workspace.lab.name, node, self.node(node)?.vm.hypervisor, line).await
     }
 
     fn node(&self, name: &str) -> Result<&Node> {

@@ -26,9 +26,11 @@ const BOOT: Duration = Duration::from_secs(120);
 const UPLOAD: &str = "umask 077 && mkdir -p /var/lib/lap && cat >/var/lib/lap/prepare.lap-new && \
                       chmod 755 /var/lib/lap/prepare.lap-new && mv /var/lib/lap/prepare.lap-new /var/lib/lap/prepare";
 /// Packages are read from stdin: no name becomes a part of a shell's line. Without systemd their daemons are not started
-/// (invoke-rc.d(8) takes it for single-user mode): the agent starts what it needs.
-const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 && apt-get -qq update && \
-                       xargs apt-get -qq -y -o DPkg::Lock::Timeout=600 --no-install-recommends install";
+/// (invoke-rc.d(8) takes it for single-user mode): the agent starts what it needs. What a lap began that was killed goes on to its
+/// end, and is waited for.
+pub(super) const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 && \
+                                  flock -o -w 900 /run/lap-install.lock sh -c 'apt-get -qq update && \
+                                  xargs apt-get -qq -y -o DPkg::Lock::Timeout=600 --no-install-recommends install'";
 
 /// A machine that was looked at, and what it takes.
 pub struct Examined {

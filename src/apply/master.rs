@@ -52,6 +52,7 @@ impl Master {
         patience: Duration,
     ) -> Result<Self> {
         let keys = Arc::new(workspace.keys()?);
+        host.vm.known([&environment.master])?;
         match host.nodes.get(&environment.master) {
             Some(node) if node.running => {}
             state => {

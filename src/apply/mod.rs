@@ -10,6 +10,7 @@ pub mod down;
 pub mod drill;
 mod files;
 pub mod host;
+pub mod host_install;
 pub mod image;
 pub mod install;
 pub mod into;

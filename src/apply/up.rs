@@ -253,7 +253,7 @@ pub async fn up(
             outcome.plans.push(nodes);
             return Ok(outcome);
         }
-        crate::observe::hypervisors::check(&workspace.lab, &nodes, &host)?;
+        crate::observe::hypervisors::check(&workspace.lab, &nodes, &host).await?;
         let (_, addresses) = workspace.addresses(&host)?;
         let performer = Arc::new(Host {
             workspace: workspace.clone(),

@@ -8,6 +8,7 @@ use crate::{
     drivers::{
         boxes,
         node::vm::{self, Spec, machine, machine::Parts},
+        site::Site,
     },
     error::{Error, Kind, Result},
     keys::Keys,
@@ -20,10 +21,15 @@ use crate::{
 ///
 /// # Errors
 /// A program is missing or fails.
-pub async fn make_box(workspace: &Workspace, hypervisor: Hypervisor, line: &Line<'_>) -> Result<()> {
+pub async fn make_box(
+    workspace: &Workspace,
+    hypervisor: Hypervisor,
+    host: Option<&str>,
+    line: &Line<'_>,
+) -> Result<()> {
     let rootfs = &workspace.lab.rootfs;
     let file = boxes::make(&workspace.cache, rootfs, hypervisor, line).await?;
-    machine::add_box(hypervisor, &boxes::identity(rootfs, hypervisor), &file, line).await
+    machine::add_box(&Site::of(host), hypervisor, &boxes::identity(rootfs, hypervisor), &file, line).await
 }
 
 /// Makes a node's machine, or starts it. `replace`: in place of the one there is, over its data.
@@ -42,9 +48,15 @@ pub async fn up(
     if let Some(running) = replace {
         machine::remove(&spec, running, line).await?;
     }
-    let seed = vm::seed::archive(&spec, &order(workspace, keys, node, addresses)?, &binary()?)?;
+    // Here Vagrant logs in with the `admin` key, which does not leave this machine.
+    let (key, vagrant) = match &spec.host {
+        None => (keys.directory().join("admin"), None),
+        Some(_) => (machine::key(&spec), Some(machine::make_key(&spec).await?)),
+    };
+    let order = order(workspace, keys, node, addresses)?;
+    let seed = vm::seed::archive(&spec, &order, vagrant.as_deref(), &binary()?)?;
     let own = workspace.lab.root.join("nodes").join(&node.name).join("Vagrantfile");
-    let parts = Parts { seed: &seed, key: &keys.directory().join("admin"), own: own.exists().then_some(own.as_path()) };
+    let parts = Parts { seed: &seed, key: &key, own: own.exists().then_some(own.as_path()) };
     machine::up(&spec, &parts, line).await
 }
 

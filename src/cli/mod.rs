@@ -14,6 +14,7 @@ mod down;
 mod drill;
 mod exec;
 mod help;
+mod host;
 mod image;
 mod init;
 mod keys;
@@ -106,6 +107,7 @@ enum Verb {
     Exec(exec::Args),
     Ssh(ssh::Args),
     Node(node::Args),
+    Host(host::Args),
     Destroy(destroy::Args),
     Snapshot(snapshot::Args),
     Restore(restore::Args),
@@ -164,6 +166,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Exec(args) => args.run(&global),
         Verb::Ssh(args) => args.run(&global),
         Verb::Node(args) => args.run(&global),
+        Verb::Host(args) => args.run(&global),
         Verb::Destroy(args) => args.run(&global),
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),

@@ -1,7 +1,7 @@
 //! `lap ssh`
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -10,11 +10,7 @@ use std::{
 use super::{Global, common::runtime};
 use crate::{
     apply::local::known_hosts_file,
-    drivers::{
-        self,
-        node::machine::SSHD,
-        stock_ssh::{StockSsh, quoted},
-    },
+    drivers::{self, stock_ssh::quoted},
     error::{Error, Kind, Result},
     keys::known_hosts,
     workspace::Workspace,
@@ -43,7 +39,7 @@ pub struct Login {
     pub address: Ipv4Addr,
     pub known_hosts: PathBuf,
     pub key: PathBuf,
-    /// What leads there as an option of ssh, where lap did not make the machine.
+    /// What leads there as an option of ssh, where it is not reached directly.
     pub proxy: Option<String>,
 }
 
@@ -71,8 +67,9 @@ impl Login {
         if !old.lines().any(|old| old == line.trim()) {
             crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }
-        let machine = workspace.lab.nodes.get(&node).map(|node| workspace.stock_ssh(node)).transpose()?.flatten();
-        Ok(Self { address, known_hosts: file, key: keys.admin_file(), proxy: machine.as_ref().map(proxy) })
+        let way = workspace.lab.nodes.get(&node).map(|node| workspace.way(node, address)).transpose()?;
+        let proxy = way.and_then(|(via, to)| Some(format!("ProxyCommand={}", via?.proxy_command(&to.to_string()))));
+        Ok(Self { address, known_hosts: file, key: keys.admin_file(), proxy })
     }
 }
 
@@ -91,9 +88,4 @@ pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &
         .arg("--")
         .args(quoted(command))
         .exec())
-}
-
-/// The way to lap's sshd on a machine that lap did not make.
-fn proxy(machine: &StockSsh) -> String {
-    format!("ProxyCommand={}", machine.proxy_command(&SocketAddr::from(SSHD).to_string()))
 }

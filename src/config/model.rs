@@ -218,6 +218,9 @@ pub struct SshMachine {
 /// `[vm]` of a `node.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
+    /// The host that runs it, as ssh(1) takes it; `None`: this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     pub hypervisor: Hypervisor,
     /// A bridge of the host to which the machine is connected; `None`: a network of the host's own.
     pub bridge: Option<String>,

@@ -3,8 +3,10 @@
 pub mod boxes;
 pub mod command;
 pub mod docker;
+pub mod host;
 pub mod node;
 mod quickack;
 pub mod rootfs;
+pub mod site;
 pub mod ssh;
 pub mod stock_ssh;

@@ -115,7 +115,7 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
             let said = wire.said();
             let connected = client::connect_stream(config, wire, checker).await;
             if connected.is_err() && !matches!(connected, Err(russh::Error::UnknownKey)) {
-                return Err(no_wire(via, &said).await);
+                return Err(no_wire(target, via, &said).await);
             }
             connected
         }
@@ -146,12 +146,15 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
 }
 
 /// Why nothing came through it. ssh has ended then; what it said is complete a moment later.
-async fn no_wire(via: &StockSsh, said: &std::sync::Mutex<String>) -> Failed {
+async fn no_wire(target: &Target, via: &StockSsh, said: &std::sync::Mutex<String>) -> Failed {
     for _ in 0..50 {
         let text = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         if text.contains("open failed") {
-            // The machine is there, and lap's sshd on it is not.
-            return Failed::NotYet("lap's sshd does not run there: `lap node prepare` starts it".into());
+            // The machine is there, and lap's sshd behind it is not.
+            return Failed::NotYet(match target.address.ip().is_loopback() {
+                true => "lap's sshd does not run there: `lap node prepare` starts it".into(),
+                false => format!("{} does not answer there", target.address),
+            });
         }
         if !text.is_empty() {
             let error = via.refused(&text);

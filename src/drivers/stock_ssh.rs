@@ -169,8 +169,13 @@ impl StockSsh {
     /// What ssh's own complaint means.
     pub fn refused(&self, said: &str) -> Error {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no answer").trim();
-        let at = format!("`{}` ({})", self.node, self.destination);
+        let host = self.node == self.destination;
+        let at = if host { format!("`{}`", self.node) } else { format!("`{}` ({})", self.node, self.destination) };
         if said.contains("Host key verification failed") || said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+            if host && self.pinned.is_none() {
+                return Error::new(Kind::Keys, format!("{at} shows a host key that your ssh does not know"))
+                    .hint(format!("`ssh {}` shows it and asks whether it is the right one", self.destination));
+            }
             let hint = match self.pinned {
                 Some(_) => "if it was installed anew: `lap node add` shows its key and pins it again",
                 None => "`lap node add` shows its key and pins it",

@@ -65,7 +65,7 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
         Err(error) => {
             let text = format!("{error}: {}", error.hints.first().cloned().unwrap_or_default());
             out.push(Finding { verdict: Verdict::Bad, text });
-            out.extend(hypervisors::examine(&workspace.lab, None, &Default::default()));
+            out.extend(hypervisors::examine(&workspace.lab, None, &Default::default()).await);
         }
         Ok(machines) => {
             if let Some(client) = machines.docker {
@@ -75,7 +75,7 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
                     out.push(disk(Path::new(&root)));
                 }
             }
-            out.extend(hypervisors::examine(&workspace.lab, None, &machines.facts));
+            out.extend(hypervisors::examine(&workspace.lab, None, &machines.facts).await);
             out.extend(nodes(workspace, &machines.facts).await);
         }
     }
@@ -202,7 +202,10 @@ async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> 
     out.extend(workspace.lab.nodes.values().map(|node| {
         let reach = match node.publish {
             _ if node.provider == Provider::Ssh => "a machine that lap did not make".into(),
-            _ if node.vm.bridge.is_some() => "in the office's network".into(),
+            _ if node.provider == Provider::Vagrant && node.vm.bridge.is_some() => "in the office's network".into(),
+            _ if node.provider == Provider::Vagrant && node.vm.host.is_some() => {
+                "only its host reaches its services: `bridge` in its node.toml changes that".into()
+            }
             _ if node.provider == Provider::Vagrant => {
                 "colleagues do not reach it: `bridge` in its node.toml changes that".into()
             }

@@ -1,20 +1,19 @@
-//! What could be wrong with this machine for virtual machines, before the first is booted. Looking is apart from judging.
+//! What could be wrong with a host for virtual machines, before the first is booted. Looking is apart from judging.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::Path,
-    process::Command,
-    time::Duration,
+    net::Ipv4Addr,
 };
 
 use super::doctor::{Finding, Verdict};
 use crate::{
     config::model::{Hypervisor, Lab, Provider, Subnet},
-    drivers::node::{
-        docker::{self, HostFacts},
-        vm::{self, Facts, Spec},
+    drivers::{
+        node::{
+            docker::HostFacts,
+            vm::{Facts, Spec},
+        },
+        site::{Input, Site},
     },
     error::{Error, Kind, Result},
     plan::{self, Action, Plan},
@@ -51,28 +50,37 @@ pub struct Look {
     pub disk: u64,
 }
 
-/// Looks and judges. `environment`: only its nodes.
-pub fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Finding> {
+/// Looks and judges, on each host that is wished for. `environment`: only its nodes.
+pub async fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Finding> {
     let meant = lab.nodes.values().filter(|node| environment.is_none_or(|name| node.environment == name));
-    let wishes: Vec<Spec> = meant.filter_map(|node| plan::machines::spec(lab, node)).collect();
-    if wishes.is_empty() {
-        return Vec::new();
+    let mut hosts: BTreeMap<Option<String>, Vec<Spec>> = BTreeMap::new();
+    for wish in meant.filter_map(|node| plan::machines::spec(lab, node)) {
+        hosts.entry(wish.host.clone()).or_default().push(wish);
     }
     let known = host.nodes.iter().map(|(name, is)| (name.clone(), is.running)).collect();
-    judge(&look(&wishes, &known), &wishes, &known, &host.vm)
+    let mut out = Vec::new();
+    for (name, wishes) in hosts {
+        let found = match look(&Site::of(name.as_deref()), &wishes, &known).await {
+            Ok(look) => judge(&look, &wishes, &known, &host.vm),
+            Err(error) => vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
+        };
+        let prefix = name.map(|name| format!("`{name}`: ")).unwrap_or_default();
+        out.extend(found.into_iter().map(|finding| Finding { text: format!("{prefix}{}", finding.text), ..finding }));
+    }
+    out
 }
 
-/// Whether the machines that are to be made can be made on this machine. Not looked at when none is.
+/// Whether the machines that are to be made can be made on their hosts. Not looked at when none is.
 ///
 /// # Errors
 /// Every reason why not.
-pub fn check(lab: &Lab, plan: &Plan, host: &HostFacts) -> Result<()> {
+pub async fn check(lab: &Lab, plan: &Plan, host: &HostFacts) -> Result<()> {
     let machine = |node: &str| lab.nodes.get(node).is_some_and(|node| node.provider == Provider::Vagrant);
     if !plan.steps.iter().any(|step| matches!(&step.action, Action::MakeNode { node, .. } if machine(node))) {
         return Ok(());
     }
-    let found =
-        examine(lab, Some(&plan.environment), host).into_iter().filter(|finding| finding.verdict == Verdict::Bad);
+    let found = examine(lab, Some(&plan.environment), host).await;
+    let found = found.into_iter().filter(|finding| finding.verdict == Verdict::Bad);
     let found: Vec<String> = found.map(|finding| finding.text).collect();
     match found.as_slice() {
         [] => Ok(()),
@@ -81,51 +89,78 @@ pub fn check(lab: &Lab, plan: &Plan, host: &HostFacts) -> Result<()> {
     }
 }
 
-/// Looks at this machine.
-pub fn look(wishes: &[Spec], known: &BTreeMap<String, bool>) -> Look {
-    let said = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let of = |hypervisor: Hypervisor| wishes.iter().any(|wish| wish.hypervisor == hypervisor);
-    let names = |filter: &dyn Fn(&Path) -> bool| {
-        let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-        entries.filter(|entry| filter(&entry.path())).filter_map(|entry| entry.file_name().into_string().ok()).collect()
-    };
-    let answers = |address: Ipv4Addr| match TcpStream::connect_timeout(
-        &SocketAddr::from((address, 22)),
-        Duration::from_millis(700),
-    ) {
-        Ok(_) => true,
-        // Somebody says no.
-        Err(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-    };
-    let near = docker::routes();
-    let disk = ["/var/lib/lap", "/var/lib", "/"].iter().find_map(|path| nix::sys::statvfs::statvfs(*path).ok());
-    Look {
-        arch: std::env::consts::ARCH.to_owned(),
-        vagrant: said("vagrant", &["--version"]),
-        plugins: if of(Hypervisor::Libvirt) {
-            said("vagrant", &["plugin", "list"]).unwrap_or_default()
-        } else {
-            String::new()
-        },
-        virtualbox: if of(Hypervisor::Virtualbox) { said("VBoxManage", &["--version"]) } else { None },
-        able: vm::accelerated(),
-        modules: fs::read_to_string("/proc/modules").unwrap_or_default(),
-        interfaces: names(&|_| true),
-        bridges: names(&|path| path.join("bridge").is_dir()),
-        networks: fs::read_to_string("/etc/vbox/networks.conf").ok(),
-        answering: wishes
-            .iter()
-            .filter(|wish| !known.contains_key(&wish.node))
-            .map(|wish| wish.address)
-            // Where there is no such network yet, whoever answers is somewhere behind a router.
-            .filter(|address| near.iter().any(|network| network.holds(*address)) && answers(*address))
-            .collect(),
-        memory: super::doctor::available_memory(),
-        disk: disk.map_or(0, |stat| stat.blocks_available() * stat.fragment_size()),
+/// So many seconds somebody at an address may take to answer.
+const PATIENCE: &str = "1";
+
+/// Prints `key value` lines. `$1` is which hypervisors are wished for, `$2` how many seconds may pass until somebody answers, the
+/// others the addresses of machines that are not made yet. Where there is no such network yet, whoever answers is somewhere behind a router.
+const PROBE: &str = r#"
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
+echo "arch $(uname -m)"
+if is=$(vagrant --version 2>/dev/null); then echo "vagrant $is"; fi
+case $1 in *libvirt*) vagrant plugin list 2>/dev/null | sed 's/^/plugin /' ;; esac
+case $1 in *virtualbox*) if is=$(VBoxManage --version 2>/dev/null); then echo "virtualbox $is"; fi ;; esac
+if grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && [ -e /dev/kvm ]; then echo "able yes"; fi
+sed 's/^/module /' /proc/modules 2>/dev/null
+for path in /sys/class/net/*; do
+    echo "interface ${path##*/}"
+    if [ -d "$path/bridge" ]; then echo "bridge ${path##*/}"; fi
+done
+if [ -r /etc/vbox/networks.conf ]; then echo "ranges"; sed 's/^/range /' /etc/vbox/networks.conf; fi
+echo "memory $(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)"
+for path in /var/lib/lap /var/lib /; do
+    if [ -d "$path" ]; then echo "disk $(df -Pk "$path" | awk 'END { print $4 }')"; break; fi
+done
+patience=$2
+shift 2
+for address; do
+    case "$(ip -4 route get "$address" 2>/dev/null)" in ''|*' via '*) continue ;; esac
+    {
+        said=$(timeout "$patience" bash -c ': <"/dev/tcp/$1/22"' lap "$address" 2>&1) && echo "answering $address"
+        case $said in *'Connection refused'*) echo "answering $address" ;; esac
+    } &
+done
+wait"#;
+
+/// Looks at a host.
+///
+/// # Errors
+/// It is not reached.
+pub async fn look(site: &Site, wishes: &[Spec], known: &BTreeMap<String, bool>) -> Result<Look> {
+    let hypervisors: BTreeSet<&str> = wishes.iter().map(|wish| wish.hypervisor.name()).collect();
+    let hypervisors = hypervisors.into_iter().collect::<Vec<_>>().join(" ");
+    let new = wishes.iter().filter(|wish| !known.contains_key(&wish.node));
+    let new: Vec<String> = new.map(|wish| wish.address.to_string()).collect();
+    let arguments: Vec<&str> =
+        [hypervisors.as_str(), PATIENCE].into_iter().chain(new.iter().map(String::as_str)).collect();
+    let out = site.script("look at what runs machines", PROBE, &arguments, Input::Bytes(&[])).await?;
+    Ok(read(&String::from_utf8_lossy(&out)))
+}
+
+fn read(text: &str) -> Look {
+    let mut look = Look::default();
+    let lines = |into: &mut String, value: &str| into.extend([value, "\n"]);
+    for line in text.lines() {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        let number = value.parse::<u64>().unwrap_or_default() << 10;
+        match key {
+            "arch" => value.clone_into(&mut look.arch),
+            "vagrant" => look.vagrant = Some(value.to_owned()),
+            "plugin" => lines(&mut look.plugins, value),
+            "virtualbox" => look.virtualbox = Some(value.to_owned()),
+            "able" => look.able = true,
+            "module" => lines(&mut look.modules, value),
+            "interface" => drop(look.interfaces.insert(value.to_owned())),
+            "bridge" => drop(look.bridges.insert(value.to_owned())),
+            "ranges" => look.networks = Some(String::new()),
+            "range" => lines(look.networks.get_or_insert_default(), value),
+            "memory" => look.memory = number,
+            "disk" => look.disk = number,
+            "answering" => look.answering.extend(value.parse::<Ipv4Addr>()),
+            _ => {}
+        }
     }
+    look
 }
 
 /// Judges it. `known`: the machines there are, and whether they run.
@@ -156,7 +191,7 @@ pub fn judge(look: &Look, wishes: &[Spec], known: &BTreeMap<String, bool>, facts
         let text = "of memory are wished for by machines that do not run, and";
         say(Verdict::Bad, format!("{} {text} {} are available", bytes(wanted), bytes(look.memory)));
     }
-    let new = wishes.iter().any(|wish| !facts.boxes.contains(&wish.base) || !known.contains_key(&wish.node));
+    let new = wishes.iter().any(|wish| !facts.has_box(wish) || !known.contains_key(&wish.node));
     if new && look.disk < ROOM {
         say(Verdict::Bad, format!("{} free in `/var/lib`: new machines want {}", bytes(look.disk), bytes(ROOM)));
     }
@@ -246,6 +281,7 @@ mod tests {
         Spec {
             lab: "office".into(),
             node: "prod".into(),
+            host: None,
             hypervisor,
             base: "b".into(),
             address: Ipv4Addr::new(192, 168, 57, 10),
@@ -326,9 +362,23 @@ mod tests {
     fn a_machine_that_runs_has_its_memory_and_its_address() {
         let known = BTreeMap::from([("prod".to_owned(), true)]);
         let look = Look { memory: 1 << 30, ..good() };
-        let facts = Facts { boxes: ["b".to_owned()].into(), ..Facts::default() };
+        let facts = Facts { boxes: [(None, "b".to_owned())].into(), ..Facts::default() };
         let found = judge(&look, &[wish(Hypervisor::Libvirt)], &known, &facts);
         assert!(found.iter().all(|finding| finding.verdict == Verdict::Good), "{found:?}");
+    }
+
+    /// On this very machine: the script itself is right, and what it prints is understood.
+    #[tokio::test]
+    async fn this_machine_can_be_looked_at() {
+        let look = look(&Site::Here, &[], &BTreeMap::new()).await.unwrap();
+        assert_eq!(look.arch, std::env::consts::ARCH);
+        assert!(look.memory > 0 && look.disk > 0 && look.interfaces.contains("lo"), "{look:?}");
+        let text =
+            "able yes\nmodule kvm_intel 1 4 - Live\nranges\nrange * 10.0.0.0/8\nanswering 192.168.57.10\nmemory 2\n";
+        let look = read(text);
+        assert!(look.able && look.modules.starts_with("kvm_intel ") && look.memory == 2048, "{look:?}");
+        assert_eq!(look.networks.as_deref(), Some("* 10.0.0.0/8\n"));
+        assert!(look.answering.contains(&Ipv4Addr::new(192, 168, 57, 10)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub fn spec(lab: &Lab, node: &Node) -> Option<Spec> {
     Some(Spec {
         lab: lab.name.clone(),
         node: node.name.clone(),
+        host: node.vm.host.clone(),
         hypervisor: node.vm.hypervisor,
         base: boxes::identity(&lab.rootfs, node.vm.hypervisor),
         address,
@@ -92,6 +93,7 @@ mod tests {
         Spec {
             lab: "office".into(),
             node: "prod".into(),
+            host: None,
             hypervisor: Hypervisor::Libvirt,
             base: "b1".into(),
             address: "192.168.57.10".parse().unwrap(),

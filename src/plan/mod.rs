@@ -3,6 +3,7 @@
 //! Pure: the wish, the facts and the time are arguments. No async, no I/O.
 
 pub mod containers;
+pub mod host;
 pub mod machines;
 pub mod nodes;
 pub mod order;
@@ -53,9 +54,11 @@ pub enum Action {
     PackBox {
         hypervisor: Hypervisor,
     },
-    /// The same, known to Vagrant.
+    /// The same, known to Vagrant, maybe another host's.
     MakeBox {
         hypervisor: Hypervisor,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
     },
     MakeNetwork {
         subnet: Subnet,
@@ -169,8 +172,11 @@ impl fmt::Display for Action {
         match self {
             Self::MakeRootfs { of, .. } => write!(f, "make the root file system of `{of}`"),
             Self::MakeNodeImage { .. } => write!(f, "make the root file system of nodes"),
-            Self::PackBox { hypervisor } | Self::MakeBox { hypervisor } => {
+            Self::PackBox { hypervisor } | Self::MakeBox { hypervisor, host: None } => {
                 write!(f, "make the box for {}", hypervisor.name())
+            }
+            Self::MakeBox { hypervisor, host: Some(host) } => {
+                write!(f, "make the box for {} of `{host}`", hypervisor.name())
             }
             Self::MakeNetwork { subnet } => write!(f, "make the network {}/{}", subnet.base, subnet.prefix),
             Self::MakeNode { node, replace: false } => write!(f, "make the node `{node}`"),

@@ -178,7 +178,8 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
 /// Plans the nodes that are virtual machines.
 fn virtual_machines(lab: &Lab, environment: &str, host: &HostFacts, plan: &mut Plan) -> Result<()> {
     // The first machine of a new box brings it to the hypervisor, at the others' place, too.
-    let mut first: BTreeMap<Hypervisor, usize> = BTreeMap::new();
+    let mut first: BTreeMap<(Option<String>, Hypervisor), usize> = BTreeMap::new();
+    host.vm.known(lab.nodes.values().filter(|node| node.environment == environment).map(|node| &node.name))?;
     for node in lab.nodes.values().filter(|node| node.environment == environment) {
         let Some(wish) = machines::spec(lab, node) else { continue };
         let name = node.name.clone();
@@ -195,16 +196,19 @@ fn virtual_machines(lab: &Lab, environment: &str, host: &HostFacts, plan: &mut P
                 Change::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
             },
         };
-        let hypervisor = wish.hypervisor;
-        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.boxes.contains(&wish.base);
-        let after = match (making, first.get(&hypervisor)) {
+        let (hypervisor, on) = (wish.hypervisor, wish.host.clone());
+        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.has_box(&wish);
+        let place = (on.clone(), hypervisor);
+        let after = match (making, first.get(&place)) {
             (false, _) => Vec::new(),
             (true, Some(first)) => vec![*first],
-            (true, None) => vec![plan.push(Action::MakeBox { hypervisor }, "Vagrant has none like it", [])],
+            (true, None) => {
+                vec![plan.push(Action::MakeBox { hypervisor, host: on }, "Vagrant has none like it", [])]
+            }
         };
         let step = plan.push(action, why, after);
         if making {
-            first.entry(hypervisor).or_insert(step);
+            first.entry(place).or_insert(step);
         }
         plan.push(Action::AwaitNode { node: name }, "it boots", [step]);
     }

@@ -27,13 +27,17 @@ pub fn ssh(item: &Item<'_>) -> Option<SshMachine> {
 }
 
 /// The keys of `[vm]`.
-pub const VM: Schema = Schema { keys: &[key("hypervisor", r#""libvirt""#), key("bridge", r#""br0""#)], refused: &[] };
+pub const VM: Schema = Schema {
+    keys: &[key("host", r#""office2""#), key("hypervisor", r#""libvirt""#), key("bridge", r#""br0""#)],
+    refused: &[],
+};
 
 /// Reads `[vm]`.
 pub fn vm(item: &Item<'_>) -> Option<Vm> {
     let table = item.table()?.with(&VM);
     let hypervisor = table.get("hypervisor").and_then(|item| item.parse(hypervisor)).unwrap_or_default();
-    Some(Vm { hypervisor, bridge: table.get("bridge").and_then(|item| item.parse(bridge)) })
+    let host = table.get("host").and_then(|item| item.parse(destination));
+    Some(Vm { host, hypervisor, bridge: table.get("bridge").and_then(|item| item.parse(bridge)) })
 }
 
 fn hypervisor(text: &str) -> Result<Hypervisor, String> {

@@ -7,7 +7,8 @@ export LC_ALL=C
 rm "$root/lap-disk.sh"
 
 # What a machine has that a container does not need. lap's agent has an sshd of its own, with keys it is given.
-chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-timesyncd.service lap-seed.service lap-agent.service
+chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-timesyncd.service \
+	lap-modules.service lap-seed.service lap-agent.service
 chroot "$root" systemctl --quiet mask ssh.service systemd-networkd-wait-online.service \
 	apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf"

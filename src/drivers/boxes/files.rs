@@ -29,13 +29,31 @@ const AGENT: &str = "\
 # Written by `lap`.
 [Unit]
 Wants=lap-seed.service
-After=lap-seed.service
+After=lap-seed.service lap-modules.service
 ";
-/// `no_timer_check`: an emulated processor that others keep waiting fails that check, and the kernel panics.
+/// What the pool and Docker need, loaded beside everything else: btrfs tries out its instructions for a while, and nothing but the agent
+/// waits for it. Docker loads by itself what is not there yet.
+const MODULES_UNIT: &str = "\
+# Written by `lap`.
+[Unit]
+Description=lap modules
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=lap-agent.service shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-/sbin/modprobe --all btrfs loop overlay bridge br_netfilter nft_compat nft_chain_nat xt_addrtype xt_conntrack xt_MASQUERADE veth
+
+[Install]
+WantedBy=multi-user.target
+";
+/// `panic`: a machine whose kernel gave up starts again. `no_timer_check`: an emulated processor that others keep waiting fails that check, and the kernel panics.
 const GRUB: &str = "\
 serial --unit=0 --speed=115200
 terminal_output console serial
-linux /vmlinuz root=LABEL=lap-root ro console=tty0 console=ttyS0,115200 quiet no_timer_check
+linux /vmlinuz root=LABEL=lap-root ro console=tty0 console=ttyS0,115200 quiet panic=10 no_timer_check
 initrd /initrd.img
 boot
 ";
@@ -65,7 +83,7 @@ pub fn archive() -> Result<Vec<u8>> {
         ("etc/systemd/system/lap-agent.service.d/seed.conf", 0o644, AGENT.as_bytes()),
         (relative(systemd::UNIT), 0o644, systemd::UNIT_TEXT.as_bytes()),
         (relative(systemd::DOCKER_UNIT), 0o644, systemd::DOCKER_TEXT.as_bytes()),
-        (relative(systemd::MODULES), 0o644, systemd::MODULES_TEXT.as_bytes()),
+        ("etc/systemd/system/lap-modules.service", 0o644, MODULES_UNIT.as_bytes()),
         (DISK, 0o644, include_bytes!("disk.sh").as_slice()),
         ("usr/local/lib/lap/seed", 0o755, include_bytes!("seed.sh").as_slice()),
     ])

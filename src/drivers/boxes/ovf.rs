@@ -87,3 +87,71 @@ pub fn text(size: u64) -> String {
         capacity = 20u64 << 30,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The children of an `Item` in the order in which the schema (CIM_ResourceAllocationSettingData) has them.
+    const ORDER: [&str; 14] = [
+        "Address",
+        "AddressOnParent",
+        "AllocationUnits",
+        "AutomaticAllocation",
+        "Caption",
+        "Connection",
+        "Description",
+        "ElementName",
+        "HostResource",
+        "InstanceID",
+        "Parent",
+        "ResourceSubType",
+        "ResourceType",
+        "VirtualQuantity",
+    ];
+
+    fn between<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
+        text.split(from).skip(1).map(|rest| rest.split_once(to).unwrap().0).collect()
+    }
+
+    /// The schema itself is not here: what of it a mistake would break first.
+    #[test]
+    fn what_refers_to_something_finds_it() {
+        let text = super::text(1);
+        let one = |from: &str| between(&text, from, "\"")[0].to_owned();
+        assert_eq!(one("ovf:fileRef=\""), one("ovf:id=\""));
+        assert!(text.contains(&format!(">/disk/{}</rasd:HostResource>", one("ovf:diskId=\""))));
+        let networks: BTreeSet<&str> = between(&text, "<rasd:Connection>", "<").into_iter().collect();
+        assert_eq!(networks, BTreeSet::from([one("<Network ovf:name=\"").as_str()]));
+        let instances = between(&text, "<rasd:InstanceID>", "<");
+        assert_eq!(instances.iter().collect::<BTreeSet<_>>().len(), instances.len());
+        assert!(between(&text, "<rasd:Parent>", "<").iter().all(|parent| instances.contains(parent)));
+        // Every prefix is declared, every element closed.
+        for prefix in ["ovf", "rasd", "vssd"] {
+            assert!(text.contains(&format!("xmlns:{prefix}=")), "{prefix}");
+        }
+        let mut open = Vec::new();
+        for tag in between(&text, "<", ">").into_iter().filter(|tag| !tag.starts_with('?') && !tag.ends_with('/')) {
+            let name = tag.split_whitespace().next().unwrap();
+            match name.strip_prefix('/') {
+                None => open.push(name),
+                Some(name) => assert_eq!(open.pop(), Some(name)),
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    #[test]
+    fn the_order_is_the_schemas() {
+        for item in between(&super::text(1), "<Item>", "</Item>") {
+            let places: Vec<usize> = between(item, "<rasd:", ">")
+                .iter()
+                .map(|name| ORDER.iter().position(|known| known == name).unwrap_or_else(|| panic!("{name}")))
+                .collect();
+            assert!(places.is_sorted(), "{item}");
+            for required in ["ElementName", "InstanceID", "ResourceType"] {
+                assert!(item.contains(&format!("<rasd:{required}>")), "{item}");
+            }
+        }
+    }
+}

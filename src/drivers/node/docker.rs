@@ -81,7 +81,7 @@ pub struct HostFacts {
 }
 
 /// A node container, as Docker lists it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
     pub running: bool,
     /// Docker's word.

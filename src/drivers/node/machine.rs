@@ -65,7 +65,8 @@ pub struct Look {
 }
 
 impl Look {
-    fn parse(text: &str) -> Self {
+    /// Of `key value` lines.
+    pub fn parse(text: &str) -> Self {
         let mut look = Self::default();
         for line in text.lines() {
             let (key, value) = line.split_once(' ').unwrap_or((line, ""));

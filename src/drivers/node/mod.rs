@@ -5,9 +5,13 @@ pub mod images;
 pub mod machine;
 pub mod vm;
 
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
 use bollard::Docker;
+use futures_util::future::join_all;
 
 use self::docker::{HostFacts, NodeState};
+use super::site::Site;
 use crate::{
     config::model::{Address, Hypervisor, Lab, Node, Provider},
     error::Result,
@@ -37,14 +41,33 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
         Some(Address::Full(address)) => Some(address),
         _ => None,
     };
-    for hypervisor in [Hypervisor::Libvirt, Hypervisor::Virtualbox] {
-        let nodes: Vec<_> = of(Provider::Vagrant)
-            .filter(|node| node.vm.hypervisor == hypervisor)
-            .filter_map(|node| Some((node.name.clone(), full(node)?)))
-            .collect();
-        if !nodes.is_empty() {
-            facts.nodes.extend(vm::observe(hypervisor, &lab.name, &nodes, &mut facts.vm).await?);
+    type Known = Vec<(String, Ipv4Addr)>;
+    let mut groups = BTreeMap::<(Option<&str>, Hypervisor), Known>::new();
+    for node in of(Provider::Vagrant) {
+        let Some(address) = full(node) else { continue };
+        groups.entry((node.vm.host.as_deref(), node.vm.hypervisor)).or_default().push((node.name.clone(), address));
+    }
+    let look = |((host, hypervisor), nodes): (_, Known)| async move {
+        let mut seen = vm::Facts::default();
+        let states = vm::observe(&Site::of(host), hypervisor, &lab.name, &nodes, &mut seen).await;
+        (host, nodes, seen, states)
+    };
+    for (host, nodes, seen, states) in join_all(groups.into_iter().map(look)).await {
+        match states {
+            Ok(states) => facts.nodes.extend(states),
+            Err(error) if host.is_none() => return Err(error),
+            // What is elsewhere goes on.
+            Err(error) => {
+                for (name, address) in nodes {
+                    let state = format!("unknown ({error})");
+                    let is = NodeState { state, address: Some(address), ..NodeState::default() };
+                    facts.nodes.insert(name.clone(), is);
+                    facts.vm.silent.insert(name, (error.to_string(), error.hints.clone()));
+                }
+            }
         }
+        facts.vm.boxes.extend(seen.boxes);
+        facts.vm.disks.extend(seen.disks);
     }
     for node in of(Provider::Ssh) {
         let address = full(node);

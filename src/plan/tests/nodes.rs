@@ -284,7 +284,7 @@ fn a_machine_is_started_restarted_or_made_anew() {
     let lab = machines();
     let wish = |node: &str| spec(&lab, &lab.nodes[node]).unwrap();
     let mut host = HostFacts::default();
-    host.vm.boxes.insert(wish("test").base);
+    host.vm.boxes.insert((None, wish("test").base));
     let mut put = |spec: crate::drivers::node::vm::Spec, running: bool| {
         let state = if running { "running" } else { "shut off" };
         let is = NodeState {
@@ -315,4 +315,28 @@ fn a_machine_is_started_restarted_or_made_anew() {
     ] {
         plans(&lab, &put(is, running), IDENTITY, &[first, "1 wait for the node `worker` (it boots) after 0", base]);
     }
+}
+
+#[test]
+fn another_host_has_its_own_box_and_is_not_guessed_about() {
+    let mut lab = machines();
+    lab.nodes.get_mut("worker").unwrap().vm.host = Some("office2".into());
+    let mut host = HostFacts::default();
+    host.vm.boxes.insert((None, crate::plan::machines::spec(&lab, &lab.nodes["test"]).unwrap().base));
+    plans(
+        &lab,
+        &host,
+        IDENTITY,
+        &[
+            "0 make the node `test` (there is none)",
+            "1 wait for the node `test` (it boots) after 0",
+            "2 make the box for libvirt of `office2` (Vagrant has none like it)",
+            "3 make the node `worker` (there is none) after 2",
+            "4 wait for the node `worker` (it boots) after 3",
+            "5 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+    host.vm.silent.insert("worker".into(), ("`office2` does not answer".into(), Vec::new()));
+    let inputs = NodeInputs { host: &host, rootfs_identity: IDENTITY, missing_rootfs: Vec::new() };
+    assert_eq!(up(&lab, "test", &inputs).unwrap_err().message, "`office2` does not answer");
 }

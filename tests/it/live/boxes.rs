@@ -21,6 +21,7 @@ fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
     Spec {
         lab: "office".into(),
         node: "prod".into(),
+        host: None,
         hypervisor,
         base: "0123456789abcdef".into(),
         address: [192, 168, 57, 10].into(),

@@ -13,17 +13,17 @@ use super::lab::{Lab, Ran, run};
 /// What a bare machine has.
 const PACKAGES: &str = "--include=openssh-server,sudo,ca-certificates";
 
-struct Machine {
-    name: String,
+pub struct Machine {
+    pub name: String,
     address: String,
     /// In front in `PATH`: an `ssh` with this test's configuration in place of the person's.
-    bin: PathBuf,
+    pub bin: PathBuf,
     fingerprint: String,
     _dir: tempfile::TempDir,
 }
 
 impl Machine {
-    fn new(lab: &Lab) -> Self {
+    pub fn new(lab: &Lab) -> Self {
         let image = bare_debian();
         let name = lab.node("machine");
         run("docker", &["rm", "--force", "--volumes", &name]);
@@ -42,13 +42,17 @@ impl Machine {
         } else {
             arguments.extend(["--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"]);
         }
+        // A network of its own, so that it has the same address when it comes back.
+        run("docker", &["network", "create", "--label", &label, &name]);
+        arguments.extend(["--network", &name]);
         arguments.extend(["--volume", "/var/lib/docker", "--volume", "/var/lib/lap", &image]);
         arguments.extend(["sh", "-c", "mkdir -p /run/sshd && exec /usr/sbin/sshd -D -e -p 2222"]);
         run("docker", &arguments).ok();
-        let address = "{{.NetworkSettings.IPAddress}}";
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let address = run("docker", &["inspect", "--format", address, &name]).ok().trim().to_owned();
         let dir = tempfile::tempdir().unwrap();
         let machine = Self { name, address, bin: dir.path().join("bin"), fingerprint: String::new(), _dir: dir };
+        machine.listens();
         machine.people()
     }
 
@@ -81,18 +85,39 @@ impl Machine {
         self
     }
 
-    fn inside(&self, script: &str) -> Ran {
+    /// Waits until its sshd, port 2222, is there.
+    fn listens(&self) {
+        let there = (0..600).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            self.inside("grep -q ':08AE [0-9A-F]*:0000 0A ' /proc/net/tcp").code == 0
+        });
+        assert!(there, "its sshd does not come up");
+    }
+
+    /// What somebody who has compared the host key by themselves has written down.
+    pub fn known(&self) {
+        let dir = self.bin.parent().unwrap();
+        let known = dir.join("known_hosts");
+        let key = self.inside("cat /etc/ssh/ssh_host_ed25519_key.pub").ok();
+        fs::write(&known, format!("[{}]:2222 {key}", self.address)).unwrap();
+        let config = fs::read_to_string(dir.join("config")).unwrap();
+        let config =
+            config.replace("ProxyJump jump", &format!("ProxyJump jump\n  UserKnownHostsFile {}", known.display()));
+        fs::write(dir.join("config"), config).unwrap();
+    }
+
+    pub fn inside(&self, script: &str) -> Ran {
         run("docker", &["exec", &self.name, "sh", "-c", script])
     }
 
-    fn command(&self, lab: &Lab, arguments: &[&str]) -> Command {
+    pub fn command(&self, lab: &Lab, arguments: &[&str]) -> Command {
         let mut command = lab.command(arguments);
         let path = std::env::var("PATH").unwrap();
         command.env("PATH", format!("{}:{path}", self.bin.display()));
         command
     }
 
-    fn lap(&self, lab: &Lab, arguments: &[&str]) -> Ran {
+    pub fn lap(&self, lab: &Lab, arguments: &[&str]) -> Ran {
         Ran::of(&self.command(lab, arguments).output().unwrap())
     }
 }
@@ -104,6 +129,7 @@ impl Drop for Machine {
             eprintln!("--- {}\n{}{}", self.name, log.out, log.err);
         }
         run("docker", &["rm", "--force", "--volumes", &self.name]);
+        run("docker", &["network", "rm", &self.name]);
     }
 }
 
@@ -221,6 +247,7 @@ fn kill_prepare(lab: &Lab, machine: &Machine) {
 fn a_power_cut(lab: &Lab, machine: &Machine) {
     run("docker", &["kill", &machine.name]).ok();
     run("docker", &["start", &machine.name]).ok();
+    machine.listens();
     machine.lap(lab, &["status"]).fails(5);
     machine.lap(lab, &["node", "prepare", "test", "--yes"]).ok();
     machine.lap(lab, &["up"]).ok();

@@ -12,6 +12,7 @@ mod errors;
 mod felt;
 mod full;
 mod hooks;
+mod host;
 mod into;
 mod kill;
 pub mod lab;

@@ -13,9 +13,9 @@ use super::lab::{Lab, Ran, run};
 const NODE: &str = "environment = \"test\"\nrole = \"master\"\nprovider = \"vagrant\"\naddress = \"192.168.157.10\"\n\
                     disk = \"1g\"\nmemory = \"1g\"\n";
 
-const DOCKERFILE: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\nSTOPSIGNAL SIGKILL\n\
+pub const DOCKERFILE: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\nSTOPSIGNAL SIGKILL\n\
                           CMD [\"/bin/busybox\", \"sleep\", \"1000000\"]\n";
-const CONTAINER: &str = "names = [\"one.internal\"]\nports = [\"8080:80\"]\n\
+pub const CONTAINER: &str = "names = [\"one.internal\"]\nports = [\"8080:80\"]\n\
                          healthcheck = { test = [\"CMD\", \"/bin/busybox\", \"test\", \"-e\", \"/say\"] }\n\
                          [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"extract\"\npackages = [\"busybox-static\"]\n";
 

@@ -1,11 +1,11 @@
 //! libvirt's own tool, virsh(1), for what Vagrant does not do: the data disk, the network, and looking.
 
-use std::{collections::BTreeSet, fs, net::Ipv4Addr};
+use std::{collections::BTreeSet, net::Ipv4Addr, path::Path};
 
 use super::{HOME, Spec, vagrantfile::POOL};
 use crate::{
-    drivers::command::Run,
-    error::{Error, Kind, OrError, Result},
+    drivers::{command::Run, site::Site},
+    error::{Error, Kind, Result},
 };
 
 /// The host's machines, not a person's own.
@@ -23,13 +23,15 @@ pub fn disk_name(lab: &str, node: &str) -> String {
     format!("{lab}-{node}-data.qcow2")
 }
 
-async fn virsh(arguments: &[&str]) -> Result<String> {
+async fn virsh(site: &Site, arguments: &[&str]) -> Result<String> {
     let run = Run::new("virsh", ["--quiet", "--connect", URI].iter().chain(arguments).copied())
         .missing("`sudo apt-get install libvirt-daemon-system libvirt-clients vagrant-libvirt qemu-system-x86`");
-    run.quiet(Kind::Host).await.map_err(|error| {
+    run.on(site).quiet(Kind::Host).await.map_err(|error| {
         if error.message.contains("failed to connect to the hypervisor") {
-            return Error::new(Kind::Host, "libvirt does not answer on this machine")
-                .hint("start it: `sudo systemctl start libvirtd`; its group `libvirt` may use it");
+            let place = site.host().map_or("this machine".into(), |host| format!("`{host}`"));
+            return Error::new(Kind::Host, format!("libvirt does not answer on {place}"))
+                .hint("start it: `sudo systemctl start libvirtd`; its group `libvirt` may use it")
+                .hint("`lap host install` makes a machine one that runs nodes");
         }
         error
     })
@@ -39,12 +41,12 @@ async fn virsh(arguments: &[&str]) -> Result<String> {
 ///
 /// # Errors
 /// libvirt does not answer.
-pub async fn list(lab: &str) -> Result<(Vec<(String, String)>, BTreeSet<String>)> {
+pub async fn list(site: &Site, lab: &str) -> Result<(Vec<(String, String)>, BTreeSet<String>)> {
     let ours = format!("lap-{lab}-");
-    let domains = virsh(&["list", "--all"]).await?;
+    let domains = virsh(site, &["list", "--all"]).await?;
     let domains = domains.lines().filter_map(parse_domain).filter(|(name, _)| name.starts_with(&ours)).collect();
     // No pool: no disks.
-    let volumes = virsh(&["vol-list", POOL]).await.unwrap_or_default();
+    let volumes = virsh(site, &["vol-list", POOL]).await.unwrap_or_default();
     let node = |line: &str| {
         let name = line.split_whitespace().next()?.strip_prefix(&format!("{lab}-"))?;
         name.strip_suffix("-data.qcow2").map(str::to_owned)
@@ -63,8 +65,8 @@ fn parse_domain(line: &str) -> Option<(String, String)> {
 ///
 /// # Errors
 /// libvirt does not answer.
-pub async fn exists(domain: &str) -> Result<bool> {
-    let names = virsh(&["list", "--all", "--name"]).await?;
+pub async fn exists(site: &Site, domain: &str) -> Result<bool> {
+    let names = virsh(site, &["list", "--all", "--name"]).await?;
     Ok(names.lines().any(|name| name.trim() == domain))
 }
 
@@ -73,40 +75,41 @@ pub async fn exists(domain: &str) -> Result<bool> {
 /// # Errors
 /// libvirt refuses.
 pub async fn provide(spec: &Spec) -> Result<()> {
-    pool().await?;
+    let site = &spec.site();
+    pool(site).await?;
     if spec.bridge.is_none() {
-        network(spec).await?;
+        network(site, spec).await?;
     }
     let (name, size) = (disk_name(&spec.lab, &spec.node), format!("{}B", spec.disk));
-    match volume(&name).await? {
-        None => virsh(&["vol-create-as", POOL, &name, &size, "--format", "qcow2"]).await.map(drop),
-        Some(is) if is < spec.disk => virsh(&["vol-resize", "--pool", POOL, &name, &size]).await.map(drop),
+    match volume(site, &name).await? {
+        None => virsh(site, &["vol-create-as", POOL, &name, &size, "--format", "qcow2"]).await.map(drop),
+        Some(is) if is < spec.disk => virsh(site, &["vol-resize", "--pool", POOL, &name, &size]).await.map(drop),
         Some(_) => Ok(()),
     }
 }
 
-async fn pool() -> Result<()> {
-    if let Ok(info) = virsh(&["pool-info", POOL]).await {
+async fn pool(site: &Site) -> Result<()> {
+    if let Ok(info) = virsh(site, &["pool-info", POOL]).await {
         if !info.lines().any(|line| line.starts_with("State:") && line.ends_with("running")) {
-            fs::create_dir_all(DISKS).or_error(Kind::Host, || format!("cannot make `{DISKS}`"))?;
-            virsh(&["pool-start", POOL]).await?;
+            site.make_dir(Path::new(DISKS), 0o755).await?;
+            virsh(site, &["pool-start", POOL]).await?;
         }
         return Ok(());
     }
-    fs::create_dir_all(DISKS).or_error(Kind::Host, || format!("cannot make `{DISKS}`"))?;
+    site.make_dir(Path::new(DISKS), 0o755).await?;
     // Another lab may be at it, too.
-    let _ = virsh(&["pool-define-as", POOL, "dir", "--target", DISKS]).await;
-    let _ = virsh(&["pool-autostart", POOL]).await;
-    virsh(&["pool-start", POOL]).await.map(drop).or_else(|error| match error.message.contains("already active") {
+    let _ = virsh(site, &["pool-define-as", POOL, "dir", "--target", DISKS]).await;
+    let _ = virsh(site, &["pool-autostart", POOL]).await;
+    virsh(site, &["pool-start", POOL]).await.map(drop).or_else(|error| match error.message.contains("already active") {
         true => Ok(()),
         false => Err(error),
     })
 }
 
 /// The size of a disk in the pool.
-async fn volume(name: &str) -> Result<Option<u64>> {
-    virsh(&["pool-refresh", POOL]).await?;
-    match virsh(&["vol-info", "--bytes", "--pool", POOL, name]).await {
+async fn volume(site: &Site, name: &str) -> Result<Option<u64>> {
+    virsh(site, &["pool-refresh", POOL]).await?;
+    match virsh(site, &["vol-info", "--bytes", "--pool", POOL, name]).await {
         Ok(text) => Ok(parse_capacity(&text)),
         Err(error) if error.message.contains("failed to get vol") => Ok(None),
         Err(error) => Err(error),
@@ -117,51 +120,49 @@ fn parse_capacity(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("Capacity:")?.split_whitespace().next()?.parse().ok())
 }
 
-async fn network(spec: &Spec) -> Result<()> {
+async fn network(site: &Site, spec: &Spec) -> Result<()> {
     let name = network_name(&spec.lab);
-    if !listed(&name, &["net-list", "--all", "--name"]).await? {
-        let dir = format!("{HOME}/{}", spec.lab);
-        let file = format!("{dir}/network.xml");
-        fs::create_dir_all(&dir).or_error(Kind::Host, || format!("cannot make `{dir}`"))?;
-        fs::write(&file, network_text(spec)).or_error(Kind::Host, || format!("cannot write `{file}`"))?;
+    if !listed(site, &name, &["net-list", "--all", "--name"]).await? {
+        let file = format!("{HOME}/{}/network.xml", spec.lab);
+        site.write(Path::new(&file), network_text(spec).as_bytes(), 0o644).await?;
         // Its nodes may be made at the same time: the others find it.
-        if let Err(error) = virsh(&["net-define", &file]).await
-            && !listed(&name, &["net-list", "--all", "--name"]).await?
+        if let Err(error) = virsh(site, &["net-define", &file]).await
+            && !listed(site, &name, &["net-list", "--all", "--name"]).await?
         {
             return Err(error.hint("another network of this machine may have that range: choose another `address`"));
         }
-        virsh(&["net-autostart", &name]).await?;
+        virsh(site, &["net-autostart", &name]).await?;
     }
-    if !listed(&name, &["net-list", "--name"]).await? {
-        let started = virsh(&["net-start", &name]).await;
+    if !listed(site, &name, &["net-list", "--name"]).await? {
+        let started = virsh(site, &["net-start", &name]).await;
         if let Err(error) = started
-            && !listed(&name, &["net-list", "--name"]).await?
+            && !listed(site, &name, &["net-list", "--name"]).await?
         {
             return Err(error.hint("another network of this machine may have that range: choose another `address`"));
         }
     }
-    let is = virsh(&["net-dumpxml", &name]).await?;
+    let is = virsh(site, &["net-dumpxml", &name]).await?;
     if !is.contains(&format!("<ip address='{}'", spec.gateway())) {
         let message = format!("the network `{name}` is another one than that of {}", spec.address);
         return Err(Error::new(Kind::Config, message)
             .hint("all nodes of a lab that are not on a bridge have addresses of one network"));
     }
-    reserve(spec, &name, &is).await
+    reserve(site, spec, &name, &is).await
 }
 
-async fn listed(name: &str, question: &[&str]) -> Result<bool> {
-    Ok(virsh(question).await?.lines().any(|line| line.trim() == name))
+async fn listed(site: &Site, name: &str, question: &[&str]) -> Result<bool> {
+    Ok(virsh(site, question).await?.lines().any(|line| line.trim() == name))
 }
 
 /// The machine's card gets the machine's address.
-async fn reserve(spec: &Spec, network: &str, is: &str) -> Result<()> {
+async fn reserve(site: &Site, spec: &Spec, network: &str, is: &str) -> Result<()> {
     let (mac, host) = (spec.mac(0), host_text(spec));
     if is.contains(&host) {
         return Ok(());
     }
     let verb = if is.contains(&mac) { "modify" } else { "add-last" };
     let update = ["net-update", network, verb, "ip-dhcp-host", &host, "--live", "--config"];
-    virsh(&update).await.map(drop)
+    virsh(site, &update).await.map(drop)
 }
 
 fn host_text(spec: &Spec) -> String {
@@ -187,14 +188,22 @@ fn network_text(spec: &Spec) -> String {
 ///
 /// # Errors
 /// libvirt refuses.
-pub async fn detach(domain: &str, lab: &str, node: &str) -> Result<()> {
+pub async fn detach(site: &Site, domain: &str, lab: &str, node: &str) -> Result<()> {
     let name = disk_name(lab, node);
-    let blocks = virsh(&["domblklist", domain]).await?;
+    let blocks = virsh(site, &["domblklist", domain]).await?;
     let Some(target) = blocks.lines().find(|line| line.trim_end().ends_with(&format!("/{name}"))) else {
         return Ok(());
     };
     let target = target.split_whitespace().next().unwrap_or_default();
-    virsh(&["detach-disk", domain, target, "--config"]).await.map(drop)
+    virsh(site, &["detach-disk", domain, target, "--config"]).await.map(drop)
+}
+
+/// Its host's next boot does not start it. Vagrant starts it as one that is started.
+///
+/// # Errors
+/// libvirt refuses.
+pub async fn stay_down(site: &Site, domain: &str) -> Result<()> {
+    virsh(site, &["autostart", "--disable", domain]).await.map(drop)
 }
 
 /// Removes a machine that Vagrant knows nothing of, and the root disk of one that is gone. Its data stay.
@@ -202,15 +211,15 @@ pub async fn detach(domain: &str, lab: &str, node: &str) -> Result<()> {
 /// # Errors
 /// libvirt refuses.
 pub async fn clean(spec: &Spec) -> Result<()> {
-    let domain = spec.domain();
-    if exists(&domain).await? {
-        let _ = virsh(&["destroy", &domain]).await;
-        detach(&domain, &spec.lab, &spec.node).await?;
-        virsh(&["undefine", &domain, "--managed-save"]).await?;
+    let (site, domain) = (&spec.site(), spec.domain());
+    if exists(site, &domain).await? {
+        let _ = virsh(site, &["destroy", &domain]).await;
+        detach(site, &domain, &spec.lab, &spec.node).await?;
+        virsh(site, &["undefine", &domain, "--managed-save"]).await?;
     }
     let root = format!("{domain}.img");
-    if volume(&root).await?.is_some() {
-        virsh(&["vol-delete", "--pool", POOL, &root]).await?;
+    if volume(site, &root).await?.is_some() {
+        virsh(site, &["vol-delete", "--pool", POOL, &root]).await?;
     }
     Ok(())
 }
@@ -219,16 +228,16 @@ pub async fn clean(spec: &Spec) -> Result<()> {
 ///
 /// # Errors
 /// libvirt refuses.
-pub async fn remove_data(lab: &str, node: &str) -> Result<()> {
+pub async fn remove_data(site: &Site, lab: &str, node: &str) -> Result<()> {
     let name = disk_name(lab, node);
-    if volume(&name).await?.is_some() {
-        virsh(&["vol-delete", "--pool", POOL, &name]).await?;
+    if volume(site, &name).await?.is_some() {
+        virsh(site, &["vol-delete", "--pool", POOL, &name]).await?;
     }
-    let (domains, disks) = list(lab).await?;
+    let (domains, disks) = list(site, lab).await?;
     let network = network_name(lab);
-    if domains.is_empty() && disks.is_empty() && listed(&network, &["net-list", "--all", "--name"]).await? {
-        let _ = virsh(&["net-destroy", &network]).await;
-        virsh(&["net-undefine", &network]).await?;
+    if domains.is_empty() && disks.is_empty() && listed(site, &network, &["net-list", "--all", "--name"]).await? {
+        let _ = virsh(site, &["net-destroy", &network]).await;
+        virsh(site, &["net-undefine", &network]).await?;
     }
     Ok(())
 }

@@ -2,16 +2,19 @@
 //! killed and done again.
 
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::{Spec, accelerated, libvirt, seed, vagrant_home, vagrantfile, virtualbox};
+use super::{HOME, Spec, accelerated, libvirt, vagrantfile, virtualbox};
 use crate::{
     config::model::Hypervisor,
-    drivers::{boxes, command::Run},
+    drivers::{
+        boxes,
+        command::Run,
+        site::{Input, Site},
+    },
     error::{Error, Kind, OrError, Result},
     report::Line,
 };
@@ -22,43 +25,87 @@ const BOOT_EMULATED: Duration = Duration::from_secs(600);
 /// So many of the console's last lines are told when it does not come up.
 const CONSOLE: usize = 8;
 
+/// Bytes of it that are looked at.
+const CONSOLE_BYTES: u64 = 8 << 10;
+/// Where a box lies until Vagrant has it. No lab has such a name.
+const BOXES: &str = "/var/lib/lap/.boxes";
+const MISSING: &str = "`lap host install` installs it";
+
 /// What beside the wish a machine is made with.
 pub struct Parts<'a> {
     pub seed: &'a [u8],
-    /// The private key with which Vagrant itself logs in.
+    /// The private key with which Vagrant itself logs in, on its host.
     pub key: &'a Path,
     /// A hand-written Vagrantfile of the workspace.
     pub own: Option<&'a Path>,
 }
 
 /// How long a machine may take until it answers.
-pub fn patience() -> Duration {
-    if accelerated() { BOOT } else { BOOT_EMULATED }
+///
+/// # Errors
+/// Its host is not reached.
+pub async fn patience(site: &Site) -> Result<Duration> {
+    Ok(if accelerated(site).await? { BOOT } else { BOOT_EMULATED })
 }
 
 /// Gives Vagrant a box, unless it has it.
 ///
 /// # Errors
 /// Vagrant is missing, or refuses it.
-pub async fn add_box(hypervisor: Hypervisor, identity: &str, file: &Path, line: &Line<'_>) -> Result<()> {
-    if super::known_boxes(hypervisor).iter().any(|known| known == identity) {
+pub async fn add_box(site: &Site, hypervisor: Hypervisor, identity: &str, file: &Path, line: &Line<'_>) -> Result<()> {
+    if super::known_boxes(site, hypervisor).await?.iter().any(|known| known == identity) {
         return Ok(());
     }
-    let (name, file) = (boxes::name(identity), file.display().to_string());
-    let arguments = ["box", "add", "--no-tty", "--no-color", "--name", &name, "--provider", hypervisor.name(), &file];
+    let sent = Path::new(BOXES).join(format!("{}-{identity}.box", hypervisor.name()));
+    let file = match site {
+        Site::Here => file,
+        Site::There(_) => {
+            line(&format!("bring the box{site}"));
+            site.send(file, &sent).await?;
+            &sent
+        }
+    };
+    let (name, path) = (boxes::name(identity), file.display().to_string());
+    let arguments = ["box", "add", "--no-tty", "--no-color", "--name", &name, "--provider", hypervisor.name(), &path];
     let run = Run::new("vagrant", arguments).missing(MISSING).variable("VAGRANT_CHECKPOINT_DISABLE", "1");
-    run.output(Kind::Host, line).await.map(drop)
+    run.on(site).output(Kind::Host, line).await?;
+    if *file == *sent { site.remove(&[&sent]).await } else { Ok(()) }
 }
 
-const MISSING: &str = "`sudo apt-get install vagrant` (for libvirt `vagrant-libvirt`, too)";
+/// The key with which Vagrant logs in to a machine on another host: made there, it opens this machine only, and does not
+/// travel. Gives its public half.
+///
+/// # Errors
+/// It cannot be made.
+pub async fn make_key(spec: &Spec) -> Result<String> {
+    make_dir(spec).await?;
+    let (site, path) = (spec.site(), key(spec).display().to_string());
+    let out = site.script("make a key for Vagrant", KEY, &[&path], Input::Bytes(&[])).await?;
+    Ok(String::from_utf8_lossy(&out).into_owned())
+}
 
-fn vagrant(lab: &str, node: &str, hypervisor: Hypervisor, arguments: &[&str]) -> Run {
+/// Where that key is.
+pub fn key(spec: &Spec) -> PathBuf {
+    spec.dir().join("vagrant_key")
+}
+
+/// The public half has its name first: whoever finds the other one finds both.
+const KEY: &str = r#"
+set -eu
+if [ ! -e "$1" ]; then
+    rm -f -- "$1.lap-new" "$1.lap-new.pub"
+    ssh-keygen -q -t ed25519 -N '' -C vagrant -f "$1.lap-new" >&2
+    mv -f -- "$1.lap-new.pub" "$1.pub"; mv -f -- "$1.lap-new" "$1"
+fi
+cat -- "$1.pub""#;
+
+fn vagrant(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, arguments: &[&str]) -> Run {
     let dir = super::dir(lab, node).display().to_string();
     Run::new("vagrant", arguments.iter().copied())
         .missing(MISSING)
+        .on(site)
         .variable("VAGRANT_DOTFILE_PATH", format!("{dir}/.vagrant"))
         .variable("VAGRANT_CWD", dir)
-        .variable("VAGRANT_HOME", vagrant_home().display().to_string())
         .variable("VAGRANT_DEFAULT_PROVIDER", hypervisor.name())
         .variable("VAGRANT_CHECKPOINT_DISABLE", "1")
 }
@@ -68,17 +115,19 @@ fn vagrant(lab: &str, node: &str, hypervisor: Hypervisor, arguments: &[&str]) ->
 /// # Errors
 /// Something is missing, or it does not come up: with what its console said last.
 pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
-    write(spec, parts)?;
+    write(spec, parts).await?;
     match spec.hypervisor {
         Hypervisor::Libvirt => libvirt::provide(spec).await?,
         Hypervisor::Virtualbox => virtualbox::provide(spec).await?,
     }
     adopt(spec, line).await?;
-    let patience = patience();
-    let run = vagrant(&spec.lab, &spec.node, spec.hypervisor, &["up", "--no-tty", "--no-color", "--no-provision"]);
+    let site = &spec.site();
+    let patience = patience(site).await?;
+    let run =
+        vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &["up", "--no-tty", "--no-color", "--no-provision"]);
     let began = tokio::time::Instant::now();
     let error = match tokio::time::timeout(patience, run.output(Kind::Node, line)).await {
-        Ok(Ok(_)) => return done(spec),
+        Ok(Ok(_)) => return done(spec).await,
         Ok(Err(error)) if error.kind != Kind::Node => return Err(error),
         Ok(Err(error)) => error,
         Err(_) => {
@@ -86,22 +135,22 @@ pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
             Error::new(Kind::Node, message).hint("`lap up` again waits again; it was not stopped")
         }
     };
-    Err(with_console(error, &spec.lab, &spec.node))
+    Err(with_console(error, site, &spec.lab, &spec.node).await)
 }
 
 /// A machine that does not come up says why on its console.
-pub fn with_console(mut error: Error, lab: &str, node: &str) -> Error {
+pub async fn with_console(mut error: Error, site: &Site, lab: &str, node: &str) -> Error {
     let path = super::dir(lab, node).join("console.log");
-    match console(&path) {
+    let text = site.read(&path, CONSOLE_BYTES).await.ok().flatten();
+    match text.as_deref().and_then(console) {
         Some(tail) => error.message = format!("{}\nits console's last lines:\n{tail}", error.message),
-        None => error.hints.push(format!("its console is in `{}`", path.display())),
+        None => error.hints.push(format!("its console is in `{}`{site}", path.display())),
     }
     error
 }
 
-fn console(path: &Path) -> Option<String> {
-    let text = fs::read(path).ok()?;
-    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8 << 10)..]).into_owned();
+fn console(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
     let clean = |line: &str| -> String {
         // Without the colours and cursor movements: ESC [ … letter.
         let mut out = String::new();
@@ -122,47 +171,74 @@ fn console(path: &Path) -> Option<String> {
 }
 
 /// What Vagrant reads, and the seed. Only what changed is written.
-fn write(spec: &Spec, parts: &Parts<'_>) -> Result<()> {
-    let dir = spec.dir();
-    fs::create_dir_all(&dir).map_err(|error| {
-        Error::new(Kind::Host, format!("cannot make `{}`: {error}", dir.display()))
-            .hint(format!("`sudo install -d -o $USER {}`, once, or run as root", super::HOME))
-    })?;
-    // The hypervisor's own user looks up the seed's path, nobody lists what is there.
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))
-        .or_error(Kind::Host, || format!("cannot protect `{}`", dir.display()))?;
-    seed::write(&dir.join("seed.iso"), parts.seed)?;
-    let text = vagrantfile::text(spec, parts.key, parts.own, accelerated());
-    put(&dir.join("Vagrantfile"), &text)
+async fn write(spec: &Spec, parts: &Parts<'_>) -> Result<()> {
+    let (site, dir) = (spec.site(), spec.dir());
+    make_dir(spec).await?;
+    // The host key is in it.
+    site.write(&dir.join("seed.iso"), parts.seed, 0o600).await?;
+    let copy = dir.join("Vagrantfile.own");
+    let own = match (parts.own, &site) {
+        (Some(path), Site::There(_)) => {
+            let text = std::fs::read(path).or_error(Kind::Config, || format!("cannot read `{}`", path.display()))?;
+            site.write(&copy, &text, 0o644).await?;
+            Some(copy.as_path())
+        }
+        (own, _) => own,
+    };
+    let text = vagrantfile::text(spec, parts.key, own, accelerated(&site).await?);
+    site.write(&dir.join("Vagrantfile"), text.as_bytes(), 0o644).await
 }
 
-fn put(path: &Path, text: &str) -> Result<()> {
-    if fs::read_to_string(path).is_ok_and(|is| is == text) {
-        return Ok(());
-    }
-    crate::agent::install::write_file(path, text.as_bytes(), 0o644)
+/// The hypervisor's own user looks up the seed's path, nobody lists what is there.
+async fn make_dir(spec: &Spec) -> Result<()> {
+    spec.site().make_dir(&spec.dir(), 0o711).await.map_err(|error| {
+        let host = spec.host.as_deref().map(|host| format!(" {host}")).unwrap_or_default();
+        error.hint(format!("`lap host install{host}` gives you `{HOME}` there, or be root"))
+    })
 }
 
 /// The last step: from here on the machine is what its specification says.
-fn done(spec: &Spec) -> Result<()> {
-    let text = serde_json::to_string_pretty(spec).or_error(Kind::Other, || "made.json".into())?;
-    put(&made(&spec.lab, &spec.node), &text)
+async fn done(spec: &Spec) -> Result<()> {
+    let text = serde_json::to_string(spec).or_error(Kind::Other, || "made.json".into())?;
+    let site = spec.site();
+    site.remove(&[&stopped(&spec.lab, &spec.node)]).await?;
+    site.write(&made(&spec.lab, &spec.node), text.as_bytes(), 0o644).await
 }
 
 fn made(lab: &str, node: &str) -> PathBuf {
     super::dir(lab, node).join("made.json")
 }
 
+/// What the machines of a lab were made from, by node.
+///
+/// # Errors
+/// The host is not reached.
+pub async fn specs(site: &Site, lab: &str) -> Result<BTreeMap<String, String>> {
+    let dir = format!("{HOME}/{lab}");
+    let out = site.script(&format!("look into `{dir}`"), MADE, &[&dir], Input::Bytes(&[])).await?;
+    let text = String::from_utf8_lossy(&out);
+    let specs = text.split('\0').filter_map(|part| part.split_once('\n'));
+    Ok(specs.map(|(node, spec)| (node.to_owned(), spec.to_owned())).collect())
+}
+
+/// Each after the name of its node, and a zero byte between them.
+const MADE: &str = r#"
+for file in "$1"/*/made.json; do
+    [ -e "$file" ] || continue
+    node=${file%/made.json}; printf '%s\n' "${node##*/}"; cat -- "$file"; printf '\0'
+done"#;
+
 /// A machine that Vagrant was killed at: Vagrant goes on with the one it has written down, and would stumble over another.
 async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<()> {
+    let site = &spec.site();
     let id = spec.dir().join(".vagrant/machines").join(&spec.node).join(spec.hypervisor.name()).join("id");
-    let known = fs::metadata(&id).is_ok_and(|meta| meta.len() > 0);
+    let known = site.read(&id, 1).await?.is_some_and(|text| !text.is_empty());
     match spec.hypervisor {
-        Hypervisor::Libvirt if known && libvirt::exists(&spec.domain()).await? => Ok(()),
+        Hypervisor::Libvirt if known && libvirt::exists(site, &spec.domain()).await? => Ok(()),
         Hypervisor::Virtualbox if known => Ok(()),
         Hypervisor::Libvirt => {
             line("clean what is half made");
-            let _ = fs::remove_file(&id);
+            site.remove(&[&id]).await?;
             libvirt::clean(spec).await
         }
         Hypervisor::Virtualbox => virtualbox::clean(spec).await,
@@ -173,8 +249,19 @@ async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<()> {
 ///
 /// # Errors
 /// Vagrant fails.
-pub async fn stop(lab: &str, node: &str, hypervisor: Hypervisor, line: &Line<'_>) -> Result<()> {
-    vagrant(lab, node, hypervisor, &["halt", "--no-tty", "--no-color"]).output(Kind::Node, line).await.map(drop)
+pub async fn stop(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, line: &Line<'_>) -> Result<()> {
+    let halt = vagrant(site, lab, node, hypervisor, &["halt", "--no-tty", "--no-color"]);
+    halt.output(Kind::Node, line).await?;
+    // It stays down when its host boots; the next start takes that back.
+    match hypervisor {
+        Hypervisor::Libvirt => libvirt::stay_down(site, &super::domain(lab, node)).await,
+        Hypervisor::Virtualbox => site.write(&stopped(lab, node), b"", 0o644).await,
+    }
+}
+
+/// What a VirtualBox machine has that stays down; others come up with their host.
+fn stopped(lab: &str, node: &str) -> PathBuf {
+    super::dir(lab, node).join("stopped")
 }
 
 /// Removes it. Its data disk is detached first, and stays.
@@ -182,16 +269,18 @@ pub async fn stop(lab: &str, node: &str, hypervisor: Hypervisor, line: &Line<'_>
 /// # Errors
 /// Vagrant fails, or the hypervisor refuses.
 pub async fn remove(spec: &Spec, running: bool, line: &Line<'_>) -> Result<()> {
-    if running && let Err(error) = stop(&spec.lab, &spec.node, spec.hypervisor, line).await {
+    let site = &spec.site();
+    if running && let Err(error) = stop(site, &spec.lab, &spec.node, spec.hypervisor, line).await {
         // It goes anyway, and its data are on a disk that outlives a power cut.
         line(&format!("it does not stop by itself: {error}"));
     }
-    let _ = fs::remove_file(made(&spec.lab, &spec.node));
+    site.remove(&[&made(&spec.lab, &spec.node)]).await?;
     match spec.hypervisor {
-        Hypervisor::Libvirt => libvirt::detach(&spec.domain(), &spec.lab, &spec.node).await?,
-        Hypervisor::Virtualbox => virtualbox::detach(&spec.domain()).await?,
+        Hypervisor::Libvirt => libvirt::detach(site, &spec.domain(), &spec.lab, &spec.node).await?,
+        Hypervisor::Virtualbox => virtualbox::detach(site, &spec.domain()).await?,
     }
-    let destroy = vagrant(&spec.lab, &spec.node, spec.hypervisor, &["destroy", "--force", "--no-tty", "--no-color"]);
+    let force = ["destroy", "--force", "--no-tty", "--no-color"];
+    let destroy = vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &force);
     destroy.output(Kind::Node, line).await?;
     // What Vagrant did not know of.
     match spec.hypervisor {
@@ -204,23 +293,15 @@ pub async fn remove(spec: &Spec, running: bool, line: &Line<'_>) -> Result<()> {
 ///
 /// # Errors
 /// The hypervisor refuses.
-pub async fn remove_data(lab: &str, node: &str, hypervisor: Hypervisor) -> Result<()> {
+pub async fn remove_data(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor) -> Result<()> {
     match hypervisor {
-        Hypervisor::Libvirt => libvirt::remove_data(lab, node).await?,
-        Hypervisor::Virtualbox => virtualbox::remove_data(lab, node).await?,
+        Hypervisor::Libvirt => libvirt::remove_data(site, lab, node).await?,
+        Hypervisor::Virtualbox => virtualbox::remove_data(site, lab, node).await?,
     }
     let dir = super::dir(lab, node);
-    match fs::remove_dir_all(&dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::new(Kind::Host, format!("cannot remove `{}`: {error}", dir.display())));
-        }
-        _ => {}
-    }
-    if let Some(parent) = dir.parent() {
-        let _ = fs::remove_file(parent.join("network.xml"));
-        let _ = fs::remove_dir(parent);
-    }
-    Ok(())
+    let lab = Path::new(HOME).join(lab);
+    site.remove(&[&dir, &lab.join("network.xml")]).await?;
+    site.remove_empty(&lab).await
 }
 
 #[cfg(test)]
@@ -229,10 +310,45 @@ mod tests {
 
     #[test]
     fn the_console_is_told_without_its_colours() {
+        let text = b"\x1b[H\x1b[J\x1b[1;1H\r\none\r\n\x1b[0;32mtwo\x1b[0m\r\n\r\n";
+        assert_eq!(console(text).as_deref(), Some("one\ntwo"));
+        assert_eq!(console(b"\r\n"), None);
+    }
+
+    /// What is read of several machines at once is told apart.
+    #[tokio::test]
+    async fn what_machines_were_made_from_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("console.log");
-        fs::write(&path, "\u{1b}[H\u{1b}[J\u{1b}[1;1H\r\none\r\n\u{1b}[0;32mtwo\u{1b}[0m\r\n\r\n").unwrap();
-        assert_eq!(console(&path).as_deref(), Some("one\ntwo"));
-        assert_eq!(console(&dir.path().join("nothing")), None);
+        for (node, text) in [("one", "{\n\"a\": 1}"), ("two", "{}")] {
+            std::fs::create_dir(dir.path().join(node)).unwrap();
+            std::fs::write(dir.path().join(node).join("made.json"), text).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("half")).unwrap();
+        let dir = dir.path().to_str().unwrap();
+        let out = Site::Here.script("look", MADE, &[dir], Input::Bytes(&[])).await.unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "one\n{\n\"a\": 1}\0two\n{}\0");
+        let out = Site::Here.script("look", MADE, &["/nowhere"], Input::Bytes(&[])).await.unwrap();
+        assert!(out.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_key_for_vagrant_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vagrant_key");
+        let path = path.to_str().unwrap();
+        let make = async || {
+            let out = Site::Here.script("make a key", KEY, &[path], Input::Bytes(&[])).await.unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let first = make().await;
+        assert!(first.starts_with("ssh-ed25519 AAAA") && first.lines().count() == 1, "{first}");
+        // Killed in the middle of it.
+        std::fs::write(format!("{path}.lap-new"), "").unwrap();
+        assert_eq!(make().await, first);
+        std::fs::remove_file(path).unwrap();
+        let second = make().await;
+        assert_ne!(second, first);
+        let read = std::process::Command::new("ssh-keygen").args(["-yf", path]).output().unwrap();
+        assert!(second.starts_with(String::from_utf8_lossy(&read.stdout).trim()), "both halves are of one key");
     }
 }

@@ -1,5 +1,6 @@
-//! The `vagrant` provider: a virtual machine of this machine's libvirt or VirtualBox. Vagrant is asked only when a machine's
-//! state must change; what it has to know is written down for it. Its own state lies on this machine, not in the workspace.
+//! The `vagrant` provider: a virtual machine of libvirt or VirtualBox, of this machine's or another host's. Vagrant is asked only
+//! when a machine's state must change; what it has to know is written down for it. Its own state lies on its host, not in the
+//! workspace.
 
 pub mod libvirt;
 pub mod machine;
@@ -8,8 +9,7 @@ pub mod vagrantfile;
 pub mod virtualbox;
 
 use std::{
-    collections::BTreeSet,
-    fs,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -18,9 +18,16 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::docker::NodeState;
-use crate::{config::model::Hypervisor, drivers::boxes, error::Result};
+use crate::{
+    config::model::Hypervisor,
+    drivers::{
+        boxes,
+        site::{Input, Site},
+    },
+    error::{Error, Kind, Result},
+};
 
-/// Where the machines' things lie on this machine: `<lab>/<node>`.
+/// Where the machines' things lie on their host: `<lab>/<node>`.
 pub const HOME: &str = "/var/lib/lap";
 
 /// Everything a virtual machine is made from. Kept beside it, to see what a changed wish takes.
@@ -28,13 +35,16 @@ pub const HOME: &str = "/var/lib/lap";
 pub struct Spec {
     pub lab: String,
     pub node: String,
+    /// The host it is made on; `None`: this machine. Not kept: what is asked about a machine is asked there.
+    #[serde(skip)]
+    pub host: Option<String>,
     pub hypervisor: Hypervisor,
     /// The box's identity.
     pub base: String,
     pub address: Ipv4Addr,
     /// Of the network the address is in.
     pub prefix: u8,
-    /// A bridge of this machine; `None`: a network of this machine's own.
+    /// A bridge of its host; `None`: a network of its host's own.
     pub bridge: Option<String>,
     pub cpus: u32,
     /// Bytes, as all sizes.
@@ -48,7 +58,12 @@ impl Spec {
         domain(&self.lab, &self.node)
     }
 
-    /// Where its things lie on this machine.
+    /// Where it is made.
+    pub fn site(&self) -> Site {
+        Site::of(self.host.as_deref())
+    }
+
+    /// Where its things lie on its host.
     pub fn dir(&self) -> PathBuf {
         dir(&self.lab, &self.node)
     }
@@ -58,7 +73,7 @@ impl Spec {
         device(self.hypervisor)
     }
 
-    /// The first address of its network: this machine's own, where the network is.
+    /// The first address of its network: its host's own, where the network is.
     pub fn gateway(&self) -> Ipv4Addr {
         let mask = u32::MAX.checked_shl(u32::from(32 - self.prefix)).unwrap_or(0);
         Ipv4Addr::from((u32::from(self.address) & mask) + 1)
@@ -88,18 +103,41 @@ pub fn domain(lab: &str, node: &str) -> String {
     format!("lap-{lab}-{node}")
 }
 
-/// Where a machine's things lie on this machine.
+/// Where a machine's things lie on its host.
 pub fn dir(lab: &str, node: &str) -> PathBuf {
     Path::new(HOME).join(lab).join(node)
 }
 
-/// What this machine has for virtual machines.
+/// What there is for virtual machines, on all hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Identities of the boxes that Vagrant has.
-    pub boxes: BTreeSet<String>,
+    /// Identities of the boxes that Vagrant has, with their host.
+    pub boxes: BTreeSet<(Option<String>, String)>,
     /// Nodes with a data disk.
     pub disks: BTreeSet<String>,
+    /// Nodes whose host does not answer, and what it said: nothing is known about them.
+    pub silent: BTreeMap<String, (String, Vec<String>)>,
+}
+
+impl Facts {
+    /// Whether there is the box a machine is made from.
+    pub fn has_box(&self, spec: &Spec) -> bool {
+        self.boxes.contains(&(spec.host.clone(), spec.base.clone()))
+    }
+
+    /// Nothing may be decided about a machine of which nothing is known.
+    ///
+    /// # Errors
+    /// The host of one of these nodes does not answer.
+    pub fn known<'a>(&self, nodes: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        match nodes.into_iter().find_map(|node| self.silent.get(node)) {
+            Some((why, hints)) => {
+                let error = Error { hints: hints.clone(), ..Error::new(Kind::Host, why.clone()) };
+                Err(error.hint("nothing was changed"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Looks at a lab's machines of this hypervisor. Asks the hypervisor, not Vagrant.
@@ -107,20 +145,26 @@ pub struct Facts {
 /// # Errors
 /// It is not installed, or does not answer.
 pub async fn observe(
+    site: &Site,
     hypervisor: Hypervisor,
     lab: &str,
     nodes: &[(String, Ipv4Addr)],
     facts: &mut Facts,
 ) -> Result<Vec<(String, NodeState)>> {
-    let (domains, disks) = match hypervisor {
-        Hypervisor::Libvirt => libvirt::list(lab).await?,
-        Hypervisor::Virtualbox => virtualbox::list(lab).await?,
+    // Asked at the same time: on another host each question takes a while.
+    let machines = async {
+        match hypervisor {
+            Hypervisor::Libvirt => libvirt::list(site, lab).await,
+            Hypervisor::Virtualbox => virtualbox::list(site, lab).await,
+        }
     };
+    let ((domains, disks), boxes, made) =
+        tokio::try_join!(machines, known_boxes(site, hypervisor), machine::specs(site, lab))?;
     facts.disks.extend(disks);
-    facts.boxes.extend(known_boxes(hypervisor));
+    facts.boxes.extend(boxes.into_iter().map(|identity| (site.host().map(str::to_owned), identity)));
     let state = |(node, address): &(String, Ipv4Addr)| {
         let (_, state) = domains.iter().find(|(name, _)| *name == domain(lab, node))?;
-        let spec = fs::read_to_string(dir(lab, node).join("made.json")).unwrap_or_default();
+        let spec = made.get(node).cloned().unwrap_or_default();
         let running = state == "running";
         Some((node.clone(), NodeState { running, state: state.clone(), spec, address: Some(*address), created: 0 }))
     };
@@ -128,29 +172,21 @@ pub async fn observe(
 }
 
 /// The boxes of lap that Vagrant has for this hypervisor: looked at, since asking it takes a second.
-fn known_boxes(hypervisor: Hypervisor) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(vagrant_home().join("boxes")) else { return Vec::new() };
-    let names = entries.flatten().filter(|entry| entry.path().join("0").join(hypervisor.name()).is_dir());
-    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter_map(|name| name.strip_prefix("lap-VAGRANTSLASH-").map(str::to_owned)).collect()
+async fn known_boxes(site: &Site, hypervisor: Hypervisor) -> Result<Vec<String>> {
+    let names = site.having("~/boxes", &format!("0/{}", hypervisor.name())).await?;
+    Ok(names.into_iter().filter_map(|name| name.strip_prefix("lap-VAGRANTSLASH-").map(str::to_owned)).collect())
 }
 
-/// Where Vagrant keeps boxes and plugins: the person's own.
-fn vagrant_home() -> PathBuf {
-    let set = std::env::var_os("VAGRANT_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".vagrant.d");
-    set.unwrap_or_else(home)
+/// Whether a host's processor runs machines by itself; else they are emulated, many times slower.
+///
+/// # Errors
+/// The host is not reached.
+pub async fn accelerated(site: &Site) -> Result<bool> {
+    let out = site.script("look at the processor", ACCELERATED, &[], Input::Bytes(&[])).await?;
+    Ok(out.starts_with(b"yes"))
 }
 
-/// Whether this machine's processor runs machines by itself; else they are emulated, many times slower.
-pub fn accelerated() -> bool {
-    let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let able = flags
-        .lines()
-        .filter(|line| line.starts_with("flags"))
-        .any(|line| line.split_whitespace().any(|flag| matches!(flag, "vmx" | "svm")));
-    able && Path::new("/dev/kvm").exists()
-}
+const ACCELERATED: &str = "! grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo || [ ! -e /dev/kvm ] || echo yes";
 
 /// The box's name for Vagrant.
 pub fn box_name(spec: &Spec) -> String {
@@ -166,6 +202,7 @@ pub mod tests {
         Spec {
             lab: "office".into(),
             node: "prod".into(),
+            host: None,
             hypervisor,
             base: "0123456789abcdef".into(),
             address: Ipv4Addr::new(192, 168, 57, 10),

@@ -1,8 +1,6 @@
 //! A machine's seed: an archive in the place of a CD, taken in at its boot (`boxes/seed.sh`). With it a machine knows who it
 //! is, and we know its host key, before it was ever started.
 
-use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
-
 use sha2::{Digest, Sha256};
 
 use super::Spec;
@@ -13,17 +11,17 @@ use crate::{
         prepare::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
     },
     config::model::Hypervisor,
-    error::{Kind, OrError, Result},
+    error::Result,
 };
 
 /// What a CD's sectors and an archive's records have in common.
 const UNIT: usize = 10 * 2048;
 
-/// The archive. Its first member says which it is, so that one that was taken in is known without reading all of it.
+/// The archive. `vagrant`: the public key of a Vagrant that does not have the `admin` key. Its first member says which it is, so that one that was taken in is known without reading all of it.
 ///
 /// # Errors
 /// Never: it is made in memory.
-pub fn archive(spec: &Spec, order: &Order, binary: &[u8]) -> Result<Vec<u8>> {
+pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8]) -> Result<Vec<u8>> {
     let config = config_text(&order.config)?;
     let settings = docker_settings_text(&order.config);
     let host = format!("{}\n", spec.node);
@@ -40,28 +38,13 @@ pub fn archive(spec: &Spec, order: &Order, binary: &[u8]) -> Result<Vec<u8>> {
         (relative(paths::CONFIG), 0o600, config.as_slice()),
         ("var/lib/lap/ssh/host_ed25519_key", 0o600, order.host_key.expose().as_bytes()),
         ("var/lib/lap/ssh/authorized_keys", 0o600, order.authorized_keys.as_bytes()),
+        ("var/lib/lap/ssh/vagrant_keys", 0o600, vagrant.unwrap_or_default().as_bytes()),
         (relative(paths::BINARY), 0o755, binary),
     ];
     let id = hex::encode(&Sha256::digest(pack(files)?)[..16]);
     let mut out = pack(std::iter::once(("lap-seed", 0o644, id.as_bytes())).chain(files))?;
     out.resize(out.len().next_multiple_of(UNIT), 0);
     Ok(out)
-}
-
-/// Puts it where the machine's CD is. Nobody else may read it: the host key is in it.
-///
-/// # Errors
-/// It cannot be written.
-pub fn write(path: &Path, archive: &[u8]) -> Result<()> {
-    let what = || format!("cannot write `{}`", path.display());
-    if fs::read(path).is_ok_and(|is| is == archive) {
-        return Ok(());
-    }
-    let new = path.with_extension("lap-new");
-    let _ = fs::remove_file(&new);
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-    file.and_then(|mut file| std::io::Write::write_all(&mut file, archive)).or_error(Kind::Host, what)?;
-    fs::rename(&new, path).or_error(Kind::Host, what)
 }
 
 /// Whom the machine itself asks for names.
@@ -112,22 +95,12 @@ mod tests {
 
     #[test]
     fn its_first_member_says_which_it_is() {
-        let archive = |binary: &[u8]| super::archive(&spec(Hypervisor::Libvirt), &order(), binary).unwrap();
+        let archive = |binary: &[u8]| super::archive(&spec(Hypervisor::Libvirt), &order(), None, binary).unwrap();
         let one = archive(b"one");
         assert_eq!(one, archive(b"one"));
         assert_eq!(one.len() % UNIT, 0);
         assert!(one.starts_with(b"lap-seed\0"));
         assert_ne!(one[512..544], archive(b"two")[512..544]);
-    }
-
-    #[test]
-    fn nobody_else_reads_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("seed.iso");
-        write(&path, b"a").unwrap();
-        write(&path, b"b").unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

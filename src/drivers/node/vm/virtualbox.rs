@@ -1,15 +1,16 @@
 //! VirtualBox' own tool, VBoxManage, for what Vagrant does not do: the data disk, and looking.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{HOME, Spec, dir};
 use crate::{
-    drivers::command::Run,
+    drivers::{command::Run, site::Site},
     error::{Kind, Result},
 };
 
-async fn manage(arguments: &[&str]) -> Result<String> {
+async fn manage(site: &Site, arguments: &[&str]) -> Result<String> {
     let run = Run::new("VBoxManage", arguments.iter().copied());
+    let run = run.on(site);
     run.missing("install VirtualBox 6.1 or newer, from Oracle or your distribution").quiet(Kind::Host).await
 }
 
@@ -22,17 +23,15 @@ pub fn disk(lab: &str, node: &str) -> PathBuf {
 ///
 /// # Errors
 /// VirtualBox is not installed.
-pub async fn list(lab: &str) -> Result<(Vec<(String, String)>, BTreeSet<String>)> {
+pub async fn list(site: &Site, lab: &str) -> Result<(Vec<(String, String)>, BTreeSet<String>)> {
     let ours = format!("lap-{lab}-");
-    let all = names(&manage(&["list", "vms"]).await?);
-    let running = names(&manage(&["list", "runningvms"]).await?);
+    let all = names(&manage(site, &["list", "vms"]).await?);
+    let running = names(&manage(site, &["list", "runningvms"]).await?);
     let state = |name: String| {
         let state = if running.contains(&name) { "running" } else { "powered off" };
         (name, state.to_owned())
     };
-    let nodes = fs::read_dir(format!("{HOME}/{lab}")).into_iter().flatten().flatten();
-    let nodes = nodes.filter(|entry| entry.path().join("data.vdi").exists());
-    let disks = nodes.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let disks = site.having(&format!("{HOME}/{lab}"), "data.vdi").await?.into_iter().collect();
     Ok((all.into_iter().filter(|name| name.starts_with(&ours)).map(state).collect(), disks))
 }
 
@@ -45,8 +44,8 @@ fn names(text: &str) -> BTreeSet<String> {
 ///
 /// # Errors
 /// VirtualBox is not installed.
-pub async fn exists(domain: &str) -> Result<bool> {
-    Ok(names(&manage(&["list", "vms"]).await?).contains(domain))
+pub async fn exists(site: &Site, domain: &str) -> Result<bool> {
+    Ok(names(&manage(site, &["list", "vms"]).await?).contains(domain))
 }
 
 /// The data disk, made where it is missing, larger where it should be.
@@ -54,21 +53,26 @@ pub async fn exists(domain: &str) -> Result<bool> {
 /// # Errors
 /// VirtualBox refuses.
 pub async fn provide(spec: &Spec) -> Result<()> {
+    let site = &spec.site();
     let path = disk(&spec.lab, &spec.node).display().to_string();
     let size = (spec.disk >> 20).to_string();
-    if std::path::Path::new(&path).exists() {
-        return manage(&["modifymedium", "disk", &path, "--resize", &size]).await.map(drop);
+    if has_disk(site, &spec.lab, &spec.node).await? {
+        return manage(site, &["modifymedium", "disk", &path, "--resize", &size]).await.map(drop);
     }
-    manage(&["createmedium", "disk", "--filename", &path, "--size", &size, "--format", "VDI"]).await.map(drop)
+    manage(site, &["createmedium", "disk", "--filename", &path, "--size", &size, "--format", "VDI"]).await.map(drop)
+}
+
+async fn has_disk(site: &Site, lab: &str, node: &str) -> Result<bool> {
+    Ok(site.having(&format!("{HOME}/{lab}"), "data.vdi").await?.iter().any(|name| name == node))
 }
 
 /// Takes the data disk out of a machine that is about to be removed: VirtualBox removes what is attached along with it.
 ///
 /// # Errors
 /// VirtualBox refuses.
-pub async fn detach(domain: &str) -> Result<()> {
+pub async fn detach(site: &Site, domain: &str) -> Result<()> {
     let empty = ["--storagectl", "sataController0", "--port", "1", "--device", "0", "--medium", "none"];
-    manage(&[&["storageattach", domain][..], &empty].concat()).await.map(drop)
+    manage(site, &[&["storageattach", domain][..], &empty].concat()).await.map(drop)
 }
 
 /// Removes a machine that Vagrant knows nothing of. Its data stay.
@@ -76,25 +80,25 @@ pub async fn detach(domain: &str) -> Result<()> {
 /// # Errors
 /// VirtualBox refuses.
 pub async fn clean(spec: &Spec) -> Result<()> {
-    let domain = spec.domain();
-    if !exists(&domain).await? {
+    let (site, domain) = (&spec.site(), spec.domain());
+    if !exists(site, &domain).await? {
         return Ok(());
     }
-    let _ = manage(&["controlvm", &domain, "poweroff"]).await;
-    detach(&domain).await?;
-    manage(&["unregistervm", &domain, "--delete"]).await.map(drop)
+    let _ = manage(site, &["controlvm", &domain, "poweroff"]).await;
+    detach(site, &domain).await?;
+    manage(site, &["unregistervm", &domain, "--delete"]).await.map(drop)
 }
 
 /// Removes the data disk.
 ///
 /// # Errors
 /// VirtualBox refuses: a machine still has it.
-pub async fn remove_data(lab: &str, node: &str) -> Result<()> {
+pub async fn remove_data(site: &Site, lab: &str, node: &str) -> Result<()> {
     let path = disk(lab, node);
-    if !path.exists() {
+    if !has_disk(site, lab, node).await? {
         return Ok(());
     }
-    manage(&["closemedium", "disk", &path.display().to_string(), "--delete"]).await.map(drop)
+    manage(site, &["closemedium", "disk", &path.display().to_string(), "--delete"]).await.map(drop)
 }
 
 #[cfg(test)]

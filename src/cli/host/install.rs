@@ -1,0 +1,65 @@
+//! `lap host install`
+
+use crate::report::print::outln;
+use std::process::ExitCode;
+
+use super::super::{
+    Global,
+    common::{Changing, yes},
+};
+use crate::{
+    apply::host_install::examine,
+    config::{destination, model::Hypervisor},
+    drivers::site::Site,
+    error::{Error, Kind, Result},
+};
+
+/// Make a Debian or Ubuntu machine one that runs nodes: Vagrant, the hypervisor, and what brings nodes up after a boot
+///
+/// Says what it would do, asks, and does it. May be stopped or killed at any moment, and run again: what is right already is
+/// left alone. Needs no workspace.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// As `ssh` takes it, and as `host` in a node's file names it: a name of `~/.ssh/config`, `[user@]host`, or
+    /// `ssh://[user@]host[:port]` [default: this machine]
+    destination: Option<String>,
+    /// What is to run the machines
+    #[arg(long, value_name = "NAME", value_parser = ["libvirt", "virtualbox"], default_value = "libvirt")]
+    hypervisor: String,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        let wrong = |message| Error::new(Kind::Usage, message);
+        let destination = self.destination.as_deref().map(destination).transpose().map_err(wrong)?;
+        let site = Site::of(destination.as_deref());
+        let name = destination.map_or_else(|| "this machine".to_owned(), |host| format!("`{host}`"));
+        let hypervisor = if self.hypervisor == "libvirt" { Hypervisor::Libvirt } else { Hypervisor::Virtualbox };
+        let changing = Changing { dry_run: self.dry_run, wait: false };
+        let examined = global.work("host install", &changing, |_| examine(site, hypervisor))?;
+        if examined.plan.nothing() {
+            outln!("Nothing to do: {name} runs nodes.");
+            examined.plan.notes.iter().for_each(|note| outln!("  {note}"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        outln!("On {name}:");
+        for step in examined.plan.steps.iter().chain(&examined.plan.notes) {
+            outln!("  {step}");
+        }
+        if self.dry_run {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if !self.yes && !yes("Do it?")? {
+            return Err(Error::new(Kind::Refused, "nothing was done").hint("`--yes` answers the question"));
+        }
+        global.work("host install", &changing, |options| async move { examined.install(&options).await })?;
+        outln!("{name} runs nodes. `lap doctor` says what else it needs.");
+        Ok(ExitCode::SUCCESS)
+    }
+}

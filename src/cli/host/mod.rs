@@ -1,0 +1,30 @@
+//! `lap host`
+
+mod install;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::Global;
+use crate::error::Result;
+
+/// Machines that run nodes as virtual machines
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Install(install::Args),
+}
+
+impl Args {
+    pub fn run(self, global: &Global) -> Result<ExitCode> {
+        match self.verb {
+            Verb::Install(args) => args.run(global),
+        }
+    }
+}
