@@ -77,8 +77,7 @@ async fn live() -> Result<ExitCode> {
     tokio::spawn(super::checks::recover());
     if super::snapshots::needs_containers() || switch::is_pending() {
         // Under the lock, before anybody else can have it: what is half done comes first.
-        let holder = Holder { who: "agent".into(), verb: "restore".into(), pid: std::process::id() };
-        let grant = lock.take(&holder, serve::now())?;
+        let grant = lock.take(&Holder::recovery(), serve::now())?;
         tokio::spawn(async move {
             super::snapshots::recover_containers().await;
             switch::recover_at_boot().await;

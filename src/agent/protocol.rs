@@ -234,6 +234,18 @@ pub struct Holder {
     pub pid: u32,
 }
 
+impl Holder {
+    /// The agent itself, after a start, until what was killed is finished or taken back.
+    pub fn recovery() -> Self {
+        Self { who: "agent".into(), verb: "restore".into(), pid: std::process::id() }
+    }
+
+    /// Whether it is that.
+    pub fn is_recovery(&self) -> bool {
+        self.who == "agent" && self.verb == "restore"
+    }
+}
+
 /// What the holder of the lock tells the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

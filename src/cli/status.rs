@@ -39,7 +39,7 @@ struct Status<'a> {
     commit: Option<String>,
     release: Option<u64>,
     healthy: bool,
-    /// What is late or damaged: snapshots, copies, verifications.
+    /// What is late, damaged, full or not at its end.
     complaints: &'a [String],
     containers: &'a [Row],
     facts: &'a NodeFacts,
@@ -84,7 +84,9 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         if sick.is_empty() {
-            let hint = if is_full(&facts) {
+            let hint = if is_recovering(&facts) {
+                "it takes a moment; ask again".to_owned()
+            } else if is_full(&facts) {
                 format!(
                     "`lap snapshot list {0}` shows what each snapshot holds on to, `lap snapshot rm ID {0}` lets go of it; or a \
                      larger `disk` in the node's node.toml",
@@ -170,17 +172,26 @@ fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts)
     }
 }
 
+/// Something was killed, and the agent that started after it has not finished it, or not taken it back, yet: what runs now may be
+/// neither what ran before nor what is to run.
+fn is_recovering(facts: &NodeFacts) -> bool {
+    facts.lock.as_ref().is_some_and(|(holder, _)| holder.is_recovery())
+}
+
 /// Less than a fiftieth is free: the next snapshot, and whoever writes, may find no room.
 fn is_full(facts: &NodeFacts) -> bool {
     facts.data.size > 0 && facts.data.free < facts.data.size / 50
 }
 
-/// What is late, damaged or full, a sentence each.
+/// What is late, damaged, full or not at its end, a sentence each.
 fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::agent::serve::now());
     let age = now - snapshots.newest.unwrap_or(0).max(snapshots.since);
     let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
     let mut all = Vec::new();
+    if is_recovering(facts) {
+        all.push("what was interrupted is being brought to its end".to_owned());
+    }
     if is_full(facts) {
         all.push(format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size)));
     }

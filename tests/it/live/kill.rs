@@ -79,7 +79,7 @@ fn node() {
     // After a power cut everything comes back by itself, in the state it was in.
     run("docker", &["kill", &lab.node("test")]).ok();
     run("docker", &["start", &lab.node("test")]).ok();
-    let healthy = (0..100).any(|_| {
+    let healthy = (0..300).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(300));
         lab.lap(&["status"]).code == 0
     });
