@@ -25,6 +25,8 @@ const BOOT_EMULATED: Duration = Duration::from_secs(600);
 /// So many of the console's last lines are told when it does not come up.
 const CONSOLE: usize = 8;
 
+/// A machine that came up too late is there all the same: Vagrant would remove it, and stumble over its own lock at that.
+const UP: [&str; 5] = ["up", "--no-tty", "--no-color", "--no-provision", "--no-destroy-on-error"];
 /// Bytes of it that are looked at.
 const CONSOLE_BYTES: u64 = 8 << 10;
 /// Where a box lies until Vagrant has it. No lab has such a name.
@@ -45,7 +47,12 @@ pub struct Parts<'a> {
 /// # Errors
 /// Its host is not reached.
 pub async fn patience(site: &Site) -> Result<Duration> {
-    Ok(if accelerated(site).await? { BOOT } else { BOOT_EMULATED })
+    Ok(boot(accelerated(site).await?))
+}
+
+/// How long a machine may take until it answers, on a processor that helps or not.
+pub fn boot(accelerated: bool) -> Duration {
+    if accelerated { BOOT } else { BOOT_EMULATED }
 }
 
 /// Gives Vagrant a box, unless it has it.
@@ -123,8 +130,7 @@ pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
     adopt(spec, line).await?;
     let site = &spec.site();
     let patience = patience(site).await?;
-    let run =
-        vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &["up", "--no-tty", "--no-color", "--no-provision"]);
+    let run = vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &UP);
     let began = tokio::time::Instant::now();
     let error = match tokio::time::timeout(patience, run.output(Kind::Node, line)).await {
         Ok(Ok(_)) => return done(spec).await,

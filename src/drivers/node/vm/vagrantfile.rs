@@ -18,6 +18,7 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
          \x20 config.vm.box = {name:?}\n\
          \x20 config.vm.box_check_update = false\n\
          \x20 config.vm.guest = :debian\n\
+         \x20 config.vm.boot_timeout = {boot} # lap's own patience ends before\n\
          \x20 config.vm.synced_folder \".\", \"/vagrant\", disabled: true\n\
          \x20 config.vm.graceful_halt_timeout = 150 # containers have their own time to stop\n\
          \x20 # lap made the machine's keys before its first start: no password, and no key that others know.\n\
@@ -28,6 +29,7 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
         node = spec.node,
         lab = spec.lab,
         name = super::box_name(spec),
+        boot = super::machine::boot(accelerated).as_secs() + 60,
         key = key.display().to_string(),
     );
     let middle = match spec.hypervisor {
@@ -154,6 +156,7 @@ Vagrant.configure("2") do |config|
   config.vm.box = "lap/0123456789abcdef"
   config.vm.box_check_update = false
   config.vm.guest = :debian
+  config.vm.boot_timeout = 240 # lap's own patience ends before
   config.vm.synced_folder ".", "/vagrant", disabled: true
   config.vm.graceful_halt_timeout = 150 # containers have their own time to stop
   # lap made the machine's keys before its first start: no password, and no key that others know.
