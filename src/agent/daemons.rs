@@ -30,7 +30,8 @@ const CONTAINERD_PID: &str = "/var/run/docker/containerd/containerd.pid";
 const DOCKER_LOG: &str = "/var/log/dockerd.log";
 
 /// sshd_config(5): keys only, root only, no password is ever asked for. The agent's and Docker's sockets are reached
-/// through stream-local forwarding. `vagrant_keys` is in the seed of a machine that another host's Vagrant looks after. A peer that does not answer for 15 s is cut off, and its lock is free.
+/// through stream-local forwarding. `vagrant_keys` is in the seed of a machine that another host's Vagrant looks after. A peer
+/// that does not answer for 15 s is cut off, and its lock is free.
 const SSHD: &str = "\
 HostKey /var/lib/lap/ssh/host_ed25519_key
 AuthorizedKeysFile /var/lib/lap/ssh/authorized_keys /var/lib/lap/ssh/vagrant_keys

@@ -1,7 +1,8 @@
 //! The node's lock: one holder at a time, known by name, gone with its connection.
 //!
-//! Each grant has a fencing number that never comes again (up to which they are given out lies in `state`). Whoever lost the lock — its machine
-//! slept, its network broke — finds every connection that carried its number cut, and is refused from then on.
+//! Each grant has a fencing number that never comes again (up to which they are given out lies in `state`). Whoever lost the
+//! lock — its machine slept, its network broke — finds every connection that carried its number cut, and is refused from
+//! then on.
 
 use std::{
     fs,
