@@ -28,7 +28,7 @@ chroot "$root" chown -R ops: /home/ops/.ssh
 rm -f "$root"/etc/ssh/ssh_host_*
 cp "$3" "$root/etc/ssh/ssh_host_ed25519_key"
 chmod 600 "$root/etc/ssh/ssh_host_ed25519_key"
-printf '[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/50-all.network"
+printf '[Match]\nName=en* eth*\n\n[Network]\nDHCP=ipv4\n' >"$root/etc/systemd/network/50-all.network"
 chroot "$root" systemctl --quiet enable systemd-networkd.service
 chroot "$root" systemctl --quiet mask systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer
 echo plain >"$root/etc/hostname"
