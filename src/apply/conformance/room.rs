@@ -68,7 +68,8 @@ impl Room {
             bare.free().await?;
             lap.ok(&bare.add(&fingerprint), &|_| {}).await?;
             let file = self.root.join(files::NODE_FILE);
-            let text = fs::read_to_string(&file).or_error(Kind::Host, || format!("cannot read `{}`", file.display()))?;
+            let text =
+                fs::read_to_string(&file).or_error(Kind::Host, || format!("cannot read `{}`", file.display()))?;
             files::put(&file, &Bare::small(&text))?;
             files::commit(&self.root)?;
         }
