@@ -44,7 +44,8 @@ trap 'umount "$view" || true; rmdir "$view"' EXIT
 mount --bind "$root" "$view"
 truncate -s 8G "$root.disk"
 mke2fs -q -F -t ext4 -d "$view" "$root.disk"
-mv "$root.disk" "$root/lap-disk"
+qemu-img convert -f raw -O qcow2 "$root.disk" "$root/lap-disk"
+rm "$root.disk"
 "#;
 
 pub struct Plain {
@@ -122,7 +123,7 @@ impl Plain {
              <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{}</kernel><initrd>{}</initrd>\
              <cmdline>root=/dev/vda ro console=ttyS0 quiet no_timer_check panic=10</cmdline></os>\
              <features><acpi/></features><cpu mode='maximum'/><on_reboot>restart</on_reboot>\
-             <devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}'/>\
+             <devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
              <target dev='vda' bus='virtio'/></disk><interface type='network'><mac address='{MAC}'/>\
              <source network='{}'/><model type='virtio'/></interface>\
              <serial type='file'><source path='{}'/></serial><rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>\
@@ -144,6 +145,7 @@ impl Plain {
             std::thread::sleep(Duration::from_secs(1));
         }
         eprintln!("the plain machine answers after {:.0} s", begun.elapsed().as_secs_f64());
+        eprintln!("{}", self.ssh(&["systemd-analyze"]).unwrap_or_default());
     }
 
     /// What a command of its administrator prints there; `None`: it fails, or the machine does not answer.
