@@ -149,9 +149,8 @@ impl Workspace {
             stock_ssh::pin(&file, key)?;
         }
         Ok(Some(StockSsh {
-            node: node.name.clone(),
-            destination: ssh.destination.clone(),
             pinned: ssh.host_key.as_ref().map(|_| file),
+            ..StockSsh::known(&node.name, &ssh.destination)
         }))
     }
 
@@ -169,7 +168,12 @@ impl Workspace {
             Site::There(host) if inside => Some(host),
             _ => None,
         };
-        Ok((via, SocketAddr::from((address, 22))))
+        Ok((via, SocketAddr::from((address, Self::port(node)))))
+    }
+
+    /// The port of lap's sshd at a node's address.
+    pub fn port(node: &Node) -> u16 {
+        if node.is_foreign() { SSHD.1 } else { 22 }
     }
 
     /// Connects to a node.

@@ -17,7 +17,7 @@ use crate::{
         boxes,
         node::{
             docker::{self, HostFacts},
-            machine::SSHD,
+            machine::{SSHD, SSHD_BESIDE},
             vm::{device, machine as vm_machine},
         },
         rootfs,
@@ -63,6 +63,9 @@ impl Perform for Host {
             }
             Action::MakeBox { hypervisor, host } => {
                 vm::make_box(&self.workspace, *hypervisor, host.as_deref(), line).await?;
+            }
+            Action::FetchBox { foreign, hypervisor, host } => {
+                vm_machine::fetch_box(&Site::of(host.as_deref()), *hypervisor, foreign, line).await?;
             }
             Action::MakeNode { node, replace } if self.is_vm(node)? => {
                 let running = self.facts.nodes.get(node).is_some_and(|is| is.running);
@@ -195,7 +198,10 @@ pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeM
         address: address.to_string(),
         disk: node.disk,
         upstreams: upstreams.unwrap_or_default().iter().map(ToString::to_string).collect(),
-        sshd: ssh.map(|_| SSHD.into()),
+        sshd: match node.is_foreign() {
+            true => Some(SSHD_BESIDE.into()),
+            false => ssh.map(|_| SSHD.into()),
+        },
         device: match node.provider {
             Provider::Vagrant => Some(device(node.vm.hypervisor).to_owned()),
             _ => ssh.and_then(|ssh| ssh.device.clone()),

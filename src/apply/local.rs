@@ -54,7 +54,8 @@ pub async fn write(master: &Master) -> Result<()> {
     let path = known_hosts_file(workspace);
     let old = fs::read_to_string(&path).unwrap_or_default();
     let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
-    let node = known_hosts(&names, &[IpAddr::V4(address)], 22, keys.host_key(&environment.master)?.public())?;
+    let port = workspace.lab.nodes.get(&environment.master).map_or(22, Workspace::port);
+    let node = known_hosts(&names, &[IpAddr::V4(address)], port, keys.host_key(&environment.master)?.public())?;
     replace(&mut lines, node.trim());
     let git = format!("[{address}]:{GIT_PORT}");
     if !lines.iter().any(|line| line.split([' ', ',']).any(|word| word == git))

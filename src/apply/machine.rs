@@ -10,7 +10,10 @@ use crate::{
     agent::prepare::config_text,
     config::model::Node,
     drivers::{
-        node::machine::{self, Look},
+        node::{
+            machine::{self, Look},
+            vm::{Spec, foreign},
+        },
         stock_ssh::StockSsh,
     },
     error::{Error, Kind, OrError, Result},
@@ -53,7 +56,16 @@ pub async fn examine(
     node: &Node,
     addresses: &BTreeMap<String, Ipv4Addr>,
 ) -> Result<Examined> {
-    let machine = stock_ssh(workspace, node)?;
+    examine_at(stock_ssh(workspace, node)?, workspace, keys, node, addresses).await
+}
+
+async fn examine_at(
+    machine: StockSsh,
+    workspace: &Workspace,
+    keys: &Keys,
+    node: &Node,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+) -> Result<Examined> {
     let order = order(workspace, keys, node, addresses)?;
     let device = order.config.device.clone();
     let look = machine::look(&machine, device.as_deref()).await?;
@@ -91,24 +103,50 @@ impl Examined {
     /// # Errors
     /// A package cannot be installed, or the agent does not come up.
     pub async fn prepare(&self, workspace: &Workspace, keys: &Keys, node: &str, options: &Options) -> Result<()> {
+        let events = options.events.clone();
+        self.install(&move |text: &str| events.note(format!("  {text}"))).await?;
+        let session = workspace.connect(keys, node, self.address, BOOT).await?;
+        ready(&session.agent()).await
+    }
+
+    /// The same without waiting until the agent answers.
+    async fn install(&self, line: &Line<'_>) -> Result<()> {
         let root = self.look.as_root().unwrap_or_default();
         let command = |words: &[&'static str]| [root, words].concat();
-        let events = options.events.clone();
-        let line = move |text: &str| events.note(format!("  {text}"));
         if !self.plan.packages.is_empty() {
-            options.events.note(format!("installing {}", self.plan.packages.join(", ")));
+            line(&format!("installing {}", self.plan.packages.join(", ")));
             let names = self.plan.packages.join("\n");
             self.machine.done("install packages", &command(&["sh", "-c", INSTALL]), names.as_bytes(), &|_| {}).await?;
         }
         if self.plan.order {
             self.machine.done("put lap", &command(&["sh", "-c", UPLOAD]), &self.binary, &|_| {}).await?;
             let run = command(&["/var/lib/lap/prepare", "agent", "prepare"]);
-            self.machine.done("prepare", &run, &self.order, &line).await?;
+            self.machine.done("prepare", &run, &self.order, line).await?;
             self.machine.done("clean up", &command(&["rm", "-f", "/var/lib/lap/prepare"]), &[], &|_| {}).await?;
         }
-        let session = workspace.connect(keys, node, self.address, BOOT).await?;
-        ready(&session.agent()).await
+        Ok(())
     }
+}
+
+/// Makes a machine that Vagrant made from a box of others the node, or brings it up to date after its start: as a machine that exists, only
+/// that it is reached as Vagrant reaches it.
+///
+/// # Errors
+/// It cannot be logged in to, cannot be a node, or what has to be done there fails.
+pub async fn take_in(
+    workspace: &Workspace,
+    keys: &Keys,
+    node: &Node,
+    spec: &Spec,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+    line: &Line<'_>,
+) -> Result<()> {
+    let machine = foreign::reach(spec, line).await?;
+    let examined = examine_at(machine, workspace, keys, node, addresses).await?;
+    if examined.look.get("node").is_empty() {
+        foreign::close(&examined.machine, examined.look.as_root().unwrap_or_default(), line).await?;
+    }
+    examined.install(line).await
 }
 
 /// Takes lap off a machine; with `data` also the pool.

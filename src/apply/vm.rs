@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use super::host::{binary, order};
+use super::{
+    host::{binary, order},
+    machine::take_in,
+};
 use crate::{
     config::model::{Hypervisor, Node},
     drivers::{
@@ -48,6 +51,13 @@ pub async fn up(
     if let Some(running) = replace {
         machine::remove(&spec, running, line).await?;
     }
+    let own = workspace.lab.root.join("nodes").join(&node.name).join("Vagrantfile");
+    let own = own.exists().then_some(own.as_path());
+    if spec.foreign.is_some() {
+        machine::up(&spec, &Parts { seed: None, key: &machine::key(&spec), own }, line).await?;
+        take_in(workspace, keys, node, &spec, addresses, line).await?;
+        return machine::done(&spec).await;
+    }
     // Here Vagrant logs in with the `admin` key, which does not leave this machine.
     let (key, vagrant) = match &spec.host {
         None => (keys.directory().join("admin"), None),
@@ -55,9 +65,8 @@ pub async fn up(
     };
     let order = order(workspace, keys, node, addresses)?;
     let seed = vm::seed::archive(&spec, &order, vagrant.as_deref(), &binary()?)?;
-    let own = workspace.lab.root.join("nodes").join(&node.name).join("Vagrantfile");
-    let parts = Parts { seed: &seed, key: &key, own: own.exists().then_some(own.as_path()) };
-    machine::up(&spec, &parts, line).await
+    machine::up(&spec, &Parts { seed: Some(&seed), key: &key, own }, line).await?;
+    machine::done(&spec).await
 }
 
 /// What a node's machine is to be.

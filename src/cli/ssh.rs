@@ -37,6 +37,7 @@ impl Args {
 /// What stock ssh and its like need to reach a node.
 pub struct Login {
     pub address: Ipv4Addr,
+    pub port: u16,
     pub known_hosts: PathBuf,
     pub key: PathBuf,
     /// What leads there as an option of ssh, where it is not reached directly.
@@ -59,29 +60,32 @@ impl Login {
                 Error::new(Kind::Node, format!("the node `{node}` does not run")).hint("`lap up` brings it up")
             })
         })?;
+        let way = workspace.lab.nodes.get(&node).map(|node| workspace.way(node, address)).transpose()?;
+        // Behind a wire the port is the wire's.
+        let port = way.as_ref().map_or(22, |(via, to)| if via.is_some() { 22 } else { to.port() });
+        let proxy = way.and_then(|(via, to)| Some(format!("ProxyCommand={}", via?.proxy_command(&to.to_string()))));
         // Written for this one call: what is known is only the key lap gave the node.
         let file = known_hosts_file(workspace);
         let name = format!("{node}.node.{}", workspace.lab.dns.zone);
-        let line = known_hosts(&[name], &[IpAddr::V4(address)], 22, keys.host_key(&node)?.public())?;
+        let line = known_hosts(&[name], &[IpAddr::V4(address)], port, keys.host_key(&node)?.public())?;
         let old = std::fs::read_to_string(&file).unwrap_or_default();
         if !old.lines().any(|old| old == line.trim()) {
             crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }
-        let way = workspace.lab.nodes.get(&node).map(|node| workspace.way(node, address)).transpose()?;
-        let proxy = way.and_then(|(via, to)| Some(format!("ProxyCommand={}", via?.proxy_command(&to.to_string()))));
-        Ok(Self { address, known_hosts: file, key: keys.admin_file(), proxy })
+        Ok(Self { address, port, known_hosts: file, key: keys.admin_file(), proxy })
     }
 }
 
 /// Replaces this process by ssh to a node; comes back only if that failed.
 pub fn ssh(workspace: &Workspace, node: Option<&str>, terminal: bool, command: &[String]) -> Result<std::io::Error> {
-    let Login { address, known_hosts, key, proxy } = Login::to(workspace, node)?;
+    let Login { address, port, known_hosts, key, proxy } = Login::to(workspace, node)?;
     Ok(Command::new("ssh")
         .args(["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"])
         .arg("-o")
         .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
         .arg("-i")
         .arg(key)
+        .args(["-p", &port.to_string()])
         .args(proxy.iter().flat_map(|option| ["-o", option]))
         .args(if terminal { &["-t"][..] } else { &[] })
         .arg(format!("root@{address}"))

@@ -204,6 +204,13 @@ pub struct Node {
     pub vm: Vm,
 }
 
+impl Node {
+    /// Vagrant makes it from a box of others, so that an sshd of the box' own is there beside lap's.
+    pub fn is_foreign(&self) -> bool {
+        self.provider == Provider::Vagrant && self.vm.foreign.is_some()
+    }
+}
+
 /// `[ssh]` of a `node.toml`: a machine that already exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshMachine {
@@ -224,6 +231,27 @@ pub struct Vm {
     pub hypervisor: Hypervisor,
     /// A bridge of the host to which the machine is connected; `None`: a network of the host's own.
     pub bridge: Option<String>,
+    /// What others made that it is made from; `None`: lap's own box.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ForeignBox>,
+}
+
+/// A box of others, as Vagrant knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignBox {
+    /// `debian/bookworm64`
+    pub name: String,
+    /// `None`: the newest that Vagrant has or finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Name and version, as they are told and compared.
+impl std::fmt::Display for ForeignBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)?;
+        self.version.as_ref().map_or(Ok(()), |version| write!(f, " {version}"))
+    }
 }
 
 /// What runs a virtual machine.

@@ -48,9 +48,7 @@ pub enum Input<'a> {
 impl Site {
     /// The host as a node's file names it; `None`: this machine.
     pub fn of(host: Option<&str>) -> Self {
-        host.map_or(Self::Here, |host| {
-            Self::There(StockSsh { node: host.to_owned(), destination: host.to_owned(), pinned: None })
-        })
+        host.map_or(Self::Here, |host| Self::There(StockSsh::known(host, host)))
     }
 
     /// The host's name; `None`: this machine.

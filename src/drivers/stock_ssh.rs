@@ -19,7 +19,7 @@ use tokio::{
 use crate::error::{Error, Kind, OrError, Result};
 
 /// A machine as ssh(1) knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StockSsh {
     /// For messages.
     pub node: String,
@@ -27,6 +27,10 @@ pub struct StockSsh {
     pub destination: String,
     /// A file with the only host key that is accepted, under the name [`ALIAS`]; `None`: what the person's known hosts say.
     pub pinned: Option<PathBuf>,
+    /// A configuration that says everything about a machine that was just made, in the place of the person's own.
+    pub config: Option<PathBuf>,
+    /// The host where that is, and where ssh to it is run.
+    pub from: Option<Box<StockSsh>>,
 }
 
 /// The name under which a pinned host key is written down, whatever the machine is called.
@@ -53,8 +57,14 @@ pub struct Ran {
 }
 
 impl StockSsh {
+    /// A machine that the person's own ssh knows.
+    pub fn known(node: impl Into<String>, destination: impl Into<String>) -> Self {
+        Self { node: node.into(), destination: destination.into(), ..Self::default() }
+    }
+
     fn options(&self) -> Vec<String> {
         let mut out: Vec<String> = vec!["-T".into()];
+        out.extend(self.config.iter().flat_map(|file| ["-F".to_owned(), file.display().to_string()]));
         let mut option = |text: String| out.extend(["-o".to_owned(), text]);
         OPTIONS.iter().for_each(|text| option((*text).to_owned()));
         if let Some(file) = &self.pinned {
@@ -65,7 +75,9 @@ impl StockSsh {
             option("CheckHostIP=no".into());
             option("UpdateHostKeys=no".into());
         }
-        option("StrictHostKeyChecking=yes".into());
+        if self.config.is_none() {
+            option("StrictHostKeyChecking=yes".into());
+        }
         out
     }
 
@@ -89,7 +101,13 @@ impl StockSsh {
         out.extend(["--".into(), self.destination.clone()]);
         let command: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
         out.extend(quoted(&command));
-        out
+        match &self.from {
+            Some(host) => {
+                let words: Vec<&str> = std::iter::once("ssh").chain(out.iter().map(String::as_str)).collect();
+                host.command(&words)
+            }
+            None => out,
+        }
     }
 
     /// Opens a wire. Nothing is known yet about whether it reaches anything.
@@ -172,6 +190,14 @@ impl StockSsh {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no answer").trim();
         let host = self.node == self.destination;
         let at = if host { format!("`{}`", self.node) } else { format!("`{}` ({})", self.node, self.destination) };
+        if let Some(config) = &self.config {
+            let place = self.from.as_ref().map(|host| format!(" on `{}`", host.destination)).unwrap_or_default();
+            return Error::new(Kind::Node, format!("`{}` cannot be logged in to: {last}", self.node)).hint(format!(
+                "`ssh -F {} {}`{place} shows it",
+                config.display(),
+                self.destination
+            ));
+        }
         if said.contains("Host key verification failed") || said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
             if host && self.pinned.is_none() {
                 return Error::new(Kind::Keys, format!("{at} shows a host key that your ssh does not know"))
@@ -338,7 +364,7 @@ mod tests {
     use super::*;
 
     fn server(pinned: Option<&str>) -> StockSsh {
-        StockSsh { node: "test".into(), destination: "admin@server".into(), pinned: pinned.map(PathBuf::from) }
+        StockSsh { pinned: pinned.map(PathBuf::from), ..StockSsh::known("test", "admin@server") }
     }
 
     #[test]
@@ -356,6 +382,22 @@ mod tests {
         ));
         let proxy = server(Some("/a b/50%")).proxy_command("127.0.0.1:22");
         assert!(proxy.contains("'UserKnownHostsFile=/a b/50%%'") && proxy.starts_with("'ssh' '-T' '-o'"), "{proxy}");
+    }
+
+    /// What is quoted for the machine is quoted once more for the host in front of it.
+    #[test]
+    fn a_machine_behind_a_host_is_reached_from_there() {
+        let config = Some(PathBuf::from("/m/ssh_config"));
+        let inner = StockSsh { config, ..StockSsh::known("prod", "prod") };
+        let line = inner.command(&["sh", "-c", "it's"]).join(" ");
+        assert!(line.starts_with("-T -F /m/ssh_config -o BatchMode=yes ") && !line.contains("Strict"), "{line}");
+        let words = StockSsh { from: Some(Box::new(server(None))), ..inner.clone() }.command(&["sh", "-c", "it's"]);
+        let at = words.iter().position(|word| word == "admin@server").unwrap();
+        let line = words[at + 1..].join(" ");
+        let out = std::process::Command::new("sh").arg("-c").arg(format!("printf '%s\\n' {line}")).output().unwrap();
+        let seen: Vec<String> = String::from_utf8(out.stdout).unwrap().lines().map(str::to_owned).collect();
+        assert_eq!(seen[0], "ssh");
+        assert_eq!(seen[1..], inner.command(&["sh", "-c", "it's"])[..]);
     }
 
     #[test]

@@ -184,6 +184,10 @@ pub fn judge(look: &Look, wishes: &[Spec], known: &BTreeMap<String, bool>, facts
     }
     for wish in wishes {
         network(look, wish, &mut say);
+        if facts.other_arch(wish) {
+            let text = "that Vagrant has is for another architecture";
+            say(Verdict::Bad, format!("node `{}`: the box `{}` {text} than `{}`", wish.node, wish.base, look.arch));
+        }
     }
     let asleep = wishes.iter().filter(|wish| known.get(&wish.node) != Some(&true));
     let wanted: u64 = asleep.map(|wish| wish.memory).sum();
@@ -284,6 +288,7 @@ mod tests {
             host: None,
             hypervisor,
             base: "b".into(),
+            foreign: None,
             address: Ipv4Addr::new(192, 168, 57, 10),
             prefix: 24,
             bridge: None,
@@ -356,6 +361,22 @@ mod tests {
             let said = bad(&look, wish);
             assert!(said.len() == 1 && said[0].contains(part), "{part}: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_box_of_another_architecture_is_seen_before_it_is_booted() {
+        let foreign = crate::config::model::ForeignBox { name: "a/b".into(), version: None };
+        let wish = Spec { base: foreign.to_string(), foreign: Some(foreign), ..wish(Hypervisor::Libvirt) };
+        let mut facts = Facts { elsewhere: [(None, "a/b".to_owned())].into(), ..Facts::default() };
+        let said = |facts: &Facts| {
+            let found = judge(&good(), std::slice::from_ref(&wish), &BTreeMap::new(), facts);
+            found.into_iter().filter(|finding| finding.verdict == Verdict::Bad).map(|finding| finding.text).collect()
+        };
+        let all: Vec<String> = said(&facts);
+        assert_eq!(all, ["node `prod`: the box `a/b` that Vagrant has is for another architecture than `x86_64`"]);
+        facts.boxes.insert((None, "a/b".into()));
+        let all: Vec<String> = said(&facts);
+        assert_eq!(all, [""; 0], "there is one for this, too");
     }
 
     #[test]

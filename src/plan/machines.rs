@@ -21,7 +21,11 @@ pub fn spec(lab: &Lab, node: &Node) -> Option<Spec> {
         node: node.name.clone(),
         host: node.vm.host.clone(),
         hypervisor: node.vm.hypervisor,
-        base: boxes::identity(&lab.rootfs, node.vm.hypervisor),
+        base: match &node.vm.foreign {
+            Some(foreign) => foreign.to_string(),
+            None => boxes::identity(&lab.rootfs, node.vm.hypervisor),
+        },
+        foreign: node.vm.foreign.clone(),
         address,
         prefix,
         bridge: node.vm.bridge.clone(),
@@ -63,7 +67,9 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
     if is.base != wish.base {
         rebuild.push("its box changed".to_owned());
     }
-    if is.bridge != wish.bridge || is.prefix != wish.prefix {
+    // Vagrant sets the second card of a box of others once, when it makes the machine.
+    let moved = wish.foreign.is_some() && wish.bridge.is_some() && is.address != wish.address;
+    if is.bridge != wish.bridge || is.prefix != wish.prefix || moved {
         rebuild.push("its network changed".to_owned());
     }
     if !rebuild.is_empty() {
@@ -96,6 +102,7 @@ mod tests {
             host: None,
             hypervisor: Hypervisor::Libvirt,
             base: "b1".into(),
+            foreign: None,
             address: "192.168.57.10".parse().unwrap(),
             prefix: 24,
             bridge: None,
@@ -121,6 +128,13 @@ mod tests {
         );
         assert_eq!(of(Spec { bridge: Some("br0".into()), ..machine() }), Change::Rebuild("its network changed".into()));
         assert!(matches!(of(Spec { disk: 10 << 30, ..machine() }), Change::Impossible(_)));
+        let foreign = crate::config::model::ForeignBox { name: "debian/bookworm64".into(), version: None };
+        let foreign = Spec { base: foreign.to_string(), foreign: Some(foreign), ..machine() };
+        assert_eq!(of(foreign.clone()), Change::Rebuild("its box changed".into()));
+        let elsewhere = |spec: &Spec| Spec { address: "192.168.57.11".parse().unwrap(), ..spec.clone() };
+        assert!(matches!(change(Some(&foreign), &elsewhere(&foreign)), Change::Restart(_)));
+        let bridged = Spec { bridge: Some("br0".into()), ..foreign };
+        assert_eq!(change(Some(&bridged), &elsewhere(&bridged)), Change::Rebuild("its network changed".into()));
         assert!(matches!(of(Spec { hypervisor: Hypervisor::Virtualbox, ..machine() }), Change::Impossible(_)));
         assert!(matches!(change(None, &machine()), Change::Rebuild(_)));
     }

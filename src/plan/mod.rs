@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use crate::config::model::{Hypervisor, Rootfs, Subnet};
+use crate::config::model::{ForeignBox, Hypervisor, Rootfs, Subnet};
 
 /// Steps, each with what must be done before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -56,6 +56,13 @@ pub enum Action {
     },
     /// The same, known to Vagrant, maybe another host's.
     MakeBox {
+        hypervisor: Hypervisor,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
+    },
+    /// A box of others, to Vagrant, maybe another host's.
+    FetchBox {
+        foreign: ForeignBox,
         hypervisor: Hypervisor,
         #[serde(skip_serializing_if = "Option::is_none")]
         host: Option<String>,
@@ -177,6 +184,10 @@ impl fmt::Display for Action {
             }
             Self::MakeBox { hypervisor, host: Some(host) } => {
                 write!(f, "make the box for {} of `{host}`", hypervisor.name())
+            }
+            Self::FetchBox { foreign, host: None, .. } => write!(f, "have Vagrant fetch the box `{foreign}`"),
+            Self::FetchBox { foreign, host: Some(host), .. } => {
+                write!(f, "have Vagrant fetch the box `{foreign}` on `{host}`")
             }
             Self::MakeNetwork { subnet } => write!(f, "make the network {}/{}", subnet.base, subnet.prefix),
             Self::MakeNode { node, replace: false } => write!(f, "make the node `{node}`"),

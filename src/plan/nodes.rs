@@ -178,7 +178,7 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
 /// Plans the nodes that are virtual machines.
 fn virtual_machines(lab: &Lab, environment: &str, host: &HostFacts, plan: &mut Plan) -> Result<()> {
     // The first machine of a new box brings it to the hypervisor, at the others' place, too.
-    let mut first: BTreeMap<(Option<String>, Hypervisor), usize> = BTreeMap::new();
+    let mut first: BTreeMap<(Option<String>, Hypervisor, String), usize> = BTreeMap::new();
     host.vm.known(lab.nodes.values().filter(|node| node.environment == environment).map(|node| &node.name))?;
     for node in lab.nodes.values().filter(|node| node.environment == environment) {
         let Some(wish) = machines::spec(lab, node) else { continue };
@@ -198,12 +198,16 @@ fn virtual_machines(lab: &Lab, environment: &str, host: &HostFacts, plan: &mut P
         };
         let (hypervisor, on) = (wish.hypervisor, wish.host.clone());
         let making = matches!(action, Action::MakeNode { .. }) && !host.vm.has_box(&wish);
-        let place = (on.clone(), hypervisor);
+        let place = (on.clone(), hypervisor, wish.base.clone());
         let after = match (making, first.get(&place)) {
             (false, _) => Vec::new(),
             (true, Some(first)) => vec![*first],
             (true, None) => {
-                vec![plan.push(Action::MakeBox { hypervisor, host: on }, "Vagrant has none like it", [])]
+                let (action, why) = match wish.foreign {
+                    Some(foreign) => (Action::FetchBox { foreign, hypervisor, host: on }, "it does not have it"),
+                    None => (Action::MakeBox { hypervisor, host: on }, "Vagrant has none like it"),
+                };
+                vec![plan.push(action, why, [])]
             }
         };
         let step = plan.push(action, why, after);

@@ -34,7 +34,7 @@ pub enum Restart {
 
 impl Bare {
     fn ssh(&self) -> StockSsh {
-        StockSsh { node: self.destination.clone(), destination: self.destination.clone(), pinned: None }
+        StockSsh::known(&self.destination, &self.destination)
     }
 
     /// The fingerprint of its host key, which is the right one.

@@ -46,7 +46,7 @@ impl Args {
         let wrong = |message| Error::new(Kind::Usage, message);
         let name = label(&self.node).map_err(wrong)?;
         let destination = destination(&self.destination).map_err(wrong)?;
-        let machine = StockSsh { node: name.clone(), destination: destination.clone(), pinned: None };
+        let machine = StockSsh::known(&name, &destination);
         let shown = runtime()?.block_on(machine.host_key())?;
         let fingerprint = ssh_fingerprint(&shown);
         match &self.host_key {

@@ -75,6 +75,7 @@ fn sshfs(login: &Login, id: &str, path: &Path) -> Command {
     let file = |path: &Path| path.to_string_lossy().replace('\\', r"\\").replace(',', r"\,");
     command.args(["-F", "none", "-o", "ro", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"]);
     command.args(["-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=15", "-o", "BatchMode=yes"]);
+    command.args(["-p", &login.port.to_string()]);
     command.arg("-o").arg(format!("UserKnownHostsFile={}", file(&login.known_hosts)));
     command.arg("-o").arg(format!("IdentityFile={}", file(&login.key)));
     if let Some(proxy) = &login.proxy {
@@ -160,6 +161,7 @@ mod tests {
     fn nothing_is_trusted_but_the_key_the_node_was_given() {
         let login = Login {
             address: [10, 1, 2, 3].into(),
+            port: 7022,
             known_hosts: "/a,b/known".into(),
             key: "/a,b/admin".into(),
             proxy: Some("ProxyCommand=a,b".into()),
@@ -167,6 +169,7 @@ mod tests {
         let command = sshfs(&login, "20261121-094512", Path::new("/mnt"));
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert!(words.contains(&r"UserKnownHostsFile=/a\,b/known".to_owned()), "{words:?}");
+        assert!(words.windows(2).any(|pair| pair == ["-p", "7022"]), "{words:?}");
         assert!(words.contains(&r"ProxyCommand=a\,b".to_owned()), "{words:?}");
         assert!(words.contains(&"StrictHostKeyChecking=yes".to_owned()) && words.contains(&"ro".to_owned()));
         assert!(words.contains(&"root@10.1.2.3:/var/lib/lap/pool/snapshots/20261121-094512/data".to_owned()));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::config::{
     document::lines::element,
     load::Workspace,
-    model::{NetworkMode, Protocol, Role},
+    model::{NetworkMode, Protocol, Provider, Role},
     problem::Ledger,
 };
 
@@ -25,6 +25,9 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
             }
             if (port.host, port.protocol) == (22, Protocol::Tcp) {
                 say("port `22/tcp` is the node's own sshd: write another host port, e.g. `2200:22`".to_owned());
+            } else if (port.host, port.protocol) == (7022, Protocol::Tcp) && beside(workspace) {
+                say("port `7022/tcp` is lap's own sshd on machines with one already: write another host port"
+                    .to_owned());
             } else if let Some(first) = taken.get(&(port.host, port.protocol)) {
                 say(if first == name {
                     format!("port `{written}` is written twice: leave one out")
@@ -39,6 +42,12 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     if !taken.is_empty() {
         publish(workspace, ledger);
     }
+}
+
+/// Some machine has an sshd that is not lap's.
+fn beside(workspace: &Workspace) -> bool {
+    let mut nodes = workspace.nodes.values().map(|read| &read.value.node);
+    nodes.any(|node| node.provider == Provider::Ssh || node.is_foreign())
 }
 
 /// Two masters run the same containers, so they cannot have their ports on one address.

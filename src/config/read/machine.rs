@@ -2,7 +2,7 @@
 
 use crate::config::{
     document::{Item, Schema, schema::key},
-    model::{Hypervisor, SshMachine, Vm},
+    model::{ForeignBox, Hypervisor, SshMachine, Vm},
     problem::shown,
     value::public_key::public_key,
 };
@@ -28,7 +28,13 @@ pub fn ssh(item: &Item<'_>) -> Option<SshMachine> {
 
 /// The keys of `[vm]`.
 pub const VM: Schema = Schema {
-    keys: &[key("host", r#""office2""#), key("hypervisor", r#""libvirt""#), key("bridge", r#""br0""#)],
+    keys: &[
+        key("host", r#""office2""#),
+        key("hypervisor", r#""libvirt""#),
+        key("bridge", r#""br0""#),
+        key("box", r#""debian/bookworm64""#),
+        key("box_version", r#""12.20250126.1""#),
+    ],
     refused: &[],
 };
 
@@ -37,7 +43,41 @@ pub fn vm(item: &Item<'_>) -> Option<Vm> {
     let table = item.table()?.with(&VM);
     let hypervisor = table.get("hypervisor").and_then(|item| item.parse(hypervisor)).unwrap_or_default();
     let host = table.get("host").and_then(|item| item.parse(destination));
-    Some(Vm { host, hypervisor, bridge: table.get("bridge").and_then(|item| item.parse(bridge)) })
+    let bridge = table.get("bridge").and_then(|item| item.parse(bridge));
+    let (item, version) = (table.get("box"), table.get("box_version"));
+    if let (None, Some(version)) = (&item, &version) {
+        version.problem("says which one of `box`: write `box`, too");
+    }
+    let version = version.and_then(|item| item.parse(box_version));
+    let name = item.as_ref().and_then(|item| item.parse(box_name));
+    if let (Some(item), Hypervisor::Virtualbox) = (&item, hypervisor) {
+        item.problem(
+            "lap gives machines of libvirt only a data disk beside a box of others: leave it out for its own box",
+        );
+    }
+    Some(Vm { host, hypervisor, bridge, foreign: name.map(|name| ForeignBox { name, version }) })
+}
+
+/// A box as Vagrant lists it. It is a word of Vagrant's command line and of its file.
+fn box_name(text: &str) -> Result<String, String> {
+    let part = |part: &str| !part.starts_with(['-', '.']) && plain(part);
+    if text.starts_with("lap/") {
+        return Err(format!("{} is one that lap makes: leave `box` out", shown(text)));
+    }
+    let good = text.split('/').all(part) && text.split('/').count() <= 2;
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{} is not a box: write its name, e.g. `debian/bookworm64`", shown(text)))
+}
+
+/// One version, so that the same file means the same machine.
+fn box_version(text: &str) -> Result<String, String> {
+    let good = text.starts_with(|c: char| c.is_ascii_digit()) && plain(text);
+    good.then(|| text.to_owned())
+        .ok_or_else(|| format!("{} is not a version: write one of the box's, e.g. `12.20250126.1`", shown(text)))
+}
+
+fn plain(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 fn hypervisor(text: &str) -> Result<Hypervisor, String> {

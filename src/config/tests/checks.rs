@@ -119,6 +119,13 @@ fn ports() {
             "containers/c/container.toml:2: ports[0]: with `network_mode = \"host\"` a port is not mapped: write \
              `8000:8000/tcp`",
         ]);
+    let foreign = "environment = \"test\"\nrole = \"worker\"\nprovider = \"vagrant\"\naddress = \"192.168.57.12\"\n\
+                   vm = { box = \"debian/bookworm64\" }\n";
+    World::new().container("a", "ports = [\"7022:80\"]").says(&[]);
+    World::new().container("a", "ports = [\"7022:80\"]").with("nodes/extra/node.toml", foreign).says(&[
+        "containers/a/container.toml:1: ports[0]: port `7022/tcp` is lap's own sshd on machines with one already: write another \
+         host port",
+    ]);
     let node = |name: &str, offset: u8| {
         format!("environment = \"{name}\"\nrole = \"master\"\naddress = \".{offset}\"\npublish = \"10.0.0.1\"\n")
     };

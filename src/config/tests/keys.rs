@@ -232,6 +232,20 @@ fn node_toml() {
             "vm.bridge: `--x` is not a bridge: write its name, e.g. `br0` (`ip link` lists them)",
         ),
         (
+            "vm = { box = \"https://x/y.box\" }",
+            "vm.box: `https://x/y.box` is not a box: write its name, e.g. `debian/bookworm64`",
+        ),
+        ("vm = { box = \"lap/0123\" }", "vm.box: `lap/0123` is one that lap makes: leave `box` out"),
+        ("vm = { box_version = \"12\" }", "vm.box_version: says which one of `box`: write `box`, too"),
+        (
+            "vm = { box = \"a/b\", box_version = \">= 1\" }",
+            "vm.box_version: `>= 1` is not a version: write one of the box's, e.g. `12.20250126.1`",
+        ),
+        (
+            "vm = { hypervisor = \"virtualbox\", box = \"a/b\" }",
+            "vm.box: lap gives machines of libvirt only a data disk beside a box of others: leave it out for its own box",
+        ),
+        (
             "ssh = { destination = \"x\", device = \"sdb\" }",
             "ssh.device: `sdb` is not a device: write its path, e.g. `/dev/disk/by-id/…`",
         ),

@@ -8,6 +8,8 @@ use crate::{drivers::stock_ssh::StockSsh, error::Result};
 
 /// Where lap's own sshd listens on such a machine: reached through the machine's own, by whoever may log in there.
 pub const SSHD: ([u8; 4], u16) = ([127, 0, 0, 1], 7022);
+/// Where it listens on a machine that Vagrant made from a box of others, whose own sshd stays Vagrant's.
+pub const SSHD_BESIDE: ([u8; 4], u16) = ([0, 0, 0, 0], SSHD.1);
 
 /// What a node needs that is a package of the distribution: what is looked for, and the package's name.
 pub const PACKAGES: [&str; 8] =

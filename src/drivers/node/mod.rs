@@ -67,6 +67,7 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
             }
         }
         facts.vm.boxes.extend(seen.boxes);
+        facts.vm.elsewhere.extend(seen.elsewhere);
         facts.vm.disks.extend(seen.disks);
     }
     for node in of(Provider::Ssh) {

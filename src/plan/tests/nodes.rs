@@ -340,3 +340,41 @@ fn another_host_has_its_own_box_and_is_not_guessed_about() {
     let inputs = NodeInputs { host: &host, rootfs_identity: IDENTITY, missing_rootfs: Vec::new() };
     assert_eq!(up(&lab, "test", &inputs).unwrap_err().message, "`office2` does not answer");
 }
+
+#[test]
+fn a_box_of_others_is_fetched_once() {
+    let mut lab = machines();
+    let foreign = |version: Option<&str>| {
+        let version = version.map(str::to_owned);
+        Some(crate::config::model::ForeignBox { name: "debian/bookworm64".into(), version })
+    };
+    for name in ["test", "worker"] {
+        lab.nodes.get_mut(name).unwrap().vm.foreign = foreign(None);
+    }
+    let rest = [
+        "1 make the node `test` (there is none) after 0",
+        "2 wait for the node `test` (it boots) after 1",
+        "3 make the node `worker` (there is none) after 1",
+        "4 wait for the node `worker` (it boots) after 3",
+        "5 make the root file system of `base` (there is none in the cache)",
+    ];
+    let fetch = "0 have Vagrant fetch the box `debian/bookworm64` (it does not have it)";
+    plans(&lab, &HostFacts::default(), IDENTITY, &[&[fetch][..], &rest].concat());
+    // One version of it is not another.
+    lab.nodes.get_mut("worker").unwrap().vm.foreign = foreign(Some("12.1"));
+    let mut host = HostFacts::default();
+    host.vm.boxes.insert((None, "debian/bookworm64".into()));
+    plans(
+        &lab,
+        &host,
+        IDENTITY,
+        &[
+            "0 make the node `test` (there is none)",
+            "1 wait for the node `test` (it boots) after 0",
+            "2 have Vagrant fetch the box `debian/bookworm64 12.1` (it does not have it)",
+            "3 make the node `worker` (there is none) after 2",
+            "4 wait for the node `worker` (it boots) after 3",
+            "5 make the root file system of `base` (there is none in the cache)",
+        ],
+    );
+}

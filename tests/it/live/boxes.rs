@@ -8,7 +8,7 @@ use std::{
 };
 
 use lap::{
-    config::model::Hypervisor,
+    config::model::{ForeignBox, Hypervisor},
     drivers::node::vm::{Spec, vagrantfile},
 };
 
@@ -24,6 +24,7 @@ fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
         host: None,
         hypervisor,
         base: "0123456789abcdef".into(),
+        foreign: None,
         address: [192, 168, 57, 10].into(),
         prefix: 24,
         bridge: bridge.map(str::to_owned),
@@ -40,13 +41,20 @@ fn vagrant_takes_every_vagrantfile() {
     let (own, key) = (dir.path().join("own"), dir.path().join("key"));
     fs::write(&key, "").unwrap();
     fs::write(&own, "Vagrant.configure(\"2\") { |config| config.vm.hostname = \"mine\" }\n").unwrap();
-    for (hypervisor, bridge) in [
-        (Hypervisor::Libvirt, None),
-        (Hypervisor::Libvirt, Some("br0")),
-        (Hypervisor::Virtualbox, None),
-        (Hypervisor::Virtualbox, Some("enp3s0: Ethernet")),
+    let foreign = |bridge| {
+        let foreign = ForeignBox { name: "debian/bookworm64".into(), version: Some("12.20250126.1".into()) };
+        Spec { base: foreign.to_string(), foreign: Some(foreign), ..spec(Hypervisor::Libvirt, bridge) }
+    };
+    for spec in [
+        spec(Hypervisor::Libvirt, None),
+        spec(Hypervisor::Libvirt, Some("br0")),
+        spec(Hypervisor::Virtualbox, None),
+        spec(Hypervisor::Virtualbox, Some("enp3s0: Ethernet")),
+        foreign(None),
+        foreign(Some("br0")),
     ] {
-        let text = vagrantfile::text(&spec(hypervisor, bridge), &key, Some(&own), false);
+        let (hypervisor, bridge) = (spec.hypervisor, &spec.bridge);
+        let text = vagrantfile::text(&spec, &key, Some(&own), false);
         fs::write(dir.path().join("Vagrantfile"), &text).unwrap();
         let mut command = Command::new("vagrant");
         command.arg("validate").current_dir(dir.path());

@@ -10,6 +10,7 @@ mod dns;
 mod drill;
 mod errors;
 mod felt;
+mod foreign;
 mod full;
 mod hooks;
 mod host;

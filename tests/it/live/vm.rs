@@ -19,20 +19,20 @@ pub const CONTAINER: &str = "names = [\"one.internal\"]\nports = [\"8080:80\"]\n
                          healthcheck = { test = [\"CMD\", \"/bin/busybox\", \"test\", \"-e\", \"/say\"] }\n\
                          [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"extract\"\npackages = [\"busybox-static\"]\n";
 
-struct Machine<'l> {
+pub struct Machine<'l> {
     lab: &'l Lab,
-    domain: String,
+    pub domain: String,
     binary: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl<'l> Machine<'l> {
-    fn new(lab: &'l Lab) -> Self {
+    pub fn new(lab: &'l Lab) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { lab, domain: format!("lap-{}-test", lab.name), binary: stripped(dir.path()), _dir: dir }
     }
 
-    fn lap(&self, arguments: &[&str]) -> Ran {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let template = self.lab.command(arguments);
         let mut command = Command::new(&self.binary);
         command.args(template.get_args()).current_dir(template.get_current_dir().unwrap());
@@ -42,13 +42,17 @@ impl<'l> Machine<'l> {
                 None => command.env_remove(name),
             };
         }
+        command
+    }
+
+    pub fn lap(&self, arguments: &[&str]) -> Ran {
         let began = Instant::now();
-        let ran = Ran::of(&command.output().unwrap());
+        let ran = Ran::of(&self.command(arguments).output().unwrap());
         eprintln!("lap {}: {:.1} s", arguments.join(" "), began.elapsed().as_secs_f64());
         ran
     }
 
-    fn inside(&self, script: &str) -> String {
+    pub fn inside(&self, script: &str) -> String {
         self.lap(&["ssh", "test", "--", "sh", "-c", script]).ok()
     }
 
@@ -67,7 +71,7 @@ impl Drop for Machine<'_> {
     }
 }
 
-fn virsh(arguments: &[&str]) -> String {
+pub fn virsh(arguments: &[&str]) -> String {
     run("virsh", &[&["--quiet", "--connect", "qemu:///system"], arguments].concat()).out
 }
 

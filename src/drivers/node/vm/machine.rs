@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::{HOME, Spec, accelerated, libvirt, vagrantfile, virtualbox};
+use super::{HOME, Spec, accelerated, known::known, libvirt, vagrantfile, virtualbox};
 use crate::{
-    config::model::Hypervisor,
+    config::model::{ForeignBox, Hypervisor},
     drivers::{
         boxes,
         command::Run,
@@ -35,7 +35,8 @@ const MISSING: &str = "`lap host install` installs it";
 
 /// What beside the wish a machine is made with.
 pub struct Parts<'a> {
-    pub seed: &'a [u8],
+    /// `None`: a box of others takes none in.
+    pub seed: Option<&'a [u8]>,
     /// The private key with which Vagrant itself logs in, on its host.
     pub key: &'a Path,
     /// A hand-written Vagrantfile of the workspace.
@@ -60,7 +61,7 @@ pub fn boot(accelerated: bool) -> Duration {
 /// # Errors
 /// Vagrant is missing, or refuses it.
 pub async fn add_box(site: &Site, hypervisor: Hypervisor, identity: &str, file: &Path, line: &Line<'_>) -> Result<()> {
-    if super::known_boxes(site, hypervisor).await?.iter().any(|known| known == identity) {
+    if known(site, hypervisor).await?.iter().any(|known| known.identities().any(|is| is == identity)) {
         return Ok(());
     }
     let sent = Path::new(BOXES).join(format!("{}-{identity}.box", hypervisor.name()));
@@ -73,10 +74,28 @@ pub async fn add_box(site: &Site, hypervisor: Hypervisor, identity: &str, file: 
         }
     };
     let (name, path) = (boxes::name(identity), file.display().to_string());
-    let arguments = ["box", "add", "--no-tty", "--no-color", "--name", &name, "--provider", hypervisor.name(), &path];
-    let run = Run::new("vagrant", arguments).missing(MISSING).variable("VAGRANT_CHECKPOINT_DISABLE", "1");
-    run.on(site).output(Kind::Host, line).await?;
+    box_add(site, hypervisor, &["--name", &name, &path], line).await?;
     if *file == *sent { site.remove(&[&sent]).await } else { Ok(()) }
+}
+
+/// Has Vagrant fetch a box of others, unless it has it.
+///
+/// # Errors
+/// There is none, or not for this hypervisor.
+pub async fn fetch_box(site: &Site, hypervisor: Hypervisor, foreign: &ForeignBox, line: &Line<'_>) -> Result<()> {
+    let wanted = foreign.to_string();
+    if known(site, hypervisor).await?.iter().any(|known| known.identities().any(|is| is == wanted)) {
+        return Ok(());
+    }
+    let version: Vec<&str> = foreign.version.iter().flat_map(|version| ["--box-version", version]).collect();
+    box_add(site, hypervisor, &[&version[..], &[&foreign.name]].concat(), line).await
+}
+
+async fn box_add(site: &Site, hypervisor: Hypervisor, what: &[&str], line: &Line<'_>) -> Result<()> {
+    let always = ["box", "add", "--no-tty", "--no-color", "--provider", hypervisor.name()];
+    let run = Run::new("vagrant", always.iter().chain(what).copied());
+    let run = run.missing(MISSING).variable("VAGRANT_CHECKPOINT_DISABLE", "1");
+    run.on(site).output(Kind::Host, line).await.map(drop)
 }
 
 /// The key with which Vagrant logs in to a machine on another host: made there, it opens this machine only, and does not
@@ -106,7 +125,7 @@ if [ ! -e "$1" ]; then
 fi
 cat -- "$1.pub""#;
 
-fn vagrant(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, arguments: &[&str]) -> Run {
+pub(super) fn vagrant(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, arguments: &[&str]) -> Run {
     let dir = super::dir(lab, node).display().to_string();
     Run::new("vagrant", arguments.iter().copied())
         .missing(MISSING)
@@ -133,7 +152,7 @@ pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
     let run = vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &UP);
     let began = tokio::time::Instant::now();
     let error = match tokio::time::timeout(patience, run.output(Kind::Node, line)).await {
-        Ok(Ok(_)) => return done(spec).await,
+        Ok(Ok(_)) => return Ok(()),
         Ok(Err(error)) if error.kind != Kind::Node => return Err(error),
         Ok(Err(error)) => error,
         Err(_) => {
@@ -180,8 +199,10 @@ fn console(text: &[u8]) -> Option<String> {
 async fn write(spec: &Spec, parts: &Parts<'_>) -> Result<()> {
     let (site, dir) = (spec.site(), spec.dir());
     make_dir(spec).await?;
-    // The host key is in it.
-    site.write(&dir.join("seed.iso"), parts.seed, 0o600).await?;
+    if let Some(seed) = parts.seed {
+        // The host key is in it.
+        site.write(&dir.join("seed.iso"), seed, 0o600).await?;
+    }
     let copy = dir.join("Vagrantfile.own");
     let own = match (parts.own, &site) {
         (Some(path), Site::There(_)) => {
@@ -204,7 +225,10 @@ async fn make_dir(spec: &Spec) -> Result<()> {
 }
 
 /// The last step: from here on the machine is what its specification says.
-async fn done(spec: &Spec) -> Result<()> {
+///
+/// # Errors
+/// It cannot be written down.
+pub async fn done(spec: &Spec) -> Result<()> {
     let text = serde_json::to_string(spec).or_error(Kind::Other, || "made.json".into())?;
     let site = spec.site();
     site.remove(&[&stopped(&spec.lab, &spec.node)]).await?;
@@ -244,7 +268,8 @@ async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<()> {
         Hypervisor::Virtualbox if known => Ok(()),
         Hypervisor::Libvirt => {
             line("clean what is half made");
-            site.remove(&[&id]).await?;
+            // A new machine has a new host key.
+            site.remove(&[&id, &super::foreign::known_hosts(spec)]).await?;
             libvirt::clean(spec).await
         }
         Hypervisor::Virtualbox => virtualbox::clean(spec).await,

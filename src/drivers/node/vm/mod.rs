@@ -2,6 +2,8 @@
 //! when a machine's state must change; what it has to know is written down for it. Its own state lies on its host, not in the
 //! workspace.
 
+pub mod foreign;
+pub mod known;
 pub mod libvirt;
 pub mod machine;
 pub mod seed;
@@ -19,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::docker::NodeState;
 use crate::{
-    config::model::Hypervisor,
+    config::model::{ForeignBox, Hypervisor},
     drivers::{
         boxes,
         site::{Input, Site},
@@ -41,6 +43,9 @@ pub struct Spec {
     pub hypervisor: Hypervisor,
     /// The box's identity.
     pub base: String,
+    /// The box, where it is not lap's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ForeignBox>,
     pub address: Ipv4Addr,
     /// Of the network the address is in.
     pub prefix: u8,
@@ -113,6 +118,8 @@ pub fn dir(lab: &str, node: &str) -> PathBuf {
 pub struct Facts {
     /// Identities of the boxes that Vagrant has, with their host.
     pub boxes: BTreeSet<(Option<String>, String)>,
+    /// The same, of another architecture.
+    pub elsewhere: BTreeSet<(Option<String>, String)>,
     /// Nodes with a data disk.
     pub disks: BTreeSet<String>,
     /// Nodes whose host does not answer, and what it said: nothing is known about them.
@@ -123,6 +130,11 @@ impl Facts {
     /// Whether there is the box a machine is made from.
     pub fn has_box(&self, spec: &Spec) -> bool {
         self.boxes.contains(&(spec.host.clone(), spec.base.clone()))
+    }
+
+    /// Whether all there is of the box is for another architecture.
+    pub fn other_arch(&self, spec: &Spec) -> bool {
+        !self.has_box(spec) && self.elsewhere.contains(&(spec.host.clone(), spec.base.clone()))
     }
 
     /// Nothing may be decided about a machine of which nothing is known.
@@ -159,9 +171,14 @@ pub async fn observe(
         }
     };
     let ((domains, disks), boxes, made) =
-        tokio::try_join!(machines, known_boxes(site, hypervisor), machine::specs(site, lab))?;
+        tokio::try_join!(machines, known::known(site, hypervisor), machine::specs(site, lab))?;
     facts.disks.extend(disks);
-    facts.boxes.extend(boxes.into_iter().map(|identity| (site.host().map(str::to_owned), identity)));
+    let here = |identity: String| (site.host().map(str::to_owned), identity);
+    for known in &boxes {
+        let usable = known.is_for(std::env::consts::ARCH);
+        let into = if usable { &mut facts.boxes } else { &mut facts.elsewhere };
+        into.extend(known.identities().map(here));
+    }
     let state = |(node, address): &(String, Ipv4Addr)| {
         let (_, state) = domains.iter().find(|(name, _)| *name == domain(lab, node))?;
         let spec = made.get(node).cloned().unwrap_or_default();
@@ -169,12 +186,6 @@ pub async fn observe(
         Some((node.clone(), NodeState { running, state: state.clone(), spec, address: Some(*address), created: 0 }))
     };
     Ok(nodes.iter().filter_map(state).collect())
-}
-
-/// The boxes of lap that Vagrant has for this hypervisor: looked at, since asking it takes a second.
-async fn known_boxes(site: &Site, hypervisor: Hypervisor) -> Result<Vec<String>> {
-    let names = site.having("~/boxes", &format!("0/{}", hypervisor.name())).await?;
-    Ok(names.into_iter().filter_map(|name| name.strip_prefix("lap-VAGRANTSLASH-").map(str::to_owned)).collect())
 }
 
 /// Whether a host's processor runs machines by itself; else they are emulated, many times slower.
@@ -190,7 +201,7 @@ const ACCELERATED: &str = "! grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo ||
 
 /// The box's name for Vagrant.
 pub fn box_name(spec: &Spec) -> String {
-    boxes::name(&spec.base)
+    spec.foreign.as_ref().map_or_else(|| boxes::name(&spec.base), |foreign| foreign.name.clone())
 }
 
 #[cfg(test)]
@@ -205,6 +216,7 @@ pub mod tests {
             host: None,
             hypervisor,
             base: "0123456789abcdef".into(),
+            foreign: None,
             address: Ipv4Addr::new(192, 168, 57, 10),
             prefix: 24,
             bridge: None,

@@ -8,29 +8,25 @@ use crate::config::model::Hypervisor;
 /// The storage pool of libvirt where the machines' disks are.
 pub const POOL: &str = "lap";
 
-/// A Vagrantfile. `key`: the private key with which Vagrant itself logs in; `own`: a hand-written one, whose word counts.
+/// A Vagrantfile. `key`: the private key with which Vagrant itself logs in to a machine of lap's own box; `own`: a hand-written one,
+/// whose word counts.
 pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> String {
     let head = format!(
         "# The node `{node}` of the lab `{lab}`: `lap` writes this from nodes/{node}/node.toml whenever that changes.\n\
          # A nodes/{node}/Vagrantfile of your own is read after it: what it says counts.\n\
          Vagrant.configure(\"2\") do |config|\n\
          \x20 config.vm.define {node:?}\n\
-         \x20 config.vm.box = {name:?}\n\
+         {image}\
          \x20 config.vm.box_check_update = false\n\
-         \x20 config.vm.guest = :debian\n\
          \x20 config.vm.boot_timeout = {boot} # lap's own patience ends before\n\
          \x20 config.vm.synced_folder \".\", \"/vagrant\", disabled: true\n\
          \x20 config.vm.graceful_halt_timeout = 150 # containers have their own time to stop\n\
-         \x20 # lap made the machine's keys before its first start: no password, and no key that others know.\n\
-         \x20 config.ssh.username = \"root\"\n\
-         \x20 config.ssh.private_key_path = {key:?}\n\
-         \x20 config.ssh.insert_key = false\n\
-         \x20 config.ssh.sudo_command = \"%c\" # root is root\n",
+         {login}",
         node = spec.node,
         lab = spec.lab,
-        name = super::box_name(spec),
+        image = image(spec),
         boot = super::machine::boot(accelerated).as_secs() + 60,
-        key = key.display().to_string(),
+        login = login(spec, key),
     );
     let middle = match spec.hypervisor {
         Hypervisor::Libvirt => libvirt(spec, accelerated),
@@ -40,17 +36,55 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
     format!("{head}{middle}end\n{tail}")
 }
 
+/// What the machine is made from.
+fn image(spec: &Spec) -> String {
+    let name = super::box_name(spec);
+    match &spec.foreign {
+        None => format!("  config.vm.box = {name:?}\n  config.vm.guest = :debian\n"),
+        Some(foreign) => {
+            let version = foreign.version.iter().map(|version| format!("  config.vm.box_version = {version:?}\n"));
+            format!("  config.vm.box = {name:?}\n{}", version.collect::<String>())
+        }
+    }
+}
+
+/// How Vagrant itself logs in.
+fn login(spec: &Spec, key: &Path) -> String {
+    if spec.foreign.is_some() {
+        return "  # As its box says. Vagrant puts a key of its own in the place of the one that everybody has, and lap takes care that\n\
+                \x20 # nothing else that comes with the box opens the machine.\n\
+                \x20 config.ssh.insert_key = true\n"
+            .to_owned();
+    }
+    format!(
+        "  # lap made the machine's keys before its first start: no password, and no key that others know.\n\
+         \x20 config.ssh.username = \"root\"\n\
+         \x20 config.ssh.private_key_path = {:?}\n\
+         \x20 config.ssh.insert_key = false\n\
+         \x20 config.ssh.sudo_command = \"%c\" # root is root\n",
+        key.display().to_string()
+    )
+}
+
+/// The second card, in the office's network. lap's own box knows its address from the seed, others' from Vagrant.
+fn bridged(spec: &Spec, bridge: &str) -> String {
+    let how = match spec.foreign {
+        None => "auto_config: false".to_owned(),
+        Some(_) => format!("ip: \"{}\", netmask: \"{}\"", spec.address, netmask(spec)),
+    };
+    let mac = spec.mac(1);
+    format!("  config.vm.network :public_network, dev: {bridge:?}, type: \"bridge\", mac: {mac:?}, {how}\n")
+}
+
+fn netmask(spec: &Spec) -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::from(u32::MAX.checked_shl(u32::from(32 - spec.prefix)).unwrap_or(0))
+}
+
 fn libvirt(spec: &Spec, accelerated: bool) -> String {
     let dir = spec.dir();
     let file = |name: &str| dir.join(name).display().to_string();
     let (driver, cpu) = if accelerated { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
-    let network = match &spec.bridge {
-        Some(bridge) => format!(
-            "  config.vm.network :public_network, dev: {bridge:?}, type: \"bridge\", mac: {:?}, auto_config: false\n",
-            spec.mac(1)
-        ),
-        None => String::new(),
-    };
+    let network = spec.bridge.as_ref().map(|bridge| bridged(spec, bridge)).unwrap_or_default();
     let management = match &spec.bridge {
         Some(_) => String::new(),
         None => format!(
@@ -76,8 +110,7 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
          \x20   vm.management_network_mac = {mac:?}\n\
          {management}\
          \x20   vm.storage_pool_name = {pool:?}\n\
-         \x20   # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.\n\
-         \x20   vm.storage :file, device: :cdrom, path: {seed:?}\n\
+         {seed}\
          \x20   vm.storage :file, path: {disk:?}, type: \"qcow2\", size: \"{size}M\", serial: \"lap-data\", allow_existing: true\n\
          \x20 end\n",
         uri = super::libvirt::URI,
@@ -88,7 +121,14 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
         console = file("console.log"),
         mac = spec.mac(0),
         pool = POOL,
-        seed = file("seed.iso"),
+        seed = match spec.foreign {
+            None => format!(
+                "    # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.\n\
+                 \x20   vm.storage :file, device: :cdrom, path: {:?}\n",
+                file("seed.iso")
+            ),
+            Some(_) => "    # Its data, on a disk that Vagrant did not make and does not remove.\n".to_owned(),
+        },
         disk = super::libvirt::disk_name(&spec.lab, &spec.node),
         size = spec.disk >> 20,
     )
@@ -107,7 +147,7 @@ fn virtualbox(spec: &Spec) -> String {
         None => format!(
             ":private_network, ip: \"{}\", netmask: \"{}\", mac: {mac:?}, auto_config: false",
             spec.address,
-            std::net::Ipv4Addr::from(u32::MAX.checked_shl(u32::from(32 - spec.prefix)).unwrap_or(0))
+            netmask(spec)
         ),
     };
     let attach = |kind: &str, port: u8, medium: &str| {
@@ -143,6 +183,7 @@ fn virtualbox(spec: &Spec) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::spec, *};
+    use crate::config::model::ForeignBox;
 
     #[test]
     fn a_libvirt_machine_reads_like_this() {
@@ -154,8 +195,8 @@ mod tests {
 Vagrant.configure("2") do |config|
   config.vm.define "prod"
   config.vm.box = "lap/0123456789abcdef"
-  config.vm.box_check_update = false
   config.vm.guest = :debian
+  config.vm.box_check_update = false
   config.vm.boot_timeout = 240 # lap's own patience ends before
   config.vm.synced_folder ".", "/vagrant", disabled: true
   config.vm.graceful_halt_timeout = 150 # containers have their own time to stop
@@ -187,6 +228,39 @@ Vagrant.configure("2") do |config|
 end
 "##
         );
+    }
+
+    #[test]
+    fn a_machine_of_a_box_of_others_is_left_to_vagrant() {
+        let foreign = ForeignBox { name: "debian/bookworm64".into(), version: Some("12.1".into()) };
+        let spec = Spec {
+            base: foreign.to_string(),
+            foreign: Some(foreign),
+            bridge: Some("br0".into()),
+            ..spec(Hypervisor::Libvirt)
+        };
+        let text = text(&spec, Path::new("/k"), None, true);
+        let (head, rest) = text.split_once("  config.vm.provider").unwrap();
+        assert_eq!(
+            head,
+            r##"# The node `prod` of the lab `office`: `lap` writes this from nodes/prod/node.toml whenever that changes.
+# A nodes/prod/Vagrantfile of your own is read after it: what it says counts.
+Vagrant.configure("2") do |config|
+  config.vm.define "prod"
+  config.vm.box = "debian/bookworm64"
+  config.vm.box_version = "12.1"
+  config.vm.box_check_update = false
+  config.vm.boot_timeout = 240 # lap's own patience ends before
+  config.vm.synced_folder ".", "/vagrant", disabled: true
+  config.vm.graceful_halt_timeout = 150 # containers have their own time to stop
+  # As its box says. Vagrant puts a key of its own in the place of the one that everybody has, and lap takes care that
+  # nothing else that comes with the box opens the machine.
+  config.ssh.insert_key = true
+  config.vm.network :public_network, dev: "br0", type: "bridge", mac: "52:54:00:0e:7f:90", ip: "192.168.57.10", netmask: "255.255.255.0"
+"##
+        );
+        assert!(!rest.contains("seed") && rest.contains("serial: \"lap-data\", allow_existing: true"), "{rest}");
+        assert!(!text.contains("/k"), "{text}");
     }
 
     #[test]
