@@ -10,6 +10,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::inside::inside;
+
 /// Two labs at a time: most of a test is waiting for something to come up, and two cores are what is there.
 static TURNS: Turns = Turns { free: Mutex::new(2), given_back: Condvar::new() };
 
@@ -331,10 +333,7 @@ impl Lab {
 
     /// A command on the node, not through lap.
     pub fn on_node(&self, node: &str, command: &[&str]) -> Ran {
-        let name = self.node(node);
-        let mut arguments = vec!["exec", name.as_str()];
-        arguments.extend(command);
-        run("docker", &arguments)
+        inside(&self.node(node), command)
     }
 
     /// Asserts that everything runs and is healthy.
