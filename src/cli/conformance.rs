@@ -7,7 +7,8 @@ use super::{
     common::{Changing, print_json},
 };
 use crate::{
-    apply::conformance::{Ended, NAME, On, Row, conformance},
+    apply::conformance::{Bare, Ended, NAME, On, Row, conformance},
+    config::destination,
     error::{Error, Kind, Result},
     report::{
         self, plural,
@@ -25,26 +26,53 @@ use crate::{
 pub struct Args {
     /// What the nodes are
     #[arg(long = "provider", value_name = "WHAT", default_value = "docker", value_delimiter = ',',
-          value_parser = ["docker", "libvirt", "virtualbox"])]
+          value_parser = ["docker", "libvirt", "virtualbox", "ssh"])]
     providers: Vec<String>,
+    /// For `ssh`: a Debian or Ubuntu machine that is no node, as `ssh` takes it; it is made one, and ceases to be one
+    #[arg(long, value_name = "DESTINATION")]
+    machine: Option<String>,
+    /// Its host key (the line of a .pub file) or fingerprint (`SHA256:…`) [default: your known hosts decide]
+    #[arg(long, value_name = "KEY", requires = "machine")]
+    host_key: Option<String>,
+    /// It may be restarted, in order and as by a power cut; without this, two scenarios are not possible on it
+    #[arg(long, requires = "machine")]
+    may_restart: bool,
     /// The result as JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Args {
+    /// The machine for the provider `ssh`.
+    fn bare(&self) -> Result<Option<Bare>> {
+        let wrong = |message: String| Error::new(Kind::Usage, message);
+        match (&self.machine, self.providers.iter().any(|provider| provider == "ssh")) {
+            (Some(destination_given), true) => Ok(Some(Bare {
+                destination: destination(destination_given).map_err(wrong)?,
+                host_key: self.host_key.clone(),
+                may_restart: self.may_restart,
+            })),
+            (None, true) => Err(wrong("the provider `ssh` needs a machine".into())
+                .hint("`--machine DESTINATION`: one that is no node, as `ssh` takes it")),
+            (Some(_), false) => Err(wrong("`--machine` is for the provider `ssh`".into()).hint("`--provider ssh`")),
+            (None, false) => Ok(None),
+        }
+    }
+
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let name = global.lab.clone().unwrap_or_else(|| NAME.to_owned());
+        let bare = self.bare()?;
         let mut rows = Vec::new();
         for provider in &self.providers {
             let on = match provider.as_str() {
                 "libvirt" => On::Libvirt,
                 "virtualbox" => On::Virtualbox,
+                "ssh" => On::Ssh,
                 _ => On::Docker,
             };
             rows.extend(global.work("conformance", &Changing::default(), |options| {
-                let name = name.clone();
-                async move { conformance(&name, on, &options).await }
+                let (name, bare) = (name.clone(), bare.clone().filter(|_| on == On::Ssh));
+                async move { conformance(&name, on, bare, &options).await }
             })?);
         }
         if self.json || global.json() {

@@ -2,6 +2,7 @@
 //! jump hosts. lap's own connections go through it as through a wire (`ssh -W`), and end at lap's own sshd.
 
 use std::{
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     pin::Pin,
     process::Stdio,
@@ -191,6 +192,31 @@ impl StockSsh {
         }
         Error::new(Kind::Node, format!("{at} does not answer: {last}"))
             .hint(format!("`ssh {}` shows whether it is there", self.destination))
+    }
+
+    /// The address that ssh connects to, as its settings (`HostName`) and the resolver say.
+    ///
+    /// # Errors
+    /// ssh does not take the destination, or its name has no IPv4 address.
+    pub async fn address(&self) -> Result<Ipv4Addr> {
+        let mut command = Command::new("ssh");
+        let output = command.args(["-G", "--", &self.destination]).stdin(Stdio::null()).output();
+        let output = output.await.map_err(missing)?;
+        if !output.status.success() {
+            return Err(self.refused(&String::from_utf8_lossy(&output.stderr)));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let name = text.lines().find_map(|line| line.strip_prefix("hostname ")).unwrap_or_default();
+        let found = tokio::net::lookup_host((name, 22)).await.ok().and_then(|mut all| {
+            all.find_map(|address| match address.ip() {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+        });
+        found.ok_or_else(|| {
+            Error::new(Kind::Node, format!("nobody knows the IPv4 address of `{name}`"))
+                .hint("`--address` says at which one others reach it")
+        })
     }
 
     /// Asks the machine for its host key, without logging in. Nothing is trusted by that.

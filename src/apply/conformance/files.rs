@@ -21,6 +21,9 @@ pub const SECOND: &str = "two\n";
 /// The file that says so.
 pub const SAY: &str = "containers/one/say";
 
+/// What `NODE` is.
+pub const NODE_FILE: &str = "nodes/prod/node.toml";
+
 /// Writes it. `other`: also where a promotion comes from; `taken`: networks of this machine.
 ///
 /// # Errors
@@ -38,7 +41,6 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
         ("lap.toml", lap.as_str()),
         (".gitignore", "/.lap\n"),
         ("nodes/rootfs.toml", template("nodes/rootfs.toml")?),
-        ("nodes/prod/node.toml", &machine),
         ("containers/dns/Dockerfile", template("containers/dns/Dockerfile")?),
         ("containers/dns/container.toml", &dns),
         ("containers/one/Dockerfile", include_str!("files/one.Dockerfile")),
@@ -48,6 +50,10 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
         ("containers/registry/container.toml", include_str!("files/registry.toml")),
         ("containers/registry/config.yml", include_str!("files/registry.yml")),
     ];
+    // `lap node add` writes that of a machine that exists.
+    if on != On::Ssh {
+        files.push((NODE_FILE, &machine));
+    }
     if other {
         files.push(("env/prod/env.toml", "description = \"looked at\"\npromote_from = \"test\"\n"));
         files.push(("env/test/env.toml", "description = \"promoted from\"\n"));
@@ -121,14 +127,21 @@ fn git(root: &Path, error: &git2::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Bare, *};
+    use crate::config::machine_file;
+
+    const HOST_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0a+cXpwzvxUZ6hmpdGGgLAP6zYMHZKdDP0zX0yUuZ0";
 
     #[test]
     fn the_workspace_is_right_for_every_kind_of_node() {
-        for on in [On::Docker, On::Libvirt, On::Virtualbox] {
+        for on in [On::Docker, On::Libvirt, On::Virtualbox, On::Ssh] {
             for other in [true, false] {
                 let dir = tempfile::tempdir().unwrap();
                 write(dir.path(), "lab-name", on, other, &[]).unwrap();
+                if on == On::Ssh {
+                    let machine = machine_file(NODE, "master", [10, 0, 0, 1].into(), "server", HOST_KEY, None);
+                    put(&dir.path().join(NODE_FILE), &Bare::small(&machine)).unwrap();
+                }
                 let lab = config::load(dir.path(), None).unwrap();
                 assert_eq!((lab.name.as_str(), lab.default_environment.as_str()), ("lab-name", NODE));
                 assert_eq!(lab.environments.contains_key(OTHER), other);

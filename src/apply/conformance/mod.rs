@@ -1,6 +1,7 @@
 //! `lap conformance`: the same scenarios on every kind of node, in a lab that is made for them and is gone afterwards. What they do is
 //! what a person does: they call this very program, and look from outside at what came of it.
 
+mod bare;
 mod files;
 mod lap;
 mod play;
@@ -15,6 +16,7 @@ use tokio::{
     sync::watch,
 };
 
+pub use self::bare::Bare;
 use self::{play::Stage, room::Room};
 use super::up::Options;
 use crate::{
@@ -32,6 +34,8 @@ pub enum On {
     Docker,
     Libvirt,
     Virtualbox,
+    /// A machine that exists.
+    Ssh,
 }
 
 impl On {
@@ -40,6 +44,7 @@ impl On {
             Self::Docker => "docker",
             Self::Libvirt => "libvirt",
             Self::Virtualbox => "virtualbox",
+            Self::Ssh => "ssh",
         }
     }
 }
@@ -127,19 +132,20 @@ pub struct Row {
     pub seconds: f64,
 }
 
-/// Plays all scenarios on nodes of this kind, in a lab of this name. Nothing of it is left, however it ends.
+/// Plays all scenarios on nodes of this kind, in a lab of this name. Nothing of it is left, however it ends. `bare`: the machine that is
+/// the node, if it is one that exists.
 ///
 /// # Errors
 /// There is such a lab already, somebody does the same, it was stopped, or what was made cannot be removed. That a scenario fails is
 /// none: it is in the rows.
-pub async fn conformance(name: &str, on: On, options: &Options) -> Result<Vec<Row>> {
+pub async fn conformance(name: &str, on: On, bare: Option<Bare>, options: &Options) -> Result<Vec<Row>> {
     let stop = any_stop(options.stop.clone())?;
     let room = Room::take(name, &stop, options).await?;
-    let furnished = room.furnish(on).await;
+    let furnished = room.furnish(on, bare.as_ref()).await;
     if furnished.is_err() {
         room.clear(options).await?;
     }
-    let mut stage = Stage::new(furnished?, on, stop.clone());
+    let mut stage = Stage::new(furnished?, on, bare, stop.clone());
     let rows = play_all(&mut stage, on, options, &stop).await;
     // Also when it was stopped.
     room.clear(options).await?;

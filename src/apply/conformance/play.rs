@@ -6,11 +6,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
-    Ended, On, Scenario,
+    Bare, Ended, On, Scenario,
+    bare::{self, Restart},
     files::{self, FIRST, NODE, OTHER, SECOND},
     lap::Lap,
     power,
@@ -35,6 +36,7 @@ const PAGE: Duration = Duration::from_secs(20);
 pub struct Stage {
     lap: Lap,
     on: On,
+    bare: Option<Bare>,
     stop: watch::Receiver<bool>,
     /// Where it answered when it was booted.
     address: Option<Ipv4Addr>,
@@ -44,8 +46,8 @@ pub struct Stage {
 type Played = Result<Option<String>>;
 
 impl Stage {
-    pub fn new(lap: Lap, on: On, stop: watch::Receiver<bool>) -> Self {
-        Self { lap, on, stop, address: None }
+    pub fn new(lap: Lap, on: On, bare: Option<Bare>, stop: watch::Receiver<bool>) -> Self {
+        Self { lap, on, bare, stop, address: None }
     }
 
     /// Plays one.
@@ -78,6 +80,9 @@ impl Stage {
 
     /// From nothing until all that should run is healthy.
     async fn boot(&mut self, line: &Line<'_>) -> Played {
+        if self.bare.is_some() {
+            self.lap.ok(&["node", "prepare", NODE, "--yes"], line).await?;
+        }
         self.lap.ok(&["up", NODE], line).await?;
         self.lap.ok(&["status", NODE], line).await?;
         self.address = Some(self.listed(line).await?);
@@ -122,7 +127,12 @@ impl Stage {
 
     /// The node from inside, with stock ssh; and not with a key that nobody allowed.
     async fn ssh(&self, line: &Line<'_>) -> Played {
-        same("the node's name", &self.lap.inside("hostname", line).await?, &format!("{NODE}\n"))?;
+        // What exists keeps its own name.
+        let name = match &self.bare {
+            Some(bare) => bare.name().await?,
+            None => format!("{NODE}\n"),
+        };
+        same("the node's name", &self.lap.inside("hostname", line).await?, &name)?;
         let lap = self.lap.root.join(".lap");
         let path = |name: &str| lap.join(name).display().to_string();
         let make = ["-q", "-t", "ed25519", "-N", "", "-f", &path("stranger")].map(str::to_owned);
@@ -133,7 +143,13 @@ impl Stage {
         {
             arguments.extend(["-o".to_owned(), option.to_owned()]);
         }
-        arguments.extend([format!("root@{}", self.at()?), "true".into()]);
+        let (workspace, at) = (self.workspace()?, self.at()?);
+        if let Some(node) = workspace.lab.nodes.get(NODE)
+            && let (Some(via), to) = workspace.way(node, at)?
+        {
+            arguments.extend(["-o".into(), format!("ProxyCommand={}", via.proxy_command(&to.to_string()))]);
+        }
+        arguments.extend([format!("root@{at}"), "true".into()]);
         match Run::new("ssh", arguments).quiet(Kind::Node).await {
             Ok(_) => Err(Error::new(Kind::Refused, "the node lets in whoever has any key")),
             Err(error) if error.message.contains("Permission denied (publickey)") => Ok(None),
@@ -186,8 +202,17 @@ impl Stage {
 
     async fn halt(&self, line: &Line<'_>) -> Played {
         self.lap.ok(&["down", NODE], line).await?;
-        let facts = drivers::node::observe(&self.workspace()?.lab).await?.facts;
-        same("the node runs", &facts.nodes.get(NODE).map(|node| node.running), &Some(false))?;
+        match &self.bare {
+            // It goes on, without what lap started.
+            Some(bare) => {
+                bare.name().await?;
+                same("what `one` serves", &self.page("say").await.ok(), &None)?;
+            }
+            None => {
+                let facts = drivers::node::observe(&self.workspace()?.lab).await?.facts;
+                same("the node runs", &facts.nodes.get(NODE).map(|node| node.running), &Some(false))?;
+            }
+        }
         same("`lap status` ends with 0", &(self.lap.run(&["status", NODE], line).await?.code == 0), &false)
     }
 
@@ -198,7 +223,25 @@ impl Stage {
         same("the node's address", &self.listed(line).await?, &self.at()?)?;
         // Where nothing came before, that is a page of its own.
         let say = self.page("say").await?;
-        same("what `one` serves", &[FIRST, SECOND].contains(&say.as_str()), &true)
+        same("what `one` serves", &[FIRST, SECOND].contains(&say.as_str()), &true)?;
+        let Some(bare) = &self.bare else { return Ok(None) };
+        if let Some(why) = bare.restart(Restart::InOrder).await? {
+            return Ok(Some(why));
+        }
+        self.healthy_by_itself(line).await?;
+        same("what `one` serves", &self.page("say").await?, &say)
+    }
+
+    /// Its agent brings all of it up, and nobody calls `lap up`.
+    async fn healthy_by_itself(&self, line: &Line<'_>) -> Result<()> {
+        let until = Instant::now() + bare::BOOT;
+        while self.lap.run(&["status", NODE], line).await?.code != 0 {
+            if *self.stop.borrow() || Instant::now() > until {
+                return Err(Error::new(Kind::Unhealthy, "what ran before does not come up by itself"));
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
     }
 
     /// In the middle of writes: what was said to be on the disk is there, and all comes back.
@@ -206,10 +249,16 @@ impl Stage {
         let say = self.page("say").await?;
         self.lap.inside("echo kept >/data/one/kept && sync /data/one/kept", line).await?;
         self.lap.inside(NOISE, line).await?;
-        if let Some(why) = power::cut(&self.workspace()?, self.on).await? {
-            return Ok(Some(why));
+        let not = match &self.bare {
+            Some(bare) => bare.restart(Restart::AtOnce).await?,
+            None => power::cut(&self.workspace()?, self.on).await?,
+        };
+        if not.is_some() {
+            return Ok(not);
         }
-        same("`lap status` ends with 0", &(self.lap.run(&["status", NODE], line).await?.code == 0), &false)?;
+        if self.bare.is_none() {
+            same("`lap status` ends with 0", &(self.lap.run(&["status", NODE], line).await?.code == 0), &false)?;
+        }
         self.lap.ok(&["up", NODE], line).await?;
         self.lap.ok(&["status", NODE], line).await?;
         self.lap.inside("rm -f /data/one/noise", line).await?;
@@ -220,6 +269,9 @@ impl Stage {
     /// Nothing of the node is left on this machine.
     async fn destroy(&self, line: &Line<'_>) -> Played {
         self.lap.ok(&["destroy", NODE, "--confirm", NODE], line).await?;
+        if let Some(bare) = &self.bare {
+            return same("what is left on the machine", &bare.left().await?.as_str(), &"");
+        }
         let workspace = self.workspace()?;
         let drivers::node::Machines { docker, facts } = drivers::node::observe(&workspace.lab).await?;
         same("the node is there", &facts.nodes.contains_key(NODE), &false)?;

@@ -47,6 +47,7 @@ pub async fn cut(workspace: &Workspace, on: On) -> Result<Option<String>> {
                 killed => killed.or_error(Kind::Host, || format!("cannot kill the process {pid}"))?,
             }
         }
+        On::Ssh => return Ok(Some("lap does not switch it".into())),
         On::Virtualbox => {
             let run = Run::new("VBoxManage", ["controlvm", &domain(lab, NODE), "poweroff"]);
             run.quiet(Kind::Host).await?;

@@ -10,7 +10,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::watch;
 
-use super::{On, files, lap::Lap};
+use super::{Bare, On, files, lap::Lap};
 use crate::{
     apply::up::Options,
     config::value::name::label,
@@ -54,7 +54,7 @@ impl Room {
     ///
     /// # Errors
     /// There is such a lab already.
-    pub async fn furnish(&self, on: On) -> Result<Lap> {
+    pub async fn furnish(&self, on: On, bare: Option<&Bare>) -> Result<Lap> {
         // Without Docker the others can be played all the same, but for what takes two nodes.
         let other = match drivers::docker::local().await {
             Ok(_) => true,
@@ -62,8 +62,21 @@ impl Room {
             Err(_) => false,
         };
         files::write(&self.root, &self.name, on, other, &routes())?;
+        let lap = self.lap(self.stop.clone())?;
+        if let Some(bare) = bare {
+            let fingerprint = bare.fingerprint().await?;
+            bare.free().await?;
+            lap.ok(&bare.add(&fingerprint), &|_| {}).await?;
+            let file = self.root.join(files::NODE_FILE);
+            let text =
+                fs::read_to_string(&file).or_error(Kind::Host, || format!("cannot read `{}`", file.display()))?;
+            files::put(&file, &Bare::small(&text))?;
+            files::commit(&self.root)?;
+        }
         let workspace = Workspace::open(&self.root, None)?;
-        let facts = drivers::node::observe(&workspace.lab).await?.facts;
+        let mut facts = drivers::node::observe(&workspace.lab).await?.facts;
+        // A machine that exists is there.
+        facts.nodes.retain(|name, _| bare.is_none() || name != files::NODE);
         if !facts.nodes.is_empty() || facts.subnet.is_some() || !facts.vm.disks.is_empty() {
             let message = format!("this machine has a lab `{}` already: nothing of it was touched", self.name);
             return Err(
@@ -71,7 +84,6 @@ impl Room {
             );
         }
         files::put(&self.root.join(OURS), "")?;
-        let lap = self.lap(self.stop.clone())?;
         lap.ok(&["keys", "new"], &|_| {}).await?;
         Ok(lap)
     }

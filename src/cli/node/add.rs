@@ -23,9 +23,9 @@ pub struct Args {
     node: String,
     /// As `ssh` takes it: a name of `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`
     destination: String,
-    /// Its address, at which others reach its services
+    /// Its address, at which others reach its services [default: the one that `ssh` connects to]
     #[arg(long)]
-    address: Ipv4Addr,
+    address: Option<Ipv4Addr>,
     /// The environment [default: `default` in lap.toml]
     #[arg(short, long)]
     environment: Option<String>,
@@ -71,9 +71,13 @@ impl Args {
             Some(environment) => environment,
             None => global.workspace()?.lab.default_environment.clone(),
         };
+        let address = match self.address {
+            Some(address) => address,
+            None => runtime()?.block_on(machine.address())?,
+        };
         let dir = root.join("nodes").join(&name);
         let file = dir.join("node.toml");
-        let new = machine_file(&environment, &self.role, self.address, &destination, &key, self.device.as_deref());
+        let new = machine_file(&environment, &self.role, address, &destination, &key, self.device.as_deref());
         let old = fs::read_to_string(&file).ok();
         let again = old.as_deref().map(|old| repinned(old, &destination, &key));
         let what = match (&old, again) {

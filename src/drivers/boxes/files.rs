@@ -58,8 +58,9 @@ initrd /initrd.img
 boot
 ";
 const FSTAB: &str = "LABEL=lap-root / ext4 noatime 0 1\n";
-/// Until the seed says something else.
-const NETWORK: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n";
+/// Until the seed says something else. By name: a container's end of a cable (veth) is of type `ether`, too, and whoever takes it for a
+/// card pulls it out of its bridge.
+const NETWORK: &str = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n";
 
 /// Makes the disk; it removes itself. In the root file system, since there it can be read by whoever root is there.
 pub const DISK: &str = "lap-disk.sh";

@@ -2,11 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::lab::{Lab, Ran, run};
+use super::{
+    lab::{Lab, Ran, run, stripped},
+    plain::Plain,
+};
 
 /// Where its workspaces are.
 fn room(name: &str) -> PathBuf {
@@ -27,15 +30,19 @@ fn left(name: &str) -> String {
 }
 
 fn command(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lap"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_lap")), name, arguments)
+}
+
+fn command_of(binary: &Path, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary);
     // Not in a workspace: it needs none.
     command.args(["--lab", name, "conformance"]).args(arguments).current_dir("/").stdin(Stdio::null());
     command
 }
 
 /// Runs it, and checks that every scenario passed.
-fn passes(name: &str, on: &str) {
-    let ran = Ran::of(&command(name, &["--provider", on]).output().unwrap());
+fn passes(name: &str, command: &mut Command) {
+    let ran = Ran::of(&command.output().unwrap());
     eprintln!("{}", ran.out);
     let said = ran.ok();
     assert_eq!(said.lines().filter(|line| line.contains("  passed  ")).count(), 12, "{said}");
@@ -47,7 +54,7 @@ fn passes(name: &str, on: &str) {
 fn every_scenario_passes_on_docker() {
     let lab = Lab::tiny("conformance");
     let name = format!("{}-own", lab.name);
-    passes(&name, "docker");
+    passes(&name, &mut command(&name, &["--provider", "docker"]));
 
     // A lab that somebody has is refused, and stays.
     lab.lap(&["up"]).ok();
@@ -94,7 +101,8 @@ fn nothing_is_left_of_one_that_is_stopped_or_killed() {
 fn every_scenario_passes_on_libvirt() {
     let lab = Lab::tiny("libvirt");
     let name = format!("{}-own", lab.name);
-    passes(&name, "libvirt");
+    let dir = tempfile::tempdir().unwrap();
+    passes(&name, &mut command_of(&stripped(dir.path()), &name, &["--provider", "libvirt"]));
     let virsh =
         |arguments: &[&str]| run("virsh", &[&["--quiet", "--connect", "qemu:///system"], arguments].concat()).ok();
     for question in [&["list", "--all", "--name"][..], &["vol-list", "lap"], &["net-list", "--all", "--name"]] {
@@ -102,4 +110,21 @@ fn every_scenario_passes_on_libvirt() {
         assert!(!said.contains(&name), "{said}");
     }
     assert!(!PathBuf::from("/var/lib/lap").join(&name).exists());
+}
+
+#[test]
+#[ignore = "boots a machine several times: `VM=1 scripts/test` runs it last"]
+fn every_scenario_passes_on_a_machine_that_exists() {
+    let lab = Lab::tiny("exists");
+    let name = format!("{}-own", lab.name);
+    let machine = Plain::boot(&lab);
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["--provider", "ssh", "--machine", Plain::DESTINATION, "--may-restart"];
+    let mut command = command_of(&stripped(dir.path()), &name, &arguments);
+    machine.with(&mut command);
+    passes(&name, &mut command);
+    // Its own way in is as it was, and what is the distribution's stays.
+    assert_eq!(machine.ssh(&["hostname"]).as_deref(), Some("plain\n"));
+    assert!(machine.ssh(&["test", "-e", "/usr/bin/btrfs"]).is_some());
+    assert_eq!(machine.ssh(&["sudo", "docker", "ps", "--all", "--quiet"]).as_deref(), Some(""));
 }

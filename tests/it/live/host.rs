@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    lab::{Lab, Ran, run},
+    lab::{Lab, Ran, run, stripped},
     machine::Machine,
 };
 
@@ -61,8 +61,7 @@ struct Slim {
 impl Slim {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let binary = dir.path().join("lap");
-        run("strip", &["-o", binary.to_str().unwrap(), env!("CARGO_BIN_EXE_lap")]).ok();
+        let binary = stripped(dir.path());
         Self { binary, _dir: dir }
     }
 

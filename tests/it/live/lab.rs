@@ -368,6 +368,13 @@ pub fn run(program: &str, arguments: &[&str]) -> Ran {
     Ran::of(&output.unwrap_or_else(|error| panic!("cannot run {program}: {error}")))
 }
 
+/// lap without what is only for finding faults, in this directory: all of it goes through an emulated machine's card.
+pub fn stripped(dir: &Path) -> PathBuf {
+    let binary = dir.join("lap");
+    run("strip", &["-o", binary.to_str().unwrap(), env!("CARGO_BIN_EXE_lap")]).ok();
+    binary
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     if from.is_dir() {

@@ -20,6 +20,7 @@ pub mod lab;
 mod machine;
 mod no_space;
 mod operators;
+mod plain;
 mod promote;
 mod promote_faults;
 mod promote_whole;

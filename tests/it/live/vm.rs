@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::lab::{Lab, Ran, run};
+use super::lab::{Lab, Ran, run, stripped};
 
 const NODE: &str = "environment = \"test\"\nrole = \"master\"\nprovider = \"vagrant\"\naddress = \"192.168.157.10\"\n\
                     disk = \"1g\"\nmemory = \"1g\"\n";
@@ -22,7 +22,6 @@ pub const CONTAINER: &str = "names = [\"one.internal\"]\nports = [\"8080:80\"]\n
 struct Machine<'l> {
     lab: &'l Lab,
     domain: String,
-    /// lap without what is only for finding faults: all of it goes into the machine at its first boot.
     binary: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -30,9 +29,7 @@ struct Machine<'l> {
 impl<'l> Machine<'l> {
     fn new(lab: &'l Lab) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let binary = dir.path().join("lap");
-        run("strip", &["-o", binary.to_str().unwrap(), env!("CARGO_BIN_EXE_lap")]).ok();
-        Self { lab, domain: format!("lap-{}-test", lab.name), binary, _dir: dir }
+        Self { lab, domain: format!("lap-{}-test", lab.name), binary: stripped(dir.path()), _dir: dir }
     }
 
     fn lap(&self, arguments: &[&str]) -> Ran {

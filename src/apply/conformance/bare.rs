@@ -1,0 +1,163 @@
+//! A machine that somebody lends for it. It is reached as its owner reaches it, and restarts only if they allow it.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::files::NODE;
+use crate::{
+    drivers::{node::machine, stock_ssh::StockSsh},
+    error::{Error, Kind, Result},
+    keys::{same_key, ssh_fingerprint},
+};
+
+/// So long it may take until it answers again. A server's firmware takes minutes, and so does an emulated machine.
+pub const BOOT: Duration = Duration::from_secs(900);
+
+/// Which machine, and what may be done with it.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    /// As ssh(1) takes it.
+    pub destination: String,
+    /// Its host key or fingerprint; `None`: what the person's known hosts say.
+    pub host_key: Option<String>,
+    pub may_restart: bool,
+}
+
+/// How it goes down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    InOrder,
+    /// From one instant to the next, as when its power is cut (sysrq(7), `b`): nothing is written back.
+    AtOnce,
+}
+
+impl Bare {
+    fn ssh(&self) -> StockSsh {
+        StockSsh { node: self.destination.clone(), destination: self.destination.clone(), pinned: None }
+    }
+
+    /// The fingerprint of its host key, which is the right one.
+    ///
+    /// # Errors
+    /// It does not answer, shows another one than the one given, or one that the person's ssh does not know.
+    pub async fn fingerprint(&self) -> Result<String> {
+        let shown = self.ssh().host_key().await?;
+        let fingerprint = ssh_fingerprint(&shown);
+        match &self.host_key {
+            Some(wanted) if same_key(&shown, wanted) => {}
+            Some(_) => {
+                let message =
+                    format!("`{}` shows another host key than the one given: {fingerprint}", self.destination);
+                return Err(Error::new(Kind::Keys, message).hint("nothing was sent to it"));
+            }
+            None => self.ssh().done("log in", &["true"], &[], &|_| {}).await.map(drop)?,
+        }
+        Ok(fingerprint)
+    }
+
+    /// What it calls itself, as its owner sees it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn name(&self) -> Result<String> {
+        self.ssh().done("look", &["hostname"], &[], &|_| {}).await
+    }
+
+    /// Refuses a machine that is a node already.
+    ///
+    /// # Errors
+    /// It is one, or cannot be looked at.
+    pub async fn free(&self) -> Result<()> {
+        let look = machine::look(&self.ssh(), None).await?;
+        if look.get("who").is_empty() {
+            return Ok(());
+        }
+        let message = format!("`{}` is a node already: nothing was done with it", self.destination);
+        Err(Error::new(Kind::Refused, message).hint("it takes a machine that is no lab's"))
+    }
+
+    /// Restarts it and waits until it answers again. `Some`: why that is not possible.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub async fn restart(&self, how: Restart) -> Result<Option<String>> {
+        if !self.may_restart {
+            return Ok(Some("the machine restarts only with `--may-restart`".into()));
+        }
+        let ssh = self.ssh();
+        let look = machine::look(&ssh, None).await?;
+        let root = look.as_root().unwrap_or_default();
+        let how = match how {
+            Restart::InOrder => "systemctl reboot",
+            Restart::AtOnce => "sleep 1; echo b >/proc/sysrq-trigger",
+        };
+        let before = boot(&ssh).await?;
+        let command = [root, &["sh", "-c", RESTART, "sh", how]].concat();
+        match ssh.run(&command, &[], &|_| {}).await?.code {
+            Some(0) => {}
+            Some(NOT_A_MACHINE) => {
+                return Ok(Some("it is a container, or has no systemd that would start the agent again".into()));
+            }
+            _ => return Err(Error::new(Kind::Node, format!("`{}` cannot be restarted", self.destination))),
+        }
+        let until = Instant::now() + BOOT;
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            match boot(&ssh).await {
+                Ok(now) if now != before => return Ok(None),
+                _ if Instant::now() < until => {}
+                Ok(_) => return Err(Error::new(Kind::Node, format!("`{}` does not restart", self.destination))),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What lap has left on it after `lap destroy`, a path a line.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn left(&self) -> Result<String> {
+        let look = machine::look(&self.ssh(), None).await?;
+        let command = [look.as_root().unwrap_or_default(), &["sh", "-c", LEFT]].concat();
+        self.ssh().done("look", &command, &[], &|_| {}).await
+    }
+
+    /// `node.toml` as `lap node add` writes it, with a pool that is no larger than it must be.
+    pub fn small(text: &str) -> String {
+        text.replacen("provider = ", "disk = \"1g\"\nprovider = ", 1)
+    }
+
+    /// The arguments of `lap` that take it in.
+    pub fn add<'a>(&'a self, fingerprint: &'a str) -> [&'a str; 8] {
+        ["node", "add", NODE, &self.destination, "--environment", NODE, "--host-key", fingerprint]
+    }
+}
+
+/// Another one after each boot.
+async fn boot(ssh: &StockSsh) -> Result<String> {
+    ssh.done("look", &["cat", "/proc/sys/kernel/random/boot_id"], &[], &|_| {}).await
+}
+
+const NOT_A_MACHINE: i32 = 3;
+/// A container would restart the machine it is on.
+const RESTART: &str = "[ -d /run/systemd/system ] && ! systemd-detect-virt --quiet --container || exit 3\n\
+                       exec systemd-run --quiet --collect sh -c \"$1\"";
+const LEFT: &str = "for path in /var/lib/lap/* /usr/local/bin/lap /etc/systemd/system/lap-agent.service; do\n\
+                    [ ! -e \"$path\" ] || echo \"$path\"; done";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_restarts_only_if_its_owner_allows_it() {
+        let bare = Bare { destination: "nowhere".into(), host_key: None, may_restart: false };
+        assert!(bare.restart(Restart::AtOnce).await.unwrap().unwrap().contains("--may-restart"));
+    }
+
+    #[test]
+    fn its_pool_is_small() {
+        assert_eq!(Bare::small("a = 1\nprovider = \"ssh\"\n"), "a = 1\ndisk = \"1g\"\nprovider = \"ssh\"\n");
+    }
+}
