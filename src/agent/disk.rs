@@ -34,9 +34,7 @@ pub fn mount(device: &str, wish: Option<Filesystem>) -> Result<()> {
                 .hint("if that may go: `wipefs --all` on the machine makes it empty; lap does not do this by itself"));
         }
     };
-    mkfs::mount(filesystem, device, false)?;
-    mkfs::grow(filesystem, device);
-    Ok(())
+    mkfs::mount(filesystem, device, false)
 }
 
 #[derive(Debug, PartialEq, Eq)]

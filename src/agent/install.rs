@@ -58,13 +58,18 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             Ok(files)
         }
         Place::Trust => {
-            let files = unpack(bytes, &dir, false)?;
+            let new = dir.with_extension("lap-new");
+            let _ = fs::remove_dir_all(&new);
+            unpack(bytes, &new, false)?;
             // What a container trusts: what the node trusts, and the lab.
             let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
             bundle.push(b'\n');
-            bundle.extend(fs::read(dir.join("root.crt")).unwrap_or_default());
+            bundle.extend(fs::read(new.join("root.crt")).unwrap_or_default());
+            fs::create_dir_all(&dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
             write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
-            Ok(files)
+            let _ = fs::remove_dir_all(&new);
+            // Last what is compared: after a kill in between, all of it is done again.
+            unpack(bytes, &dir, false)
         }
         Place::Secrets(_) | Place::Staged(_) | Place::Names | Place::Policy => unpack(bytes, &dir, true),
         Place::Ssh | Place::State => unpack(bytes, &dir, false),

@@ -57,15 +57,15 @@ pub fn mount(filesystem: Filesystem, place: &str, is_file: bool) -> Result<()> {
     run(Command::new("mount").args(["-t", filesystem.name(), "-o", options, place, paths::POOL]))
 }
 
-/// A disk may have become larger. That it cannot be used whole is no reason not to start.
-pub fn grow(filesystem: Filesystem, device: &str) {
-    let grown = match filesystem {
+/// Makes the pool, mounted from `device`, as large as that is by now.
+///
+/// # Errors
+/// What the file system's own program says.
+pub fn grow(filesystem: Filesystem, device: &str) -> Result<()> {
+    match filesystem {
         Filesystem::Btrfs => run(Command::new("btrfs").args(["filesystem", "resize", "max", paths::POOL])),
         Filesystem::Xfs => run(Command::new("xfs_growfs").arg(paths::POOL)),
         Filesystem::Ext4 => run(Command::new("resize2fs").arg(device)),
-    };
-    if let Err(error) = grown {
-        eprintln!("agent: {error}");
     }
 }
 

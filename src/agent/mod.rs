@@ -17,6 +17,7 @@ pub mod facts;
 pub mod failpoint;
 mod felt;
 pub mod git;
+mod grow;
 pub mod health;
 pub mod hooks;
 pub mod images;

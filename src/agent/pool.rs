@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    disk, kernel, mkfs, paths,
+    disk, grow, kernel, mkfs, paths,
     protocol::{DataFacts, NodeConfig},
 };
 use crate::{
@@ -34,6 +34,10 @@ pub fn mount(config: &NodeConfig) -> Result<()> {
             }
         }
     }
+    // That it cannot be used whole is no reason not to start.
+    if let Err(error) = grow::fit(config) {
+        eprintln!("agent: {error}");
+    }
     for name in ["data", "state"] {
         let path = Path::new(paths::POOL).join(name);
         if !path.exists() {
@@ -55,7 +59,7 @@ pub fn mount_data() -> Result<()> {
     if is_mounted(paths::DATA) {
         return Ok(());
     }
-    let device = source(paths::POOL).ok_or_else(|| Error::new(Kind::Node, "the pool is not mounted"))?;
+    let (device, _) = mounted(paths::POOL).ok_or_else(|| Error::new(Kind::Node, "the pool is not mounted"))?;
     if !is_btrfs(Path::new(paths::POOL))? {
         return run(Command::new("mount").arg("--bind").arg(Path::new(paths::POOL).join("data")).arg(paths::DATA));
     }
@@ -94,9 +98,12 @@ pub fn facts() -> DataFacts {
         .rev()
         .find(|mount| mount.target == paths::DATA)
         .map_or_else(|| "none".to_owned(), |mount| mount.filesystem);
-    let Ok(stat) = nix::sys::statvfs::statvfs(paths::DATA) else { return DataFacts { filesystem, size: 0, free: 0 } };
+    let image = grow::image();
+    let Ok(stat) = nix::sys::statvfs::statvfs(paths::DATA) else {
+        return DataFacts { filesystem, size: 0, free: 0, image };
+    };
     let unit = stat.fragment_size();
-    DataFacts { filesystem, size: stat.blocks() * unit, free: stat.blocks_available() * unit }
+    DataFacts { filesystem, size: stat.blocks() * unit, free: stat.blocks_available() * unit, image }
 }
 
 /// Whether something is mounted at `path`.
@@ -137,8 +144,9 @@ fn mount_image() -> Result<()> {
     Ok(())
 }
 
-fn source(target: &str) -> Option<String> {
-    mountinfo().into_iter().rev().find(|mount| mount.target == target).map(|mount| mount.source)
+/// What is mounted at `target`, and as which file system.
+pub(super) fn mounted(target: &str) -> Option<(String, String)> {
+    mountinfo().into_iter().rev().find(|mount| mount.target == target).map(|mount| (mount.source, mount.filesystem))
 }
 
 struct Mount {

@@ -152,6 +152,8 @@ pub enum Request {
     /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:
     /// [`Answer::Step`] for each step, then [`Answer::Swept`].
     Prune { holder: Holder, wait: bool, dry_run: bool, rules: Rules },
+    /// Makes the pool so many bytes large, where it is a file.
+    GrowPool { holder: Holder, wait: bool, disk: u64 },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
     /// Runs the checks of what runs, of these containers (none: all). Answers: [`Answer::Step`] for each, then

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    checks, copies, daemons, facts, git, health, images, install, into,
+    checks, copies, daemons, facts, git, grow, health, images, install, into,
     journal::Journal,
     lock::{Grant, Lock},
     paths, pool,
@@ -242,6 +242,10 @@ impl Agent {
             Request::AdoptState { holder, wait, id } => {
                 let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
                 return self.under(grant, holder, move |_| snapshots::adopt(&id)).await;
+            }
+            Request::GrowPool { holder, wait, disk } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.making_room(grant, holder, move |_| grow::to(disk)).await;
             }
             Request::PruneSnapshots { dry_run: true, .. } => return aside(|| snapshots::prune(true)).await,
             Request::PruneSnapshots { holder, wait, dry_run: false } => {

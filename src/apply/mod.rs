@@ -9,6 +9,7 @@ pub mod dns_keys;
 pub mod down;
 pub mod drill;
 mod files;
+mod grow;
 pub mod host;
 pub mod host_install;
 pub mod image;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 pub use super::master::Master;
 use super::{
-    bases, carry_out,
+    bases, carry_out, grow,
     host::{Host, ready},
     node::{OnNode, image_ids},
 };
@@ -71,6 +71,13 @@ pub struct Scope {
     pub instead: Option<Box<Current>>,
     /// Nothing on the nodes.
     pub nodes_only: bool,
+}
+
+impl Scope {
+    /// All of the environment, as its files say.
+    fn is_all(&self) -> bool {
+        self.only.is_empty() && self.again.is_empty() && self.instead.is_none() && !self.as_recorded && !self.build_only
+    }
 }
 
 /// What was done, or would be.
@@ -303,6 +310,9 @@ async fn on(
     if scope.nodes_only {
         outcome.facts = Some(facts);
         return Ok(outcome);
+    }
+    if scope.is_all() {
+        grow::pool(&master, &facts, options, &mut outcome).await?;
     }
     let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
     known(&wish, &scope)?;

@@ -7,6 +7,7 @@ pub mod host;
 pub mod machines;
 pub mod nodes;
 pub mod order;
+pub mod pool;
 pub mod prepare;
 pub mod prune;
 pub mod switch;
@@ -87,6 +88,11 @@ pub enum Action {
     },
     UpgradeAgent {
         node: String,
+    },
+    /// To so many bytes, while everything on it goes on.
+    GrowPool {
+        node: String,
+        disk: u64,
     },
     StopNode {
         node: String,
@@ -196,6 +202,7 @@ impl fmt::Display for Action {
             Self::RestartNode { node } => write!(f, "restart the node `{node}`"),
             Self::AwaitNode { node } => write!(f, "wait for the node `{node}`"),
             Self::UpgradeAgent { node } => write!(f, "replace the agent on `{node}`"),
+            Self::GrowPool { node, .. } => write!(f, "make the data pool of `{node}` larger"),
             Self::StopNode { node } => write!(f, "stop the node `{node}`"),
             Self::RemoveNode { node } => write!(f, "remove the node `{node}`"),
             Self::RemoveNodeData { node } => write!(f, "remove all data of the node `{node}`"),

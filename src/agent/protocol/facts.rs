@@ -59,6 +59,9 @@ pub struct DataFacts {
     pub filesystem: String,
     pub size: u64,
     pub free: u64,
+    /// The length of the file that the pool is in; `None`: it has a disk of its own.
+    #[serde(default)]
+    pub image: Option<u64>,
 }
 
 /// How a check of a container ended.

@@ -15,7 +15,9 @@ pub const SSHD_BESIDE: ([u8; 4], u16) = ([0, 0, 0, 0], SSHD.1);
 pub const PACKAGES: [&str; 8] =
     ["apparmor", "btrfs-progs", "ca-certificates", "docker.io", "iptables", "kmod", "openssh-server", "procps"];
 
-/// Looks without changing anything. `$1` is the disk for the pool, or nothing. Prints `key value` lines.
+/// Looks without changing anything. `$1` is the disk for the pool, or nothing. Prints `key value` lines. What is on a disk is judged as the
+/// agent does (`agent::disk`): one without a sign of anything that begins with data is not empty, unless it was to be btrfs and the
+/// power went.
 const PROBE: &str = r#"
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
 . /etc/os-release
@@ -52,7 +54,12 @@ echo "disk $(df -Pk /var/lib | awk 'END { print $4 }')"
 if [ -n "${1-}" ]; then
     if [ -b "$1" ]; then
         echo "device $($root lsblk -bdno SIZE "$1" 2>/dev/null)"
-        echo "on-device $($root blkid -p -o value -s TYPE "$1" 2>/dev/null) $($root blkid -p -o value -s LABEL "$1" 2>/dev/null)"
+        on() { $root blkid -p -o value -s "$2" "$1" 2>/dev/null; }
+        type=$(on "$1" TYPE)
+        [ -n "$type" ] || type=$(on "$1" PTTYPE)
+        if [ -z "$type" ] && [ "$($root head -c 1048576 "$1" | tr -d '\0' | head -c 1 | wc -c)" != 0 ] &&
+            [ "$($root head -c 65608 "$1" | tail -c 8 | tr -d '\0')" != '!BHRfS_M' ]; then type=data; fi
+        echo "on-device $type $(on "$1" LABEL)"
     fi
 fi
 :

@@ -5,9 +5,13 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use super::{in_order, text};
 use crate::{
     Kind,
+    agent::protocol::DataFacts,
     config::model::{Address, Container, Environment, Lab, Node, Port, Protocol, Provider, Role, Rootfs, Subnet},
     drivers::node::docker::{HostFacts, NodeState, spec_identity},
-    plan::nodes::{NodeInputs, addresses, image_tag, spec, subnet, up},
+    plan::{
+        nodes::{NodeInputs, addresses, image_tag, spec, subnet, up},
+        pool,
+    },
 };
 
 const IDENTITY: &str = "r1";
@@ -377,4 +381,18 @@ fn a_box_of_others_is_fetched_once() {
             "5 make the root file system of `base` (there is none in the cache)",
         ],
     );
+}
+
+#[test]
+fn a_pool_grows_and_never_shrinks() {
+    let node = node("test", "test", Role::Master, None);
+    let of = |image| {
+        let plan = pool::grow(&node, &DataFacts { image, ..DataFacts::default() });
+        (plan.to_string(), plan.notes)
+    };
+    assert_eq!(of(Some(node.disk)), (String::new(), vec![]));
+    assert_eq!(of(None), (String::new(), vec![]), "it has a disk of its own");
+    assert_eq!(of(Some(512 << 20)).0, "  make the data pool of `test` larger  disk 512.0 MiB → 1.0 GiB\n");
+    let note = "The data pool of `test` stays at 2.0 GiB: one never becomes smaller.";
+    assert_eq!(of(Some(2 << 30)), (String::new(), vec![note.to_owned()]));
 }

@@ -46,7 +46,7 @@ fn each_snapshot_holds_every_row_that_was_acknowledged_before_it() {
     lab.write("containers/one/write", WRITE);
     lab.edit(
         "containers/one/container.toml",
-        "variant = \"essential\"",
+        "variant = \"extract\"\npackages = [\"busybox-static\"]",
         "variant = \"essential\"\npackages = [\"sqlite3\"]",
     );
     lab.commit();

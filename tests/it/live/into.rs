@@ -6,11 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lab::{Lab, RESTORING, run};
+use super::lab::{Lab, RESTORING, ROOTFS, run};
 
 const ONE: &str = "names = [\"one.internal\"]\n\
-     healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
-     [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"essential\"\n";
+     healthcheck = { test = [\"CMD\", \"/bin/test\", \"-e\", \"/say\"] }\n";
 
 /// `test` and `prod`, with data in both.
 fn lab(name: &str, scrub: &str) -> Lab {
@@ -24,7 +23,7 @@ fn lab(name: &str, scrub: &str) -> Lab {
 }
 
 fn set_scrub(lab: &Lab, scrub: &str) {
-    lab.write("containers/one/container.toml", &format!("{ONE}[snapshot]\ntimeout = \"5s\"\n{scrub}\n"));
+    lab.write("containers/one/container.toml", &format!("{ONE}{ROOTFS}[snapshot]\ntimeout = \"5s\"\n{scrub}\n"));
 }
 
 fn on(lab: &Lab, node: &str, script: &str) -> String {

@@ -40,12 +40,21 @@ fn contains(killed: &BTreeSet<String>, wanted: &[&str]) {
     }
 }
 
+/// A lab whose builds take long enough that a kill meets each of them.
+fn slow(name: &str) -> Lab {
+    let lab = Lab::tiny(name);
+    lab.edit("containers/one/Dockerfile", "COPY say /say\n", "COPY say /say\nRUN sleep 4\n");
+    lab.edit("containers/two/Dockerfile", "RUN echo", "RUN sleep 4; echo");
+    lab.commit();
+    lab
+}
+
 /// The long ones; of the short ones, which run beside each other, each run meets some.
 const ON_NODE: [&str; 3] = ["build `one`", "build `two`", "record what runs"];
 
 #[test]
 fn lap() {
-    let lab = Lab::tiny("kill-lap");
+    let lab = slow("kill-lap");
     let killed = kill_at_each_step(&lab, &|_| true, &|child| {
         // SIGKILL: nothing of it can be caught.
         let _ = run("kill", &["-9", &child.id().to_string()]);
@@ -62,7 +71,7 @@ fn lap() {
 
 #[test]
 fn agent() {
-    let lab = Lab::tiny("kill-agent");
+    let lab = slow("kill-agent");
     let killed = kill_at_each_step(&lab, &on_node, &|_| {
         lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
     });
@@ -71,7 +80,7 @@ fn agent() {
 
 #[test]
 fn node() {
-    let lab = Lab::tiny("kill-node");
+    let lab = slow("kill-node");
     let killed = kill_at_each_step(&lab, &on_node, &|_| {
         run("docker", &["kill", &lab.node("test")]).ok();
     });

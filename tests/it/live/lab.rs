@@ -10,6 +10,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::inside::inside;
+
 /// Two labs at a time: most of a test is waiting for something to come up, and two cores are what is there.
 static TURNS: Turns = Turns { free: Mutex::new(2), given_back: Condvar::new() };
 
@@ -89,8 +91,14 @@ impl Ran {
     }
 }
 
-/// What is published on an address of loopback in the small lab: nothing else of this machine has it.
-pub const TINY_DOCKERFILE: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\nCMD [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\n";
+/// How the small lab's image begins: a shell and what belongs to one, in 2 MB. Every node of every test builds it.
+pub const SMALL: &str = "FROM scratch\nADD rootfs.tar /\nCOPY tools /\nCOPY say /say\n";
+/// What busybox is called there.
+const TOOLS: &str = "cat chmod cp dd echo env false find grep head id ls mkdir mkfifo mv od printf ps rm sed seq sh sha256sum sleep \
+                     sort stat sync tail test touch tr true wc";
+/// That it consists of.
+pub const ROOTFS: &str =
+    "[build.rootfs]\nsuite = \"bookworm\"\nvariant = \"extract\"\npackages = [\"busybox-static\"]\n";
 
 impl Lab {
     /// The workspace of this repository, whole, committed.
@@ -114,13 +122,20 @@ impl Lab {
             "nodes/test/node.toml",
             "environment = \"test\"\nrole = \"master\"\naddress = \".10\"\ndisk = \"1g\"\n",
         );
-        lab.write("containers/one/Dockerfile", TINY_DOCKERFILE);
+        let sleeps = "CMD [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\n";
+        lab.write("containers/one/Dockerfile", &format!("{SMALL}{sleeps}"));
         lab.write("containers/one/say", "one\n");
+        let bin = lab.root.join("containers/one/tools/bin");
+        fs::create_dir_all(&bin).unwrap();
+        for tool in TOOLS.split_whitespace() {
+            std::os::unix::fs::symlink("busybox", bin.join(tool)).unwrap();
+        }
         lab.write(
             "containers/one/container.toml",
-            "names = [\"one.internal\"]\nports = [\"8080:80\"]\nsecrets = [\"tls.crt\", \"tls.key\"]\n\
-             healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
-             [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"essential\"\n",
+            &format!(
+                "names = [\"one.internal\"]\nports = [\"8080:80\"]\nsecrets = [\"tls.crt\", \"tls.key\"]\n\
+                 healthcheck = {{ test = [\"CMD\", \"/bin/test\", \"-e\", \"/say\"] }}\n{ROOTFS}"
+            ),
         );
         lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two > /say\n");
         lab.write(
@@ -142,10 +157,10 @@ impl Lab {
         lab
     }
 
-    /// The small one, with this repository's registry.
+    /// The small one, with a registry.
     pub fn with_registry(name: &str) -> Self {
         let lab = Self::tiny(name);
-        lab.take_containers(&["base", "registry"]);
+        lab.take_registry();
         lab
     }
 
@@ -156,6 +171,15 @@ impl Lab {
         lab.write("lap.toml", &format!("{text}[grants]\ngit = [\"/var/lib/lap/push\"]\n"));
         lab.take_containers(&["base", "registry", "git"]);
         lab
+    }
+
+    /// The stock registry without a Debian around it, which is built in a second.
+    pub fn take_registry(&self) {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/apply/conformance/files");
+        for (from, to) in [("Dockerfile", "Dockerfile"), ("toml", "container.toml"), ("yml", "config.yml")] {
+            copy(&here.join(format!("registry.{from}")), &self.root.join("containers/registry").join(to));
+        }
+        self.commit();
     }
 
     /// This repository's containers of these names, too.
@@ -170,14 +194,19 @@ impl Lab {
     /// The small one, with `prod` beside `test`.
     pub fn two_environments(name: &str) -> Self {
         let lab = Self::tiny(name);
-        lab.write("env/prod/env.toml", "description = \"real\"\npromote_from = \"test\"\n");
-        let node = "environment = \"prod\"\nrole = \"master\"\naddress = \".11\"\ndisk = \"1g\"\n";
-        lab.write("nodes/prod/node.toml", node);
-        lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\ndefault = \"test\"\n");
-        // Of a run that was killed: until now nobody knew of `prod`.
-        lab.destroy();
-        lab.commit();
+        lab.add_prod("description = \"real\"\npromote_from = \"test\"\n");
         lab
+    }
+
+    /// `prod` beside `test`, with this `env.toml`.
+    pub fn add_prod(&self, environment: &str) {
+        self.write("env/prod/env.toml", environment);
+        let node = "environment = \"prod\"\nrole = \"master\"\naddress = \".11\"\ndisk = \"1g\"\n";
+        self.write("nodes/prod/node.toml", node);
+        self.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\ndefault = \"test\"\n");
+        // Of a run that was killed: until now nobody knew of it.
+        self.lap(&["destroy", "prod", "--confirm", "prod"]);
+        self.commit();
     }
 
     fn new(name: &str) -> Self {
@@ -304,10 +333,7 @@ impl Lab {
 
     /// A command on the node, not through lap.
     pub fn on_node(&self, node: &str, command: &[&str]) -> Ran {
-        let name = self.node(node);
-        let mut arguments = vec!["exec", name.as_str()];
-        arguments.extend(command);
-        run("docker", &arguments)
+        inside(&self.node(node), command)
     }
 
     /// Asserts that everything runs and is healthy.

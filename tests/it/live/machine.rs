@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use super::lab::{Lab, Ran, run};
+use super::{
+    inside::inside,
+    lab::{Lab, Ran, run},
+};
 
 /// What a bare machine has.
 const PACKAGES: &str = "--include=openssh-server,sudo,ca-certificates";
@@ -107,7 +110,7 @@ impl Machine {
     }
 
     pub fn inside(&self, script: &str) -> Ran {
-        run("docker", &["exec", &self.name, "sh", "-c", script])
+        inside(&self.name, &["sh", "-c", script])
     }
 
     pub fn command(&self, lab: &Lab, arguments: &[&str]) -> Command {
@@ -213,6 +216,94 @@ fn a_bare_machine_becomes_a_node_and_ceases_to_be_one() {
     assert_eq!(machine.inside("cat /data/one/file").ok(), "before\n");
     lap(&["destroy", "test", "--confirm", "test"]).ok();
     assert_ne!(machine.inside("test -e /var/lib/lap/pool.img").code, 0);
+    fs::remove_dir_all(lab.root.join("nodes/test")).unwrap();
+    on_a_disk_of_its_own(&lab, &machine, &[&add[..], &pinned].concat());
+}
+
+/// A disk of the machine's: a loop device, of which the machine knows no more than of any other disk.
+struct Disk<'a> {
+    machine: &'a Machine,
+    device: String,
+}
+
+impl<'a> Disk<'a> {
+    /// Two labs may take the same one at the same time: the loser takes another.
+    fn new(machine: &'a Machine) -> Self {
+        let device = machine.inside(
+            "test -e /dev/loop-control || mknod /dev/loop-control c 10 237; truncate -s 1G /disk.img; for i in $(seq 50); do \
+             disk=$(losetup -f) && { test -e $disk || mknod $disk b 7 ${disk#/dev/loop}; } && losetup $disk /disk.img && echo $disk && exit; \
+             sleep 0.1; done; exit 1",
+        );
+        Self { machine, device: device.ok().trim().to_owned() }
+    }
+
+    /// After a boot; elsewhere udev does this.
+    fn appears(&self) {
+        let disk = &self.device;
+        self.machine
+            .inside(&format!("test -e {disk} || mknod {disk} b 7 {}", disk.trim_start_matches("/dev/loop")))
+            .ok();
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        self.appears();
+        self.machine.inside(&format!("umount -l /data /var/lib/lap/pool; losetup -d {}", self.device));
+    }
+}
+
+/// Nothing that is on a disk is overwritten; it outlives a power cut and `lap node rm`, and all of it is used when it becomes larger.
+fn on_a_disk_of_its_own(lab: &Lab, machine: &Machine, add: &[&str]) {
+    let disk = Disk::new(machine);
+    let device = disk.device.as_str();
+    let lap = |arguments: &[&str]| machine.lap(lab, arguments);
+    let prepare = ["node", "prepare", "test", "--yes"];
+    let add = || lap(&[add, &["--device", device]].concat()).ok();
+    add();
+    machine.inside(&format!("head -c 4096 /dev/urandom | dd of={device} bs=4096 seek=9 conv=notrunc")).ok();
+    let said = lap(&prepare).fails(10);
+    assert!(said.contains(&format!("`{device}` is not empty: `data` is on it")), "{said}");
+    machine
+        .inside(&format!(
+            "head -c 1M /dev/zero >{device} && printf '\\125\\252' | dd of={device} bs=1 seek=510 conv=notrunc"
+        ))
+        .ok();
+    let said = lap(&prepare).fails(10);
+    assert!(said.contains(&format!("`{device}` is not empty: `dos` is on it")), "{said}");
+    machine.inside(&format!("head -c 1M /dev/zero >{device}")).ok();
+    let said = lap(&["node", "prepare", "test", "--dry-run"]).ok();
+    assert!(said.contains(&format!("make {device} (1.0 GiB) the pool")), "{said}");
+    lap(&prepare).ok();
+    machine.inside("mkdir -p /data/one && echo kept >/data/one/file").ok();
+    lap(&["snapshot"]).ok();
+    assert!(machine.inside("grep ' /data ' /proc/mounts").ok().starts_with(device));
+
+    run("docker", &["kill", &machine.name]).ok();
+    run("docker", &["start", &machine.name]).ok();
+    machine.listens();
+    disk.appears();
+    lap(&prepare).ok();
+    assert_eq!(machine.inside("cat /data/one/file").ok(), "kept\n");
+    let list: serde_json::Value = serde_json::from_str(&lap(&["snapshot", "list", "--json"]).ok()).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+
+    machine.inside(&format!("truncate -s 2G /disk.img && losetup -c {device}")).ok();
+    machine.inside("pkill -9 -f 'lap agent [r]un'").ok();
+    let large = (0..300).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        machine.inside("test $(df --output=size -BM /data | tail -n 1 | tr -d M) -ge 2000").code == 0
+    });
+    assert!(large, "{}", machine.inside("df /data").out);
+
+    lap(&["node", "rm", "test", "--confirm", "test"]).ok();
+    add();
+    let said = lap(&["node", "prepare", "test", "--dry-run"]).ok();
+    assert!(said.contains(&format!("take the pool on {device} as it is")), "{said}");
+    lap(&prepare).ok();
+    assert_eq!(machine.inside("cat /data/one/file").ok(), "kept\n");
+    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    assert_eq!(machine.inside(&format!("blkid -p {device}")).code, 2, "nothing is on it any more");
 }
 
 /// Killed, with what it started there, it goes on. Packages take long enough that it is always met at them; its own files

@@ -1,4 +1,4 @@
-//! Real nodes, a real Docker Engine, stock clients. One lab at a time: two cores are two cores.
+//! Real nodes, a real Docker Engine, stock clients. Two labs at a time (`lab::Turn`).
 //!
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
@@ -14,6 +14,7 @@ mod foreign;
 mod full;
 mod hooks;
 mod host;
+mod inside;
 mod into;
 mod kill;
 pub mod lab;

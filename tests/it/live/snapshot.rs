@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lab::{Lab, RESTORING, run};
+use super::lab::{Lab, RESTORING, ROOTFS, run};
 
 /// The names of all snapshots, the oldest first.
 fn snapshots(lab: &Lab) -> Vec<String> {
@@ -284,13 +284,12 @@ fn hooks() {
     let lab = Lab::tiny("hooks");
     let hooks = |before: &str| {
         let toml = "names = [\"one.internal\"]\n\
-             healthcheck = { test = [\"CMD\", \"/usr/bin/test\", \"-e\", \"/say\"] }\n\
-             [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"essential\"\n";
+             healthcheck = { test = [\"CMD\", \"/bin/test\", \"-e\", \"/say\"] }\n";
         let hooks = format!(
             "[snapshot]\nbefore = [\"/bin/sh\", \"-c\", \"{before}\"]\n\
              after = [\"/bin/sh\", \"-c\", \"rm /data/frozen; echo after >>/data/log\"]\ntimeout = \"1s\"\n"
         );
-        lab.write("containers/one/container.toml", &format!("{toml}{hooks}"));
+        lab.write("containers/one/container.toml", &format!("{toml}{ROOTFS}{hooks}"));
     };
     hooks("touch /data/frozen; echo before >>/data/log");
     lab.lap(&["up"]).ok();

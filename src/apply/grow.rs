@@ -1,0 +1,55 @@
+//! A larger `disk`: before anything else, and without the journal, because a pool that is full has room for neither.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    Perform, carry_out,
+    snapshot::unexpected,
+    up::{Master, Options, Outcome},
+};
+use crate::{
+    agent::protocol::{Answer, NodeFacts, Request},
+    error::{Error, Kind, Result},
+    plan::{Action, pool},
+    report::Line,
+};
+
+struct Grow {
+    master: Arc<Master>,
+    options: Options,
+}
+
+#[async_trait]
+impl Perform for Grow {
+    async fn perform(&self, action: &Action, _line: &Line<'_>) -> Result<()> {
+        let Action::GrowPool { disk, .. } = action else {
+            return Err(Error::new(Kind::Other, format!("not for a pool: {action}")));
+        };
+        let Self { master, options } = self;
+        let request = Request::GrowPool { holder: options.holder(), wait: options.wait, disk: *disk };
+        match master.client.work(&request, options.wait, master.busy(options), |_| {}).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Makes the pool of the master as large as its file says.
+///
+/// # Errors
+/// Somebody has the lock, or the pool's file system cannot grow there.
+pub async fn pool(master: &Arc<Master>, facts: &NodeFacts, options: &Options, outcome: &mut Outcome) -> Result<()> {
+    let Some(node) = master.workspace.lab.nodes.get(&master.environment.master) else { return Ok(()) };
+    let mut plan = pool::grow(node, &facts.data);
+    outcome.notes.append(&mut plan.notes);
+    if !plan.steps.is_empty() {
+        if !options.dry_run {
+            let performer = Arc::new(Grow { master: master.clone(), options: options.clone() });
+            carry_out(&plan, performer, &options.events, &options.stop).await.1?;
+        }
+        outcome.plans.push(plan);
+    }
+    Ok(())
+}
