@@ -23,6 +23,8 @@ use crate::{
 
 /// How long it may take until the last one stands: who waits for the disk comes to it afterwards only.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the first try to have all of them stand may take; the next one twice as long.
+const TRY: Duration = Duration::from_millis(40);
 /// Between two looks.
 const BETWEEN: Duration = Duration::from_micros(300);
 
@@ -56,7 +58,8 @@ impl Still for Containers {
         let text = serde_json::to_vec(&ids).or_error(Kind::Other, || "containers".into())?;
         write_file(&record(), &text, 0o600)?;
         self.before = processes(&|groups| of(&ids, groups)).into_iter().filter(|pid| stands(*pid)).collect();
-        stop(&|groups| of(&ids, groups))
+        let mine = |groups: &str| of(&ids, groups);
+        until_still(&|| processes(&mine), &|pid| signal(pid, Signal::STOP, &mine), &|| start(&mine, &self.before))
     }
 
     fn resume(&mut self) -> Result<()> {
@@ -118,12 +121,24 @@ fn stands(pid: i32) -> bool {
     })
 }
 
-/// What one of them starts meanwhile is found at the next look: one that is stopped starts nothing.
-fn stop(mine: &dyn Fn(&str) -> bool) -> Result<()> {
-    let begun = Instant::now();
+/// Stops whatever `all` finds, until it finds nothing that moves twice in a row: what one of them started just before it stood may not be in
+/// the first look, and is in the second, in which nobody is left who starts anything.
+///
+/// Whoever waits for a child to begin (vfork(2), which is what posix_spawn(3) does) waits for good if that was stopped before: all of them go on
+/// for a moment then, as `go_on` does it, and are met elsewhere at the next try.
+fn until_still(all: &dyn Fn() -> Vec<i32>, stop: &dyn Fn(i32), go_on: &dyn Fn()) -> Result<()> {
+    let (begun, mut tried, mut patience) = (Instant::now(), Instant::now(), TRY);
+    let mut stood = false;
     loop {
-        let moving: Vec<i32> = processes(mine).into_iter().filter(|pid| !stands(*pid)).collect();
-        let Some(one) = moving.first() else { return Ok(()) };
+        let moving: Vec<i32> = all().into_iter().filter(|pid| !stands(*pid)).collect();
+        let Some(one) = moving.first() else {
+            if stood {
+                return Ok(());
+            }
+            stood = true;
+            continue;
+        };
+        stood = false;
         if begun.elapsed() > PATIENCE {
             let name = fs::read_to_string(format!("/proc/{one}/comm")).unwrap_or_default();
             let message = format!("`{}` (process {one}) cannot be made to stand still", name.trim());
@@ -131,7 +146,12 @@ fn stop(mine: &dyn Fn(&str) -> bool) -> Result<()> {
                 Error::new(Kind::Node, message).hint("it waits for something, maybe a disk that does not answer")
             );
         }
-        moving.into_iter().for_each(|pid| signal(pid, Signal::STOP, mine));
+        if tried.elapsed() > patience {
+            go_on();
+            std::thread::sleep(BETWEEN);
+            (tried, patience) = (Instant::now(), patience * 2);
+        }
+        moving.into_iter().for_each(stop);
         std::thread::sleep(BETWEEN);
     }
 }
@@ -179,48 +199,57 @@ mod tests {
         assert!(!of(&ids, "0::/init\n"));
     }
 
+    /// A process group; nothing of it is left, however the test ends.
+    struct Group(std::process::Child);
+
+    impl Group {
+        fn all(&self) -> Vec<i32> {
+            let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+            let group = self.0.id().to_string();
+            // Known by it here: making control groups is not a test's business.
+            let ours = |pid: &i32| {
+                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(2) == Some(&group))
+            };
+            fs::read_dir("/proc").unwrap().flatten().filter_map(number).filter(ours).collect()
+        }
+    }
+
+    impl Drop for Group {
+        fn drop(&mut self) {
+            self.all().into_iter().for_each(|pid| tell(pid, Signal::KILL));
+            let _ = self.0.wait();
+        }
+    }
+
+    fn tell(pid: i32, signal: Signal) {
+        if let Ok(open) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) {
+            let _ = pidfd_send_signal(open, signal);
+        }
+    }
+
     #[test]
     fn whoever_is_made_to_stand_still_does_and_goes_on() {
-        use std::os::unix::process::CommandExt;
+        use std::{
+            os::unix::process::CommandExt,
+            process::{Command, Stdio},
+        };
         // Its children are others all the time, and none outlives the look that stops it.
-        let mut child = std::process::Command::new("sh")
-            .args(["-c", "while :; do (sleep 0.001; true) & (true); wait; done"])
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let group = child.id();
-        // Known by their process group here: making control groups is not a test's business.
-        let in_group = move |pid: i32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let rest = stat.rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default();
-            rest.split(' ').nth(2) == Some(&group.to_string())
-        };
-        let all = || -> Vec<i32> {
-            let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
-            fs::read_dir("/proc").unwrap().flatten().filter_map(number).filter(|pid| in_group(*pid)).collect()
-        };
-        let tell = |signal: Signal| {
-            for pid in all() {
-                if let Ok(open) = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) {
-                    let _ = pidfd_send_signal(open, signal);
-                }
-            }
-        };
-        for _ in 0..5 {
-            while !all().into_iter().all(stands) {
-                tell(Signal::STOP);
-            }
-            let before = all();
+        let script = "while :; do (sleep 0.001; true) & (true); wait; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let group = Group(command.spawn().unwrap());
+        for _ in 0..20 {
+            let go_on = || group.all().into_iter().for_each(|pid| tell(pid, Signal::CONT));
+            until_still(&|| group.all(), &|pid| tell(pid, Signal::STOP), &go_on).unwrap();
+            let before = group.all();
             std::thread::sleep(Duration::from_millis(20));
-            assert_eq!(all(), before, "somebody was started by one that stands still");
+            assert_eq!(group.all(), before, "somebody was started by one that stands still");
             assert!(before.iter().all(|pid| stands(*pid)));
-            tell(Signal::CONT);
-            while all().contains(before.last().unwrap()) && before.len() > 1 {
+            go_on();
+            while before.len() > 1 && group.all().contains(before.last().unwrap()) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        tell(Signal::KILL);
     }
 }
