@@ -113,11 +113,14 @@ fn what_is_pushed_is_built_started_and_checked() {
     assert!(said.contains("`two` needs the secret `tls.crt`, which only an operator can give it"), "{said}");
 
     // No workspace at all.
+    let good = std::fs::read_to_string(lab.root.join("lap.toml")).unwrap();
     lab.write("lap.toml", "lab = 5\n");
     lab.commit();
     let said = push(&lab);
     assert!(said.contains("lap.toml:1: lab: expected a string"), "{said}");
     assert_eq!(says(&lab), "two, good");
+    // It is removed as what it is.
+    lab.write("lap.toml", &good);
 }
 
 #[test]
