@@ -31,9 +31,6 @@ pub struct Args {
     /// For `ssh`: a Debian or Ubuntu machine that is no node, as `ssh` takes it; it is made one, and ceases to be one
     #[arg(long, value_name = "DESTINATION")]
     machine: Option<String>,
-    /// Its host key (the line of a .pub file) or fingerprint (`SHA256:…`) [default: your known hosts decide]
-    #[arg(long, value_name = "KEY", requires = "machine")]
-    host_key: Option<String>,
     /// It may be restarted, in order and as by a power cut; without this, two scenarios are not possible on it
     #[arg(long, requires = "machine")]
     may_restart: bool,
@@ -49,7 +46,6 @@ impl Args {
         match (&self.machine, self.providers.iter().any(|provider| provider == "ssh")) {
             (Some(destination_given), true) => Ok(Some(Bare {
                 destination: destination(destination_given).map_err(wrong)?,
-                host_key: self.host_key.clone(),
                 may_restart: self.may_restart,
             })),
             (None, true) => Err(wrong("the provider `ssh` needs a machine".into())
