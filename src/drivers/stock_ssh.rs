@@ -187,7 +187,7 @@ impl StockSsh {
 
     /// What ssh's own complaint means.
     pub fn refused(&self, said: &str) -> Error {
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no answer").trim();
+        let last = telling(said);
         let host = self.node == self.destination;
         let at = if host { format!("`{}`", self.node) } else { format!("`{}` ({})", self.node, self.destination) };
         if let Some(config) = &self.config {
@@ -307,6 +307,17 @@ pub fn quoted(command: &[String]) -> Vec<String> {
     command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect()
 }
 
+/// The line of what ssh said that tells the reason: with a jump host the last ones only say that the way there ended.
+fn telling(said: &str) -> &str {
+    let consequence = |line: &&str| {
+        ["kex_exchange_identification:", "Connection closed by UNKNOWN", "stdio forwarding failed"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    let lines = || said.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines().rfind(|line| !consequence(line)).or_else(|| lines().next_back()).unwrap_or("no answer")
+}
+
 fn spawn(arguments: &[String]) -> Result<Child> {
     Command::new("ssh")
         .args(arguments)
@@ -382,6 +393,23 @@ mod tests {
         ));
         let proxy = server(Some("/a b/50%")).proxy_command("127.0.0.1:22");
         assert!(proxy.contains("'UserKnownHostsFile=/a b/50%%'") && proxy.starts_with("'ssh' '-T' '-o'"), "{proxy}");
+    }
+
+    /// As OpenSSH 9.2 says it behind a jump host.
+    #[test]
+    fn the_reason_is_told_and_not_what_follows_from_it() {
+        let ends = "kex_exchange_identification: Connection closed by remote host\r\n";
+        let refused =
+            server(None).refused(&format!("ssh: connect to host 10.0.0.1 port 22: Connection refused\r\n{ends}"));
+        assert_eq!(
+            refused.to_string(),
+            "`test` (admin@server) does not answer: ssh: connect to host 10.0.0.1 port 22: Connection refused"
+        );
+        let behind =
+            format!("channel 0: open failed: connect failed: No route to host\r\nstdio forwarding failed\r\n{ends}");
+        assert!(server(None).refused(&behind).to_string().ends_with("connect failed: No route to host"));
+        assert!(server(None).refused(ends).to_string().ends_with("closed by remote host"));
+        assert!(server(None).refused("\n").to_string().ends_with("no answer"));
     }
 
     /// What is quoted for the machine is quoted once more for the host in front of it.
