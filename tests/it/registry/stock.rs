@@ -113,8 +113,7 @@ impl Stock {
         let root = self.root.display().to_string();
         // The name that its certificate says, at the address it has.
         let place = format!("localhost:{}:{}", self.at.port(), self.at.ip());
-        let mut arguments =
-            vec!["--silent", "--show-error", "--http1.1", "--cacert", &root, "--resolve", &place, url];
+        let mut arguments = vec!["--silent", "--show-error", "--http1.1", "--cacert", &root, "--resolve", &place, url];
         arguments.extend(more);
         run("curl", &arguments)
     }
