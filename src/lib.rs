@@ -13,6 +13,8 @@ pub mod drivers;
 pub mod error;
 pub mod exit;
 pub mod keys;
+#[cfg(test)]
+mod loopback;
 pub mod names;
 pub mod observe;
 pub mod plan;

@@ -12,6 +12,7 @@ use crate::{
     config::{
         self,
         model::{Environment, Lab, Node, Provider, Rootfs, Subnet},
+        problem::did_you_mean,
     },
     drivers::{
         node::{docker::HostFacts, machine::SSHD},
@@ -55,21 +56,30 @@ impl Workspace {
     /// The environment that is meant: the named one, or the default.
     ///
     /// # Errors
-    /// There is no such environment: with those that are.
+    /// There is no such environment: with those that are, and what may have been meant.
     pub fn environment(&self, name: Option<&str>) -> Result<&Environment> {
         let name = name.unwrap_or(&self.lab.default_environment);
         self.lab.environments.get(name).ok_or_else(|| {
             let known = self.lab.environments.keys().cloned().collect::<Vec<_>>().join("`, `");
-            let error = Error::new(Kind::Usage, format!("there is no environment `{name}`: there is `{known}`"));
-            if self.lab.containers.contains_key(name) {
-                error.hint(format!(
-                    "`{name}` is a container: name the environment first, e.g. `{} {name}`",
-                    self.lab.default_environment
-                ))
-            } else {
-                error
-            }
+            Error::new(Kind::Usage, format!("there is no environment `{name}`: there is `{known}`"))
+                .hint(self.instead_of_environment(name))
         })
+    }
+
+    /// What may have been meant by a name that no environment has.
+    pub fn instead_of_environment(&self, name: &str) -> String {
+        if self.lab.containers.contains_key(name) {
+            let environment = &self.lab.default_environment;
+            return format!("`{name}` is a container: name the environment first, e.g. `{environment} {name}`");
+        }
+        if let Some(node) = self.lab.nodes.get(name) {
+            return format!("`{name}` is a node: name its environment, `{}`", node.environment);
+        }
+        let guess = did_you_mean(name, self.lab.environments.keys().map(String::as_str));
+        match guess.strip_prefix("; ") {
+            Some(guess) => guess.to_owned(),
+            None => "a directory below `env/` is one: `lap help env.toml` explains what is in it".to_owned(),
+        }
     }
 
     /// Checks that these containers exist.

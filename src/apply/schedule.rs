@@ -248,9 +248,14 @@ mod tests {
     ) -> (Report, Result<()>, Vec<String>) {
         let fake = Arc::new(Fake { order: Mutex::default(), fails, hangs });
         let (send, stop) = tokio::sync::watch::channel(false);
-        if hangs.is_some() {
+        if let Some(hangs) = hangs {
+            let fake = fake.clone();
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // When nothing but what hangs, or takes its time, is under way.
+                let is_done = |name: &str| fake.order.lock().unwrap().iter().any(|title| title.contains(name));
+                while !["`a`", "`d`"].iter().all(|name| *name == hangs || is_done(name)) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
                 let _ = send.send(true);
             });
         }

@@ -134,6 +134,7 @@ pub fn target<'a>(lab: &'a Lab, name: Option<&str>) -> Result<&'a Environment> {
     match (name, takes.as_slice()) {
         (Some(name), _) => lab.environments.get(name).ok_or_else(|| {
             Error::new(Kind::Usage, format!("there is no environment `{name}`: promotions go to `{names}`"))
+                .hint("`--to` names one of those; `lap help env.toml` explains `promote_from`, which makes one so")
         }),
         (None, [one]) => Ok(one),
         (None, []) => Err(Error::new(Kind::Refused, "no environment takes releases")

@@ -32,6 +32,10 @@ use crate::{Kind, OrError, Result};
 const BUDGET: Duration = Duration::from_secs(4);
 /// One try, where there is another upstream to go to.
 const TRY: Duration = Duration::from_millis(1500);
+/// What is under way when the budget is used up may end; then it is over.
+const ALL: Duration = Duration::from_millis(4500);
+// With half a second for the way to the client.
+const _: () = assert!(BUDGET.as_millis() < ALL.as_millis() && ALL.as_millis() + 500 <= 5000);
 /// For how long an upstream that was silent is asked last.
 const REST: Duration = Duration::from_secs(10);
 /// Answers that are remembered, as long as their TTL says.
@@ -141,7 +145,7 @@ impl Forwarder {
             }
             Outcome::servfail()
         };
-        timeout(BUDGET + TRY / 3, tries).await.unwrap_or_else(|_| Outcome::servfail())
+        timeout(ALL, tries).await.unwrap_or_else(|_| Outcome::servfail())
     }
 
     /// Those that answer first, each group in the given order. A rested one gets one question to show itself with: its

@@ -184,16 +184,24 @@ fn bind_one(
     }
     let hint = "another name server may run there: `ss -lnutp` shows it";
     let failed = |protocol: &str| format!("cannot listen on `{address}` ({protocol})");
-    // TCP first: it is exclusive, whereas a second server of ours could share the UDP port unnoticed.
-    let tcp = tcp::bind(address).or_error(Kind::Host, || failed("TCP")).map_err(|e| e.hint(hint))?;
-    let address = tcp.local_addr().or_error(Kind::Host, || failed("TCP"))?;
-    for _ in 0..threads {
-        let socket = udp::bind(address).or_error(Kind::Host, || failed("UDP")).map_err(|e| e.hint(hint))?;
-        udp_sockets.push(socket);
+    // Port 0 is any that is free in TCP, and that one may be somebody's in UDP: then it is another.
+    let mut tries = if address.port() == 0 { 20 } else { 1 };
+    loop {
+        tries -= 1;
+        // TCP first: it is exclusive, whereas a second server of ours could share the UDP port unnoticed.
+        let tcp = tcp::bind(address).or_error(Kind::Host, || failed("TCP")).map_err(|e| e.hint(hint))?;
+        let address = tcp.local_addr().or_error(Kind::Host, || failed("TCP"))?;
+        match (0..threads).map(|_| udp::bind(address)).collect::<std::io::Result<Vec<_>>>() {
+            Ok(sockets) => {
+                udp_sockets.extend(sockets);
+                listeners.push(tcp);
+                addresses.push(address);
+                return Ok(());
+            }
+            Err(error) if tries > 0 && error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(error).or_error(Kind::Host, || failed("UDP")).map_err(|e| e.hint(hint)),
+        }
     }
-    listeners.push(tcp);
-    addresses.push(address);
-    Ok(())
 }
 
 /// Binds, says on one line of standard error that it is ready, and serves until `shutdown` is done.

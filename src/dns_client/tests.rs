@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hickory_server::proto::{
@@ -14,7 +14,7 @@ use hickory_server::proto::{
 };
 
 use super::*;
-use crate::{keys::dns::DnsKey, records};
+use crate::{keys::dns::DnsKey, loopback::own_port, records};
 
 const NAMED: &str = "/usr/sbin/named";
 
@@ -42,7 +42,7 @@ pub(crate) async fn named(algorithm: &str) -> Option<Named> {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
     let key = DnsKey::generate("lap-admin", algorithm).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, own_port()));
     fs::write(at("key"), key.bind().expose()).unwrap();
     fs::write(
         at("zone"),
@@ -71,14 +71,14 @@ pub(crate) async fn named(algorithm: &str) -> Option<Named> {
     let mut command = Command::new(NAMED);
     command.args(["-g", "-n", "1", "-c", &at("named.conf")]).stderr(Stdio::null()).stdin(Stdio::null());
     let child = command.spawn().unwrap();
-    let server = Named { child, address: free, key, _dir: dir };
-    for _ in 0..100 {
-        if crate::dns::query(free, "internal.", "SOA", Duration::from_millis(200)).await.is_ok_and(|a| a.found()) {
-            return Some(server);
-        }
+    let mut server = Named { child, address: free, key, _dir: dir };
+    let began = Instant::now();
+    while !crate::dns::query(free, "internal.", "SOA", Duration::from_secs(2)).await.is_ok_and(|a| a.found()) {
+        assert_eq!(server.child.try_wait().unwrap(), None, "named ended");
+        assert!(began.elapsed() < Duration::from_secs(120), "named does not answer on {free}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("named does not answer on {free}");
+    Some(server)
 }
 
 fn name(text: &str) -> Name {

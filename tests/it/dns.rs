@@ -104,7 +104,11 @@ fn what_is_wrong_is_said_before_anything_is_made() {
             2,
             "error: name the key that is made for `prod`\nhint: `prod` is an environment here: write e.g. `lap dns key new prod dhcp`\n",
         ),
-        ("dns key new stage dhcp", 2, "error: there is no environment `stage`: there is `prod`, `test`\n"),
+        (
+            "dns key new stage dhcp",
+            2,
+            "error: there is no environment `stage`: there is `prod`, `test`\nhint: a directory below `env/` is one: `lap help env.toml` explains what is in it\n",
+        ),
         (
             "dns key new x --algorithm hmac-md5",
             2,

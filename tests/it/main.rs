@@ -10,6 +10,8 @@ mod help;
 mod init;
 mod keys;
 mod live;
+#[path = "../../src/loopback.rs"]
+mod loopback;
 mod nameserver;
 mod naming;
 mod plan_speed;

@@ -2,7 +2,8 @@
 
 use crate::workspace::Workspace;
 
-const NO_ENVIRONMENT: &str = "error: there is no environment `tset`: there is `prod`, `test`\n";
+const NO_ENVIRONMENT: &str =
+    "error: there is no environment `tset`: there is `prod`, `test`\nhint: did you mean `test`?\n";
 const NO_CONTAINER: &str = "error: there is no container `gti`: there is `git`\n";
 
 #[test]
@@ -27,8 +28,27 @@ fn unknown_environment() {
     ] {
         workspace.lap(line.split(' ')).fails(2, NO_ENVIRONMENT);
     }
-    let hint = "hint: `git` is a container: name the environment first, e.g. `test git`\n";
-    workspace.lap(["stop", "git"]).fails(2, &format!("{}{hint}", NO_ENVIRONMENT.replace("tset", "git")));
+    let workspace = workspace.with("nodes/two/node.toml", "environment = \"test\"\nrole = \"worker\"\n");
+    for (name, hint) in [
+        ("git", "`git` is a container: name the environment first, e.g. `test git`"),
+        ("two", "`two` is a node: name its environment, `test`"),
+        ("nowhere", "a directory below `env/` is one: `lap help env.toml` explains what is in it"),
+    ] {
+        let error = format!("error: there is no environment `{name}`: there is `prod`, `test`\nhint: {hint}\n");
+        workspace.lap(["stop", name]).fails(2, &error);
+    }
+}
+
+#[test]
+fn unknown_node() {
+    let workspace = Workspace::with_keys();
+    for (name, hint) in [
+        ("tset", "did you mean `test`?"),
+        ("nowhere", "`lap node list` shows them all; `lap node add` takes in a machine that exists"),
+    ] {
+        let error = format!("error: there is no node `{name}`: there is `prod`, `test`\nhint: {hint}\n");
+        workspace.lap(["node", "prepare", name]).fails(2, &error);
+    }
 }
 
 #[test]

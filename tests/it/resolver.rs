@@ -17,8 +17,11 @@ touch "$1/resolv.conf" "$1/etc/resolv.conf"
 for dir in etc run var/lib; do mount --bind "$1/$dir" "/$dir"; done
 mount --bind "$1/resolv.conf" /etc/resolv.conf
 ip link set lo up
-"$2" dns serve --config "$1/names" --listen 127.0.0.1 2>"$1/server.log" &
-for n in $(seq 100); do "$2" dns query --server 127.0.0.1 ns.internal >/dev/null 2>&1 && break; sleep 0.1; done
+"$2" dns serve --config "$1/names" --listen 127.0.0.1 >"$1/server.log" 2>&1 &
+server=$!
+# However this ends: who waits for its output must not wait for the server's, too.
+trap 'kill "$server"' EXIT
+for n in $(seq 600); do "$2" dns query --server 127.0.0.1 ns.internal >/dev/null 2>&1 && break; sleep 0.1; done
 says() { echo "[$1]"; getent hosts git.internal || echo "no such name"; }
 says before
 "$2" -C "$3" dns install --dry-run --server 127.0.0.1 | grep -c nameserver
@@ -29,7 +32,6 @@ cat /etc/resolv.conf
 "$2" -C "$3" dns install --undo
 "$2" -C "$3" dns install --undo
 says undone
-kill "$!"
 "#;
 
 fn namespaced(words: &[&str]) -> Option<Output> {
@@ -51,7 +53,7 @@ fn this_machine_resolves_the_labs_names_and_no_longer() {
     for (path, text) in [
         ("etc/nsswitch.conf", "hosts: files dns\n"),
         ("etc/hosts", "127.0.0.1 localhost\n"),
-        ("resolv.conf", "# of the office\nnameserver 127.0.0.9\noptions timeout:1 attempts:1"),
+        ("resolv.conf", "# of the office\nnameserver 127.0.0.9\noptions timeout:30 attempts:2"),
         ("run/x", ""),
         ("var/lib/x", ""),
         (
@@ -78,7 +80,7 @@ fn this_machine_resolves_the_labs_names_and_no_longer() {
         "[before] no such name 1",
         "`ns.internal` is 127.0.0.1: this machine resolves the lab's names.",
         "[installed] 192.0.2.7 git.internal # lap office: begin",
-        "nameserver 127.0.0.1 # lap office: end # of the office nameserver 127.0.0.9 options timeout:1 attempts:1Nothing to do.",
+        "nameserver 127.0.0.1 # lap office: end # of the office nameserver 127.0.0.9 options timeout:30 attempts:2Nothing to do.",
         "Done. What was there before is back. Nothing to do. [undone] no such name",
     ] {
         assert!(said.contains(part), "{part}\n\n{said}\n{wrong}");

@@ -31,6 +31,8 @@ use crate::{
 const PORT: u16 = 8080;
 /// So long a page may take; machines may be emulated.
 const PAGE: Duration = Duration::from_secs(20);
+/// And so long whoever serves it may take to begin: a restore is over when its containers run, not when they serve.
+const BEGINS: Duration = Duration::from_secs(60);
 
 /// The lab, and what is known of it by now.
 pub struct Stage {
@@ -206,7 +208,7 @@ impl Stage {
             // It goes on, without what lap started.
             Some(bare) => {
                 bare.name().await?;
-                same("what `one` serves", &self.page("say").await.ok(), &None)?;
+                same("what `one` serves", &self.page_now("say").await.ok(), &None)?;
             }
             None => {
                 let facts = drivers::node::observe(&self.workspace()?.lab).await?.facts;
@@ -285,8 +287,18 @@ impl Stage {
         same(&format!("`{}` is there", dir.display()), &Path::new(&dir).exists(), &false)
     }
 
-    /// What the container serves at the node's address, asked from this machine.
+    /// What the container serves at the node's address, asked from this machine, as soon as it does.
     async fn page(&self, path: &str) -> Result<String> {
+        let until = Instant::now() + BEGINS;
+        loop {
+            match self.page_now(path).await {
+                Err(_) if Instant::now() < until && !*self.stop.borrow() => sleep(Duration::from_millis(100)).await,
+                page => return page,
+            }
+        }
+    }
+
+    async fn page_now(&self, path: &str) -> Result<String> {
         let at = self.at()?;
         let what = || format!("cannot get http://{at}:{PORT}/{path}");
         let get = async {

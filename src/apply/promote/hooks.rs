@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     process::{Child, Command},
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{Planned, git, plan_promotion, recorded};
@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const LAST_WORD: Duration = Duration::from_secs(100);
 /// What a hook started that goes on may print for so long after its end.
 const LINGER: Duration = Duration::from_millis(200);
+/// How long a program that nobody should write to any more may be busy.
+const BUSY: Duration = Duration::from_secs(5);
 /// So many of its last lines stand in the error.
 const LAST_LINES: usize = 5;
 
@@ -153,7 +155,7 @@ impl Hooks {
         command.env("LAP_DEADLINE", deadline.to_string());
         command.envs(release.map(|number| ("LAP_RELEASE", number.to_string())));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-        let child = command.spawn().or_error(Kind::Refused, || format!("cannot run the hook `{name}`"))?;
+        let child = spawn(&mut command).await.or_error(Kind::Refused, || format!("cannot run the hook `{name}`"))?;
         let mut stop = options.stop.clone();
         let mut last = Vec::new();
         let ended = tokio::select! {
@@ -178,6 +180,20 @@ impl Hooks {
         let from = last.len().saturating_sub(LAST_LINES);
         let said: String = last[from..].iter().map(|line| format!("\n  | {line}")).collect();
         Err(Error::new(Kind::Refused, format!("the hook `{name}` failed ({how}){said}")))
+    }
+}
+
+/// It was written just now: another child of ours may still have the file open for writing, until it is another program (execve(2),
+/// ETXTBSY).
+async fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let until = Instant::now() + BUSY;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < until => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            spawned => return spawned,
+        }
     }
 }
 
@@ -316,7 +332,7 @@ pub async fn plan(
 mod tests {
     use std::{fs, os::unix::fs::OpenOptionsExt};
 
-    use tokio::{sync::watch, time::sleep};
+    use tokio::sync::watch;
 
     use super::*;
     use crate::report::{Event, Events};
@@ -359,6 +375,21 @@ mod tests {
         hook(dir.path(), "after-done", 0o644, "");
         let error = find(&dir.path().join(DIRECTORY)).unwrap_err();
         assert_eq!(error.message, "`scripts/promote/after-done` is not executable");
+    }
+
+    /// As by another child of ours that is about to become another program.
+    #[tokio::test]
+    async fn one_that_is_still_open_for_writing_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        hook(dir.path(), "before-plan", 0o755, "#!/bin/sh\nexit 0\n");
+        let open = fs::OpenOptions::new().append(true).open(dir.path().join(DIRECTORY).join("before-plan")).unwrap();
+        let (hooks, (options, _told, _stopper)) = (hooks(dir.path()), options());
+        let close = async {
+            sleep(Duration::from_millis(100)).await;
+            drop(open);
+        };
+        let (ran, ()) = tokio::join!(hooks.run(Hook::BeforePlan, None, &options), close);
+        ran.unwrap();
     }
 
     #[tokio::test]
@@ -413,7 +444,7 @@ mod tests {
         };
         let begun = Instant::now();
         while alive() {
-            assert!(begun.elapsed() < Duration::from_secs(20), "what it started goes on");
+            assert!(begun.elapsed() < Duration::from_secs(60), "what it started goes on");
             sleep(Duration::from_millis(20)).await;
         }
     }

@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
@@ -149,20 +149,17 @@ fn signed_questions_get_signed_answers_from_elsewhere() {
     }
 }
 
-/// Nobody answers: the client hears so before it gives up after 5 s.
+/// Nobody answers: the client hears so. That it does before it gives up is what `forward::ALL` is about.
 #[test]
-fn nobody_there_is_servfail_in_time_over_both_transports() {
+fn nobody_there_is_servfail_over_both_transports() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let office = with(|names| names.upstreams = vec![silent.local_addr().unwrap(); 2]);
     std::thread::scope(|scope| {
         for tcp in [false, true] {
             let (name, office) = (format!("tcp-{tcp}.example.com"), &office);
             scope.spawn(move || {
-                let start = Instant::now();
                 let reply = exchange(office.address, tcp, &question(&wire(&name), A));
                 assert_eq!(reply[3] & 15, 2);
-                // The budget is 4.5 s; `dig` and most resolvers wait 5 s.
-                assert!(start.elapsed() < Duration::from_secs(8), "TCP: {tcp}: {:?}", start.elapsed());
             });
         }
     });

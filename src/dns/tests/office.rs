@@ -13,7 +13,7 @@ use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 use super::{
     super::{KeyEntry, KeyFile, ServeOptions, Server},
-    office,
+    PATIENCE, office,
     packet::{self, Key},
     put,
 };
@@ -139,7 +139,7 @@ impl Office {
     pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
         let start = Instant::now();
         while !is() {
-            assert!(start.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -31,8 +31,8 @@ pub const SRV: u16 = 33;
 /// The id of the next update.
 static NEXT: AtomicU16 = AtomicU16::new(0x4242);
 
-/// Longer than any answer takes, so that only one that never comes is missed.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than any answer takes, so that only one that never comes is missed, also beside everything else that is tested.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A name in wire format: labels between dots, as it is written.
 pub fn wire(name: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hickory_server::proto::{
@@ -17,10 +17,11 @@ use tokio::net::UdpSocket;
 
 use super::{
     super::{forward::Forwarder, handle::Action, query, reply::Transport, wire::rtype},
-    Running, judge,
+    PATIENCE, Running, judge,
     local::{awkward, question},
     office, put,
 };
+use crate::loopback::{own_address, own_place};
 
 /// A name server that says one thing.
 struct Fake {
@@ -89,12 +90,11 @@ async fn with_upstreams(upstreams: &[SocketAddr]) -> Running {
     Running::start(&names).await
 }
 
-/// The code and the records, and how long it took.
-async fn ask(server: &Running, name: &str) -> (String, String, Duration) {
-    let start = Instant::now();
-    let answer = query(server.address, name, "A", Duration::from_secs(6)).await.unwrap();
+/// The code and the records.
+async fn ask(server: &Running, name: &str) -> (String, String) {
+    let answer = query(server.address, name, "A", PATIENCE).await.unwrap();
     assert!(!answer.authoritative, "{name} is not ours");
-    (answer.code.clone(), answer.to_string().trim().to_owned(), start.elapsed())
+    (answer.code.clone(), answer.to_string().trim().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,7 +102,7 @@ async fn answers_are_passed_on_and_remembered() {
     let upstream = fake(example).await;
     let server = with_upstreams(&[upstream.address]).await;
     for _ in 0..3 {
-        let (code, address, _) = ask(&server, "www.example.com").await;
+        let (code, address) = ask(&server, "www.example.com").await;
         assert_eq!((code.as_str(), address.as_str()), ("NOERROR", "93.184.215.14"));
         assert_eq!(ask(&server, "missing.example.com").await.0, "NXDOMAIN");
     }
@@ -127,8 +127,9 @@ async fn answers_are_passed_on_and_remembered() {
             .upstreams;
     names.hosts.push(("new.internal.".into(), [10, 0, 0, 1].into()));
     put(&server.dir, &serde_json::to_string(&names).unwrap());
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    assert!(query(server.address, "new.internal", "A", Duration::from_secs(1)).await.unwrap().found());
+    while !query(server.address, "new.internal", "A", PATIENCE).await.unwrap().found() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
     server.stop().await;
 }
@@ -151,31 +152,29 @@ async fn one_upstream_that_fails_is_not_the_end() {
     let failing = fake(|_| Some(code(ResponseCode::ServFail))).await;
     let refusing = fake(|_| Some(code(ResponseCode::Refused))).await;
     let good = fake(example).await;
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = own_place();
     for first in [silent.address, failing.address, refusing.address, closed] {
         let server = with_upstreams(&[first, good.address]).await;
-        let (_, address, took) = ask(&server, "www.example.com").await;
-        assert_eq!(address, "93.184.215.14");
-        assert!(took < Duration::from_secs(3), "{took:?}");
-        // The silent one rests: the next question need not wait for it.
-        let (_, address, took) = ask(&server, "other.example.com").await;
-        assert_eq!(address, "93.184.215.14");
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
+        let asked = silent.asked.load(Ordering::Relaxed);
+        assert_eq!(ask(&server, "other.example.com").await.1, "93.184.215.14");
+        assert_eq!(silent.asked.load(Ordering::Relaxed), asked, "the silent one rests, and nobody waits for it");
         server.stop().await;
     }
+    assert!(silent.asked.load(Ordering::Relaxed) > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn upstreams_that_are_down_give_servfail_in_time() {
+async fn upstreams_that_are_down_give_servfail() {
     let (silent, other) = (fake(|_| None).await, fake(|_| None).await);
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = own_place();
     let cases = [vec![silent.address], vec![silent.address, other.address], vec![closed]];
     let cases = cases.iter().map(async |upstreams| {
         let server = with_upstreams(upstreams).await;
-        let dig = server.dig(&["+time=5", "www.example.com"]).await;
+        let dig = server.dig(&["www.example.com"]).await;
         assert!(dig.contains("SERVFAIL"), "{upstreams:?}: {dig}");
         // Ours go on as if nothing were.
-        assert!(query(server.address, "git.internal", "A", Duration::from_secs(1)).await.unwrap().found());
+        assert!(query(server.address, "git.internal", "A", PATIENCE).await.unwrap().found());
         server.stop().await;
     });
     futures_util::future::join_all(cases).await;
@@ -198,7 +197,7 @@ async fn an_alias_that_leads_out_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_not_its_own_upstream() {
     // An address of this test's own: on 127.0.0.1 another test may take the port's TCP half meanwhile.
-    let free = std::net::TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap();
     let mut names = office();
     names.upstreams = vec![free];
     let server = Running::on(&free.to_string(), &names).await;

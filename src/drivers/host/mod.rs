@@ -53,7 +53,7 @@ pub async fn look(site: &Site, packages: &[&str]) -> Result<Look> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+    use std::{fs, path::Path, process::Command};
 
     use super::*;
 
@@ -80,10 +80,11 @@ mod tests {
         assert!(output.status.success() && !said.contains("lap-nodes.service:"), "{said}");
     }
 
+    /// Written by a process of its own: what this one has open for writing, another test's child may have, too, and then nobody can run it.
     fn program(dir: &Path, name: &str, text: &str) {
-        let path = dir.join(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let write = ["-c", "printf '#!/bin/sh\\n%s\\n' \"$2\" >\"$1\" && chmod 755 \"$1\"", "sh"];
+        let written = Command::new("sh").args(write).arg(dir.join(name)).arg(text).status();
+        assert!(written.unwrap().success());
     }
 
     /// The hypervisors' tools are not here: what they are asked is what counts.

@@ -1,7 +1,7 @@
 //! Against an S3 server (moto) that stock restic reads and writes, too.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::{Child, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -10,35 +10,41 @@ use std::{
 use rusty_s3::Credentials;
 
 use super::*;
-use crate::repository::{Location, s3::S3};
+use crate::{
+    loopback::own_place,
+    repository::{Location, s3::S3},
+};
 
 const KEY: &str = "key";
 const SECRET: &str = "secret";
 
 struct Server {
     child: Child,
-    port: u16,
+    at: SocketAddr,
 }
 
 impl Server {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let at = own_place();
         // Where scripts/setup puts it.
         let here = std::env::home_dir().unwrap().join(".cache/lap/moto/bin/moto_server");
         let mut command = Command::new(if here.exists() { here } else { "moto_server".into() });
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-H", &at.ip().to_string(), "-p", &at.port().to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().expect("moto_server, which scripts/setup installs");
-        let server = Self { child, port };
+        let server = Self { child, at };
         let began = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(60), "moto does not come up");
+        while TcpStream::connect(at).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(180), "moto does not come up");
             sleep(Duration::from_millis(100));
         }
         server
     }
 
     fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.at)
     }
 
     fn storage(&self, folder: &str) -> Arc<dyn Storage> {
@@ -110,7 +116,7 @@ fn more_than_a_page_of_files() {
 
 #[test]
 fn no_server_is_one_sentence() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = own_place();
     let place: Location = format!("s3:http://{nobody}/bucket").parse().unwrap();
     let Location::S3 { endpoint, bucket, folder } = place else { panic!() };
     let storage = S3::with(Credentials::new(KEY, SECRET), "x".into(), &endpoint, &bucket, &folder).unwrap();

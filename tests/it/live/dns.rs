@@ -4,10 +4,10 @@ use std::{
     fs,
     io::Write,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, run, until_or};
 
 /// The file that the server in its container sees.
 fn keys_inside(lab: &Lab) -> String {
@@ -30,8 +30,8 @@ fn names_are_checked_and_keys_come_and_go() {
     let all = lab.lap(&["dns", "check"]).ok();
     let took = began.elapsed();
     assert!(all.ends_with(" names at 1 server, from host, node and container: all right\n"), "{all}");
-    // The addresses' reverse records are asked for, too; an optimised build takes a fraction of it.
-    assert!(all.starts_with("20") && took < Duration::from_secs(5), "{took:?}: {all}");
+    // The addresses' reverse records are asked for, too.
+    assert!(all.starts_with("20"), "{all}");
     println!("{took:?}: {all}");
     let since = started(&lab);
 
@@ -92,7 +92,7 @@ fn dynamic_names() {
     let (net, _) = address.rsplit_once('.').unwrap();
     let dig = |arguments: &[&str]| {
         let server = format!("@{address}");
-        run("dig", &[&["+short", "+time=2", server.as_str()], arguments].concat()).ok().trim().to_owned()
+        run("dig", &[&["+short", "+time=20", server.as_str()], arguments].concat()).ok().trim().to_owned()
     };
     let printer = format!("{net}.40");
 
@@ -143,15 +143,8 @@ fn dynamic_names() {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     // The server looks for new keys four times a second.
-    let began = Instant::now();
-    loop {
-        let (done, said) = nsupdate("update add anna.pc.internal 60 A 10.9.9.9");
-        if done {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(5), "{said}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    let add = || nsupdate("update add anna.pc.internal 60 A 10.9.9.9");
+    until_or(|| add().0, || add().1);
     assert_eq!(dig(&["anna.pc.internal"]), "10.9.9.9");
     assert!(!nsupdate("update add anna.internal 60 A 10.9.9.9").0);
 

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, run, until, until_or};
 
 #[test]
 fn what_goes_wrong_is_said_in_a_sentence() {
@@ -47,11 +47,7 @@ fn a_container_that_falls_over(lab: &Lab) {
 /// `await_healthy` waits a minute at least: so Docker's own verdict is what ends this one.
 fn one_that_is_never_healthy(lab: &Lab) {
     lab.on_node("test", &["docker", "exec", "infra_two", "sh", "-c", "echo broken > /say"]).ok();
-    let unhealthy = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        lab.lap(&["status"]).out.contains("unhealthy")
-    });
-    assert!(unhealthy);
+    until("it is unhealthy", || lab.lap(&["status"]).out.contains("unhealthy"));
     assert!(lab.lap(&["status"]).fails(7).contains("`two`"));
     assert!(lab.lap(&["plan"]).ok().contains("it is unhealthy"));
     lab.lap(&["up"]).ok();
@@ -79,11 +75,7 @@ fn a_dead_dockerd(lab: &Lab) {
     assert!(status.wait_with_output().unwrap().status.success(), "it answers when dockerd does");
     // Killed: the agent starts it again, and the containers come back.
     lab.on_node("test", &["pkill", "-9", "dockerd"]).ok();
-    let back = (0..100).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        lab.lap(&["status"]).code == 0
-    });
-    assert!(back, "{:?}", lab.lap(&["status"]));
+    until_or(|| lab.lap(&["status"]).code == 0, || format!("{:?}", lab.lap(&["status"])));
 }
 
 fn a_node_that_does_not_answer(lab: &Lab) {

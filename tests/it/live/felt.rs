@@ -17,6 +17,8 @@ fn writers_and_what_they_felt() {
     // It stands on `one`, and would write as that does.
     let sleeps = "command = [\"/bin/sh\", \"-c\", \"trap exit TERM; sleep infinity & wait\"]\ndepends_on";
     lab.edit("containers/two/container.toml", "depends_on", sleeps);
+    // Nothing else may run in it: whoever waits for a child to become another program (vfork(2)) looks like one that waits for a disk.
+    lab.edit("containers/two/container.toml", "healthcheck = { test = [\"CMD-SHELL\", \"grep -q two /say\"] }\n", "");
     lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nkeep = { last = 1 }\n");
     lab.commit();
     lab.lap(&["up"]).ok();

@@ -79,7 +79,7 @@ fn checks(lab: &Lab) {
 
 fn dig(address: &str, arguments: &[&str]) -> String {
     let server = format!("@{address}");
-    let mut all = vec!["+short", "+time=2", server.as_str()];
+    let mut all = vec!["+short", "+time=20", server.as_str()];
     all.extend(arguments);
     run("dig", &all).ok().trim().to_owned()
 }

@@ -1,14 +1,9 @@
 //! Programs of the workspace that are run around a promotion, and may stop it.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 
 use super::{
-    lab::{Lab, run},
+    lab::{Lab, run, until},
     promote::{change_two, prod, says, started, until_healthy},
 };
 
@@ -46,14 +41,6 @@ fn ran(lab: &Lab) -> Vec<(String, String)> {
 
 fn names(ran: &[(String, String)]) -> Vec<&str> {
     ran.iter().map(|(name, _)| name.as_str()).collect()
-}
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < Duration::from_secs(600), "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 #[test]

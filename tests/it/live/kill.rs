@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io::Read, process::Child};
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, run, until_or};
 
 /// Runs `up`, calls `kill` when a step begins at which it was not called yet, and goes on until an `up` ends by itself.
 /// Returns the steps it was called at.
@@ -88,11 +88,7 @@ fn node() {
     // After a power cut everything comes back by itself, in the state it was in.
     run("docker", &["kill", &lab.node("test")]).ok();
     run("docker", &["start", &lab.node("test")]).ok();
-    let healthy = (0..300).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        lab.lap(&["status"]).code == 0
-    });
-    assert!(healthy, "{:?}", lab.lap(&["status"]));
+    until_or(|| lab.lap(&["status"]).code == 0, || format!("{:?}", lab.lap(&["status"])));
 }
 
 /// Steps before the node's own are about making it; killing it then is killing lap.

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{Condvar, Mutex, PoisonError},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
@@ -19,6 +21,9 @@ struct Turns {
     free: Mutex<usize>,
     given_back: Condvar,
 }
+
+/// Long enough that only what never comes is missed, also beside another lab on two busy cores.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The steps of a whole restore.
 pub const RESTORING: [&str; 8] = [
@@ -359,6 +364,24 @@ impl Drop for Lab {
             }
         }
         self.destroy();
+    }
+}
+
+/// Waits until something is so; `what` is that it is not.
+#[track_caller]
+pub fn until(what: &str, is: impl FnMut() -> bool) {
+    until_or(is, || what.to_owned());
+}
+
+/// The same, with more to say when it never comes.
+#[track_caller]
+pub fn until_or(mut is: impl FnMut() -> bool, what: impl FnOnce() -> String) {
+    let begun = Instant::now();
+    while !is() {
+        if begun.elapsed() > PATIENCE {
+            panic!("waited in vain: {}", what());
+        }
+        sleep(Duration::from_millis(50));
     }
 }
 

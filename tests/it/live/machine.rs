@@ -6,11 +6,12 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use super::{
     inside::inside,
-    lab::{Lab, Ran, run},
+    lab::{Lab, Ran, run, until, until_or},
 };
 
 /// What a bare machine has.
@@ -91,11 +92,7 @@ impl Machine {
     fn listens(&self) {
         let shown = "ssh-keyscan -p 2222 -t ed25519 127.0.0.1 2>/dev/null | cut -d ' ' -f 2- | \
                      grep -qxF \"$(cut -d ' ' -f -2 /etc/ssh/ssh_host_ed25519_key.pub)\"";
-        let there = (0..600).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            self.inside(shown).code == 0
-        });
-        assert!(there, "its sshd does not come up");
+        until("its sshd comes up", || self.inside(shown).code == 0);
     }
 
     /// What somebody who has compared the host key by themselves has written down.
@@ -139,6 +136,9 @@ impl Drop for Machine {
 
 /// An image with a plain Debian, made once.
 fn bare_debian() -> String {
+    static ONE: Mutex<()> = Mutex::new(());
+    // Whoever comes second finds it, also if the first one failed.
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let image = "lap/test-bare-debian:1";
     if run("docker", &["image", "inspect", image]).code != 0 {
         let dir = tempfile::tempdir().unwrap();
@@ -291,11 +291,8 @@ fn on_a_disk_of_its_own(lab: &Lab, machine: &Machine, add: &[&str]) {
 
     machine.inside(&format!("truncate -s 2G /disk.img && losetup -c {device}")).ok();
     machine.inside("pkill -9 -f 'lap agent [r]un'").ok();
-    let large = (0..300).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        machine.inside("test $(df --output=size -BM /data | tail -n 1 | tr -d M) -ge 2000").code == 0
-    });
-    assert!(large, "{}", machine.inside("df /data").out);
+    let large = "test $(df --output=size -BM /data | tail -n 1 | tr -d M) -ge 2000";
+    until_or(|| machine.inside(large).code == 0, || machine.inside("df /data").out);
 
     lap(&["node", "rm", "test", "--confirm", "test"]).ok();
     add();
@@ -326,11 +323,7 @@ fn kill_prepare(lab: &Lab, machine: &Machine) {
         }
         let _ = child.wait();
         // apt-get does not end with the connection; what it has begun it finishes.
-        let idle = (0..600).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            machine.inside("pgrep -f '[a]pt-get|[d]pkg|lap/[p]repare'").code != 0
-        });
-        assert!(idle);
+        until("it is idle", || machine.inside("pgrep -f '[a]pt-get|[d]pkg|lap/[p]repare'").code != 0);
     }
     assert!(killed.len() >= 2 && killed[0] == "installing", "{killed:?}");
 }

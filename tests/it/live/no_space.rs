@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lab::{Lab, Ran, run};
+use super::lab::{Lab, Ran, run, until, until_or};
 
 fn node(lab: &Lab, script: &str) -> String {
     lab.on_node("test", &["sh", "-c", script]).ok()
@@ -57,11 +57,7 @@ fn read(lab: &Lab) -> String {
 }
 
 fn until_healthy(lab: &Lab) {
-    let begun = Instant::now();
-    while !healthy(lab) {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", lab.lap(&["status"]));
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    until_or(|| healthy(lab), || format!("{:?}", lab.lap(&["status"])));
 }
 
 fn one_sentence(ran: &Ran) {
@@ -226,6 +222,7 @@ fn a_copy_that_breaks_off_goes_on_later() {
     // The network is cut: what was sent stays, and is not sent again.
     disk.resize("300m");
     let network = format!("lap-{}", lab.name);
+    let address = lab.address("test");
     let mut copying = lab.command(&["snapshot", "copy"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let size = || -> u64 {
         let out = run("du", &["-sb", at.join("data").to_str().unwrap()]).out;
@@ -233,16 +230,15 @@ fn a_copy_that_breaks_off_goes_on_later() {
     };
     let (before, begun) = (size(), Instant::now());
     while size() < before + (8 << 20) {
-        assert!(begun.elapsed() < Duration::from_secs(60) && copying.try_wait().unwrap().is_none(), "too late");
+        assert!(begun.elapsed() < Duration::from_secs(300) && copying.try_wait().unwrap().is_none(), "too late");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let address = lab.address("test");
+    // It must not come to its end while Docker is at it.
+    let sends = |signal: &str| node(&lab, &format!("pkill -{signal} -f 'agent [r]epository'"));
+    sends("STOP");
     run("docker", &["network", "disconnect", &network, &lab.node("test")]).ok();
-    let begun = Instant::now();
-    while copying.try_wait().unwrap().is_none() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it waits for ever");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    sends("CONT");
+    until("it does not wait for ever", || copying.try_wait().unwrap().is_some());
     let ran = Ran::of(&copying.wait_with_output().unwrap());
     assert_ne!(ran.code, 0);
     one_sentence(&ran);
@@ -255,9 +251,5 @@ fn a_copy_that_breaks_off_goes_on_later() {
     assert!(size() < (84 << 20) && sent > 8 << 20, "{sent} bytes were there already, {} are now", size());
     assert!(restic(&lab, &at, &["check", "--read-data"]).contains("no errors"));
     // The agent's child of the copy that was cut off is gone, and so is what it put together.
-    let begun = Instant::now();
-    while !node(&lab, "ls -A /var/lib/lap/pool/snapshots | grep -F .new- || true").is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "it is left over");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("nothing is left", || node(&lab, "ls -A /var/lib/lap/pool/snapshots | grep -F .new- || true").is_empty());
 }

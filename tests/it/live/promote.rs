@@ -1,13 +1,8 @@
 //! From test to production and back, on two real nodes: what changes, what does not, and what a failure or a kill in the middle leaves.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 
-use super::lab::{Lab, run};
+use super::lab::{Lab, Ran, run, until, until_or};
 
 /// A shell on prod.
 pub fn prod(lab: &Lab, script: &str) -> String {
@@ -44,11 +39,7 @@ pub(super) fn in_prod(what: &str) -> String {
 }
 
 pub fn until_healthy(lab: &Lab) {
-    let begun = Instant::now();
-    while lab.lap(&["status", "prod"]).code != 0 {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{}", lab.lap(&["status", "prod"]).out);
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    until_or(|| lab.lap(&["status", "prod"]).code == 0, || lab.lap(&["status", "prod"]).out);
 }
 
 const PROMOTE: [&str; 4] = ["promote", "--yes", "--settle", "1s"];
@@ -154,8 +145,13 @@ fn taken_back() {
     unchanged("the check `two/whole` failed: it is spoiled", &lab.lap(&PROMOTE).fails(7));
 
     // One that is healthy and dies later.
-    change_two(&lab, "dies", &in_prod("sleep 3; exit 1"));
-    let error = lab.lap(&["promote", "--yes", "--settle", "15s"]).fails(7);
+    change_two(&lab, "dies", &in_prod("while test ! -e /data/die; do sleep 0.1; done; exit 1"));
+    let promote = ["promote", "--yes", "--settle", "599s"];
+    let promoting = lab.command(&promote).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let settles = "grep -q 'wait whether something falls over, for 599 s' /var/lib/lap/pool/state/journal.jsonl";
+    until("it settles", || lab.on_node("prod", &["sh", "-c", settles]).code == 0);
+    prod(&lab, "touch /data/two/die");
+    let error = Ran::of(&promoting.wait_with_output().unwrap()).fails(7);
     unchanged("`two` fell over", &error);
 
     // One that cannot even start.
@@ -170,11 +166,7 @@ fn taken_back() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while prod(&lab, "docker exec infra_two cat /say || true") != "two, is aborted" {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("it runs", || prod(&lab, "docker exec infra_two cat /say || true") == "two, is aborted");
     // Two at once: the second is told who is at it.
     assert!(lab.lap(&PROMOTE).fails(8).contains("holds it for `lap promote`"));
     // The operator's machine is gone; the agent goes on, and somebody else looks.
@@ -193,11 +185,7 @@ fn taken_back() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while prod(&lab, "docker exec infra_two cat /say || true") != "two, good" {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("it runs", || prod(&lab, "docker exec infra_two cat /say || true") == "two, good");
     promoting.kill().unwrap();
     promoting.wait().unwrap();
     let said = lab.lap(&["promote", "--resume"]).ok();
@@ -305,11 +293,7 @@ fn kill_at(lab: &Lab, node: bool, step: &str) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    while lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{at} was never reached");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until(&at, || lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code != 0);
     if node {
         run("docker", &["kill", &lab.node("prod")]).ok();
         run("docker", &["start", &lab.node("prod")]).ok();

@@ -1,13 +1,10 @@
 //! A promotion on a node whose disk fills up, or that cannot be reached any more, at each step: the old release or the new one, whole, and
 //! the next one goes through.
 
-use std::{
-    process::{Child, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::{Child, Stdio};
 
 use super::{
-    lab::Lab,
+    lab::{Lab, until},
     promote::{change_two, data, prod, says, until_healthy},
 };
 
@@ -28,11 +25,7 @@ fn begin(lab: &Lab, step: &str) -> Child {
     lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
     let mut promoting = lab.command(&["promote", "--yes", "--wait", "--settle", "0s"]);
     let promoting = promoting.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    while lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code != 0 {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{step} was never reached");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until(step, || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
     promoting
 }
 
@@ -105,11 +98,8 @@ fn the_node_cannot_be_reached_at_each_step() {
         // The laptop is closed, and nobody comes back to it: the agent ends it by itself.
         promoting.kill().unwrap();
         promoting.wait().unwrap();
-        let begun = Instant::now();
-        while prod(&lab, "test ! -e /var/lib/lap/pool/state/switch.json && echo over || true") != "over" {
-            assert!(begun.elapsed() < Duration::from_secs(90), "cut off at {step}: it does not end");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        let over = "test ! -e /var/lib/lap/pool/state/switch.json && echo over || true";
+        until(&format!("cut off at {step}, it ends"), || prod(&lab, over) == "over");
         cut("-D");
         until_healthy(&lab);
         assert!(whole(&lab, step, &old), "cut off at {step}: there was no reason to take it back");

@@ -1,11 +1,8 @@
 //! What is pushed to the lab's own repository is built on the node, with stock git and nothing else on the pusher's side.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::{Child, Command, Stdio};
 
-use super::lab::Lab;
+use super::lab::{Lab, until_or};
 
 fn push(lab: &Lab) -> String {
     lab.push()
@@ -38,11 +35,7 @@ fn commit_two(lab: &Lab, text: &str, before: &str) -> String {
 }
 
 fn until(lab: &Lab, what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "{what}: {}", lab.lap(&["status"]).out);
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until_or(holds, || format!("{what}: {}", lab.lap(&["status"]).out));
 }
 
 #[test]
@@ -127,17 +120,23 @@ fn what_is_pushed_is_built_started_and_checked() {
 fn the_newest_wins_and_a_killed_agent_goes_on() {
     let lab = Lab::with_git("push-queue");
     lab.lap(&["up"]).ok();
-    let building = || !test(&lab, "pgrep -f 'agent [b]uild' || true").is_empty();
+    // A step that ends when the test says so.
+    let waits = "RUN /bin/sleep 7654; true";
+    let building = || !test(&lab, "pgrep -f 'sleep 765[4]' || true").is_empty();
+    let go_on = || test(&lab, "pkill -f 'sleep 765[4]' || true");
+    let came = |commit: &str| test(&lab, "cat /var/lib/lap/pool/state/push.json").contains(commit);
 
     // While one is built two more come: the second never is.
-    let first = commit_two(&lab, "first", "RUN sleep 6");
+    let first = commit_two(&lab, "first", waits);
     let one = begin(&lab);
     until(&lab, "the first is built", building);
     let second = commit_two(&lab, "second", "");
     let two = begin(&lab);
-    std::thread::sleep(Duration::from_secs(2));
+    until(&lab, "the second has come", || came(&second));
     let third = commit_two(&lab, "third", "");
     let three = begin(&lab);
+    until(&lab, "the third has come", || came(&third));
+    go_on();
     let (one, two, three) = (heard(one), heard(two), heard(three));
     assert!(one.contains(&format!("runs {}", &first[..12])), "{one}");
     assert!(two.contains(&format!("not built: {} is newer", &third[..12])), "{two}");
@@ -146,13 +145,16 @@ fn the_newest_wins_and_a_killed_agent_goes_on() {
     assert_eq!(says(&lab), "two, third");
 
     // The agent dies in the middle: it goes on by itself, nobody pushes again.
-    let fourth = commit_two(&lab, "fourth", "RUN sleep 6");
+    let fourth = commit_two(&lab, "fourth", waits);
     let pushing = begin(&lab);
     until(&lab, "the fourth is built", building);
     test(&lab, "kill -9 $(pgrep -f 'agent [r]un')");
     heard(pushing);
     let done = format!("push: {} by admin@git runs", &fourth[..12]);
-    until(&lab, "the fourth is built after all", || lab.lap(&["status"]).out.contains(&done));
+    until(&lab, "the fourth is built after all", || {
+        go_on();
+        lab.lap(&["status"]).out.contains(&done)
+    });
     assert_eq!(says(&lab), "two, fourth");
 
     // Other branches are free, and other repositories nobody's business.

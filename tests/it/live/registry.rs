@@ -19,7 +19,7 @@ async fn the_registry_is_reached_under_the_lock_and_cut_with_it() {
     lab.lap(&["up"]).ok();
     let workspace = std::sync::Arc::new(Workspace::open(&lab.root, Some(&lab.name)).unwrap());
     let environment = workspace.environment(Some("test")).unwrap().clone();
-    let master = Master::connect(workspace, &environment, Duration::from_secs(5)).await.unwrap();
+    let master = Master::connect(workspace, &environment, Duration::from_secs(60)).await.unwrap();
     let facts = master.client.facts().await.unwrap();
     // `localhost:5000/infra/<commit>/one@sha256:…`
     let reference = facts.images.iter().flat_map(|image| &image.digests).find(|digest| digest.contains("/one@"));

@@ -1,11 +1,8 @@
 //! Snapshot and restore on a real node: what comes back, what goes on running, and what a kill in the middle leaves.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::process::Stdio;
 
-use super::lab::{Lab, RESTORING, ROOTFS, run};
+use super::lab::{Lab, RESTORING, ROOTFS, run, until, until_or};
 
 /// The names of all snapshots, the oldest first.
 fn snapshots(lab: &Lab) -> Vec<String> {
@@ -23,11 +20,7 @@ fn read(lab: &Lab) -> String {
 }
 
 fn until_healthy(lab: &Lab) {
-    let begun = Instant::now();
-    while lab.lap(&["status"]).code != 0 {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{}", lab.lap(&["status"]).out);
-        std::thread::sleep(Duration::from_millis(300));
-    }
+    until_or(|| lab.lap(&["status"]).code == 0, || lab.lap(&["status"]).out);
 }
 
 #[test]
@@ -149,11 +142,7 @@ fn killed_at_each_step() {
             let mut restoring =
                 lab.command(&["restore", "--wait", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
             if node {
-                let begun = Instant::now();
-                while lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code == 0 {
-                    assert!(begun.elapsed() < Duration::from_secs(60), "{at} was never reached");
-                    std::thread::sleep(Duration::from_millis(50));
-                }
+                until(&at, || lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code != 0);
                 run("docker", &["kill", &lab.node("test")]).ok();
                 run("docker", &["start", &lab.node("test")]).ok();
             }
@@ -207,16 +196,10 @@ fn a_part_killed_at_each_step() {
             lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
         }
         let left = "cd /var/lib/lap/pool && ls -A . snapshots data state && ls -A snapshots/*/data";
+        let left = || lab.on_node("test", &["sh", "-c", left]).ok();
+        let halves = ["lap-new", ".new-", ".lap-restore", "restore-only"];
         // Its containers run a moment before the agent has closed it.
-        let begun = Instant::now();
-        loop {
-            let left = lab.on_node("test", &["sh", "-c", left]).ok();
-            if !["lap-new", ".new-", ".lap-restore", "restore-only"].iter().any(|name| left.contains(name)) {
-                break;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "killed at {step}: {left}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
+        until_or(|| !halves.iter().any(|name| left().contains(name)), || format!("killed at {step}: {}", left()));
     }
     // Not killed, and whoever looks right afterwards finds what was there before.
     write(&lab, "new");
@@ -231,14 +214,10 @@ fn a_part_killed_at_each_step() {
 #[test]
 fn by_itself() {
     let lab = Lab::tiny("schedule");
-    lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nevery = \"1m\"\nkeep = { last = 2 }\n");
+    lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nevery = \"1h\"\nkeep = { last = 2 }\n");
     lab.commit();
     let up = lab.lap(&["up"]).ok();
-    let begun = Instant::now();
-    while snapshots(&lab).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "none was taken\n{up}");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    until_or(|| !snapshots(&lab).is_empty(), || format!("one is taken\n{up}"));
     let list = lab.lap(&["snapshot", "list"]).ok();
     assert!(list.contains("schedule") && list.contains("agent"), "{list}");
     assert!(lab.lap(&["status"]).ok().contains("snapshots: 1, the newest"));
@@ -270,11 +249,7 @@ fn by_itself() {
     if snapshots(&lab).is_empty() {
         assert!(late.fails(7).contains("the newest snapshot is older than the schedule allows"));
     }
-    let begun = Instant::now();
-    while snapshots(&lab).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "none was taken");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    until("one is taken", || !snapshots(&lab).is_empty());
     lab.healthy();
 }
 
@@ -287,7 +262,7 @@ fn hooks() {
              healthcheck = { test = [\"CMD\", \"/bin/test\", \"-e\", \"/say\"] }\n";
         let hooks = format!(
             "[snapshot]\nbefore = [\"/bin/sh\", \"-c\", \"{before}\"]\n\
-             after = [\"/bin/sh\", \"-c\", \"rm /data/frozen; echo after >>/data/log\"]\ntimeout = \"1s\"\n"
+             after = [\"/bin/sh\", \"-c\", \"rm /data/frozen; echo after >>/data/log\"]\ntimeout = \"10s\"\n"
         );
         lab.write("containers/one/container.toml", &format!("{toml}{ROOTFS}{hooks}"));
     };
@@ -303,12 +278,12 @@ fn hooks() {
     let inside = lab.on_node("test", &["sh", "-c", &format!("cat {taken}/log; ls {taken}")]).ok();
     assert_eq!(inside, "before\nfrozen\nlog\n", "it was taken while the container held still");
 
-    hooks("touch /data/frozen; sleep 60");
+    hooks("touch /data/frozen; sleep 600");
     lab.lap(&["up"]).ok();
     assert_eq!(started(), first, "other hooks are no reason to start it anew");
     let said = lab.lap(&["snapshot"]).fails(7);
-    assert!(said.contains("no snapshot was taken: the hook `before` of `one` took longer than 1 s"), "{said}");
-    assert!(!frozen() && !lab.on_node("test", &["pgrep", "-a", "sleep"]).out.contains("sleep 60"));
+    assert!(said.contains("no snapshot was taken: the hook `before` of `one` took longer than 10 s"), "{said}");
+    assert!(!frozen() && !lab.on_node("test", &["pgrep", "-a", "sleep"]).out.contains("sleep 600"));
 
     hooks("touch /data/frozen; echo no room; exit 3");
     lab.lap(&["up"]).ok();
@@ -317,19 +292,12 @@ fn hooks() {
     assert_eq!(snapshots(&lab).len(), 1);
 
     // The agent dies while the container holds still: its next life lets it go on.
-    hooks("touch /data/frozen; sleep 0.9");
+    hooks("touch /data/frozen; sleep 9");
     lab.lap(&["up"]).ok();
     let mut child = lab.command(&["snapshot"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    while !frozen() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the hook never ran");
-    }
+    until("the hook runs", frozen);
     lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
     assert!(!child.wait().unwrap().success());
-    let begun = Instant::now();
-    while frozen() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it stays frozen");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("it goes on", || !frozen());
     until_healthy(&lab);
 }

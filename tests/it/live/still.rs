@@ -1,11 +1,8 @@
 //! Nodes whose pool is no btrfs: the same commands and the same promises, but containers stand still for a moment.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::process::Stdio;
 
-use super::lab::{Lab, RESTORING, SMALL, run};
+use super::lab::{Lab, RESTORING, SMALL, run, until, until_or};
 
 /// Writes all the time, in place: a number twice, which an instant never shows as two different ones.
 const WRITER: &str = "CMD [\"/bin/sh\", \"-c\", \"trap exit TERM; n=100000; while :; do n=$((n+1)); echo $n 1<>/data/first; echo $n 1<>/data/second; done & wait\"]\n";
@@ -37,11 +34,7 @@ fn ids(lab: &Lab) -> Vec<String> {
 }
 
 fn until_healthy(lab: &Lab) {
-    let begun = Instant::now();
-    while lab.lap(&["status"]).code != 0 {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{}", lab.lap(&["status"]).out);
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until_or(|| lab.lap(&["status"]).code == 0, || lab.lap(&["status"]).out);
 }
 
 /// What nothing may leave, and nobody may stand still.
@@ -141,11 +134,7 @@ fn goes_and_comes(lab: &Lab, filesystem: &str) {
 fn kill_at(lab: &Lab, at: &str, arguments: &[&str]) {
     node(lab, &format!("echo '{at}' >/run/lap/die-at"));
     let mut working = lab.command(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    while lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{at} was never reached");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(at, || lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code != 0);
     if at.starts_with("node ") {
         run("docker", &["kill", &lab.node("test")]).ok();
         run("docker", &["start", &lab.node("test")]).ok();
@@ -281,11 +270,8 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
     let kill = |at: &str, arguments: &[&str]| kill_at(&lab, at, arguments);
     let goes_on = |when: &str| {
         let number = || node(&lab, "docker exec infra_one cat /data/first");
-        let (before, begun) = (number(), Instant::now());
-        while number() == before {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{when}: it stands still");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let before = number();
+        until(&format!("{when}: it goes on"), || number() != before);
     };
     let taking = [
         "copy what changed",

@@ -224,7 +224,7 @@ fn both_transports_say_the_same_bytes() {
     let (program, _peer) = filled();
     let owners: Vec<Labels> = awkward().into_iter().map(|(name, ..)| name).collect();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    socket.set_read_timeout(Some(super::PATIENCE)).unwrap();
     socket.connect(program.address).unwrap();
     let mut tcp = Asker::new(program.address);
     let (mut same, mut cut) = (0, 0);

@@ -68,8 +68,9 @@ fn leases(style: &str) {
     program.wrapper = server.enter();
     program.address = "10.77.0.1:53".parse().unwrap();
     program.run();
+    // What dig says of a server that is slow looks like an answer.
     let dig =
-        |arguments: &str| server.sh(&format!("dig @10.77.0.1 +short +tries=1 +time=2 {arguments}")).trim().to_owned();
+        |arguments: &str| server.sh(&format!("dig @10.77.0.1 +short +tries=3 +time=20 {arguments}")).trim().to_owned();
     wait("the name server answers", || dig("git.internal") == "10.77.0.1");
 
     // As in docs/dns.md.
@@ -104,18 +105,18 @@ fn leases(style: &str) {
         command.arg("-pf").arg(dir.join("dhclient.pid")).arg("desk").stderr(log("dhclient.log")).stdout(Stdio::null());
         Process(command.spawn().unwrap())
     };
-    let asking = dhclient(false);
     let said = || {
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
         format!("{}{}{}", read("dhcpd.log"), read("dhclient.log"), program.log())
     };
+    // Asked before, it would hear nothing, and ask again much later.
+    wait("dhcpd listens", || said().contains("Sending on "));
+    let asking = dhclient(false);
     let start = std::time::Instant::now();
     wait("the lease is registered", || {
-        assert!(start.elapsed().as_secs() < 40, "{}", said());
-        !dig("anna.pc.internal").is_empty() && !dig("-x 10.77.0.100").is_empty()
+        assert!(start.elapsed() < super::PATIENCE / 2, "{}", said());
+        dig("anna.pc.internal") == "10.77.0.100" && dig("-x 10.77.0.100") == "anna.pc.internal."
     });
-    assert_eq!(dig("anna.pc.internal"), "10.77.0.100", "{}", said());
-    assert_eq!(dig("-x 10.77.0.100"), "anna.pc.internal.");
     let owner = if style == "standard" { "DHCID" } else { "TXT" };
     assert!(!dig(&format!("anna.pc.internal {owner}")).is_empty(), "whose the name is: {owner}");
     drop(asking);

@@ -12,10 +12,9 @@ mod table;
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -27,26 +26,21 @@ use lap::{
 use tempfile::TempDir;
 
 use self::packet::Key;
+use crate::loopback::own_place;
 
 /// Only tests know it, and everyone who reads this.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// The same in base64.
 const SECRET_BASE64: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// An address on loopback that nobody else on this machine uses: ports cannot collide there.
-fn own_address() -> Ipv4Addr {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let number = std::process::id() << 6 | NEXT.fetch_add(1, Ordering::Relaxed);
-    let [_, a, b, c] = number.to_be_bytes();
-    // Not 127.0.x.x, where everybody else is.
-    Ipv4Addr::new(127, 1 + a % 200, b, c)
-}
+/// Long enough that only what never comes is missed, whatever else this machine is at.
+const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Waits until something is so; long enough that only what never comes is missed.
+/// Waits until something is so.
 fn wait(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
         sleep(Duration::from_millis(20));
     }
 }
@@ -98,8 +92,7 @@ impl Program {
         };
         let keys = KeyFile { keys: vec![entry("all", None), entry("lease", Some(2))] };
         fs::write(dir.path().join("keys.json"), serde_json::to_string(&keys).unwrap()).unwrap();
-        let program =
-            Self { dir, address: SocketAddr::new(IpAddr::V4(own_address()), 5300), child: None, wrapper: vec![] };
+        let program = Self { dir, address: own_place(), child: None, wrapper: vec![] };
         program.names(names);
         program
     }
@@ -192,11 +185,6 @@ fn output(command: &mut Command) -> String {
     String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
 }
 
-/// Nobody listens on this port of an address of ours.
-fn free(address: SocketAddr) -> bool {
-    TcpListener::bind(address).is_ok()
-}
-
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
@@ -207,7 +195,8 @@ fn unconfined(program: &str, dir: &Path) -> PathBuf {
     let from = places.iter().find(|p| p.exists()).unwrap_or_else(|| panic!("no `{program}`: `scripts/setup test`"));
     let to = dir.join(program);
     if !to.exists() {
-        fs::copy(from, &to).unwrap();
+        // By a process of its own: what this one has open for writing, another test's child may have, too, and then nobody can run it.
+        assert!(Command::new("cp").arg(from).arg(&to).status().unwrap().success());
     }
     to
 }

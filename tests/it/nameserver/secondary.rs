@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     process::{Command, Stdio},
 };
 
@@ -10,10 +10,11 @@ use lap::names::Names;
 use tempfile::TempDir;
 
 use super::{
-    Process, Program, SECRET_BASE64, own_address,
+    Process, Program, SECRET_BASE64,
     packet::{self, A, Update},
     small, wait, write,
 };
+use crate::loopback::{own_place, own_port};
 
 /// A secondary of `internal` and the zones given, which loses nothing but itself when it is dropped.
 pub struct Peer {
@@ -27,9 +28,7 @@ impl Peer {
     /// Not yet started, so that the primary can be given its address.
     pub fn new(knot: bool) -> Self {
         // BIND listens only on addresses that an interface has.
-        let ip = if knot { own_address() } else { Ipv4Addr::LOCALHOST };
-        let ports = (0..).map(|n| 20_000 + ((std::process::id() + n) % 10_000) as u16);
-        let address = ports.map(|port| SocketAddr::new(IpAddr::V4(ip), port)).find(|a| super::free(*a)).unwrap();
+        let address = if knot { own_place() } else { (Ipv4Addr::LOCALHOST, own_port()).into() };
         Self { address, dir: tempfile::tempdir().unwrap(), process: None, knot }
     }
 
@@ -85,12 +84,13 @@ impl Peer {
                 panic!("it ended with {ended}:\n{}", self.log());
             }
             assert!(
-                start.elapsed().as_secs() < 50,
+                start.elapsed() < super::PATIENCE / 2,
                 "it does not follow to {wished}:\n{}\n{}",
                 self.log(),
                 primary.log()
             );
-            !super::free(self.address)
+            // Asked, and not tried whether one could listen there: for that moment it could not itself.
+            TcpStream::connect(self.address).is_ok()
                 && packet::ask(self.address, "internal", packet::SOA)
                     .1
                     .first()

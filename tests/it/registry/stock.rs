@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -18,7 +18,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
 
 use super::wire::Wire;
-use crate::live::lab::{Ran, run};
+use crate::{
+    live::lab::{Ran, run},
+    loopback::own_place,
+};
 
 const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -41,7 +44,7 @@ impl Authority {
 /// A registry that runs.
 pub struct Stock {
     pub dir: tempfile::TempDir,
-    pub port: u16,
+    at: SocketAddr,
     environment: &'static str,
     authority: String,
     root: PathBuf,
@@ -55,20 +58,20 @@ impl Stock {
         let leaf = authority.keys.issue(environment, &["localhost".into()], &[], now).unwrap();
         fs::write(dir.path().join("tls.crt"), &leaf.chain).unwrap();
         fs::write(dir.path().join("tls.key"), leaf.key.expose()).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let at = own_place();
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/registry/config.yml"));
         let own = dir.path().display();
         let text = text
             .unwrap()
             .replace("rootdirectory: /data", &format!("rootdirectory: {own}/data"))
-            .replace("addr: :5000", &format!("addr: 127.0.0.1:{port}"))
+            .replace("addr: :5000", &format!("addr: {at}"))
             .replace("/run/service/", &format!("{own}/"));
         fs::write(dir.path().join("config.yml"), text).unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         let root = authority.root.path().join(".lap/keys/root.crt");
         let issuing = authority.keys.issuing_certificate(environment).unwrap().to_owned();
-        let child = spawn(dir.path(), port);
-        Self { dir, port, environment, authority: issuing, root, child }
+        let child = spawn(dir.path(), at);
+        Self { dir, at, environment, authority: issuing, root, child }
     }
 
     /// Where it keeps everything.
@@ -83,7 +86,7 @@ impl Stock {
     }
 
     pub fn again(&mut self) {
-        self.child = spawn(self.dir.path(), self.port);
+        self.child = spawn(self.dir.path(), self.at);
     }
 
     /// A client over this wire.
@@ -93,7 +96,7 @@ impl Stock {
 
     pub fn client_trusting(&self, wire: &Arc<Wire>, authority: &str) -> Client {
         let name = format!("the registry of `{}`", self.environment);
-        Client::new(name, "localhost", authority, wire.dial(self.environment, self.port)).unwrap()
+        Client::new(name, "localhost", authority, wire.dial(self.environment, self.at)).unwrap()
     }
 
     pub fn authority(&self) -> &str {
@@ -102,13 +105,15 @@ impl Stock {
 
     /// curl on a path below `/v2/`.
     pub fn curl(&self, path: &str, more: &[&str]) -> Ran {
-        let url = format!("https://localhost:{}/v2/{path}", self.port);
+        let url = format!("https://localhost:{}/v2/{path}", self.at.port());
         self.curl_at(&url, more)
     }
 
     fn curl_at(&self, url: &str, more: &[&str]) -> Ran {
         let root = self.root.display().to_string();
-        let mut arguments = vec!["--silent", "--show-error", "--http1.1", "--cacert", &root, url];
+        // The name that its certificate says, at the address it has.
+        let place = format!("localhost:{}:{}", self.at.port(), self.at.ip());
+        let mut arguments = vec!["--silent", "--show-error", "--http1.1", "--cacert", &root, "--resolve", &place, url];
         arguments.extend(more);
         run("curl", &arguments)
     }
@@ -124,7 +129,7 @@ impl Stock {
         let digest = Digest::of(bytes);
         let begun = self.curl(&format!("{repository}/blobs/uploads/"), &["--request", "POST", "--include"]).ok();
         let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a location").trim();
-        let url = format!("https://localhost:{}{location}&digest={digest}", self.port);
+        let url = format!("https://localhost:{}{location}&digest={digest}", self.at.port());
         let file = self.dir.path().join("blob");
         fs::write(&file, bytes).unwrap();
         let kind = "Content-Type: application/octet-stream";
@@ -231,7 +236,7 @@ impl Drop for Stock {
     }
 }
 
-fn spawn(dir: &Path, port: u16) -> Child {
+fn spawn(dir: &Path, at: SocketAddr) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
     let child = Command::new("docker-registry")
         .args(["serve", "config.yml"])
@@ -243,8 +248,8 @@ fn spawn(dir: &Path, port: u16) -> Child {
         .process_group(0)
         .spawn()
         .expect("docker-registry, which `scripts/setup test` installs");
-    let until = Instant::now() + Duration::from_secs(60);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    let until = Instant::now() + Duration::from_secs(180);
+    while TcpStream::connect(at).is_err() {
         assert!(
             Instant::now() < until,
             "docker-registry does not come up: {}",

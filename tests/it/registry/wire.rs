@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -64,13 +65,13 @@ impl Wire {
         self.stopped.notified().await;
     }
 
-    /// Streams to this port of loopback, over this wire.
-    pub fn dial(self: &Arc<Self>, environment: &'static str, port: u16) -> Dial {
+    /// Streams to this place, over this wire.
+    pub fn dial(self: &Arc<Self>, environment: &'static str, at: SocketAddr) -> Dial {
         let wire = self.clone();
         Arc::new(move || {
             let wire = wire.clone();
             Box::pin(async move {
-                let stream = TcpStream::connect(("127.0.0.1", port)).await;
+                let stream = TcpStream::connect(at).await;
                 let stream = stream.map_err(|error| {
                     Error::new(Kind::Node, format!("{environment}: the registry does not answer: {error}"))
                 })?;
