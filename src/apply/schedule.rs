@@ -51,7 +51,7 @@ pub struct Report {
 }
 
 /// Carries `plan` out. After a failure nothing new begins, and what runs is waited for; `stop` (Ctrl-C) interrupts what
-/// runs, but for what somebody else was asked for, who does it in any case. The error is the first one, with what was left as a hint.
+/// runs, but for what somebody else was asked for, who does it in any case. The error is the first one; what else failed at the same time is a hint of it.
 pub async fn carry_out(
     plan: &Plan,
     performer: Arc<dyn Perform>,
@@ -67,6 +67,7 @@ pub async fn carry_out(
     let mut in_flight: BTreeSet<StepId> = BTreeSet::new();
     let mut report = Report::default();
     let mut first: Option<Error> = None;
+    let mut also: Vec<(String, String)> = Vec::new();
     let mut stop = stop.clone();
     // Stopped at once, and until when the others are waited for.
     let (mut ours, mut until): (Vec<AbortHandle>, Option<tokio::time::Instant>) = (Vec::new(), None);
@@ -131,8 +132,12 @@ pub async fn carry_out(
                 in_flight.remove(&step);
                 report.failed.push(titles[step].clone());
                 let (title, message) = (titles[step].clone(), error.message.clone());
-                events.tell(Event::Failed { step, title, seconds, message });
-                first.get_or_insert(error);
+                events.tell(Event::Failed { step, title: title.clone(), seconds, message });
+                match &first {
+                    None => first = Some(error),
+                    Some(first) if first.message == error.message => {}
+                    Some(_) => also.push((title, error.message)),
+                }
             }
             // Stopped in the middle: it is left.
             Err(join) if join.is_cancelled() => {}
@@ -152,7 +157,10 @@ pub async fn carry_out(
     let result = match first {
         None => Ok(()),
         Some(error) if error.kind == Kind::Interrupted => Err(interrupted(&report)),
-        Some(error) => Err(error),
+        Some(error) => {
+            let with = |error: Error, (title, message)| error.hint(format!("it also failed to {title}: {message}"));
+            Err(also.into_iter().fold(error, with))
+        }
     };
     (report, result)
 }
@@ -278,6 +286,16 @@ mod tests {
         let (report, result, _) = run(Some("`b`"), None).await;
         assert_eq!(result.unwrap_err().kind, Kind::Build);
         assert_eq!((report.failed.len(), report.left.as_slice()), (1, &["remove `c`".to_owned()][..]));
+    }
+
+    #[tokio::test]
+    async fn all_that_failed_at_the_same_time_is_told() {
+        let (report, result, _) = run(Some("remove"), None).await;
+        let error = result.unwrap_err();
+        assert_eq!(report.failed.len(), 2);
+        let [first, second] = [0, 1].map(|n| report.failed[n].clone());
+        assert_eq!(error.message, format!("cannot {first}"));
+        assert_eq!(error.hints, [format!("it also failed to {second}: cannot {second}")]);
     }
 
     #[tokio::test]

@@ -146,8 +146,27 @@ pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
         Hypervisor::Libvirt => libvirt::provide(spec).await?,
         Hypervisor::Virtualbox => virtualbox::provide(spec).await?,
     }
-    adopt(spec, line).await?;
     let site = &spec.site();
+    if adopt(spec, line).await? {
+        return ask(site, spec, line).await;
+    }
+    match ask(site, spec, line).await {
+        Err(error) if error.message.contains(LOST) => {
+            line("libvirt lost an answer: once more");
+            site.remove(&[&id(spec)]).await?;
+            adopt(spec, line).await?;
+            ask(site, spec, line).await
+        }
+        made => made,
+    }
+}
+
+/// What libvirt says of an error that it has lost itself. Seen when five machines were made at once on two cores: its look at what qemu can
+/// do had failed, and the next one did not.
+const LOST: &str = "An error occurred, but the cause is unknown";
+
+/// Has Vagrant start it, and make it before if there is none.
+async fn ask(site: &Site, spec: &Spec, line: &Line<'_>) -> Result<()> {
     let patience = patience(site).await?;
     let run = vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &UP);
     let began = tokio::time::Instant::now();
@@ -258,22 +277,28 @@ for file in "$1"/*/made.json; do
     node=${file%/made.json}; printf '%s\n' "${node##*/}"; cat -- "$file"; printf '\0'
 done"#;
 
-/// A machine that Vagrant was killed at: Vagrant goes on with the one it has written down, and would stumble over another.
-async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<()> {
-    let site = &spec.site();
-    let id = spec.dir().join(".vagrant/machines").join(&spec.node).join(spec.hypervisor.name()).join("id");
+/// Where Vagrant has written down which machine it made.
+fn id(spec: &Spec) -> PathBuf {
+    spec.dir().join(".vagrant/machines").join(&spec.node).join(spec.hypervisor.name()).join("id")
+}
+
+/// A machine that Vagrant was killed at: Vagrant goes on with the one it has written down, and would stumble over another. `false`: there
+/// is none now.
+async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<bool> {
+    let (site, id) = (&spec.site(), id(spec));
     let known = site.read(&id, 1).await?.is_some_and(|text| !text.is_empty());
     match spec.hypervisor {
-        Hypervisor::Libvirt if known && libvirt::exists(site, &spec.domain()).await? => Ok(()),
-        Hypervisor::Virtualbox if known => Ok(()),
+        Hypervisor::Libvirt if known && libvirt::exists(site, &spec.domain()).await? => return Ok(true),
+        Hypervisor::Virtualbox if known => return Ok(true),
         Hypervisor::Libvirt => {
             line("clean what is half made");
             // A new machine has a new host key.
             site.remove(&[&id, &super::foreign::known_hosts(spec)]).await?;
-            libvirt::clean(spec).await
+            libvirt::clean(spec).await?;
         }
-        Hypervisor::Virtualbox => virtualbox::clean(spec).await,
+        Hypervisor::Virtualbox => virtualbox::clean(spec).await?,
     }
+    Ok(false)
 }
 
 /// Stops it in good order.
