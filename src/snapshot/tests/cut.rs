@@ -103,3 +103,18 @@ fn what_was_restored_stays_with_what_was_written_since() {
         }
     }
 }
+
+#[test]
+fn a_snapshot_that_was_taken_is_there() {
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        pool.write("git/one", "new");
+        let meta = pool.take();
+        keep(&image(&pool));
+        comes_back(&pool);
+        sweep(&pool.path()).unwrap();
+        assert_eq!(list(&pool.path()).unwrap().len(), 1, "{filesystem}");
+        assert_eq!(pool.of(&meta, "git/one"), "new", "{filesystem}");
+        assert!(pool.of(&meta, "git/large") == "old".repeat(LARGE), "{filesystem}");
+    }
+}
