@@ -67,6 +67,9 @@ async fn live() -> Result<ExitCode> {
         Ok(parent)
     });
     sshd.await.or_error(Kind::Other, || "sshd".into())??;
+    if systemd::is_here() {
+        super::guest::start();
+    }
     let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
     let state = std::path::Path::new(paths::STATE);
     let journal = Journal::open(state, serve::now())?;

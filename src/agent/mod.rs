@@ -18,6 +18,7 @@ pub mod failpoint;
 mod felt;
 pub mod git;
 mod grow;
+mod guest;
 pub mod health;
 pub mod hooks;
 pub mod images;

@@ -105,11 +105,14 @@ impl Perform for Host {
                 docker::start(self.docker()?, &lab.name, node).await?;
             }
             Action::AwaitNode { node } => {
-                let address = self.address(node)?;
                 // Vagrant has waited until it could log in; what is slow after that is Docker.
                 let site = self.site(node)?;
                 let patience = if self.is_vm(node)? { vm_machine::patience(&site).await? } else { BOOT };
                 let answers = async {
+                    let address = match self.node(node)? {
+                        leased if leased.is_leased() => vm::leased(&self.workspace, leased, patience).await?,
+                        _ => self.address(node)?,
+                    };
                     let session = self.workspace.connect(self.keys()?, node, address, patience).await?;
                     ready_in(&session.agent(), patience).await
                 };
@@ -188,7 +191,10 @@ pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeM
     let lab = &workspace.lab;
     let upstreams =
         lab.environments.get(&node.environment).map(|environment| workspace.upstreams(environment, addresses));
-    let address = addresses.get(&node.name).copied();
+    // Where an address may change, the DNS server to ask is the master's, as anybody's.
+    let own =
+        if node.is_leased() { lab.environments.get(&node.environment).map(|of| &of.master) } else { Some(&node.name) };
+    let address = own.and_then(|name| addresses.get(name)).copied();
     let address =
         address.ok_or_else(|| Error::new(Kind::Config, format!("the node `{}` has no address", node.name)))?;
     let ssh = node.ssh.as_ref().filter(|_| node.provider == Provider::Ssh);

@@ -1,6 +1,8 @@
 //! Virtual machines: what a node of the workspace means for its hypervisor.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{
     host::{binary, order},
@@ -76,4 +78,53 @@ pub async fn up(
 pub fn wish(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<Spec> {
     spec(&workspace.lab, node, addresses)
         .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is no virtual machine", node.name)))
+}
+
+/// Waits until a machine in the office's network has an address there.
+///
+/// # Errors
+/// Nobody gave it one.
+pub async fn leased(workspace: &Workspace, node: &Node, patience: Duration) -> Result<Ipv4Addr> {
+    let (site, until) = (Site::of(node.vm.host.as_deref()), Instant::now() + patience);
+    loop {
+        let said = vm::leased(&site, &workspace.lab.name, node).await;
+        match said {
+            Ok(Some(address)) => return Ok(address),
+            said if Instant::now() > until => return Err(unleased(node, patience, said.err())),
+            _ => tokio::time::sleep(BETWEEN).await,
+        }
+    }
+}
+
+/// Between two questions to a machine that has no address yet.
+const BETWEEN: Duration = Duration::from_secs(2);
+
+fn unleased(node: &Node, patience: Duration, silent: Option<Error>) -> Error {
+    let (name, bridge, waited) = (&node.name, node.vm.bridge.as_deref().unwrap_or_default(), patience.as_secs());
+    match silent {
+        Some(why) => Error::new(Kind::Node, format!("`{name}` does not say its address within {waited} s: {why}")),
+        None => {
+            let message = format!("no DHCP server answered `{name}` on the bridge `{bridge}` within {waited} s");
+            Error::new(Kind::Node, message)
+                .hint(format!("is the office's network behind `{bridge}`, and has its DHCP server addresses left? `lap doctor` says whether Docker is in the way"))
+                .hint(format!("with `address` in nodes/{name}/node.toml it needs none"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_lease_says_which_bridge() {
+        let lab = crate::config::load(std::path::Path::new(env!("CARGO_MANIFEST_DIR")), None).unwrap();
+        let mut node = lab.nodes.values().next().unwrap().clone();
+        (node.name, node.vm.bridge) = ("worker".into(), Some("br0".into()));
+        let error = unleased(&node, Duration::from_secs(180), None);
+        assert_eq!(error.message, "no DHCP server answered `worker` on the bridge `br0` within 180 s");
+        assert!(error.hints[0].contains("`br0`") && error.hints[1].contains("nodes/worker/node.toml"), "{error:?}");
+        let error = unleased(&node, Duration::from_secs(180), Some(Error::new(Kind::Host, "not connected")));
+        assert_eq!(error.message, "`worker` does not say its address within 180 s: not connected");
+    }
 }

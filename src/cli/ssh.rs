@@ -57,7 +57,8 @@ impl Login {
             let (_, addresses) = workspace.addresses(&host)?;
             let running = host.nodes.get(&node).is_some_and(|node| node.running);
             addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
-                Error::new(Kind::Node, format!("the node `{node}` does not run")).hint("`lap up` brings it up")
+                let is = if running { "has no address yet" } else { "does not run" };
+                Error::new(Kind::Node, format!("the node `{node}` {is}")).hint("`lap up` brings it up")
             })
         })?;
         let way = workspace.lab.nodes.get(&node).map(|node| workspace.way(node, address)).transpose()?;

@@ -209,6 +209,11 @@ impl Node {
     pub fn is_foreign(&self) -> bool {
         self.provider == Provider::Vagrant && self.vm.foreign.is_some()
     }
+
+    /// The office's DHCP gives it its address, and may give it another one tomorrow.
+    pub fn is_leased(&self) -> bool {
+        self.provider == Provider::Vagrant && self.vm.bridge.is_some() && self.address.is_none()
+    }
 }
 
 /// `[ssh]` of a `node.toml`: a machine that already exists.

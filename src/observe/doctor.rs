@@ -213,7 +213,7 @@ async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> 
             None => "colleagues do not reach it: `publish` in its node.toml changes that".into(),
         };
         let state = host.nodes.get(&node.name).map_or("not made yet", |state| state.state.as_str());
-        let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let address = addresses.get(&node.name).map_or("no address yet".into(), ToString::to_string);
         Finding { verdict: Verdict::Good, text: format!("node `{}` ({address}): {state}; {reach}", node.name) }
     }));
     out.extend(host_keys(workspace, host, &addresses).await);

@@ -42,6 +42,8 @@ pub struct Look {
     pub modules: String,
     pub interfaces: BTreeSet<String>,
     pub bridges: BTreeSet<String>,
+    /// What goes across its bridges goes through its packet filter, and Docker is there, which lets through there only what is its own.
+    pub filtered: bool,
     /// VirtualBox' networks.conf(5).
     pub networks: Option<String>,
     /// Addresses of machines that are not made yet, at which something answers.
@@ -110,6 +112,7 @@ for path in /sys/class/net/*; do
     echo "interface ${path##*/}"
     if [ -d "$path/bridge" ]; then echo "bridge ${path##*/}"; fi
 done
+if [ -d /sys/class/net/docker0 ] && grep -q 1 /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null; then echo "filtered yes"; fi
 if [ -r /etc/vbox/networks.conf ]; then echo "ranges"; sed 's/^/range /' /etc/vbox/networks.conf; fi
 echo "memory $(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)"
 for path in /var/lib/lap /var/lib /; do
@@ -155,6 +158,7 @@ fn read(text: &str) -> Look {
             "able" => look.able = true,
             "module" => lines(&mut look.modules, value),
             "interface" => drop(look.interfaces.insert(value.to_owned())),
+            "filtered" => look.filtered = true,
             "bridge" => drop(look.bridges.insert(value.to_owned())),
             "ranges" => look.networks = Some(String::new()),
             "range" => lines(look.networks.get_or_insert_default(), value),
@@ -245,6 +249,11 @@ fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
             let bridges = look.bridges.iter().cloned().collect::<Vec<_>>().join("`, `");
             let there = if bridges.is_empty() { "none".to_owned() } else { format!("`{bridges}`") };
             say(Verdict::Bad, format!("node `{node}`: there is no bridge `{bridge}`; there is {there}"));
+        }
+        (Some(bridge), Hypervisor::Libvirt) if look.filtered => {
+            let text = "may keep the office's network from it: `sysctl net.bridge.bridge-nf-call-iptables=0`, or allow the bridge \
+                        in its chain `DOCKER-USER`";
+            say(Verdict::Warn, format!("node `{node}`: Docker filters what goes across `{bridge}`, and {text}"));
         }
         (Some(bridge), Hypervisor::Virtualbox) if !look.interfaces.contains(bridge) => {
             say(Verdict::Bad, format!("node `{node}`: there is no network interface `{bridge}`"));
@@ -364,6 +373,11 @@ mod tests {
                 "something answers there",
             ),
             (look(&|look| look.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are wished for"),
+            (
+                look(&|look| (look.bridges, look.filtered) = (["br7".to_owned()].into(), true)),
+                bridged(&libvirt),
+                "Docker filters what goes across `br7`",
+            ),
             (look(&|look| look.disk = 1 << 30), libvirt.clone(), "new machines want 5.0 GiB"),
             (look(&|look| look.arch = "aarch64".into()), libvirt.clone(), "boxes lap makes are for x86_64"),
         ];

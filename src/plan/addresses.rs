@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// The address of every node of the lab. What is written counts. Of the others, whoever is there keeps what it has, as long as nobody
+/// The address of every node of the lab; one whose address the office's DHCP gives is absent until it is seen. What is written counts. Of the others, whoever is there keeps what it has, as long as nobody
 /// writes that for another; whoever is new begins to look at a place that its name says. So nobody moves because others come or go.
 ///
 /// # Errors
@@ -27,8 +27,13 @@ pub fn addresses(lab: &Lab, subnet: &Subnet, host: &HostFacts) -> Result<BTreeMa
     let mut used: BTreeSet<Ipv4Addr> = out.values().copied().chain(machines).collect();
     let mut new = Vec::new();
     for node in lab.nodes.values().filter(|node| node.address.is_none()) {
-        let range = range(lab, node, subnet)?;
         let has = host.nodes.get(&node.name).and_then(|is| is.address);
+        if node.is_leased() {
+            // Nobody loses a written one because a machine says that it has it.
+            out.extend(has.filter(|has| used.insert(*has)).map(|has| (node.name.clone(), has)));
+            continue;
+        }
+        let range = range(lab, node, subnet)?;
         match has.filter(|has| range.contains(has) && used.insert(*has)) {
             Some(has) => drop(out.insert(node.name.clone(), has)),
             None => new.push((node, range)),

@@ -20,7 +20,7 @@ pub fn spec(lab: &Lab, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> O
     if node.provider != Provider::Vagrant {
         return None;
     }
-    let address = addresses.get(&node.name).copied();
+    let address = addresses.get(&node.name).copied().filter(|_| !node.is_leased());
     let prefix = address.map_or(network::PREFIX, |address| network::around(address, lab.subnet).prefix);
     Some(Spec {
         lab: lab.name.clone(),
@@ -75,7 +75,8 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
     }
     // Vagrant sets the second card of a box of others once, when it makes the machine.
     let moved = wish.foreign.is_some() && wish.bridge.is_some() && is.address != wish.address;
-    if is.bridge != wish.bridge || is.prefix != wish.prefix || moved {
+    let resized = is.prefix != wish.prefix && is.address.is_some() && wish.address.is_some();
+    if is.bridge != wish.bridge || resized || moved {
         rebuild.push("its network changed".to_owned());
     }
     if !rebuild.is_empty() {
@@ -83,7 +84,7 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
     }
     let mut restart = Vec::new();
     if is.address != wish.address {
-        let shown = |spec: &Spec| spec.address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        let shown = |spec: &Spec| spec.address.map_or_else(|| "from DHCP".to_owned(), |address| address.to_string());
         restart.push(format!("address {} → {}", shown(is), shown(wish)));
     }
     if is.cpus != wish.cpus {
@@ -142,6 +143,11 @@ mod tests {
         assert!(matches!(change(Some(&foreign), &elsewhere(&foreign)), Change::Restart(_)));
         let bridged = Spec { bridge: Some("br0".into()), ..foreign };
         assert_eq!(change(Some(&bridged), &elsewhere(&bridged)), Change::Rebuild("its network changed".into()));
+        // The office's DHCP, and back.
+        let fixed = Spec { foreign: None, prefix: 22, ..bridged };
+        let leased = Spec { address: None, prefix: 24, ..fixed.clone() };
+        assert_eq!(change(Some(&fixed), &leased), Change::Restart("address 192.168.57.10 → from DHCP".into()));
+        assert_eq!(change(Some(&leased), &fixed), Change::Restart("address from DHCP → 192.168.57.10".into()));
         assert!(matches!(of(Spec { hypervisor: Hypervisor::Virtualbox, ..machine() }), Change::Impossible(_)));
         assert!(matches!(change(None, &machine()), Change::Rebuild(_)));
     }

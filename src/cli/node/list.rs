@@ -45,6 +45,9 @@ impl Args {
                     let is = facts.nodes.get(&node.name);
                     let address = addresses.get(&node.name).copied();
                     let mut state = is.map_or("not made", |is| is.state.as_str()).to_owned();
+                    if address.is_none() && is.is_some_and(|is| is.running) {
+                        state = format!("{state}, has no address yet");
+                    }
                     if let (Some(keys), Some(address), true) = (keys, address, is.is_some_and(|is| is.running)) {
                         state = match workspace.connect(keys, &node.name, address, PATIENCE).await {
                             Ok(_) => "answers".into(),

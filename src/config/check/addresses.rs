@@ -6,7 +6,7 @@ use crate::config::{
     document::lines::child,
     files::File,
     load::Workspace,
-    model::{Address, Provider, Subnet},
+    model::{Address, Hypervisor, Provider, Subnet},
     network,
     problem::Ledger,
 };
@@ -65,7 +65,12 @@ fn placed(workspace: &Workspace, ledger: &Ledger) {
     for read in workspace.nodes.values().filter(|read| read.value.placed) {
         let (node, Some(file)) = (&read.value.node, &read.file) else { continue };
         let message = match (&node.vm.bridge, network::beside(node, all(), workspace.lap.value.subnet)) {
-            (Some(_), _) => "missing: in the office's network lap chooses none: write all of it, e.g. `192.168.57.10`",
+            // It says itself which one the office's DHCP gave it.
+            (Some(_), _) if node.vm.foreign.is_none() && node.vm.hypervisor == Hypervisor::Libvirt => continue,
+            (Some(_), _) => {
+                "missing: with a `bridge` only machines of libvirt and of lap's own box tell which one the office's DHCP gave \
+                 them: write all of it, e.g. `192.168.57.10`"
+            }
             (None, Some(_)) => continue,
             (None, None) => {
                 "missing: no other machine of the same host and hypervisor has one, so nothing says in which network: \

@@ -5,7 +5,7 @@ pub mod images;
 pub mod machine;
 pub mod vm;
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::collections::BTreeMap;
 
 use bollard::Docker;
 use futures_util::future::join_all;
@@ -38,12 +38,11 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
         (None, HostFacts::default())
     };
     let full = |node: &Node| node.address?.full();
-    type Known = Vec<(String, Option<Ipv4Addr>)>;
-    let mut groups = BTreeMap::<(Option<&str>, Hypervisor), Known>::new();
+    let mut groups = BTreeMap::<(Option<&str>, Hypervisor), Vec<&Node>>::new();
     for node in of(Provider::Vagrant) {
-        groups.entry((node.vm.host.as_deref(), node.vm.hypervisor)).or_default().push((node.name.clone(), full(node)));
+        groups.entry((node.vm.host.as_deref(), node.vm.hypervisor)).or_default().push(node);
     }
-    let look = |((host, hypervisor), nodes): (_, Known)| async move {
+    let look = |((host, hypervisor), nodes): (_, Vec<_>)| async move {
         let mut seen = vm::Facts::default();
         let states = vm::observe(&Site::of(host), hypervisor, &lab.name, &nodes, &mut seen).await;
         (host, nodes, seen, states)
@@ -54,11 +53,11 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
             Err(error) if host.is_none() => return Err(error),
             // What is elsewhere goes on.
             Err(error) => {
-                for (name, address) in nodes {
+                for node in nodes {
                     let state = format!("unknown ({error})");
-                    let is = NodeState { state, address, ..NodeState::default() };
-                    facts.nodes.insert(name.clone(), is);
-                    facts.vm.silent.insert(name, (error.to_string(), error.hints.clone()));
+                    let is = NodeState { state, address: full(node), ..NodeState::default() };
+                    facts.nodes.insert(node.name.clone(), is);
+                    facts.vm.silent.insert(node.name.clone(), (error.to_string(), error.hints.clone()));
                 }
             }
         }

@@ -323,6 +323,26 @@ fn a_machine_gets_an_address_beside_its_master() {
     assert_eq!(error.message, "no machine beside the node `a` has an address of its own");
 }
 
+#[test]
+fn a_machine_that_asks_the_offices_dhcp_has_what_is_seen_there() {
+    let mut lab = machines();
+    let worker = lab.nodes.get_mut("worker").unwrap();
+    (worker.address, worker.vm.bridge) = (None, Some("br0".into()));
+    let network = net("192.168.57.0/24");
+    let seen = |address: Option<[u8; 4]>| {
+        let mut host = HostFacts::default();
+        let is = NodeState { running: true, address: address.map(Ipv4Addr::from), ..NodeState::default() };
+        host.nodes.insert("worker".into(), is);
+        addresses(&lab, &network, &host).unwrap().get("worker").copied()
+    };
+    assert_eq!(seen(None), None);
+    assert_eq!(seen(Some([10, 1, 2, 3])), Some(Ipv4Addr::new(10, 1, 2, 3)), "any network");
+    assert_eq!(seen(Some([192, 168, 57, 11])), None, "that of `test`, whatever it says");
+    // What it has at the moment is not what it is made from.
+    let all = BTreeMap::from([("worker".to_owned(), Ipv4Addr::new(10, 1, 2, 3))]);
+    assert_eq!(crate::plan::machines::spec(&lab, &lab.nodes["worker"], &all).unwrap().address, None);
+}
+
 /// The lab with virtual machines in the place of containers.
 fn machines() -> Lab {
     let mut lab = lab();

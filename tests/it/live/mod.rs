@@ -3,6 +3,7 @@
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
 mod boxes;
+mod bridge;
 mod check;
 mod conformance;
 mod database;

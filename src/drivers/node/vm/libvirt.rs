@@ -1,6 +1,6 @@
 //! libvirt's own tool, virsh(1), for what Vagrant does not do: the data disk, the network, and looking.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, path::Path};
+use std::{collections::BTreeSet, net::Ipv4Addr, path::Path, time::Duration};
 
 use super::{HOME, Spec, vagrantfile::POOL};
 use crate::{
@@ -71,6 +71,30 @@ pub async fn exists(site: &Site, domain: &str) -> Result<bool> {
     Ok(names.lines().any(|name| name.trim() == domain))
 }
 
+/// So long a machine may take to say its address: one that hangs keeps nobody waiting.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// The address of a machine's network card, as the machine says (`agent::guest`); `None`: it has none.
+///
+/// # Errors
+/// It does not say anything: it boots, or hangs.
+pub async fn address(site: &Site, domain: &str, mac: &str) -> Result<Option<Ipv4Addr>> {
+    let asked = tokio::time::timeout(ANSWER, virsh(site, &["domifaddr", domain, "--full", "--source", "agent"])).await;
+    let silent = |_| Error::new(Kind::Node, format!("`{domain}` does not say its address"));
+    Ok(asked.map_err(silent)??.lines().find_map(|line| parse_address(line, mac)))
+}
+
+/// ` eth1       52:54:00:0e:7f:90    ipv4         192.168.1.57/24`
+fn parse_address(line: &str, mac: &str) -> Option<Ipv4Addr> {
+    let mut words = line.split_whitespace().skip(1);
+    let (_, _) = (words.next().filter(|is| *is == mac)?, words.next().filter(|is| *is == "ipv4")?);
+    let address: Ipv4Addr = words.next()?.split('/').next()?.parse().ok()?;
+    // Such a one is nobody's in a network.
+    let nobodys =
+        address.is_loopback() || address.is_link_local() || address.is_multicast() || address.is_unspecified();
+    (!nobodys && !address.is_broadcast()).then_some(address)
+}
+
 /// The pool, the lab's network with the machine's address in it, and its data disk: each made where it is missing.
 ///
 /// # Errors
@@ -107,9 +131,28 @@ async fn pool(site: &Site) -> Result<()> {
     })
 }
 
+/// So long another machine's disk may be on its way into the pool, which cannot be looked at meanwhile.
+const BUSY: Duration = Duration::from_secs(300);
+
+async fn refresh(site: &Site) -> Result<()> {
+    let until = tokio::time::Instant::now() + BUSY;
+    loop {
+        match virsh(site, &["pool-refresh", POOL]).await {
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            answered => return answered.map(drop),
+        }
+    }
+}
+
+fn is_busy(error: &Error) -> bool {
+    error.message.contains("has asynchronous jobs running")
+}
+
 /// The size of a disk in the pool.
 async fn volume(site: &Site, name: &str) -> Result<Option<u64>> {
-    virsh(site, &["pool-refresh", POOL]).await?;
+    refresh(site).await?;
     match virsh(site, &["vol-info", "--bytes", "--pool", POOL, name]).await {
         Ok(text) => Ok(parse_capacity(&text)),
         Err(error) if error.message.contains("failed to get vol") => Ok(None),
@@ -270,6 +313,31 @@ mod tests {
         let info =
             "Name:           a\nType:           file\nCapacity:       21474836480 bytes\nAllocation:     1 bytes\n";
         assert_eq!(parse_capacity(info), Some(20 << 30));
+    }
+
+    #[test]
+    fn a_machine_says_which_address_its_card_has() {
+        let mac = "52:54:00:0e:7f:90";
+        let of = |line: &str| parse_address(line, mac).map(|address| address.to_string());
+        assert_eq!(of(" eth1  52:54:00:0e:7f:90  ipv4   192.168.1.57/24").as_deref(), Some("192.168.1.57"));
+        for other in [
+            " eth0  52:54:00:0e:7f:91  ipv4   192.168.1.57/24",
+            " eth1  52:54:00:0e:7f:90  ipv6   fe80::1/64",
+            " eth1  52:54:00:0e:7f:90  ipv4   169.254.3.4/16",
+            " eth1  52:54:00:0e:7f:90  N/A    N/A",
+            "",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    /// As it was said when the disk of another lab's machine was being made.
+    #[test]
+    fn a_pool_that_is_busy_is_waited_for() {
+        let said = "`virsh --quiet --connect qemu:///system pool-refresh lap` ended with exit status: 1\nerror: Failed to \
+                    refresh pool lap\nerror: internal error: pool 'lap' has asynchronous jobs running.";
+        assert!(is_busy(&Error::new(Kind::Host, said)));
+        assert!(!is_busy(&Error::new(Kind::Host, "error: failed to get pool 'lap'")));
     }
 
     #[test]

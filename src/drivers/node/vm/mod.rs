@@ -16,12 +16,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::docker::NodeState;
 use crate::{
-    config::model::{ForeignBox, Hypervisor, Subnet},
+    config::model::{ForeignBox, Hypervisor, Node, Subnet},
     drivers::{
         boxes,
         site::{Input, Site},
@@ -46,7 +47,7 @@ pub struct Spec {
     /// The box, where it is not lap's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<ForeignBox>,
-    /// `None`: nobody knows it yet, which is all right for who takes the machine away.
+    /// `None`: the office's DHCP gives it one; or who takes it away does not need to know.
     pub address: Option<Ipv4Addr>,
     /// Of the network the address is in.
     pub prefix: u8,
@@ -87,13 +88,18 @@ impl Spec {
 
     /// The address of its network card `n`: always the same, so that its address is known before it is made.
     pub fn mac(&self, n: u8) -> String {
-        let hash = Sha256::digest(format!("{}/{}/{n}", self.lab, self.node));
-        let maker = match self.hypervisor {
-            Hypervisor::Libvirt => "52:54:00",
-            Hypervisor::Virtualbox => "08:00:27",
-        };
-        format!("{maker}:{:02x}:{:02x}:{:02x}", hash[0], hash[1], hash[2])
+        mac(self.hypervisor, &self.lab, &self.node, n)
     }
+}
+
+/// The address of network card `n` of a machine.
+fn mac(hypervisor: Hypervisor, lab: &str, node: &str, n: u8) -> String {
+    let hash = Sha256::digest(format!("{lab}/{node}/{n}"));
+    let maker = match hypervisor {
+        Hypervisor::Libvirt => "52:54:00",
+        Hypervisor::Virtualbox => "08:00:27",
+    };
+    format!("{maker}:{:02x}:{:02x}:{:02x}", hash[0], hash[1], hash[2])
 }
 
 /// What a machine calls the disk that lap gave it for its data.
@@ -161,7 +167,7 @@ pub async fn observe(
     site: &Site,
     hypervisor: Hypervisor,
     lab: &str,
-    nodes: &[(String, Option<Ipv4Addr>)],
+    nodes: &[&Node],
     facts: &mut Facts,
 ) -> Result<Vec<(String, NodeState)>> {
     // Asked at the same time: on another host each question takes a while.
@@ -180,16 +186,30 @@ pub async fn observe(
         let into = if usable { &mut facts.boxes } else { &mut facts.elsewhere };
         into.extend(known.identities().map(here));
     }
-    let state = |(node, written): &(String, Option<Ipv4Addr>)| {
-        let (_, state) = domains.iter().find(|(name, _)| *name == domain(lab, node))?;
-        let spec = made.get(node).cloned().unwrap_or_default();
+    let state = async |node: &&Node| {
+        let (_, state) = domains.iter().find(|(name, _)| *name == domain(lab, &node.name))?;
+        let spec = made.get(&node.name).cloned().unwrap_or_default();
         let running = state == "running";
         // What lap chose was written down when the machine was made.
         let chosen = || serde_json::from_str::<Spec>(&spec).ok()?.address;
-        let address = written.or_else(chosen);
-        Some((node.clone(), NodeState { running, state: state.clone(), spec, address, created: 0 }))
+        let address = match node.is_leased() {
+            true if running => leased(site, lab, node).await.ok().flatten(),
+            true => None,
+            false => node.address.and_then(|address| address.full()).or_else(chosen),
+        };
+        Some((node.name.clone(), NodeState { running, state: state.clone(), spec, address, created: 0 }))
     };
-    Ok(nodes.iter().filter_map(state).collect())
+    Ok(join_all(nodes.iter().map(state)).await.into_iter().flatten().collect())
+}
+
+/// The address that the office's DHCP gave a machine, as that says itself; `None`: none yet. It is told apart from others by its host
+/// key, so that nothing is gained by saying another's.
+///
+/// # Errors
+/// It does not say anything.
+pub async fn leased(site: &Site, lab: &str, node: &Node) -> Result<Option<Ipv4Addr>> {
+    let card = mac(node.vm.hypervisor, lab, &node.name, 1);
+    libvirt::address(site, &domain(lab, &node.name), &card).await
 }
 
 /// Whether a host's processor runs machines by itself; else they are emulated, many times slower.

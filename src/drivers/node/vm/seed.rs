@@ -31,13 +31,14 @@ pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8])
     let own = spec.address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
     let hosts = format!("127.0.0.1 localhost\n{own} {}\n::1 localhost\n", spec.node);
     let resolve = resolve(spec, order);
-    let network = network(spec);
+    let (network, first) = (network(spec), asks(&spec.mac(0)));
     let relative = |path: &'static str| path.trim_start_matches('/');
     let files = [
         ("etc/hostname", 0o644, host.as_bytes()),
         ("etc/hosts", 0o644, hosts.as_bytes()),
         ("etc/resolv.conf", 0o644, resolve.as_bytes()),
         ("etc/systemd/network/10-lap.network", 0o644, network.as_bytes()),
+        ("etc/systemd/network/20-lap.network", 0o644, first.as_bytes()),
         (relative(DOCKER_SETTINGS), 0o644, settings.as_bytes()),
         (relative(paths::CONFIG), 0o600, config.as_slice()),
         ("var/lib/lap/ssh/host_ed25519_key", 0o600, order.host_key.expose().as_bytes()),
@@ -64,11 +65,37 @@ fn resolve(spec: &Spec, order: &Order) -> String {
 /// under libvirt is the right one; any other card has the address of node.toml.
 fn network(spec: &Spec) -> String {
     if spec.hypervisor == Hypervisor::Libvirt && spec.bridge.is_none() {
-        return format!("[Match]\nMACAddress={}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n", spec.mac(0));
+        return asks(&spec.mac(0));
     }
-    let address = spec.address.map(|address| format!("Address={address}/{}\n", spec.prefix)).unwrap_or_default();
-    format!("[Match]\nMACAddress={}\n\n[Network]\n{address}LinkLocalAddressing=no\n", spec.mac(1))
+    let how = match spec.address {
+        Some(address) => format!("Address={address}/{}\nLinkLocalAddressing=no\n", spec.prefix),
+        None => LEASED.to_owned(),
+    };
+    format!("[Match]\nMACAddress={}\n\n[Network]\n{how}", spec.mac(1))
 }
+
+/// A card whose address its hypervisor gives. That knows it by the card: machines of one box may say the same of themselves else, and get
+/// one address together.
+fn asks(mac: &str) -> String {
+    format!(
+        "[Match]\nMACAddress={mac}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n\n[DHCPv4]\nClientIdentifier=mac\n"
+    )
+}
+
+/// The office's DHCP knows the machine by its card, also when it is made anew. Only the address is taken from it: the way into the world
+/// and the servers for names are what they are with a fixed one.
+const LEASED: &str = "\
+DHCP=ipv4
+LinkLocalAddressing=no
+
+[DHCPv4]
+ClientIdentifier=mac
+RouteMetric=2048
+UseGateway=no
+UseDNS=no
+UseDomains=no
+UseHostname=no
+";
 
 #[cfg(test)]
 mod tests {
@@ -106,8 +133,15 @@ mod tests {
     #[test]
     fn the_address_is_where_others_reach_it() {
         assert!(network(&spec(Hypervisor::Libvirt)).contains("DHCP=ipv4"));
+        assert!(network(&spec(Hypervisor::Libvirt)).ends_with("[DHCPv4]\nClientIdentifier=mac\n"));
         let two = network(&spec(Hypervisor::Virtualbox));
         assert!(two.contains("Address=192.168.57.10/24") && two.contains("MACAddress=08:00:27:"), "{two}");
         assert_eq!(resolve(&spec(Hypervisor::Libvirt), &order()), "nameserver 192.168.57.1\n");
+        let leased = Spec { address: None, bridge: Some("br0".into()), ..spec(Hypervisor::Libvirt) };
+        let text = network(&leased);
+        assert!(
+            text.starts_with(&format!("[Match]\nMACAddress={}\n\n[Network]\nDHCP=ipv4\n", leased.mac(1))),
+            "{text}"
+        );
     }
 }

@@ -108,7 +108,7 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
          \x20   vm.management_network_mac = {mac:?}\n\
          {management}\
          \x20   vm.storage_pool_name = {pool:?}\n\
-         {seed}\
+         {line}{seed}\
          \x20   vm.storage :file, path: {disk:?}, type: \"qcow2\", size: \"{size}M\", serial: \"lap-data\", allow_existing: true\n\
          \x20 end\n",
         uri = super::libvirt::URI,
@@ -119,6 +119,13 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
         console = file("console.log"),
         mac = spec.mac(0),
         pool = POOL,
+        line = match (&spec.bridge, &spec.foreign) {
+            (Some(_), None) => {
+                "    # Over this the machine says which address it has in the office's network.\n    \
+                 vm.channel type: \"unix\", target_type: \"virtio\", target_name: \"org.qemu.guest_agent.0\"\n"
+            }
+            _ => "",
+        },
         seed = match spec.foreign {
             None => format!(
                 "    # Who the machine is; and its data, on a disk that Vagrant did not make and does not remove.\n\
@@ -255,6 +262,18 @@ Vagrant.configure("2") do |config|
         );
         assert!(!rest.contains("seed") && rest.contains("serial: \"lap-data\", allow_existing: true"), "{rest}");
         assert!(!text.contains("/k"), "{text}");
+    }
+
+    #[test]
+    fn a_machine_in_the_offices_network_has_a_line_to_its_host() {
+        let spec = Spec { bridge: Some("br0".into()), address: None, ..spec(Hypervisor::Libvirt) };
+        let text = text(&spec, Path::new("/k"), None, true);
+        let line = "vm.channel type: \"unix\", target_type: \"virtio\", target_name: \"org.qemu.guest_agent.0\"\n";
+        assert!(text.contains(line), "{text}");
+        assert!(
+            text.contains("dev: \"br0\", type: \"bridge\", mac: \"52:54:00:0e:7f:90\", auto_config: false\n"),
+            "{text}"
+        );
     }
 
     #[test]
