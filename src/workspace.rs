@@ -122,7 +122,7 @@ impl Workspace {
     /// No subnet is free, or an address is not in it.
     pub fn addresses(&self, host: &HostFacts) -> Result<(Subnet, BTreeMap<String, Ipv4Addr>)> {
         let subnet = plan::nodes::subnet(&self.lab, host)?;
-        let addresses = plan::nodes::addresses(&self.lab, &subnet)?;
+        let addresses = plan::addresses::addresses(&self.lab, &subnet, host)?;
         Ok((subnet, addresses))
     }
 

@@ -13,7 +13,11 @@ use bollard::Docker;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{health, install::write_file, paths};
+use super::{
+    health,
+    install::{remove_file, write_file},
+    paths,
+};
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{HookRan, hooks::Hooks},
@@ -68,7 +72,7 @@ pub async fn around<T>(
     };
     let after = all(docker, &hooks, "after", |hooks| &hooks.after).await;
     if failures(&after).next().is_none() {
-        let _ = fs::remove_file(record());
+        let _ = remove_file(&record());
     }
     match done {
         Ok(done) => Ok((done, before.into_iter().chain(after).collect())),
@@ -88,7 +92,7 @@ pub async fn recover(docker: &Docker) {
     for why in failures(&all(docker, &hooks, "after", |hooks| &hooks.after).await) {
         eprintln!("agent: {why}");
     }
-    let _ = fs::remove_file(record());
+    let _ = remove_file(&record());
 }
 
 fn record() -> PathBuf {

@@ -177,6 +177,20 @@ pub fn try_write_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<(
     Ok(())
 }
 
+/// Removes a file so that it does not come back, not after a power cut either: a record of what is under way would have it done
+/// once more. Nothing happens where there is none.
+///
+/// # Errors
+/// Names the path.
+pub fn remove_file(path: &Path) -> Result<()> {
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        removed => removed,
+    };
+    let durable = || path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all());
+    removed.and_then(|()| durable()).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))
+}
+
 /// An archive in memory of these files: (path, mode, content). The opposite of [`unpack`].
 ///
 /// # Errors

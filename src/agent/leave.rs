@@ -36,6 +36,8 @@ fn leave(lab: &str, node: &str, data: bool) -> Result<()> {
     remove_containers()?;
     stop_agent()?;
     pool::unmount();
+    // Only where it was mounted: a directory with something in it is not removed.
+    let _ = fs::remove_dir(paths::POOL);
     if data {
         eprintln!("remove the data");
         remove_data(&config)?;

@@ -254,6 +254,7 @@ pub async fn up(
             missing_rootfs: workspace.missing_rootfs().into_iter().collect(),
         },
     )?;
+    let mut options = options.clone();
     if !nodes.steps.is_empty() {
         if options.dry_run {
             outcome.notes.push(format!("what `{}` needs beyond this shows when it runs", environment.master));
@@ -272,9 +273,11 @@ pub async fn up(
         carry_out(&nodes, performer, &options.events, &options.stop).await.1?;
         host = drivers::node::observe(&workspace.lab).await?.facts;
         outcome.plans.push(nodes);
+        // A node that was cut in the middle of something first brings that to its end, under its lock.
+        options.wait = true;
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
-    on(master, scope, options, outcome, began).await
+    on(master, scope, &options, outcome, began).await
 }
 
 /// Brings up what runs on a master that is there.

@@ -47,7 +47,7 @@ pub async fn up(
     replace: Option<bool>,
     line: &Line<'_>,
 ) -> Result<()> {
-    let spec = wish(workspace, node)?;
+    let spec = wish(workspace, node, addresses)?;
     if let Some(running) = replace {
         machine::remove(&spec, running, line).await?;
     }
@@ -73,7 +73,7 @@ pub async fn up(
 ///
 /// # Errors
 /// It is none.
-pub fn wish(workspace: &Workspace, node: &Node) -> Result<Spec> {
-    spec(&workspace.lab, node)
+pub fn wish(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<Spec> {
+    spec(&workspace.lab, node, addresses)
         .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is no virtual machine", node.name)))
 }

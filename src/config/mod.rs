@@ -14,6 +14,7 @@ mod graph;
 mod init;
 mod load;
 pub mod model;
+pub mod network;
 pub mod problem;
 mod read;
 pub mod value;

@@ -54,7 +54,11 @@ pub struct Look {
 pub async fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Finding> {
     let meant = lab.nodes.values().filter(|node| environment.is_none_or(|name| node.environment == name));
     let mut hosts: BTreeMap<Option<String>, Vec<Spec>> = BTreeMap::new();
-    for wish in meant.filter_map(|node| plan::machines::spec(lab, node)) {
+    let addresses = match plan::nodes::subnet(lab, host).and_then(|s| plan::addresses::addresses(lab, &s, host)) {
+        Ok(addresses) => addresses,
+        Err(error) => return vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
+    };
+    for wish in meant.filter_map(|node| plan::machines::spec(lab, node, &addresses)) {
         hosts.entry(wish.host.clone()).or_default().push(wish);
     }
     let known = host.nodes.iter().map(|(name, is)| (name.clone(), is.running)).collect();
@@ -130,7 +134,7 @@ pub async fn look(site: &Site, wishes: &[Spec], known: &BTreeMap<String, bool>) 
     let hypervisors: BTreeSet<&str> = wishes.iter().map(|wish| wish.hypervisor.name()).collect();
     let hypervisors = hypervisors.into_iter().collect::<Vec<_>>().join(" ");
     let new = wishes.iter().filter(|wish| !known.contains_key(&wish.node));
-    let new: Vec<String> = new.map(|wish| wish.address.to_string()).collect();
+    let new: Vec<String> = new.filter_map(|wish| Some(wish.address?.to_string())).collect();
     let arguments: Vec<&str> =
         [hypervisors.as_str(), PATIENCE].into_iter().chain(new.iter().map(String::as_str)).collect();
     let out = site.script("look at what runs machines", PROBE, &arguments, Input::Bytes(&[])).await?;
@@ -247,16 +251,18 @@ fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
         }
         (None, Hypervisor::Virtualbox) => {
             let text = look.networks.as_deref().unwrap_or(HOST_ONLY);
-            if !ranges(text).any(|range| range.holds(wish.address)) {
+            if let (Some(address), Some(network)) = (wish.address, wish.network())
+                && !ranges(text).any(|range| range.holds(address))
+            {
                 let text = "VirtualBox refuses this range: write it into /etc/vbox/networks.conf";
-                say(Verdict::Bad, format!("node `{node}`: {}: {text} (`* {}/24`)", wish.address, wish.gateway()));
+                say(Verdict::Bad, format!("node `{node}`: {address}: {text} (`* {network}`)"));
             }
         }
         _ => {}
     }
-    if look.answering.contains(&wish.address) {
+    if let Some(address) = wish.address.filter(|address| look.answering.contains(address)) {
         let text = "something answers there already, and the node is not made yet";
-        say(Verdict::Bad, format!("node `{node}`: {}: {text}", wish.address));
+        say(Verdict::Bad, format!("node `{node}`: {address}: {text}"));
     }
 }
 
@@ -289,7 +295,7 @@ mod tests {
             hypervisor,
             base: "b".into(),
             foreign: None,
-            address: Ipv4Addr::new(192, 168, 57, 10),
+            address: Some(Ipv4Addr::new(192, 168, 57, 10)),
             prefix: 24,
             bridge: None,
             cpus: 2,
@@ -325,7 +331,7 @@ mod tests {
     #[test]
     fn each_reason_is_one_sentence() {
         let (libvirt, virtualbox) = (wish(Hypervisor::Libvirt), wish(Hypervisor::Virtualbox));
-        let elsewhere = Spec { address: Ipv4Addr::new(10, 1, 2, 3), ..virtualbox.clone() };
+        let elsewhere = Spec { address: Some(Ipv4Addr::new(10, 1, 2, 3)), ..virtualbox.clone() };
         let bridged = |spec: &Spec| Spec { bridge: Some("br7".into()), ..spec.clone() };
         let look = |change: &dyn Fn(&mut Look)| {
             let mut look = good();
@@ -352,7 +358,11 @@ mod tests {
                 bridged(&libvirt),
                 "no bridge `br7`; there is `br0`",
             ),
-            (look(&|look| look.answering = [libvirt.address].into()), libvirt.clone(), "something answers there"),
+            (
+                look(&|look| look.answering = libvirt.address.into_iter().collect()),
+                libvirt.clone(),
+                "something answers there",
+            ),
             (look(&|look| look.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are wished for"),
             (look(&|look| look.disk = 1 << 30), libvirt.clone(), "new machines want 5.0 GiB"),
             (look(&|look| look.arch = "aarch64".into()), libvirt.clone(), "boxes lap makes are for x86_64"),

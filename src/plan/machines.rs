@@ -1,7 +1,12 @@
 //! Virtual machines: what they are made from, and what a changed wish takes.
 
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
 use crate::{
-    config::model::{Address, Lab, Node, Provider},
+    config::{
+        model::{Lab, Node, Provider},
+        network,
+    },
     drivers::{boxes, node::vm::Spec},
     words::bytes,
 };
@@ -11,11 +16,12 @@ const CPUS: u32 = 2;
 const MEMORY: u64 = 4 << 30;
 
 /// What a node's machine is to be; `None`: it is no virtual machine.
-pub fn spec(lab: &Lab, node: &Node) -> Option<Spec> {
-    let Some(Address::Full(address)) = node.address.filter(|_| node.provider == Provider::Vagrant) else {
+pub fn spec(lab: &Lab, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Option<Spec> {
+    if node.provider != Provider::Vagrant {
         return None;
-    };
-    let prefix = lab.subnet.filter(|subnet| subnet.holds(address)).map_or(24, |subnet| subnet.prefix);
+    }
+    let address = addresses.get(&node.name).copied();
+    let prefix = address.map_or(network::PREFIX, |address| network::around(address, lab.subnet).prefix);
     Some(Spec {
         lab: lab.name.clone(),
         node: node.name.clone(),
@@ -77,7 +83,8 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
     }
     let mut restart = Vec::new();
     if is.address != wish.address {
-        restart.push(format!("address {} → {}", is.address, wish.address));
+        let shown = |spec: &Spec| spec.address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        restart.push(format!("address {} → {}", shown(is), shown(wish)));
     }
     if is.cpus != wish.cpus {
         restart.push(format!("cpus {} → {}", is.cpus, wish.cpus));
@@ -103,7 +110,7 @@ mod tests {
             hypervisor: Hypervisor::Libvirt,
             base: "b1".into(),
             foreign: None,
-            address: "192.168.57.10".parse().unwrap(),
+            address: "192.168.57.10".parse().ok(),
             prefix: 24,
             bridge: None,
             cpus: 2,
@@ -131,7 +138,7 @@ mod tests {
         let foreign = crate::config::model::ForeignBox { name: "debian/bookworm64".into(), version: None };
         let foreign = Spec { base: foreign.to_string(), foreign: Some(foreign), ..machine() };
         assert_eq!(of(foreign.clone()), Change::Rebuild("its box changed".into()));
-        let elsewhere = |spec: &Spec| Spec { address: "192.168.57.11".parse().unwrap(), ..spec.clone() };
+        let elsewhere = |spec: &Spec| Spec { address: "192.168.57.11".parse().ok(), ..spec.clone() };
         assert!(matches!(change(Some(&foreign), &elsewhere(&foreign)), Change::Restart(_)));
         let bridged = Spec { bridge: Some("br0".into()), ..foreign };
         assert_eq!(change(Some(&bridged), &elsewhere(&bridged)), Change::Rebuild("its network changed".into()));

@@ -2,6 +2,7 @@
 //!
 //! Pure: the wish, the facts and the time are arguments. No async, no I/O.
 
+pub mod addresses;
 pub mod containers;
 pub mod host;
 pub mod machines;

@@ -7,10 +7,14 @@ use std::{
 
 use super::{
     Action, Plan,
+    addresses::addresses,
     machines::{self, Change},
 };
 use crate::{
-    config::model::{Address, Hypervisor, Lab, Node, Port, Provider, Rootfs, Subnet},
+    config::{
+        model::{Hypervisor, Lab, Node, Port, Provider, Rootfs, Subnet},
+        network,
+    },
     drivers::node::docker::{HostFacts, Spec, spec_identity},
     error::{Error, Kind, Result},
 };
@@ -50,48 +54,15 @@ pub fn subnet(lab: &Lab, host: &HostFacts) -> Result<Subnet> {
 
 /// A lab without containers has its machines' network: no other is made.
 fn around_machines(lab: &Lab) -> Option<Subnet> {
-    let mut nodes = lab.nodes.values();
-    let first = lab.nodes.values().next()?;
-    let Some(Address::Full(address)) = first.address.filter(|_| nodes.all(|node| node.provider != Provider::Docker))
-    else {
-        return None;
-    };
-    Some(Subnet { base: Ipv4Addr::from(u32::from(address) & 0xffff_ff00), prefix: 24 })
+    let alone = lab.nodes.values().all(|node| node.provider != Provider::Docker);
+    let address = lab.nodes.values().find_map(|node| node.address?.full()).filter(|_| alone)?;
+    Some(network::around(address, None))
 }
 
 fn overlap(a: &Subnet, b: &Subnet) -> bool {
     let shorter = a.prefix.min(b.prefix);
     let mask = u32::MAX.checked_shl(u32::from(32 - shorter)).unwrap_or(0);
     u32::from(a.base) & mask == u32::from(b.base) & mask
-}
-
-/// The address of every node of the lab in this subnet. Nodes without one get the free ones from the end.
-///
-/// # Errors
-/// A node's address is not in the subnet.
-pub fn addresses(lab: &Lab, subnet: &Subnet) -> Result<BTreeMap<String, Ipv4Addr>> {
-    let mut out = BTreeMap::new();
-    for (name, node) in &lab.nodes {
-        let Some(address) = node.address else { continue };
-        let inside = |address: &Ipv4Addr| node.provider != Provider::Docker || subnet.holds(*address);
-        let resolved = address.resolve(subnet).filter(inside).ok_or_else(|| {
-            Error::new(Kind::Config, format!("nodes/{name}/node.toml: address: `{address}` is not in the lab's subnet {subnet}"))
-                .hint("`[network] subnet` in lap.toml chooses the subnet; an existing network keeps its own until `lap destroy`")
-        })?;
-        out.insert(name.clone(), resolved);
-    }
-    let mut used: BTreeSet<Ipv4Addr> = out.values().copied().collect();
-    let mut free = (2..(1u32 << (32 - subnet.prefix)) - 1).rev().filter_map(|offset| subnet.nth(offset));
-    for name in lab.nodes.keys() {
-        if !out.contains_key(name) {
-            let address = free.find(|address| !used.contains(address)).ok_or_else(|| {
-                Error::new(Kind::Config, format!("no address is free for the node `{name}` in {subnet}"))
-            })?;
-            used.insert(address);
-            out.insert(name.clone(), address);
-        }
-    }
-    Ok(out)
 }
 
 /// What a node's container is made from.
@@ -122,7 +93,7 @@ pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_
 pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan> {
     let mut plan = Plan::new(environment);
     let subnet = subnet(lab, inputs.host)?;
-    let addresses = addresses(lab, &subnet)?;
+    let addresses = addresses(lab, &subnet, inputs.host)?;
     let tag = image_tag(inputs.rootfs_identity);
     let mut before = Vec::new();
     let made = |node: &&Node| node.environment == environment && node.provider == Provider::Docker;
@@ -166,7 +137,7 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
         }
     }
     // A machine that exists is made a node by `lap node prepare`: that installs packages, so it is asked for.
-    virtual_machines(lab, environment, inputs.host, &mut plan)?;
+    virtual_machines(lab, environment, inputs.host, &addresses, &mut plan)?;
     if !plan.steps.is_empty() {
         for (of, rootfs) in &inputs.missing_rootfs {
             plan.push(Action::MakeRootfs { of: of.clone(), rootfs: rootfs.clone() }, "there is none in the cache", []);
@@ -176,12 +147,18 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
 }
 
 /// Plans the nodes that are virtual machines.
-fn virtual_machines(lab: &Lab, environment: &str, host: &HostFacts, plan: &mut Plan) -> Result<()> {
+fn virtual_machines(
+    lab: &Lab,
+    environment: &str,
+    host: &HostFacts,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+    plan: &mut Plan,
+) -> Result<()> {
     // The first machine of a new box brings it to the hypervisor, at the others' place, too.
     let mut first: BTreeMap<(Option<String>, Hypervisor, String), usize> = BTreeMap::new();
     host.vm.known(lab.nodes.values().filter(|node| node.environment == environment).map(|node| &node.name))?;
     for node in lab.nodes.values().filter(|node| node.environment == environment) {
-        let Some(wish) = machines::spec(lab, node) else { continue };
+        let Some(wish) = machines::spec(lab, node, addresses) else { continue };
         let name = node.name.clone();
         let (action, why) = match host.nodes.get(&name) {
             None => (Action::MakeNode { node: name.clone(), replace: false }, "there is none".to_owned()),

@@ -28,7 +28,7 @@ use super::{
     volume,
 };
 use crate::{
-    agent::install::write_file,
+    agent::install::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
 
@@ -331,5 +331,5 @@ fn write(state: &Path, record: &Record) -> Result<()> {
 }
 
 fn forget(state: &Path) -> Result<()> {
-    fs::remove_file(state.join(RECORD)).or_error(Kind::Node, || format!("cannot remove `{RECORD}`"))
+    remove_file(&state.join(RECORD))
 }

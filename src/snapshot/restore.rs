@@ -19,7 +19,7 @@ use super::{
     volume,
 };
 use crate::{
-    agent::install::write_file,
+    agent::install::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
 
@@ -297,11 +297,6 @@ impl Record {
     }
 
     fn remove(state: &Path) -> Result<()> {
-        match fs::remove_file(state.join(RECORD)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(Error::new(Kind::Node, format!("cannot remove `{RECORD}`: {error}")))
-            }
-            _ => Ok(()),
-        }
+        remove_file(&state.join(RECORD))
     }
 }

@@ -15,6 +15,7 @@ use nix::{
 use super::*;
 use crate::error::{Error, Kind, Result};
 
+mod cut;
 mod differs;
 mod part;
 mod still;
@@ -137,6 +138,8 @@ struct Fake {
     started: Vec<String>,
     booting: bool,
     die_at: Option<Step>,
+    /// Where the power goes, and the pool's device.
+    cut_at: Option<(Step, PathBuf)>,
     fail_at: Option<Step>,
     steps: Vec<Step>,
     paused: bool,
@@ -198,6 +201,10 @@ impl Still for Fake {
 impl World for Fake {
     fn step(&mut self, step: Step) {
         self.steps.push(step);
+        if let Some((_, device)) = self.cut_at.as_ref().filter(|(at, _)| *at == step) {
+            cut::keep(device);
+            panic_any(Killed);
+        }
         if self.die_at == Some(step) {
             panic_any(Killed);
         }

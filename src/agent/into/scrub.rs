@@ -20,7 +20,10 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
 use crate::{
-    agent::{install::write_file, paths},
+    agent::{
+        install::{remove_file, write_file},
+        paths,
+    },
     error::{Error, Kind, OrError, Result},
     snapshot::hooks::Scrub,
 };
@@ -135,8 +138,7 @@ async fn last_words(docker: &Docker, id: &str) -> String {
 /// Docker refuses.
 pub async fn recover(docker: &Docker) -> Result<()> {
     remove_all(docker).await?;
-    let _ = fs::remove_file(record());
-    Ok(())
+    remove_file(&record())
 }
 
 async fn remove_all(docker: &Docker) -> Result<()> {

@@ -5,7 +5,10 @@ use std::{fs, io::ErrorKind, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{install::write_file, paths},
+    agent::{
+        install::{remove_file, write_file},
+        paths,
+    },
     error::{Error, Kind, OrError, Result},
     release::{Order, Outage},
     snapshot::Id,
@@ -87,8 +90,7 @@ impl Record {
     /// # Errors
     /// It cannot be removed.
     pub fn remove() -> Result<()> {
-        let path = Self::path();
-        fs::remove_file(&path).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))
+        remove_file(&Self::path())
     }
 
     /// The containers whose data it may have changed.

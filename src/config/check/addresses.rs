@@ -1,4 +1,4 @@
-//! Every machine's address is its own, and in the subnet.
+//! Every machine's address is its own, and in the subnet; and there is a network for those without.
 
 use std::{collections::HashMap, net::Ipv4Addr, rc::Rc};
 
@@ -7,6 +7,7 @@ use crate::config::{
     files::File,
     load::Workspace,
     model::{Address, Provider, Subnet},
+    network,
     problem::Ledger,
 };
 
@@ -54,6 +55,24 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
         } else {
             taken.insert(spot, claim.owner);
         }
+    }
+    placed(workspace, ledger);
+}
+
+/// A virtual machine without an address gets one in the network of those beside it.
+fn placed(workspace: &Workspace, ledger: &Ledger) {
+    let all = || workspace.nodes.values().map(|read| &read.value.node);
+    for read in workspace.nodes.values().filter(|read| read.value.placed) {
+        let (node, Some(file)) = (&read.value.node, &read.file) else { continue };
+        let message = match (&node.vm.bridge, network::beside(node, all(), workspace.lap.value.subnet)) {
+            (Some(_), _) => "missing: in the office's network lap chooses none: write all of it, e.g. `192.168.57.10`",
+            (None, Some(_)) => continue,
+            (None, None) => {
+                "missing: no other machine of the same host and hypervisor has one, so nothing says in which network: \
+                 write all of it, e.g. `192.168.57.10`"
+            }
+        };
+        ledger.key(file, "address", message);
     }
 }
 

@@ -52,11 +52,13 @@ pub struct NodeFile {
     pub node: Node,
     pub environment: Option<String>,
     pub role: Option<Role>,
+    /// lap chooses its address.
+    pub placed: bool,
 }
 
 /// Reads the node `name`.
 pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
-    let mut out = NodeFile { node: blank(name), environment: None, role: None };
+    let mut out = NodeFile { node: blank(name), environment: None, role: None, placed: false };
     let path = format!("nodes/{name}/node.toml");
     let missing = "each directory under `nodes` is a node and has one, see `lap help node.toml`";
     let file = files::read(root, &path, missing, ledger).filter(|file| {
@@ -74,7 +76,14 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         node.vm = table.get("vm").and_then(|item| machine::vm(&item)).unwrap_or_default();
         let address_item = table.get("address");
         node.address = address_item.as_ref().and_then(|item| item.parse(address::address));
-        if node.provider != Provider::Docker && !matches!(node.address, Some(Address::Full(_))) {
+        let of_its_own = match node.provider {
+            Provider::Docker => false,
+            // lap gives it one.
+            Provider::Vagrant => address_item.is_some() || out.role == Some(Role::Master),
+            _ => true,
+        };
+        out.placed = address_item.is_none() && !of_its_own && node.provider == Provider::Vagrant;
+        if of_its_own && !matches!(node.address, Some(Address::Full(_))) {
             table.problem("address", "a machine needs one of its own: write all of it, e.g. `192.168.57.10`");
         } else if out.role == Some(Role::Master) && address_item.is_none() {
             table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");

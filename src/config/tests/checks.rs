@@ -54,6 +54,29 @@ fn addresses() {
 }
 
 #[test]
+fn machines_without_an_address() {
+    let vm = |more: &str| format!("{WORKER}provider = \"vagrant\"\n{more}");
+    let alone = "nodes/x/node.toml:1: address: missing: no other machine of the same host and hypervisor has one, so nothing \
+                 says in which network: write all of it, e.g. `192.168.57.10`";
+    World::new().with("nodes/x/node.toml", vm("")).says(&[alone]);
+    let beside = || World::new().with("nodes/y/node.toml", vm("address = \"192.168.57.12\""));
+    beside().with("nodes/x/node.toml", vm("")).says(&[]);
+    for other in ["host = \"office2\"", "hypervisor = \"virtualbox\""] {
+        beside().with("nodes/x/node.toml", vm(&format!("[vm]\n{other}"))).says(&[alone]);
+    }
+    beside().with("nodes/x/node.toml", vm("[vm]\nbridge = \"br0\"")).says(&[
+        "nodes/x/node.toml:1: address: missing: in the office's network lap chooses none: write all of it, e.g. \
+         `192.168.57.10`",
+    ]);
+    // A master's is fixed.
+    World::new()
+        .with("nodes/test/node.toml", "environment = \"test\"\nrole = \"master\"\nprovider = \"vagrant\"")
+        .says(&[
+            "nodes/test/node.toml:1: address: a machine needs one of its own: write all of it, e.g. `192.168.57.10`",
+        ]);
+}
+
+#[test]
 fn names() {
     World::new()
         .container("a", "names = [\"x.internal\", \"y.internal\"]")

@@ -43,6 +43,14 @@ impl Address {
             Address::Full(address) => Some(*address),
         }
     }
+
+    /// The address itself, where all of it is written.
+    pub fn full(&self) -> Option<Ipv4Addr> {
+        match self {
+            Address::Offset(_) => None,
+            Address::Full(address) => Some(*address),
+        }
+    }
 }
 
 impl fmt::Display for Address {

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use self::docker::{HostFacts, NodeState};
 use super::site::Site;
 use crate::{
-    config::model::{Address, Hypervisor, Lab, Node, Provider},
+    config::model::{Hypervisor, Lab, Node, Provider},
     error::Result,
 };
 
@@ -37,15 +37,11 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
     } else {
         (None, HostFacts::default())
     };
-    let full = |node: &Node| match node.address {
-        Some(Address::Full(address)) => Some(address),
-        _ => None,
-    };
-    type Known = Vec<(String, Ipv4Addr)>;
+    let full = |node: &Node| node.address?.full();
+    type Known = Vec<(String, Option<Ipv4Addr>)>;
     let mut groups = BTreeMap::<(Option<&str>, Hypervisor), Known>::new();
     for node in of(Provider::Vagrant) {
-        let Some(address) = full(node) else { continue };
-        groups.entry((node.vm.host.as_deref(), node.vm.hypervisor)).or_default().push((node.name.clone(), address));
+        groups.entry((node.vm.host.as_deref(), node.vm.hypervisor)).or_default().push((node.name.clone(), full(node)));
     }
     let look = |((host, hypervisor), nodes): (_, Known)| async move {
         let mut seen = vm::Facts::default();
@@ -60,7 +56,7 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
             Err(error) => {
                 for (name, address) in nodes {
                     let state = format!("unknown ({error})");
-                    let is = NodeState { state, address: Some(address), ..NodeState::default() };
+                    let is = NodeState { state, address, ..NodeState::default() };
                     facts.nodes.insert(name.clone(), is);
                     facts.vm.silent.insert(name, (error.to_string(), error.hints.clone()));
                 }

@@ -25,7 +25,7 @@ fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
         hypervisor,
         base: "0123456789abcdef".into(),
         foreign: None,
-        address: [192, 168, 57, 10].into(),
+        address: Some([192, 168, 57, 10].into()),
         prefix: 24,
         bridge: bridge.map(str::to_owned),
         cpus: 2,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, path::Path};
 
 use super::{HOME, Spec, vagrantfile::POOL};
 use crate::{
+    config::model::Subnet,
     drivers::{command::Run, site::Site},
     error::{Error, Kind, Result},
 };
@@ -77,8 +78,8 @@ pub async fn exists(site: &Site, domain: &str) -> Result<bool> {
 pub async fn provide(spec: &Spec) -> Result<()> {
     let site = &spec.site();
     pool(site).await?;
-    if spec.bridge.is_none() {
-        network(site, spec).await?;
+    if let (None, Some(address), Some(range)) = (&spec.bridge, spec.address, spec.network()) {
+        network(site, spec, address, range).await?;
     }
     let (name, size) = (disk_name(&spec.lab, &spec.node), format!("{}B", spec.disk));
     match volume(site, &name).await? {
@@ -120,11 +121,11 @@ fn parse_capacity(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("Capacity:")?.split_whitespace().next()?.parse().ok())
 }
 
-async fn network(site: &Site, spec: &Spec) -> Result<()> {
+async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> Result<()> {
     let name = network_name(&spec.lab);
     if !listed(site, &name, &["net-list", "--all", "--name"]).await? {
         let file = format!("{HOME}/{}/network.xml", spec.lab);
-        site.write(Path::new(&file), network_text(spec).as_bytes(), 0o644).await?;
+        site.write(Path::new(&file), network_text(spec, address, range).as_bytes(), 0o644).await?;
         // Its nodes may be made at the same time: the others find it.
         if let Err(error) = virsh(site, &["net-define", &file]).await
             && !listed(site, &name, &["net-list", "--all", "--name"]).await?
@@ -142,12 +143,12 @@ async fn network(site: &Site, spec: &Spec) -> Result<()> {
         }
     }
     let is = virsh(site, &["net-dumpxml", &name]).await?;
-    if !is.contains(&format!("<ip address='{}'", spec.gateway())) {
-        let message = format!("the network `{name}` is another one than that of {}", spec.address);
+    if !is.contains(&format!("<ip address='{}'", range.router())) {
+        let message = format!("the network `{name}` is another one than that of {address}");
         return Err(Error::new(Kind::Config, message)
             .hint("all nodes of a lab that are not on a bridge have addresses of one network"));
     }
-    reserve(site, spec, &name, &is).await
+    reserve(site, spec, address, &name, &is).await
 }
 
 async fn listed(site: &Site, name: &str, question: &[&str]) -> Result<bool> {
@@ -155,32 +156,40 @@ async fn listed(site: &Site, name: &str, question: &[&str]) -> Result<bool> {
 }
 
 /// The machine's card gets the machine's address.
-async fn reserve(site: &Site, spec: &Spec, network: &str, is: &str) -> Result<()> {
-    let (mac, host) = (spec.mac(0), host_text(spec));
+async fn reserve(site: &Site, spec: &Spec, address: Ipv4Addr, network: &str, is: &str) -> Result<()> {
+    let (mac, host) = (spec.mac(0), host_text(spec, address));
     if is.contains(&host) {
         return Ok(());
     }
-    let verb = if is.contains(&mac) { "modify" } else { "add-last" };
-    let update = ["net-update", network, verb, "ip-dhcp-host", &host, "--live", "--config"];
-    virsh(site, &update).await.map(drop)
+    let update = async |verb, host: &str| {
+        virsh(site, &["net-update", network, verb, "ip-dhcp-host", host, "--live", "--config"]).await.map(drop)
+    };
+    if let Some(old) = reserved(is, address) {
+        update("delete", old).await?;
+    }
+    update(if is.contains(&mac) { "modify" } else { "add-last" }, &host).await
 }
 
-fn host_text(spec: &Spec) -> String {
-    format!("<host mac='{}' ip='{}'/>", spec.mac(0), spec.address)
+fn host_text(spec: &Spec, address: Ipv4Addr) -> String {
+    format!("<host mac='{}' ip='{address}'/>", spec.mac(0))
+}
+
+/// Who had this address before: a node that is gone, or has another one now. Within a lab each has its own.
+fn reserved(is: &str, address: Ipv4Addr) -> Option<&str> {
+    is.lines().map(str::trim).find(|line| line.starts_with("<host ") && line.contains(&format!("ip='{address}'")))
 }
 
 /// Machines reach the world through this one, and only machines with a reservation get an address.
-fn network_text(spec: &Spec) -> String {
-    let base = Ipv4Addr::from(u32::from(spec.gateway()) - 1);
-    let last = Ipv4Addr::from(u32::from(base) + (u32::MAX >> spec.prefix) - 1);
+fn network_text(spec: &Spec, address: Ipv4Addr, range: Subnet) -> String {
+    let last = Ipv4Addr::from(u32::from(range.base) + (u32::MAX >> range.prefix) - 1);
     format!(
         "<network>\n  <name>{}</name>\n  <forward mode='nat'/>\n  <bridge stp='off' delay='0'/>\n  \
          <ip address='{}' prefix='{}'>\n    <dhcp>\n      <range start='{last}' end='{last}'/>\n      {}\n    \
          </dhcp>\n  </ip>\n</network>\n",
         network_name(&spec.lab),
-        spec.gateway(),
-        spec.prefix,
-        host_text(spec),
+        range.router(),
+        range.prefix,
+        host_text(spec, address),
     )
 }
 
@@ -264,8 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_taken_from_who_had_it() {
+        let is = "<dhcp>\n  <range start='10.0.0.254' end='10.0.0.254'/>\n  <host mac='a' ip='10.0.0.10'/>\n</dhcp>\n";
+        assert_eq!(reserved(is, Ipv4Addr::new(10, 0, 0, 10)), Some("<host mac='a' ip='10.0.0.10'/>"));
+        assert_eq!(reserved(is, Ipv4Addr::new(10, 0, 0, 1)), None);
+    }
+
+    #[test]
     fn only_known_machines_get_an_address() {
-        let text = network_text(&spec(Hypervisor::Libvirt));
+        let spec = spec(Hypervisor::Libvirt);
+        let text = network_text(&spec, spec.address.unwrap(), spec.network().unwrap());
         assert!(text.contains("<ip address='192.168.57.1' prefix='24'>"), "{text}");
         assert!(text.contains("<range start='192.168.57.254' end='192.168.57.254'/>"), "{text}");
         assert!(text.contains("<host mac='52:54:00:c3:2f:f9' ip='192.168.57.10'/>"), "{text}");

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::docker::NodeState;
 use crate::{
-    config::model::{ForeignBox, Hypervisor},
+    config::model::{ForeignBox, Hypervisor, Subnet},
     drivers::{
         boxes,
         site::{Input, Site},
@@ -46,7 +46,8 @@ pub struct Spec {
     /// The box, where it is not lap's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<ForeignBox>,
-    pub address: Ipv4Addr,
+    /// `None`: nobody knows it yet, which is all right for who takes the machine away.
+    pub address: Option<Ipv4Addr>,
     /// Of the network the address is in.
     pub prefix: u8,
     /// A bridge of its host; `None`: a network of its host's own.
@@ -78,10 +79,10 @@ impl Spec {
         device(self.hypervisor)
     }
 
-    /// The first address of its network: its host's own, where the network is.
-    pub fn gateway(&self) -> Ipv4Addr {
-        let mask = u32::MAX.checked_shl(u32::from(32 - self.prefix)).unwrap_or(0);
-        Ipv4Addr::from((u32::from(self.address) & mask) + 1)
+    /// The network its address is in. The router there is the host itself, unless that is the office's.
+    pub fn network(&self) -> Option<Subnet> {
+        let base = u32::from(self.address?) & !(u32::MAX >> self.prefix);
+        Some(Subnet { base: base.into(), prefix: self.prefix })
     }
 
     /// The address of its network card `n`: always the same, so that its address is known before it is made.
@@ -160,7 +161,7 @@ pub async fn observe(
     site: &Site,
     hypervisor: Hypervisor,
     lab: &str,
-    nodes: &[(String, Ipv4Addr)],
+    nodes: &[(String, Option<Ipv4Addr>)],
     facts: &mut Facts,
 ) -> Result<Vec<(String, NodeState)>> {
     // Asked at the same time: on another host each question takes a while.
@@ -179,11 +180,14 @@ pub async fn observe(
         let into = if usable { &mut facts.boxes } else { &mut facts.elsewhere };
         into.extend(known.identities().map(here));
     }
-    let state = |(node, address): &(String, Ipv4Addr)| {
+    let state = |(node, written): &(String, Option<Ipv4Addr>)| {
         let (_, state) = domains.iter().find(|(name, _)| *name == domain(lab, node))?;
         let spec = made.get(node).cloned().unwrap_or_default();
         let running = state == "running";
-        Some((node.clone(), NodeState { running, state: state.clone(), spec, address: Some(*address), created: 0 }))
+        // What lap chose was written down when the machine was made.
+        let chosen = || serde_json::from_str::<Spec>(&spec).ok()?.address;
+        let address = written.or_else(chosen);
+        Some((node.clone(), NodeState { running, state: state.clone(), spec, address, created: 0 }))
     };
     Ok(nodes.iter().filter_map(state).collect())
 }
@@ -217,7 +221,7 @@ pub mod tests {
             hypervisor,
             base: "0123456789abcdef".into(),
             foreign: None,
-            address: Ipv4Addr::new(192, 168, 57, 10),
+            address: Some(Ipv4Addr::new(192, 168, 57, 10)),
             prefix: 24,
             bridge: None,
             cpus: 2,
@@ -229,7 +233,8 @@ pub mod tests {
     #[test]
     fn what_a_machine_is_called_never_changes() {
         let spec = spec(Hypervisor::Libvirt);
-        assert_eq!((spec.domain().as_str(), spec.gateway()), ("lap-office-prod", Ipv4Addr::new(192, 168, 57, 1)));
+        assert_eq!(spec.domain(), "lap-office-prod");
+        assert_eq!(spec.network().unwrap().router(), Ipv4Addr::new(192, 168, 57, 1));
         assert_eq!(spec.mac(0), "52:54:00:c3:2f:f9");
         assert_ne!(spec.mac(0), spec.mac(1));
     }

@@ -1,6 +1,8 @@
 //! A machine's seed: an archive in the place of a CD, taken in at its boot (`boxes/seed.sh`). With it a machine knows who it
 //! is, and we know its host key, before it was ever started.
 
+use std::net::Ipv4Addr;
+
 use sha2::{Digest, Sha256};
 
 use super::Spec;
@@ -25,7 +27,9 @@ pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8])
     let config = config_text(&order.config)?;
     let settings = docker_settings_text(&order.config);
     let host = format!("{}\n", spec.node);
-    let hosts = format!("127.0.0.1 localhost\n{} {}\n::1 localhost\n", spec.address, spec.node);
+    // As Debian has it where no address stays.
+    let own = spec.address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
+    let hosts = format!("127.0.0.1 localhost\n{own} {}\n::1 localhost\n", spec.node);
     let resolve = resolve(spec, order);
     let network = network(spec);
     let relative = |path: &'static str| path.trim_start_matches('/');
@@ -51,7 +55,7 @@ pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8])
 fn resolve(spec: &Spec, order: &Order) -> String {
     let mut servers = order.config.upstreams.clone();
     if servers.is_empty() && spec.hypervisor == Hypervisor::Libvirt && spec.bridge.is_none() {
-        servers.push(spec.gateway().to_string());
+        servers.extend(spec.network().map(|network| network.router().to_string()));
     }
     servers.iter().map(|server| format!("nameserver {server}\n")).collect()
 }
@@ -62,12 +66,8 @@ fn network(spec: &Spec) -> String {
     if spec.hypervisor == Hypervisor::Libvirt && spec.bridge.is_none() {
         return format!("[Match]\nMACAddress={}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n", spec.mac(0));
     }
-    format!(
-        "[Match]\nMACAddress={}\n\n[Network]\nAddress={}/{}\nLinkLocalAddressing=no\n",
-        spec.mac(1),
-        spec.address,
-        spec.prefix
-    )
+    let address = spec.address.map(|address| format!("Address={address}/{}\n", spec.prefix)).unwrap_or_default();
+    format!("[Match]\nMACAddress={}\n\n[Network]\n{address}LinkLocalAddressing=no\n", spec.mac(1))
 }
 
 #[cfg(test)]

@@ -68,9 +68,9 @@ fn login(spec: &Spec, key: &Path) -> String {
 
 /// The second card, in the office's network. lap's own box knows its address from the seed, others' from Vagrant.
 fn bridged(spec: &Spec, bridge: &str) -> String {
-    let how = match spec.foreign {
-        None => "auto_config: false".to_owned(),
-        Some(_) => format!("ip: \"{}\", netmask: \"{}\"", spec.address, netmask(spec)),
+    let how = match (&spec.foreign, spec.address) {
+        (Some(_), Some(address)) => format!("ip: \"{address}\", netmask: \"{}\"", netmask(spec)),
+        _ => "auto_config: false".to_owned(),
     };
     let mac = spec.mac(1);
     format!("  config.vm.network :public_network, dev: {bridge:?}, type: \"bridge\", mac: {mac:?}, {how}\n")
@@ -85,16 +85,14 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
     let file = |name: &str| dir.join(name).display().to_string();
     let (driver, cpu) = if accelerated { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
     let network = spec.bridge.as_ref().map(|bridge| bridged(spec, bridge)).unwrap_or_default();
-    let management = match &spec.bridge {
-        Some(_) => String::new(),
-        None => format!(
-            "    vm.management_network_name = {:?}\n    vm.management_network_address = \"{}/{}\"\n    \
+    let management = spec.network().filter(|_| spec.bridge.is_none()).map(|network| {
+        format!(
+            "    vm.management_network_name = {:?}\n    vm.management_network_address = \"{network}\"\n    \
              vm.management_network_keep = true\n",
             super::libvirt::network_name(&spec.lab),
-            network_of(spec),
-            spec.prefix
-        ),
-    };
+        )
+    });
+    let management = management.unwrap_or_default();
     format!(
         "{network}\x20 config.vm.provider :libvirt do |vm|\n\
          \x20   vm.uri = {uri:?}\n\
@@ -134,10 +132,6 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
     )
 }
 
-fn network_of(spec: &Spec) -> std::net::Ipv4Addr {
-    std::net::Ipv4Addr::from(u32::from(spec.gateway()) - 1)
-}
-
 fn virtualbox(spec: &Spec) -> String {
     let dir = spec.dir();
     let file = |name: &str| dir.join(name).display().to_string();
@@ -146,7 +140,7 @@ fn virtualbox(spec: &Spec) -> String {
         Some(bridge) => format!(":public_network, bridge: {bridge:?}, mac: {mac:?}, auto_config: false"),
         None => format!(
             ":private_network, ip: \"{}\", netmask: \"{}\", mac: {mac:?}, auto_config: false",
-            spec.address,
+            spec.address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED),
             netmask(spec)
         ),
     };
