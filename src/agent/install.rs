@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{paths, protocol::Place};
+use super::{failpoint, paths, protocol::Place};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// The directory of a place.
@@ -109,6 +109,7 @@ pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, St
                         .or_error(Kind::Node, || format!("cannot make `{}`", parent.display()))?;
                 }
                 let mode = entry.header().mode().unwrap_or(0o600) & 0o777;
+                failpoint::at(&format!("write {}", path.display()));
                 write_file(&target, &bytes, mode)?;
                 files.insert(path.to_string_lossy().into_owned(), hex::encode(Sha256::digest(&bytes)));
             }

@@ -10,11 +10,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{Notify, watch};
 
 use super::{install::try_write_file, protocol::Holder};
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    random::random,
+};
 
 /// The lock of one node.
 #[derive(Clone)]
@@ -134,9 +136,7 @@ impl Lock {
 
 /// A number in the upper half.
 fn out_of_the_way() -> Result<u64> {
-    let mut bytes = [0; 8];
-    SystemRandom::new().fill(&mut bytes).or_error(Kind::Other, || "cannot draw a number".into())?;
-    Ok((1 << 63) | (u64::from_ne_bytes(bytes) >> 2))
+    Ok((1 << 63) | (u64::from_ne_bytes(random()?) >> 2))
 }
 
 impl Drop for Grant {

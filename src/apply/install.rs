@@ -138,13 +138,16 @@ impl Contents<'_> {
     /// # Errors
     /// A key is missing.
     pub fn secrets(&self, container: &Container) -> Result<Files> {
-        let mut files = self.files(&Place::Secrets(container.name.clone()), Some(container))?;
+        let mut files = Files::new();
+        // What is compared comes last, so that after a kill in between all of it is done again: a key beside another one's certificate
+        // would stay.
         if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
             let (names, addresses) = self.certificate_names(container);
             let issued = self.keys()?.issue(&self.environment.name, &names, &addresses, OffsetDateTime::now_utc())?;
-            files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
             files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
+            files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
         }
+        files.extend(self.files(&Place::Secrets(container.name.clone()), Some(container))?);
         Ok(files)
     }
 
@@ -216,6 +219,9 @@ impl Contents<'_> {
                 None => Some("there is none"),
                 Some(pem) if keys::needs_renewal(pem, &names, &addresses, issuing, now) => {
                     Some("it ends soon, or its names changed")
+                }
+                Some(_) if !node.installed.contains_key(&format!("secrets/{}/tls.key", container.name)) => {
+                    Some("its key is not there")
                 }
                 Some(_) => None,
             };

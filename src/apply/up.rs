@@ -26,8 +26,8 @@ use crate::{
     keys::Keys,
     observe::wish::{Tree, tree},
     plan::{
-        self, Action, Plan,
-        containers::Installed,
+        self, Action, Plan, Step,
+        containers::{GIT, Installed},
         wish::{Current, Wish},
     },
     report::Events,
@@ -350,6 +350,14 @@ async fn on(
             master.lock(options).await?
         };
         let (plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
+        let replaces_git =
+            |step: &Step| matches!(&step.action, Action::Run { container, replace: true } if container == GIT);
+        // Without keys it was a push that asked for it, and git is what that is heard through.
+        if master.keys.is_none() && plan.steps.iter().any(replaces_git) {
+            let text =
+                "git itself is replaced, last: this link ends then, and the building goes on; `lap status` shows it";
+            options.events.note(format!("  {text}"));
+        }
         master.carry_out(&plan, held, &facts, wish, tree, options).await?;
         outcome.plans.push(plan);
         facts = master.client.facts().await?;

@@ -6,7 +6,6 @@ use hickory_server::proto::{
     op::{Edns, Message, Query, ResponseCode},
     rr::{Name, RecordType},
 };
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UdpSocket},
@@ -14,7 +13,7 @@ use tokio::{
 };
 
 use super::reply::UDP_PAYLOAD;
-use crate::{Error, Kind, OrError, Result};
+use crate::{Error, Kind, OrError, Result, random::random};
 
 /// What a server said. Displays as `dig +short`: each record's data on a line of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,9 +61,7 @@ fn question(name: &str, rtype: &str) -> Result<(Message, Vec<u8>)> {
     let number = rtype.strip_prefix("TYPE").and_then(|n| n.parse::<u16>().ok()).map(RecordType::from);
     let known = || RecordType::from_str(&rtype).or_error(Kind::Usage, || format!("`{rtype}` is not a record type"));
     let mut message = Message::query();
-    let mut id = [0; 2];
-    SystemRandom::new().fill(&mut id).or_error(Kind::Host, || "cannot get random bytes".into())?;
-    message.metadata.id = u16::from_be_bytes(id);
+    message.metadata.id = u16::from_be_bytes(random()?);
     message.metadata.recursion_desired = true;
     message.add_query(Query::query(fqdn, number.map_or_else(known, Ok)?));
     let mut edns = Edns::new();

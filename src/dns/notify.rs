@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     net::UdpSocket,
     sync::Notify,
@@ -14,6 +13,7 @@ use super::{
     shared::Shared,
     wire::{HEADER, IN, opcode, rtype},
 };
+use crate::random::random;
 
 /// Changes in a row are told once.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -47,8 +47,7 @@ async fn tell(secondary: SocketAddr, zone: Box<[u8]>) -> std::io::Result<()> {
     let any = if secondary.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(secondary).await?;
-    let mut id = [0; 2];
-    SystemRandom::new().fill(&mut id).map_err(std::io::Error::other)?;
+    let id: [u8; 2] = random().map_err(std::io::Error::other)?;
     let mut message = vec![id[0], id[1], opcode::NOTIFY << 3 | 0x04, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     message.extend_from_slice(&zone);
     message.extend_from_slice(&rtype::SOA.to_be_bytes());

@@ -13,8 +13,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Secret, certificate, password::random};
-use crate::{Kind, OrError, Result};
+use super::{Secret, certificate};
+use crate::{Kind, OrError, Result, random::random};
 
 /// What a lab's certificates may name beside its zone.
 const LOCALHOST: &str = "localhost";

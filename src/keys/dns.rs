@@ -13,10 +13,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Keys, Secret, files, password::random, reading::damaged, ssh::is_label, store};
+use super::{Keys, Secret, files, reading::damaged, ssh::is_label, store};
 use crate::{
     Error, Kind, OrError, Result,
     dns::{KeyEntry, KeyFile},
+    random::random,
 };
 
 /// Where in the store they are.

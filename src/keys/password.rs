@@ -1,23 +1,13 @@
 //! Random passwords, and the files that services and clients want them in.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ring::{
-    digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256},
-    rand::{SecureRandom, SystemRandom},
-};
+use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 
 use super::{Secret, UPLOAD_USER, ssh::is_host};
-use crate::{Error, Kind, OrError, Result};
+use crate::{Error, Kind, Result, random::random};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const LENGTH: usize = 32;
-
-/// Bytes from the kernel.
-pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).or_error(Kind::Host, || "cannot get random bytes".into())?;
-    Ok(bytes)
-}
 
 /// 32 letters and digits (190 bits): nothing that a shell, a URL or a netrc file would need quoted.
 pub(super) fn generate() -> Result<Secret> {

@@ -11,8 +11,8 @@ use russh::keys::{
 };
 use zeroize::Zeroizing;
 
-use super::{Secret, password::random};
-use crate::{Error, Kind, OrError, Result};
+use super::Secret;
+use crate::{Error, Kind, OrError, Result, random::random};
 
 /// An ed25519 key pair.
 #[derive(Clone)]

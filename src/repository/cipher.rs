@@ -1,11 +1,13 @@
 //! restic's encryption, for the files that rustic_core does not write: a nonce, then AES-256-CTR with Poly1305-AES.
 
 use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, aead::Aead};
-use ring::rand::{SecureRandom, SystemRandom};
 use rustic_core::repofile::MasterKey;
 
 use super::Repository;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    random::random,
+};
 
 /// Encrypted files begin with so many bytes that were picked for them.
 const NONCE: usize = 16;
@@ -45,12 +47,4 @@ impl Repository {
         let MasterKey { mac, encrypt, .. } = self.inner.key();
         Cipher::new(&encrypt, &mac.k, &mac.r)
     }
-}
-
-/// # Errors
-/// There is no randomness.
-pub fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::new(Kind::Other, "this machine has no random numbers"))?;
-    Ok(bytes)
 }

@@ -8,14 +8,11 @@ use rustic_core::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
-    File, Folder, Repository, Storage,
-    cipher::{Cipher, random},
-    open::guarded,
-};
+use super::{File, Folder, Repository, Storage, cipher::Cipher, open::guarded};
 use crate::{
     error::{Error, Kind, OrError, Result},
     keys::Secret,
+    random::random,
 };
 
 /// scrypt's N of the lab's own key, as restic has it: 32 MiB, a tenth of a second. The library's is four times that, for every

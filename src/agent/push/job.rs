@@ -97,13 +97,7 @@ impl Job {
         let Some(stream) = stream else { return };
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            let ends = line.trim_end().ends_with("...  replace `git`");
             self.say(line);
-            if ends {
-                self.say(
-                    "git itself is replaced: this link ends, and the building goes on; `lap status` shows it".into(),
-                );
-            }
         }
     }
 

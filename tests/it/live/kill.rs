@@ -95,3 +95,46 @@ fn node() {
 fn on_node(title: &str) -> bool {
     !title.contains("node") && !title.contains("network") && !title.contains("root file system")
 }
+
+/// A key and a certificate are two files: whichever is not written yet, the next `up` makes a pair of them, and all else is as it should be.
+#[test]
+fn between_a_key_and_its_certificate() {
+    let lab = Lab::tiny("kill-pair");
+    lab.lap(&["up"]).ok();
+    let node = |script: &str| lab.on_node("test", &["sh", "-c", script]);
+    let pair = || {
+        let dir = "/var/lib/lap/secrets/one";
+        let said =
+            node(&format!("openssl x509 -in {dir}/tls.crt -noout -pubkey && openssl pkey -in {dir}/tls.key -pubout"))
+                .ok();
+        let (certificate, key) = said.split_at(said.len() / 2);
+        assert_eq!(certificate, key, "the key is another one's");
+        certificate.to_owned()
+    };
+    let mut last = pair();
+    for (nth, file) in ["tls.key", "tls.crt"].into_iter().enumerate() {
+        for gone in [false, true] {
+            if gone {
+                node("rm /var/lib/lap/secrets/one/tls.crt").ok();
+            } else {
+                // Another name, so that there must be another certificate.
+                let (from, to) =
+                    (format!("one{}.internal", "x".repeat(nth)), format!("one{}.internal", "x".repeat(nth + 1)));
+                lab.edit("containers/one/container.toml", &from, &to);
+            }
+            node(&format!("echo 'write {file}' >/run/lap/die-at")).ok();
+            assert_ne!(lab.lap(&["up"]).code, 0, "killed before {file}");
+            assert_ne!(node("test -e /run/lap/die-at").code, 0, "{file} was never reached");
+            lab.lap(&["up"]).ok();
+            lab.healthy();
+            let now = pair();
+            assert_ne!(now, last, "{file}");
+            last = now;
+        }
+    }
+    // As an earlier version may have left it.
+    node("rm /var/lib/lap/secrets/one/tls.key").ok();
+    assert!(lab.lap(&["plan"]).ok().contains("its key is not there"));
+    lab.lap(&["up"]).ok();
+    assert_ne!(pair(), last);
+}

@@ -120,14 +120,14 @@ fn what_is_pushed_is_built_started_and_checked() {
 fn the_newest_wins_and_a_killed_agent_goes_on() {
     let lab = Lab::with_git("push-queue");
     lab.lap(&["up"]).ok();
-    // A step that ends when the test says so.
-    let waits = "RUN /bin/sleep 7654; true";
+    // A step that ends when the test says so; Docker remembers one that it has done before.
+    let waits = |nth: &str| format!("RUN echo {nth}; /bin/sleep 7654; true");
     let building = || !test(&lab, "pgrep -f 'sleep 765[4]' || true").is_empty();
     let go_on = || test(&lab, "pkill -f 'sleep 765[4]' || true");
     let came = |commit: &str| test(&lab, "cat /var/lib/lap/pool/state/push.json").contains(commit);
 
     // While one is built two more come: the second never is.
-    let first = commit_two(&lab, "first", waits);
+    let first = commit_two(&lab, "first", &waits("first"));
     let one = begin(&lab);
     until(&lab, "the first is built", building);
     let second = commit_two(&lab, "second", "");
@@ -145,7 +145,7 @@ fn the_newest_wins_and_a_killed_agent_goes_on() {
     assert_eq!(says(&lab), "two, third");
 
     // The agent dies in the middle: it goes on by itself, nobody pushes again.
-    let fourth = commit_two(&lab, "fourth", waits);
+    let fourth = commit_two(&lab, "fourth", &waits("fourth"));
     let pushing = begin(&lab);
     until(&lab, "the fourth is built", building);
     test(&lab, "kill -9 $(pgrep -f 'agent [r]un')");
