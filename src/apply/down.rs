@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     agent::protocol::NodeFacts,
-    config::model::{Environment, Provider},
+    config::model::{Environment, Node, Provider},
     drivers::{
         self,
         node::{Machines, docker},
@@ -87,7 +87,7 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
     Ok(outcome)
 }
 
-/// Removes the nodes of an environment with all their data, and the lab's network with the last of them.
+/// Removes the nodes of an environment with all their data, and the lab's network with the last container.
 ///
 /// # Errors
 /// This machine's Docker does not answer or refuses.
@@ -119,8 +119,9 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
         }
         last.extend(after);
     }
-    let others =
-        host.nodes.keys().any(|node| workspace.lab.nodes.get(node).is_none_or(|n| n.environment != environment.name));
+    // Machines are not in it: one that exists would be there for ever. What the workspace does not know any more is a container.
+    let in_it = |node: &Node| node.provider == Provider::Docker && node.environment != environment.name;
+    let others = host.nodes.keys().any(|node| workspace.lab.nodes.get(node).is_none_or(in_it));
     if host.subnet.is_some() && !others {
         plan.push(Action::RemoveNetwork, "no node of the lab is left", last);
     }
