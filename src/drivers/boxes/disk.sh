@@ -14,8 +14,9 @@ chroot "$root" systemctl --quiet mask ssh.service systemd-networkd-wait-online.s
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/resolv.conf"
 # mmdebstrap does this only after us.
 rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
-# Each machine makes its own.
+# Each machine makes its own: this one would take the D-Bus package's, and all of them would be the same to whoever asks (DHCP, the journal).
 : >"$root/etc/machine-id"
+rm -f "$root/var/lib/dbus/machine-id"
 
 # The boot loader in front of the first partition, with all it needs to find its settings.
 chroot "$root" grub-mkimage -O i386-pc -o /boot/grub/core.img -p '(hd0,msdos1)/boot/grub' \
