@@ -12,7 +12,7 @@ use crate::{
     config::{
         self,
         model::{Environment, Lab, Node, Provider, Rootfs, Subnet},
-        problem::did_you_mean,
+        problem::guess,
     },
     drivers::{
         node::{docker::HostFacts, machine::SSHD},
@@ -75,11 +75,8 @@ impl Workspace {
         if let Some(node) = self.lab.nodes.get(name) {
             return format!("`{name}` is a node: name its environment, `{}`", node.environment);
         }
-        let guess = did_you_mean(name, self.lab.environments.keys().map(String::as_str));
-        match guess.strip_prefix("; ") {
-            Some(guess) => guess.to_owned(),
-            None => "a directory below `env/` is one: `lap help env.toml` explains what is in it".to_owned(),
-        }
+        guess(name, self.lab.environments.keys().map(String::as_str))
+            .unwrap_or_else(|| "a directory below `env/` is one: `lap help env.toml` explains what is in it".to_owned())
     }
 
     /// Checks that these containers exist.

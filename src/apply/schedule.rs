@@ -51,7 +51,8 @@ pub struct Report {
 }
 
 /// Carries `plan` out. After a failure nothing new begins, and what runs is waited for; `stop` (Ctrl-C) interrupts what
-/// runs, but for what somebody else was asked for, who does it in any case. The error is the first one; what else failed at the same time is a hint of it.
+/// runs, but for what somebody else was asked for, who does it in any case. The error is the first one; what else failed at
+/// the same time is a hint of it.
 pub async fn carry_out(
     plan: &Plan,
     performer: Arc<dyn Perform>,

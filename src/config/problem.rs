@@ -146,15 +146,19 @@ pub fn shown(text: &str) -> String {
 
 /// "; did you mean `x`?" where one of `known` is near enough to `word`, otherwise nothing.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    guess(word, known).map(|guess| format!("; {guess}")).unwrap_or_default()
+}
+
+/// "did you mean `x`?" where one of `known` is near enough to `word`.
+pub fn guess<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     // Edit distance is quadratic: nobody mistypes a word of a thousand letters.
     if word.len() > 100 {
-        return String::new();
+        return None;
     }
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5 && *distance < candidate.len())
         .min()
-        .map(|(_, candidate)| format!("; did you mean `{candidate}`?"))
-        .unwrap_or_default()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use super::Global;
 use crate::{
-    config::{model::Node, problem::did_you_mean},
+    config::{model::Node, problem::guess},
     error::{Error, Kind, Result},
     workspace::Workspace,
 };
@@ -48,9 +48,9 @@ impl Args {
 fn find(workspace: &Workspace, name: &str) -> Result<Node> {
     workspace.lab.nodes.get(name).cloned().ok_or_else(|| {
         let known = workspace.lab.nodes.keys().cloned().collect::<Vec<_>>().join("`, `");
-        let guess = did_you_mean(name, workspace.lab.nodes.keys().map(String::as_str));
+        let meant = guess(name, workspace.lab.nodes.keys().map(String::as_str));
         let other = "`lap node list` shows them all; `lap node add` takes in a machine that exists";
         Error::new(Kind::Usage, format!("there is no node `{name}`: there is `{known}`"))
-            .hint(guess.strip_prefix("; ").unwrap_or(other))
+            .hint(meant.unwrap_or_else(|| other.into()))
     })
 }

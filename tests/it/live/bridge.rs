@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     lab::{Lab, run},
-    vm::{CONTAINER, DOCKERFILE, Machine, virsh},
+    vm::{Machine, one_small_container, virsh},
 };
 
 const SERVER: &str = "192.168.158.1";
@@ -106,10 +106,7 @@ fn a_machine_in_the_offices_network_has_the_address_it_was_given() {
     office.gives(FIRST);
     lab.write("nodes/test/node.toml", &node("master", &format!("address = \"{MASTER}\"\n"), &office.bridge));
     lab.write("nodes/worker/node.toml", &node("worker", "", &office.bridge));
-    fs::remove_dir_all(lab.root.join("containers/two")).unwrap();
-    lab.write("containers/one/Dockerfile", DOCKERFILE);
-    lab.write("containers/one/container.toml", CONTAINER);
-    lab.commit();
+    one_small_container(&lab);
     let machine = Machine::new(&lab);
     let lap = |arguments: &[&str]| machine.lap(arguments);
 

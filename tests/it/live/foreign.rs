@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     lab::{Lab, run},
-    vm::{CONTAINER, DOCKERFILE, Machine, virsh},
+    vm::{Machine, one_small_container, virsh},
 };
 
 const NODE: &str = "environment = \"test\"\nrole = \"master\"\nprovider = \"vagrant\"\naddress = \"192.168.159.10\"\n\
@@ -94,10 +94,7 @@ fn a_box_of_others_becomes_a_node() {
     let lab = Lab::tiny("bare");
     let bare = Bare::new(&lab);
     lab.write("nodes/test/node.toml", &format!("{NODE}[vm]\nbox = \"{}\"\n", bare.name));
-    fs::remove_dir_all(lab.root.join("containers/two")).unwrap();
-    lab.write("containers/one/Dockerfile", DOCKERFILE);
-    lab.write("containers/one/container.toml", CONTAINER);
-    lab.commit();
+    one_small_container(&lab);
     let machine = Machine::new(&lab);
     let lap = |arguments: &[&str]| machine.lap(arguments);
 

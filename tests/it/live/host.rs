@@ -95,11 +95,7 @@ fn a_bare_machine_becomes_a_host_of_nodes() {
     host.known();
     host.inside("chown ops /var/lib/lap").ok();
     lab.write("nodes/test/node.toml", NODE);
-    fs::remove_dir_all(lab.root.join("containers")).unwrap();
-    lab.write("containers/one/Dockerfile", super::vm::DOCKERFILE);
-    lab.write("containers/one/say", "one\n");
-    lab.write("containers/one/container.toml", super::vm::CONTAINER);
-    lab.commit();
+    super::vm::one_small_container(&lab);
     let slim = Slim::new();
     let lap = |arguments: &[&str]| slim.lap(&lab, &host, arguments);
 

@@ -13,11 +13,20 @@ use super::lab::{Lab, Ran, run, stripped};
 const NODE: &str = "environment = \"test\"\nrole = \"master\"\nprovider = \"vagrant\"\naddress = \"192.168.157.10\"\n\
                     disk = \"1g\"\nmemory = \"1g\"\n";
 
-pub const DOCKERFILE: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\nSTOPSIGNAL SIGKILL\n\
+const DOCKERFILE: &str = "FROM scratch\nADD rootfs.tar /\nCOPY say /say\nSTOPSIGNAL SIGKILL\n\
                           CMD [\"/bin/busybox\", \"sleep\", \"1000000\"]\n";
-pub const CONTAINER: &str = "names = [\"one.internal\"]\nports = [\"8080:80\"]\n\
+const CONTAINER: &str = "names = [\"one.internal\"]\nports = [\"8080:80\"]\n\
                          healthcheck = { test = [\"CMD\", \"/bin/busybox\", \"test\", \"-e\", \"/say\"] }\n\
                          [build.rootfs]\nsuite = \"bookworm\"\nvariant = \"extract\"\npackages = [\"busybox-static\"]\n";
+
+/// All of an image goes through an emulated network card and is unpacked by an emulated processor.
+pub fn one_small_container(lab: &Lab) {
+    fs::remove_dir_all(lab.root.join("containers")).unwrap();
+    lab.write("containers/one/Dockerfile", DOCKERFILE);
+    lab.write("containers/one/say", "one\n");
+    lab.write("containers/one/container.toml", CONTAINER);
+    lab.commit();
+}
 
 pub struct Machine<'l> {
     lab: &'l Lab,
@@ -80,11 +89,7 @@ pub fn virsh(arguments: &[&str]) -> String {
 fn a_virtual_machine_is_a_node() {
     let lab = Lab::tiny("vm");
     lab.write("nodes/test/node.toml", NODE);
-    fs::remove_dir_all(lab.root.join("containers/two")).unwrap();
-    // All of an image goes through an emulated network card and is unpacked by an emulated processor.
-    lab.write("containers/one/Dockerfile", DOCKERFILE);
-    lab.write("containers/one/container.toml", CONTAINER);
-    lab.commit();
+    one_small_container(&lab);
     let machine = Machine::new(&lab);
     let lap = |arguments: &[&str]| machine.lap(arguments);
 

@@ -31,14 +31,12 @@ pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8])
     let own = spec.address.unwrap_or(Ipv4Addr::new(127, 0, 1, 1));
     let hosts = format!("127.0.0.1 localhost\n{own} {}\n::1 localhost\n", spec.node);
     let resolve = resolve(spec, order);
-    let (network, first) = (network(spec), asks(&spec.mac(0)));
+    let networks = networks(spec);
     let relative = |path: &'static str| path.trim_start_matches('/');
     let files = [
         ("etc/hostname", 0o644, host.as_bytes()),
         ("etc/hosts", 0o644, hosts.as_bytes()),
         ("etc/resolv.conf", 0o644, resolve.as_bytes()),
-        ("etc/systemd/network/10-lap.network", 0o644, network.as_bytes()),
-        ("etc/systemd/network/20-lap.network", 0o644, first.as_bytes()),
         (relative(DOCKER_SETTINGS), 0o644, settings.as_bytes()),
         (relative(paths::CONFIG), 0o600, config.as_slice()),
         ("var/lib/lap/ssh/host_ed25519_key", 0o600, order.host_key.expose().as_bytes()),
@@ -46,7 +44,9 @@ pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8])
         ("var/lib/lap/ssh/vagrant_keys", 0o600, vagrant.unwrap_or_default().as_bytes()),
         (relative(paths::BINARY), 0o755, binary),
     ];
-    let id = hex::encode(&Sha256::digest(pack(files)?)[..16]);
+    let networks = networks.iter().map(|(path, text)| (*path, 0o644, text.as_bytes()));
+    let files: Vec<_> = files.into_iter().chain(networks).collect();
+    let id = hex::encode(&Sha256::digest(pack(files.iter().copied())?)[..16]);
     let mut out = pack(std::iter::once(("lap-seed", 0o644, id.as_bytes())).chain(files))?;
     out.resize(out.len().next_multiple_of(UNIT), 0);
     Ok(out)
@@ -61,17 +61,21 @@ fn resolve(spec: &Spec, order: &Order) -> String {
     servers.iter().map(|server| format!("nameserver {server}\n")).collect()
 }
 
-/// systemd.network(5). The card through which the machine reaches the world gets its address from its hypervisor, which
-/// under libvirt is the right one; any other card has the address of node.toml.
-fn network(spec: &Spec) -> String {
-    if spec.hypervisor == Hypervisor::Libvirt && spec.bridge.is_none() {
-        return asks(&spec.mac(0));
-    }
-    let how = match spec.address {
-        Some(address) => format!("Address={address}/{}\nLinkLocalAddressing=no\n", spec.prefix),
-        None => LEASED.to_owned(),
-    };
-    format!("[Match]\nMACAddress={}\n\n[Network]\n{how}", spec.mac(1))
+/// systemd.network(5), a file a card. The first one, through which the machine reaches the world, gets its address from its hypervisor:
+/// under libvirt the right one, where there is no bridge; VirtualBox' card has a number of its own and is any card's business. The second
+/// one has the address at which others reach the machine.
+fn networks(spec: &Spec) -> Vec<(&'static str, String)> {
+    let libvirt = spec.hypervisor == Hypervisor::Libvirt;
+    let first = libvirt.then(|| ("etc/systemd/network/10-lap.network", asks(&spec.mac(0))));
+    let second = (!libvirt || spec.bridge.is_some()).then(|| {
+        let how = match spec.address {
+            Some(address) => format!("Address={address}/{}\nLinkLocalAddressing=no\n", spec.prefix),
+            None => LEASED.to_owned(),
+        };
+        let text = format!("[Match]\nMACAddress={}\n\n[Network]\n{how}", spec.mac(1));
+        ("etc/systemd/network/20-lap.network", text)
+    });
+    first.into_iter().chain(second).collect()
 }
 
 /// A card whose address its hypervisor gives. That knows it by the card: machines of one box may say the same of themselves else, and get
@@ -132,13 +136,15 @@ mod tests {
 
     #[test]
     fn the_address_is_where_others_reach_it() {
-        assert!(network(&spec(Hypervisor::Libvirt)).contains("DHCP=ipv4"));
-        assert!(network(&spec(Hypervisor::Libvirt)).ends_with("[DHCPv4]\nClientIdentifier=mac\n"));
-        let two = network(&spec(Hypervisor::Virtualbox));
+        let texts = |spec: &Spec| networks(spec).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        let [one] = &texts(&spec(Hypervisor::Libvirt))[..] else { panic!("it has one card") };
+        assert!(one.contains("DHCP=ipv4") && one.ends_with("[DHCPv4]\nClientIdentifier=mac\n"), "{one}");
+        let [two] = &texts(&spec(Hypervisor::Virtualbox))[..] else { panic!("one card is any card") };
         assert!(two.contains("Address=192.168.57.10/24") && two.contains("MACAddress=08:00:27:"), "{two}");
         assert_eq!(resolve(&spec(Hypervisor::Libvirt), &order()), "nameserver 192.168.57.1\n");
         let leased = Spec { address: None, bridge: Some("br0".into()), ..spec(Hypervisor::Libvirt) };
-        let text = network(&leased);
+        let [first, text] = &texts(&leased)[..] else { panic!("it has two cards") };
+        assert_eq!(*first, asks(&leased.mac(0)));
         assert!(
             text.starts_with(&format!("[Match]\nMACAddress={}\n\n[Network]\nDHCP=ipv4\n", leased.mac(1))),
             "{text}"
