@@ -72,6 +72,7 @@ impl MadeUp {
             upstreams: Vec::new(),
             on_failure: lap::config::model::OnFailure::Keep,
             master: "n000".into(),
+            builder: None,
         };
         let lab = Lab {
             name: "made-up".into(),
@@ -107,6 +108,7 @@ impl MadeUp {
             &Inputs {
                 wish: &self.wish,
                 node: &NodeFacts::default(),
+                builder: None,
                 installed: &self.installed,
                 missing_rootfs: &BTreeMap::new(),
                 again: &BTreeSet::new(),

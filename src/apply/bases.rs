@@ -1,9 +1,12 @@
 //! Images from outside that Dockerfiles stand on: they must be there before what stands on them can be named, since a newer one of the
 //! same name is a change.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::up::{Master, Options};
+use super::{
+    node::Making,
+    up::{Master, Options},
+};
 use crate::{
     agent::{client::Held, protocol::NodeFacts},
     error::Result,
@@ -11,24 +14,24 @@ use crate::{
     plan::{Action, Plan, wish::Wish},
 };
 
-/// Those that are not on the node.
-pub fn missing(tree: Option<&Tree>, facts: &NodeFacts) -> Vec<String> {
+/// Those that are not on the node where images are made.
+pub fn missing(tree: Option<&Tree>, facts: &NodeFacts) -> BTreeSet<String> {
     let there = |image: &str| {
         let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
         facts.images.iter().any(|fact| fact.tags.contains(&tagged) || fact.digests.iter().any(|d| d == image))
     };
-    tree.into_iter().flat_map(|tree| &tree.bases).filter(|image| !there(image)).cloned().collect()
+    tree.into_iter().flat_map(|tree| tree.bases.values().flatten()).filter(|image| !there(image)).cloned().collect()
 }
 
 /// Pulls them under the lock, which ends with it.
 ///
 /// # Errors
 /// One is nowhere, or the lock is lost.
-pub async fn pull(master: &Arc<Master>, held: Held, bases: &[String], options: &Options) -> Result<()> {
-    let mut plan = Plan::new(&master.environment.name);
+pub async fn pull(maker: &Arc<Master>, held: Held, bases: &BTreeSet<String>, options: &Options) -> Result<()> {
+    let mut plan = Plan::new(&maker.environment.name);
     for image in bases {
         plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
     }
     let facts = NodeFacts::default();
-    master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await
+    maker.carry_out(&plan, held, &facts, Wish::nothing(), Making::default(), options).await
 }

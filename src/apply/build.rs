@@ -1,6 +1,10 @@
 //! Builds images on a node, and moves them into its registry and out of it.
 
-use std::{collections::HashMap, io::Write, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    path::Path,
+};
 
 use bollard::{
     Docker,
@@ -11,11 +15,12 @@ use bollard::{
 };
 use futures_util::StreamExt;
 
+use super::run::node_failed;
 use crate::{
     agent::facts::LABEL_BUILD,
     error::{Error, Kind, OrError, Result},
     observe::context::Context,
-    plan::containers::REGISTRY_ADDRESS,
+    plan::{containers::REGISTRY_ADDRESS, wish::Wish},
     report::Line,
 };
 
@@ -45,6 +50,29 @@ pub fn name(container: &str) -> String {
 /// `infra/<commit>/<name>`: what it is called in a registry.
 fn registry_name(commit: &str, container: &str) -> String {
     format!("{REGISTRY_ADDRESS}/infra/{commit}/{container}")
+}
+
+/// Gives the image that is wished for its name, which the one that was built last has: after a step back in history, another one.
+///
+/// # Errors
+/// It is not there.
+pub async fn name_it(docker: &Docker, wish: &Wish, ids: &BTreeMap<String, String>, container: &str) -> Result<()> {
+    let id = id(wish, ids, container)?;
+    let options = TagImageOptionsBuilder::new().repo(&name(container)).tag("latest").build();
+    let tagged = docker.tag_image(id, Some(options)).await;
+    tagged.map_err(|error| node_failed(&format!("cannot name the image of `{container}`"), &error))
+}
+
+/// The id of the image that is wished for. `ids`: those on the node, by what they were built from.
+///
+/// # Errors
+/// It is not there.
+pub fn id<'a>(wish: &Wish, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
+    let id = wish.images.get(container).and_then(|image| ids.get(&image.build));
+    id.map(String::as_str).ok_or_else(|| {
+        Error::new(Kind::Node, format!("the image of `{container}` is not on the node"))
+            .hint("`lap up` builds or pulls it")
+    })
 }
 
 /// Builds one image.
@@ -110,20 +138,20 @@ impl Said {
     }
 }
 
-/// Pushes an image into the node's own registry under its commit. A registry that does not answer in time is asked again: Docker itself
+/// Pushes an image (its id) into the node's own registry under its commit. A registry that does not answer in time is asked again: Docker itself
 /// gives up on a handshake after 10 s, which several at once take where the processor is emulated.
 ///
 /// # Errors
 /// The registry refuses, or is full.
-pub async fn push(docker: &Docker, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+pub async fn push(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
     for n in 0..TRIES - 1 {
-        match push_once(docker, container, commit, line).await {
+        match push_once(docker, image, container, commit, line).await {
             Err(error) if passing(&error.message) => line("the registry does not answer: once more"),
             done => return done,
         }
         tokio::time::sleep(BETWEEN * 2_u32.pow(n)).await;
     }
-    push_once(docker, container, commit, line).await
+    push_once(docker, image, container, commit, line).await
 }
 
 /// Whether it may be over the next time.
@@ -133,11 +161,11 @@ fn passing(message: &str) -> bool {
         .any(|text| message.contains(text))
 }
 
-async fn push_once(docker: &Docker, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
     let target = registry_name(commit, container);
     let what = format!("cannot push `{container}` into the registry");
     let options = TagImageOptionsBuilder::new().repo(&target).tag("latest").build();
-    docker.tag_image(&name(container), Some(options)).await.or_error(Kind::Node, || what.clone())?;
+    docker.tag_image(image, Some(options)).await.or_error(Kind::Node, || what.clone())?;
     let options = PushImageOptionsBuilder::new().tag("latest").build();
     let mut lines = docker.push_image(&target, Some(options), None);
     while let Some(info) = lines.next().await {

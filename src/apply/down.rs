@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     carry_out,
     host::Host,
+    node::Making,
     up::{Master, Options, Outcome},
 };
 use crate::{
@@ -46,7 +47,7 @@ pub async fn stop(
         let held = master.lock(options).await?;
         let facts = master.client.facts().await?;
         plan = plan_of(&facts);
-        master.carry_out(&plan, held, &facts, Wish::nothing(), None, options).await?;
+        master.carry_out(&plan, held, &facts, Wish::nothing(), Making::default(), options).await?;
     }
     outcome.plans.push(plan);
     outcome.seconds = began.elapsed().as_secs_f64();

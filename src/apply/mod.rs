@@ -2,6 +2,7 @@
 
 mod bases;
 pub mod build;
+mod builder;
 pub mod check;
 pub mod conformance;
 pub mod copies;
@@ -19,6 +20,7 @@ pub mod local;
 pub mod machine;
 mod master;
 pub mod node;
+mod place;
 pub mod promote;
 pub mod prune;
 pub mod push;
@@ -29,6 +31,7 @@ pub mod run;
 pub mod schedule;
 pub mod seed;
 pub mod snapshot;
+mod transfer;
 pub mod up;
 pub mod vm;
 

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Perform, build,
+    builder::Builder,
     files::{self, Which},
     install::{Contents, Files, Seen},
     run::{self, RunOrder},
@@ -35,6 +36,15 @@ use crate::{
 use async_trait::async_trait;
 use bollard::Docker;
 
+/// What images are made from, and where.
+#[derive(Default)]
+pub struct Making {
+    /// The working tree, where images are built from it.
+    pub tree: Option<Tree>,
+    /// `None`: they are made where they run.
+    pub builder: Option<Builder>,
+}
+
 /// Performs on one master.
 pub struct OnNode {
     pub workspace: Arc<Workspace>,
@@ -45,8 +55,7 @@ pub struct OnNode {
     pub docker: Docker,
     pub held: Held,
     pub wish: Wish,
-    /// The working tree, where images are built from it.
-    pub tree: Option<Tree>,
+    pub making: Making,
     /// What is installed on the node, kept up to date while it changes.
     pub installed: Mutex<BTreeMap<String, String>>,
     /// Ids of images by their build.
@@ -88,8 +97,12 @@ impl Perform for OnNode {
                 build::pull(&self.docker, reference, line).await?;
                 self.learn_images().await
             }
-            Action::Build { container, build } => self.build(container, build, line).await,
-            Action::Push { container, commit } => build::push(&self.docker, container, commit, line).await,
+            Action::Build { container, build, on } => self.build(container, build, on.as_deref(), line).await,
+            Action::Bring { containers, .. } => self.bring(containers, line).await,
+            Action::Push { container, commit } => {
+                let id = build::id(&self.wish, &self.images(), container)?.to_owned();
+                build::push(&self.docker, &id, container, commit, line).await
+            }
             Action::SaveImage { container } => {
                 let request = Request::SaveImage {
                     fence: self.held.fence,
@@ -161,7 +174,7 @@ impl OnNode {
     }
 
     async fn put_environment(&self, digest: &str) -> Result<()> {
-        let tar = match &self.tree {
+        let tar = match &self.making.tree {
             Some(tree) => tree.environment.write_tar(Vec::new(), &[])?,
             None => self.recorded(Which::Environment, digest)?,
         };
@@ -169,7 +182,7 @@ impl OnNode {
     }
 
     async fn put_checks(&self, digest: &str) -> Result<()> {
-        let tar = match &self.tree {
+        let tar = match &self.making.tree {
             Some(tree) => tree.checks.write_tar(Vec::new(), &[])?,
             None => self.recorded(Which::Checks, digest)?,
         };
@@ -192,9 +205,15 @@ impl OnNode {
         self.send(place, files).await
     }
 
-    async fn build(&self, name: &str, identity: &str, line: &Line<'_>) -> Result<()> {
+    /// Ids of the node's images.
+    fn images(&self) -> BTreeMap<String, String> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn build(&self, name: &str, identity: &str, on: Option<&str>, line: &Line<'_>) -> Result<()> {
         let container = self.container(name)?;
-        let context = self.tree.as_ref().and_then(|tree| tree.contexts.get(name));
+        let tree = self.making.tree.as_ref();
+        let context = tree.and_then(|tree| tree.contexts.get(name));
         let context = context.ok_or_else(|| Error::new(Kind::Build, format!("the files of `{name}` are not here")))?;
         let archive = container.build.rootfs.as_ref().map(|rootfs| rootfs::cached(&self.workspace.cache, rootfs));
         let mut more = Vec::new();
@@ -211,8 +230,26 @@ impl OnNode {
             context,
             more,
         };
-        build::build(&self.docker, order, line).await?;
+        let (docker, ids) = match on {
+            None => (&self.docker, self.images()),
+            Some(_) => (&self.builder()?.docker, self.builder()?.images().await?),
+        };
+        for parent in self.wish.images.get(name).into_iter().flat_map(|image| &image.parents) {
+            build::name_it(docker, &self.wish, &ids, parent).await?;
+        }
+        build::build(docker, order, line).await?;
+        if on.is_some() { Ok(()) } else { self.learn_images().await }
+    }
+
+    async fn bring(&self, containers: &[String], line: &Line<'_>) -> Result<()> {
+        let bases = self.making.tree.as_ref().map(|tree| &tree.bases);
+        let none = BTreeMap::new();
+        self.builder()?.bring(&self.docker, &self.wish, containers, bases.unwrap_or(&none), line).await?;
         self.learn_images().await
+    }
+
+    fn builder(&self) -> Result<&Builder> {
+        self.making.builder.as_ref().ok_or_else(|| Error::new(Kind::Other, "nobody asked for the builder"))
     }
 
     /// Asks the node for its images: ids are needed to start by them.
@@ -224,19 +261,15 @@ impl OnNode {
 
     async fn run(&self, name: &str) -> Result<()> {
         let container = self.container(name)?;
-        let build = self.wish.images.get(name).map(|image| image.build.clone()).unwrap_or_default();
-        let image = self.images.lock().unwrap_or_else(PoisonError::into_inner).get(&build).cloned();
-        let image = image.ok_or_else(|| {
-            Error::new(Kind::Node, format!("the image of `{name}` is not on the node"))
-                .hint("`lap up` builds or pulls it")
-        })?;
+        let images = self.images();
+        let image = build::id(&self.wish, &images, name)?;
         let request = Request::MakeData { fence: self.held.fence, containers: vec![name.to_owned()] };
         self.client.ask(&request, &[]).await?;
         let secrets = secrets_hash(&self.installed.lock().unwrap_or_else(PoisonError::into_inner), name);
         let address = self.seen.nodes.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
         let order = RunOrder {
             container,
-            image: &image,
+            image,
             environment: &self.environment.name,
             commit: &self.wish.commit,
             env: &self.wish.env,

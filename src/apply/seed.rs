@@ -3,12 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bollard::{Docker, query_parameters::ImportImageOptions};
-use futures_util::{StreamExt, TryStreamExt};
+use bollard::Docker;
 
 use super::{
-    Perform, carry_out,
-    run::node_failed,
+    Perform, carry_out, transfer,
     up::{Master, Options},
 };
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
     drivers,
     error::{Error, Kind, Result},
     plan::{Action, Plan},
-    report::{Line, bytes},
+    report::Line,
     workspace::Workspace,
 };
 
@@ -31,32 +29,7 @@ impl Perform for Seeder {
         let Action::SeedImage { image } = action else {
             return Err(Error::new(Kind::Other, format!("not for seeding: {action}")));
         };
-        let what = format!("cannot copy `{image}`");
-        // bollard wants a stream of its own: what was sent so far comes back through a channel.
-        let (sent, mut progress) = tokio::sync::mpsc::unbounded_channel::<u64>();
-        let chunks = self.here.export_image(image).map(move |chunk| {
-            let _ = sent.send(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64));
-            chunk.map_err(std::io::Error::other)
-        });
-        let options = ImportImageOptions::default();
-        let mut load = self.there.import_image(options, bollard::body_try_stream(chunks), None);
-        let mut total = 0;
-        loop {
-            tokio::select! {
-                Some(more) = progress.recv() => {
-                    total += more;
-                    line(&bytes(total));
-                }
-                said = load.try_next() => match said.map_err(|error| node_failed(&what, &error))? {
-                    None => return Ok(()),
-                    Some(info) => {
-                        if let Some(error) = info.error_detail.and_then(|error| error.message) {
-                            return Err(Error::new(Kind::Node, format!("{what}: {error}")));
-                        }
-                    }
-                },
-            }
-        }
+        transfer::copy(&self.here, &self.there, &[image], line).await.map(drop)
     }
 }
 

@@ -11,9 +11,12 @@ use tokio::sync::watch;
 
 pub use super::master::Master;
 use super::{
-    bases, carry_out, grow,
-    host::{Host, ready},
-    node::{OnNode, image_ids},
+    bases,
+    builder::Builder,
+    carry_out, grow,
+    host::Host,
+    node::{Making, OnNode, image_ids},
+    place::{Place, awake},
 };
 use crate::{
     agent::{
@@ -24,10 +27,9 @@ use crate::{
     drivers::{self, node::Machines},
     error::{Error, Kind, Result},
     keys::Keys,
-    observe::wish::{Tree, tree},
     plan::{
         self, Action, Plan, Step,
-        containers::{GIT, Installed},
+        containers::GIT,
         wish::{Current, Wish},
     },
     report::Events,
@@ -105,73 +107,6 @@ impl Outcome {
 }
 
 impl Master {
-    /// What should run: from the tree, or from what is recorded.
-    fn wish(&self, facts: &NodeFacts, scope: &Scope, notes: &mut Vec<String>) -> Result<(Wish, Option<Tree>)> {
-        let recorded = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
-        let name = &self.environment.name;
-        if let Some(current) = &scope.instead {
-            return Ok((Current::clone(current).into(), None));
-        }
-        if scope.as_recorded {
-            let current = recorded.ok_or_else(|| {
-                Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")).hint(format!("`lap up {name}`"))
-            })?;
-            return Ok((current.into(), None));
-        }
-        let ids = |image: &str| {
-            let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
-            facts.images.iter().find(|fact| fact.tags.contains(&tagged)).map(|fact| fact.id.clone())
-        };
-        if self.environment.promote_from.is_none() {
-            let tree = tree(&self.workspace.lab, name, ids)?;
-            return Ok((tree.wish.clone(), Some(tree)));
-        }
-        if let Some(current) = recorded {
-            let release = current.release.unwrap_or(1);
-            let head = crate::observe::commit::look(&self.workspace.lab.root);
-            if head.id.as_deref() != Some(&current.commit) || head.dirty {
-                notes.push(format!(
-                    "`{name}` runs release {release} ({}); what changed since then comes with a promotion",
-                    short(&current.commit)
-                ));
-            }
-            return Ok((current.into(), None));
-        }
-        let mut tree = tree(&self.workspace.lab, name, ids)?;
-        if tree.dirty {
-            let what = if tree.wish.commit.starts_with("none") {
-                "there is no commit yet"
-            } else {
-                "files differ from the commit"
-            };
-            return Err(Error::new(
-                Kind::Refused,
-                format!("the first release of `{name}` is made from a clean commit: {what}"),
-            )
-            .hint("`git add -A && git commit`, then again"));
-        }
-        tree.wish.release = Some(1);
-        Ok((tree.wish.clone(), Some(tree)))
-    }
-
-    fn plan(&self, facts: &NodeFacts, scope: &Scope, wish: &Wish, build: bool) -> Result<(Plan, Installed)> {
-        let installed = self.contents(wish).wished(wish, facts)?;
-        let plan = plan::containers::up(
-            &self.environment.name,
-            &plan::containers::Inputs {
-                wish,
-                node: facts,
-                installed: &installed,
-                missing_rootfs: &self.workspace.missing_rootfs(),
-                again: &scope.again,
-                only: &scope.only,
-                build,
-                start: !scope.build_only,
-            },
-        );
-        Ok((plan, installed))
-    }
-
     /// Carries a plan out under the lock.
     ///
     /// # Errors
@@ -182,7 +117,7 @@ impl Master {
         held: Held,
         facts: &NodeFacts,
         wish: Wish,
-        tree: Option<Tree>,
+        making: Making,
         options: &Options,
     ) -> Result<()> {
         let docker = self.client.docker(Some(held.fence))?;
@@ -195,7 +130,7 @@ impl Master {
             docker,
             held,
             wish,
-            tree,
+            making,
             installed: Mutex::new(facts.installed.clone()),
             images: Mutex::new(image_ids(facts)),
             who: options.who.clone(),
@@ -205,14 +140,20 @@ impl Master {
             result.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
         // A step that was aborted may hold the performer for a moment; the agent sees the end of the connection then.
         match Arc::try_unwrap(performer) {
-            Ok(performer) => match (result, performer.held.end(end).await) {
-                // Whatever failed, this is why.
-                (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind == Kind::Node => {
-                    Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
-                        .hint("run the command again: it goes on from where the node is now"))
+            Ok(performer) => {
+                let built = match performer.making.builder {
+                    Some(builder) => builder.end(end.clone()).await,
+                    None => Ok(()),
+                };
+                match (result, performer.held.end(end).await.and(built)) {
+                    // Whatever failed, this is why.
+                    (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind == Kind::Node => {
+                        Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
+                            .hint("run the command again: it goes on from where the node is now"))
+                    }
+                    (result, ended) => result.and(ended),
                 }
-                (result, ended) => result.and(ended),
-            },
+            }
             Err(_) => result,
         }
     }
@@ -298,18 +239,7 @@ async fn on(
 ) -> Result<Outcome> {
     let environment = &master.environment;
     outcome.master = Some(master.clone());
-    let mut facts = match master.facts(Some(options)).await {
-        // An agent that was killed is back in a moment.
-        Err(error) if error.kind == Kind::Node => {
-            ready(&master.client).await?;
-            master.facts(Some(options)).await?
-        }
-        facts => facts?,
-    };
-    if facts.docker.is_none() {
-        ready(&master.client).await?;
-        facts = master.client.facts().await?;
-    }
+    let facts = awake(&master, options).await?;
     if scope.nodes_only {
         outcome.facts = Some(facts);
         return Ok(outcome);
@@ -317,10 +247,11 @@ async fn on(
     if scope.is_all() {
         grow::pool(&master, &facts, options, &mut outcome).await?;
     }
-    let (wish, tree) = master.wish(&facts, &scope, &mut outcome.notes)?;
+    let mut place = Place::of(&master, facts, &scope, options).await?;
+    let (wish, tree) = place.wish(&scope, &mut outcome.notes)?;
     known(&wish, &scope)?;
-    let bases = bases::missing(tree.as_ref(), &facts);
-    let (mut plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
+    let bases = bases::missing(tree.as_ref(), place.maker().1);
+    let mut plan = place.plan(&scope, &wish, tree.is_some())?;
     if options.dry_run {
         if !bases.is_empty() {
             plan = Plan::new(&environment.name);
@@ -330,26 +261,21 @@ async fn on(
             outcome.notes.push("what must be built shows when these are there".into());
         }
         outcome.plans.push(plan);
-        outcome.facts = Some(facts);
+        outcome.facts = Some(place.facts);
         return Ok(outcome);
     }
     if plan.steps.is_empty() && bases.is_empty() {
-        outcome.notes.push(why_nothing(&wish, &facts));
+        outcome.notes.push(why_nothing(&wish, &place.facts));
     } else {
+        if !bases.is_empty() {
+            let maker = place.maker().0;
+            bases::pull(maker, maker.lock(options).await?, &bases, options).await?;
+        }
         let held = master.lock(options).await?;
         // What was seen before the lock was ours may have changed.
-        facts = master.client.facts().await?;
-        let (mut wish, mut tree) = master.wish(&facts, &scope, &mut Vec::new())?;
-        let bases = bases::missing(tree.as_ref(), &facts);
-        let held = if bases.is_empty() {
-            held
-        } else {
-            bases::pull(&master, held, &bases, options).await?;
-            facts = master.client.facts().await?;
-            (wish, tree) = master.wish(&facts, &scope, &mut Vec::new())?;
-            master.lock(options).await?
-        };
-        let (plan, _) = master.plan(&facts, &scope, &wish, tree.is_some())?;
+        place.look().await?;
+        let (wish, tree) = place.wish(&scope, &mut Vec::new())?;
+        let plan = place.plan(&scope, &wish, tree.is_some())?;
         let replaces_git =
             |step: &Step| matches!(&step.action, Action::Run { container, replace: true } if container == GIT);
         // Without keys it was a push that asked for it, and git is what that is heard through.
@@ -358,11 +284,16 @@ async fn on(
                 "git itself is replaced, last: this link ends then, and the building goes on; `lap status` shows it";
             options.events.note(format!("  {text}"));
         }
-        master.carry_out(&plan, held, &facts, wish, tree, options).await?;
+        let brings = plan.steps.iter().any(|step| matches!(step.action, Action::Bring { .. }));
+        let builder = match &place.builder {
+            Some((builder, _)) if brings => Some(Builder::take(builder, options).await?),
+            _ => None,
+        };
+        master.carry_out(&plan, held, &place.facts, wish, Making { tree, builder }, options).await?;
         outcome.plans.push(plan);
-        facts = master.client.facts().await?;
+        place.facts = master.client.facts().await?;
     }
-    outcome.facts = Some(facts);
+    outcome.facts = Some(place.facts);
     outcome.seconds = began.elapsed().as_secs_f64();
     Ok(outcome)
 }

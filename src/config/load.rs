@@ -10,7 +10,7 @@ use super::{
     check,
     dockerfile::{self, Dockerfile},
     files::{self, File},
-    model::{Container, Environment, Lab, Rootfs},
+    model::{Container, Environment, Lab, Role, Rootfs},
     problem::{Ledger, Problems},
     read::{self, Read, container::ContainerFile, lap::LapFile, node::NodeFile},
     value::name,
@@ -92,9 +92,12 @@ fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> L
     let nodes: BTreeMap<_, _> = workspace.nodes.into_iter().map(|(name, read)| (name, read.value.node)).collect();
     let mut environments: BTreeMap<_, _> =
         workspace.environments.into_iter().map(|(name, read)| (name, read.value)).collect();
-    for node in nodes.values().filter(|node| node.role == super::model::Role::Master) {
-        if let Some(environment) = environments.get_mut(&node.environment) {
-            environment.master = node.name.clone();
+    for node in nodes.values() {
+        let Some(environment) = environments.get_mut(&node.environment) else { continue };
+        match node.role {
+            Role::Master => environment.master = node.name.clone(),
+            Role::Builder => environment.builder = Some(node.name.clone()),
+            Role::Worker | Role::Data | Role::Backup => {}
         }
     }
     let names: BTreeSet<&str> = environments.keys().map(String::as_str).collect();

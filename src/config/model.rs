@@ -140,6 +140,8 @@ pub struct Environment {
     pub on_failure: OnFailure,
     /// The node with role `master` (exactly one, checked).
     pub master: String,
+    /// The node with role `builder` (at most one, checked): images are made there; `None`: on the master.
+    pub builder: Option<String>,
 }
 
 /// What becomes of an environment when what was pushed fails.

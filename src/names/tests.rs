@@ -47,6 +47,7 @@ fn environment(name: &str, master: &str) -> (String, Environment) {
         upstreams: vec![],
         on_failure: crate::config::model::OnFailure::Keep,
         master: master.into(),
+        builder: None,
     };
     (name.into(), it)
 }

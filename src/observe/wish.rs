@@ -29,8 +29,8 @@ pub struct Tree {
     pub environment: Context,
     /// Every container's `checks/`, by container.
     pub checks: Context,
-    /// Images from outside that Dockerfiles stand on.
-    pub bases: BTreeSet<String>,
+    /// Images from outside that Dockerfiles stand on, by container.
+    pub bases: BTreeMap<String, BTreeSet<String>>,
     /// Its files are not those of a commit.
     pub dirty: bool,
 }
@@ -42,11 +42,11 @@ pub struct Tree {
 /// A file cannot be read.
 pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<String>) -> Result<Tree> {
     let mut contexts = BTreeMap::new();
-    let mut bases: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut bases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, container) in &lab.containers {
         let dir = lab.root.join("containers").join(name);
         contexts.insert(name.clone(), Context::read(&dir)?);
-        bases.insert(name, outside(container, &dir)?);
+        bases.insert(name.clone(), outside(container, &dir)?);
     }
     let depends: BTreeMap<&str, BTreeSet<&str>> = lab
         .containers
@@ -87,7 +87,6 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
         checks: if checks.is_empty() { String::new() } else { checks.digest() },
         release: None,
     };
-    let bases = bases.into_values().flatten().collect();
     Ok(Tree { wish, contexts, environment: files, checks, bases, dirty: commit.dirty })
 }
 

@@ -8,7 +8,7 @@ use super::{
     wish::{Current, Wish},
 };
 use crate::{
-    agent::protocol::{ContainerFact, Health, NodeFacts},
+    agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     config::{
         KEYS,
         model::{Container, Rootfs},
@@ -35,10 +35,19 @@ pub struct Installed {
     pub certificates: BTreeMap<String, String>,
 }
 
+/// A node that makes images for another one.
+#[derive(Clone, Copy)]
+pub struct Builder<'a> {
+    pub node: &'a str,
+    pub facts: &'a NodeFacts,
+}
+
 /// Everything a plan of containers is made from.
 pub struct Inputs<'a> {
     pub wish: &'a Wish,
     pub node: &'a NodeFacts,
+    /// Who makes the images; `None`: the node itself.
+    pub builder: Option<Builder<'a>>,
     pub installed: &'a Installed,
     /// Root file systems that are not cached.
     pub missing_rootfs: &'a BTreeMap<String, Rootfs>,
@@ -82,7 +91,7 @@ pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
         targets: targets(inputs.wish, inputs.only),
         plan: Plan::new(environment),
         facts: inputs.node.containers.iter().map(|fact| (fact.name.as_str(), fact)).collect(),
-        images: inputs.node.images.iter().filter_map(|image| Some((image.build.as_deref()?, image))).collect(),
+        images: by_build(inputs.node),
         ready: Vec::new(),
         built: Made::new(),
         pushed: Made::new(),
@@ -107,7 +116,7 @@ struct Planner<'a> {
     targets: BTreeSet<String>,
     plan: Plan,
     facts: BTreeMap<&'a str, &'a ContainerFact>,
-    images: BTreeMap<&'a str, &'a crate::agent::protocol::ImageFact>,
+    images: BTreeMap<&'a str, &'a ImageFact>,
     /// Steps every container waits for.
     ready: Vec<usize>,
     built: Made,
@@ -170,33 +179,35 @@ impl Planner<'_> {
         }
     }
 
-    /// Builds or pulls what is not there, in dependency order.
+    /// Builds what is not there, in dependency order; or has it built, and brings it.
     fn images(&mut self) {
         if !self.inputs.build {
             return;
         }
         let wish = self.inputs.wish;
-        let depends: BTreeMap<&str, BTreeSet<&str>> = wish
-            .images
-            .iter()
-            .map(|(name, image)| (name.as_str(), image.parents.iter().map(String::as_str).collect()))
-            .collect();
-        // What the targets stand on is needed, but only if something that stands on it must be built.
-        let mut needed: BTreeSet<&str> = BTreeSet::new();
-        for name in topological(&depends).into_iter().rev() {
-            let image = &wish.images[name];
-            let run = self.targets.contains(name);
-            let present = self.images.contains_key(image.build.as_str());
-            if !present && (run || needed.contains(name)) {
-                needed.insert(name);
-                needed.extend(image.parents.iter().map(String::as_str));
-            }
+        let missing = missing(wish, &self.targets, &self.images);
+        let Some(builder) = self.inputs.builder else { return self.build(&missing, None) };
+        if missing.is_empty() {
+            return;
         }
-        for name in topological(&depends) {
-            let image = &wish.images[name];
-            if !needed.contains(name) || self.images.contains_key(image.build.as_str()) {
+        let there = by_build(builder.facts);
+        self.build(&self::missing(wish, &missing, &there), Some(builder));
+        // All at once: layers that several stand on are sent once.
+        let after: Vec<usize> = self.built.values().copied().collect();
+        let why = if missing.len() == 1 { "it is not on the node" } else { "they are not on the node" };
+        let action = Action::Bring { containers: missing.iter().cloned().collect(), from: builder.node.to_owned() };
+        let step = self.plan.push(action, why, after);
+        self.built = missing.into_iter().map(|name| (name, step)).collect();
+    }
+
+    fn build(&mut self, missing: &BTreeSet<String>, on: Option<Builder<'_>>) {
+        let wish = self.inputs.wish;
+        let facts = on.map_or(self.inputs.node, |on| on.facts);
+        for name in in_order(wish) {
+            if !missing.contains(name) {
                 continue;
             }
+            let image = &wish.images[name];
             let mut after: Vec<usize> = image.parents.iter().filter_map(|p| self.built.get(p)).copied().collect();
             if let Some(rootfs) = self.inputs.missing_rootfs.get(name) {
                 let action = Action::MakeRootfs { of: name.to_owned(), rootfs: rootfs.clone() };
@@ -204,21 +215,16 @@ impl Planner<'_> {
             }
             let why = if image.parents.iter().any(|parent| self.built.contains_key(parent)) {
                 format!("`{}` is built", image.parents.join("`, `"))
-            } else if self.facts.contains_key(name) || self.was_built(name) {
+            } else if was_built(facts, name) {
                 "its files changed".into()
             } else {
                 "there is no image of it".into()
             };
-            let action = Action::Build { container: name.to_owned(), build: image.build.clone() };
+            let on = on.map(|on| on.node.to_owned());
+            let action = Action::Build { container: name.to_owned(), build: image.build.clone(), on };
             let step = self.plan.push(action, why, after);
             self.built.insert(name.to_owned(), step);
         }
-    }
-
-    /// Whether there is an image of this container, although of other files.
-    fn was_built(&self, name: &str) -> bool {
-        let tagged = format!("infra/{name}:");
-        self.inputs.node.images.iter().any(|image| image.tags.iter().any(|tag| tag.starts_with(&tagged)))
     }
 
     fn containers(&mut self) {
@@ -310,12 +316,7 @@ impl Planner<'_> {
         if !self.inputs.build || !wish.containers.contains_key(REGISTRY) || !self.targets.contains(REGISTRY) {
             return;
         }
-        let depends: BTreeMap<&str, BTreeSet<&str>> = wish
-            .images
-            .iter()
-            .map(|(name, image)| (name.as_str(), image.parents.iter().map(String::as_str).collect()))
-            .collect();
-        for name in topological(&depends) {
+        for name in in_order(wish) {
             let image = &wish.images[name];
             let fact = self.images.get(image.build.as_str());
             let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|d| d.starts_with(REGISTRY_ADDRESS)));
@@ -381,6 +382,43 @@ fn only_changed(installed: &Installed, node: &NodeFacts, file: &str) -> bool {
     let below = installed.files.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix));
     let mut changed = below.filter(differs).map(|(path, _)| path.as_str());
     changed.next() == Some(file) && changed.next().is_none()
+}
+
+/// Whether this container was built there before, or runs there, although of other files.
+fn was_built(facts: &NodeFacts, name: &str) -> bool {
+    let tagged = format!("infra/{name}:");
+    facts.containers.iter().any(|fact| fact.name == name)
+        || facts.images.iter().any(|image| image.tags.iter().any(|tag| tag.starts_with(&tagged)))
+}
+
+/// A node's images by what they were built from.
+fn by_build(facts: &NodeFacts) -> BTreeMap<&str, &ImageFact> {
+    facts.images.iter().filter_map(|image| Some((image.build.as_deref()?, image))).collect()
+}
+
+/// All images, each after those it stands on.
+fn in_order(wish: &Wish) -> Vec<&str> {
+    let depends: BTreeMap<&str, BTreeSet<&str>> = wish
+        .images
+        .iter()
+        .map(|(name, image)| (name.as_str(), image.parents.iter().map(String::as_str).collect()))
+        .collect();
+    topological(&depends)
+}
+
+/// Those of `wanted` that are not `there`, and what they stand on as far as it is not there either: a parent is needed only if
+/// something that stands on it must be built.
+fn missing(wish: &Wish, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &ImageFact>) -> BTreeSet<String> {
+    let mut parents: BTreeSet<&str> = BTreeSet::new();
+    let mut out = BTreeSet::new();
+    for name in in_order(wish).into_iter().rev() {
+        let image = &wish.images[name];
+        if !there.contains_key(image.build.as_str()) && (wanted.contains(name) || parents.contains(name)) {
+            parents.extend(image.parents.iter().map(String::as_str));
+            out.insert(name.to_owned());
+        }
+    }
+    out
 }
 
 /// The containers a plan is about: all that run, or the named ones with what they depend on.

@@ -18,7 +18,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use crate::config::model::{ForeignBox, Hypervisor, Rootfs, Subnet};
+use crate::{
+    config::model::{ForeignBox, Hypervisor, Rootfs, Subnet},
+    words::plural,
+};
 
 /// Steps, each with what must be done before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -139,9 +142,17 @@ pub enum Action {
     InstallKeys {
         container: String,
     },
+    /// `on`: a builder, if it is not made where it runs.
     Build {
         container: String,
         build: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        on: Option<String>,
+    },
+    /// Images of these containers, from the builder where they are.
+    Bring {
+        containers: Vec<String>,
+        from: String,
     },
     Pull {
         container: String,
@@ -221,7 +232,12 @@ impl fmt::Display for Action {
             Self::InstallSecrets { container, certificate: true } => write!(f, "issue a certificate for `{container}`"),
             Self::InstallSecrets { container, .. } => write!(f, "install the secrets of `{container}`"),
             Self::InstallKeys { container } => write!(f, "set the keys of `{container}`"),
-            Self::Build { container, .. } => write!(f, "build `{container}`"),
+            Self::Build { container, on: None, .. } => write!(f, "build `{container}`"),
+            Self::Build { container, on: Some(on), .. } => write!(f, "build `{container}` on `{on}`"),
+            Self::Bring { containers, from } => match &containers[..] {
+                [one] => write!(f, "bring the image of `{one}` from `{from}`"),
+                all => write!(f, "bring {} from `{from}`", plural(all.len(), "image")),
+            },
             Self::Pull { container, .. } => write!(f, "pull `{container}`"),
             Self::Push { container, .. } => write!(f, "push `{container}`"),
             Self::SaveImage { container } => write!(f, "save the image of `{container}`"),

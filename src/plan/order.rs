@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// All names so that each comes after what it depends on; ties in the order of names. Names in a cycle (a workspace
 /// with one is refused before it comes here) come last.
-pub fn topological<'a>(depends: &'a BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<&'a str> {
+pub fn topological<'a>(depends: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> Vec<&'a str> {
     let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
     let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, on) in depends {

@@ -58,6 +58,10 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
         files.push(("env/prod/env.toml", "description = \"looked at\"\npromote_from = \"test\"\n"));
         files.push(("env/test/env.toml", "description = \"promoted from\"\n"));
         files.push(("nodes/test/node.toml", TEST));
+        // A container makes the images of what may be emulated.
+        if on != On::Docker {
+            files.push(("nodes/builder/node.toml", BUILDER));
+        }
     } else {
         files.push(("env/prod/env.toml", "description = \"looked at\"\n"));
     }
@@ -71,6 +75,7 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
 }
 
 const TEST: &str = "environment = \"test\"\nrole = \"master\"\naddress = \".10\"\ndisk = \"1g\"\n";
+const BUILDER: &str = "environment = \"prod\"\nrole = \"builder\"\ndisk = \"1g\"\n";
 
 /// `node.toml` of the node that is looked at.
 fn machine(on: On, taken: &[Subnet]) -> Result<String> {
@@ -146,6 +151,7 @@ mod tests {
                 assert_eq!((lab.name.as_str(), lab.default_environment.as_str()), ("lab-name", NODE));
                 assert_eq!(lab.environments.contains_key(OTHER), other);
                 assert_eq!(lab.containers.len(), 3);
+                assert_eq!(lab.environments[NODE].builder.is_some(), other && on != On::Docker);
             }
         }
     }

@@ -3,15 +3,11 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use bollard::query_parameters::ImportImageOptions;
-use futures_util::{StreamExt, TryStreamExt};
-
-use super::{Planned, Shared};
+use super::Planned;
 use crate::{
     agent::{client::Held, protocol::NodeFacts},
     apply::{
-        build,
-        run::node_failed,
+        build, transfer,
         up::{Master, Options},
     },
     error::{Error, Kind, Result},
@@ -139,27 +135,11 @@ async fn copied(
     }
 }
 
-/// From one Docker to the other, through this machine.
+/// From one Docker to the other.
 async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Result<u64> {
-    let what = "cannot bring the images";
     let (here, there) = (from.client.docker(None)?, to.client.docker(Some(held.fence))?);
-    let sent: Shared<u64> = Shared::default();
-    let counter = sent.clone();
-    let names: Vec<&str> = images.iter().map(String::as_str).collect();
-    let chunks = here.export_images(&names).map(move |chunk| {
-        if let (Ok(bytes), Ok(mut sent)) = (&chunk, counter.lock()) {
-            *sent += bytes.len() as u64;
-        }
-        chunk.map_err(std::io::Error::other)
-    });
-    let mut load = there.import_image(ImportImageOptions::default(), bollard::body_try_stream(chunks), None);
-    while let Some(info) = load.try_next().await.map_err(|error| node_failed(what, &error))? {
-        if let Some(error) = info.error_detail.and_then(|error| error.message) {
-            return Err(Error::new(Kind::Node, format!("{what}: {error}")));
-        }
-    }
-    let bytes = sent.lock().map_or(0, |sent| *sent);
-    Ok(bytes)
+    let images: Vec<&str> = images.iter().map(String::as_str).collect();
+    transfer::copy(&here, &there, &images, &|_| {}).await
 }
 
 /// Sets where each image of a release is found on the node it was brought to.

@@ -10,11 +10,7 @@ mod prober;
 mod source;
 mod watch;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use back::plan_rollback;
 pub(super) use bring::checkout;
@@ -247,9 +243,6 @@ fn packed(files: &Files) -> Result<Vec<u8>> {
 fn recorded(facts: &NodeFacts) -> Option<Current> {
     facts.current.clone().and_then(|json| serde_json::from_value(json).ok())
 }
-
-/// A shared list that tasks add to.
-type Shared<T> = Arc<Mutex<T>>;
 
 /// `release 4 (0123456789ab)`
 pub fn named(current: &Current) -> String {

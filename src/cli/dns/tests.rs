@@ -23,6 +23,7 @@ fn target(server: &Named) -> Target {
         upstreams: vec![],
         on_failure: crate::config::model::OnFailure::Keep,
         master: "m".into(),
+        builder: None,
     };
     let names = Names {
         zone: "internal.".into(),

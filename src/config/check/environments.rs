@@ -68,7 +68,7 @@ fn promotion(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
 }
 
 fn nodes(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
-    let mut masters: BTreeMap<&str, &str> = BTreeMap::new();
+    let (mut masters, mut builders) = (BTreeMap::new(), BTreeMap::new());
     // A node that does not say what it is may be the missing master.
     let mut unsure = false;
     for (name, read) in &workspace.nodes {
@@ -94,7 +94,15 @@ fn nodes(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
                     ledger.key(file, "role", message);
                 }
             }
-            Some(_) => {}
+            Some(Role::Builder) => {
+                if let Some(first) = builders.insert(environment, name) {
+                    let message = format!(
+                        "`{environment}` has two builders, `{first}` and `{name}`: write `worker` in one of them"
+                    );
+                    ledger.key(file, "role", message);
+                }
+            }
+            Some(Role::Worker | Role::Data | Role::Backup) => {}
         }
     }
     for (name, read) in &workspace.environments {

@@ -31,6 +31,7 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
         upstreams: Vec::new(),
         on_failure: OnFailure::Keep,
         master: String::new(),
+        builder: None,
     };
     let path = format!("env/{name}/env.toml");
     let missing = "each directory under `env` is an environment and has one, see `lap help env.toml`";

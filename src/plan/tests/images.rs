@@ -141,3 +141,40 @@ fn a_release_is_never_built() {
         "8 wait until `git` is healthy (it starts) after 7",
     ]);
 }
+
+#[test]
+fn a_builder_makes_them_and_the_node_takes_them() {
+    World::settled().with_builder(&[]).plans(&[]);
+    World::settled().changed("git").with_builder(&["base"]).plans(&[
+        "0 build `git` on `maker` (there is no image of it)",
+        "1 bring the image of `git` from `maker` (it is not on the node) after 0",
+        "2 replace `git` (its image changed) after 1",
+        "3 wait until `git` is healthy (it starts) after 2",
+        "4 push `git` (it is not in the registry) after 1",
+        "5 record what runs (another commit) after 0 1 2 3 4",
+    ]);
+}
+
+#[test]
+fn a_builder_that_is_new_makes_what_the_image_stands_on_for_itself() {
+    World::settled().changed("git").with_builder(&[]).plans(&[
+        "0 build `base` on `maker` (there is no image of it)",
+        "1 build `git` on `maker` (`base` is built) after 0",
+        "2 bring the image of `git` from `maker` (it is not on the node) after 0 1",
+        "3 replace `git` (its image changed) after 2",
+        "4 wait until `git` is healthy (it starts) after 3",
+        "5 push `git` (it is not in the registry) after 2",
+        "6 record what runs (another commit) after 0 1 2 3 4 5",
+    ]);
+}
+
+#[test]
+fn what_the_builder_has_is_only_brought() {
+    // As after a kill between the two.
+    let world = World::settled().changed("base").with_builder(&["base", "dns", "git", "registry"]);
+    let plan = world.up();
+    let first = &super::text(&plan).lines().next().unwrap().to_owned();
+    assert_eq!(first, "0 bring 4 images from `maker` (they are not on the node)");
+    assert!(!super::text(&plan).contains("build `"), "{}", super::text(&plan));
+    super::in_order(&plan);
+}

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Plan,
-    containers::{Inputs, Installed, LABEL_SECRETS, LABEL_SPEC, REGISTRY, secrets_hash, up},
+    containers::{Builder, Inputs, Installed, LABEL_SECRETS, LABEL_SPEC, REGISTRY, secrets_hash, up},
     wish::{Current, Image, Wish},
 };
 use crate::{
@@ -38,6 +38,7 @@ struct World {
     only: BTreeSet<String>,
     build: bool,
     start: bool,
+    builder: Option<NodeFacts>,
 }
 
 impl World {
@@ -73,6 +74,7 @@ impl World {
             only: BTreeSet::new(),
             build: true,
             start: true,
+            builder: None,
         }
     }
 
@@ -133,6 +135,13 @@ impl World {
         self
     }
 
+    /// Another node makes the images; these containers' it has.
+    fn with_builder(mut self, has: &[&str]) -> Self {
+        let images = has.iter().map(|name| image_fact(name, &self.wish.images[*name].build)).collect();
+        self.builder = Some(NodeFacts { images, ..NodeFacts::default() });
+        self
+    }
+
     fn without_container(mut self, name: &str) -> Self {
         self.node.containers.retain(|fact| fact.name != name);
         self
@@ -144,6 +153,7 @@ impl World {
             &Inputs {
                 wish: &self.wish,
                 node: &self.node,
+                builder: self.builder.as_ref().map(|facts| Builder { node: "maker", facts }),
                 installed: &self.installed,
                 missing_rootfs: &self.missing_rootfs,
                 again: &self.again,

@@ -52,6 +52,7 @@ fn lab() -> Lab {
         upstreams: Vec::new(),
         on_failure: crate::config::model::OnFailure::Keep,
         master: name.into(),
+        builder: None,
     };
     Lab {
         name: "office".into(),

@@ -34,13 +34,17 @@ fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
     }
 }
 
+/// A person's own words, beside what lap writes.
+const OWN: &str = "Vagrant.configure(\"2\") do |config|\n  config.vm.hostname = \"mine\"\n\
+                   \x20 [:libvirt, :virtualbox].each { |name| config.vm.provider(name) { |vm| vm.memory = 1234 } }\nend\n";
+
 #[test]
 #[ignore = "needs Vagrant: `VM=1 scripts/test` runs it last"]
 fn vagrant_takes_every_vagrantfile() {
     let dir = tempfile::tempdir().unwrap();
     let (own, key) = (dir.path().join("own"), dir.path().join("key"));
     fs::write(&key, "").unwrap();
-    fs::write(&own, "Vagrant.configure(\"2\") { |config| config.vm.hostname = \"mine\" }\n").unwrap();
+    fs::write(&own, OWN).unwrap();
     let foreign = |bridge| {
         let foreign = ForeignBox { name: "debian/bookworm64".into(), version: Some("12.20250126.1".into()) };
         Spec { base: foreign.to_string(), foreign: Some(foreign), ..spec(Hypervisor::Libvirt, bridge) }
@@ -54,18 +58,20 @@ fn vagrant_takes_every_vagrantfile() {
         foreign(Some("br0")),
     ] {
         let (hypervisor, bridge) = (spec.hypervisor, &spec.bridge);
-        let text = vagrantfile::text(&spec, &key, Some(&own), false);
-        fs::write(dir.path().join("Vagrantfile"), &text).unwrap();
-        let mut command = Command::new("vagrant");
-        command.arg("validate").current_dir(dir.path());
-        // What stands in a provider's own part is looked at where the provider is; and whether there is such a bridge.
-        if hypervisor == Hypervisor::Virtualbox || bridge.is_some() {
-            command.arg("--ignore-provider");
+        let own = [None, Some(own.as_path())];
+        for text in own.map(|own| vagrantfile::text(&spec, &key, own, false)) {
+            fs::write(dir.path().join("Vagrantfile"), &text).unwrap();
+            let mut command = Command::new("vagrant");
+            command.arg("validate").current_dir(dir.path());
+            // What stands in a provider's own part is looked at where the provider is; and whether there is such a bridge.
+            if hypervisor == Hypervisor::Virtualbox || bridge.is_some() {
+                command.arg("--ignore-provider");
+            }
+            command.env("VAGRANT_HOME", dir.path().join("home")).env("VAGRANT_DEFAULT_PROVIDER", hypervisor.name());
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{text}\n{said}");
         }
-        command.env("VAGRANT_HOME", dir.path().join("home")).env("VAGRANT_DEFAULT_PROVIDER", hypervisor.name());
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{text}\n{said}");
     }
 }
 

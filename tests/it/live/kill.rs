@@ -69,6 +69,20 @@ fn lap() {
     assert!(!lab.lap(&["status"]).ok().contains("did not end"));
 }
 
+/// The same where images come from another node.
+#[test]
+fn lap_with_a_builder() {
+    let lab = slow("kill-builder");
+    lab.write("nodes/maker/node.toml", "environment = \"test\"\nrole = \"builder\"\ndisk = \"1g\"\n");
+    lab.commit();
+    let killed = kill_at_each_step(&lab, &on_node, &|child| {
+        let _ = run("kill", &["-9", &child.id().to_string()]);
+    });
+    let titles =
+        ["build `one` on `maker`", "build `two` on `maker`", "bring 2 images from `maker`", "record what runs"];
+    contains(&killed, &titles);
+}
+
 #[test]
 fn agent() {
     let lab = slow("kill-agent");

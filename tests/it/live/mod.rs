@@ -4,6 +4,7 @@
 
 mod boxes;
 mod bridge;
+mod builder;
 mod check;
 mod conformance;
 mod database;

@@ -90,12 +90,15 @@ fn a_virtual_machine_is_a_node() {
     let lab = Lab::tiny("vm");
     lab.write("nodes/test/node.toml", NODE);
     one_small_container(&lab);
+    let own = "config.vm.provider(:libvirt) { |vm| vm.title = \"as I say\" }";
+    lab.write("nodes/test/Vagrantfile", &format!("Vagrant.configure(\"2\") {{ |config| {own} }}\n"));
     let machine = Machine::new(&lab);
     let lap = |arguments: &[&str]| machine.lap(arguments);
 
     let plan = lap(&["plan"]).ok();
     assert!(plan.contains("make the node `test`"), "{plan}");
     lap(&["up"]).ok();
+    assert!(virsh(&["dumpxml", &machine.domain]).contains("<title>as I say</title>"));
     lap(&["status"]).ok();
     assert!(lap(&["up"]).ok().contains("Nothing to do"));
     let list = lap(&["node", "list"]).ok();

@@ -79,10 +79,11 @@ fn networks(spec: &Spec) -> Vec<(&'static str, String)> {
 }
 
 /// A card whose address its hypervisor gives. That knows it by the card: machines of one box may say the same of themselves else, and get
-/// one address together.
+/// one address together. What it is called it knows already.
 fn asks(mac: &str) -> String {
     format!(
-        "[Match]\nMACAddress={mac}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n\n[DHCPv4]\nClientIdentifier=mac\n"
+        "[Match]\nMACAddress={mac}\n\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n\n\
+         [DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n"
     )
 }
 
@@ -138,7 +139,10 @@ mod tests {
     fn the_address_is_where_others_reach_it() {
         let texts = |spec: &Spec| networks(spec).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         let [one] = &texts(&spec(Hypervisor::Libvirt))[..] else { panic!("it has one card") };
-        assert!(one.contains("DHCP=ipv4") && one.ends_with("[DHCPv4]\nClientIdentifier=mac\n"), "{one}");
+        assert!(
+            one.contains("DHCP=ipv4") && one.ends_with("[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n"),
+            "{one}"
+        );
         let [two] = &texts(&spec(Hypervisor::Virtualbox))[..] else { panic!("one card is any card") };
         assert!(two.contains("Address=192.168.57.10/24") && two.contains("MACAddress=08:00:27:"), "{two}");
         assert_eq!(resolve(&spec(Hypervisor::Libvirt), &order()), "nameserver 192.168.57.1\n");

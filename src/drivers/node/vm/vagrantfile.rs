@@ -29,11 +29,28 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
         login = login(spec, key),
     );
     let middle = match spec.hypervisor {
-        Hypervisor::Libvirt => libvirt(spec, accelerated),
+        Hypervisor::Libvirt => libvirt(spec, accelerated, own.is_none()),
         Hypervisor::Virtualbox => virtualbox(spec),
     };
-    let tail = own.map(|path| format!("load {:?}\n", path.display().to_string())).unwrap_or_default();
-    format!("{head}{middle}end\n{tail}")
+    let tail = own.map(|path| {
+        let last = (spec.hypervisor == Hypervisor::Libvirt).then(|| {
+            format!(
+                "# vagrant-libvirt (0.11) can put what two files say together only if the serial port comes last.\n\
+                 Vagrant.configure(\"2\") do |config|\n\
+                 \x20 config.vm.provider :libvirt do |vm|\n{}\
+                 \x20 end\nend\n",
+                serial(spec)
+            )
+        });
+        format!("load {:?}\n{}", path.display().to_string(), last.unwrap_or_default())
+    });
+    format!("{head}{middle}end\n{}", tail.unwrap_or_default())
+}
+
+/// Where the machine's console goes, for who asks why it does not come up.
+fn serial(spec: &Spec) -> String {
+    let console = spec.dir().join("console.log").display().to_string();
+    format!("    vm.serial type: \"file\", source: {{ path: {console:?} }}\n")
 }
 
 /// What the machine is made from.
@@ -80,7 +97,7 @@ fn netmask(spec: &Spec) -> std::net::Ipv4Addr {
     std::net::Ipv4Addr::from(u32::MAX.checked_shl(u32::from(32 - spec.prefix)).unwrap_or(0))
 }
 
-fn libvirt(spec: &Spec, accelerated: bool) -> String {
+fn libvirt(spec: &Spec, accelerated: bool, alone: bool) -> String {
     let dir = spec.dir();
     let file = |name: &str| dir.join(name).display().to_string();
     let (driver, cpu) = if accelerated { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
@@ -104,7 +121,7 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
          \x20   vm.memory = {memory}\n\
          \x20   vm.autostart = true # comes back after a power cut\n\
          \x20   vm.graphics_type = \"none\"\n\
-         \x20   vm.serial type: \"file\", source: {{ path: {console:?} }}\n\
+         {serial}\
          \x20   vm.management_network_mac = {mac:?}\n\
          {management}\
          \x20   vm.storage_pool_name = {pool:?}\n\
@@ -116,7 +133,7 @@ fn libvirt(spec: &Spec, accelerated: bool) -> String {
         title = format!("lap: {} of {}", spec.node, spec.lab),
         cpus = spec.cpus,
         memory = spec.memory >> 20,
-        console = file("console.log"),
+        serial = if alone { serial(spec) } else { String::new() },
         mac = spec.mac(0),
         pool = POOL,
         line = match (&spec.bridge, &spec.foreign) {
@@ -282,5 +299,9 @@ Vagrant.configure("2") do |config|
         let text = text(&spec, Path::new("/k"), Some(Path::new("/w/nodes/prod/Vagrantfile")), false);
         assert!(text.ends_with("end\nload \"/w/nodes/prod/Vagrantfile\"\n"), "{text}");
         assert!(text.contains("config.vm.network :public_network, bridge: \"br0\", mac: \"080027"), "{text}");
+        let spec = super::super::tests::spec(Hypervisor::Libvirt);
+        let text = super::text(&spec, Path::new("/k"), Some(Path::new("/w/nodes/prod/Vagrantfile")), false);
+        let (before, after) = text.split_once("load \"/w/nodes/prod/Vagrantfile\"\n").unwrap();
+        assert!(!before.contains("vm.serial") && after.contains("vm.serial"), "{text}");
     }
 }

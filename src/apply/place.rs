@@ -1,0 +1,171 @@
+//! Where an environment's images are made and run, what should run there, and what that takes.
+
+use std::sync::Arc;
+
+use super::{
+    builder,
+    host::ready,
+    up::{Master, Options, Scope, short},
+};
+use crate::{
+    agent::protocol::NodeFacts,
+    error::{Error, Kind, Result},
+    observe::wish::{Tree, tree},
+    plan::{
+        self, Plan,
+        wish::{Current, Wish},
+    },
+};
+
+/// The nodes that an environment's images are made on and run on, and what was seen of them.
+pub struct Place {
+    pub master: Arc<Master>,
+    pub facts: NodeFacts,
+    /// The builder, if there is one and something may have to be made.
+    pub builder: Option<(Arc<Master>, NodeFacts)>,
+}
+
+impl Place {
+    /// Looks at both. `facts`: the master's.
+    ///
+    /// # Errors
+    /// The builder does not answer.
+    pub async fn of(master: &Arc<Master>, facts: NodeFacts, scope: &Scope, options: &Options) -> Result<Self> {
+        let mut place = Self { master: master.clone(), facts, builder: None };
+        if place.is_made(scope)
+            && let Some(builder) = builder::connect(master).await?
+        {
+            let facts = awake(&builder, options).await?;
+            place.builder = Some((builder, facts));
+        }
+        Ok(place)
+    }
+
+    /// Looks again.
+    ///
+    /// # Errors
+    /// One of them does not answer.
+    pub async fn look(&mut self) -> Result<()> {
+        self.facts = self.master.client.facts().await?;
+        if let Some((builder, facts)) = &mut self.builder {
+            *facts = builder.client.facts().await?;
+        }
+        Ok(())
+    }
+
+    /// Where images are made.
+    pub fn maker(&self) -> (&Arc<Master>, &NodeFacts) {
+        self.builder.as_ref().map_or((&self.master, &self.facts), |(builder, facts)| (builder, facts))
+    }
+
+    /// What should run: from the tree, or from what is recorded.
+    ///
+    /// # Errors
+    /// The tree cannot be read, nothing is recorded, or a first release is not made from a clean commit.
+    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(Wish, Option<Tree>)> {
+        let recorded = recorded(&self.facts);
+        let (environment, lab) = (&self.master.environment, &self.master.workspace.lab);
+        let name = &environment.name;
+        if let Some(current) = &scope.instead {
+            return Ok((Current::clone(current).into(), None));
+        }
+        if scope.as_recorded {
+            let current = recorded.ok_or_else(|| {
+                Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")).hint(format!("`lap up {name}`"))
+            })?;
+            return Ok((current.into(), None));
+        }
+        let maker = self.maker().1;
+        let ids = |image: &str| {
+            let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
+            maker.images.iter().find(|fact| fact.tags.contains(&tagged)).map(|fact| fact.id.clone())
+        };
+        if environment.promote_from.is_none() {
+            let tree = tree(lab, name, ids)?;
+            return Ok((tree.wish.clone(), Some(tree)));
+        }
+        if let Some(current) = recorded {
+            let release = current.release.unwrap_or(1);
+            let head = crate::observe::commit::look(&lab.root);
+            if head.id.as_deref() != Some(&current.commit) || head.dirty {
+                notes.push(format!(
+                    "`{name}` runs release {release} ({}); what changed since then comes with a promotion",
+                    short(&current.commit)
+                ));
+            }
+            return Ok((current.into(), None));
+        }
+        let mut tree = tree(lab, name, ids)?;
+        if tree.dirty {
+            let what = if tree.wish.commit.starts_with("none") {
+                "there is no commit yet"
+            } else {
+                "files differ from the commit"
+            };
+            return Err(Error::new(
+                Kind::Refused,
+                format!("the first release of `{name}` is made from a clean commit: {what}"),
+            )
+            .hint("`git add -A && git commit`, then again"));
+        }
+        tree.wish.release = Some(1);
+        Ok((tree.wish.clone(), Some(tree)))
+    }
+
+    /// What it takes until that runs. `build`: images may be made.
+    ///
+    /// # Errors
+    /// Something of what is installed cannot be read.
+    pub fn plan(&self, scope: &Scope, wish: &Wish, build: bool) -> Result<Plan> {
+        let Self { master, facts, builder } = self;
+        let installed = master.contents(wish).wished(wish, facts)?;
+        let builder = builder
+            .as_ref()
+            .map(|(builder, facts)| plan::containers::Builder { node: &builder.environment.master, facts });
+        Ok(plan::containers::up(
+            &master.environment.name,
+            &plan::containers::Inputs {
+                wish,
+                node: facts,
+                builder,
+                installed: &installed,
+                missing_rootfs: &master.workspace.missing_rootfs(),
+                again: &scope.again,
+                only: &scope.only,
+                build,
+                start: !scope.build_only,
+            },
+        ))
+    }
+
+    /// Whether what should run comes from the tree, and so may have to be made.
+    fn is_made(&self, scope: &Scope) -> bool {
+        let released = self.master.environment.promote_from.is_some() && recorded(&self.facts).is_some();
+        scope.instead.is_none() && !scope.as_recorded && !released
+    }
+}
+
+/// What is recorded on a node.
+fn recorded(facts: &NodeFacts) -> Option<Current> {
+    facts.current.clone().and_then(|json| serde_json::from_value(json).ok())
+}
+
+/// What a node says of itself as soon as its agent and its Docker answer; an agent of another build is replaced first.
+///
+/// # Errors
+/// They do not.
+pub async fn awake(node: &Master, options: &Options) -> Result<NodeFacts> {
+    let facts = match node.facts(Some(options)).await {
+        // An agent that was killed is back in a moment.
+        Err(error) if error.kind == Kind::Node => {
+            ready(&node.client).await?;
+            node.facts(Some(options)).await?
+        }
+        facts => facts?,
+    };
+    if facts.docker.is_some() {
+        return Ok(facts);
+    }
+    ready(&node.client).await?;
+    node.client.facts().await
+}
