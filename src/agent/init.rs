@@ -25,6 +25,9 @@ use super::paths;
 pub const RESTART: u8 = 75;
 /// How long to wait before an agent that fell over is started again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// So often an agent that cannot be executed is tried again: somebody may be writing its file (ETXTBSY). Then the node ends, and
+/// `lap up` brings it a new one.
+const TRIES: u32 = 20;
 
 /// Runs until it is told to end (SIGTERM, SIGINT): then the agent stops Docker in peace, and so does the node.
 pub fn run() -> ExitCode {
@@ -49,14 +52,21 @@ pub fn run() -> ExitCode {
             }
         }
     });
+    let mut tries = 0;
     loop {
         let child = match Command::new(paths::BINARY).args(["agent", "run"]).spawn() {
             Ok(child) => Pid::from_raw(child.id().cast_signed()),
             Err(error) => {
                 eprintln!("cannot start `{}`: {error}", paths::BINARY);
-                return ExitCode::FAILURE;
+                tries += 1;
+                if tries == TRIES || ENDING.load(Ordering::SeqCst) {
+                    return ExitCode::FAILURE;
+                }
+                thread::sleep(PAUSE);
+                continue;
             }
         };
+        tries = 0;
         *agent.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(child);
         if ENDING.load(Ordering::SeqCst) {
             let _ = kill(child, Signal::SIGTERM);

@@ -133,8 +133,10 @@ pub fn target<'a>(lab: &'a Lab, name: Option<&str>) -> Result<&'a Environment> {
     let names = takes.iter().map(|env| env.name.as_str()).collect::<Vec<_>>().join("`, `");
     match (name, takes.as_slice()) {
         (Some(name), _) => lab.environments.get(name).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("there is no environment `{name}`: promotions go to `{names}`"))
-                .hint("`--to` names one of those; `lap help env.toml` explains `promote_from`, which makes one so")
+            let whereto =
+                if takes.is_empty() { "none takes releases".into() } else { format!("promotions go to `{names}`") };
+            Error::new(Kind::Usage, format!("there is no environment `{name}`: {whereto}"))
+                .hint("`lap help env.toml` explains `promote_from`, which makes one take them")
         }),
         (None, [one]) => Ok(one),
         (None, []) => Err(Error::new(Kind::Refused, "no environment takes releases")

@@ -258,7 +258,7 @@ fn made(lab: &str, node: &str) -> PathBuf {
     super::dir(lab, node).join("made.json")
 }
 
-/// What the machines of a lab were made from, by node.
+/// What the machines of a lab were made from, by node; nothing, where one was not made to its end.
 ///
 /// # Errors
 /// The host is not reached.
@@ -272,9 +272,9 @@ pub async fn specs(site: &Site, lab: &str) -> Result<BTreeMap<String, String>> {
 
 /// Each after the name of its node, and a zero byte between them.
 const MADE: &str = r#"
-for file in "$1"/*/made.json; do
-    [ -e "$file" ] || continue
-    node=${file%/made.json}; printf '%s\n' "${node##*/}"; cat -- "$file"; printf '\0'
+for dir in "$1"/*/; do
+    [ -d "$dir" ] || continue
+    node=${dir%/}; printf '%s\n' "${node##*/}"; [ ! -e "$dir/made.json" ] || cat -- "$dir/made.json"; printf '\0'
 done"#;
 
 /// Where Vagrant has written down which machine it made.
@@ -382,7 +382,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("half")).unwrap();
         let dir = dir.path().to_str().unwrap();
         let out = Site::Here.script("look", MADE, &[dir], Input::Bytes(&[])).await.unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "one\n{\n\"a\": 1}\0two\n{}\0");
+        assert_eq!(String::from_utf8(out).unwrap(), "half\n\0one\n{\n\"a\": 1}\0two\n{}\0");
         let out = Site::Here.script("look", MADE, &["/nowhere"], Input::Bytes(&[])).await.unwrap();
         assert!(out.is_empty());
     }

@@ -127,7 +127,7 @@ pub struct Facts {
     pub boxes: BTreeSet<(Option<String>, String)>,
     /// The same, of another architecture.
     pub elsewhere: BTreeSet<(Option<String>, String)>,
-    /// Nodes with a data disk.
+    /// Nodes with a data disk, or with anything else that lies on their host.
     pub disks: BTreeSet<String>,
     /// Nodes whose host does not answer, and what it said: nothing is known about them.
     pub silent: BTreeMap<String, (String, Vec<String>)>,
@@ -179,7 +179,7 @@ pub async fn observe(
     };
     let ((domains, disks), boxes, made) =
         tokio::try_join!(machines, known::known(site, hypervisor), machine::specs(site, lab))?;
-    facts.disks.extend(disks);
+    facts.disks.extend(disks.into_iter().chain(made.keys().cloned()));
     let here = |identity: String| (site.host().map(str::to_owned), identity);
     for known in &boxes {
         let usable = known.is_for(std::env::consts::ARCH);

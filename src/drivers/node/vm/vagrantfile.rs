@@ -42,7 +42,8 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
                 serial(spec)
             )
         });
-        format!("load {:?}\n{}", path.display().to_string(), last.unwrap_or_default())
+        // Who removed it can still stop the machine, and remove it.
+        format!("own = {:?}\nload own if File.exist?(own)\n{}", path.display().to_string(), last.unwrap_or_default())
     });
     format!("{head}{middle}end\n{}", tail.unwrap_or_default())
 }
@@ -297,11 +298,12 @@ Vagrant.configure("2") do |config|
     fn a_hand_written_one_counts() {
         let spec = Spec { bridge: Some("br0".into()), ..spec(Hypervisor::Virtualbox) };
         let text = text(&spec, Path::new("/k"), Some(Path::new("/w/nodes/prod/Vagrantfile")), false);
-        assert!(text.ends_with("end\nload \"/w/nodes/prod/Vagrantfile\"\n"), "{text}");
+        let load = "own = \"/w/nodes/prod/Vagrantfile\"\nload own if File.exist?(own)\n";
+        assert!(text.ends_with(&format!("end\n{load}")), "{text}");
         assert!(text.contains("config.vm.network :public_network, bridge: \"br0\", mac: \"080027"), "{text}");
         let spec = super::super::tests::spec(Hypervisor::Libvirt);
         let text = super::text(&spec, Path::new("/k"), Some(Path::new("/w/nodes/prod/Vagrantfile")), false);
-        let (before, after) = text.split_once("load \"/w/nodes/prod/Vagrantfile\"\n").unwrap();
+        let (before, after) = text.split_once(load).unwrap();
         assert!(!before.contains("vm.serial") && after.contains("vm.serial"), "{text}");
     }
 }
