@@ -167,7 +167,8 @@ fn parse_capacity(text: &str) -> Option<u64> {
 async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> Result<()> {
     let name = network_name(&spec.lab);
     if !listed(site, &name, &["net-list", "--all", "--name"]).await? {
-        let file = format!("{HOME}/{}/network.xml", spec.lab);
+        // Beside this machine: another one may be made at the same time.
+        let file = spec.dir().join("network.xml").display().to_string();
         site.write(Path::new(&file), network_text(spec, address, range).as_bytes(), 0o644).await?;
         // Its nodes may be made at the same time: the others find it.
         if let Err(error) = virsh(site, &["net-define", &file]).await
@@ -191,7 +192,23 @@ async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> 
         return Err(Error::new(Kind::Config, message)
             .hint("all nodes of a lab that are not on a bridge have addresses of one network"));
     }
+    // As an earlier lap made it.
+    let (first, last) = leases(range);
+    if is.contains(&range_text(last, last)) {
+        let rest = range_text(first, Ipv4Addr::from(u32::from(last) - 1));
+        virsh(site, &["net-update", &name, "add-last", "ip-dhcp-range", &rest, "--live", "--config"]).await?;
+    }
     reserve(site, spec, address, &name, &is).await
+}
+
+/// What its DHCP server may give away. libvirt lets it have as many machines as there are addresses here, those with a reservation counted.
+fn leases(range: Subnet) -> (Ipv4Addr, Ipv4Addr) {
+    let last = u32::from(range.base) + (u32::MAX >> range.prefix) - 1;
+    (Ipv4Addr::from(u32::from(range.router()) + 1), Ipv4Addr::from(last))
+}
+
+fn range_text(first: Ipv4Addr, last: Ipv4Addr) -> String {
+    format!("<range start='{first}' end='{last}'/>")
 }
 
 async fn listed(site: &Site, name: &str, question: &[&str]) -> Result<bool> {
@@ -222,16 +239,17 @@ fn reserved(is: &str, address: Ipv4Addr) -> Option<&str> {
     is.lines().map(str::trim).find(|line| line.starts_with("<host ") && line.contains(&format!("ip='{address}'")))
 }
 
-/// Machines reach the world through this one, and only machines with a reservation get an address.
+/// Machines reach the world through this one. Each has a reservation.
 fn network_text(spec: &Spec, address: Ipv4Addr, range: Subnet) -> String {
-    let last = Ipv4Addr::from(u32::from(range.base) + (u32::MAX >> range.prefix) - 1);
+    let (first, last) = leases(range);
     format!(
         "<network>\n  <name>{}</name>\n  <forward mode='nat'/>\n  <bridge stp='off' delay='0'/>\n  \
-         <ip address='{}' prefix='{}'>\n    <dhcp>\n      <range start='{last}' end='{last}'/>\n      {}\n    \
+         <ip address='{}' prefix='{}'>\n    <dhcp>\n      {}\n      {}\n    \
          </dhcp>\n  </ip>\n</network>\n",
         network_name(&spec.lab),
         range.router(),
         range.prefix,
+        range_text(first, last),
         host_text(spec, address),
     )
 }
@@ -348,11 +366,11 @@ mod tests {
     }
 
     #[test]
-    fn only_known_machines_get_an_address() {
+    fn as_many_machines_as_there_are_addresses_get_one() {
         let spec = spec(Hypervisor::Libvirt);
         let text = network_text(&spec, spec.address.unwrap(), spec.network().unwrap());
         assert!(text.contains("<ip address='192.168.57.1' prefix='24'>"), "{text}");
-        assert!(text.contains("<range start='192.168.57.254' end='192.168.57.254'/>"), "{text}");
+        assert!(text.contains("<range start='192.168.57.2' end='192.168.57.254'/>"), "{text}");
         assert!(text.contains("<host mac='52:54:00:c3:2f:f9' ip='192.168.57.10'/>"), "{text}");
     }
 }

@@ -356,6 +356,7 @@ pub async fn remove_data(site: &Site, lab: &str, node: &str, hypervisor: Hypervi
     }
     let dir = super::dir(lab, node);
     let lab = Path::new(HOME).join(lab);
+    // Of an earlier lap.
     site.remove(&[&dir, &lab.join("network.xml")]).await?;
     site.remove_empty(&lab).await
 }
