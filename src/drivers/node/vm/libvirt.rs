@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr, path::Path, time::Duration};
 
-use super::{HOME, Spec, vagrantfile::POOL};
+use super::{Spec, vagrantfile::POOL};
 use crate::{
     config::model::Subnet,
     drivers::{command::Run, site::Site},
