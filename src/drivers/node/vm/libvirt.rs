@@ -192,11 +192,13 @@ async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> 
         return Err(Error::new(Kind::Config, message)
             .hint("all nodes of a lab that are not on a bridge have addresses of one network"));
     }
-    // As an earlier lap made it.
-    let (first, last) = leases(range);
-    if is.contains(&range_text(last, last)) {
-        let rest = range_text(first, Ipv4Addr::from(u32::from(last) - 1));
-        virsh(site, &["net-update", &name, "add-last", "ip-dhcp-range", &rest, "--live", "--config"]).await?;
+    if let Some(rest) = rest(&is, range)
+        && let Err(error) =
+            virsh(site, &["net-update", &name, "add-last", "ip-dhcp-range", &rest, "--live", "--config"]).await
+        // Another machine may have been first.
+        && !virsh(site, &["net-dumpxml", &name]).await?.contains(&rest)
+    {
+        return Err(error);
     }
     reserve(site, spec, address, &name, &is).await
 }
@@ -205,6 +207,13 @@ async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> 
 fn leases(range: Subnet) -> (Ipv4Addr, Ipv4Addr) {
     let last = u32::from(range.base) + (u32::MAX >> range.prefix) - 1;
     (Ipv4Addr::from(u32::from(range.router()) + 1), Ipv4Addr::from(last))
+}
+
+/// What the range lacks in a network that an earlier lap made, with one address in it; `None`: nothing, or it was added.
+fn rest(is: &str, range: Subnet) -> Option<String> {
+    let (first, last) = leases(range);
+    let rest = range_text(first, Ipv4Addr::from(u32::from(last) - 1));
+    (is.contains(&range_text(last, last)) && !is.contains(&rest)).then_some(rest)
 }
 
 fn range_text(first: Ipv4Addr, last: Ipv4Addr) -> String {
@@ -371,6 +380,12 @@ mod tests {
         let text = network_text(&spec, spec.address.unwrap(), spec.network().unwrap());
         assert!(text.contains("<ip address='192.168.57.1' prefix='24'>"), "{text}");
         assert!(text.contains("<range start='192.168.57.2' end='192.168.57.254'/>"), "{text}");
+        assert_eq!(rest(&text, spec.network().unwrap()), None);
+        let older = text.replace("start='192.168.57.2'", "start='192.168.57.254'");
+        let missing = "<range start='192.168.57.2' end='192.168.57.253'/>";
+        assert_eq!(rest(&older, spec.network().unwrap()).as_deref(), Some(missing));
+        // Once only: libvirt refuses it a second time.
+        assert_eq!(rest(&format!("{older}{missing}"), spec.network().unwrap()), None);
         assert!(text.contains("<host mac='52:54:00:c3:2f:f9' ip='192.168.57.10'/>"), "{text}");
     }
 }
