@@ -1,4 +1,4 @@
-//! What is written beside the code: the command reference, and the command lines in the README.
+//! What is written beside the code: the command reference, the command lines in the pages, and the links between them.
 
 use std::{fs, path::Path};
 
@@ -37,20 +37,55 @@ fn every_argument_is_explained() {
     check(&lap::cli::command());
 }
 
+/// README.md and every page of docs/, by name.
+fn pages() -> Vec<(String, String)> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut names: Vec<String> = fs::read_dir(docs)
+        .unwrap()
+        .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .filter(|name| name.ends_with(".md"))
+        .collect();
+    names.push("README.md".to_owned());
+    names.sort();
+    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
 #[test]
-fn the_readmes_command_lines_parse() {
-    let text = read("README.md");
-    let lines = command_lines(&text);
-    assert!(!lines.is_empty(), "README.md shows no command line of lap's");
-    for line in lines {
-        let words = words(&line);
-        if let Err(error) = lap::cli::command().try_get_matches_from(&words)
-            && error.use_stderr()
-        {
-            panic!("README.md: `{line}`:\n{error}");
+fn the_command_lines_of_every_page_parse() {
+    // The reference shows each command's usage, not lines to type.
+    for (name, text) in pages().into_iter().filter(|(name, _)| name != "docs/cli.md") {
+        let lines = command_lines(&text);
+        assert!(!lines.is_empty() || name != "README.md", "README.md shows no command line of lap's");
+        for line in lines {
+            let words = words(&line);
+            if let Err(error) = lap::cli::command().try_get_matches_from(&words)
+                && error.use_stderr()
+            {
+                panic!("{name}: `{line}`:\n{error}");
+            }
+            if words.get(1).is_some_and(|word| word == "help") {
+                Workspace::none().lap(words.iter().skip(1).map(String::as_str)).code(0);
+            }
         }
-        if words.get(1).is_some_and(|word| word == "help") {
-            Workspace::none().lap(words.iter().skip(1).map(String::as_str)).code(0);
+    }
+}
+
+#[test]
+fn the_front_door_is_short_and_its_links_lead_somewhere() {
+    for (name, text) in pages() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = target.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            assert!(here.parent().unwrap().join(path).exists(), "{name} links to `{target}`, which is not there");
+        }
+        if name == "README.md" {
+            assert!(text.len() <= 6 << 10, "README.md has {} bytes", text.len());
+        } else if name != "docs/README.md" {
+            let page = name.trim_start_matches("docs/");
+            assert!(read("docs/README.md").contains(page), "docs/README.md does not list {page}");
         }
     }
 }
