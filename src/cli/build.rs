@@ -8,7 +8,7 @@ use crate::{
     error::Result,
 };
 
-/// Build images of the working tree on the node, without starting anything
+/// Build images of the working tree on the node without starting a container
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

@@ -14,13 +14,13 @@ use crate::{
     report::{self, table::table},
 };
 
-/// Run the containers' own checks (the programs in `containers/<name>/checks/`) on what runs
+/// Run the checks of the containers (the programs in `containers/<name>/checks/`)
 ///
-/// Ends with 0 only if each of them does. They read, and change nothing.
+/// The exit code is 0 only if every check passes. Checks read and change nothing.
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap check [OPTIONS] [ENVIRONMENT] [CONTAINER]...")]
 pub struct Args {
-    /// The environment, if it is not the default, and containers [default: all]
+    /// The environment (if it is not the default), then containers [default: all]
     #[arg(value_name = "CONTAINER")]
     what: Vec<String>,
     /// The result as JSON

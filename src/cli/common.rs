@@ -17,10 +17,10 @@ use crate::{
 /// Options of verbs that change something.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Changing {
-    /// Only say what would be done
+    /// Show the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Wait while somebody else works on the node
+    /// Wait until the lock of the node is free
     #[arg(long)]
     pub wait: bool,
 }

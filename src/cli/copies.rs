@@ -66,7 +66,7 @@ pub struct VerifyArgs {
     /// A repository, as in `lap snapshot copy --to`
     #[arg(long, value_name = "REPOSITORY")]
     from: Option<String>,
-    /// Read the data, too: all of it, or a part that is picked anew each time, e.g. `10%`
+    /// Also read the data: all of it, or a part that changes with each run, e.g. `10%`
     #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "100%")]
     read_data: Option<Depth>,
 }

@@ -12,9 +12,9 @@ use crate::{
 /// Remove an environment's nodes with all their data
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The environment: it must be named
+    /// The environment; it has no default
     environment: String,
-    /// The environment's name again, instead of the question
+    /// The name of the environment again, instead of the question
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
     #[command(flatten)]

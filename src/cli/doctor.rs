@@ -12,7 +12,7 @@ use crate::{
     observe::doctor::{self, Verdict},
 };
 
-/// Look at this machine and the workspace, and say what is missing or risky
+/// Check this machine and the workspace; list what is missing or risky
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// As JSON

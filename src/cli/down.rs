@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{Global, common::Changing, tables};
 use crate::{apply::down::down, error::Result};
 
-/// Stop an environment: its containers, then its nodes; data and images stay
+/// Stop an environment: its containers, then its nodes. Data and images stay
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

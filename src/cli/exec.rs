@@ -9,10 +9,10 @@ use crate::error::{Error, Kind, Result};
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap exec [OPTIONS] [ENVIRONMENT] <CONTAINER> -- <COMMAND>...")]
 pub struct Args {
-    /// The container, after its environment if that is not the default
+    /// The container; before it the environment, if that is not the default
     #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
     what: Vec<String>,
-    /// As this user of the container
+    /// Run as this user of the container
     #[arg(short, long)]
     user: Option<String>,
     /// The command and its arguments, after `--`

@@ -35,9 +35,9 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Copy images from this machine's Docker to the node, over SSH: needs no registry
+    /// Copy images from the Docker of this machine to the node over SSH, without a registry
     Seed {
-        /// Images as this machine's Docker calls them
+        /// Image names in the Docker of this machine
         #[arg(required = true)]
         images: Vec<String>,
         /// The environment [default: `default` in lap.toml]

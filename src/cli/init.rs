@@ -14,7 +14,7 @@ use crate::{
 /// Write a new workspace, with keys
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The directory; made if it is not there
+    /// The directory; created if it does not exist
     dir: PathBuf,
     /// The lab's name [default: the directory's]
     #[arg(long)]

@@ -28,7 +28,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Make the keys of a new lab; what is there is never replaced
+    /// Make the keys of a new lab; existing keys are never replaced
     New,
     /// List the keys with their fingerprints
     List {
@@ -43,7 +43,7 @@ enum Verb {
         #[command(flatten)]
         passphrase: PassphraseFrom,
     },
-    /// Take over keys that a colleague exported; others are never replaced
+    /// Import keys that a colleague exported; different keys are never replaced
     Import {
         /// What `lap keys export` wrote
         file: PathBuf,

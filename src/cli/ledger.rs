@@ -13,7 +13,7 @@ use crate::{
     report::{ago, plural, table::table},
 };
 
-/// Show who made which release when, and how it went
+/// Show the ledger: who made which release, when, and the result
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -28,9 +28,9 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// Check that no line was changed or removed
+    /// Verify that no line was changed or removed
     Verify {
-        /// A hash that was printed with a promotion: it must be in the ledger
+        /// A hash that a promotion printed; the ledger must contain it
         hash: Option<String>,
     },
 }

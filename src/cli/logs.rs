@@ -11,14 +11,14 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Show what a container printed
+/// Show the output of a container
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap logs [OPTIONS] [ENVIRONMENT] <CONTAINER>")]
 pub struct Args {
-    /// The container, after its environment if that is not the default
+    /// The container; before it the environment, if that is not the default
     #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
     what: Vec<String>,
-    /// Go on as it prints more
+    /// Follow new output
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines

@@ -66,10 +66,10 @@ const EVERYWHERE: &str = "Options of every verb";
 /// Options of every verb.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Global {
-    /// Begin to look for the workspace in this directory
+    /// Search for the workspace from this directory upwards
     #[arg(short = 'C', long, value_name = "DIR", global = true, help_heading = EVERYWHERE)]
     directory: Option<PathBuf>,
-    /// Another name for the lab than the one in `lap.toml`
+    /// Use this lab name instead of the one in `lap.toml`
     #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, help_heading = EVERYWHERE, hide_env_values = true)]
     lab: Option<String>,
     /// How progress is shown

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
 };
 
-/// Say what `lap up` would do, and why: the same as `lap up --dry-run`
+/// Show what `lap up` would do, and why (same as `lap up --dry-run`)
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

@@ -15,10 +15,10 @@ use crate::{
     report::{bytes, plural, table::table},
 };
 
-/// Remove what nothing needs any more: old releases, their images, layers in the registry, files, what failed releases left
+/// Remove unused releases, images, registry layers, files, and data of failed releases
 ///
-/// What runs, a release that stays (`keep` in `[promote]` of lap.toml) or a snapshot needs stays; the table says who needs it. The
-/// registry goes on answering all the time.
+/// Everything that runs, or that a kept release (`keep` in `[promote]` of lap.toml) or a snapshot needs, stays; the table names the
+/// reason. The registry keeps serving.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: the lab's]
@@ -26,10 +26,10 @@ pub struct Args {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// What came within this time stays: somebody may be about to use it
+    /// Keep everything that is younger than this
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1h")]
     grace: Duration,
-    /// Only what goes, without what stays
+    /// List only what is removed
     #[arg(long)]
     brief: bool,
     /// The result as JSON

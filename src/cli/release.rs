@@ -28,11 +28,11 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum What {
-    /// All of them, the newest last
+    /// List all releases, the newest last
     List(List),
-    /// What one is made of
+    /// Show the parts of a release
     Show(Show),
-    /// What differs between two
+    /// Compare two releases
     Diff(Diff),
 }
 

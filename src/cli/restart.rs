@@ -8,7 +8,7 @@ use crate::{
     error::Result,
 };
 
-/// Replace containers by new ones made from the same images
+/// Replace containers with new ones from the same images
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

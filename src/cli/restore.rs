@@ -21,7 +21,7 @@ use crate::{
     snapshot::hooks::Scrub,
 };
 
-/// Go back to a snapshot: all data of an environment; what is there now becomes a snapshot first
+/// Restore all data of an environment from a snapshot; the present data becomes a snapshot first
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A snapshot (`lap snapshot list` shows them), or `latest`
@@ -37,7 +37,7 @@ pub struct Args {
     /// Only this file or directory below /data, e.g. `git/config`; nothing is stopped
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
-    /// The data alone, also if other images ran when it was taken
+    /// Restore only the data, even if other images ran at that time
     #[arg(long)]
     keep_release: bool,
     /// Put it into this environment instead, each container's data scrubbed as its container.toml says; the snapshot is then one

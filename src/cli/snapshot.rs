@@ -32,7 +32,7 @@ use crate::{
 /// How many files of a difference are named; `--json` names all.
 const SHOWN: usize = 20;
 
-/// Take a snapshot of an environment's data, all containers at the same instant, while they run
+/// Take a snapshot of all data of an environment at one instant, while its containers run
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -40,14 +40,14 @@ pub struct Args {
     verb: Option<Verb>,
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
-    /// What it is for
+    /// Why you take it; `lap snapshot list` shows this text
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written first.
     /// Without btrfs: if containers would have to stand still longer
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_pause: Option<Duration>,
-    /// Wait while somebody else works on the node
+    /// Wait until the lock of the node is free
     #[arg(long)]
     wait: bool,
 }
@@ -58,17 +58,17 @@ enum Verb {
     List {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,
-        /// Those in a repository, as in `lap snapshot copy --to`
+        /// The snapshots in this repository (see `lap snapshot copy --to`)
         #[arg(long, value_name = "REPOSITORY", conflicts_with = "sizes")]
         from: Option<String>,
-        /// What each holds on to; takes a while, as every file is looked at
+        /// Show the size that each snapshot alone uses; reads the metadata of every file
         #[arg(long)]
         sizes: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
     },
-    /// List what was added, changed and removed since, by container
+    /// List the files that were added, changed or removed since, by container
     Diff {
         /// A snapshot, or `latest`
         from: String,
@@ -83,11 +83,11 @@ enum Verb {
     },
     Show(show::Args),
     Mount(mount::Args),
-    /// Copy one into a repository in restic's format, off the machine; what is there already is not sent again
+    /// Copy a snapshot into a repository in restic's format; only new data is sent
     Copy(CopyArgs),
-    /// Make one that is in a repository one of the node
+    /// Download a snapshot from a repository to the node
     Fetch(FetchArgs),
-    /// Look for damage in a repository, and name it
+    /// Verify a repository and name all damage
     Verify(VerifyArgs),
     /// Write a snapshot as one tar file
     Export {
@@ -99,18 +99,18 @@ enum Verb {
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
     },
-    /// Take a snapshot from a tar file that `export` wrote
+    /// Import a snapshot from a tar file that `export` wrote
     Import {
         /// The file on this machine
         file: PathBuf,
         /// The environment [default: `default` in lap.toml]
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
-        /// Wait while somebody else works on the node
+        /// Wait until the lock of the node is free
         #[arg(long)]
         wait: bool,
     },
-    /// Remove those that the policy in lap.toml does not keep, as the node does by itself
+    /// Remove the snapshots that the policy in lap.toml does not keep, as the node does on its schedule
     Prune {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,
@@ -131,7 +131,7 @@ enum Verb {
         /// Those in a repository, as in `copy --to`
         #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
         repository: Option<String>,
-        /// Wait while somebody else works on the node
+        /// Wait until the lock of the node is free
         #[arg(long)]
         wait: bool,
     },

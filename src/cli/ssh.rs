@@ -16,7 +16,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Log in to a node, or run a command there, with stock ssh
+/// Open a shell or run a command on a node, with stock ssh
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The node [default: the master of the default environment]; an environment's name means its master

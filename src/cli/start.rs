@@ -8,12 +8,12 @@ use crate::{
     error::Result,
 };
 
-/// Start what ran last: the registry first, then what must be pulled, then the rest in order; builds nothing
+/// Start the containers that ran last, in dependency order, without a build
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
-    /// Only these containers and what they depend on [default: all]
+    /// Only these containers and their dependencies [default: all]
     containers: Vec<String>,
     #[command(flatten)]
     changing: Changing,

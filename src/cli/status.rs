@@ -21,7 +21,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Show what runs; ends with 0 only if all that should run does, and is healthy
+/// Show what runs. The exit code is 0 only if everything that should run is healthy
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{Global, common::Changing, tables};
 use crate::{apply::down::stop, error::Result};
 
-/// Stop and remove containers of an environment; the node goes on, data and images stay
+/// Stop and remove containers of an environment. The node keeps running; data and images stay
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

@@ -15,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Make this machine trust the lab's certificates
+/// Make this machine trust the certificates of the lab
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,12 +24,12 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Put the lab's root certificate into the system's store and Docker's `certs.d`
+    /// Put the root certificate of the lab into the system store and Docker's `certs.d`
     Install {
-        /// Take it back, exactly
+        /// Undo exactly
         #[arg(long)]
         undo: bool,
-        /// Only say what would be done
+        /// Show the plan and change nothing
         #[arg(long)]
         dry_run: bool,
     },

@@ -20,7 +20,7 @@ use crate::{
 
 /// Bring an environment up: its nodes, images, containers, certificates and names
 ///
-/// What is as wished is left alone. May be stopped or killed at any moment: the same command goes on from there.
+/// Resources that are already up to date are not touched. You may stop the command at any moment: run it again to continue.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

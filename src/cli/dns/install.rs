@@ -30,10 +30,10 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// Through systemd-resolved, NetworkManager or resolv.conf, whichever answers here.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Take it back, exactly
+    /// Undo exactly
     #[arg(long)]
     undo: bool,
-    /// Only say what would be done
+    /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
     /// A name server to ask, instead of every environment's; several may be given

@@ -14,19 +14,19 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Make a Debian or Ubuntu machine one that runs nodes: Vagrant, the hypervisor, and what brings nodes up after a boot
+/// Prepare a Debian or Ubuntu machine as a host: Vagrant, the hypervisor, and a service that starts nodes after a boot
 ///
-/// Says what it would do, asks, and does it. May be stopped or killed at any moment, and run again: what is right already is
-/// left alone. Needs no workspace.
+/// The command shows the plan, asks, and installs. You may stop it at any moment and run it again: it skips what is done
+/// already. It needs no workspace.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// As `ssh` takes it, and as `host` in a node's file names it: a name of `~/.ssh/config`, `[user@]host`, or
     /// `ssh://[user@]host[:port]` [default: this machine]
     destination: Option<String>,
-    /// What is to run the machines
+    /// The hypervisor
     #[arg(long, value_name = "NAME", value_parser = ["libvirt", "virtualbox"], default_value = "libvirt")]
     hypervisor: String,
-    /// Only say what would be done
+    /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Do not ask

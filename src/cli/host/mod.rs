@@ -9,7 +9,7 @@ use clap::Subcommand;
 use super::Global;
 use crate::error::Result;
 
-/// Machines that run nodes as virtual machines
+/// Hosts that run nodes as virtual machines
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

@@ -14,25 +14,25 @@ use crate::{
     keys::{same_key, ssh_fingerprint},
 };
 
-/// Take in a machine that exists: shows its host key, pins it, and writes its node.toml
+/// Add a machine that exists: show its host key, pin it, write its node.toml
 ///
-/// For a node that is there already, its host key is shown and pinned again.
+/// For a node that exists already, lap shows its host key and pins it again.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// What it is called here
+    /// The name of the node
     node: String,
     /// As `ssh` takes it: a name of `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`
     destination: String,
-    /// Its address, at which others reach its services [default: the one that `ssh` connects to]
+    /// The address at which clients reach its services [default: the one that `ssh` connects to]
     #[arg(long)]
     address: Option<Ipv4Addr>,
     /// The environment [default: `default` in lap.toml]
     #[arg(short, long)]
     environment: Option<String>,
-    /// What it is for
+    /// Its role
     #[arg(long, default_value = "master", value_parser = ["master", "worker", "data", "builder", "backup"])]
     role: String,
-    /// Its host key (the line of a .pub file) or fingerprint (`SHA256:…`): with it nothing is asked
+    /// Its host key (the line of a .pub file) or fingerprint (`SHA256:…`), instead of the question
     #[arg(long, value_name = "KEY")]
     host_key: Option<String>,
     /// An empty disk for the pool [default: a sparse file]

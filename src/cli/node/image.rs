@@ -10,12 +10,12 @@ use crate::{
     error::Result,
 };
 
-/// Make what nodes are made from: an image for Docker, a box for Vagrant
+/// Build the image of nodes: for Docker, or a box for Vagrant
 ///
-/// `lap up` makes what it needs by itself. All are made from nodes/rootfs.toml, with Debian's signed packages.
+/// `lap up` builds what it needs by itself, from nodes/rootfs.toml with Debian's signed packages.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// What for
+    /// The provider
     #[arg(long = "for", value_name = "WHAT", default_value = "docker", value_parser = ["docker", "libvirt", "virtualbox"])]
     what: String,
 }

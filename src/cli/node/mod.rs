@@ -17,7 +17,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Machines: which there are; and those that already exist, taken in with `provider = "ssh"`
+/// List machines; add machines that already exist (`provider = "ssh"`)
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

@@ -14,14 +14,14 @@ use crate::{
     keys::Keys,
 };
 
-/// Make a bare Debian or Ubuntu machine a node: says what it would install, asks, and does it
+/// Prepare a bare Debian or Ubuntu machine as a node: show what to install, ask, install
 ///
-/// May be stopped or killed at any moment, and run again: what is right already is left alone.
+/// You may stop the command at any moment and run it again: it skips what is done already.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A node with `provider = "ssh"`
     node: String,
-    /// Only say what would be done
+    /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
     /// Do not ask

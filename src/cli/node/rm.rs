@@ -12,15 +12,15 @@ use crate::{
     error::{Error, Kind, OrError, Result},
 };
 
-/// Take lap off a machine that it did not make, and its node.toml out of the workspace; its data stays on it
+/// Uninstall lap from a machine that lap did not make, and remove its node.toml. The data stays on the machine
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A node with `provider = "ssh"`
     node: String,
-    /// The node's name again: its containers stop
+    /// The name of the node again, instead of the question
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
-    /// Also if the machine does not answer: then nothing is changed on it
+    /// Remove the node.toml even if the machine does not answer; nothing changes on the machine
     #[arg(long)]
     gone: bool,
 }

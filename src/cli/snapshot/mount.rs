@@ -16,7 +16,7 @@ use crate::{
     report::print::outln,
 };
 
-/// Show one in a directory of this machine, read-only, over SSH (needs sshfs); removing it meanwhile takes it away
+/// Mount a snapshot in a directory of this machine, read-only, over SSH (needs sshfs)
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A snapshot, or `latest`
@@ -26,7 +26,7 @@ pub struct Args {
     /// The environment [default: `default` in lap.toml]
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     environment: Option<String>,
-    /// Take it away again
+    /// Unmount it
     #[arg(long)]
     undo: bool,
 }

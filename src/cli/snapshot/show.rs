@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Say all about one: when and why, what ran, what it holds, what taking it cost
+/// Show one snapshot: time, reason, release, content, cost
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A snapshot, or `latest`
