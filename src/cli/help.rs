@@ -12,12 +12,13 @@ use crate::{
 };
 
 /// What `lap help` explains beside the verbs.
-pub const TOPICS: &str = "Topics of `lap help`: exit-codes, lap.toml, node.toml, container.toml, env.toml, rootfs.toml";
+pub const TOPICS: &str =
+    "Topics of `lap help`: options, exit-codes, lap.toml, node.toml, container.toml,\n  env.toml, rootfs.toml";
 
-/// Explain a verb, a file of the workspace (`lap.toml`, `node.toml`, …) or `exit-codes`
+/// Explain a command, `options`, `exit-codes`, or a file of the workspace (`lap.toml`, …)
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A verb, a file, or `exit-codes`
+    /// A command, `options`, `exit-codes`, or a file
     topic: Vec<String>,
 }
 
@@ -38,6 +39,10 @@ impl Args {
             out!("{}", table(["CODE", "NAME", "MEANING"], &rows));
             return Ok(ExitCode::SUCCESS);
         }
+        if first == "options" {
+            out!("{}", reference::options(&command));
+            return Ok(ExitCode::SUCCESS);
+        }
         if first == "reference" {
             out!("{}", reference::markdown(&command));
             return Ok(ExitCode::SUCCESS);
@@ -50,7 +55,7 @@ impl Args {
         for word in &self.topic {
             found = found.find_subcommand_mut(word).ok_or_else(|| {
                 Error::new(Kind::Usage, format!("there is no help on `{word}`"))
-                    .hint("`lap help` lists verbs and topics")
+                    .hint("`lap help` lists commands and topics")
             })?;
         }
         out!("{}", found.render_long_help());

@@ -12,6 +12,7 @@ mod dns;
 mod doctor;
 mod down;
 mod drill;
+mod examples;
 mod exec;
 mod help;
 mod host;
@@ -21,6 +22,7 @@ mod keys;
 mod ledger;
 mod logs;
 mod node;
+mod overview;
 mod plan;
 mod promote;
 mod prune;
@@ -43,7 +45,10 @@ mod up;
 use crate::report::print::errln;
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{
+    FromArgMatches, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
     error::{Error, Kind},
@@ -52,7 +57,8 @@ use crate::{
 
 /// A small, complete platform for a team, on its own hardware.
 #[derive(Parser, Debug)]
-#[command(name = "lap", version, max_term_width = 120, disable_help_subcommand = true, after_help = help::TOPICS)]
+#[command(name = "lap", version, max_term_width = 120, disable_help_subcommand = true)]
+#[command(help_template = overview::TEMPLATE, after_help = overview::page())]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -60,20 +66,17 @@ pub struct Cli {
     verb: Verb,
 }
 
-/// The heading of options that every verb has.
-const EVERYWHERE: &str = "Options of every verb";
-
-/// Options of every verb.
+/// Options of every verb. The help of a verb does not repeat them: `lap help options` explains them once.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Global {
     /// Search for the workspace from this directory upwards
-    #[arg(short = 'C', long, value_name = "DIR", global = true, help_heading = EVERYWHERE)]
+    #[arg(short = 'C', long, value_name = "DIR", global = true, hide = true)]
     directory: Option<PathBuf>,
     /// Use this lab name instead of the one in `lap.toml`
-    #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, help_heading = EVERYWHERE, hide_env_values = true)]
+    #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, hide = true, hide_env_values = true)]
     lab: Option<String>,
     /// How progress is shown
-    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true, help_heading = EVERYWHERE)]
+    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true, hide = true)]
     progress: Progress,
 }
 
@@ -131,9 +134,14 @@ enum Verb {
 
 /// Runs `lap` with these arguments and returns its exit code (see [`crate::exit`]).
 pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(error) = habit(&error) {
+                show(&error);
+                return ExitCode::from(exit::code(error.kind));
+            }
             // Help and version come this way, too.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(exit::code(Kind::Usage)) } else { ExitCode::SUCCESS };
@@ -191,7 +199,14 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
 
 /// The command line as clap sees it, for the generated reference and completions.
 pub fn command() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
+    overview::finish(<Cli as clap::CommandFactory>::command())
+}
+
+/// A word of another tool gets the command that does it here, not the one that is spelt like it.
+fn habit(error: &clap::Error) -> Option<Error> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    let instead = overview::instead_of(word).filter(|_| error.kind() == ErrorKind::InvalidSubcommand)?;
+    Some(Error::new(Kind::Usage, format!("there is no command `{word}`")).hint(instead))
 }
 
 /// `error: …`, then a hint a line. Colour says nothing that words do not.

@@ -17,7 +17,10 @@ Where an environment is left out, the one that lap.toml calls `default` is meant
 /// The page: every verb that is for people, in the order of `lap help`.
 pub fn markdown(lap: &Command) -> String {
     let mut page = String::from(HEAD);
-    arguments(&mut page, "## Options of every verb", lap.get_arguments().filter(|arg| arg.is_global_set()));
+    page += "\n## Options of every command\n\n";
+    for arg in lap.get_arguments().filter(|arg| arg.is_global_set()) {
+        line(&mut page, arg);
+    }
     for verb in lap.get_subcommands().filter(|verb| !verb.is_hide_set()) {
         section(&mut page, verb, "lap", 2);
     }
@@ -53,9 +56,24 @@ fn arguments<'a>(page: &mut String, heading: &str, all: impl Iterator<Item = &'a
     }
     page.push('\n');
     for arg in positional.into_iter().chain(options) {
-        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-        add(page, format_args!("- `{}`: {help}{}\n", spelling(arg), more(arg)));
+        line(page, arg);
     }
+}
+
+fn line(page: &mut String, arg: &Arg) {
+    let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
+    add(page, format_args!("- `{}`: {help}{}\n", spelling(arg), more(arg)));
+}
+
+/// `lap help options`: the options that every command has.
+pub fn options(lap: &Command) -> String {
+    let mut page = String::from("Options of every command:\n");
+    for arg in lap.get_arguments().filter(|arg| arg.is_global_set()) {
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let spelt = spelling(arg).replace('`', "");
+        add(&mut page, format_args!("\n  {spelt}\n      {help}{}\n", more(arg).replace('`', "")));
+    }
+    page
 }
 
 /// `-n`, `--tail <COUNT>`

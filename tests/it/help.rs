@@ -76,14 +76,17 @@ fn verbs_are_explained() {
     let workspace = Workspace::none();
     let all = workspace.lap(["help"]).code(0).says("").stdout;
     assert_eq!(workspace.lap(["-h"]).code(0).stdout, all);
-    for word in ["exit-codes", "lap.toml", "container.toml"] {
-        assert!(all.lines().last().unwrap().contains(word), "{all}");
+    for word in ["exit-codes", "lap.toml", "container.toml", "options"] {
+        assert!(all.lines().rev().take(2).any(|line| line.contains(word)), "{all}");
     }
     for verb in lap::cli::command().get_subcommands() {
         let name = verb.get_name();
-        assert!(all.contains(&format!("\n  {name} ")) != verb.is_hide_set(), "`{name}` in `lap help`");
+        let listed = all.lines().any(|line| line.split_whitespace().take(2).any(|word| word == name));
+        let named = all.contains(&format!("`lap {name} "));
+        assert!((listed || named) != verb.is_hide_set(), "`{name}` in `lap help`");
         let text = workspace.lap(["help", name]).code(0).says("").stdout;
         assert!(text.contains(&format!("Usage: lap {name}")), "{text}");
+        assert!(text.ends_with("Options of every command: `lap help options`\n"), "{text}");
     }
     assert!(
         workspace.lap(["help", "keys", "export"]).code(0).stdout.contains("Usage: lap keys export [OPTIONS] <FILE>")
@@ -97,6 +100,30 @@ fn verbs_are_explained() {
     );
     for topic in [["help", "nope", ""], ["help", "up", "nope"]] {
         let words = topic.into_iter().filter(|word| !word.is_empty());
-        workspace.lap(words).fails(2, "error: there is no help on `nope`\nhint: `lap help` lists verbs and topics\n");
+        workspace
+            .lap(words)
+            .fails(2, "error: there is no help on `nope`\nhint: `lap help` lists commands and topics\n");
+    }
+}
+
+#[test]
+fn a_word_of_another_tool_gets_the_command_that_does_it() {
+    let workspace = Workspace::none();
+    for (word, instead) in [("deploy", "`lap promote`"), ("ps", "`lap status`"), ("scale", "`lap up`")] {
+        let stderr = workspace.lap([word]).code(2).stderr;
+        assert!(stderr.starts_with(&format!("error: there is no command `{word}`\nhint: ")), "{stderr}");
+        assert!(stderr.contains(instead), "{stderr}");
+    }
+    let stderr = workspace.lap(["statsu"]).code(2).stderr;
+    assert!(stderr.contains("'status'"), "a mistake gets the command that is spelt like it: {stderr}");
+}
+
+#[test]
+fn options_of_every_command_are_explained_once() {
+    let workspace = Workspace::none();
+    let options = workspace.lap(["help", "options"]).code(0).says("").stdout;
+    for option in ["--directory <DIR>", "--lab <NAME>", "--progress <STYLE>"] {
+        assert!(options.contains(option), "{options}");
+        assert!(!workspace.lap(["help", "up"]).code(0).stdout.contains(option), "{option}");
     }
 }
