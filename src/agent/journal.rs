@@ -1,83 +1,86 @@
 //! The node's journal: what was begun, which step it is in, how it ended. Lines of JSON in `state`, which no restore
 //! takes back, each on disk before the step it announces.
+//!
+//! The file stays below [`MAX_BYTES`] while the agent runs. A line that could not be written whole is cut off before the next
+//! one is appended, so a full disk costs that one line and no other.
+
+mod lines;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::Write,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::protocol::{Holder, Note, Unfinished};
 use crate::error::{Kind, OrError, Result};
+use lines::{Line, What};
 
 /// Above this the journal is rewritten with its last operations only.
 const MAX_BYTES: u64 = 1 << 20;
-/// How many lines a rewrite keeps.
-const KEPT_LINES: usize = 500;
-
-/// One line. `op` is the fencing number of the lock it happened under.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Line {
-    op: u64,
-    /// Unix seconds.
-    at: i64,
-    what: What,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum What {
-    Begin(Holder),
-    Note(Note),
-    /// The holder went away, or the node died, in the middle.
-    Lost,
-}
+/// After a rewrite that failed, the next try comes after so many more bytes.
+const RETRY_BYTES: u64 = 64 << 10;
 
 /// The journal of one node.
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// Up to here the file holds whole lines.
+    length: u64,
+    /// A failed write may have left bytes behind `length`.
+    torn: bool,
+    max_bytes: u64,
+    /// The file is rewritten when it is longer: `max_bytes`, or more after a rewrite that failed.
+    trim_above: u64,
     last: Option<Unfinished>,
     open: Option<u64>,
 }
 
 impl Journal {
-    /// Opens the journal in `state`; a half-written last line (a power cut) is cut off, an operation that was in the
-    /// middle is marked lost.
+    /// Opens the journal in `state`. Damaged lines are skipped and counted in the log; an unfinished last line (a power cut)
+    /// is cut off; an operation that was in the middle is marked lost.
     ///
     /// # Errors
-    /// The file cannot be read or written.
+    /// The file cannot be read or opened. A missing file is an empty journal.
     pub fn open(state: &Path, now: i64) -> Result<Self> {
+        Self::open_with(state, now, MAX_BYTES)
+    }
+
+    fn open_with(state: &Path, now: i64, max_bytes: u64) -> Result<Self> {
         let path = state.join("journal.jsonl");
-        let text = fs::read(&path).unwrap_or_default();
-        let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-        let mut lines: Vec<Line> =
-            text[..whole].split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        let broken = whole < text.len() || text.len() as u64 > MAX_BYTES;
-        if broken {
-            let from = lines.len().saturating_sub(KEPT_LINES);
-            lines.drain(..from);
-            let mut kept = Vec::new();
-            for line in &lines {
-                serde_json::to_writer(&mut kept, line).or_error(Kind::Other, || "cannot write the journal".into())?;
-                kept.push(b'\n');
-            }
-            super::install::write_file(&path, &kept, 0o600)?;
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            text => text.or_error(Kind::Node, || format!("cannot read `{}`", path.display()))?,
+        };
+        let read = lines::read(&text);
+        if read.damaged > 0 {
+            eprintln!("agent: `{}`: skipped {}", path.display(), crate::words::plural(read.damaged, "damaged line"));
         }
         let file = OpenOptions::new()
             .create(true)
             .append(true)
+            .mode(0o600)
             .open(&path)
             .or_error(Kind::Node, || format!("cannot open `{}`", path.display()))?;
-        let mut journal = Self { path, file, last: None, open: None };
-        for line in lines {
-            journal.follow(&line);
+        let torn = read.whole < text.len();
+        let (length, last, open) = (read.whole as u64, None, None);
+        let mut journal = Self { path, file, length, torn, max_bytes, trim_above: max_bytes, last, open };
+        read.lines.iter().for_each(|line| journal.follow(line));
+        // Neither step stops the agent: on a full disk it is the agent that makes room.
+        if torn && let Err(error) = journal.cut() {
+            eprintln!("agent: cannot cut `{}`: {error}", journal.path.display());
         }
         if let Some(op) = journal.open {
-            journal.append(Line { op, at: now, what: What::Lost })?;
+            let line = Line { op, at: now, what: What::Lost };
+            if let Err(error) = journal.append(line.clone()) {
+                eprintln!("agent: {error}");
+                journal.follow(&line);
+            }
         }
+        journal.trim();
         Ok(journal)
     }
 
@@ -94,7 +97,7 @@ impl Journal {
     /// # Errors
     /// It cannot be written: then the step must not begin.
     pub fn note(&mut self, op: u64, note: Note, now: i64) -> Result<()> {
-        self.append(Line { op, at: now, what: What::Note(note) })
+        self.append(Line { op, at: now, what: What::Note(lines::bounded(note)) })
     }
 
     /// The holder went away. Nothing happens if the operation has ended.
@@ -111,14 +114,62 @@ impl Journal {
     }
 
     fn append(&mut self, line: Line) -> Result<()> {
-        let mut text = serde_json::to_vec(&line).or_error(Kind::Other, || "cannot write the journal".into())?;
-        text.push(b'\n');
-        self.file
-            .write_all(&text)
-            .and_then(|()| self.file.sync_data())
-            .or_error(Kind::Node, || format!("cannot write `{}`", self.path.display()))?;
+        let mut text = Vec::new();
+        // Where the rest of a failed write cannot be cut off, a newline closes it: only that one line is lost.
+        if self.torn && self.cut().is_err() {
+            text.push(b'\n');
+        }
+        lines::write(&line, &mut text)?;
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            self.torn = true;
+            let _ = self.cut();
+            return Err(error).or_error(Kind::Node, || format!("cannot write `{}`", self.path.display()));
+        }
+        self.torn = false;
+        self.length = self.file.metadata().map_or(self.length + text.len() as u64, |meta| meta.len());
         self.follow(&line);
+        self.trim();
         Ok(())
+    }
+
+    /// Cuts off what a failed write left.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Rewrites a journal that is too long with its last operations. A failure changes nothing: the longer file goes on.
+    fn trim(&mut self) {
+        if self.length <= self.trim_above {
+            return;
+        }
+        self.trim_above = match self.rewrite() {
+            Ok(()) => self.max_bytes,
+            Err(error) => {
+                eprintln!("agent: cannot shorten `{}`: {error}", self.path.display());
+                self.length + RETRY_BYTES
+            }
+        };
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let read = lines::read(&fs::read(&self.path)?);
+        let text = lines::kept(&read.lines, self.max_bytes / 2).map_err(io::Error::other)?;
+        let new = self.path.with_extension("jsonl.lap-new");
+        // A left-over of a killed writer.
+        let _ = fs::remove_file(&new);
+        // One handle from the first byte on: after the rename nothing is left that could fail between the two files.
+        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new)?;
+        if let Err(error) =
+            file.write_all(&text).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&new, &self.path))
+        {
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        (self.file, self.length, self.torn) = (file, text.len() as u64, false);
+        self.path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     }
 
     fn follow(&mut self, line: &Line) {
@@ -141,60 +192,6 @@ impl Journal {
                 }
             }
             What::Lost => self.open = None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn holder() -> Holder {
-        Holder { who: "anna@notebook".into(), verb: "up".into(), pid: 7 }
-    }
-
-    #[test]
-    fn an_operation_that_ends_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 1).unwrap();
-        journal.begin(1, holder(), 10).unwrap();
-        journal.note(1, Note::Step("run git".into()), 11).unwrap();
-        assert_eq!(journal.unfinished(), None, "still open, so not unfinished");
-        journal.note(1, Note::End(Ok(())), 12).unwrap();
-        journal.lost(1, 13).unwrap();
-        assert_eq!(journal.unfinished(), None);
-    }
-
-    #[test]
-    fn a_holder_that_goes_away_leaves_its_step() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 1).unwrap();
-        journal.begin(1, holder(), 10).unwrap();
-        journal.note(1, Note::Step("run git".into()), 11).unwrap();
-        journal.lost(1, 12).unwrap();
-        let want = Unfinished { holder: holder(), since: 10, step: Some("run git".into()), error: None };
-        assert_eq!(journal.unfinished(), Some(&want));
-    }
-
-    /// The power goes at every byte of the journal: it opens, and never calls a lost operation a good one.
-    #[test]
-    fn cut_anywhere_it_opens() {
-        let dir = tempfile::tempdir().unwrap();
-        {
-            let mut journal = Journal::open(dir.path(), 1).unwrap();
-            journal.begin(1, holder(), 10).unwrap();
-            journal.note(1, Note::Step("run git".into()), 11).unwrap();
-            journal.note(1, Note::End(Ok(())), 12).unwrap();
-        }
-        let path = dir.path().join("journal.jsonl");
-        let whole = fs::read(&path).unwrap();
-        let begun = whole.iter().position(|&b| b == b'\n').unwrap();
-        for cut in 0..whole.len() {
-            fs::write(&path, &whole[..cut]).unwrap();
-            let journal = Journal::open(dir.path(), 20).unwrap();
-            assert_eq!(journal.unfinished().is_some(), cut > begun, "cut at {cut}");
-            let again = Journal::open(dir.path(), 21).unwrap();
-            assert_eq!(again.unfinished(), journal.unfinished(), "cut at {cut}, opened twice");
         }
     }
 }
