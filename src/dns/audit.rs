@@ -24,6 +24,9 @@ use super::{
 const BURST: u32 = 200;
 const PER_SECOND: u32 = 20;
 
+/// Between two lines about a quota.
+const QUOTA_EVERY: Duration = Duration::from_secs(60);
+
 /// Lines that wait to be written; more are lost.
 const WAITING: usize = 1024;
 /// How long the last lines may take at the end.
@@ -33,6 +36,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Audit {
     room: Mutex<Room>,
+    /// When a quota was spoken of last.
+    quota: Mutex<Option<Instant>>,
     /// Begins with the first line.
     writer: OnceLock<Writer>,
 }
@@ -93,6 +98,15 @@ impl Audit {
     /// What was refused to whom.
     pub fn refused(&self, client: IpAddr, what: &str) {
         if self.has_room() {
+            self.say(&format!("refused to {client}: {what}"));
+        }
+    }
+
+    /// The same for a quota, once in [`QUOTA_EVERY`]: one that is used up is used up with every packet, and the first line names the client.
+    pub fn over_quota(&self, client: IpAddr, what: &str) {
+        let Ok(mut said) = self.quota.lock() else { return };
+        if said.is_none_or(|said| said.elapsed() >= QUOTA_EVERY) {
+            *said = Some(Instant::now());
             self.say(&format!("refused to {client}: {what}"));
         }
     }

@@ -31,6 +31,7 @@ mod reply;
 mod reverse;
 mod server;
 mod shared;
+mod shares;
 mod store;
 mod tcp;
 mod transfer;

@@ -66,6 +66,7 @@ pub struct Server {
     changed: Arc<Notify>,
     watches: Vec<Watch>,
     summary: String,
+    times: tcp::Times,
 }
 
 impl Server {
@@ -119,12 +120,30 @@ impl Server {
             names: file,
             own: options.listen.clone(),
         });
-        Ok(Self { addresses, udp, tcp, metrics: metrics_listener, shared, store, jobs, changed, watches, summary })
+        Ok(Self {
+            addresses,
+            udp,
+            tcp,
+            metrics: metrics_listener,
+            shared,
+            store,
+            jobs,
+            changed,
+            watches,
+            summary,
+            times: tcp::Times::default(),
+        })
     }
 
     /// Where it listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// With other times for connections.
+    #[cfg(test)]
+    pub fn with_times(self, times: tcp::Times) -> Self {
+        Self { times, ..self }
     }
 
     /// Where its metrics are.
@@ -135,7 +154,7 @@ impl Server {
 
     /// Says that it is ready, and answers until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
-        let Self { addresses, udp, tcp, metrics, shared, store, jobs, changed, watches, summary } = self;
+        let Self { addresses, udp, tcp, metrics, shared, store, jobs, changed, watches, summary, times } = self;
         let stop = Arc::new(AtomicBool::new(false));
         let mut threads = Vec::new();
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
@@ -148,7 +167,7 @@ impl Server {
         }
         let mut tasks = JoinSet::new();
         for listener in tcp {
-            tasks.spawn(tcp::serve(listener, shared.clone()));
+            tasks.spawn(tcp::serve(listener, shared.clone(), times));
         }
         if let Some(listener) = metrics {
             tasks.spawn(metrics::serve(listener, shared.clone()));
@@ -206,5 +225,7 @@ fn bind_one(
 
 /// Binds, says on one line of standard error that it is ready, and serves until `shutdown` is done.
 pub async fn serve(options: ServeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
+    // Each forwarded question and each connection has a socket. With fewer, clients are refused earlier, and nothing else.
+    let _ = crate::descriptors::raise();
     Server::bind(&options).await?.run(shutdown).await
 }

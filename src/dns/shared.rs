@@ -11,11 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use hickory_server::proto::rr::Name;
 
 use super::{
     access::Networks,
     audit::Audit,
-    forward::Forwarder,
+    forward::{Completed, Forwarder},
     handle::{Action, Rules, handle},
     keyring::Keyring,
     limit::Limit,
@@ -26,7 +27,7 @@ use super::{
     tsig::{Signed, Signer},
     update::Request,
     wire::rcode,
-    zones::Zones,
+    zones::{Found, Zones},
 };
 use crate::{Error, Kind, Result, names::Names};
 
@@ -107,16 +108,39 @@ impl Shared {
         self.with_rules(|rules| handle(rules, message, client, transport, out))
     }
 
-    /// Has a draft completed by the upstreams, and signed; `since`: when its question came. `None`: there are none any more.
-    pub async fn forward(&self, draft: &[u8], limit: usize, signer: Option<Signer>, since: Instant) -> Option<Vec<u8>> {
+    /// Has a draft for `client` completed by the upstreams, and signed; `since`: when its question came. `None`: there are none any more.
+    pub async fn forward(
+        &self,
+        draft: &[u8],
+        limit: usize,
+        client: IpAddr,
+        signer: Option<Signer>,
+        since: Instant,
+    ) -> Option<Vec<u8>> {
         let forward = self.policy.load().forward.clone()?;
-        let mut reply = forward.complete(draft, limit).await;
+        let ours = |name: &Name| self.is_ours(name);
+        let Completed { mut reply, over_quota } = forward.complete(draft, limit, client, &ours).await;
+        if over_quota {
+            self.metrics.common().forwards_refused.add(1);
+            self.audit.over_quota(client, "a forwarded question: too many are under way");
+        }
         if let Some(mut signer) = signer {
             signer.sign(&mut reply, unix());
         }
         self.metrics.common().response(&reply);
         self.metrics.common().took(By::Upstreams, since.elapsed(), 1);
         Some(reply)
+    }
+
+    /// Whether a name is in a zone of ours.
+    fn is_ours(&self, name: &Name) -> bool {
+        let mut wire = Vec::with_capacity(name.len() + 1);
+        for label in name.iter() {
+            wire.push(label.len() as u8);
+            wire.extend(label.iter().map(u8::to_ascii_lowercase));
+        }
+        wire.push(0);
+        !matches!(self.zones().find(&wire), Found::Outside)
     }
 
     /// Gives an update to the store; `send` gets the signed reply made of `draft` once it holds. `since`: when it came.

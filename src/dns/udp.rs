@@ -146,7 +146,7 @@ impl Server<'_> {
             Action::Drop | Action::Reply => {}
             Action::Forward(limit, signer) => {
                 self.runtime.spawn(async move {
-                    if let Some(reply) = shared.forward(&draft, limit, signer, since).await {
+                    if let Some(reply) = shared.forward(&draft, limit, client.ip(), signer, since).await {
                         let _ = socket.send_to(&reply, client);
                     }
                 });

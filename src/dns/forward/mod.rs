@@ -1,32 +1,35 @@
-//! What is not ours is asked at the upstreams, through hickory's resolver, and remembered in its cache as long as the TTL says.
+//! What is not ours is asked at the upstreams, through hickory, and remembered in its cache as long as the TTL says.
 //!
-//! One resolver per upstream, and the fail-over is ours: hickory's pool ends at the first SERVFAIL or REFUSED, and spends
-//! its whole time on a first server that is silent (hickory-resolver 0.26, `name_server_pool.rs`).
+//! One pool of connections per upstream, and the fail-over is ours: hickory's pool ends at the first SERVFAIL or REFUSED, and spends
+//! its whole time on a first server that is silent (hickory-resolver 0.26, `name_server_pool.rs`). Aliases are followed here, too: each
+//! name of a chain is asked of its own upstreams, and [`believed`] says what counts of an answer.
+
+mod believed;
+mod upstream;
 
 use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, LazyLock, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use hickory_server::{
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError, NoRecords},
     proto::{
         op::{Message, Query, ResponseCode},
-        rr::{Name, RData, Record, RecordType},
+        rr::{Name, RData, Record, RecordType, rdata},
     },
-    resolver::{
-        ResponseCache, TokioResolver, TtlConfig,
-        config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    },
+    resolver::{ResponseCache, TtlConfig},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
-use super::metrics::Metrics;
+use super::{
+    metrics::Metrics,
+    shares::{Gone, Limits, Share, Shares},
+};
 use crate::{Kind, OrError, Result};
+use believed::{Believed, believed};
+use upstream::Upstream;
 
 /// All tries together; a client's resolver waits 5 s, and must hear SERVFAIL before it gives up.
 const BUDGET: Duration = Duration::from_secs(4);
@@ -42,6 +45,12 @@ const REST: Duration = Duration::from_secs(10);
 const CACHE_SIZE: u64 = 16_384;
 /// Questions under way at a time; more are answered SERVFAIL at once rather than queued.
 const MAX_UNDER_WAY: usize = 2048;
+/// Of one client: enough for an office behind one address, whose questions take some 20 ms each.
+const MAX_OF_CLIENT: usize = 256;
+/// A question that waits longer than this may be given up for another one: most answers come within it.
+const PROMPT: Duration = Duration::from_secs(1);
+/// Names of one chain of aliases that are asked for.
+const MAX_HOPS: usize = 8;
 
 /// Who is asked for what, and what they said.
 pub struct Forwarder {
@@ -49,7 +58,7 @@ pub struct Forwarder {
     routes: Vec<Route>,
     cache: ResponseCache,
     started: Instant,
-    under_way: Semaphore,
+    under_way: Arc<Shares>,
     metrics: Arc<Metrics>,
 }
 
@@ -59,10 +68,19 @@ struct Route {
     upstreams: Vec<Upstream>,
 }
 
-struct Upstream {
-    resolver: TokioResolver,
-    /// Milliseconds since the start until which it is asked last; 0: it answers.
-    rests_until: AtomicU64,
+/// One client's question, with its place among those under way as soon as an upstream is asked.
+struct Asked<'a> {
+    client: IpAddr,
+    /// Whether a name is in a zone of ours: nobody else says anything about it.
+    ours: &'a (dyn Fn(&Name) -> bool + Sync),
+    place: Option<(Share, Gone)>,
+    over_quota: bool,
+}
+
+/// A reply, and whether it is SERVFAIL because the client has too many questions under way.
+pub struct Completed {
+    pub reply: Vec<u8>,
+    pub over_quota: bool,
 }
 
 /// What the upstreams say.
@@ -89,14 +107,9 @@ impl Forwarder {
             routes.push(Route { domain: Name::root(), upstreams: Upstream::all(upstreams)? });
         }
         routes.sort_by_key(|route| std::cmp::Reverse(route.domain.num_labels()));
-        let cache = ResponseCache::new(CACHE_SIZE, TtlConfig::from_opts(&options(TRY)));
-        Ok(Self {
-            routes,
-            cache,
-            started: Instant::now(),
-            under_way: Semaphore::new(MAX_UNDER_WAY),
-            metrics: Arc::default(),
-        })
+        let cache = ResponseCache::new(CACHE_SIZE, TtlConfig::from_opts(&upstream::options(TRY)));
+        let limits = Limits { all: MAX_UNDER_WAY, each: MAX_OF_CLIENT, young: PROMPT };
+        Ok(Self { routes, cache, started: Instant::now(), under_way: Shares::new(limits), metrics: Arc::default() })
     }
 
     /// Has what the cache knew and did not know counted there.
@@ -104,9 +117,21 @@ impl Forwarder {
         Self { metrics, ..self }
     }
 
-    /// Completes a draft of [`super::answer`]: appends what the upstreams say about its question, or about the alias it ends
-    /// in; cut to `limit` bytes. Always gives a reply, within 5 s.
-    pub async fn complete(&self, draft: &[u8], limit: usize) -> Vec<u8> {
+    /// Completes a draft of [`super::answer`] for `client`: appends what the upstreams say about its question, or about the alias it ends
+    /// in; cut to `limit` bytes. `ours`: whether a name is in a zone of ours. Always gives a reply, within 5 s.
+    pub async fn complete(
+        &self,
+        draft: &[u8],
+        limit: usize,
+        client: IpAddr,
+        ours: &(dyn Fn(&Name) -> bool + Sync),
+    ) -> Completed {
+        let mut asked = Asked { client, ours, place: None, over_quota: false };
+        let reply = self.reply(draft, limit, &mut asked).await;
+        Completed { reply, over_quota: asked.over_quota }
+    }
+
+    async fn reply(&self, draft: &[u8], limit: usize, asked: &mut Asked<'_>) -> Vec<u8> {
         // We wrote the draft: the only way it is unreadable to hickory is a type it will not carry.
         let Ok(mut message) = Message::from_vec(draft) else { return failed(draft) };
         let Some(query) = message.queries.first() else { return failed(draft) };
@@ -114,7 +139,7 @@ impl Forwarder {
             Some(RData::CNAME(alias)) => alias.0.to_lowercase(),
             _ => query.name().to_lowercase(),
         };
-        let outcome = self.resolve(&name, query.query_type()).await;
+        let outcome = self.resolve(name, query.query_type(), asked).await;
         message.metadata.response_code = outcome.code;
         message.add_answers(outcome.answers);
         message.add_authorities(outcome.authorities);
@@ -125,27 +150,79 @@ impl Forwarder {
         }
     }
 
-    async fn resolve(&self, name: &Name, rtype: RecordType) -> Outcome {
-        let query = Query::query(name.clone(), rtype);
-        if let Some(known) = self.cache.get(&query, Instant::now()) {
-            self.metrics.common().cache_hits.add(1);
-            return Outcome::of(known.map(|message| message.answers)).unwrap_or_else(Outcome::servfail);
+    async fn resolve(&self, name: Name, rtype: RecordType, asked: &mut Asked<'_>) -> Outcome {
+        if let Some(outcome) = special(&name, rtype) {
+            return outcome;
         }
-        let Some(route) = self.routes.iter().find(|route| route.domain.zone_of(name)) else {
+        if self.route(&name).is_none() {
             // Only some domains are forwarded, and this is none of them.
             return Outcome { code: ResponseCode::Refused, ..Outcome::servfail() };
+        }
+        let outcome = timeout(ALL, self.chase(name, rtype, asked)).await;
+        outcome.ok().flatten().unwrap_or_else(Outcome::servfail)
+    }
+
+    /// Follows a chain of aliases to its end, as far as others are asked for it. `None`: no upstream says anything.
+    async fn chase(&self, mut name: Name, rtype: RecordType, asked: &mut Asked<'_>) -> Option<Outcome> {
+        let mut all = Outcome { code: ResponseCode::NoError, answers: Vec::new(), authorities: Vec::new() };
+        for _ in 0..MAX_HOPS {
+            let (code, part) = self.one(&Query::query(name, rtype), asked).await?;
+            all.answers.extend(part.answers);
+            let Some(next) = part.next else {
+                all.code = code;
+                all.authorities.extend(part.soa);
+                break;
+            };
+            if (asked.ours)(&next) || self.route(&next).is_none() || all.answers.iter().any(|r| r.name == next) {
+                break;
+            }
+            name = next;
+        }
+        if asked.place.is_none() {
+            self.metrics.common().cache_hits.add(1);
+        }
+        Some(all)
+    }
+
+    /// What is known of one name, or said of it.
+    async fn one(&self, query: &Query, asked: &mut Asked<'_>) -> Option<(ResponseCode, Believed)> {
+        let route = self.route(query.name())?;
+        let may_say = |at: &Name| !(asked.ours)(at) && self.route(at).is_some_and(|other| std::ptr::eq(other, route));
+        if let Some(known) = self.cache.get(query, Instant::now()) {
+            return judge(query, known, may_say);
+        }
+        if asked.place.is_none() {
+            self.metrics.common().cache_misses.add(1);
+            asked.place = self.under_way.take(asked.client, Instant::now());
+        }
+        let Some((_, gone)) = asked.place.as_mut() else {
+            asked.over_quota = true;
+            return None;
         };
-        self.metrics.common().cache_misses.add(1);
-        let Ok(_permit) = self.under_way.try_acquire() else { return Outcome::servfail() };
         let tries = async {
             for upstream in self.order(&route.upstreams) {
-                if let Some(outcome) = self.ask(upstream, &query).await {
-                    return outcome;
+                if let Some(said) = self.ask(upstream, query).await {
+                    return Some(said);
                 }
             }
-            Outcome::servfail()
+            None
         };
-        timeout(ALL, tries).await.unwrap_or_else(|_| Outcome::servfail())
+        let said = tokio::select! {
+            said = tries => said?,
+            _ = gone => {
+                asked.over_quota = true;
+                return None;
+            }
+        };
+        // Only what is believed is remembered.
+        let (code, part) = judge(query, said, may_say)?;
+        self.cache.insert(query.clone(), remembered(query, code, &part), Instant::now());
+        Some((code, part))
+    }
+
+    /// Whose upstreams are asked for a name.
+    fn route(&self, name: &Name) -> Option<&Route> {
+        self.routes.iter().find(|route| route.domain.zone_of(name))
     }
 
     /// Those that answer first, each group in the given order. A rested one gets one question to show itself with: its
@@ -170,69 +247,85 @@ impl Forwarder {
     }
 
     /// `None`: it does not say, ask another.
-    async fn ask(&self, upstream: &Upstream, query: &Query) -> Option<Outcome> {
-        let result = upstream.resolver.lookup(query.name().clone(), query.query_type()).await;
-        let silent = matches!(result, Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections));
+    async fn ask(&self, upstream: &Upstream, query: &Query) -> Option<Said> {
+        let said = upstream.lookup(query, self.now()).await;
+        let silent = matches!(said, Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections));
         upstream.rests_until.store(if silent { self.now() + REST.as_millis() as u64 } else { 0 }, Ordering::Relaxed);
-        let result = result.map(|lookup| lookup.message().clone());
-        self.cache.insert(query.clone(), result.clone(), Instant::now());
-        Outcome::of(result.map(|message| message.answers))
+        matches!(said, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))).then_some(said)
     }
 }
+
+/// What an upstream says, or said.
+type Said = std::result::Result<Message, NetError>;
+
+/// The code and what is believed of it; `None`: that is no answer.
+fn judge(query: &Query, said: Said, may_say: impl Fn(&Name) -> bool) -> Option<(ResponseCode, Believed)> {
+    match said {
+        Ok(message) => {
+            let code = message.metadata.response_code;
+            Some((code, believed(query.name(), query.query_type(), &message, may_say)))
+        }
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+            let soa = none.soa.map(|soa| Record::from_rdata(soa.name, soa.ttl, RData::SOA(soa.data)));
+            let soa = soa.filter(|soa| soa.name.zone_of(query.name()) && may_say(&soa.name));
+            Some((none.response_code, Believed { soa, ..Believed::default() }))
+        }
+        Err(_) => None,
+    }
+}
+
+/// The same record, as one that is known to be an SOA.
+fn soa_record(record: &Record) -> Option<Record<rdata::SOA>> {
+    record.clone().map(|data| match data {
+        RData::SOA(soa) => Some(soa),
+        _ => None,
+    })
+}
+
+/// The form in which hickory's cache remembers it.
+fn remembered(query: &Query, code: ResponseCode, part: &Believed) -> Said {
+    if part.answers.is_empty() {
+        let mut none = NoRecords::new(query.clone(), code);
+        none.negative_ttl = part.soa.as_ref().map(believed::negative_ttl);
+        none.soa = part.soa.as_ref().and_then(soa_record).map(Box::new);
+        return Err(NetError::Dns(DnsError::NoRecordsFound(none)));
+    }
+    let mut message = Message::query();
+    message.metadata.response_code = code;
+    message.add_answers(part.answers.iter().cloned());
+    message.add_authorities(part.soa.iter().cloned());
+    Ok(message)
+}
+
+/// Names that mean something without anybody being asked (RFC 6761, section 6; RFC 7686, section 2).
+fn special(name: &Name, rtype: RecordType) -> Option<Outcome> {
+    let label = |text: &str| name.iter().next_back().is_some_and(|last| last.eq_ignore_ascii_case(text.as_bytes()));
+    if label("invalid") || label("onion") {
+        return Some(Outcome { code: ResponseCode::NXDomain, ..Outcome::servfail() });
+    }
+    if !label("localhost") && !LOOPBACK.iter().any(|zone| zone.zone_of(name)) {
+        return None;
+    }
+    let data = match rtype {
+        RecordType::A => Some(RData::A(rdata::A::new(127, 0, 0, 1))),
+        RecordType::AAAA => Some(RData::AAAA(rdata::AAAA::new(0, 0, 0, 0, 0, 0, 0, 1))),
+        RecordType::PTR => Name::from_ascii("localhost.").ok().map(|name| RData::PTR(rdata::PTR(name))),
+        _ => None,
+    };
+    let answers = data.map(|data| Record::from_rdata(name.clone(), 86_400, data)).into_iter().collect();
+    Some(Outcome { code: ResponseCode::NoError, answers, ..Outcome::servfail() })
+}
+
+/// `127.0.0.0/8` and `::1`.
+static LOOPBACK: LazyLock<[Name; 2]> = LazyLock::new(|| {
+    let six = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
+    ["127.in-addr.arpa.", six].map(|zone| Name::from_ascii(zone).expect("it is a name"))
+});
 
 impl Outcome {
     fn servfail() -> Self {
         Self { code: ResponseCode::ServFail, answers: Vec::new(), authorities: Vec::new() }
     }
-
-    /// `None`: that is no answer.
-    fn of(result: std::result::Result<Vec<Record>, NetError>) -> Option<Self> {
-        match result {
-            Ok(answers) => Some(Self { code: ResponseCode::NoError, answers, authorities: Vec::new() }),
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-                let soa = none.soa.map(|soa| Record::from_rdata(soa.name, soa.ttl, RData::SOA(soa.data)));
-                Some(Self { code: none.response_code, answers: Vec::new(), authorities: Vec::from_iter(soa) })
-            }
-            Err(_) => None,
-        }
-    }
-}
-
-impl Upstream {
-    fn all(addresses: &[SocketAddr]) -> Result<Vec<Self>> {
-        let count = addresses.len().max(1) as u32;
-        let each = if count == 1 { BUDGET } else { TRY.min(BUDGET / count) };
-        let one = |address: &SocketAddr| {
-            let resolver = resolver(*address, each)
-                .or_error(Kind::Host, || format!("cannot make a resolver for the upstream `{address}`"))?;
-            Ok(Self { resolver, rests_until: AtomicU64::new(0) })
-        };
-        addresses.iter().map(one).collect()
-    }
-}
-
-fn resolver(address: SocketAddr, each: Duration) -> std::result::Result<TokioResolver, NetError> {
-    let connection = |mut c: ConnectionConfig| {
-        c.port = address.port();
-        c
-    };
-    let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
-    let config = ResolverConfig::from_name_servers(vec![NameServerConfig::new(address.ip(), true, connections)]);
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    *builder.options_mut() = options(each);
-    builder.build()
-}
-
-fn options(each: Duration) -> ResolverOpts {
-    let mut options = ResolverOpts::default();
-    options.timeout = each;
-    options.attempts = 0;
-    // Ours is one for all upstreams.
-    options.cache_size = 0;
-    options.num_concurrent_reqs = 1;
-    options.max_active_requests = MAX_UNDER_WAY;
-    options.use_hosts_file = ResolveHosts::Never;
-    options
 }
 
 /// The draft's header and question with SERVFAIL, for what hickory cannot carry.

@@ -90,6 +90,10 @@ pub struct Shard {
     transfers: Counter,
     pub cache_hits: Counter,
     pub cache_misses: Counter,
+    /// Questions that were given up, or not asked, because others had the places.
+    pub forwards_refused: Counter,
+    /// Connections likewise.
+    pub connections_closed: Counter,
     pub slipped: Counter,
     pub dropped: Counter,
 }

@@ -36,6 +36,14 @@ pub fn write(metrics: &Metrics, zones: &[Zone]) -> String {
         |s, i| if i == 0 { &s.slipped } else { &s.dropped },
     );
 
+    page.labelled(
+        "quota_total",
+        "Forwarded questions answered SERVFAIL and TCP connections closed because a client, or all together, had too many.",
+        "kind",
+        &["forward", "connection"],
+        |s, i| if i == 0 { &s.forwards_refused } else { &s.connections_closed },
+    );
+
     page.head("zone_serial", "gauge", "The serial in the zone's SOA record.");
     for zone in zones {
         page.line("zone_serial", &format!("{{zone=\"{}\"}}", label(&zone.name)), zone.serial);

@@ -58,7 +58,7 @@ impl Drop for Upstream {
 fn reply(asked: &[u8], n: u8) -> Vec<u8> {
     let end = 12 + asked[12..].iter().position(|b| *b == 0).unwrap() + 5;
     let mut out = asked[..end].to_vec();
-    let count = if out[13..].starts_with(b"many") { 60 } else { 1 };
+    let count = if out[13..].to_ascii_lowercase().starts_with(b"many") { 60 } else { 1 };
     (out[2], out[3]) = (0x81, 0x80);
     out[6..12].copy_from_slice(&[0, count, 0, 0, 0, 0]);
     for i in 0..count {

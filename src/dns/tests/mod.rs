@@ -2,6 +2,7 @@
 
 mod counted;
 mod dig;
+mod forged;
 mod forwarding;
 mod fuzz;
 mod limited;
@@ -9,6 +10,7 @@ mod local;
 mod malformed;
 mod office;
 pub mod packet;
+mod quotas;
 mod reload;
 mod signatures;
 mod tcp;
@@ -49,6 +51,10 @@ impl Running {
     }
 
     async fn on(listen: &str, names: &Names) -> Self {
+        Self::made(listen, names, |server| server).await
+    }
+
+    async fn made(listen: &str, names: &Names, change: impl FnOnce(Server) -> Server) -> Self {
         let dir = tempfile::tempdir().unwrap();
         put(&dir, &serde_json::to_string(names).unwrap());
         let options = ServeOptions {
@@ -59,7 +65,7 @@ impl Running {
             state_dir: None,
             metrics: None,
         };
-        let server = Server::bind(&options).await.unwrap();
+        let server = change(Server::bind(&options).await.unwrap());
         let address = server.addresses()[0];
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async {

@@ -1,0 +1,254 @@
+//! What is scarce and shared by all clients (connections, questions under way): how much of it each one has, and which of them goes when
+//! there is no more.
+//!
+//! No client can use up all of it. One that has its share, or as much as nobody else when all is taken, gives its own oldest place for
+//! a new one. The table has an entry for a client only while that client has a place, so it is no longer than there are places.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub all: usize,
+    /// For one client.
+    pub each: usize,
+    /// A place that is younger or that was used since is not taken from a client that has no more than the one who wants it.
+    pub young: Duration,
+}
+
+/// The places.
+pub struct Shares {
+    limits: Limits,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    clients: HashMap<u64, Vec<Place>>,
+    taken: usize,
+    next: u64,
+}
+
+struct Place {
+    id: u64,
+    used: Instant,
+    /// Work that must come to its end: this place is not taken away.
+    busy: usize,
+    /// Dropped when the place is taken away.
+    _gone: oneshot::Sender<()>,
+}
+
+/// Resolves when its place was taken away.
+pub type Gone = oneshot::Receiver<()>;
+
+/// One place; free again when this is dropped.
+pub struct Share {
+    shares: Arc<Shares>,
+    client: u64,
+    id: u64,
+}
+
+impl Shares {
+    pub fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, table: Mutex::default() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a client, with what tells that it was taken away; `None`: there is none for this client.
+    pub fn take(self: &Arc<Self>, client: IpAddr, now: Instant) -> Option<(Share, Gone)> {
+        let client = network(client);
+        let mut table = self.table();
+        let has = table.clients.get(&client).map_or(0, Vec::len);
+        if has >= self.limits.each {
+            table.drop_oldest(client, now, self.limits.young)?;
+        } else if table.taken >= self.limits.all {
+            let from = table.giver(client, has, now, self.limits.young)?;
+            let young = if from.1 { Duration::ZERO } else { self.limits.young };
+            table.drop_oldest(from.0, now, young)?;
+        }
+        let (gone, receiver) = oneshot::channel();
+        let id = table.next;
+        table.next += 1;
+        table.taken += 1;
+        table.clients.entry(client).or_default().push(Place { id, used: now, busy: 0, _gone: gone });
+        Some((Share { shares: self.clone(), client, id }, receiver))
+    }
+
+    /// How many places are taken, and by how many clients.
+    #[cfg(test)]
+    pub fn taken(&self) -> (usize, usize) {
+        let table = self.table();
+        (table.taken, table.clients.len())
+    }
+}
+
+impl Table {
+    /// Takes away the place of `client` that was not used for the longest time, if that is not `young`.
+    fn drop_oldest(&mut self, client: u64, now: Instant, young: Duration) -> Option<()> {
+        let places = self.clients.get(&client)?;
+        let idle = places.iter().filter(|place| place.is_idle(now, young));
+        let id = idle.min_by_key(|place| place.used)?.id;
+        self.remove(client, id);
+        Some(())
+    }
+
+    /// Who gives a place to a client that has `has`: the one with the most, if that is more than the client will have then;
+    /// otherwise whoever has the place that was not used for the longest time. With it, whether a young one may go.
+    fn giver(&self, client: u64, has: usize, now: Instant, young: Duration) -> Option<(u64, bool)> {
+        let can = |places: &[Place], young| places.iter().any(|place| place.is_idle(now, young));
+        let greedy = self.clients.iter().filter(|(_, places)| places.len() > has + 1 && can(places, Duration::ZERO));
+        if let Some((greedy, _)) = greedy.max_by_key(|(_, places)| places.len()) {
+            return Some((*greedy, true));
+        }
+        let idle = self.clients.iter().filter(|(other, places)| **other == client || places.len() > has);
+        let oldest =
+            |places: &[Place]| places.iter().filter(|place| place.is_idle(now, young)).map(|place| place.used).min();
+        let (who, _) = idle.filter_map(|(who, places)| Some((*who, oldest(places)?))).min_by_key(|(_, used)| *used)?;
+        Some((who, false))
+    }
+
+    fn remove(&mut self, client: u64, id: u64) {
+        let Some(places) = self.clients.get_mut(&client) else { return };
+        let before = places.len();
+        places.retain(|place| place.id != id);
+        self.taken -= before - places.len();
+        if places.is_empty() {
+            self.clients.remove(&client);
+        }
+    }
+}
+
+impl Place {
+    fn is_idle(&self, now: Instant, young: Duration) -> bool {
+        self.busy == 0 && now.saturating_duration_since(self.used) >= young
+    }
+}
+
+impl Share {
+    fn place(&self, act: impl FnOnce(&mut Place)) {
+        let mut table = self.shares.table();
+        let places = table.clients.get_mut(&self.client);
+        if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.id == self.id)) {
+            act(place);
+        }
+    }
+
+    /// It is used.
+    pub fn touch(&self, now: Instant) {
+        self.place(|place| place.used = now);
+    }
+
+    /// Work begins that must come to its end.
+    pub fn begin(&self) {
+        self.place(|place| place.busy += 1);
+    }
+
+    /// It ended.
+    pub fn end(&self, now: Instant) {
+        self.place(|place| {
+            place.busy = place.busy.saturating_sub(1);
+            place.used = now;
+        });
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shares.table().remove(self.client, self.id);
+    }
+}
+
+/// What one client has in its hands: an address of IPv4, a /64 of IPv6 (RFC 4291, section 2.5.4).
+fn network(client: IpAddr) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(address) => u64::from(u32::from(address)),
+        // No address that a client can have begins with 32 zero bits but the loopback.
+        IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YOUNG: Duration = Duration::from_secs(1);
+
+    fn shares() -> Arc<Shares> {
+        Shares::new(Limits { all: 8, each: 6, young: YOUNG })
+    }
+
+    fn ip(n: u8) -> IpAddr {
+        [10, 0, 0, n].into()
+    }
+
+    #[test]
+    fn one_client_has_its_share_and_no_more() {
+        let (shares, now) = (shares(), Instant::now());
+        let mut held: Vec<_> = (0..10).map_while(|_| shares.take(ip(1), now)).collect();
+        assert_eq!((held.len(), shares.taken()), (6, (6, 1)));
+        assert!(shares.take(ip(2), now).is_some());
+        // Later its own oldest one goes for a new one.
+        let new = shares.take(ip(1), now + YOUNG).unwrap();
+        assert_eq!((gone(&mut held), shares.taken().0), (1, 6));
+        drop(held);
+        assert_eq!(shares.taken(), (1, 1));
+        drop(new);
+        assert_eq!(shares.taken(), (0, 0), "the table holds nothing of clients that have nothing");
+    }
+
+    /// How many of these places were taken away.
+    fn gone(held: &mut [(Share, Gone)]) -> usize {
+        let closed = |gone: &mut Gone| gone.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        held.iter_mut().map(|(_, gone)| closed(gone)).filter(|gone| *gone).count()
+    }
+
+    #[test]
+    fn when_all_is_taken_the_greedy_give() {
+        let (shares, now) = (shares(), Instant::now());
+        let mut first: Vec<_> = (0..6).map_while(|_| shares.take(ip(1), now)).collect();
+        let mut second: Vec<_> = (0..2).map_while(|_| shares.take(ip(2), now)).collect();
+        assert_eq!(shares.taken(), (8, 2));
+        // At once, though all are young.
+        let third: Vec<_> = (0..2).map_while(|_| shares.take(ip(3), now)).collect();
+        assert_eq!((third.len(), shares.taken()), (2, (8, 3)));
+        assert_eq!((gone(&mut first), gone(&mut second)), (2, 0));
+    }
+
+    #[test]
+    fn many_clients_with_one_place_each_wait_for_an_old_one() {
+        let (shares, now) = (shares(), Instant::now());
+        let held: Vec<_> = (1..=8).map_while(|n| shares.take(ip(n), now)).collect();
+        assert_eq!(held.len(), 8);
+        assert!(shares.take(ip(9), now).is_none(), "nobody has more than it would have");
+        let late = shares.take(ip(9), now + YOUNG);
+        assert_eq!((late.is_some(), shares.taken().0), (true, 8));
+    }
+
+    #[test]
+    fn what_is_busy_stays() {
+        let (shares, now) = (shares(), Instant::now());
+        let held: Vec<_> = (0..6).map_while(|_| shares.take(ip(1), now)).collect();
+        held.iter().for_each(|(share, _)| share.begin());
+        assert!(shares.take(ip(1), now + 2 * YOUNG).is_none());
+        held[3].0.end(now + YOUNG);
+        assert!(shares.take(ip(1), now + YOUNG).is_none(), "it was used just now");
+        assert!(shares.take(ip(1), now + 2 * YOUNG).is_some());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
+        assert!(same("2001:db8::1", "2001:db8::ffff:1") && !same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(same("::ffff:10.0.0.1", "10.0.0.1") && !same("10.0.0.1", "10.0.0.2"));
+    }
+}
