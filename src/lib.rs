@@ -7,6 +7,7 @@ pub mod agent;
 pub mod apply;
 pub mod cli;
 pub mod config;
+mod descriptors;
 pub mod dns;
 pub mod dns_client;
 pub mod drivers;

@@ -1,4 +1,4 @@
-//! First process of a `docker` node: reaps orphans, keeps the agent alive, passes signals on. Nothing that can fail.
+//! First process of a `docker` node: reaps orphans, keeps the agent alive, passes signals on. Nothing in it ends the node.
 //!
 //! The agent is a process of its own so that it may be killed, or replaced by a newer binary, while Docker and sshd
 //! go on. Elsewhere systemd does this.
@@ -38,6 +38,10 @@ pub fn run() -> ExitCode {
     if let Err(error) = signals.thread_block() {
         eprintln!("cannot block signals: {error}");
         return ExitCode::FAILURE;
+    }
+    // The agent, sshd and Docker inherit it. On a virtual machine the unit says the same.
+    if let Err(error) = crate::descriptors::raise() {
+        eprintln!("cannot raise the limit of open files: {error}");
     }
     static ENDING: AtomicBool = AtomicBool::new(false);
     let agent = std::sync::Arc::new(std::sync::Mutex::new(None::<Pid>));

@@ -38,6 +38,7 @@ SuccessExitStatus=75
 KillMode=process
 TimeoutStartSec=600
 OOMScoreAdjust=-500
+LimitNOFILE=65536:524288
 
 [Install]
 WantedBy=multi-user.target

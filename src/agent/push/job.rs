@@ -7,13 +7,18 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    io::{AsyncRead, BufReader},
     process::Command,
     sync::Notify,
 };
 
+use super::output::{self, Output};
+
 /// A wake-up that comes between two looks is seen at the next one.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The number behind the reason of a failed build.
+const SAID: usize = usize::MAX;
 
 /// A commit to be built.
 pub struct Job {
@@ -26,7 +31,7 @@ pub struct Job {
 
 #[derive(Default)]
 struct State {
-    lines: Vec<String>,
+    output: Output,
     ended: Option<Result<(), String>>,
 }
 
@@ -44,7 +49,7 @@ impl Job {
     }
 
     pub fn say(&self, line: String) {
-        self.state().lines.push(line);
+        self.state().output.push(line);
         self.changed.notify_waiters();
     }
 
@@ -53,20 +58,18 @@ impl Job {
         self.changed.notify_waiters();
     }
 
-    /// The line after `seen`; `None`: it is over, and all was said.
-    pub async fn next(&self, seen: usize) -> Option<String> {
+    /// The line with the number `at`, and the number of the next one; `None`: it is over, and all was said.
+    pub async fn next(&self, at: usize) -> Option<(String, usize)> {
         loop {
             {
                 let state = self.state();
-                if let Some(line) = state.lines.get(seen) {
-                    return Some(line.clone());
+                if let Some(line) = state.output.line(at) {
+                    return Some(line);
                 }
                 match &state.ended {
-                    // Said as one more line, if it was not.
-                    Some(Err(why))
-                        if seen == state.lines.len() && !state.lines.iter().any(|said| said.ends_with(why)) =>
-                    {
-                        return Some(why.clone());
+                    // Its reason comes last, unless it was said already or this is the line after it.
+                    Some(Err(why)) if at != SAID && !state.output.newest().any(|said| said.ends_with(why)) => {
+                        return Some((why.clone(), SAID));
                     }
                     Some(_) => return None,
                     None => {}
@@ -95,16 +98,15 @@ impl Job {
 
     async fn hear(&self, stream: Option<impl AsyncRead + Unpin>) {
         let Some(stream) = stream else { return };
-        let mut lines = BufReader::new(stream).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
+        let mut stream = BufReader::new(stream);
+        while let Some(line) = output::next_line(&mut stream).await {
             self.say(line);
         }
     }
 
     /// What its `error:` said.
     fn why(&self) -> Option<String> {
-        let state = self.state();
-        state.lines.iter().rev().find_map(|line| line.strip_prefix("error: ").map(str::to_owned))
+        self.state().output.newest().find_map(|line| line.strip_prefix("error: ").map(str::to_owned))
     }
 }
 
@@ -117,9 +119,9 @@ mod tests {
         let job = Job::new("c", "anna@git");
         job.say("one".into());
         job.end(Err("it broke".into()));
-        assert_eq!(job.next(0).await.as_deref(), Some("one"));
-        assert_eq!(job.next(1).await.as_deref(), Some("it broke"));
-        assert_eq!(job.next(2).await, None);
+        assert_eq!(job.next(0).await, Some(("one".into(), 1)));
+        assert_eq!(job.next(1).await, Some(("it broke".into(), SAID)));
+        assert_eq!(job.next(SAID).await, None);
         job.end(Ok(()));
         assert!(job.is_over() && job.next(1).await.is_some(), "the first end counts");
     }

@@ -3,6 +3,7 @@
 //! need not stay.
 
 mod job;
+mod output;
 mod record;
 mod socket;
 
