@@ -31,7 +31,11 @@ pub fn believed(name: &Name, rtype: RecordType, message: &Message, may_say: impl
             return all;
         }
         // In the case of the question: an upstream repeats the random one.
-        let named = |record: &Record| Record { name: at.clone(), ..record.clone() };
+        let named = |record: &Record| {
+            let mut record = record.clone();
+            record.name = at.clone();
+            record
+        };
         let here = || message.answers.iter().filter(|record| record.name == at);
         let before = all.answers.len();
         all.answers.extend(here().filter(|r| rtype.is_any() || r.record_type() == rtype).map(named));
@@ -45,7 +49,8 @@ pub fn believed(name: &Name, rtype: RecordType, message: &Message, may_say: impl
             break;
         };
         let circle = alias == *name || all.answers.iter().any(|record| record.name == alias) || alias == at;
-        all.answers.push(named(record));
+        let record = named(record);
+        all.answers.push(record);
         at = alias;
         if circle {
             return all;
