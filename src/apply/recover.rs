@@ -1,8 +1,10 @@
 //! `lap recover`: a lab out of a repository and its passphrase. The workspace gets its name when it and its keys are whole; a
 //! mark in it says which environments are done, and everything else is found as it is.
 
+mod running;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -42,12 +44,17 @@ pub struct Wanted {
     pub lab: Option<String>,
     /// Only these; empty: all that have copies.
     pub environments: Vec<String>,
+    /// The workspace and its keys, and no node.
+    pub workspace_only: bool,
 }
 
 /// How it went.
 #[derive(Debug, Serialize)]
 pub struct Recovered {
     pub workspace: PathBuf,
+    /// The lab's name, where lap.toml has another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lab: Option<String>,
     pub environments: Vec<Done>,
     pub seconds: f64,
 }
@@ -65,6 +72,12 @@ pub struct Done {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Mark {
     done: Vec<Done>,
+    /// Environments that had no node with data when this recovery came to them: what their nodes have now is its own.
+    #[serde(default)]
+    begun: BTreeSet<String>,
+    /// The name of the lab that these environments are of.
+    #[serde(default)]
+    lab: Option<String>,
     /// Environments whose data is back, and maybe in use again; and whether what ran then is to run.
     restored: BTreeMap<String, bool>,
 }
@@ -78,6 +91,28 @@ impl Mark {
         serde_json::from_slice(&fs::read(Self::path(root)).ok()?).ok()
     }
 
+    /// Whether what the environment's nodes have is this recovery's.
+    fn has_begun(&self, environment: &str) -> bool {
+        self.begun.contains(environment)
+            || self.restored.contains_key(environment)
+            || self.done.iter().any(|done| done.environment == environment)
+    }
+
+    /// What was begun under one name of the lab says nothing about the nodes of another name.
+    fn is_of(&mut self, lab: &str) -> Result<()> {
+        let begun = self.lab.get_or_insert_with(|| lab.to_owned());
+        if begun == lab {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Refused, format!("this recovery began as the lab `{begun}`, not `{lab}`"))
+            .hint(format!("`lap --lab {begun} recover …` goes on with it, another directory begins a new one")))
+    }
+
+    fn remove(root: &Path) -> Result<()> {
+        let path = Self::path(root);
+        fs::remove_file(&path).or_error(Kind::Host, || format!("cannot remove `{}`", path.display()))
+    }
+
     fn write(&self, root: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).or_error(Kind::Other, || "recover.json".into())?;
         write_file(&Self::path(root), &text, 0o600)
@@ -87,11 +122,11 @@ impl Mark {
 /// Does it, or goes on with it.
 ///
 /// # Errors
-/// The passphrase is another one, something else is where the workspace would come to be, or the first thing that failed: the
-/// same call goes on from there.
+/// The passphrase is another one, something else is where the workspace would come to be, the lab exists, or the first thing that
+/// failed: the same call goes on from there.
 pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
     let begun = Instant::now();
-    let Wanted { location, passphrase, here, into, lab, environments } = wanted;
+    let Wanted { location, passphrase, here, into, lab, environments, workspace_only } = wanted;
     let place = location.to_string();
     let prepare = move || {
         let storage = location.storage()?;
@@ -104,14 +139,36 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
         let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
         let _lock = repository.lock_to_read()?;
         let root = here.join(into.map_or_else(|| repository.recoverable().map(PathBuf::from), Ok)?);
+        let new = Mark::read(&root).is_none();
         prepare(&repository, &root, &passphrase)?;
-        Ok(root)
+        Ok((root, new))
     };
-    let root = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
+    let (root, new) = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
     let workspace = Arc::new(Workspace::open(&root, lab.as_deref())?);
     let place = Place::of(&workspace, Some(&place))?;
     let mut mark = Mark::read(&root).unwrap_or_default();
-    for environment in wished(&workspace, &environments)? {
+    mark.is_of(&workspace.lab.name)?;
+    let recovered = |environments| {
+        let named = crate::config::load(&root, None)?.name;
+        let lab = Some(workspace.lab.name.clone()).filter(|lab| *lab != named);
+        Ok(Recovered { workspace: root.clone(), lab, environments, seconds: begun.elapsed().as_secs_f64() })
+    };
+    if workspace_only {
+        // What was begun goes on another time.
+        if mark.begun.is_empty() {
+            Mark::remove(&root)?;
+        }
+        return recovered(mark.done);
+    }
+    let wished = wished(&workspace, &environments)?;
+    let untouched: Vec<&Environment> = wished.iter().copied().filter(|env| !mark.has_begun(&env.name)).collect();
+    if let Err(error) = running::refuse(&workspace, &untouched, false).await {
+        if new {
+            fs::remove_dir_all(&root).or_error(Kind::Host, || format!("cannot remove `{}`", root.display()))?;
+        }
+        return Err(error);
+    }
+    for environment in wished {
         if mark.done.iter().any(|done| done.environment == environment.name) {
             continue;
         }
@@ -120,15 +177,19 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
             options.events.note(format!("  `{}` has no copy in the repository: it is left out", environment.name));
             continue;
         };
+        if !mark.has_begun(&environment.name) {
+            running::refuse(&workspace, &[environment], true).await?;
+            mark.begun.insert(environment.name.clone());
+            mark.write(&root)?;
+        }
         bring_back(&workspace, environment, &place, &copy, &mut mark, options).await?;
         mark.done.push(Done { environment: environment.name.clone(), snapshot: copy.id, at: copy.at });
         mark.write(&root)?;
     }
     if environments.is_empty() {
-        let path = Mark::path(&root);
-        fs::remove_file(&path).or_error(Kind::Host, || format!("cannot remove `{}`", path.display()))?;
+        Mark::remove(&root)?;
     }
-    Ok(Recovered { workspace: root, environments: mark.done, seconds: begun.elapsed().as_secs_f64() })
+    recovered(mark.done)
 }
 
 fn wished<'a>(workspace: &'a Workspace, names: &[String]) -> Result<Vec<&'a Environment>> {
