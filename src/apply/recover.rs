@@ -1,7 +1,7 @@
 //! `lap recover`: a lab out of a repository and its passphrase. The workspace gets its name when it and its keys are whole; a
 //! mark in it says which environments are done, and everything else is found as it is.
 
-mod running;
+pub(super) mod running;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -87,8 +87,12 @@ impl Mark {
         root.join(".lap/recover.json")
     }
 
-    fn read(root: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(Self::path(root)).ok()?).ok()
+    /// `None`: there is none.
+    fn read(root: &Path) -> Result<Option<Self>> {
+        let path = Self::path(root);
+        let Some(text) = local::read(&path)? else { return Ok(None) };
+        let mark = serde_json::from_str(&text).or_error(Kind::Host, || format!("cannot read `{}`", path.display()));
+        mark.map(Some).map_err(|error| error.hint("recover into another directory"))
     }
 
     /// Whether what the environment's nodes have is this recovery's.
@@ -139,14 +143,14 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
         let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
         let _lock = repository.lock_to_read()?;
         let root = here.join(into.map_or_else(|| repository.recoverable().map(PathBuf::from), Ok)?);
-        let new = Mark::read(&root).is_none();
+        let new = Mark::read(&root)?.is_none();
         prepare(&repository, &root, &passphrase)?;
         Ok((root, new))
     };
     let (root, new) = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
     let workspace = Arc::new(Workspace::open(&root, lab.as_deref())?);
     let place = Place::of(&workspace, Some(&place))?;
-    let mut mark = Mark::read(&root).unwrap_or_default();
+    let mut mark = Mark::read(&root)?.unwrap_or_default();
     mark.is_of(&workspace.lab.name)?;
     let recovered = |environments| {
         let named = crate::config::load(&root, None)?.name;
@@ -205,7 +209,7 @@ fn prepare(repository: &Repository, root: &Path, passphrase: &Passphrase) -> Res
     // An empty directory may be there already.
     let _ = fs::remove_dir(root);
     if root.exists() {
-        if Mark::read(root).is_some() {
+        if Mark::read(root)?.is_some() {
             return Ok(());
         }
         return Err(Error::new(Kind::Refused, format!("`{}` is there already", root.display()))
@@ -269,7 +273,9 @@ pub(super) fn can_start(
     meta: &Meta,
     facts: &NodeFacts,
 ) -> Result<bool> {
-    let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    let current = meta.current.clone().map(serde_json::from_value::<Current>).transpose();
+    let what = || format!("cannot read what ran when {} was taken", meta.id);
+    let current = current.or_error(Kind::Node, what).map_err(|error| error.hint("a newer lap may have taken it"))?;
     match current {
         Some(current) if images_are_there(meta, facts).is_ok() => {
             files::are_there(workspace, &environment.name, &current)
@@ -298,4 +304,30 @@ pub(super) async fn restore(snapshots: &Snapshots, id: &str, release: bool, opti
 async fn holds_nothing_else(snapshots: &Snapshots, copy: &str, replaced: &str) -> Result<bool> {
     let differs = snapshots.diff(copy, Some(replaced)).await?;
     Ok(differs.files.iter().all(|(_, change)| *change == Change::Removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_goes_on_only_as_the_lab_it_began_as() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".lap")).unwrap();
+        assert!(Mark::read(dir.path()).unwrap().is_none());
+        let mut mark = Mark::default();
+        mark.is_of("office").unwrap();
+        mark.begun.insert("test".into());
+        mark.write(dir.path()).unwrap();
+        let mut mark = Mark::read(dir.path()).unwrap().unwrap();
+        assert!(mark.has_begun("test") && !mark.has_begun("prod"));
+        mark.is_of("office").unwrap();
+        assert_eq!(mark.is_of("other").unwrap_err().kind, Kind::Refused);
+        // As a version before wrote it.
+        let older = r#"{ "done": [], "restored": { "test": true } }"#;
+        fs::write(Mark::path(dir.path()), older).unwrap();
+        assert!(Mark::read(dir.path()).unwrap().unwrap().has_begun("test"));
+        fs::write(Mark::path(dir.path()), &older[..20]).unwrap();
+        assert!(Mark::read(dir.path()).unwrap_err().message.contains("recover.json"));
+    }
 }

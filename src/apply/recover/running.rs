@@ -17,14 +17,33 @@ use crate::{
 /// How long a machine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Checks that no node of these environments exists with data. `reached`: a machine that does not answer is an error; otherwise it is
-/// left out, because no data is replaced before it is reached.
+/// Checks that no node of these environments exists with data.
 ///
 /// # Errors
-/// A node exists, with its place; or it is not known whether one does.
+/// As [`find`]; or a node exists: with its place.
 pub async fn refuse(workspace: &Workspace, environments: &[&Environment], reached: bool) -> Result<()> {
-    if environments.is_empty() {
+    let found = find(workspace, environments, reached).await?;
+    if found.is_empty() {
         return Ok(());
+    }
+    let lab = &workspace.lab.name;
+    let all_containers = workspace.lab.nodes.values().all(|node| node.provider == Provider::Docker);
+    let copy = all_containers.then_some("`lap --lab NAME recover …` makes a copy beside it, as a lab of another name");
+    let message = format!("the lab `{lab}` exists, and its data would be replaced: {}", found.join(", "));
+    let error = Error::new(Kind::Refused, message)
+        .hint("`lap recover --workspace-only …` brings back the workspace and its keys, and changes no node")
+        .hint("`lap destroy ENVIRONMENT`, in such a workspace, removes an environment with its data: then recover it");
+    Err(copy.into_iter().fold(error, Error::hint))
+}
+
+/// The nodes of these environments that exist with data, a sentence each. `reached`: a machine that does not answer is an error; otherwise
+/// it is left out, because no data is replaced before it is reached.
+///
+/// # Errors
+/// It is not known whether a node exists.
+pub async fn find(workspace: &Workspace, environments: &[&Environment], reached: bool) -> Result<Vec<String>> {
+    if environments.is_empty() {
+        return Ok(Vec::new());
     }
     let machines = drivers::node::observe(&workspace.lab).await?;
     let volumes = match &machines.docker {
@@ -47,19 +66,7 @@ pub async fn refuse(workspace: &Workspace, environments: &[&Environment], reache
             Ok(()) => found.extend(made(&workspace.lab.name, &machines, &volumes, node)),
         }
     }
-    if found.is_empty() {
-        return Ok(());
-    }
-    let lab = &workspace.lab.name;
-    let all_containers = workspace.lab.nodes.values().all(|node| node.provider == Provider::Docker);
-    let copy = all_containers.then_some("`lap --lab NAME recover …` makes a copy beside it, as a lab of another name");
-    let error = Error::new(
-        Kind::Refused,
-        format!("the lab `{lab}` exists, and its data would be replaced: {}", found.join(", ")),
-    )
-    .hint("`lap recover --workspace-only …` brings back the workspace and its keys, and changes no node")
-    .hint("`lap destroy ENVIRONMENT`, in such a workspace, removes an environment with its data: then recover it");
-    Err(copy.into_iter().fold(error, Error::hint))
+    Ok(found)
 }
 
 /// A node that lap made, or what is left of it.

@@ -48,6 +48,13 @@ fn a_drill_tells_whether_it_would_come_back() {
     lab.lap(&["snapshot", "copy"]).ok();
     lab.on_node("test", &["sh", "-c", "echo now >/data/one/file"]).ok();
 
+    // Another lab may have the name that the drill would take: its data is no leftover.
+    let volume = format!("lap-{}-drill-test-lap", lab.name);
+    run("docker", &["volume", "create", &volume]).ok();
+    let said = lab.lap(&["drill"]).fails(10);
+    assert!(said.contains("the data of the node `test` is on this machine"), "{said}");
+    run("docker", &["volume", "rm", &volume]).ok();
+
     let said = lab.lap(&["drill"]).ok();
     assert!(said.contains("`test` came back from ") && said.contains("healthy, 2 checks passed"), "{said}");
     assert!(said.contains("would have been lost"), "{said}");
