@@ -47,8 +47,17 @@ struct Check<'a> {
     container: &'a str,
     name: String,
     timeout: Duration,
-    image: Option<&'a str>,
+    /// `None`: its container's own.
+    image: Option<Other<'a>>,
     environment: Vec<String>,
+}
+
+/// The image of another container.
+#[derive(Clone, Copy)]
+struct Other<'a> {
+    container: &'a str,
+    /// What it was built from; `None`: no image of that container is recorded.
+    build: Option<&'a str>,
 }
 
 /// That no checks run as long as what is returned lives; `None`: some do.
@@ -74,13 +83,17 @@ pub async fn run(docker: &Docker, current: &Current, note: &(dyn Fn(&str) + Sync
     let mut all = Vec::new();
     for container in current.containers.values().filter(|container| container.scale > 0) {
         let settings = container.checks.clone().unwrap_or_default();
-        let image = settings.image.as_ref().and_then(|image| current.images.get(image));
+        let image = container
+            .checks
+            .as_ref()
+            .and_then(|checks| checks.image.as_deref())
+            .map(|name| Other { container: name, build: current.images.get(name).map(|image| image.build.as_str()) });
         for name in scripts(&dir.join(&container.name)) {
             all.push(Check {
                 container: &container.name,
                 name,
                 timeout: settings.timeout,
-                image: image.map(|image| image.build.as_str()),
+                image,
                 environment: container
                     .environment
                     .iter()
@@ -131,7 +144,7 @@ async fn one(docker: &Docker, check: &Check<'_>, dir: &Path, env: &str) -> Resul
     }
     let image = match check.image {
         None => facts.image.unwrap_or_default(),
-        Some(build) => of_build(docker, build).await?,
+        Some(other) => of_build(docker, other).await?,
     };
     let in_node = facts.host_config.and_then(|host| host.network_mode).is_some_and(|mode| mode == "host");
     let network = if in_node { "host".to_owned() } else { format!("container:{service}") };
@@ -143,13 +156,20 @@ async fn one(docker: &Docker, check: &Check<'_>, dir: &Path, env: &str) -> Resul
     ended
 }
 
-/// The image that was built from these inputs.
-async fn of_build(docker: &Docker, build: &str) -> Result<String> {
+/// The image of another container, as the release has it.
+async fn of_build(docker: &Docker, other: Other<'_>) -> Result<String> {
+    let missing = |why: &str| {
+        let name = other.container;
+        Error::new(
+            Kind::Node,
+            format!("the image of `{name}`, which `checks.image` names, is not {why}: `lap up` brings it"),
+        )
+    };
+    let build = other.build.ok_or_else(|| missing("recorded"))?;
     let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL_BUILD}={build}")])]);
     let options = ListImagesOptionsBuilder::new().filters(&filters).build();
     let images = docker.list_images(Some(options)).await.or_error(Kind::Node, || "cannot list images".into())?;
-    let image = images.into_iter().next().map(|image| image.id);
-    image.ok_or_else(|| Error::new(Kind::Node, "the image that `checks.image` names is not on the node"))
+    images.into_iter().next().map(|image| image.id).ok_or_else(|| missing("on the node"))
 }
 
 fn body(check: &Check<'_>, image: String, network: String, dir: &Path, env: &str) -> ContainerCreateBody {

@@ -1,20 +1,17 @@
 //! `lap drill`: whether an environment comes back from its newest copy, tried in a lab of its own that is gone afterwards.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+mod alone;
 
-use nix::fcntl::{Flock, FlockArg};
+use std::{sync::Arc, time::Instant};
+
 use serde::Serialize;
 use tokio::sync::watch;
 
+use self::alone::Alone;
 use super::{
     check::check,
     down::destroy,
-    recover::{can_start, restore},
+    recover::{can_start, restore, running},
     repository::{Place, aside},
     snapshot::Snapshots,
     up::{Options, Scope, up},
@@ -22,7 +19,7 @@ use super::{
 use crate::{
     agent::{protocol::Checked, serve::now},
     config::model::{Address, Environment, Lab, Provider},
-    error::{Error, Kind, OrError, Result},
+    error::{Error, Kind, Result},
     report::plural,
     repository::{
         Copy,
@@ -47,8 +44,8 @@ pub struct Drill {
 /// Tries `copy` of `environment`; the environment itself is not touched.
 ///
 /// # Errors
-/// Somebody drills this lab already, it was stopped, or what was made for it cannot be removed. That the copy does not come back is
-/// none: it is in what is given back.
+/// Another drill of this lab runs, a lab has the name that this one would have, it was stopped, or what was made for it cannot be removed.
+/// A copy that does not come back is no error: it is in the result.
 pub async fn drill(
     workspace: &Arc<Workspace>,
     environment: &Environment,
@@ -56,11 +53,14 @@ pub async fn drill(
     copy: &Copy,
     options: &Options,
 ) -> Result<Drill> {
-    let _alone = alone(workspace)?;
+    let mut alone = Alone::take(&workspace.lab.root)?;
     let (at, begun) = (now(), Instant::now());
     let lab = Arc::new(Workspace { lab: beside(&workspace.lab), cache: workspace.cache.clone() });
-    // Of one that was killed.
-    destroy(lab.clone(), environment, options).await?;
+    if let Some(left) = alone.left()?.and_then(|name| lab.lab.environments.get(&name)) {
+        destroy(lab.clone(), left, options).await?;
+    }
+    free(&lab, environment).await?;
+    alone.begin(&environment.name)?;
     let ended = bring_up(&lab, environment, place, copy, options).await;
     let seconds = begun.elapsed().as_secs_f64();
     // Also when it was stopped.
@@ -69,6 +69,7 @@ pub async fn drill(
     destroy(lab.clone(), environment, &cleaning).await.map_err(|error| {
         error.hint(format!("`lap --lab {} destroy {}` removes what the drill made", lab.lab.name, environment.name))
     })?;
+    alone.end()?;
     let (failed, checks) = match ended {
         Err(error) if error.kind == Kind::Interrupted => return Err(error),
         Err(error) => (Some(error.message), Vec::new()),
@@ -80,6 +81,20 @@ pub async fn drill(
         Err(error) => options.events.note(format!("  `lap status` will not know of it: {error}")),
     }
     Ok(Drill { drilled, checks })
+}
+
+/// Another lab may be called like the one that the drill makes: its nodes are no leftovers.
+async fn free(lab: &Workspace, environment: &Environment) -> Result<()> {
+    let found = running::find(lab, &[environment], true).await?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let (name, of) = (&lab.lab.name, &environment.name);
+    let message = format!(
+        "a drill makes the lab `{name}`, and no drill of this workspace made the one that exists: {}",
+        found.join(", ")
+    );
+    Err(Error::new(Kind::Refused, message).hint(format!("`lap --lab {name} destroy {of}` removes it with its data")))
 }
 
 /// The copy that is meant; `latest` is the newest.
@@ -140,16 +155,6 @@ fn beside(lab: &Lab) -> Lab {
     lab.dns.secondaries.clear();
     lab.snapshot = None;
     lab
-}
-
-/// One at a time: the second would take the first's nodes for leftovers.
-fn alone(workspace: &Workspace) -> Result<Flock<File>> {
-    let path: PathBuf = workspace.lab.root.join(".lap/drill.lock");
-    let what = || format!("cannot lock `{}`", path.display());
-    fs::create_dir_all(workspace.lab.root.join(".lap")).or_error(Kind::Host, what)?;
-    let file = File::options().create(true).truncate(false).write(true).open(&path).or_error(Kind::Host, what)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| Error::new(Kind::Locked, "somebody drills this lab already").hint("try again when that is done"))
 }
 
 #[cfg(test)]

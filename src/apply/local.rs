@@ -13,7 +13,7 @@ use futures_util::TryStreamExt;
 use super::up::Master;
 use crate::{
     agent::{install::write_file, protocol::NodeFacts},
-    error::{Kind, Result},
+    error::{Kind, OrError, Result},
     keys::{self, known_hosts},
     plan::wish::Current,
     workspace::Workspace,
@@ -52,7 +52,7 @@ pub async fn write(master: &Master) -> Result<()> {
 
     let names = [format!("{}.node.{zone}", environment.master)];
     let path = known_hosts_file(workspace);
-    let old = fs::read_to_string(&path).unwrap_or_default();
+    let old = read(&path)?.unwrap_or_default();
     let mut lines: Vec<String> = old.lines().map(str::to_owned).collect();
     let port = workspace.lab.nodes.get(&environment.master).map_or(22, Workspace::port);
     let node = known_hosts(&names, &[IpAddr::V4(address)], port, keys.host_key(&environment.master)?.public())?;
@@ -76,6 +76,19 @@ fn replace(lines: &mut Vec<String>, line: &str) {
     lines.push(line.to_owned());
 }
 
+/// A text file of the workspace; `None`: there is none. One that is there and cannot be read is never taken for none: it would be
+/// overwritten.
+///
+/// # Errors
+/// It cannot be read, or is no text.
+pub fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).or_error(Kind::Host, || format!("cannot read `{}`", path.display())),
+    }
+}
+
 fn write_if_changed(path: &Path, text: &str, mode: u32) -> Result<()> {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
@@ -83,13 +96,22 @@ fn write_if_changed(path: &Path, text: &str, mode: u32) -> Result<()> {
     write_file(path, text.as_bytes(), mode).map_err(|error| crate::Error { kind: Kind::Host, ..error })
 }
 
+/// A tar archive of a public key is much smaller.
+const MOST_OF_A_KEY: usize = 64 << 10;
+
 /// Comes over the node's SSH connection, whose host key is known: so this key can be believed.
 async fn git_host_key(master: &Master) -> Option<String> {
     let docker = master.client.docker(None).ok()?;
     let options = DownloadFromContainerOptionsBuilder::new().path(GIT_HOST_KEY).build();
-    let chunks: Vec<bytes::Bytes> =
-        docker.download_from_container("infra_git", Some(options)).try_collect().await.ok()?;
-    let tar = chunks.concat();
+    let mut chunks = docker.download_from_container("infra_git", Some(options));
+    let mut tar = Vec::new();
+    while let Some(chunk) = chunks.try_next().await.ok()? {
+        tar.extend_from_slice(&chunk);
+        // The container decides what lies there.
+        if tar.len() > MOST_OF_A_KEY {
+            return None;
+        }
+    }
     let mut archive = tar::Archive::new(tar.as_slice());
     let mut entry = archive.entries().ok()?.next()?.ok()?;
     let mut text = String::new();
@@ -138,4 +160,22 @@ fn program() -> String {
         return "lap".into();
     }
     this.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_one_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known_hosts");
+        assert_eq!(read(&path).unwrap(), None);
+        fs::write(&path, "one\n").unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some("one\n"));
+        fs::write(&path, b"\xff").unwrap();
+        let error = read(&path).unwrap_err();
+        assert_eq!(error.kind, Kind::Host);
+        assert!(error.message.contains("known_hosts"), "{error}");
+    }
 }

@@ -1,8 +1,10 @@
 //! `lap recover`: a lab out of a repository and its passphrase. The workspace gets its name when it and its keys are whole; a
 //! mark in it says which environments are done, and everything else is found as it is.
 
+pub(super) mod running;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -42,12 +44,17 @@ pub struct Wanted {
     pub lab: Option<String>,
     /// Only these; empty: all that have copies.
     pub environments: Vec<String>,
+    /// The workspace and its keys, and no node.
+    pub workspace_only: bool,
 }
 
 /// How it went.
 #[derive(Debug, Serialize)]
 pub struct Recovered {
     pub workspace: PathBuf,
+    /// The lab's name, where lap.toml has another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lab: Option<String>,
     pub environments: Vec<Done>,
     pub seconds: f64,
 }
@@ -65,6 +72,12 @@ pub struct Done {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Mark {
     done: Vec<Done>,
+    /// Environments that had no node with data when this recovery came to them: what their nodes have now is its own.
+    #[serde(default)]
+    begun: BTreeSet<String>,
+    /// The name of the lab that these environments are of.
+    #[serde(default)]
+    lab: Option<String>,
     /// Environments whose data is back, and maybe in use again; and whether what ran then is to run.
     restored: BTreeMap<String, bool>,
 }
@@ -74,8 +87,34 @@ impl Mark {
         root.join(".lap/recover.json")
     }
 
-    fn read(root: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(Self::path(root)).ok()?).ok()
+    /// `None`: there is none.
+    fn read(root: &Path) -> Result<Option<Self>> {
+        let path = Self::path(root);
+        let Some(text) = local::read(&path)? else { return Ok(None) };
+        let mark = serde_json::from_str(&text).or_error(Kind::Host, || format!("cannot read `{}`", path.display()));
+        mark.map(Some).map_err(|error| error.hint("recover into another directory"))
+    }
+
+    /// Whether what the environment's nodes have is this recovery's.
+    fn has_begun(&self, environment: &str) -> bool {
+        self.begun.contains(environment)
+            || self.restored.contains_key(environment)
+            || self.done.iter().any(|done| done.environment == environment)
+    }
+
+    /// What was begun under one name of the lab says nothing about the nodes of another name.
+    fn is_of(&mut self, lab: &str) -> Result<()> {
+        let begun = self.lab.get_or_insert_with(|| lab.to_owned());
+        if begun == lab {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Refused, format!("this recovery began as the lab `{begun}`, not `{lab}`"))
+            .hint(format!("`lap --lab {begun} recover …` goes on with it, another directory begins a new one")))
+    }
+
+    fn remove(root: &Path) -> Result<()> {
+        let path = Self::path(root);
+        fs::remove_file(&path).or_error(Kind::Host, || format!("cannot remove `{}`", path.display()))
     }
 
     fn write(&self, root: &Path) -> Result<()> {
@@ -87,11 +126,11 @@ impl Mark {
 /// Does it, or goes on with it.
 ///
 /// # Errors
-/// The passphrase is another one, something else is where the workspace would come to be, or the first thing that failed: the
-/// same call goes on from there.
+/// The passphrase is another one, something else is where the workspace would come to be, the lab exists, or the first thing that
+/// failed: the same call goes on from there.
 pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
     let begun = Instant::now();
-    let Wanted { location, passphrase, here, into, lab, environments } = wanted;
+    let Wanted { location, passphrase, here, into, lab, environments, workspace_only } = wanted;
     let place = location.to_string();
     let prepare = move || {
         let storage = location.storage()?;
@@ -104,14 +143,36 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
         let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
         let _lock = repository.lock_to_read()?;
         let root = here.join(into.map_or_else(|| repository.recoverable().map(PathBuf::from), Ok)?);
+        let new = Mark::read(&root)?.is_none();
         prepare(&repository, &root, &passphrase)?;
-        Ok(root)
+        Ok((root, new))
     };
-    let root = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
+    let (root, new) = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
     let workspace = Arc::new(Workspace::open(&root, lab.as_deref())?);
     let place = Place::of(&workspace, Some(&place))?;
-    let mut mark = Mark::read(&root).unwrap_or_default();
-    for environment in wished(&workspace, &environments)? {
+    let mut mark = Mark::read(&root)?.unwrap_or_default();
+    mark.is_of(&workspace.lab.name)?;
+    let recovered = |environments| {
+        let named = crate::config::load(&root, None)?.name;
+        let lab = Some(workspace.lab.name.clone()).filter(|lab| *lab != named);
+        Ok(Recovered { workspace: root.clone(), lab, environments, seconds: begun.elapsed().as_secs_f64() })
+    };
+    if workspace_only {
+        // What was begun goes on another time.
+        if mark.begun.is_empty() {
+            Mark::remove(&root)?;
+        }
+        return recovered(mark.done);
+    }
+    let wished = wished(&workspace, &environments)?;
+    let untouched: Vec<&Environment> = wished.iter().copied().filter(|env| !mark.has_begun(&env.name)).collect();
+    if let Err(error) = running::refuse(&workspace, &untouched, false).await {
+        if new {
+            fs::remove_dir_all(&root).or_error(Kind::Host, || format!("cannot remove `{}`", root.display()))?;
+        }
+        return Err(error);
+    }
+    for environment in wished {
         if mark.done.iter().any(|done| done.environment == environment.name) {
             continue;
         }
@@ -120,15 +181,19 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
             options.events.note(format!("  `{}` has no copy in the repository: it is left out", environment.name));
             continue;
         };
+        if !mark.has_begun(&environment.name) {
+            running::refuse(&workspace, &[environment], true).await?;
+            mark.begun.insert(environment.name.clone());
+            mark.write(&root)?;
+        }
         bring_back(&workspace, environment, &place, &copy, &mut mark, options).await?;
         mark.done.push(Done { environment: environment.name.clone(), snapshot: copy.id, at: copy.at });
         mark.write(&root)?;
     }
     if environments.is_empty() {
-        let path = Mark::path(&root);
-        fs::remove_file(&path).or_error(Kind::Host, || format!("cannot remove `{}`", path.display()))?;
+        Mark::remove(&root)?;
     }
-    Ok(Recovered { workspace: root, environments: mark.done, seconds: begun.elapsed().as_secs_f64() })
+    recovered(mark.done)
 }
 
 fn wished<'a>(workspace: &'a Workspace, names: &[String]) -> Result<Vec<&'a Environment>> {
@@ -144,7 +209,7 @@ fn prepare(repository: &Repository, root: &Path, passphrase: &Passphrase) -> Res
     // An empty directory may be there already.
     let _ = fs::remove_dir(root);
     if root.exists() {
-        if Mark::read(root).is_some() {
+        if Mark::read(root)?.is_some() {
             return Ok(());
         }
         return Err(Error::new(Kind::Refused, format!("`{}` is there already", root.display()))
@@ -208,7 +273,9 @@ pub(super) fn can_start(
     meta: &Meta,
     facts: &NodeFacts,
 ) -> Result<bool> {
-    let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+    let current = meta.current.clone().map(serde_json::from_value::<Current>).transpose();
+    let what = || format!("cannot read what ran when {} was taken", meta.id);
+    let current = current.or_error(Kind::Node, what).map_err(|error| error.hint("a newer lap may have taken it"))?;
     match current {
         Some(current) if images_are_there(meta, facts).is_ok() => {
             files::are_there(workspace, &environment.name, &current)
@@ -237,4 +304,30 @@ pub(super) async fn restore(snapshots: &Snapshots, id: &str, release: bool, opti
 async fn holds_nothing_else(snapshots: &Snapshots, copy: &str, replaced: &str) -> Result<bool> {
     let differs = snapshots.diff(copy, Some(replaced)).await?;
     Ok(differs.files.iter().all(|(_, change)| *change == Change::Removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_goes_on_only_as_the_lab_it_began_as() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(".lap")).unwrap();
+        assert!(Mark::read(dir.path()).unwrap().is_none());
+        let mut mark = Mark::default();
+        mark.is_of("office").unwrap();
+        mark.begun.insert("test".into());
+        mark.write(dir.path()).unwrap();
+        let mut mark = Mark::read(dir.path()).unwrap().unwrap();
+        assert!(mark.has_begun("test") && !mark.has_begun("prod"));
+        mark.is_of("office").unwrap();
+        assert_eq!(mark.is_of("other").unwrap_err().kind, Kind::Refused);
+        // As a version before wrote it.
+        let older = r#"{ "done": [], "restored": { "test": true } }"#;
+        fs::write(Mark::path(dir.path()), older).unwrap();
+        assert!(Mark::read(dir.path()).unwrap().unwrap().has_begun("test"));
+        fs::write(Mark::path(dir.path()), &older[..20]).unwrap();
+        assert!(Mark::read(dir.path()).unwrap_err().message.contains("recover.json"));
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     },
     config::model::Environment,
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
+    plan::wish::{Current, Wish},
     report::Events,
     snapshot::{Change, Meta, keep::Decision},
     workspace::Workspace,
@@ -246,21 +246,16 @@ fn ran_other(meta: &Meta, facts: &NodeFacts) -> bool {
 /// Before anything is stopped: each image is on the node, or in the registry whose data comes back, too.
 pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     let Some(then) = read(meta.current.as_ref()) else { return Ok(()) };
-    let there = |build: &str| facts.images.iter().any(|image| image.build.as_deref() == Some(build));
-    let runs = |name: &String| then.containers.get(name).is_some_and(|container| container.scale > 0);
-    let gone: Vec<&str> = then
-        .images
-        .iter()
-        .filter(|(name, image)| runs(name) && image.reference.is_none() && !there(&image.build))
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let commit = then.commit.clone();
+    let then = Wish::from(then);
+    let gone = then.gone(facts);
     if gone.is_empty() {
         return Ok(());
     }
-    let message = format!("the images that ran when {} was taken are gone: `{}`", meta.id, gone.join("`, `"));
+    let message = format!("images of what ran when {} was taken are gone: `{}`", meta.id, gone.join("`, `"));
     Err(Error::new(Kind::Refused, message)
         .hint("`--keep-release` restores the data alone, for the containers that run now")
-        .hint(format!("or check out `{}`, `lap build`, and restore then", then.commit)))
+        .hint(format!("or check out `{commit}`, `lap build`, and restore then")))
 }
 
 pub(super) fn unexpected(answer: &Answer) -> Error {

@@ -16,7 +16,8 @@ use crate::{
 /// Make a lab anew out of a repository and its passphrase, on a machine that has nothing else of it
 ///
 /// The workspace and its keys come first, then, environment by environment, the node, the newest copy of its data, and its
-/// containers. May be stopped or killed at any moment: the same command goes on from there.
+/// containers. May be stopped or killed at any moment: the same command goes on from there. Data of a lab that exists is never replaced:
+/// the command refuses, and names the nodes it found.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder`
@@ -29,6 +30,9 @@ pub struct Args {
     /// Only these environments
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     environments: Vec<String>,
+    /// Only the workspace and its keys: no node is made or changed
+    #[arg(long, conflicts_with = "environments")]
+    workspace_only: bool,
 }
 
 impl Args {
@@ -44,6 +48,7 @@ impl Args {
                 into: self.into.clone(),
                 lab: global.lab.clone(),
                 environments: self.environments.clone(),
+                workspace_only: self.workspace_only,
             };
             async move { recover::recover(wanted, &options).await }
         })?;
@@ -60,6 +65,9 @@ impl Args {
             recovered.workspace.display(),
             report::duration(recovered.seconds)
         );
+        if let Some(lab) = &recovered.lab {
+            outln!("It is the lab `{lab}` only with `--lab {lab}`: write `lab = \"{lab}\"` into its lap.toml.");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Global, common::runtime};
 use crate::{
-    apply::local::known_hosts_file,
+    apply::local::{known_hosts_file, read},
     drivers::{self, stock_ssh::quoted},
     error::{Error, Kind, Result},
     keys::known_hosts,
@@ -69,7 +69,7 @@ impl Login {
         let file = known_hosts_file(workspace);
         let name = format!("{node}.node.{}", workspace.lab.dns.zone);
         let line = known_hosts(&[name], &[IpAddr::V4(address)], port, keys.host_key(&node)?.public())?;
-        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        let old = read(&file)?.unwrap_or_default();
         if !old.lines().any(|old| old == line.trim()) {
             crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }

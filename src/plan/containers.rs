@@ -86,9 +86,12 @@ pub fn await_seconds(container: &Container) -> u64 {
 
 /// Plans the containers of an environment's master.
 pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
+    let targets = targets(inputs.wish, inputs.only);
+    let wanted = inputs.wish.needs(targets.iter().map(String::as_str));
     let mut planner = Planner {
         inputs,
-        targets: targets(inputs.wish, inputs.only),
+        wanted: wanted.into_iter().map(str::to_owned).collect(),
+        targets,
         plan: Plan::new(environment),
         facts: inputs.node.containers.iter().map(|fact| (fact.name.as_str(), fact)).collect(),
         images: by_build(inputs.node),
@@ -97,6 +100,7 @@ pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
         pushed: Made::new(),
         healthy: Made::new(),
         secrets: Made::new(),
+        fetched: BTreeSet::new(),
     };
     if !inputs.start {
         planner.images();
@@ -114,6 +118,8 @@ pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
 struct Planner<'a> {
     inputs: &'a Inputs<'a>,
     targets: BTreeSet<String>,
+    /// The containers whose images these need.
+    wanted: BTreeSet<String>,
     plan: Plan,
     facts: BTreeMap<&'a str, &'a ContainerFact>,
     images: BTreeMap<&'a str, &'a ImageFact>,
@@ -123,6 +129,8 @@ struct Planner<'a> {
     pushed: Made,
     healthy: Made,
     secrets: Made,
+    /// Whose images were looked for.
+    fetched: BTreeSet<String>,
 }
 
 impl Planner<'_> {
@@ -185,7 +193,7 @@ impl Planner<'_> {
             return;
         }
         let wish = self.inputs.wish;
-        let missing = missing(wish, &self.targets, &self.images);
+        let missing = missing(wish, &self.wanted, &self.images);
         let Some(builder) = self.inputs.builder else { return self.build(&missing, None) };
         if missing.is_empty() {
             return;
@@ -247,6 +255,11 @@ impl Planner<'_> {
                 None => {}
             }
         }
+        // What nothing is started from: checks run in it.
+        let left: Vec<String> = self.wanted.difference(&self.fetched).cloned().collect();
+        for name in left {
+            self.fetch(&name);
+        }
     }
 
     /// Why a container must be started (anew); `None`: it runs as wished.
@@ -289,6 +302,7 @@ impl Planner<'_> {
 
     /// A release's image that is not on the node comes from its registry, the registry's own from its file.
     fn fetch(&mut self, name: &str) -> Option<usize> {
+        self.fetched.insert(name.to_owned());
         let image = self.inputs.wish.images.get(name)?;
         if self.inputs.build || self.images.contains_key(image.build.as_str()) {
             return None;

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod containers;
 pub mod host;
 pub mod machines;
+mod needed;
 pub mod nodes;
 pub mod order;
 pub mod pool;

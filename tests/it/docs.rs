@@ -70,6 +70,35 @@ fn the_command_lines_of_every_page_parse() {
     }
 }
 
+/// `file.rs::test` in backticks, wherever the page names one.
+fn named_tests(page: &str) -> Vec<(&str, &str)> {
+    page.split('`').skip(1).step_by(2).filter_map(|word| word.split_once(".rs::")).collect()
+}
+
+/// Whether a Rust file has a test of this name.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let named = |line: &str| line.trim_start_matches("async ").starts_with(&format!("fn {name}("));
+    let marked = |line: &str| line == "#[test]" || line.starts_with("#[tokio::test");
+    let is_test = |at: usize| at > 0 && marked(lines[at - 1]);
+    (0..lines.len()).any(|at| named(lines[at]) && is_test(at))
+}
+
+#[test]
+fn every_promise_of_the_security_page_names_tests_that_exist() {
+    let page = read("docs/security.md");
+    let promises = page.split("## What lap promises").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 15, "the table of promises is not where it was");
+    for row in rows {
+        assert!(!named_tests(row).is_empty(), "no test shows this promise: {row}");
+    }
+    for (file, test) in named_tests(&page) {
+        assert!(has_test(&read(&format!("{file}.rs")), test), "there is no test `{test}` in {file}.rs");
+    }
+    assert!(!has_test("fn helper() {}\n#[test]\nfn other() {}", "helper"), "the check can fail");
+}
+
 #[test]
 fn the_front_door_is_short_and_its_links_lead_somewhere() {
     for (name, text) in pages() {

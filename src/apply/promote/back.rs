@@ -50,14 +50,7 @@ pub async fn plan_rollback(
     }
     let changes = compare(&target, &facts);
     let wish = Wish::from(target.clone());
-    let there = |build: &str| facts.images.iter().any(|image| image.build.as_deref() == Some(build));
-    let gone: Vec<&str> = changes
-        .starts(&wish)
-        .filter(|(name, ..)| {
-            wish.images.get(*name).is_none_or(|image| !there(&image.build) && image.reference.is_none())
-        })
-        .map(|(name, ..)| name)
-        .collect();
+    let gone = wish.gone(&facts);
     if !gone.is_empty() {
         return Err(Error::new(Kind::Refused, format!("images of release {wanted} are gone: `{}`", gone.join("`, `")))
             .hint(format!("check out {} and promote it again", target.commit)));

@@ -22,13 +22,13 @@ use crate::{
 /// Of what was copied, in the events.
 const STEP: usize = 0;
 
-/// Those of the containers that are made, and are not there yet; gives the number of bytes that were sent.
+/// Those that the release needs and that are not on the node yet; gives the number of bytes that were sent.
 ///
 /// # Errors
 /// One is nowhere, or cannot be brought.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
     let wish = Wish::from(planned.target.clone());
-    let missing = missing(planned, &wish);
+    let missing = wish.lacking(&planned.facts);
     if missing.is_empty() {
         return Ok(0);
     }
@@ -61,17 +61,6 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         sent += saved(from, &planned.master, held, &whole).await?;
     }
     Ok(sent)
-}
-
-/// What is made, and what its checks run in, by container, as far as it is not in the node's Docker.
-fn missing<'a>(planned: &Planned, wish: &'a Wish) -> BTreeMap<&'a str, &'a wish::Image> {
-    let there = |build: &str| planned.facts.images.iter().any(|image| image.build.as_deref() == Some(build));
-    let made = planned.changes.starts(wish).filter_map(|(name, ..)| wish.images.get_key_value(name));
-    // What checks run in may be an image that nothing runs from: the gate needs it all the same.
-    let asked = wish.running().filter_map(|container| container.checks.as_ref()?.image.as_ref());
-    let asked = asked.filter_map(|name| wish.images.get_key_value(name));
-    let all = made.chain(asked).map(|(name, image)| (name.as_str(), image));
-    all.filter(|(_, image)| !there(&image.build)).collect()
 }
 
 /// What ran here before is in the node's own registry, whatever was removed from its Docker.

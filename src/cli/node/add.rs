@@ -8,6 +8,7 @@ use super::super::{
     common::{runtime, yes},
 };
 use crate::{
+    apply::local::read,
     config::{destination, machine_file, value::name::label},
     drivers::stock_ssh::StockSsh,
     error::{Error, Kind, OrError, Result},
@@ -78,7 +79,7 @@ impl Args {
         let dir = root.join("nodes").join(&name);
         let file = dir.join("node.toml");
         let new = machine_file(&environment, &self.role, address, &destination, &key, self.device.as_deref());
-        let old = fs::read_to_string(&file).ok();
+        let old = read(&file)?;
         let again = old.as_deref().map(|old| repinned(old, &destination, &key));
         let what = match (&old, again) {
             (Some(_), None | Some(None)) => {

@@ -258,3 +258,25 @@ fn images_of_nodes_that_no_node_has() {
     let gone: Vec<&str> = decisions.iter().filter(|d| d.todo.is_some()).map(|d| d.name.as_str()).collect();
     assert_eq!(gone, ["lap/node:old"]);
 }
+
+#[test]
+fn what_only_checks_run_in_stays_with_its_release() {
+    let mut found = five(5);
+    // No container runs from `base`: the release names its image all the same.
+    let named = json!({ "build": "b-base", "parents": [], "reference": null });
+    for release in found.releases.values_mut().chain(&mut found.current) {
+        if release["release"] == 5 {
+            release["images"]["base"] = named.clone();
+        }
+    }
+    let base = Image {
+        build: Some("b-base".into()),
+        id: "sha256:base".into(),
+        tags: Vec::new(),
+        digests: Vec::new(),
+        ..image(5)
+    };
+    found.images.push(base);
+    assert!(!gone(&found, What::Image).contains(&"base".to_owned()));
+    assert_eq!(why(&found, "base"), "for what runs, release 5");
+}

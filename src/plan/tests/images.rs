@@ -178,3 +178,35 @@ fn what_the_builder_has_is_only_brought() {
     assert!(!super::text(&plan).contains("build `"), "{}", super::text(&plan));
     super::in_order(&plan);
 }
+
+#[test]
+fn what_checks_run_in_is_on_the_node_although_nothing_runs_from_it() {
+    // A release takes it from its registry, whether `dns` itself is started or runs already.
+    World::settled().release().checks_in("dns", "base").plans(&[]);
+    World::settled()
+        .release()
+        .checks_in("dns", "base")
+        .without_image("base")
+        .plans(&["0 pull `base` (it is not on the node)"]);
+    let mut world = World::settled().release().checks_in("dns", "base");
+    world.node.images.clear();
+    world.node.containers.clear();
+    let plan = super::text(&world.up());
+    assert!(plan.contains("pull `base` (it is not on the node) after 2\n"), "{plan}");
+    super::in_order(&world.up());
+    // A working tree builds it, on its own node or on a builder.
+    World::settled().checks_in("dns", "base").without_image("base").plans(&[
+        "0 build `base` (there is no image of it)",
+        "1 push `base` (it is not in the registry) after 0",
+        "2 record what runs (it changed) after 0 1",
+    ]);
+    World::settled().checks_in("dns", "base").without_image("base").with_builder(&["base"]).plans(&[
+        "0 bring the image of `base` from `maker` (it is not on the node)",
+        "1 push `base` (it is not in the registry) after 0",
+        "2 record what runs (it changed) after 0 1",
+    ]);
+    // The checks of what is left alone are left alone.
+    let mut world = World::settled().release().checks_in("dns", "base").without_image("base");
+    world.only = ["registry".to_owned()].into();
+    world.plans(&[]);
+}

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
-    config::model::{Container, Rootfs},
+    config::model::{Checks, Container, Rootfs},
 };
 
 /// A step a line: its number, what, why, and after which others.
@@ -118,6 +118,13 @@ impl World {
             }
         }
         self.wish.commit = "c2".into();
+        self
+    }
+
+    /// The checks of `name` run in the image of `image`, as it is recorded.
+    fn checks_in(mut self, name: &str, image: &str) -> Self {
+        self.container(name).checks = Some(Checks { image: Some(image.to_owned()), ..Checks::default() });
+        self.record();
         self
     }
 

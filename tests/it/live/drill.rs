@@ -30,7 +30,13 @@ fn a_drill_tells_whether_it_would_come_back() {
     let at = disk.path().join("office").display().to_string();
     lab.edit("lap.toml", "lab = \"tiny\"\n", &format!("lab = \"tiny\"\n[repositories]\noffice = \"{at}\"\n"));
     lab.write("containers/one/checks/data", "#!/bin/sh\ngrep -q then /data/file\n");
-    run("chmod", &["+x", lab.root.join("containers/one/checks/data").to_str().unwrap()]).ok();
+    lab.executable("containers/one/checks/data");
+    // The checks of `two` run in an image that no container runs from and no other image stands on.
+    lab.write("containers/tools/Dockerfile", "FROM infra/one\nRUN echo tools > /say\n");
+    lab.write("containers/tools/container.toml", "scale = 0\n");
+    lab.edit("containers/two/container.toml", "depends_on", "checks = { image = \"tools\" }\ndepends_on");
+    lab.write("containers/two/checks/tools", "#!/bin/sh\ngrep -q tools /say\n");
+    lab.executable("containers/two/checks/tools");
     lab.commit();
     lab.lap(&["up"]).ok();
     let passphrase = disk.path().join("passphrase");
@@ -42,8 +48,15 @@ fn a_drill_tells_whether_it_would_come_back() {
     lab.lap(&["snapshot", "copy"]).ok();
     lab.on_node("test", &["sh", "-c", "echo now >/data/one/file"]).ok();
 
+    // Another lab may have the name that the drill would take: its data is no leftover.
+    let volume = format!("lap-{}-drill-test-lap", lab.name);
+    run("docker", &["volume", "create", &volume]).ok();
+    let said = lab.lap(&["drill"]).fails(10);
+    assert!(said.contains("the data of the node `test` is on this machine"), "{said}");
+    run("docker", &["volume", "rm", &volume]).ok();
+
     let said = lab.lap(&["drill"]).ok();
-    assert!(said.contains("`test` came back from ") && said.contains("healthy, ") && said.contains("passed"), "{said}");
+    assert!(said.contains("`test` came back from ") && said.contains("healthy, 2 checks passed"), "{said}");
     assert!(said.contains("would have been lost"), "{said}");
     assert_eq!(left(&lab), "");
     assert!(drilled(&lab)["failed"].is_null() && drilled(&lab)["seconds"].as_f64().unwrap() > 0.0);

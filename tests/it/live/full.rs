@@ -1,4 +1,4 @@
-//! The workspace of this repository, as a person would use it.
+//! The workspace that `lap init` makes, as a person would use it.
 
 use std::{fs, process::Command};
 
@@ -24,6 +24,7 @@ fn a_working_lab() {
     artifact_and_maven(&lab, &address);
     cache(&address, &mirror);
     checks(&lab);
+    comes_back(&lab);
     a_stopped_container_is_seen_and_mended(&lab);
     only_what_changed_is_replaced(&lab);
     data_survives(&lab, &address);
@@ -75,6 +76,19 @@ fn checks(lab: &Lab) {
     );
     assert!(failed.out.contains("| /data/repositories/a.git cannot be read"), "{}", failed.out);
     lab.on_node("test", &["rm", "-r", "/data/git/repositories/a.git"]).ok();
+}
+
+/// Its newest copy makes a second lab of the same containers that is healthy and passes every check.
+fn comes_back(lab: &Lab) {
+    let disk = tempfile::tempdir().unwrap();
+    let (repository, passphrase) = (disk.path().join("repository"), disk.path().join("passphrase"));
+    fs::write(&passphrase, "a good passphrase\n").unwrap();
+    let (repository, passphrase) = (repository.to_str().unwrap(), passphrase.to_str().unwrap());
+    lab.lap(&["repository", "init", repository, "--passphrase-file", passphrase]).ok();
+    lab.lap(&["snapshot"]).ok();
+    lab.lap(&["snapshot", "copy", "--to", repository]).ok();
+    let said = lab.lap(&["drill", "--from", repository]).ok();
+    assert!(said.contains("`test` came back from ") && said.contains("healthy, 7 checks passed"), "{said}");
 }
 
 fn dig(address: &str, arguments: &[&str]) -> String {

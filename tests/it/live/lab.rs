@@ -106,13 +106,10 @@ pub const ROOTFS: &str =
     "[build.rootfs]\nsuite = \"bookworm\"\nvariant = \"extract\"\npackages = [\"busybox-static\"]\n";
 
 impl Lab {
-    /// The workspace of this repository, whole, committed.
+    /// What `lap init` makes, untouched and committed.
     pub fn full(name: &str) -> Self {
         let lab = Self::new(name);
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for part in ["lap.toml", "nodes", "containers", "env"] {
-            copy(&repository.join(part), &lab.root.join(part));
-        }
+        lab.lap(&["init", ".", "--name", "lap"]).ok();
         lab.ready()
     }
 

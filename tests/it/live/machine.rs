@@ -196,6 +196,7 @@ fn a_bare_machine_becomes_a_node_and_ceases_to_be_one() {
     assert_eq!(machine.inside("cat /data/one/file").ok(), "before\n");
     lap(&["status"]).ok();
 
+    a_recovery_leaves_it_alone(&lab, &machine);
     a_power_cut(&lab, &machine);
     another_host_key(&lab, &machine);
 
@@ -326,6 +327,22 @@ fn kill_prepare(lab: &Lab, machine: &Machine) {
         until("it is idle", || machine.inside("pgrep -f '[a]pt-get|[d]pkg|lap/[p]repare'").code != 0);
     }
     assert!(killed.len() >= 2 && killed[0] == "installing", "{killed:?}");
+}
+
+/// The machine says itself that it has data, under whatever name the lab is recovered.
+fn a_recovery_leaves_it_alone(lab: &Lab, machine: &Machine) {
+    let disk = tempfile::tempdir().unwrap();
+    let path = |name: &str| disk.path().join(name).display().to_string();
+    let (repository, passphrase, new) = (path("repository"), path("passphrase"), path("new"));
+    fs::write(&passphrase, "a good passphrase\n").unwrap();
+    machine.lap(lab, &["repository", "init", &repository, "--passphrase-file", &passphrase]).ok();
+    machine.lap(lab, &["snapshot", "copy", "--to", &repository]).ok();
+    for name in [lab.name.as_str(), "elsewhere"] {
+        let recover = ["--lab", name, "recover", "--from", &repository, "--passphrase-file", &passphrase, &new];
+        let said = machine.lap(lab, &recover).fails(10);
+        assert!(said.contains("the node `test` at `the-server` has containers"), "{said}");
+        assert!(!Path::new(&new).exists());
+    }
 }
 
 /// Without systemd somebody has to start the agent: what it finds it takes up.

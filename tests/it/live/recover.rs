@@ -62,6 +62,30 @@ fn put_back(from: &Path, to: &Path) {
     run("cp", &["--archive", &from, &to]).ok();
 }
 
+/// Elsewhere on the same machine, while it runs and while it is down.
+fn a_lab_that_exists_is_left_alone(lab: &Lab, disk: &Disk, sums: &str, key: &[u8]) {
+    let new = disk.dir.path().join("new");
+    let refused = |found: &str| {
+        let said = Ran::of(&disk.recover(lab).output().unwrap()).fails(10);
+        assert!(said.contains(&format!("the lab `{}` exists", lab.name)) && said.contains(found), "{said}");
+        assert!(said.contains("--workspace-only") && said.contains("lap destroy"), "{said}");
+        assert!(!new.exists());
+    };
+    refused("the node `test` on this machine is running");
+    // Asked twice it is no other question.
+    refused("the node `test` on this machine is running");
+    assert_eq!(node(lab, SUMS), sums);
+    let said = Ran::of(&disk.recover(lab).arg("--workspace-only").output().unwrap()).ok();
+    assert!(said.contains("The workspace is in ") && said.contains(&format!("lab = \"{}\"", lab.name)), "{said}");
+    assert_eq!(fs::read(new.join(".lap/keys/admin")).unwrap(), key);
+    let mut status = Command::new(env!("CARGO_BIN_EXE_lap"));
+    status.arg("status").current_dir(&new).env("LAP_LAB", &lab.name);
+    Ran::of(&status.output().unwrap()).ok();
+    fs::remove_dir_all(&new).unwrap();
+    lab.lap(&["down"]).ok();
+    refused("the node `test` on this machine is exited");
+}
+
 const SUMS: &str = "cd /data && find . -type f -exec sha256sum {} + | sort; find . -printf '%p %m %U %G %T@\\n' | grep -v '^\\. ' | sort";
 
 #[test]
@@ -84,6 +108,7 @@ fn a_repository_and_a_passphrase_are_enough() {
     lab.lap(&["snapshot"]).ok();
     lab.lap(&["snapshot", "copy"]).ok();
     let (sums, key) = (node(&lab, SUMS), fs::read(lab.root.join(".lap/keys/admin")).unwrap());
+    a_lab_that_exists_is_left_alone(&lab, &disk, &sums, &key);
     destroy(&lab);
 
     fs::write(disk.passphrase(), "somebody else's phrase\n").unwrap();
