@@ -31,6 +31,8 @@ pub mod policy;
 mod prune;
 pub mod relay;
 mod remote;
+pub mod restore;
+mod rights;
 mod s3;
 mod sftp;
 mod snapshots;
@@ -52,6 +54,7 @@ pub use location::Location;
 pub use lock::Lock;
 pub use open::{Repository, Tell};
 pub use prune::Pruned;
+pub use rights::Rights;
 pub use snapshots::Copy;
 pub use verify::Depth;
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Lock, Repository, open::guarded};
 use crate::{
     error::{Error, Kind, Result},
+    keys::is_label,
     snapshot::Id,
 };
 
@@ -35,12 +36,18 @@ pub(super) fn tags(lab: &str, environment: &str, id: &Id, asked: bool) -> Vec<St
     tags
 }
 
+/// The name that a tag gives; `None`: there is no such tag, or what it gives is no name. Names become parts of paths and of
+/// what is printed, and a node may write any tag.
+pub(super) fn label(file: &SnapshotFile, prefix: &str) -> Option<String> {
+    file.tags.iter().find_map(|tag| tag.strip_prefix(prefix)).filter(|name| is_label(name)).map(str::to_owned)
+}
+
 fn read(file: &SnapshotFile) -> Option<Copy> {
-    let tag = |prefix: &str| file.tags.iter().find_map(|tag| tag.strip_prefix(prefix)).map(str::to_owned);
+    let tag = |prefix: &str| file.tags.iter().find_map(|tag| tag.strip_prefix(prefix));
     Some(Copy {
         id: tag("lap-id:")?.parse().ok()?,
-        lab: tag("lap-lab:")?,
-        environment: tag("lap:")?,
+        lab: label(file, "lap-lab:")?,
+        environment: label(file, "lap:")?,
         at: file.time.timestamp().as_second(),
         restic: file.id.to_hex().as_str().to_owned(),
         size: file.summary.as_ref().map(|summary| summary.total_bytes_processed),

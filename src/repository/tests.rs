@@ -31,6 +31,8 @@ use crate::{
 };
 
 mod access;
+pub(crate) mod forge;
+mod forged;
 mod pruned;
 mod relayed;
 mod s3;
@@ -92,7 +94,14 @@ impl Office {
     fn fetch(&self, meta: &Meta) -> Result<Meta> {
         warnings::listen();
         let found = self.open().find("lab", "test", &meta.id.to_string())?;
-        fetch(self.open(), &self.pool.path(), &found.id, &found.restic)
+        self.fetch_as(&found.id, &found.restic)
+    }
+
+    /// As the agent's child does it, in this process: without its walls.
+    fn fetch_as(&self, id: &snapshot::Id, restic: &str) -> Result<Meta> {
+        warnings::listen();
+        let restore = |half: &Path| restore::here(self.open(), restore::What::Snapshot, restic, half);
+        fetch("office", &self.pool.path(), id, restore)
     }
 
     fn take(&self, at: i64) -> Meta {
@@ -136,6 +145,16 @@ impl Office {
         let all = self.storage.list(Folder::Data).unwrap();
         all.iter().map(|(file, _)| self.root().join(file.path())).collect()
     }
+}
+
+/// As `lap recover` has a child do it, in this process.
+fn workspace(repository: &Repository, into: &Path) -> Result<()> {
+    warnings::listen();
+    repository.workspace_by(into, |job| {
+        let storage = repository.storage();
+        let again = Repository::open_with(storage, &job.repository, &job.key, false, silent())?;
+        restore::here(again, job.what, &job.restic, into)
+    })
 }
 
 /// How many names each inode has here: elsewhere than on btrfs it may have more in other snapshots.
