@@ -22,8 +22,11 @@ pub struct Copy {
     pub restic: String,
     /// Bytes of all files.
     pub size: Option<u64>,
-    /// Somebody asked for this one by its name.
+    /// A person asked for this one by its name.
     pub asked: bool,
+    /// It is in a repository that all environments share: that it is this environment's is known from its tag alone, which every
+    /// node that copied there could write.
+    pub shared: bool,
 }
 
 /// Somebody asked for it by its name.
@@ -52,6 +55,7 @@ fn read(file: &SnapshotFile) -> Option<Copy> {
         restic: file.id.to_hex().as_str().to_owned(),
         size: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
         asked: file.tags.contains(ASKED),
+        shared: false,
     })
 }
 
@@ -99,22 +103,5 @@ impl Repository {
             return Err(Error::new(Kind::Refused, message).hint("each lab has repositories of its own"));
         }
         Ok(all.into_iter().filter(|copy| copy.lab == lab && copy.environment == environment).collect())
-    }
-
-    /// One of them; `latest` is the newest.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub fn find(&self, lab: &str, environment: &str, name: &str) -> Result<Copy> {
-        let all = self.copies_of(lab, environment)?;
-        let found = match name {
-            "latest" => all.last(),
-            name => all.iter().find(|copy| copy.id.to_string() == name),
-        };
-        found.cloned().ok_or_else(|| {
-            let what = if name == "latest" { "no snapshot".to_owned() } else { format!("no snapshot `{name}`") };
-            Error::new(Kind::Usage, format!("`{}` has {what} of `{environment}`", self.name))
-                .hint("`lap snapshot list --from REPOSITORY` shows them")
-        })
     }
 }

@@ -113,8 +113,7 @@ pub fn here(repository: Repository, what: What, restic: &str, target: &Path) -> 
         let destination = LocalDestination::new(into, true, false)?;
         let plan = tree.prepare_restore(&options, all.clone(), &destination, false)?;
         // To set what is set already would make it look changed.
-        let other =
-            all.filter(|entry| !entry.as_ref().is_ok_and(|(path, node)| is_the_same(&target.join(path), node)));
+        let other = all.filter(|entry| !entry.as_ref().is_ok_and(|(path, node)| is_the_same(&target.join(path), node)));
         tree.restore(plan, &options, other, &destination)
     })?;
     warnings::clean()

@@ -148,6 +148,9 @@ mod tests {
     #[test]
     fn what_is_said_has_one_line_and_an_end() {
         let said = forged("office", Path::new(&format!("\u{1b}[2J\n{}", "x".repeat(9000))), "two times").message;
-        assert!(said.contains("`\\u{1b}[2J\\nxxx") && said.len() < 400 && !said.chars().any(char::is_control), "{said}");
+        assert!(
+            said.contains("`\\u{1b}[2J\\nxxx") && said.len() < 400 && !said.chars().any(char::is_control),
+            "{said}"
+        );
     }
 }

@@ -76,7 +76,8 @@ mod tests {
         for fine in ["d data", "l data/one/link", "p data/fifo", "f meta.json", "d state", "f state/dns/x"] {
             assert_eq!(of_kind(What::Snapshot, fine.chars().next().unwrap(), &fine[2..]), Rule::Restore, "{fine}");
         }
-        for wrong in ["l data", "f data", "l meta.json", "d meta.json", "l state", "l state/dns", "p state/x", "f etc"] {
+        for wrong in ["l data", "f data", "l meta.json", "d meta.json", "l state", "l state/dns", "p state/x", "f etc"]
+        {
             let rule = of_kind(What::Snapshot, wrong.chars().next().unwrap(), &wrong[2..]);
             assert!(matches!(rule, Rule::Refuse(_)), "{wrong}");
         }

@@ -43,7 +43,10 @@ fn a_forged_copy_is_refused_with_its_name_and_nothing_is_written() {
         (data(vec![Entry::Endless("deeper")]), "deeper"),
         (vec![Entry::Link("data", "/etc")], "`data`"),
         (vec![Entry::Directory("data", vec![]), Entry::Directory("etc", vec![])], "`etc`"),
-        (vec![Entry::Directory("data", vec![]), Entry::Directory("state", vec![Entry::Link("dns", "/etc")])], "`state/dns`"),
+        (
+            vec![Entry::Directory("data", vec![]), Entry::Directory("state", vec![Entry::Link("dns", "/etc")])],
+            "`state/dns`",
+        ),
     ];
     for (entries, named) in cases {
         let (id, restic) = copy_with(&office, entries);
@@ -80,9 +83,11 @@ fn the_library_alone_writes_outside() {
 
 const WORKSPACE: [&str; 3] = ["lap", "lap-workspace", "lap-lab:lab"];
 
-/// A forged workspace.
+/// A forged workspace, newer than those before.
 fn workspace_with(office: &Office, entries: Vec<Entry>) {
-    forge(&office.open(), &[Entry::Directory("lap-workspace", entries)], &WORKSPACE, "2030-11-30T05:00:00Z");
+    let minute = office.storage.list(Folder::Snapshots).unwrap().len();
+    let time = format!("2030-11-30T05:{minute:02}:00Z");
+    forge(&office.open(), &[Entry::Directory("lap-workspace", entries)], &WORKSPACE, &time);
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn a_forged_workspace_writes_and_runs_nothing() {
         vec![Entry::Directory("scripts", vec![Entry::File("../../outside/x")])],
         vec![Entry::Link("scripts", "/etc"), Entry::Directory("scripts", vec![Entry::File("x")])],
         // More than a disk has, in some megabytes.
-        vec![Entry::Large("large", 400_000)],
+        vec![Entry::Large("large", 200_000)],
     ] {
         fs::create_dir(&into).unwrap();
         fs::create_dir(&outside).unwrap();
@@ -147,6 +152,7 @@ fn a_forged_workspace_writes_and_runs_nothing() {
 fn a_forged_name_of_a_lab_is_none() {
     let office = Office::new();
     for lab in ["lap-lab:../../x", "lap-lab:/etc/x", "lap-lab:\u{1b}[2J", "lap-lab:"] {
+        let _ = fs::remove_dir_all(office.root().join("snapshots"));
         for (tag, top) in [("lap-workspace", "lap-workspace"), ("lap-keys", "lap-keys")] {
             forge(&office.open(), &[Entry::Directory(top, vec![])], &["lap", tag, lab], "2030-11-30T05:00:00Z");
         }
@@ -162,6 +168,7 @@ fn a_forged_name_of_a_lab_is_none() {
 fn forged_keys_are_no_way_to_another_file() {
     let office = Office::new();
     let keys = |entries| {
+        let _ = fs::remove_dir_all(office.root().join("snapshots"));
         forge(&office.open(), &[Entry::Directory("lap-keys", entries)], &["lap", "lap-keys"], "2030-11-30T05:00:00Z");
         office.open().sealed_keys().unwrap_err()
     };

@@ -34,13 +34,7 @@ pub fn fetch(name: &str, pool: &Path, id: &Id, restore: impl FnOnce(&Path) -> Re
     fetched
 }
 
-fn into(
-    name: &str,
-    pool: &Path,
-    half: &Path,
-    id: &Id,
-    restore: impl FnOnce(&Path) -> Result<()>,
-) -> Result<Meta> {
+fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
     let data = half.join("data");
     if snapshot::is_btrfs(pool)? {
         volume::copy(&nearest(pool, id)?, &data)?;
