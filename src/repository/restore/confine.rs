@@ -4,20 +4,20 @@ use std::{fs, path::PathBuf};
 
 use nix::{
     sched::{CloneFlags, unshare},
-    unistd::{Gid, Uid, chdir, chroot, geteuid, getgid, getuid},
+    unistd::{Gid, Uid, chdir, chroot, getegid, geteuid},
 };
 
 use crate::error::{Error, Kind, OrError, Result};
 
 /// Makes the working directory the root directory, and gives its path then. Without root's rights that takes a user namespace of
-/// its own; where the kernel gives none, the directory stays what it is unless `must`.
+/// its own; where the kernel gives none, the directory stays what it is, unless it `must` be.
 ///
 /// # Errors
 /// It must be, and cannot.
 pub fn confine(must: bool) -> Result<PathBuf> {
     let what = || "cannot confine the restore to its directory".to_owned();
     let here = std::env::current_dir().or_error(Kind::Host, what)?;
-    let confined = own_namespace().and_then(|()| chroot("."));
+    let confined = chroot(".").or_else(|_| own_namespace().and_then(|()| chroot(".")));
     match confined.and_then(|()| chdir("/")) {
         Ok(()) => Ok(PathBuf::from("/")),
         Err(error) if must => Err(Error::new(Kind::Host, format!("{}: {error}", what()))),
@@ -27,10 +27,7 @@ pub fn confine(must: bool) -> Result<PathBuf> {
 
 /// Root's rights over nothing but this process; files are made as before.
 fn own_namespace() -> nix::Result<()> {
-    if geteuid().is_root() {
-        return Ok(());
-    }
-    let (user, group) = (getuid(), getgid());
+    let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)?;
     // A map of groups is taken only when no group can be given up.
     let maps = [("setgroups", "deny".to_owned()), ("uid_map", user_map(user)), ("gid_map", group_map(group))];
