@@ -2,8 +2,6 @@
 
 mod init;
 mod place;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Arc, time::Instant};
 
@@ -208,3 +206,6 @@ pub(super) fn silent() -> Tell {
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the repository".into())?
 }
+
+#[cfg(test)]
+mod tests;
