@@ -10,7 +10,7 @@ use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
     release::{Entry, Hooked, Reply},
-    repository::{Storage, relay},
+    repository::{Rights, Storage, relay},
     snapshot::Meta,
 };
 
@@ -130,8 +130,9 @@ impl Client {
     /// # Errors
     /// What the agent says, or that the connection ended.
     pub async fn serve(&self, request: &Request, storage: Arc<dyn Storage>, step: impl Fn(&str)) -> Result<Answer> {
+        let rights = if matches!(request, Request::CopySnapshot { .. }) { Rights::Append } else { Rights::Read };
         let stream = self.open(request).await?;
-        relay::serve(stream, &self.node, storage, step).await
+        relay::serve(stream, &self.node, rights.over(storage), step).await
     }
 
     /// Writes what is sent for `request` of a snapshot into `to`; gives its description and the number of bytes.

@@ -1,6 +1,6 @@
 //! Copies and fetches: a child does them, so that its memory and its end are its own. It gets the connection of whoever asked.
 
-use std::{os::fd::AsFd, path::Path, process::Stdio};
+use std::{os::fd::AsFd, path::Path, process::Stdio, time::Duration};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::{
@@ -12,22 +12,34 @@ use tokio::{
 use super::{paths, protocol::Request};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot,
+    snapshot::{self, Id},
 };
+
+/// How long a child's child may take to die, and how often the agent looks.
+const DYING: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the child to its end.
 pub async fn work(mut stream: BufReader<UnixStream>, request: &Request) {
     let passed = pass(&stream, request).await;
     if let Request::FetchSnapshot { id, .. } = request {
-        let id = id.clone();
-        let abandoned = tokio::task::spawn_blocking(move || snapshot::abandon(Path::new(paths::POOL), &id)).await;
-        if let Ok(Err(error)) = abandoned {
-            eprintln!("agent: {error}");
-        }
+        clear(id, passed.is_err()).await;
     }
     // Whoever hears of it finds nothing half done any more.
     if let Err(error) = block(&stream, false).or_error(Kind::Node, || "the connection".into()).and(passed) {
         super::serve::say(&mut stream, &error.into()).await;
+    }
+}
+
+/// Removes what a fetch left. The child of a killed child dies with it, a moment later.
+async fn clear(id: &Id, killed: bool) {
+    for _ in 0..DYING.as_millis() / LOOK.as_millis() {
+        let id = id.clone();
+        match tokio::task::spawn_blocking(move || snapshot::abandon(Path::new(paths::POOL), &id)).await {
+            Ok(Ok(false)) if killed => tokio::time::sleep(LOOK).await,
+            Ok(Err(error)) => return eprintln!("agent: {error}"),
+            _ => return,
+        }
     }
 }
 

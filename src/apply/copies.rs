@@ -10,7 +10,7 @@ use crate::{
     agent::{protocol::Request, serve::now},
     error::{Error, Kind, Result},
     repository::{
-        Copy, Pruned, Repository,
+        Copy, Pruned, Repository, Room,
         policy::{Known, News, Policy, Verified, decide},
     },
     snapshot::{Id, Reason, keep::Decision},
@@ -67,7 +67,11 @@ impl Snapshots {
         let newest = self.list(false).await?.last().map(|listed| listed.meta.at);
         let (there, environment) = (place.clone(), self.environment().name.clone());
         let copies = aside(move || there.copies(&environment)).await?;
-        if policy.copy_is_due(newest, copies.last().map(|copy| copy.at), now()) {
+        // A shared one says what any node wrote into it: it puts no copy off once the environment has its own.
+        let (there, environment) = (place.clone(), self.environment().name.clone());
+        let shared = aside(move || Ok(there.room_for_copies(&environment)? == Room::Shared)).await?;
+        let there = copies.iter().rfind(|copy| copy.shared == shared).map(|copy| copy.at);
+        if policy.copy_is_due(newest, there, now()) {
             due.copied = Some(self.copy(None, place, options).await?);
         } else {
             self.note(place, newest_of(&copies), options).await;
@@ -78,7 +82,7 @@ impl Snapshots {
             due.removed = gone.decisions.iter().filter(|decision| decision.because.is_empty()).count();
         }
         if policy.verification_is_due(&known, now()) {
-            let wrong = place.verify(policy.depth, options).await?;
+            let wrong = place.verify(Some(&self.environment().name), policy.depth, options).await?;
             self.note_verified(place, wrong.len(), options).await?;
             due.verified = Some(wrong);
         }
@@ -124,19 +128,34 @@ impl Snapshots {
         };
         let title = format!("remove copies from `{}`", place.name);
         let work = aside(move || {
-            let repository = there.open(silent())?;
-            // To look, a preview needs nobody's leave.
-            let lock = if dry_run { repository.lock_to_read()? } else { Some(repository.lock(true)?) };
-            let copies = there.copies_in(&repository, &environment)?;
-            let decisions = decide(&copies)?;
-            let (stay, go): (Vec<Copy>, Vec<Copy>) = copies.into_iter().partition(|copy| {
-                decisions.iter().any(|decision| decision.id == copy.id && !decision.because.is_empty())
-            });
-            // Also when nothing goes now: one that was killed may have left what nothing needs.
-            let pruned = match lock {
-                Some(lock) if !dry_run => Some(remove(&repository, &go, &lock)?),
-                _ => None,
+            let mut opened = there.with_copies(&environment)?;
+            if !dry_run && let Some(lab) = there.open(&Room::Lab, silent())? {
+                opened.push((Room::Lab, lab));
+            }
+            let lock = |repository: &Repository| match dry_run {
+                // Nothing is changed by a preview, so it needs no lock where it cannot have one.
+                true => repository.lock_to_read(),
+                false => repository.lock(true).map(Some),
             };
+            let locks = opened.iter().map(|(_, repository)| lock(repository)).collect::<Result<Vec<_>>>()?;
+            let copies = there.copies_in(&opened, &environment)?;
+            let decisions = decide(&copies)?;
+            let stays =
+                |copy: &Copy| decisions.iter().any(|decision| decision.id == copy.id && !decision.because.is_empty());
+            let stay: Vec<Copy> = copies.into_iter().filter(stays).collect();
+            let mut pruned = (!dry_run).then(Pruned::default);
+            for ((_, repository), lock) in opened.iter().zip(locks) {
+                let (Some(sum), Some(lock)) = (pruned.as_mut(), lock) else { continue };
+                // The same snapshot may be in both.
+                let go: Vec<Copy> = there
+                    .copies_of(repository, &environment)?
+                    .into_iter()
+                    .filter(|copy| !stays(copy) && decisions.iter().any(|decision| decision.id == copy.id))
+                    .collect();
+                // Also when nothing goes now: one that was killed may have left what nothing needs.
+                let one = remove(repository, &go, &lock)?;
+                (sum.before, sum.after) = (sum.before + one.before, sum.after + one.after);
+            }
             Ok((decisions, pruned, newest_of(&stay)))
         });
         if dry_run {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     files, local,
-    repository::{Place, aside, silent, step},
+    repository::{Place, aside, silent, step, storage},
     snapshot::{Snapshots, images_are_there, unexpected},
     up::{Options, Scope, up},
 };
@@ -28,7 +28,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
     plan::wish::Current,
-    repository::{Copy, Door, Location, Repository},
+    repository::{Copy, Door, Location, Repository, Room},
     snapshot::{Change, Id, Meta, Reason},
     workspace::Workspace,
 };
@@ -133,14 +133,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
     let Wanted { location, passphrase, here, into, lab, environments, workspace_only } = wanted;
     let place = location.to_string();
     let prepare = move || {
-        let storage = location.storage()?;
-        let name = location.to_string();
-        if !Repository::is_there(&storage, &name)? {
-            return Err(
-                Error::new(Kind::Host, format!("there is no repository at `{name}`")).hint("is its disk mounted?")
-            );
-        }
-        let repository = Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent())?;
+        let repository = source(&location, &passphrase)?;
         let _lock = repository.lock_to_read()?;
         let root = here.join(into.map_or_else(|| repository.recoverable().map(PathBuf::from), Ok)?);
         let new = Mark::read(&root)?.is_none();
@@ -194,6 +187,18 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
         Mark::remove(&root)?;
     }
     recovered(mark.done)
+}
+
+/// The repository that the workspace and the keys come out of: the lab's own, which no node can write. Only where there is none
+/// it is the one that all environments share.
+pub(super) fn source(location: &Location, passphrase: &Passphrase) -> Result<Repository> {
+    for room in [Room::Lab, Room::Shared] {
+        let (storage, name) = (storage(location, &room)?, room.name(&location.to_string()));
+        if Repository::is_there(&storage, &name)? {
+            return Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent());
+        }
+    }
+    Err(Error::new(Kind::Host, format!("there is no repository at `{location}`")).hint("is its disk mounted?"))
 }
 
 fn wished<'a>(workspace: &'a Workspace, names: &[String]) -> Result<Vec<&'a Environment>> {

@@ -1,56 +1,23 @@
 //! Copies of snapshots off the machine, and back: the agent works, this reaches the repository's files for it.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+mod init;
+mod place;
+
+use std::{sync::Arc, time::Instant};
+
+pub use init::{Made, change_passphrase};
+pub(super) use place::storage;
+pub use place::{Layout, Place};
 
 use super::{copies::newest_of, snapshot::Snapshots, up::Options};
 use crate::{
     agent::protocol::{Answer, Request},
     error::{Error, Kind, OrError, Result},
-    keys::{Passphrase, Secret, recovery},
+    keys::recovery,
     report::Event,
-    repository::{Copy, Depth, Door, Location, Repository, Tell, policy::News},
+    repository::{Repository, Room, Tell, policy::News},
     snapshot::{Id, Meta},
-    workspace::Workspace,
 };
-
-/// A repository of the lab, not yet opened.
-#[derive(Clone)]
-pub struct Place {
-    /// As the person calls it.
-    pub name: String,
-    location: Location,
-    lab: String,
-    /// The workspace.
-    root: PathBuf,
-    password: Secret,
-}
-
-/// What [`Place::init`] found and did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
-    New,
-    /// It was there without one.
-    Passphrase,
-    Nothing,
-}
-
-/// Makes this the passphrase of the lab and of these repositories of it.
-///
-/// # Errors
-/// One of them cannot be reached: then nothing is changed.
-pub fn change_passphrase(places: &[Place], passphrase: &Passphrase) -> Result<()> {
-    let opened = places.iter().map(|place| Ok((place, place.open(silent())?))).collect::<Result<Vec<_>>>()?;
-    let locks = opened.iter().map(|(_, repository)| repository.lock(false)).collect::<Result<Vec<_>>>()?;
-    if let Some((first, _)) = opened.first() {
-        recovery::set_passphrase(&first.root, passphrase)?;
-    }
-    for (place, repository) in &opened {
-        repository.set_passphrase(passphrase.secret())?;
-        place.keep(repository)?;
-    }
-    drop(locks);
-    Ok(())
-}
 
 /// How a copy ended.
 pub struct Copied {
@@ -66,135 +33,6 @@ pub struct Fetched {
     /// `false`: the node had it already.
     pub new: bool,
     pub seconds: f64,
-}
-
-impl Place {
-    /// The repository that is meant: one of lap.toml, or where one is; without a name the only one of lap.toml.
-    ///
-    /// # Errors
-    /// There is none of this name; or none, or several, and none is named; or the keys are not here.
-    pub fn of(workspace: &Workspace, name: Option<&str>) -> Result<Self> {
-        let known = &workspace.lab.repositories;
-        let names = || known.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        let (name, location) = match name {
-            Some(name) => match known.get(name) {
-                Some(location) => (name.to_owned(), location.clone()),
-                None => {
-                    let location = name.parse().map_err(|message: String| {
-                        let error = Error::new(Kind::Usage, message);
-                        if known.is_empty() { error } else { error.hint(format!("lap.toml has {}", names())) }
-                    })?;
-                    (name.to_owned(), location)
-                }
-            },
-            None => match (known.first_key_value(), known.len()) {
-                (Some((name, location)), 1) => (name.clone(), location.clone()),
-                (Some(_), _) => {
-                    return Err(Error::new(Kind::Usage, format!("which repository? lap.toml has {}", names())));
-                }
-                (None, _) => {
-                    return Err(Error::new(Kind::Usage, "lap.toml names no repository").hint(
-                        "write e.g. `office = \"/srv/backup/lap\"` under `[repositories]`, or name a place here",
-                    ));
-                }
-            },
-        };
-        let password = Secret::new(workspace.keys()?.repository_password().expose().trim().to_owned());
-        Ok(Self { name, location, lab: workspace.lab.name.clone(), root: workspace.lab.root.clone(), password })
-    }
-
-    /// All that lap.toml names.
-    ///
-    /// # Errors
-    /// The keys are not here.
-    pub fn all(workspace: &Workspace) -> Result<Vec<Self>> {
-        workspace.lab.repositories.keys().map(|name| Self::of(workspace, Some(name))).collect()
-    }
-
-    /// Opens it.
-    ///
-    /// # Errors
-    /// It is not there, is no repository, or has another password.
-    pub fn open(&self, tell: Tell) -> Result<Repository> {
-        let storage = self.location.storage()?;
-        if Repository::is_there(&storage, &self.name)? {
-            return Repository::open(storage, &self.name, Door::Lab, &self.password, tell);
-        }
-        let at =
-            if self.name == self.location.to_string() { String::new() } else { format!(" at `{}`", self.location) };
-        Err(Error::new(Kind::Host, format!("there is no repository `{}`{at}", self.name))
-            .hint(format!("`lap repository init {}` makes a new one there", self.name))
-            .hint("is its disk mounted?"))
-    }
-
-    /// The copies of an environment, the oldest first.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn copies(&self, environment: &str) -> Result<Vec<Copy>> {
-        self.copies_in(&self.open(silent())?, environment)
-    }
-
-    /// The same, where it is open already.
-    pub(super) fn copies_in(&self, repository: &Repository, environment: &str) -> Result<Vec<Copy>> {
-        repository.copies_of(&self.lab, environment)
-    }
-
-    /// One of them; `latest` is the newest.
-    ///
-    /// # Errors
-    /// As [`Self::open`], or there is none.
-    pub fn find(&self, environment: &str, id: &str) -> Result<Copy> {
-        self.open(silent())?.find(&self.lab, environment, id)
-    }
-
-    /// Makes it, if it is not there yet, and its passphrase (the lab's, which this sets where there is none).
-    ///
-    /// # Errors
-    /// It cannot be made, is another lab's, or the lab has another passphrase.
-    pub fn init(&self, passphrase: &Passphrase) -> Result<Made> {
-        if recovery::has_passphrase(&self.root) {
-            recovery::check_passphrase(&self.root, passphrase)?;
-        } else {
-            recovery::set_passphrase(&self.root, passphrase)?;
-        }
-        let storage = self.location.storage()?;
-        let is_there = Repository::is_there(&storage, &self.name)?;
-        let repository = if is_there {
-            Repository::open(storage, &self.name, Door::Lab, &self.password, silent())?
-        } else {
-            Repository::make(storage, &self.name, &self.password, silent())?
-        };
-        let _lock = repository.lock(false)?;
-        let had_passphrase = repository.has_passphrase()?;
-        if !had_passphrase {
-            repository.set_passphrase(passphrase.secret())?;
-        }
-        self.keep(&repository)?;
-        Ok(match (is_there, had_passphrase) {
-            (false, _) => Made::New,
-            (true, false) => Made::Passphrase,
-            (true, true) => Made::Nothing,
-        })
-    }
-
-    /// Puts the keys and the workspace beside the snapshots.
-    fn keep(&self, repository: &Repository) -> Result<()> {
-        repository.keep_workspace(&self.lab, &self.root)?;
-        match recovery::seal(&self.root)? {
-            Some(sealed) => repository.keep_keys(&self.lab, &sealed),
-            None => Ok(()),
-        }
-    }
-
-    /// All that is wrong with it, a sentence each.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn verify(&self, depth: Depth, options: &Options) -> Result<Vec<String>> {
-        let (place, tell) = (self.clone(), tell(options));
-        step(options, format!("verify `{}`", self.name), aside(move || place.open(tell)?.verify(depth))).await
-    }
 }
 
 impl Snapshots {
@@ -215,21 +53,36 @@ impl Snapshots {
         }
         let asked = id.is_some_and(|id| id != "latest");
         let wanted = meta.id.clone();
-        let (repository, copies, _lock) = aside(move || {
-            let repository = there.open(silent())?;
+        let (repository, shared, copies, _lock) = aside(move || {
+            let room = there.room_for_copies(&env)?;
+            let shared = room == Room::Shared;
+            let repository = there.must_open(&room, silent())?;
             let lock = repository.lock(false)?;
-            there.keep(&repository)?;
+            if shared {
+                there.keep(&repository)?;
+            } else {
+                let lab = there.must_open(&Room::Lab, silent())?;
+                let _lock = lab.lock(false)?;
+                there.keep(&lab)?;
+            }
             let copies = repository.copies_of(&there.lab, &env)?;
             let Some(copy) = copies.iter().find(|copy| asked && copy.id == wanted && !copy.asked) else {
-                return Ok((repository, copies, lock));
+                return Ok((repository, shared, copies, lock));
             };
             // The policy had it copied; from now on it stays, as if it had been copied for its name.
             drop(lock);
             let alone = repository.lock(true)?;
             repository.ask_for(copy, &alone)?;
-            Ok((repository, copies, alone))
+            Ok((repository, shared, copies, alone))
         })
         .await?;
+        if shared {
+            options.events.note(format!(
+                "`{0}` is shared: the node of each environment can write copies of all of them (`lap repository init {0}` parts it)",
+                place.name
+            ));
+        }
+        self.note(place, News::Shared(shared), options).await;
         let seconds = || begun.elapsed().as_secs_f64();
         if copies.iter().any(|copy| copy.id == meta.id) {
             self.note(place, newest_of(&copies), options).await;
@@ -241,7 +94,7 @@ impl Snapshots {
             lab: place.lab.clone(),
             environment,
             node: self.environment().master.clone(),
-            repository: place.name.clone(),
+            repository: repository.name.clone(),
             key: repository.key()?,
         };
         let title = format!("copy {} to `{}`", meta.id, place.name);
@@ -264,19 +117,31 @@ impl Snapshots {
         let begun = Instant::now();
         let (there, env, name) = (place.clone(), self.environment().name.clone(), id.to_owned());
         let (repository, copy, _lock) = aside(move || {
-            let repository = there.open(silent())?;
+            let mut opened = there.with_copies(&env)?;
+            let copy = place::named(there.copies_in(&opened, &env)?, &there.name, &env, &name)?;
+            opened.retain(|(room, _)| (*room == Room::Shared) == copy.shared);
+            let Some((_, repository)) = opened.pop() else {
+                return Err(Error::new(Kind::Other, "a repository is gone"));
+            };
             let lock = repository.lock_to_read()?;
-            let copy = repository.find(&there.lab, &env, &name)?;
             Ok((repository, copy, lock))
         })
         .await?;
+        if copy.shared {
+            options.events.note(format!(
+                "{} comes from `{}`, which all environments share: that it is `{}`'s is known from its tag alone",
+                copy.id,
+                place.name,
+                self.environment().name
+            ));
+        }
         if self.list(false).await?.iter().any(|listed| listed.meta.id == copy.id) {
             return Ok(Fetched { id: copy.id, new: false, seconds: 0.0 });
         }
         let request = Request::FetchSnapshot {
             id: copy.id.clone(),
             restic: copy.restic,
-            repository: place.name.clone(),
+            repository: repository.name.clone(),
             key: repository.key()?,
         };
         let title = format!("fetch {} from `{}`", copy.id, place.name);
@@ -341,3 +206,6 @@ pub(super) fn silent() -> Tell {
 pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the repository".into())?
 }
+
+#[cfg(test)]
+mod tests;

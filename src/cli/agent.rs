@@ -40,6 +40,8 @@ enum Verb {
     },
     /// Its child that copies to a repository, and fetches from it
     Repository,
+    /// The child of that one, or of `lap recover`, that restores into its working directory and can write nowhere else
+    RepositoryRestore,
     /// Its child that builds a commit that was pushed
     Build {
         /// Where the branch is now
@@ -57,6 +59,7 @@ impl Args {
             Verb::Prepare => agent::prepare::run(),
             Verb::Leave { lab, node, data } => agent::leave::run(&lab, &node, data),
             Verb::Repository => repository::work::run(),
+            Verb::RepositoryRestore => repository::restore::run(),
             Verb::Build { commit, who } => build(&commit, who)?,
         })
     }

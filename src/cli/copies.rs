@@ -151,14 +151,21 @@ pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) 
         outln!("`{from}` has no snapshots of `{0}`. `lap snapshot copy {0}` sends one.", environment.name);
         return Ok(());
     }
-    let rows: Vec<[String; 4]> = copies
+    let rows: Vec<[String; 5]> = copies
         .iter()
         .map(|copy| {
             let total = copy.size.map_or_else(|| "-".into(), bytes);
-            [copy.id.to_string(), ago(now() - copy.at), total, copy.restic[..8].to_owned()]
+            let whose = if copy.shared { "shared" } else { "own" };
+            [copy.id.to_string(), ago(now() - copy.at), total, copy.restic[..8].to_owned(), whose.into()]
         })
         .collect();
-    out!("{}", table(["SNAPSHOT", "AGE", "TOTAL", "RESTIC"], &rows));
+    out!("{}", table(["SNAPSHOT", "AGE", "TOTAL", "RESTIC", "REPOSITORY"], &rows));
+    if copies.iter().any(|copy| copy.shared) {
+        outln!(
+            "\n`shared`: of a repository that all environments share. That it is `{}`'s is known from its tag alone.",
+            environment.name
+        );
+    }
     Ok(())
 }
 
@@ -181,7 +188,7 @@ pub fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
     let wrong = global.work("snapshot", &Changing::default(), |options| {
         let (place, workspace) = (place.clone(), workspace.clone());
         async move {
-            let wrong = place.verify(depth, &options).await?;
+            let wrong = place.verify(None, depth, &options).await?;
             note_verified(&workspace, &place, wrong.len(), &options).await;
             Ok(wrong)
         }

@@ -5,24 +5,30 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Global, common::PassphraseFrom};
+use super::{
+    Global,
+    common::{PassphraseFrom, print_json},
+};
 use crate::{
-    apply::repository::{Made, Place, change_passphrase},
+    apply::repository::{Layout, Made, Place, change_passphrase},
     error::{Error, Kind, Result},
+    workspace::Workspace,
 };
 
-/// The repositories that snapshots are copied to: make them, set their passphrase
+/// The repositories that snapshots are copied to: what is there, make them, set their passphrase
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Make one, which the lab's keys open, and a passphrase: with it and the repository alone, `lap recover` makes the lab anew
+    /// Make those of a place: one for each environment, and the lab's own for the workspace and the sealed keys
     ///
-    /// A lab has one passphrase for all of them; the first `init` sets it.
+    /// The lab's keys open them, and so does the passphrase: with it and the place alone, `lap recover` makes the lab anew. A lab has
+    /// one passphrase for all of them; the first `init` sets it. What is there already stays. Where a repository is that all environments
+    /// share, from an earlier version, its copies stay readable, and new ones go to the environments' own.
     Init {
         /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only one of lap.toml]
         repository: Option<String>,
@@ -41,14 +47,17 @@ enum Verb {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        match self.verb {
+        let Some(verb) = self.verb else { return show(global, &workspace) };
+        match verb {
             Verb::Init { repository, passphrase } => {
                 let place = Place::of(&workspace, repository.as_deref())?;
                 let new = !crate::keys::recovery::has_passphrase(&workspace.lab.root);
                 let (name, made) = (&place.name, place.init(&passphrase.resolve(new)?)?);
                 match made {
                     Made::New => {
-                        outln!("`{name}` is there. `lap snapshot copy --to {name}` sends the newest snapshot.")
+                        outln!(
+                            "`{name}` is there, with a repository for each environment. `lap snapshot copy --to {name}` sends the newest snapshot."
+                        )
                     }
                     Made::Passphrase => outln!("`{name}` was there, and has the passphrase now."),
                     Made::Nothing => outln!("Nothing to do: `{name}` is there, and has a passphrase."),
@@ -69,5 +78,72 @@ impl Args {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What is at each place of lap.toml.
+fn show(global: &Global, workspace: &Workspace) -> Result<ExitCode> {
+    let places = Place::all(workspace)?;
+    let all = places.iter().map(Place::layout).collect::<Result<Vec<_>>>()?;
+    if global.json() {
+        print_json(&all)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if all.is_empty() {
+        outln!("lap.toml names no repository.");
+    }
+    for layout in &all {
+        lines(layout).iter().for_each(|line| outln!("{line}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lines(layout: &Layout) -> Vec<String> {
+    let Layout { name, location, parted, shared, environments, missing } = layout;
+    let names = |all: &[String]| all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let init = format!("`lap repository init {name}`");
+    let mut lines = vec![match (parted, shared) {
+        (true, _) => {
+            format!("`{name}` at {location}: the lab's own repository, and one of each of {}", names(environments))
+        }
+        (false, true) => format!(
+            "`{name}` at {location}: one repository that all environments share. The node of each can read and write copies of \
+             all; {init} makes one for each, to which new copies then go."
+        ),
+        (false, false) => format!("`{name}` at {location}: nothing yet; {init} makes the repositories"),
+    }];
+    if *parted && !missing.is_empty() {
+        lines.push(format!("  {} has none yet: {init} makes it", names(missing)));
+    }
+    if *parted && *shared {
+        lines.push(
+            "  The one that all environments shared is still there, for reading: whose a copy in it is, is known from a tag alone."
+                .into(),
+        );
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_layout_is_said() {
+        let layout = |parted: bool, shared: bool, environments: &[&str], missing: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let (environments, missing) = (owned(environments), owned(missing));
+            lines(&Layout { name: "office".into(), location: "/srv/lap".into(), parted, shared, environments, missing })
+        };
+        assert_eq!(layout(false, false, &[], &["test"]).len(), 1);
+        let shared = layout(false, true, &[], &["test"]).join("\n");
+        assert!(shared.contains("that all environments share") && shared.contains("`lap repository init office`"));
+        let parted = layout(true, false, &["prod", "test"], &[]);
+        assert_eq!(parted, ["`office` at /srv/lap: the lab's own repository, and one of each of `prod`, `test`"]);
+        let both = layout(true, true, &["test"], &["prod"]);
+        assert!(
+            both.len() == 3 && both[1].contains("`prod` has none yet") && both[2].contains("for reading"),
+            "{both:?}"
+        );
     }
 }

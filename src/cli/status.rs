@@ -169,6 +169,11 @@ fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts)
             format!(", {how} {} ago ({})", ago(now - last.at), duration(last.seconds))
         });
         outln!("copies in `{name}`: {newest}, {verified}{drilled}");
+        if known.shared {
+            outln!(
+                "  `{name}` is shared by all environments: each one's node can write copies of all (`lap repository`)"
+            );
+        }
     }
 }
 

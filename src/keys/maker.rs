@@ -7,9 +7,12 @@ use time::OffsetDateTime;
 
 use super::{
     Secret, SshKey, authority, dns, files, password,
-    reading::{authority, key_pair, missing, ssh_key},
+    reading::{self, authority, key_pair, missing, ssh_key},
 };
 use crate::Result;
+
+/// The password of a repository: of the lab's at the top of the store, of an environment's in its directory.
+pub(super) const REPOSITORY: &str = "repository.password";
 
 /// Makes what is missing, one file at a time, the private half of a pair first: whatever a kill leaves can be finished.
 pub(super) struct Maker<'a> {
@@ -44,7 +47,7 @@ impl<'a> Maker<'a> {
         }
         let (now, zone) = (self.now, self.zone);
         self.authority("root", |key| authority::root(lab, zone, key, now))?;
-        self.password("repository.password")?;
+        self.password(REPOSITORY)?;
         for environment in environments {
             files::private_dir(&self.dir.join(environment))?;
             let dir = self.dir;
@@ -53,6 +56,7 @@ impl<'a> Maker<'a> {
                 authority::issuing(lab, environment, &authority(dir, "root")?, key, now)
             })?;
             self.password(&format!("{environment}/upload.password"))?;
+            self.repository_password(environment)?;
             if !self.has(&format!("{}/{}.json", dns::DIRECTORY, dns::admin_name(environment))) {
                 let name = dns::write_new(dir, &dns::admin(environment, zone)?)?;
                 self.made.push(name);
@@ -77,6 +81,16 @@ impl<'a> Maker<'a> {
             }
         };
         self.write(&crt, &certificate(&pair)?)
+    }
+
+    /// For stock restic; lap itself can do without the file.
+    pub(super) fn repository_password(&mut self, environment: &str) -> Result<()> {
+        let name = format!("{environment}/{REPOSITORY}");
+        if self.has(&name) {
+            return Ok(());
+        }
+        let lab = reading::password(&self.dir.join(REPOSITORY))?;
+        self.write(&name, Secret::new(format!("{}\n", password::of_environment(&lab, environment).expose())).expose())
     }
 
     fn password(&mut self, name: &str) -> Result<()> {

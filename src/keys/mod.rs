@@ -3,13 +3,14 @@
 //! ```text
 //! admin admin.pub           the SSH key that operates every node
 //! root.crt root.key         the lab's own certificate authority; `root.key` may be kept elsewhere between uses
-//! repository.password       of the off-machine repositories
+//! repository.password       of the lab's own off-machine repositories
 //! recovery.json             seals all of these for whoever has the passphrase, see [`recovery`]
 //! hosts/<node>              each node's SSH host key, made before the node boots: no trust on first use
 //! dns/<name>.json           TSIG keys, each with its rights and the environment whose server has it; `lap-admin-<env>` may
 //!                           change everything there
 //! <env>/issuing.crt .key    signs the certificates of one environment's servers
 //! <env>/upload.password     of user `lap`, for uploads to artifact and maven
+//! <env>/repository.password of the environment's off-machine repositories; it follows from the lab's
 //! ```
 //!
 //! Everything derived (netrc, htpasswd, authorized_keys, known_hosts) is made on demand and has no file here.
@@ -35,7 +36,7 @@ pub use certificate::fingerprint as certificate_fingerprint;
 pub use leaf::{Leaf, is_for, needs_renewal, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
 pub use secret::{Secret, exposed};
-pub use ssh::{SshKey, authorized_keys, known_hosts, same_key, ssh_fingerprint};
+pub use ssh::{SshKey, authorized_keys, is_label, known_hosts, same_key, ssh_fingerprint};
 pub use store::{Created, KeyInfo, Keys};
 pub use transfer::{Imported, export, import};
 

@@ -1,7 +1,10 @@
 //! Random passwords, and the files that services and clients want them in.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ring::digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use ring::{
+    digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256},
+    hmac,
+};
 
 use super::{Secret, UPLOAD_USER, ssh::is_host};
 use crate::{Error, Kind, Result, random::random};
@@ -18,6 +21,23 @@ pub(super) fn generate() -> Result<Secret> {
         password.extend(usable.take(LENGTH - password.len()).map(|b| char::from(ALPHABET[usize::from(b) % 62])));
     }
     Ok(Secret::new(password))
+}
+
+/// The password of an environment's repository, which follows from the lab's: two people who make it get the same one, so that
+/// their stores still go together. It says nothing about the lab's, nor about another environment's.
+pub(super) fn of_environment(lab: &Secret, environment: &str) -> Secret {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, lab.expose().trim().as_bytes());
+    let mut password = String::with_capacity(LENGTH);
+    for block in 0_u32.. {
+        let tag = hmac::sign(&key, format!("lap repository {environment} {block}").as_bytes());
+        let usable = tag.as_ref().iter().filter(|byte| **byte < 248);
+        let letters = usable.take(LENGTH - password.len()).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62]));
+        password.extend(letters);
+        if password.len() == LENGTH {
+            break;
+        }
+    }
+    Secret::new(password)
 }
 
 /// One line for nginx: `lap:{SSHA}…`. The salt comes from the password, so that the same password always gives the
@@ -57,6 +77,16 @@ mod tests {
         let (one, two) = (generate().unwrap(), generate().unwrap());
         assert_ne!(one, two);
         assert!(one.expose().len() == 32 && one.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
+    }
+
+    #[test]
+    fn each_environments_follows_from_the_labs() {
+        let lab = Secret::new("correct horse battery staple".into());
+        let test = of_environment(&lab, "test");
+        assert_eq!(test, of_environment(&Secret::new("correct horse battery staple\n".into()), "test"));
+        assert!(test.expose().len() == 32 && test.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
+        assert_ne!(test, of_environment(&lab, "prod"));
+        assert_ne!(test, of_environment(&Secret::new("another horse".into()), "test"));
     }
 
     #[test]

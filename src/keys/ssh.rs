@@ -158,7 +158,7 @@ pub(super) fn is_name(text: &str) -> bool {
 }
 
 /// One part of a DNS name; also what labs, environments and nodes are called.
-pub(super) fn is_label(text: &str) -> bool {
+pub fn is_label(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 63
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

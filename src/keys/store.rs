@@ -12,7 +12,7 @@ use super::{
     Leaf, Secret, SshKey,
     authority::{self, Authority},
     certificate, dns, files, leaf,
-    maker::Maker,
+    maker::{Maker, REPOSITORY},
     password,
     reading::{authority, damaged, missing, password, ssh_key},
     ssh::is_label,
@@ -37,6 +37,7 @@ pub struct Keys {
 struct EnvironmentKeys {
     issuing: Authority,
     upload_password: Secret,
+    repository_password: Secret,
 }
 
 /// What [`Keys::create`] did.
@@ -141,6 +142,7 @@ impl Keys {
         if dir.join("root.key").exists() {
             authority(dir, "root")?;
         }
+        let repository_password = password(&dir.join(REPOSITORY))?;
         let mut environments = BTreeMap::new();
         for name in environment_names(dir)? {
             let place = dir.join(&name);
@@ -149,9 +151,14 @@ impl Keys {
                 return Err(damaged(&place.join("issuing.crt"), "`root.crt` did not sign it"));
             }
             let upload_password = password(&place.join("upload.password"))?;
-            environments.insert(name, EnvironmentKeys { issuing, upload_password });
+            let file = place.join(REPOSITORY);
+            let repository_password = match file.exists() {
+                true => password(&file)?,
+                // A store of an earlier version has no such file.
+                false => password::of_environment(&repository_password, &name),
+            };
+            environments.insert(name, EnvironmentKeys { issuing, upload_password, repository_password });
         }
-        let repository_password = password(&dir.join("repository.password"))?;
         let dns = dns::read_all(dir)?;
         Ok(Self { dir: dir.to_owned(), admin, root, repository_password, environments, dns })
     }
@@ -193,9 +200,28 @@ impl Keys {
             .hint("or begin anew: `lap destroy` what was made with these keys, move `.lap/keys` away, `lap keys new`"))
     }
 
-    /// The password of the off-machine repositories.
+    /// The password of the lab's own off-machine repositories, and of those that all environments share.
     pub fn repository_password(&self) -> &Secret {
         &self.repository_password
+    }
+
+    /// The password of one environment's off-machine repositories.
+    ///
+    /// # Errors
+    /// [`Kind::Keys`] when the environment has no keys.
+    pub fn repository_password_of(&self, environment: &str) -> Result<&Secret> {
+        Ok(&self.of(environment)?.repository_password)
+    }
+
+    /// Writes the files with the passwords of the environments' repositories, where an earlier version made the store without
+    /// them: stock restic wants a file.
+    ///
+    /// # Errors
+    /// [`Kind::Host`] when the disk refuses.
+    pub fn write_repository_passwords(&self) -> Result<()> {
+        let _lock = files::lock(self.dir.parent().unwrap_or(&self.dir))?;
+        let mut maker = Maker::new(&self.dir, "", "", OffsetDateTime::now_utc());
+        self.environments.keys().try_for_each(|name| maker.repository_password(name))
     }
 
     /// The environments that have keys, sorted.

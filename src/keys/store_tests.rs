@@ -26,12 +26,14 @@ fn makes_everything_once() {
             "dns/lap-admin-test.json",
             "prod/issuing.crt",
             "prod/issuing.key",
+            "prod/repository.password",
             "prod/upload.password",
             "repository.password",
             "root.crt",
             "root.key",
             "test/issuing.crt",
             "test/issuing.key",
+            "test/repository.password",
             "test/upload.password",
         ]
     );
@@ -46,7 +48,13 @@ fn makes_everything_once() {
     let again = Keys::create(dir.path(), "office", "internal", &["test".into(), "stage".into()]).unwrap();
     assert_eq!(
         again.made,
-        ["stage/issuing.key", "stage/issuing.crt", "stage/upload.password", "dns/lap-admin-stage.json"]
+        [
+            "stage/issuing.key",
+            "stage/issuing.crt",
+            "stage/upload.password",
+            "stage/repository.password",
+            "dns/lap-admin-stage.json"
+        ]
     );
     let after = content(keys.directory());
     assert!(before.iter().all(|file| after.contains(file)), "what was there is as it was");
@@ -99,6 +107,7 @@ fn damaged_files_are_named_and_never_quoted() {
         ("test/issuing.key", "c2VjcmV0"),
         ("test/upload.password", "c2VjcmV0\n"),
         ("repository.password", ""),
+        ("test/repository.password", ""),
     ] {
         let (dir, keys) = lab();
         fs::write(keys.directory().join(name), bad).unwrap();
@@ -126,7 +135,14 @@ fn keys_of_two_labs_do_not_mix() {
 
 #[test]
 fn a_readable_private_key_is_refused() {
-    for name in ["admin", "root.key", "test/issuing.key", "test/upload.password", "repository.password"] {
+    for name in [
+        "admin",
+        "root.key",
+        "test/issuing.key",
+        "test/upload.password",
+        "repository.password",
+        "test/repository.password",
+    ] {
         let (dir, keys) = lab();
         let path = keys.directory().join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
@@ -215,4 +231,18 @@ fn debug_tells_no_secret() {
     let (_dir, keys) = lab();
     let shown = format!("{keys:?}");
     assert!(!shown.contains("PRIVATE") && !shown.contains(keys.repository_password().expose()), "{shown}");
+}
+
+#[test]
+fn a_store_without_the_repositories_passwords_has_the_same_ones() {
+    let (dir, keys) = lab();
+    let of = |keys: &Keys, name: &str| keys.repository_password_of(name).unwrap().expose().to_owned();
+    assert_ne!(of(&keys, "test"), of(&keys, "prod"));
+    let file = keys.directory().join("test/repository.password");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let keys = Keys::open(dir.path()).unwrap();
+    assert_eq!(of(&keys, "test"), text.trim());
+    keys.write_repository_passwords().unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
 }

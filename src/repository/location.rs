@@ -28,6 +28,22 @@ pub enum Location {
 }
 
 impl Location {
+    /// A directory in this one. `name`: letters, digits, `-`.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        match self {
+            Self::Directory(path) => Self::Directory(path.join(name)),
+            Self::Sftp { host, path } => {
+                let path = format!("{}/{name}", path.strip_suffix('/').unwrap_or(path));
+                Self::Sftp { host: host.clone(), path }
+            }
+            Self::S3 { endpoint, bucket, folder } => {
+                let folder = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+                Self::S3 { endpoint: endpoint.clone(), bucket: bucket.clone(), folder }
+            }
+        }
+    }
+
     /// What it takes to read and write there.
     ///
     /// # Errors
@@ -116,6 +132,15 @@ mod tests {
             "s3:http://127.0.0.1:9000/bucket/lab/one",
         ] {
             assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
+        }
+        for (text, below) in [
+            ("/srv/backup/lap", "/srv/backup/lap/env-test"),
+            ("sftp:nas:lap", "sftp:nas:lap/env-test"),
+            ("sftp:nas:/", "sftp:nas:/env-test"),
+            ("s3:s3.example.org/bucket", "s3:s3.example.org/bucket/env-test"),
+            ("s3:nas:9000/bucket/lab", "s3:nas:9000/bucket/lab/env-test"),
+        ] {
+            assert_eq!(text.parse::<Location>().unwrap().below("env-test").to_string(), below);
         }
         let long: Location = "s3:https://nas:9000/bucket/lab/".parse().unwrap();
         assert_eq!(long.to_string(), "s3:nas:9000/bucket/lab");

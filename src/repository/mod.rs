@@ -11,11 +11,12 @@
 //!                        │ Remote ═══ relay ═════ Storage ── Directory | Sftp | S3
 //! ```
 //!
-//! What travels is encrypted on the node. A node can add files and read them, and neither replace nor remove one. Every
-//! file but one is named after the SHA-256 of its content: what arrives is checked before it gets its name.
+//! What travels is encrypted on the node. A node can read its own environment's files and add some, and neither replace nor remove
+//! one (`rights`). Every file but one is named after the SHA-256 of its content: what arrives is checked before it gets its name.
+//! Each environment has a repository of its own (`room`).
 //!
 //! In a snapshot `/lap/data` is `/data`, `/lap/meta.json` says what ran, and `/lap/state` is what the node knew (releases, …).
-//! Beside the snapshots lie the keys and the workspace, see `office`.
+//! The keys and the workspace are snapshots of another repository, see `office`.
 
 mod backend;
 mod behind;
@@ -31,6 +32,9 @@ pub mod policy;
 mod prune;
 pub mod relay;
 mod remote;
+pub mod restore;
+mod rights;
+mod room;
 mod s3;
 mod sftp;
 mod snapshots;
@@ -40,7 +44,7 @@ mod warnings;
 pub mod work;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 
@@ -52,6 +56,8 @@ pub use location::Location;
 pub use lock::Lock;
 pub use open::{Repository, Tell};
 pub use prune::Pruned;
+pub use rights::Rights;
+pub use room::Room;
 pub use snapshots::Copy;
 pub use verify::Depth;
 

@@ -1,14 +1,22 @@
 //! What the operator's machine itself puts beside the snapshots, so that a repository and its passphrase are enough to begin
 //! again: the keys, sealed (tag `lap-keys`), and the workspace with its git data (tag `lap-workspace`).
 
-use std::{fs, path::Path, sync::Arc};
-
-use rustic_core::{
-    BackupOptions, LocalDestination, LsOptions, OpenStatus, PathList, RestoreOptions, SnapshotOptions,
-    repofile::{Node, SnapshotFile},
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
 };
 
-use super::{Repository, Tell, open::guarded, warnings};
+use rustic_core::{BackupOptions, IndexedFull, OpenStatus, PathList, SnapshotOptions, repofile::SnapshotFile};
+
+use super::{
+    Repository, Tell,
+    open::guarded,
+    restore::{Job, What, here_served},
+    snapshots::label,
+    warnings,
+};
 use crate::{
     error::{Error, Kind, OrError, Result},
     keys::recovery::Sealed,
@@ -18,6 +26,10 @@ const KEYS: &str = "lap-keys";
 const WORKSPACE: &str = "lap-workspace";
 /// The tags of both.
 pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
+/// Where the workspace is in its snapshot.
+pub(super) const WORKSPACE_PLACE: &str = "/lap-workspace";
+/// Sealed keys are far smaller.
+const MOST_KEYS: usize = 64 << 20;
 /// What stays here: keys and caches; of git, addresses with passwords in them, and programs that would run there.
 const NOT_OURS: [&str; 3] = ["!**/.lap", "!**/.git/config", "!**/.git/hooks"];
 /// The least git needs of it.
@@ -90,9 +102,8 @@ impl Repository {
                 .hint("`lap repository init` and `lap snapshot copy` of a workspace that is still there put it in"));
             }
         }
-        let lab = self
-            .newest(WORKSPACE)?
-            .and_then(|file| file.tags.iter().find_map(|tag| tag.strip_prefix("lap-lab:").map(str::to_owned)));
+        // It becomes the name of a directory here.
+        let lab = self.newest(WORKSPACE)?.and_then(|file| label(&file, "lap-lab:"));
         lab.ok_or_else(|| Error::new(Kind::Refused, format!("`{}` does not say whose it is", self.name)))
     }
 
@@ -101,25 +112,35 @@ impl Repository {
     /// # Errors
     /// They are damaged.
     pub fn sealed_keys(&self) -> Result<(Vec<u8>, Vec<u8>)> {
-        let what = || "cannot read the keys of the repository".to_owned();
-        let staging = tempfile::tempdir().or_error(Kind::Host, what)?;
-        self.take_out(KEYS, staging.path())?;
-        let read = |file: &str| fs::read(staging.path().join(file)).or_error(Kind::Host, what);
+        let name = self.name.as_str();
+        let newest = self.newest_of(KEYS)?;
+        let again = self.again(false)?;
+        let tree = guarded(name, || again.to_indexed())?;
+        let read = |file: &str| read(name, &tree, &newest, &format!("/{KEYS}/{file}"));
         Ok((read("identity.age")?, read("keys.age")?))
     }
 
-    /// The workspace, into a directory that is there.
+    /// The workspace, into an empty directory. A child of this process writes it, which can write nowhere else.
     ///
     /// # Errors
-    /// It is damaged, or the directory cannot be written.
+    /// It is damaged or forged, or the directory cannot be written.
     pub fn workspace(&self, into: &Path) -> Result<()> {
-        self.take_out(WORKSPACE, into)?;
+        self.workspace_by(into, |job| here_served(&job, self.storage.clone(), into))
+    }
+
+    /// The same, where `restore` does the work.
+    pub(super) fn workspace_by(&self, into: &Path, restore: impl FnOnce(Job) -> Result<()>) -> Result<()> {
+        let restic = self.newest_of(WORKSPACE)?.id.to_hex().as_str().to_owned();
+        restore(Job { what: What::Workspace, restic, repository: self.name.clone(), key: self.key()? })?;
         let git = into.join(".git");
-        let config = git.join("config");
-        if git.is_dir() && !config.exists() {
-            fs::write(&config, GIT_CONFIG).or_error(Kind::Host, || format!("cannot write `{}`", config.display()))?;
+        if !fs::symlink_metadata(&git).is_ok_and(|meta| meta.is_dir()) {
+            return Ok(());
         }
-        Ok(())
+        // Settings are never restored, so the file is a new one.
+        let config = git.join("config");
+        let made = OpenOptions::new().write(true).create_new(true).open(&config);
+        made.and_then(|mut file| file.write_all(GIT_CONFIG.as_bytes()))
+            .or_error(Kind::Host, || format!("cannot write `{}`", config.display()))
     }
 
     /// The library uses one up with each index it reads.
@@ -134,26 +155,41 @@ impl Repository {
         Ok(files.into_iter().max_by_key(|file| file.time.timestamp()))
     }
 
-    fn take_out(&self, tag: &str, into: &Path) -> Result<()> {
-        let name = self.name.as_str();
-        let newest = self.newest(tag)?;
-        let newest = newest.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has no `{tag}`")))?;
-        warnings::listen();
-        let again = self.again(false)?;
-        let tree = guarded(name, || again.to_indexed())?;
-        let mut options = RestoreOptions::default();
-        options.delete = true;
-        // Whoever recovers is the owner.
-        options.no_ownership = true;
-        let target = into.to_str().ok_or_else(|| Error::new(Kind::Other, "a path is not UTF-8"))?;
-        guarded(name, || {
-            let node: Node =
-                tree.node_from_snapshot_path(&format!("{}:/{tag}", newest.id.to_hex().as_str()), |_| true)?;
-            let all = tree.ls(&node, &LsOptions::default())?;
-            let destination = LocalDestination::new(target, true, false)?;
-            let plan = tree.prepare_restore(&options, all.clone(), &destination, false)?;
-            tree.restore(plan, &options, all, &destination)
-        })?;
-        warnings::clean()
+    fn newest_of(&self, tag: &str) -> Result<SnapshotFile> {
+        let name = &self.name;
+        self.newest(tag)?.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has no `{tag}`")))
+    }
+}
+
+/// A file out of a snapshot, not by way of the disk.
+fn read(
+    name: &str,
+    tree: &rustic_core::Repository<impl IndexedFull>,
+    snapshot: &SnapshotFile,
+    path: &str,
+) -> Result<Vec<u8>> {
+    let node = guarded(name, || tree.node_from_snapshot_and_path(snapshot, path))?;
+    if !node.is_file() {
+        return Err(Error::new(Kind::Refused, format!("`{path}` of `{name}` is no file")));
+    }
+    let mut content = Limited(Vec::new());
+    guarded(name, || tree.dump(&node, &mut content))?;
+    Ok(content.0)
+}
+
+/// Takes no more than keys can be.
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_KEYS {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use rustic_core::{
     RepositoryOptions, RusticError, RusticProgress, RusticResult, repofile::MasterKey,
 };
 
-use super::{Door, Folder, Storage, backend::Backend};
+use super::{Door, Folder, Storage, backend::Backend, room::is_room};
 use crate::{
     error::{Error, Kind, OrError, Result},
     keys::Secret,
@@ -26,6 +26,8 @@ pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A restore holds a few packs in memory; larger ones are no faster.
 const PACK: u64 = 8 << 20;
+/// What may lie where there is no repository yet.
+const BESIDE: [&str; 3] = ["keys", "tmp", "lost+found"];
 /// Between two words about the same step.
 const BETWEEN: Duration = Duration::from_secs(1);
 
@@ -86,8 +88,8 @@ impl Repository {
         }
         match storage.look().or_error(Kind::Host, what)? {
             None => Ok(false),
-            // Made, and then killed before the config was written: its keys open nothing.
-            Some(entries) if entries.iter().all(|entry| ["keys", "tmp", "lost+found"].contains(&entry.as_str())) => {
+            // Made, and then killed before the config was written: its keys open nothing. Or repositories lie in it.
+            Some(entries) if entries.iter().all(|entry| BESIDE.contains(&entry.as_str()) || is_room(entry)) => {
                 Ok(false)
             }
             Some(_) => Err(Error::new(Kind::Refused, format!("`{name}` is not a repository, and not empty"))),

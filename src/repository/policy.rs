@@ -37,6 +37,8 @@ pub struct Known {
     pub newest: Option<(Id, i64)>,
     pub verified: Option<Verified>,
     pub drilled: Option<Drilled>,
+    /// The last copy went where all environments' copies go.
+    pub shared: bool,
 }
 
 /// How a verification ended.
@@ -71,6 +73,7 @@ pub enum News {
     Newest(Option<(Id, i64)>),
     Verified(Verified),
     Drilled(Drilled),
+    Shared(bool),
 }
 
 impl Known {
@@ -80,6 +83,7 @@ impl Known {
             News::Newest(newest) => self.newest = newest,
             News::Verified(verified) => self.verified = Some(verified),
             News::Drilled(drilled) => self.drilled = Some(drilled),
+            News::Shared(shared) => self.shared = shared,
         }
     }
 }
@@ -223,6 +227,7 @@ mod tests {
             restic: String::new(),
             size: None,
             asked,
+            shared: false,
         };
         let copies = [copy(9, false), copy(8, true), copy(7, false), copy(6, false), copy(5, false), copy(4, false)];
         let mut known = verified(5, 0);

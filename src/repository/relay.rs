@@ -10,7 +10,10 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 
-use super::{File, Folder, Storage};
+use super::{
+    File, Folder, Storage,
+    rights::{is_readable, is_writable},
+};
 use crate::{
     agent::protocol::Answer,
     error::{Error, Kind, OrError, Result},
@@ -149,15 +152,23 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
 }
 
 fn act(storage: &dyn Storage, act: Act, body: Bytes) -> io::Result<Bytes> {
+    match &act {
+        Act::List(folder) if !is_readable(*folder) => {
+            return Err(io::Error::other(format!("a node may not read `{}`", folder.name())));
+        }
+        Act::Read { file, .. } if !is_readable(file.folder) => {
+            return Err(io::Error::other(format!("a node may not read `{file}`")));
+        }
+        Act::Write(file) if !is_writable(file.folder) => {
+            return Err(io::Error::other(format!("a node may not write `{file}`")));
+        }
+        _ => {}
+    }
     match act {
         Act::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
         Act::Read { range: Some((_, length)), .. } if length > MOST => Err(io::Error::other("that is too much")),
         Act::Read { file, range } => storage.read(&file, range),
         Act::Write(file) => {
-            // Its config and its keys are nothing of a node's.
-            if !matches!(file.folder, Folder::Data | Folder::Index | Folder::Snapshots) {
-                return Err(io::Error::other(format!("a node may not write `{file}`")));
-            }
             let parts = [body];
             if !file.is(&parts) {
                 return Err(io::Error::other(format!("`{file}` was damaged on its way")));

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{Lock, Repository, open::guarded};
 use crate::{
     error::{Error, Kind, Result},
+    keys::is_label,
     snapshot::Id,
 };
 
@@ -21,8 +22,11 @@ pub struct Copy {
     pub restic: String,
     /// Bytes of all files.
     pub size: Option<u64>,
-    /// Somebody asked for this one by its name.
+    /// A person asked for this one by its name.
     pub asked: bool,
+    /// It is in a repository that all environments share: that it is this environment's is known from its tag alone, which every
+    /// node that copied there could write.
+    pub shared: bool,
 }
 
 /// Somebody asked for it by its name.
@@ -35,16 +39,23 @@ pub(super) fn tags(lab: &str, environment: &str, id: &Id, asked: bool) -> Vec<St
     tags
 }
 
+/// The name that a tag gives; `None`: there is no such tag, or what it gives is no name. Names become parts of paths and of
+/// what is printed, and a node may write any tag.
+pub(super) fn label(file: &SnapshotFile, prefix: &str) -> Option<String> {
+    file.tags.iter().find_map(|tag| tag.strip_prefix(prefix)).filter(|name| is_label(name)).map(str::to_owned)
+}
+
 fn read(file: &SnapshotFile) -> Option<Copy> {
-    let tag = |prefix: &str| file.tags.iter().find_map(|tag| tag.strip_prefix(prefix)).map(str::to_owned);
+    let tag = |prefix: &str| file.tags.iter().find_map(|tag| tag.strip_prefix(prefix));
     Some(Copy {
         id: tag("lap-id:")?.parse().ok()?,
-        lab: tag("lap-lab:")?,
-        environment: tag("lap:")?,
+        lab: label(file, "lap-lab:")?,
+        environment: label(file, "lap:")?,
         at: file.time.timestamp().as_second(),
         restic: file.id.to_hex().as_str().to_owned(),
         size: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
         asked: file.tags.contains(ASKED),
+        shared: false,
     })
 }
 
@@ -92,22 +103,5 @@ impl Repository {
             return Err(Error::new(Kind::Refused, message).hint("each lab has repositories of its own"));
         }
         Ok(all.into_iter().filter(|copy| copy.lab == lab && copy.environment == environment).collect())
-    }
-
-    /// One of them; `latest` is the newest.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub fn find(&self, lab: &str, environment: &str, name: &str) -> Result<Copy> {
-        let all = self.copies_of(lab, environment)?;
-        let found = match name {
-            "latest" => all.last(),
-            name => all.iter().find(|copy| copy.id.to_string() == name),
-        };
-        found.cloned().ok_or_else(|| {
-            let what = if name == "latest" { "no snapshot".to_owned() } else { format!("no snapshot `{name}`") };
-            Error::new(Kind::Usage, format!("`{}` has {what} of `{environment}`", self.name))
-                .hint("`lap snapshot list --from REPOSITORY` shows them")
-        })
     }
 }

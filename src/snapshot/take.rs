@@ -247,18 +247,18 @@ fn staged(pool: &Path, who: u32) -> PathBuf {
     directory(pool).join(format!("{HALF}copy-{who}"))
 }
 
-/// Removes what somebody who was killed left of one that was being made.
+/// Removes what a killed process left of a snapshot that it was making; `false`: another process still writes there.
 ///
 /// # Errors
 /// btrfs refuses.
-pub fn abandon(pool: &Path, id: &Id) -> Result<()> {
+pub fn abandon(pool: &Path, id: &Id) -> Result<bool> {
     let half = half(pool, id);
     if !half.exists() {
-        return Ok(());
+        return Ok(true);
     }
     match alone(&half)? {
-        Some(_mine) => drop_half(&half),
-        None => Ok(()),
+        Some(_mine) => drop_half(&half).map(|()| true),
+        None => Ok(false),
     }
 }
 

@@ -101,7 +101,7 @@ fn other_keys_are_never_replaced() {
         .with("../passphrase", "correct horse battery staple\n")
         .variable("LAP_PASSPHRASE_FILE", "../passphrase");
     let before = there.lap(["keys", "list"]).stdout;
-    there.lap(["keys", "import", "../lab.age"]).fails(10, "error: this workspace has other keys than `../lab.age`: `admin`, `admin.pub`, `dns/lap-admin-prod.json`, `dns/lap-admin-test.json`, `prod/issuing.crt`, `prod/issuing.key`, `prod/upload.password`, `repository.password`, `root.crt`, `root.key`, `test/issuing.crt`, `test/issuing.key`, `test/upload.password`\nhint: if the ones here are not needed any more, move `[dir]/office/.lap/keys` away first\n");
+    there.lap(["keys", "import", "../lab.age"]).fails(10, "error: this workspace has other keys than `../lab.age`: `admin`, `admin.pub`, `dns/lap-admin-prod.json`, `dns/lap-admin-test.json`, `prod/issuing.crt`, `prod/issuing.key`, `prod/repository.password`, `prod/upload.password`, `repository.password`, `root.crt`, `root.key`, `test/issuing.crt`, `test/issuing.key`, `test/repository.password`, `test/upload.password`\nhint: if the ones here are not needed any more, move `[dir]/office/.lap/keys` away first\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, before);
     // A file that is no export, and one that is not there.
     there.lap(["keys", "import", "lap.toml"]).fails(

@@ -15,6 +15,7 @@ mod loopback;
 mod nameserver;
 mod naming;
 mod plan_speed;
+mod recover;
 mod registry;
 mod repository;
 mod resolver;

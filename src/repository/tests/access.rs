@@ -96,7 +96,7 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
     assert_eq!(said.matches("lap-keys").count() / 2, 1, "the same ones are not kept again: {said}");
     assert_eq!(repository.recoverable().unwrap(), "lab");
 
-    repository.workspace(back.path()).unwrap();
+    workspace(&repository, back.path()).unwrap();
     let there = |name: &str| back.path().join(name).exists();
     assert!(
         there("lap.toml") && there("uncommitted") && !there("target") && !there(".lap/keys") && !there(".git/hooks")

@@ -86,6 +86,6 @@ fn old_workspaces_and_keys_go_with_them() {
     go(&office, office.storage.clone()).unwrap();
     assert_eq!(count(), 1);
     let into = tempfile::tempdir().unwrap();
-    office.open().workspace(into.path()).unwrap();
+    super::workspace(&office.open(), into.path()).unwrap();
     assert_eq!(fs::read_to_string(into.path().join("lap.toml")).unwrap(), "two");
 }

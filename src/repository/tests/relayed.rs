@@ -106,3 +106,46 @@ fn a_pack_that_does_not_arrive_is_in_no_index() {
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
     }
 }
+
+/// What a node gets of a repository, with these rights.
+fn served(rights: Rights, storage: Arc<dyn Storage>) -> Arc<Remote> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            theirs.set_nonblocking(true).unwrap();
+            let stream = tokio::net::UnixStream::from_std(theirs).unwrap();
+            let _ = relay::serve(stream, "test", rights.over(storage), |_| ()).await;
+        });
+    });
+    Arc::new(Remote::until(ours, || ()).unwrap())
+}
+
+#[test]
+fn a_node_has_no_more_rights_than_its_request_needs() {
+    let office = Office::new();
+    let key = office.open().key().unwrap();
+    let keys = office.storage.list(Folder::Keys).unwrap();
+    let named = |folder, bytes: &Bytes| File::new(folder, &hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes)));
+    let bytes = Bytes::from_static(b"planted");
+    for rights in [Rights::Read, Rights::Append] {
+        let node = served(rights, office.storage.clone());
+        // In a key file a guesser could try passphrases; a lock could keep people out.
+        for folder in [Folder::Keys, Folder::Locks] {
+            assert!(node.list(folder).unwrap_err().to_string().contains("a node may not read"), "{rights:?}");
+            let file = named(folder, &bytes).unwrap();
+            let error = node.write(&file, std::slice::from_ref(&bytes)).unwrap_err().to_string();
+            assert!(error.contains("a node may not write"), "{rights:?}: {error}");
+        }
+        assert!(node.read(&keys[0].0, None).unwrap_err().to_string().contains("a node may not read"));
+        assert!(node.write(&File::config(), std::slice::from_ref(&bytes)).is_err());
+        assert!(node.remove(&keys[0].0).is_err() && node.make().is_err() && node.look().is_err());
+        let snapshot = named(Folder::Snapshots, &bytes).unwrap();
+        let written = node.write(&snapshot, std::slice::from_ref(&bytes));
+        assert_eq!(written.is_ok(), rights == Rights::Append, "{rights:?}: {written:?}");
+        assert_eq!(office.root().join(snapshot.path()).exists(), rights == Rights::Append);
+        let _ = fs::remove_file(office.root().join(snapshot.path()));
+        // The master key is enough to read what is there.
+        Repository::open_with(node, "office", &key, false, silent()).unwrap().copies().unwrap();
+    }
+}

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Where the data is in a copy, whatever it is called on the node: by this the next copy finds what it can build on.
-pub(super) const PLACE: &str = "/lap";
+pub(in crate::repository) const PLACE: &str = "/lap";
 
 /// What is copied, and how it is called.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ mod copy;
 mod fetch;
 
 use std::{
-    io::BufRead,
+    io::{BufRead, Write},
     os::{fd::AsFd, unix::net::UnixStream},
     path::Path,
     process::ExitCode,
@@ -14,10 +14,16 @@ use std::{
 
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 
+pub(in crate::repository) use copy::PLACE;
 pub use copy::{Copied, Source, copy};
 pub use fetch::fetch;
 
-use super::{Repository, remote::Remote, warnings};
+use super::{
+    Repository,
+    remote::Remote,
+    restore::{self, Job, What},
+    warnings,
+};
 use crate::{
     agent::{
         paths,
@@ -28,38 +34,48 @@ use crate::{
 
 /// Reads the request and does it; the answer is the last thing written.
 pub fn run() -> ExitCode {
-    // The agent is gone: nobody would clean up after us but its successor.
+    // The agent is gone: only its successor would clean up after this process.
     let _ = set_pdeathsig(Signal::SIGKILL);
-    // Whoever asked is on the other end of standard output, which is a socket.
-    let Ok(remote) = std::io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from).and_then(Remote::start)
-    else {
+    // The other end of standard output, a socket, is the one that asked.
+    let Ok(asker) = std::io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from) else {
         return ExitCode::FAILURE;
     };
-    let remote = Arc::new(remote);
-    let answer = work(remote.clone()).unwrap_or_else(Answer::from);
+    let answer = request().and_then(|request| work(&asker, request)).unwrap_or_else(Answer::from);
     let failed = matches!(answer, Answer::Failed { .. });
-    let said = remote.say(&answer, &[]);
+    let said = say(&asker, &answer);
     if failed || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn work(remote: Arc<Remote>) -> Result<Answer> {
+fn say(mut asker: &UnixStream, answer: &Answer) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    asker.write_all(&line)
+}
+
+fn request() -> Result<Request> {
     let what = || "cannot read what to do".to_owned();
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).or_error(Kind::Other, what)?;
-    let request: Request = serde_json::from_str(&line).or_error(Kind::Other, what)?;
-    let tell = remote.tell();
+    serde_json::from_str(&line).or_error(Kind::Other, what)
+}
+
+fn work(asker: &UnixStream, request: Request) -> Result<Answer> {
     let pool = Path::new(paths::POOL);
-    warnings::listen();
     match request {
         Request::CopySnapshot { id, asked, lab, environment, node, repository, key } => {
+            let remote = asker.try_clone().and_then(Remote::start).or_error(Kind::Other, || "the connection".into())?;
+            let remote = Arc::new(remote);
+            let tell = remote.tell();
+            warnings::listen();
             let repository = Repository::open_with(remote, &repository, &key, true, tell)?;
             let source = Source { pool, id: &id, lab: &lab, environment: &environment, node: &node, asked };
             let copied = copy(repository, &source)?;
             Ok(Answer::Copied { id: copied.id, added: copied.added, size: copied.size })
         }
+        // The child that restores has the connection for itself, and it alone notices when it ends.
         Request::FetchSnapshot { id, restic, repository, key } => {
-            let repository = Repository::open_with(remote, &repository, &key, false, tell)?;
-            Ok(Answer::Fetched { meta: fetch(repository, pool, &id, &restic)? })
+            let job = Job { what: What::Snapshot, restic, repository, key };
+            Ok(Answer::Fetched { meta: fetch(&job.repository, pool, &id, |half| restore::inherited(&job, half))? })
         }
         other => Err(Error::new(Kind::Other, format!("this is nothing for a child: {other:?}"))),
     }

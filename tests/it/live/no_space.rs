@@ -185,9 +185,14 @@ impl Drop for Small {
 }
 
 fn restic(lab: &Lab, repository: &Path, arguments: &[&str]) -> String {
-    let password = lab.root.join(".lap/keys/repository.password");
+    let password = lab.root.join(".lap/keys/test/repository.password");
     let mut command = Command::new("restic");
-    command.args(["--no-cache", "--password-file"]).arg(password).arg("--repo").arg(repository).args(arguments);
+    command
+        .args(["--no-cache", "--password-file"])
+        .arg(password)
+        .arg("--repo")
+        .arg(repository.join("env-test"))
+        .args(arguments);
     Ran::of(&command.output().unwrap()).ok()
 }
 
@@ -225,7 +230,7 @@ fn a_copy_that_breaks_off_goes_on_later() {
     let address = lab.address("test");
     let mut copying = lab.command(&["snapshot", "copy"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let size = || -> u64 {
-        let out = run("du", &["-sb", at.join("data").to_str().unwrap()]).out;
+        let out = run("du", &["-sb", at.join("env-test/data").to_str().unwrap()]).out;
         out.split_whitespace().next().and_then(|size| size.parse().ok()).unwrap_or(0)
     };
     let (before, begun) = (size(), Instant::now());

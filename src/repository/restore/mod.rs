@@ -1,0 +1,184 @@
+//! Out of a repository onto a disk. Whoever has a repository's key can forge an entry with any name, and rustic_core writes
+//! where the name says. Two things hold against that, each without the other:
+//!
+//! - every entry is checked before the library restores the first one (`names`, `rules`), and
+//! - the library runs in a process of its own (`child`) that has the target as its root directory (`confine`).
+
+mod aside;
+mod child;
+mod confine;
+mod names;
+mod rules;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustic_core::{
+    ErrorKind, IndexedFull, LocalDestination, LsOptions, RestoreOptions, RusticError, RusticResult, jiff::Timestamp,
+    repofile::Node,
+};
+use serde::{Deserialize, Serialize};
+
+pub use aside::{here_served, inherited};
+pub use child::run;
+use names::Names;
+use rules::Rule;
+
+use super::{Repository, open::guarded, warnings};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    keys::{Secret, exposed},
+    report::bytes,
+};
+
+/// What comes out of a repository; each has its own rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// A snapshot of a node, over what is in the target already.
+    Snapshot,
+    /// The workspace, into an empty directory.
+    Workspace,
+}
+
+/// One restore.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub what: What,
+    /// The snapshot, as restic calls it, in full.
+    pub restic: String,
+    /// The repository, for messages.
+    pub repository: String,
+    /// The repository's master key.
+    #[serde(with = "exposed")]
+    pub key: Secret,
+}
+
+impl What {
+    /// Where it is in the snapshot.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::Snapshot => super::work::PLACE,
+            Self::Workspace => super::office::WORKSPACE_PLACE,
+        }
+    }
+
+    fn options(self) -> Result<RestoreOptions> {
+        let mut options = RestoreOptions::default();
+        options.delete = true;
+        match self {
+            Self::Snapshot => {
+                options.numeric_id = true;
+                let sparse = serde_json::from_str("\"ByContent\"");
+                options.sparse = Some(sparse.or_error(Kind::Other, || "an option".into())?);
+            }
+            // The one who recovers is the owner.
+            Self::Workspace => options.no_ownership = true,
+        }
+        Ok(options)
+    }
+}
+
+/// Restores into `target`, in this process. Nothing is written before every entry was checked.
+///
+/// # Errors
+/// An entry is forged; or something cannot be read or written, and then a part of it may be there.
+pub fn here(repository: Repository, what: What, restic: &str, target: &Path) -> Result<()> {
+    let Repository { name, inner, .. } = repository;
+    let name = name.as_str();
+    let tree = guarded(name, || inner.to_indexed())?;
+    let node = guarded(name, || tree.node_from_snapshot_path(&format!("{restic}:{}", what.place()), |_| true))?;
+    if !node.is_dir() || node.subtree.is_none() {
+        return Err(Error::new(Kind::Refused, format!("`{name}`: `{}` is no directory in {restic}", what.place())));
+    }
+    check(&tree, name, what, &node, target)?;
+    let options = what.options()?;
+    let into = target.to_str().ok_or_else(|| Error::new(Kind::Other, "a path is not UTF-8"))?;
+    guarded(name, || {
+        let admitted = |entry: &RusticResult<(PathBuf, Node)>| {
+            entry.as_ref().is_ok_and(|(path, node)| rules::of(what, path, node) != Rule::Leave) || entry.is_err()
+        };
+        let all = tree.ls(&node, &LsOptions::default())?.filter(admitted);
+        if what == What::Snapshot {
+            for entry in all.clone() {
+                let (path, node) = entry?;
+                make_way(&target.join(&path), &node).map_err(|error| {
+                    RusticError::new(ErrorKind::InputOutput, format!("cannot prepare `{}`: {error}", path.display()))
+                })?;
+            }
+        }
+        let destination = LocalDestination::new(into, true, false)?;
+        let plan = tree.prepare_restore(&options, all.clone(), &destination, false)?;
+        // To set what is set already would make it look changed.
+        let other = all.filter(|entry| !entry.as_ref().is_ok_and(|(path, node)| is_the_same(&target.join(path), node)));
+        tree.restore(plan, &options, other, &destination)
+    })?;
+    warnings::clean()
+}
+
+/// Looks at the whole stream that the library would restore.
+fn check(
+    tree: &rustic_core::Repository<impl IndexedFull>,
+    name: &str,
+    what: What,
+    node: &Node,
+    target: &Path,
+) -> Result<()> {
+    let room = match what {
+        // Most of it is there already, so the size says nothing.
+        What::Snapshot => u64::MAX,
+        What::Workspace => nix::sys::statvfs::statvfs(target)
+            .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()))
+            .or_error(Kind::Host, || format!("cannot look at `{}`", target.display()))?,
+    };
+    let (mut names, mut size) = (Names::new(name, node.subtree), 0_u64);
+    guarded(name, || {
+        for entry in tree.ls(node, &LsOptions::default())? {
+            let (path, node) = entry?;
+            if let Err(error) = names.check(&path, &node) {
+                return Ok(Err(error));
+            }
+            match rules::of(what, &path, &node) {
+                Rule::Restore => {}
+                Rule::Leave => continue,
+                Rule::Refuse(why) => return Ok(Err(names::forged(name, &path, why))),
+            }
+            if room < u64::MAX {
+                for id in node.content.iter().flatten() {
+                    size = size.saturating_add(tree.get_index_entry(id)?.data_length().into());
+                }
+            }
+        }
+        Ok(Ok(()))
+    })??;
+    if size > room {
+        let (size, room) = (bytes(size), bytes(room));
+        return Err(Error::new(Kind::Refused, format!("what `{name}` has takes {size}, and {room} are free here"))
+            .hint("make room, or restore to another disk"));
+    }
+    Ok(())
+}
+
+/// Removes what is not surely the same: the library writes into files that are there, skips zeros, and fails over links.
+fn make_way(path: &Path, node: &Node) -> std::io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_dir() && !is_the_same(path, node) => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is the very one that was copied, unchanged since: no program can set the time of its last change.
+fn is_the_same(path: &Path, node: &Node) -> bool {
+    let Ok(here) = fs::symlink_metadata(path) else { return false };
+    let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+    let then = |time: Option<Timestamp>| time.map(|time| time.as_nanosecond());
+    let (modified, changed) = (time(here.mtime(), here.mtime_nsec()), time(here.ctime(), here.ctime_nsec()));
+    here.is_file()
+        && node.is_file()
+        && (here.nlink(), node.meta.links) == (1, 1)
+        && (here.ino(), here.size()) == (node.meta.inode, node.meta.size)
+        && (Some(modified), Some(changed)) == (then(node.meta.mtime), then(node.meta.ctime))
+}
