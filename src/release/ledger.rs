@@ -95,6 +95,16 @@ pub fn verify(path: &Path) -> Result<(usize, String)> {
     Ok((all.len(), previous))
 }
 
+/// The newest entry, and its hash.
+///
+/// # Errors
+/// The file cannot be read, or has none.
+pub fn newest(path: &Path) -> Result<(Entry, String)> {
+    let last = lines(path)?.pop();
+    let (entry, hash) = last.ok_or_else(|| Error::new(Kind::Refused, "the ledger has no entry"))?;
+    Ok((entry?, hash))
+}
+
 /// Adds an entry, unless the last one is of the same switch; gives its hash. `number` and `previous` are set here.
 ///
 /// # Errors

@@ -22,10 +22,16 @@ pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta 
     *under_way = Some(thread::spawn(move || {
         let _entered = runtime.enter();
         if let Err(error) = rest.finish(&mut Node::new(Some(docker), Box::new(log))) {
-            eprintln!("agent: restore: {error}; the next command that changes something goes on with it");
+            eprintln!("agent: restore: {error}; the agent tries again");
         }
     }));
     kept
+}
+
+/// Whether it is under way.
+pub(super) fn is_under_way() -> bool {
+    let under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
+    under_way.as_ref().is_some_and(|thread| !thread.is_finished())
 }
 
 /// Returns when nothing of it is under way.

@@ -35,3 +35,4 @@ mod repository;
 mod snapshot;
 mod still;
 mod vm;
+mod way_back;
