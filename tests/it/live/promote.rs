@@ -38,6 +38,22 @@ pub(super) fn in_prod(what: &str) -> String {
     format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
 }
 
+/// The steps of the last operation on prod, as its journal has them; what a step names of the moment (a time, a check) is not one of its own.
+pub fn steps(lab: &Lab) -> Vec<String> {
+    let journal = prod(lab, "cat /var/lib/lap/pool/state/journal.jsonl");
+    let lines: Vec<serde_json::Value> = journal.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = lines.last().map(|line| line["op"].clone()).unwrap_or_default();
+    let of_it = lines.iter().filter(|line| line["op"] == last);
+    of_it.filter_map(|line| find_step(line)).collect()
+}
+
+/// Wherever in the line it is.
+fn find_step(line: &serde_json::Value) -> Option<String> {
+    let fields = line.as_object()?;
+    let step = fields.get("step").and_then(serde_json::Value::as_str).map(str::to_owned);
+    step.or_else(|| fields.values().find_map(find_step))
+}
+
 pub fn until_healthy(lab: &Lab) {
     until_or(|| lab.lap(&["status", "prod"]).code == 0, || lab.lap(&["status", "prod"]).out);
 }
