@@ -89,7 +89,10 @@ impl Agent {
         let mut pause = LOOK;
         loop {
             if let Some(held) = grant.take() {
-                pause = match self.attempt(held).await {
+                let agent = self.clone();
+                // In a task of its own: one that falls over is a try that failed.
+                let tried = tokio::spawn(async move { agent.attempt(held).await }).await;
+                pause = match tried.or_error(Kind::Other, || "the agent".into()).and_then(|tried| tried) {
                     Ok(()) => LOOK,
                     Err(error) => {
                         if self.recovery().failed(&error) {
@@ -124,7 +127,8 @@ impl Agent {
         ports::free_leaked().await?;
         let containers = snapshots::recover_containers(first).await;
         let layers = aside(prune::recover).await;
-        let switched = switch::recover(&watch, first).await;
+        // A switch is taken back on whole data.
+        let switched = if snapshots::is_pending() { Ok(None) } else { switch::recover(&watch, first).await };
         for said in switched.iter().flatten() {
             eprintln!("agent: {said}");
         }

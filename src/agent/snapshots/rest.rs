@@ -2,7 +2,7 @@
 //! next. If the agent dies meanwhile, the next one does it when it starts, as with every restore.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, TryLockError},
     thread::{self, JoinHandle},
 };
 
@@ -30,8 +30,12 @@ pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta 
 
 /// Whether it is under way.
 pub(super) fn is_under_way() -> bool {
-    let under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-    under_way.as_ref().is_some_and(|thread| !thread.is_finished())
+    match UNDER_WAY.try_lock() {
+        Ok(under_way) => under_way.as_ref().is_some_and(|thread| !thread.is_finished()),
+        Err(TryLockError::Poisoned(under_way)) => under_way.into_inner().is_some(),
+        // It is being waited for.
+        Err(TryLockError::WouldBlock) => true,
+    }
 }
 
 /// Returns when nothing of it is under way.

@@ -7,6 +7,7 @@ use crate::{
     config::model::Protocol,
     plan::{switch::Act, wish::Wish},
     probe::Service,
+    release::Ended,
 };
 
 /// Between two requests to one service.
@@ -30,7 +31,8 @@ pub fn services(planned: &Planned) -> Vec<Service> {
 /// How long the services that change were away the last time, at most, in milliseconds; `None`: that was never measured.
 pub fn expected(planned: &Planned) -> Option<u64> {
     let last = |service: Service| {
-        let outages = planned.ledger.iter().rev().flat_map(|entry| &entry.outage);
+        let done = planned.ledger.iter().rev().filter(|entry| entry.result == Ended::Done);
+        let outages = done.flat_map(|entry| &entry.outage);
         outages.into_iter().find(|outage| outage.service == service.title()).map(|outage| outage.gap)
     };
     services(planned).into_iter().filter_map(last).max()
