@@ -16,7 +16,7 @@ pub struct State {
     pub mark: String,
 }
 
-/// One question for each of what must agree, a line each.
+/// One question for each of what must agree, a line each. What a promotion brought that never began may lie there: the next one replaces it.
 const LOOK: &str = "\
     docker exec infra_two cat /say; \
     cat /data/two/file; \
@@ -27,7 +27,7 @@ const LOOK: &str = "\
     openssl x509 -in /var/lib/lap/secrets/two/tls.crt -noout -ext subjectAltName | grep -o 'two-[a-z0-9]*[.]internal' | xargs; \
     cat /data/one/mark; \
     ls -A /var/lib/lap /var/lib/lap/pool /var/lib/lap/pool/state /var/lib/lap/pool/snapshots | \
-    grep -E '^staged$|switch.json|restore.*json|hooks.json|lap-new|lap-restore|^[.]new-' | xargs; \
+    grep -E 'switch.json|restore.*json|hooks.json|lap-new|lap-restore|^[.]new-' | xargs; \
     docker ps --all --format '{{.Names}}' | grep -vE '^infra_(one|two)$' | xargs";
 
 impl State {
