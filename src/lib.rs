@@ -19,6 +19,7 @@ mod loopback;
 pub mod names;
 pub mod observe;
 pub mod plan;
+mod probe;
 mod random;
 pub mod records;
 pub mod registry;

@@ -9,9 +9,9 @@ use super::{
     journal::Journal,
     kernel,
     lock::Lock,
-    paths, pool,
+    paths, pool, ports,
     protocol::{Holder, NodeConfig},
-    push, revive, serve, switch, systemd,
+    push, recovery, revive, serve, systemd,
 };
 use crate::error::{Error, Kind, OrError, Result};
 
@@ -59,7 +59,9 @@ async fn live() -> Result<ExitCode> {
         pool::mount(&for_pool)?;
         // Where the whole node was away, only the record is left of it.
         super::still::recover()?;
-        super::prune::recover();
+        if let Err(error) = super::prune::recover() {
+            eprintln!("agent: {error}");
+        }
         // At every start, so that a node made by an earlier lap has it before its containers are.
         for dir in [paths::DNS_STATE, paths::PUSH] {
             fs::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{dir}`"))?;
@@ -76,19 +78,19 @@ async fn live() -> Result<ExitCode> {
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     systemd::ready();
-    daemons::dockerd(&config, parent.as_deref())?;
-    tokio::spawn(super::checks::recover());
-    if super::snapshots::needs_containers() || switch::is_pending() {
-        // Under the lock, before anybody else can have it: what is half done comes first.
-        let grant = lock.take(&Holder::recovery(), serve::now())?;
-        tokio::spawn(async move {
-            super::snapshots::recover_containers().await;
-            switch::recover_at_boot().await;
-            drop(grant);
-        });
+    // What is half done comes first: the lock is taken before anybody else can have it.
+    let pending = if recovery::is_pending() { lock.take(&Holder::recovery(), serve::now())?.ok() } else { None };
+    let since = serve::now();
+    if daemons::dockerd(&config, parent.as_deref())? {
+        // A Docker that was killed together with the agent leaves its containers down, and one that was killed with the node may fail to
+        // start some.
+        tokio::spawn(revive::revive(since));
     }
+    tokio::spawn(ports::watch());
+    tokio::spawn(super::checks::recover());
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
     let agent = serve::Agent::new(journal, lock, replaced);
+    tokio::spawn(agent.clone().recover(pending));
     tokio::spawn(agent.clone().schedule());
     let serving = tokio::spawn(serve::serve(listener, agent));
     push::start();
@@ -116,6 +118,7 @@ async fn live() -> Result<ExitCode> {
                     Ok(true) => {
                         eprintln!("agent: dockerd was gone and is started again");
                         tokio::spawn(revive::revive(since));
+                        tokio::spawn(ports::watch());
                     }
                     Err(error) => eprintln!("agent: {error}"),
                 }

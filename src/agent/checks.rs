@@ -33,6 +33,8 @@ use crate::{
 
 /// The label of a check's container, so that what a killed agent left is found.
 pub(super) const LABEL: &str = "lap.check";
+/// Between two tries to end what a killed agent left.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How many run at the same time.
 const AT_ONCE: usize = 4;
 /// What is kept of what a check printed.
@@ -263,14 +265,14 @@ async fn sweep(docker: &Docker) -> Result<()> {
 /// At the agent's start: what its life before was checking is ended, as soon as Docker answers.
 pub async fn recover() {
     let _one = ONE.lock().await;
-    for _ in 0..300 {
+    loop {
         if let Ok(docker) = facts::docker().await {
-            if let Err(error) = sweep(&docker).await {
-                eprintln!("agent: {error}");
+            match sweep(&docker).await {
+                Ok(()) => return,
+                Err(error) => eprintln!("agent: {error}"),
             }
-            return;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

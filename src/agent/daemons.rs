@@ -145,13 +145,7 @@ pub fn docker_log_tail() -> String {
 pub fn stop() {
     for (pid, patience) in [(running_dockerd(), 100), (running(SSHD_PID, "sshd"), 10)] {
         let Some(pid) = pid else { continue };
-        let _ = kill(pid, Signal::SIGTERM);
-        for _ in 0..patience * 10 {
-            if !alive(pid) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        end(pid, Signal::SIGTERM, patience);
     }
 }
 
@@ -159,6 +153,39 @@ pub fn stop() {
 pub fn stop_sshd() {
     if let Some(pid) = running(SSHD_PID, "sshd") {
         let _ = kill(pid, Signal::SIGTERM);
+    }
+}
+
+/// Ends Docker in peace; the agent's next look starts it again, and Docker starts the containers that ran.
+///
+/// # Errors
+/// systemd refuses.
+pub fn restart_docker() -> Result<()> {
+    if systemd::is_here() {
+        return systemd::systemctl(&["restart", "docker.service"]);
+    }
+    if let Some(pid) = running_dockerd() {
+        end(pid, Signal::SIGTERM, 100);
+        end(pid, Signal::SIGKILL, 10);
+    }
+    Ok(())
+}
+
+/// The number of Docker's process.
+pub fn docker_pid() -> Option<i32> {
+    running_dockerd().map(Pid::as_raw)
+}
+
+fn end(pid: Pid, how: Signal, seconds: u32) {
+    if !alive(pid) {
+        return;
+    }
+    let _ = kill(pid, how);
+    for _ in 0..seconds * 10 {
+        if !alive(pid) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bollard::Docker;
+use bollard::{Docker, query_parameters::InspectContainerOptions};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
@@ -85,14 +85,41 @@ pub fn failures(hooks: &[HookRan]) -> impl Iterator<Item = &str> {
     hooks.iter().filter_map(|hook| hook.failed.as_deref())
 }
 
-/// Lets go on what was frozen when the agent died.
-pub async fn recover(docker: &Docker) {
-    let Ok(text) = fs::read(record()) else { return };
-    let hooks: Vec<Hook> = serde_json::from_slice(&text).unwrap_or_default();
-    for why in failures(&all(docker, &hooks, "after", |hooks| &hooks.after).await) {
-        eprintln!("agent: {why}");
+/// Lets go on what was frozen when the agent died, or whose `after` failed.
+///
+/// # Errors
+/// An `after` failed: call it again.
+pub async fn recover(docker: &Docker) -> Result<()> {
+    let path = record();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).or_error(Kind::Node, || format!("cannot read `{}`", path.display())),
+    };
+    let mut hooks: Vec<Hook> = serde_json::from_slice(&text)
+        .or_error(Kind::Node, || format!("`{}` is damaged", path.display()))
+        .map_err(|error| error.hint("remove it when no container waits for its hook `after`"))?;
+    let ran = all(docker, &hooks, "after", |hooks| &hooks.after).await;
+    let failed: Vec<&str> = ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| ran.container.as_str()).collect();
+    let mut left = Vec::new();
+    for container in failed {
+        if is_there(docker, container).await {
+            left.push(container.to_owned());
+        }
     }
-    let _ = remove_file(&record());
+    if let Some(why) = failures(&ran).next().filter(|_| !left.is_empty()) {
+        hooks.retain(|hook| left.contains(&hook.container));
+        let text = serde_json::to_vec(&hooks).or_error(Kind::Other, || "hooks".into())?;
+        write_file(&path, &text, 0o600)?;
+        return Err(Error::new(Kind::Unhealthy, why));
+    }
+    remove_file(&path)
+}
+
+/// Whether there is still such a container: with it goes what its hook had frozen.
+async fn is_there(docker: &Docker, container: &str) -> bool {
+    let found = docker.inspect_container(&format!("infra_{container}"), None::<InspectContainerOptions>).await;
+    !matches!(found, Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }))
 }
 
 fn record() -> PathBuf {

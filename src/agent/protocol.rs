@@ -9,7 +9,8 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use facts::{
-    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, SnapshotFacts, Unfinished,
+    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, Recovering, SnapshotFacts,
+    Unfinished,
 };
 
 use crate::{

@@ -1,55 +1,98 @@
-//! Starts containers again that fell with their dockerd.
+//! Starts containers again that fell with their dockerd, until they run.
 //!
-//! A dockerd that was killed finds its containers alive at its next start, stops them, and counts that as somebody
-//! having stopped them: the restart policy `unless-stopped` leaves them down. Those a person had stopped before have an
-//! earlier end, and stay as they are.
+//! A dockerd that was killed finds its containers alive at its next start, stops them, and counts that as if a person had stopped them: the
+//! restart policy `unless-stopped` leaves them down. It also tries only once to start a container at its own start. Those a person had
+//! stopped before have an earlier end and no error, and stay as they are.
 
 use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     Docker,
+    models::ContainerState,
     query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, StartContainerOptions},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::facts::{self, LABEL_CONTAINER};
+use super::{facts::LABEL_CONTAINER, ports, recovery};
+use crate::error::{Kind, OrError, Result};
 
-/// How long a dockerd may take to answer.
+/// Between two tries, at first and at most.
+const PAUSE: Duration = Duration::from_millis(500);
+const MOST: Duration = Duration::from_secs(30);
+/// How long what was interrupted comes first: it may have stopped them.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits for dockerd, and starts what it stopped at its own start (`since`, unix seconds).
+/// Waits for dockerd, and starts what it stopped or could not start at its own start (`since`, unix seconds).
 pub async fn revive(since: i64) {
     let until = tokio::time::Instant::now() + PATIENCE;
-    let docker = loop {
-        match facts::docker().await {
-            Ok(docker) => break docker,
-            Err(error) if tokio::time::Instant::now() > until => return eprintln!("agent: {error}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+    let (mut pause, mut told) = (PAUSE, None);
+    loop {
+        let comes_first = recovery::is_pending() && tokio::time::Instant::now() < until;
+        if !comes_first {
+            match once(since).await {
+                Ok(()) => return,
+                Err(error) => {
+                    if told.as_ref() != Some(&error.message) {
+                        eprintln!("agent: {error}; the agent tries again");
+                        told = Some(error.message);
+                    }
+                    pause = (pause * 2).min(MOST);
+                }
+            }
         }
-    };
-    for id in stopped_since(&docker, since).await {
-        if let Err(error) = docker.start_container(&id, None::<StartContainerOptions>).await {
-            eprintln!("agent: cannot start {id} again: {error}");
-        }
+        tokio::time::sleep(pause).await;
     }
 }
 
-async fn stopped_since(docker: &Docker, since: i64) -> Vec<String> {
+/// One try; one that does not start keeps no other from it.
+async fn once(since: i64) -> Result<()> {
+    let docker = ports::answering().await?;
+    let mut all = Ok(());
+    for (id, name) in fallen(&docker, since).await? {
+        match docker.start_container(&id, None::<StartContainerOptions>).await {
+            Err(error) if !is_gone(&error) => {
+                if ports::is_taken(&error) {
+                    ports::suspect(&docker).await;
+                }
+                all = all.and(Err(error).or_error(Kind::Node, || format!("cannot start `{name}` again")));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+fn is_gone(error: &bollard::errors::Error) -> bool {
+    matches!(error, bollard::errors::Error::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// The ids and names of those that fell.
+async fn fallen(docker: &Docker, since: i64) -> Result<Vec<(String, String)>> {
     let filters = HashMap::from([
         ("label".to_owned(), vec![LABEL_CONTAINER.to_owned()]),
         ("status".to_owned(), vec!["exited".to_owned()]),
     ]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let mut out = Vec::new();
+    let all = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
     let aside = |name: &String| name.trim_start_matches('/').starts_with(super::switch::KEPT);
-    let all = docker.list_containers(Some(options)).await.unwrap_or_default().into_iter();
-    for id in all.filter(|c| !c.names.iter().flatten().any(aside)).filter_map(|c| c.id) {
-        let Ok(facts) = docker.inspect_container(&id, None::<InspectContainerOptions>).await else { continue };
-        if facts.state.and_then(|state| state.finished_at).is_some_and(|end| ended_since(&end, since)) {
-            out.push(id);
+    let mut out = Vec::new();
+    for container in all.into_iter().filter(|container| !container.names.iter().flatten().any(aside)) {
+        let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };
+        let facts = match docker.inspect_container(&id, None::<InspectContainerOptions>).await {
+            Err(error) if is_gone(&error) => continue,
+            facts => facts.or_error(Kind::Node, || format!("cannot look at {id}"))?,
+        };
+        if facts.state.is_some_and(|state| fell(&state, since)) {
+            out.push((id, labels.get(LABEL_CONTAINER).cloned().unwrap_or_default()));
         }
     }
-    out
+    Ok(out)
+}
+
+/// Ended at dockerd's start, or could not be started by it.
+fn fell(state: &ContainerState, since: i64) -> bool {
+    let ended = state.finished_at.as_deref().is_some_and(|end| ended_since(end, since));
+    ended || state.error.as_deref().is_some_and(|error| !error.is_empty())
 }
 
 /// Docker writes times as RFC 3339 says.
@@ -59,6 +102,8 @@ fn ended_since(end: &str, since: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn only_what_ended_since() {
         let ended = |end| super::ended_since(end, 1_795_180_834);
@@ -66,5 +111,16 @@ mod tests {
         assert!(!ended("2026-11-20T13:20:33.9Z"));
         assert!(!ended("0001-01-01T00:00:00Z"));
         assert!(!ended("yesterday"));
+    }
+
+    #[test]
+    fn what_could_not_be_started_fell_and_what_a_person_stopped_did_not() {
+        let state = |error: &str| ContainerState {
+            finished_at: Some("2026-11-20T13:20:33Z".into()),
+            error: Some(error.into()),
+            ..ContainerState::default()
+        };
+        assert!(fell(&state("Bind for 0.0.0.0:8080 failed: port is already allocated"), 1_795_180_834));
+        assert!(!fell(&state(""), 1_795_180_834));
     }
 }

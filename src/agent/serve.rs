@@ -22,6 +22,7 @@ use super::{
     lock::{Grant, Lock},
     paths, pool,
     protocol::{Answer, Holder, Note, Place, Request},
+    recovery::Recovery,
     repository, resolve, snapshots,
     switch::Watch,
     tunnel,
@@ -53,6 +54,7 @@ pub struct Agent {
     replaced: mpsc::Sender<()>,
     /// The switch that is under way, or the last one.
     switch: Arc<Mutex<Option<Watch>>>,
+    recovery: Recovery,
 }
 
 /// Seconds since 1970.
@@ -94,7 +96,13 @@ pub async fn serve(listener: UnixListener, agent: Agent) {
 impl Agent {
     /// `replaced` is told when a newer binary is in place.
     pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
-        Self { journal: Arc::new(Mutex::new(journal)), lock, replaced, switch: Arc::default() }
+        Self {
+            journal: Arc::new(Mutex::new(journal)),
+            lock,
+            replaced,
+            switch: Arc::default(),
+            recovery: Recovery::default(),
+        }
     }
 
     async fn connection(&self, mut stream: Connection) {
@@ -163,6 +171,7 @@ impl Agent {
             Request::Facts => {
                 let mut facts = facts::look().await;
                 facts.lock = self.lock.held();
+                facts.recovery = self.recovery.look();
                 facts.unfinished = self.journal(|journal| journal.unfinished().cloned());
                 return Ok(Answer::Facts(Box::new(facts)));
             }
@@ -357,7 +366,12 @@ impl Agent {
             let is_open = written.is_ok();
             written.or_else(|error| if must { Err(error) } else { Ok(()) })?;
             let work = move || {
-                snapshots::settle()?;
+                match snapshots::settle() {
+                    Err(error) if must => return Err(error),
+                    // Too little room may be why it does not come to its end.
+                    Err(error) => eprintln!("agent: {error}"),
+                    Ok(()) => {}
+                }
                 act(&by)
             };
             let result = aside(work).await;
@@ -430,6 +444,14 @@ impl Agent {
         if let Err(error) = self.journal(|journal| journal.lost(fence, now())) {
             eprintln!("agent: {error}");
         }
+    }
+
+    pub(super) fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    pub(super) fn lock(&self) -> &Lock {
+        &self.lock
     }
 
     pub(super) fn watch(&self) -> MutexGuard<'_, Option<Watch>> {

@@ -4,7 +4,7 @@ mod node;
 mod rest;
 mod take;
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
 use tokio::runtime::Handle;
 
@@ -46,10 +46,8 @@ pub fn settle() -> Result<()> {
     rest::wait();
     still::recover()?;
     settle_data()?;
-    match Handle::current().block_on(switch::recover()) {
-        Ok(said) => said.into_iter().for_each(|said| eprintln!("agent: {said}")),
-        Err(error) => return Err(error),
-    }
+    let said = Handle::current().block_on(switch::recover(&switch::Watch::default(), true))?;
+    said.into_iter().for_each(|said| eprintln!("agent: {said}"));
     Ok(())
 }
 
@@ -60,7 +58,7 @@ fn settle_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let docker = Some(Handle::current().block_on(facts::docker())?);
     recover(&mut Node::new(docker, note)).map(drop).map_err(|error| {
-        error.hint("a restore before this has not come to its end; when that is mended, the next command goes on")
+        error.hint("a restore before this has not come to its end; the agent tries again by itself, `lap status` says how it goes")
     })
 }
 
@@ -94,8 +92,28 @@ pub fn find(name: &str) -> Result<snapshot::Meta> {
 
 /// Removes one.
 pub fn remove(id: &str) -> Result<Answer> {
-    let pool = pool_path()?;
-    snapshot::remove(pool, &find(id)?.id).map(|()| Answer::Done)
+    let (pool, id) = (pool_path()?, find(id)?.id);
+    if is_needed(&id)? {
+        return Err(Error::new(Kind::Refused, format!("{id} is needed to bring what was interrupted to its end"))
+            .hint("`lap status` says what that waits for"));
+    }
+    snapshot::remove(pool, &id).map(|()| Answer::Done)
+}
+
+/// Whether what was interrupted still needs this snapshot: its record names it.
+fn is_needed(id: &snapshot::Id) -> Result<bool> {
+    let name = format!("\"{id}\"");
+    for record in RECORDS.into_iter().chain(["switch.json"]) {
+        let path = Path::new(paths::STATE).join(record);
+        match fs::read_to_string(&path) {
+            Ok(text) if text.contains(&name) => return Ok(true),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).or_error(Kind::Node, || format!("cannot read `{}`", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// Takes over the `state` that came with a fetched one.
@@ -181,7 +199,9 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
     };
     let decisions = decide(&all, &keep, now());
     for gone in decisions.iter().filter(|d| d.because.is_empty() && !dry_run) {
-        snapshot::remove(pool, &gone.id)?;
+        if !is_needed(&gone.id)? {
+            snapshot::remove(pool, &gone.id)?;
+        }
     }
     Ok(Answer::Pruned { decisions })
 }
@@ -333,31 +353,35 @@ pub fn needs_containers() -> bool {
     is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
 }
 
-/// At boot, once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen.
-pub async fn recover_containers() {
+/// Whether the end of a restore of a part is under way: its record is no sign of an interruption.
+pub fn is_busy() -> bool {
+    rest::is_under_way()
+}
+
+/// Once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen. What one of these cannot do
+/// does not keep the others from it. The log hears of each step with `tell`.
+///
+/// # Errors
+/// The first that cannot be done now; call it again.
+pub async fn recover_containers(tell: bool) -> Result<()> {
     if !needs_containers() {
-        return;
+        return Ok(());
     }
-    let docker = loop {
-        match facts::docker().await {
-            Ok(docker) => break docker,
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
-        }
-    };
-    hooks::recover(&docker).await;
-    if let Err(error) = into::recover(&docker).await {
-        eprintln!("agent: {error}");
-    }
+    let docker = facts::docker().await?;
+    let thawed = hooks::recover(&docker).await;
+    let scrubbed = if into::is_pending() { into::recover(&docker).await } else { Ok(()) };
     let recovered = tokio::task::spawn_blocking(move || {
-        let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
+        rest::wait();
+        let note: Box<dyn Fn(&str) + Send> = Box::new(move |step| {
+            if tell {
+                eprintln!("agent: restore: {step}")
+            }
+        });
         recover(&mut Node::new(Some(docker), note))
     });
-    match recovered.await {
-        Ok(Ok(said)) if said.is_empty() => {}
-        Ok(Ok(_)) => eprintln!("agent: the containers that a restore had stopped run again"),
-        Ok(Err(error)) => eprintln!("agent: {error}"),
-        Err(error) => eprintln!("agent: {error}"),
-    }
+    let said = recovered.await.or_error(Kind::Other, || "the agent".into())??;
+    said.iter().for_each(|said| eprintln!("agent: {said}"));
+    thawed.and(scrubbed)
 }
 
 fn recover(node: &mut Node) -> Result<Vec<String>> {

@@ -85,7 +85,10 @@ impl Args {
         }
         if sick.is_empty() {
             let hint = if is_recovering(&facts) {
-                "it takes a moment; ask again".to_owned()
+                format!(
+                    "the agent tries until it is done; `lap promote --resume --to {}` watches a promotion or roll-back",
+                    environment.name
+                )
             } else if is_full(&facts) {
                 format!(
                     "`lap snapshot list {0}` shows what each snapshot holds on to, `lap snapshot rm ID {0}` lets go of it; or a \
@@ -101,7 +104,11 @@ impl Args {
             return Err(Error::new(Kind::Unhealthy, complaints.join("; ")).hint(hint));
         }
         let names = sick.join("`, `");
-        Err(Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`")).hint(format!(
+        let error = Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`"));
+        if is_recovering(&facts) {
+            return Err(error.hint(recovering(&facts, crate::agent::serve::now())));
+        }
+        Err(error.hint(format!(
             "`lap up {}` mends it; `lap logs {} {}` shows why",
             environment.name, environment.name, sick[0]
         )))
@@ -177,10 +184,25 @@ fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts)
     }
 }
 
-/// Something was killed, and the agent that started after it has not finished it, or not taken it back, yet: what runs now may be
-/// neither what ran before nor what is to run.
+/// Something was interrupted, and the agent has not finished it, or not taken it back, yet: what runs now may be neither what ran before
+/// nor what is to run.
 fn is_recovering(facts: &NodeFacts) -> bool {
-    facts.lock.as_ref().is_some_and(|(holder, _)| holder.is_recovery())
+    facts.recovery.is_some() || facts.lock.as_ref().is_some_and(|(holder, _)| holder.is_recovery())
+}
+
+/// The same as a sentence: how often it was tried, and why it failed last.
+fn recovering(facts: &NodeFacts, now: i64) -> String {
+    let mut said = "what was interrupted is being brought to its end".to_owned();
+    let known = facts.recovery.as_ref();
+    if let Some((known, error)) = known.and_then(|known| Some((known, known.error.as_ref()?))) {
+        let tries = plural(usize::try_from(known.tries).unwrap_or(usize::MAX), "failed attempt");
+        said = format!(
+            "{said}: {tries} in {}, the last one: {}",
+            ago(now - known.since),
+            error.lines().next().unwrap_or_default()
+        );
+    }
+    said
 }
 
 /// Less than a fiftieth is free: the next snapshot, and whoever writes, may find no room.
@@ -195,7 +217,7 @@ fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
     let mut all = Vec::new();
     if is_recovering(facts) {
-        all.push("what was interrupted is being brought to its end".to_owned());
+        all.push(recovering(facts, now));
     }
     if is_full(facts) {
         all.push(format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size)));

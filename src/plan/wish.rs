@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::model::Container;
+use crate::config::model::{Container, Protocol};
 
 /// What an environment should run.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,14 @@ pub struct Current {
     /// Who made it so, and when (unix seconds).
     pub by: String,
     pub at: i64,
+}
+
+impl Current {
+    /// The TCP ports of a container on the node.
+    pub fn tcp_ports(&self, container: &str) -> Vec<u16> {
+        let ports = self.containers.get(container).into_iter().flat_map(|container| &container.ports);
+        ports.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.host).collect()
+    }
 }
 
 impl From<Current> for Wish {

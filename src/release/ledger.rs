@@ -42,9 +42,10 @@ pub struct Entry {
     pub before: Option<Id>,
     /// Checks that passed.
     pub checks: u64,
-    /// As the agent saw it: from the first stop until all were healthy, in milliseconds.
+    /// The longest that a service was away, in milliseconds, as the agent measured it on the node: from the moment the old container no
+    /// longer answered until the new one answered, or the old one again. Entries of an earlier lap count from the first stop.
     pub away: Option<u64>,
-    /// As it was felt from outside.
+    /// The same as the operator's machine measured it; empty where it did not watch.
     pub outage: Vec<Outage>,
     pub result: Ended,
     /// Hash of the line before; of the first: empty.
@@ -93,6 +94,16 @@ pub fn verify(path: &Path) -> Result<(usize, String)> {
         previous.clone_from(hash);
     }
     Ok((all.len(), previous))
+}
+
+/// The newest entry, and its hash.
+///
+/// # Errors
+/// The file cannot be read, or has none.
+pub fn newest(path: &Path) -> Result<(Entry, String)> {
+    let last = lines(path)?.pop();
+    let (entry, hash) = last.ok_or_else(|| Error::new(Kind::Refused, "the ledger has no entry"))?;
+    Ok((entry?, hash))
 }
 
 /// Adds an entry, unless the last one is of the same switch; gives its hash. `number` and `previous` are set here.

@@ -5,5 +5,5 @@ mod ledger;
 mod order;
 
 pub use history::{before, data_of};
-pub use ledger::{Ended, Entry, append, read, verify};
+pub use ledger::{Ended, Entry, append, newest, read, verify};
 pub use order::{GitMove, Hooked, Make, Order, Outage, Reply, Staged, Verb};

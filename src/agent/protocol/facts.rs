@@ -28,6 +28,9 @@ pub struct NodeFacts {
     pub lock: Option<(Holder, i64)>,
     /// The last operation, if it did not end well.
     pub unfinished: Option<Unfinished>,
+    /// What was interrupted and is not at its end yet.
+    #[serde(default)]
+    pub recovery: Option<Recovering>,
     /// `state/current.json`: what the environment runs.
     pub current: Option<serde_json::Value>,
     /// File system of `/data`, its size and what is free, in bytes.
@@ -123,6 +126,17 @@ pub struct ImageFact {
     pub digests: Vec<String>,
     /// The label `lap.build`: hash of what it was built from.
     pub build: Option<String>,
+}
+
+/// Something that was interrupted, and that the agent brings to its end by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovering {
+    /// Unix seconds.
+    pub since: i64,
+    /// Tries that failed.
+    pub tries: u64,
+    /// Why the last one failed.
+    pub error: Option<String>,
 }
 
 /// An operation that somebody began and that did not end well.

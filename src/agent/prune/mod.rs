@@ -29,11 +29,17 @@ fn registry_data() -> PathBuf {
     Path::new(paths::DATA).join("registry")
 }
 
-/// At the agent's start, before anybody asks the registry: what somebody who was killed had set aside is put back.
-pub fn recover() {
-    if let Err(error) = registry::put_all_back(&registry_data()) {
-        eprintln!("agent: {error}");
-    }
+/// Puts back the layers that an interrupted prune had set aside: at the agent's start before anybody asks the registry, and until it is done.
+///
+/// # Errors
+/// The disk says why.
+pub fn recover() -> Result<()> {
+    if is_pending() { registry::put_all_back(&registry_data()) } else { Ok(()) }
+}
+
+/// Whether [`recover`] has something to do.
+pub fn is_pending() -> bool {
+    registry::is_set_aside(&registry_data())
 }
 
 impl Agent {

@@ -249,6 +249,11 @@ pub fn put_all_back(data: &Path) -> Result<()> {
     drop_aside(data)
 }
 
+/// Whether layers are set aside.
+pub fn is_set_aside(data: &Path) -> bool {
+    fs::symlink_metadata(aside(data)).is_ok()
+}
+
 fn drop_aside(data: &Path) -> Result<()> {
     let aside = aside(data);
     match fs::remove_dir_all(&aside) {

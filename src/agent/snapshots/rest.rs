@@ -2,7 +2,7 @@
 //! next. If the agent dies meanwhile, the next one does it when it starts, as with every restore.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, TryLockError},
     thread::{self, JoinHandle},
 };
 
@@ -22,10 +22,20 @@ pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta 
     *under_way = Some(thread::spawn(move || {
         let _entered = runtime.enter();
         if let Err(error) = rest.finish(&mut Node::new(Some(docker), Box::new(log))) {
-            eprintln!("agent: restore: {error}; the next command that changes something goes on with it");
+            eprintln!("agent: restore: {error}; the agent tries again");
         }
     }));
     kept
+}
+
+/// Whether it is under way.
+pub(super) fn is_under_way() -> bool {
+    match UNDER_WAY.try_lock() {
+        Ok(under_way) => under_way.as_ref().is_some_and(|thread| !thread.is_finished()),
+        Err(TryLockError::Poisoned(under_way)) => under_way.into_inner().is_some(),
+        // It is being waited for.
+        Err(TryLockError::WouldBlock) => true,
+    }
 }
 
 /// Returns when nothing of it is under way.

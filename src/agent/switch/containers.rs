@@ -13,7 +13,7 @@ use bollard::{
 use futures_util::future::join_all;
 
 use crate::{
-    agent::paths,
+    agent::{paths, ports},
     drivers::docker::{AGAIN, name_taken},
     error::{Kind, OrError, Result},
     release::Make,
@@ -26,11 +26,12 @@ const MADE_BY: &str = "lap.switch";
 /// Between two tries for what is about to become free.
 const BETWEEN: std::time::Duration = std::time::Duration::from_millis(200);
 
-fn name(container: &str) -> String {
+pub fn name(container: &str) -> String {
     format!("infra_{container}")
 }
 
-fn kept(container: &str) -> String {
+/// What it is called while it is kept.
+pub fn kept(container: &str) -> String {
     format!("{KEPT}{container}")
 }
 
@@ -93,9 +94,7 @@ async fn start_again(docker: &Docker, container: &str) -> Result<()> {
     for attempt in 1.. {
         match docker.start_container(&name(container), None::<StartContainerOptions>).await {
             Ok(()) => break,
-            Err(error) if attempt < AGAIN && error.to_string().contains("port is already allocated") => {
-                tokio::time::sleep(BETWEEN).await;
-            }
+            Err(error) if attempt < AGAIN && ports::is_taken(&error) => tokio::time::sleep(BETWEEN).await,
             Err(error) => return Err(error).or_error(Kind::Node, || format!("cannot start `{container}`")),
         }
     }
@@ -136,22 +135,24 @@ async fn remove(docker: &Docker, name: &str) -> Result<()> {
 /// # Errors
 /// Docker refuses.
 pub async fn take_back(docker: &Docker, containers: &[String]) -> Result<()> {
+    let mut all = Ok(());
     for container in containers {
         // One that still has its name was never put aside.
-        rename(docker, &kept(container), &name(container)).await?;
+        all = all.and(rename(docker, &kept(container), &name(container)).await);
     }
-    Ok(())
+    all
 }
 
-/// Starts these one after the other, as they were started before.
+/// Starts these one after the other, as they were started before; one that does not start keeps no other from it.
 ///
 /// # Errors
-/// One does not start.
+/// The first that does not start.
 pub async fn start_all(docker: &Docker, containers: &[String]) -> Result<()> {
+    let mut all = Ok(());
     for container in containers {
-        start_again(docker, container).await?;
+        all = all.and(start_again(docker, container).await);
     }
-    Ok(())
+    all
 }
 
 /// Removes what was put aside: nobody needs it any more.

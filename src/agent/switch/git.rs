@@ -31,10 +31,19 @@ pub async fn advance(docker: &Docker, to: &GitMove) -> Result<()> {
     update(docker, to, &to.new, to.old.as_deref().unwrap_or(NONE)).await
 }
 
-/// Moves it back, if it is still where [`advance`] put it: what somebody pushed since then stays.
-pub async fn retreat(docker: &Docker, to: &GitMove) {
-    if let Err(error) = update(docker, to, to.old.as_deref().unwrap_or(NONE), &to.new).await {
-        eprintln!("agent: {error}");
+/// Moves it back, if it is still where [`advance`] put it: what was pushed since then stays.
+///
+/// # Errors
+/// Git does not run, or refuses.
+pub async fn retreat(docker: &Docker, to: &GitMove) -> Result<()> {
+    let branch = format!("refs/heads/{}", to.branch);
+    let at = git(docker, &to.repository, &["rev-parse", "--verify", "--quiet", &branch], &[]).await?.said;
+    if at != to.new {
+        return Ok(());
+    }
+    match &to.old {
+        Some(old) => update(docker, to, old, &to.new).await,
+        None => update(docker, to, NONE, &to.new).await,
     }
 }
 

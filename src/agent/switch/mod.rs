@@ -6,14 +6,15 @@ mod connection;
 mod containers;
 mod gate;
 mod git;
+mod measure;
 mod record;
 mod staged;
 mod undo;
 mod watch;
 
 use std::{
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
 use bollard::Docker;
@@ -27,6 +28,7 @@ use crate::{
     snapshot::Reason,
 };
 pub use containers::KEPT;
+use measure::Measure;
 use record::{Phase, Record};
 pub use watch::Watch;
 
@@ -35,6 +37,7 @@ pub struct Switch {
     docker: Docker,
     record: Record,
     watch: Watch,
+    measure: Measure,
     /// Writes a step into the journal.
     note: Box<dyn Fn(&str) + Send + Sync>,
 }
@@ -101,10 +104,12 @@ pub async fn run(
         failed,
         staged,
         away: None,
+        moved: false,
         checks: 0,
         outage: Vec::new(),
     };
-    let mut switch = Switch { docker, record, watch, note };
+    let measure = Measure::begin(&record.replaced(), record.old.as_ref()).await;
+    let mut switch = Switch { docker, record, watch, measure, note };
     switch.step("write down what is to be done")?;
     switch.record.write()?;
     let made = match switch.forward().await {
@@ -122,15 +127,23 @@ pub fn is_pending() -> bool {
     Record::exists()
 }
 
-/// Brings what was killed to its end; says which. Docker must answer, and the data be whole ([`snapshots::settle`]).
+/// Where the ledger is.
+pub fn ledger() -> PathBuf {
+    Path::new(paths::STATE).join("ledger.jsonl")
+}
+
+/// Brings what was interrupted to its end; says which. Docker must answer, and the data be whole ([`snapshots::settle`]). `watch` hears of
+/// each step, and the log with `tell`.
 ///
 /// # Errors
 /// It cannot be done now; call it again.
-pub async fn recover() -> Result<Option<String>> {
+pub async fn recover(watch: &Watch, tell: bool) -> Result<Option<String>> {
     let Some(record) = aside(Record::read).await? else { return Ok(None) };
-    let note: Box<dyn Fn(&str) + Send + Sync> = Box::new(|step| eprintln!("agent: switch: {step}"));
+    let note: Box<dyn Fn(&str) + Send + Sync> =
+        if tell { Box::new(|step| eprintln!("agent: switch: {step}")) } else { Box::new(|_| {}) };
     let (number, phase) = (record.order.number, record.phase.clone());
-    let mut switch = Switch { docker: facts::docker().await?, record, watch: Watch::default(), note };
+    let measure = Measure::interrupted(&record.replaced());
+    let mut switch = Switch { docker: facts::docker().await?, record, watch: watch.clone(), measure, note };
     if phase == Phase::Committed {
         switch.finish().await?;
         return Ok(Some(format!("the switch to release {number} was interrupted and is finished")));
@@ -141,20 +154,6 @@ pub async fn recover() -> Result<Option<String>> {
     };
     switch.undo(Error::new(Kind::Interrupted, why)).await?;
     Ok(Some(format!("the switch to release {number} was interrupted and is taken back; what ran before runs again")))
-}
-
-/// At boot, under the lock: as soon as Docker answers.
-pub async fn recover_at_boot() {
-    if !is_pending() {
-        return;
-    }
-    while facts::docker().await.is_err() {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    match recover().await {
-        Ok(said) => said.iter().for_each(|said| eprintln!("agent: {said}")),
-        Err(error) => eprintln!("agent: {error}"),
-    }
 }
 
 impl Switch {
@@ -176,15 +175,15 @@ impl Switch {
     async fn forward(&mut self) -> Result<()> {
         let order = self.record.order.clone();
         self.step("stop what changes")?;
-        let begun = Instant::now();
         containers::stop(&self.docker, &self.record.ran).await?;
+        self.measure.ended(&self.docker).await;
         containers::put_aside(&self.docker, &order.stop).await?;
         self.step("keep the data as it is")?;
         self.keep_data(&order).await?;
         self.step("set names and secrets")?;
         staged::put(&order.staged, &self.record.staged, false)?;
         self.start(&order.start).await?;
-        self.record.away = Some(begun.elapsed().as_millis() as u64);
+        self.record.away = self.measure.worst();
         self.step("ask whether all is healthy")?;
         gate::all(&self.docker, &order.gate, &self.watch).await?;
         self.step("run the checks")?;
@@ -193,6 +192,8 @@ impl Switch {
         gate::settle(&self.docker, &order.gate, Duration::from_secs(order.settle), &self.watch).await?;
         if let Some(to) = &order.git {
             self.step(&format!("move `{}` of `{}`", to.branch, to.repository))?;
+            self.record.moved = true;
+            self.record.write()?;
             git::advance(&self.docker, to).await?;
         }
         self.last_word(&order).await
@@ -224,7 +225,9 @@ impl Switch {
                 self.step(&format!("start `{}`", make.name))?;
                 containers::start(&self.docker, make, self.record.fence).await?;
                 self.step(&format!("wait until `{}` is healthy", make.name))?;
-                gate::healthy(&self.docker, &make.name, Duration::from_secs(make.patience), &self.watch).await
+                gate::healthy(&self.docker, &make.name, Duration::from_secs(make.patience), &self.watch).await?;
+                self.measure.healthy(&make.name);
+                Ok::<(), Error>(())
             });
             try_join_all(each).await?;
             left = later;
@@ -246,7 +249,7 @@ impl Switch {
             None if order.attended => {
                 Err(Error::new(Kind::Interrupted, "whoever asked for it was to have the last word, and is gone"))
             }
-            None => match (order.max_outage, self.record.away) {
+            None => match (order.max_outage, self.measure.worst()) {
                 (Some(most), Some(away)) if away > most => {
                     Err(Error::new(Kind::Unhealthy, format!("it was away for {away} ms, and {most} ms are allowed")))
                 }
@@ -258,6 +261,7 @@ impl Switch {
     /// From here on there is no way back but another switch.
     fn commit(&mut self) -> Result<()> {
         self.step("make it the release")?;
+        self.record.away = self.measure.worst();
         self.record.phase = Phase::Committed;
         self.record.write().inspect_err(|_| self.record.phase = Phase::Open)
     }
@@ -267,7 +271,10 @@ impl Switch {
         let order = &self.record.order;
         let done = self.close().await;
         done.map_err(|error| {
-            error.hint(format!("release {} runs; what is left to do is done by the next command", order.number))
+            error.hint(format!(
+                "release {} runs; the agent does what is left by itself, and tries until it is done",
+                order.number
+            ))
         })
     }
 
@@ -283,7 +290,7 @@ impl Switch {
         }
         write_file(&state.join("current.json"), &text, 0o600)?;
         let entry = self.entry(Ended::Done);
-        let hash = release::append(&state.join("ledger.jsonl"), entry.clone())?;
+        let hash = release::append(&ledger(), entry.clone())?;
         self.tell("remove what ran before");
         containers::forget(&self.docker, &order.stop).await?;
         if let Some(image) = &order.registry_image {

@@ -45,10 +45,18 @@ pub struct Record {
     pub failed: Id,
     /// Inodes of what lies ready, in the order of `order.staged`: on which side of the exchange we are.
     pub staged: Vec<u64>,
-    /// From the first stop until all that is new was healthy, in milliseconds.
+    /// The longest that a service was away, as the agent saw it ([`super::measure`]), in milliseconds.
     pub away: Option<u64>,
+    /// The branch may have been moved.
+    #[serde(default = "yes")]
+    pub moved: bool,
     pub checks: u64,
     pub outage: Vec<Outage>,
+}
+
+/// An agent of an earlier build did not say.
+fn yes() -> bool {
+    true
 }
 
 impl Record {
@@ -91,6 +99,12 @@ impl Record {
     /// It cannot be removed.
     pub fn remove() -> Result<()> {
         remove_file(&Self::path())
+    }
+
+    /// The containers that ran and are replaced.
+    pub fn replaced(&self) -> Vec<String> {
+        let is_made = |name: &&String| self.order.start.iter().any(|make| make.name == **name);
+        self.ran.iter().filter(is_made).cloned().collect()
     }
 
     /// The containers whose data it may have changed.

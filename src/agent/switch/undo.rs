@@ -3,6 +3,8 @@
 
 use std::{path::Path, time::Duration};
 
+use futures_util::future::join_all;
+
 use super::{Done, Phase, Switch, aside, containers, git, record::Record, staged};
 use crate::{
     agent::{health, paths, snapshots},
@@ -18,7 +20,7 @@ impl Switch {
     /// Takes it back because of `error`, and says so in the ledger.
     ///
     /// # Errors
-    /// Something in the way: it is tried again with the next command.
+    /// Something in the way: the agent tries again by itself ([`super::super::recovery`]).
     pub(super) async fn undo(&mut self, error: Error) -> Result<Done> {
         let why = error.message;
         let number = self.record.order.number;
@@ -28,9 +30,12 @@ impl Switch {
             eprintln!("agent: {error}");
         }
         self.back(&why).await.map_err(|error| {
-            let message =
-                format!("release {number} did not come up ({why}), and going back is stuck: {}", error.message);
-            Error::new(error.kind, message).hint("when that is mended, the next command goes on with it")
+            let message = format!(
+                "release {number} did not come up ({why}), and the way back is not done yet: {}",
+                error.message
+            );
+            Error::new(error.kind, message)
+                .hint("the agent tries again by itself until it is done; `lap promote --resume` watches it")
         })
     }
 
@@ -44,20 +49,36 @@ impl Switch {
         self.tell("take back: names and secrets");
         staged::put(&order.staged, &self.record.staged, true)?;
         self.tell("take back: start what ran before");
+        self.measure.ended(&self.docker).await;
         containers::take_back(&self.docker, &order.stop).await?;
         containers::start_all(&self.docker, &self.record.ran).await?;
-        for container in &self.record.ran {
-            health::await_healthy(&self.docker, container, PATIENCE).await?;
+        let sick = self.await_all().await;
+        if let Some(to) = order.git.as_ref().filter(|_| self.record.moved) {
+            git::retreat(&self.docker, to).await?;
         }
-        if let Some(to) = &order.git {
-            git::retreat(&self.docker, to).await;
+        if self.record.outage.is_empty() {
+            // Whoever asked for it felt the way back, too.
+            self.record.outage = self.watch.ask_how_it_was().await.map(|reply| reply.outage).unwrap_or_default();
         }
+        self.record.away = self.measure.worst().or(self.record.away);
         self.tell("take back: close");
-        let entry = self.entry(Ended::TakenBack { why: why.to_owned(), failed });
-        let hash = release::append(&Path::new(paths::STATE).join("ledger.jsonl"), entry.clone())?;
+        let why = [&[why.to_owned()], sick.as_slice()].concat().join("; after the way back ");
+        let entry = self.entry(Ended::TakenBack { why, failed });
+        let hash = release::append(&super::ledger(), entry.clone())?;
         staged::clear();
         Record::remove()?;
         Ok((entry, hash))
+    }
+
+    /// Waits for all at the same time; gives why some that run are not healthy. That is no reason to try again: Docker goes on starting
+    /// them, `lap status` says so, and the next release may be what mends them.
+    async fn await_all(&self) -> Vec<String> {
+        let each = self.record.ran.iter().map(|container| async move {
+            let healthy = health::await_healthy(&self.docker, container, PATIENCE).await;
+            self.measure.healthy(container);
+            healthy.err().map(|error| error.message)
+        });
+        join_all(each).await.into_iter().flatten().collect()
     }
 
     /// Gives the snapshot of what the failed release left.

@@ -16,6 +16,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(120);
 /// And how long they may be away: a connection that broke is opened again.
 const AWAY: Duration = Duration::from_secs(15);
+/// How long an answer may take that needs no thought.
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// A wake-up that comes between two looks is seen at the next one.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -29,8 +31,9 @@ pub struct Watch {
 #[derive(Default)]
 struct State {
     steps: Vec<String>,
-    /// Whether the question is open.
+    /// Whether the question is open, and how many there were.
     asked: bool,
+    questions: usize,
     /// Whose hooks are run before it is answered.
     hooked: Option<Hooked>,
     reply: Option<Reply>,
@@ -86,6 +89,7 @@ impl Watch {
         {
             let mut state = self.state();
             (state.asked, state.hooked) = (true, hooked);
+            state.questions += 1;
         }
         self.changed.notify_waiters();
         let (until, mut seen) = (Instant::now() + PATIENCE, Instant::now());
@@ -106,6 +110,27 @@ impl Watch {
         }
     }
 
+    /// Asks how a switch that was taken back was felt from outside; `None`: there is no watcher who answers at once.
+    pub async fn ask_how_it_was(&self) -> Option<Reply> {
+        {
+            let mut state = self.state();
+            (state.asked, state.hooked, state.reply) = (true, None, None);
+            state.questions += 1;
+        }
+        self.changed.notify_waiters();
+        let until = Instant::now() + AT_ONCE;
+        loop {
+            {
+                let mut state = self.state();
+                if state.reply.is_some() || state.watchers == 0 || Instant::now() > until {
+                    state.asked = false;
+                    return state.reply.take();
+                }
+            }
+            tokio::time::sleep(LOOK / 2).await;
+        }
+    }
+
     /// What a watcher who has seen so much is told next.
     pub async fn next(&self, seen: &mut Seen) -> Answer {
         loop {
@@ -115,8 +140,8 @@ impl Watch {
                     seen.steps += 1;
                     return Answer::Step { text: text.clone() };
                 }
-                if state.asked && !seen.asked {
-                    seen.asked = true;
+                if state.asked && seen.questions < state.questions {
+                    seen.questions = state.questions;
                     return Answer::Asked { hooked: state.hooked.clone() };
                 }
                 if let Some(answer) = &state.ended {
@@ -148,7 +173,7 @@ impl Drop for Watcher {
 #[derive(Default)]
 pub struct Seen {
     steps: usize,
-    asked: bool,
+    questions: usize,
 }
 
 #[cfg(test)]
@@ -165,5 +190,21 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(300)).await;
         other.reply(Reply { no: Some("too long".into()), ..Reply::default() });
         assert_eq!(reply.await.unwrap().and_then(|reply| reply.no).as_deref(), Some("too long"));
+    }
+
+    #[tokio::test]
+    async fn a_switch_that_was_aborted_asks_how_it_was_and_each_question_is_told() {
+        use crate::release::Outage;
+        let (watch, mut seen) = (Watch::default(), Seen::default());
+        assert_eq!(watch.ask_how_it_was().await, None, "no watcher is there");
+        let _here = watch.watcher();
+        watch.abort("enough".into());
+        for gap in [7, 8] {
+            let asked = watch.clone();
+            let asked = tokio::spawn(async move { asked.ask_how_it_was().await });
+            assert!(matches!(watch.next(&mut seen).await, Answer::Asked { hooked: None }));
+            watch.reply(Reply { outage: vec![Outage { gap, ..Outage::default() }], ..Reply::default() });
+            assert_eq!(asked.await.unwrap().unwrap().outage[0].gap, gap);
+        }
     }
 }

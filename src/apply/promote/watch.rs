@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use super::{
-    hooks,
-    prober::{Prober, Service},
-};
+use super::{hooks, prober::EVERY};
 use crate::{
     agent::protocol::{Answer, Request},
     apply::{
@@ -14,6 +11,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     plan::wish::Current,
+    probe::{Prober, Service},
     release::{Entry, Hooked, Reply},
 };
 
@@ -61,7 +59,7 @@ pub(super) async fn follow(
     max_outage: Option<Duration>,
     options: &Options,
 ) -> Result<(Entry, String)> {
-    let prober = Prober::begin(services, IpAddr::from(master.address())).await;
+    let prober = Prober::begin(services, IpAddr::from(master.address()), EVERY).await;
     let last_word = async |hooked: Option<Hooked>| {
         let outage = prober.felt();
         let worst = outage.iter().max_by_key(|outage| outage.gap);

@@ -33,5 +33,7 @@ mod recover;
 mod registry;
 mod repository;
 mod snapshot;
+mod soak;
 mod still;
 mod vm;
+mod way_back;

@@ -38,6 +38,22 @@ pub(super) fn in_prod(what: &str) -> String {
     format!("test $LAP_ENVIRONMENT = test || {{ {what}; }}")
 }
 
+/// The steps of the last operation on prod, as its journal has them; what a step names of the moment (a time, a check) is not one of its own.
+pub fn steps(lab: &Lab) -> Vec<String> {
+    let journal = prod(lab, "cat /var/lib/lap/pool/state/journal.jsonl");
+    let lines: Vec<serde_json::Value> = journal.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = lines.last().map(|line| line["op"].clone()).unwrap_or_default();
+    let of_it = lines.iter().filter(|line| line["op"] == last);
+    of_it.filter_map(|line| find_step(line)).collect()
+}
+
+/// Wherever in the line it is.
+fn find_step(line: &serde_json::Value) -> Option<String> {
+    let fields = line.as_object()?;
+    let step = fields.get("step").and_then(serde_json::Value::as_str).map(str::to_owned);
+    step.or_else(|| fields.values().find_map(find_step))
+}
+
 pub fn until_healthy(lab: &Lab) {
     until_or(|| lab.lap(&["status", "prod"]).code == 0, || lab.lap(&["status", "prod"]).out);
 }
@@ -194,6 +210,24 @@ fn taken_back() {
     until_healthy(&lab);
 }
 
+/// The steps of a promotion in a lab without git, as docs/promotion.md has them.
+pub const EACH_STEP: [&str; 14] = [
+    "write down what is to be done",
+    "stop what changes",
+    "keep the data as it is",
+    "set names and secrets",
+    "start `two`",
+    "wait until `two` is healthy",
+    "ask whether all is healthy",
+    "run the checks",
+    "wait whether something falls over, for 0 s",
+    "ask how it was from outside",
+    "make it the release",
+    "record what runs",
+    "remove what ran before",
+    "close",
+];
+
 /// The agent is killed before each step, after that the node itself: the old release or the new one, whole, and the next one goes
 /// through.
 #[test]
@@ -203,34 +237,29 @@ fn killed_at_each_step() {
     prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && sync");
     let old = data(&lab);
     change_two(&lab, "new", "echo new >/data/file");
-    let forward = [
-        "write down what is to be done",
-        "stop what changes",
-        "keep the data as it is",
-        "set names and secrets",
-        "start `two`",
-        "wait until `two` is healthy",
-        "ask whether all is healthy",
-        "ask how it was from outside",
-        "make it the release",
-        "record what runs",
-        "remove what ran before",
-        "close",
-    ];
-    let committed = 9;
+    // The steps are those that an undisturbed one tells: a new one is killed, too.
+    lab.lap(&["promote", "--yes", "--settle", "0s"]).ok();
+    let forward = steps(&lab);
+    lab.lap(&["rollback", "--yes", "--settle", "0s"]).ok();
+    for named in EACH_STEP {
+        assert!(forward.iter().any(|step| step == named), "docs/promotion.md names `{named}`: {forward:?}");
+    }
+    assert_eq!(forward.len(), EACH_STEP.len(), "docs/promotion.md names each step: {forward:?}");
+    let committed = 1 + forward.iter().position(|step| step == "make it the release").unwrap();
+    let releases = || lab.lap(&["release", "list"]).ok().lines().count();
     for node in [false, true] {
         for (at, step) in forward.iter().enumerate() {
+            let before = releases();
             kill_at(&lab, node, step);
             if at < committed {
                 assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "killed at {step}");
-                assert!(lab.lap(&["release", "list"]).ok().lines().count() == 2, "killed at {step}");
+                assert_eq!(releases(), before, "killed at {step}");
             } else {
                 assert_eq!(says(&lab, "two"), "two, new", "killed at {step}");
                 assert_eq!(prod(&lab, "cat /data/two/file"), "new", "killed at {step}");
-                lab.lap(&["rollback", "--yes", "--settle", "0s"]).ok();
+                assert_eq!(releases(), before + 1, "killed at {step}");
+                lab.lap(&["rollback", "1", "--yes", "--settle", "0s"]).ok();
                 assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "back after {step}");
-                // The next one is to be release 2 again, so that its steps have the same names.
-                prod(&lab, "cd /var/lib/lap/pool/state && rm -rf releases/[2-9]* releases/1[0-9]* ledger.jsonl");
             }
             lab.lap(&["ledger", "verify"]).ok();
             let left = prod(
@@ -284,7 +313,7 @@ fn killed_on_the_way_back() {
 }
 
 /// Begins a promotion that dies before `step`, and waits until all is well again: by itself, nobody runs another command.
-fn kill_at(lab: &Lab, node: bool, step: &str) {
+pub fn kill_at(lab: &Lab, node: bool, step: &str) {
     let at = if node { format!("node {step}") } else { step.to_owned() };
     lab.on_node("prod", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
     let mut promoting = lab

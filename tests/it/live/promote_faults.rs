@@ -70,9 +70,7 @@ fn the_disk_is_full_at_each_step() {
         go_on(&lab);
         let ended = promoting.wait().unwrap();
         prod(&lab, "rm -r /var/lib/lap/pool/.fill; sync");
-        // What was stuck for lack of room goes on with the next command, whatever that is.
-        let resumed = lab.lap(&["promote", "--yes", "--wait", "--settle", "0s"]);
-        assert!(matches!(resumed.code, 0 | 7 | 10), "full at {step}: {resumed:?}");
+        // What was stuck for lack of room goes on by itself.
         until_healthy(&lab);
         let is_new = whole(&lab, step, &old);
         assert!(is_new || !ended.success(), "full at {step}: it said it was done, and is not");

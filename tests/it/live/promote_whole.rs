@@ -1,6 +1,9 @@
 //! A promotion in a lab that has registries and git: images by digest, the commit in production's git, and the way back.
 
-use super::lab::Lab;
+use super::{
+    lab::Lab,
+    promote::{EACH_STEP, kill_at, steps},
+};
 
 fn on(lab: &Lab, node: &str, script: &str) -> String {
     lab.on_node(node, &["sh", "-c", script]).ok().trim().to_owned()
@@ -117,4 +120,18 @@ fn images_by_digest_and_the_commit_in_git() {
     lab.lap(&PROMOTE).ok();
     assert_eq!(git(&lab, "rev-parse master"), pushed);
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, sixth");
+
+    // The one step that a lab without git does not have; killed before it and after it, the branch is where it was.
+    let told = steps(&lab);
+    let settles = |step: &String| step.starts_with("wait whether something falls over");
+    let own: Vec<&String> = told.iter().filter(|step| !settles(step) && !EACH_STEP.contains(&step.as_str())).collect();
+    assert_eq!(own, ["move `master` of `lap`"]);
+    change_two(&lab, "seventh");
+    for node in [false, true] {
+        for step in ["move `master` of `lap`", "ask how it was from outside"] {
+            kill_at(&lab, node, step);
+            assert_eq!(git(&lab, "rev-parse master"), pushed, "killed at {step}");
+            assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, sixth", "killed at {step}");
+        }
+    }
 }
