@@ -11,6 +11,7 @@ mod descriptors;
 pub mod dns;
 pub mod dns_client;
 pub mod drivers;
+mod durable;
 pub mod error;
 pub mod exit;
 pub mod keys;

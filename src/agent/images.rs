@@ -1,16 +1,16 @@
 //! Images as files, for what must run before any registry does.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::ImportImageOptions;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
 
 use super::{facts, paths};
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    durable,
+    error::{Error, Kind, OrError, Result},
+};
 
 /// Writes an image to [`paths::IMAGES`].
 ///
@@ -26,8 +26,10 @@ pub async fn save(image: &str, file: &str) -> Result<()> {
         let chunk = chunk.or_error(Kind::Node, || format!("cannot save the image `{image}`"))?;
         out.write_all(&chunk).await.or_error(Kind::Node, what)?;
     }
-    out.sync_all().await.or_error(Kind::Node, what)?;
-    tokio::fs::rename(&new, &target).await.or_error(Kind::Node, what)
+    out.flush().await.or_error(Kind::Node, what)?;
+    let published = tokio::task::spawn_blocking(move || durable::publish(&new, &target)).await;
+    let published = published.or_error(Kind::Other, || "the agent".into())?;
+    published.or_error(Kind::Node, || format!("cannot write the image `{file}`"))
 }
 
 /// Loads what [`save`] wrote.
@@ -54,6 +56,7 @@ fn path_of(file: &str) -> Result<PathBuf> {
     if file.contains('/') || file.starts_with('.') {
         return Err(Error::new(Kind::Refused, format!("`{file}` is not a file's name")));
     }
-    fs::create_dir_all(paths::IMAGES).or_error(Kind::Node, || format!("cannot make `{}`", paths::IMAGES))?;
+    durable::create_dir_all(Path::new(paths::IMAGES))
+        .or_error(Kind::Node, || format!("cannot make `{}`", paths::IMAGES))?;
     Ok(Path::new(paths::IMAGES).join(file))
 }

@@ -3,16 +3,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    fs,
+    io::Read,
     path::{Component, Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
 
 use super::{failpoint, paths, protocol::Place};
-use crate::error::{Error, Kind, OrError, Result};
+pub use crate::durable::{remove_file, try_write_file, write_file};
+use crate::{
+    durable,
+    error::{Error, Kind, OrError, Result},
+};
 
 /// The directory of a place.
 ///
@@ -53,7 +56,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             if dir.exists() {
                 let _ = fs::remove_dir_all(&new);
             } else {
-                fs::rename(&new, &dir).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
+                durable::publish(&new, &dir).or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
             }
             Ok(files)
         }
@@ -65,7 +68,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
             bundle.push(b'\n');
             bundle.extend(fs::read(new.join("root.crt")).unwrap_or_default());
-            fs::create_dir_all(&dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
+            make(&dir)?;
             write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
             let _ = fs::remove_dir_all(&new);
             // Last what is compared: after a kill in between, all of it is done again.
@@ -83,11 +86,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
 /// The archive is damaged or has a path that leaves `dir`; a file cannot be written. Files already renamed stay.
 pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, String>> {
     let broken = || "cannot read what was sent".to_owned();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(dir)
-        .or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
+    make(dir)?;
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(tar);
     for entry in archive.entries().or_error(Kind::Other, broken)? {
@@ -98,16 +97,11 @@ pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, St
         }
         let target = dir.join(&path);
         match entry.header().entry_type() {
-            tar::EntryType::Directory => {
-                fs::create_dir_all(&target).or_error(Kind::Node, || format!("cannot make `{}`", target.display()))?
-            }
+            tar::EntryType::Directory => make(&target)?,
             tar::EntryType::Regular => {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).or_error(Kind::Other, broken)?;
-                if let Some(parent) = target.parent() {
-                    fs::create_dir_all(parent)
-                        .or_error(Kind::Node, || format!("cannot make `{}`", parent.display()))?;
-                }
+                target.parent().map_or(Ok(()), make)?;
                 let mode = entry.header().mode().unwrap_or(0o600) & 0o777;
                 failpoint::at(&format!("write {}", path.display()));
                 write_file(&target, &bytes, mode)?;
@@ -120,11 +114,14 @@ pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, St
     }
     if whole {
         for path in hashes(dir)?.into_keys().filter(|path| !files.contains_key(path)) {
-            let path = dir.join(path);
-            fs::remove_file(&path).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))?;
+            remove_file(&dir.join(path))?;
         }
     }
     Ok(files)
+}
+
+fn make(dir: &Path) -> Result<()> {
+    durable::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))
 }
 
 /// Path → sha256 of every file below `dir`; nothing if there is no such directory.
@@ -148,48 +145,6 @@ pub fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
         }
     }
     Ok(out)
-}
-
-/// Writes a file so that it is there whole or not at all, also after a power cut.
-///
-/// # Errors
-/// Names the path.
-pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    try_write_file(path, bytes, mode).or_error(Kind::Node, || format!("cannot write `{}`", path.display()))
-}
-
-/// The same, for those who look at why it failed.
-///
-/// # Errors
-/// It cannot be written; then the old file stands.
-pub fn try_write_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".lap-new");
-    let new = PathBuf::from(new);
-    // A left-over of a killed writer may have another mode.
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    if let Some(parent) = path.parent() {
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
-}
-
-/// Removes a file so that it does not come back, not after a power cut either: a record of what is under way would have it done
-/// once more. Nothing happens where there is none.
-///
-/// # Errors
-/// Names the path.
-pub fn remove_file(path: &Path) -> Result<()> {
-    let removed = match fs::remove_file(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        removed => removed,
-    };
-    let durable = || path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all());
-    removed.and_then(|()| durable()).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()))
 }
 
 /// An archive in memory of these files: (path, mode, content). The opposite of [`unpack`].

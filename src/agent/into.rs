@@ -28,6 +28,7 @@ use super::{
     snapshots::{self, pool_path},
 };
 use crate::{
+    durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{self, Id, Meta, Reason, volume},
 };
@@ -85,12 +86,13 @@ pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + U
         return Err(Error::new(Kind::Refused, format!("{} of `{}` is here already", bring.id, bring.from)));
     }
     for directory in [whole.parent().unwrap_or(&whole), &half] {
-        fs::create_dir_all(directory).or_error(Kind::Node, || format!("cannot make `{}`", directory.display()))?;
+        durable::create_dir_all(directory).or_error(Kind::Node, || format!("cannot make `{}`", directory.display()))?;
     }
     let fed = if bring.archive { unpack(&half, from).await } else { replay(&half, from).await };
     let named = fed.and_then(|()| {
-        fs::rename(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))?;
-        volume::sync(Path::new(paths::POOL))
+        // The next one is only what differs from it, so its content is on the disk before its name.
+        volume::sync(Path::new(paths::POOL))?;
+        durable::publish(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))
     });
     if named.is_err() {
         let _ = sweep();
@@ -128,7 +130,7 @@ pub fn sweep() -> Result<()> {
 
 fn drop_received(path: &Path) -> Result<()> {
     if path.join("data").exists() {
-        volume::delete_all(Path::new(paths::POOL), &path.join("data"))?;
+        volume::delete_all(&path.join("data"))?;
     }
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -145,7 +147,6 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
     if !source.is_dir() {
         return Err(Error::new(Kind::Node, format!("{} of `{}` did not come", bring.id, bring.from)));
     }
-    snapshot::is_one_piece(pool)?;
     let step = |text: &str| {
         note(text);
         failpoint::at(text);
@@ -154,11 +155,20 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
     let at = now();
     let text = format!("{} of `{}`, scrubbed", bring.id, bring.from);
     let id = snapshot::free_id(pool, at);
-    let meta =
-        Meta { id, at, reason: Reason::Brought, note: Some(text), by: by.to_owned(), current: None, pause: None };
+    let meta = Meta {
+        id,
+        at,
+        reason: Reason::Brought,
+        note: Some(text),
+        by: by.to_owned(),
+        current: None,
+        pause: None,
+        nested: snapshot::Nested::default(),
+    };
     let half = snapshot::begin(pool, &meta.id)?;
     let prepared = prepare(pool, &source, &half.join("data"), bring, &step).and_then(|()| {
         step("keep the scrubbed copy");
+        volume::sync(pool)?;
         snapshot::finish(pool, &meta)
     });
     if let Err(error) = prepared {

@@ -16,7 +16,10 @@ use std::{
 };
 
 use super::protocol::{Holder, Note, Unfinished};
-use crate::error::{Kind, OrError, Result};
+use crate::{
+    durable,
+    error::{Kind, OrError, Result},
+};
 use lines::{Line, What};
 
 /// Above this the journal is rewritten with its last operations only.
@@ -65,6 +68,10 @@ impl Journal {
             .mode(0o600)
             .open(&path)
             .or_error(Kind::Node, || format!("cannot open `{}`", path.display()))?;
+        // The file may be new. On a full disk the agent starts all the same.
+        if let Err(error) = durable::sync_parent(&path) {
+            eprintln!("agent: cannot write `{}`: {error}", state.display());
+        }
         let torn = read.whole < text.len();
         let (length, last, open) = (read.whole as u64, None, None);
         let mut journal = Self { path, file, length, torn, max_bytes, trim_above: max_bytes, last, open };

@@ -13,6 +13,7 @@ use super::{
     protocol::{DataFacts, NodeConfig},
 };
 use crate::{
+    durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{Filesystem, is_btrfs, volume},
 };
@@ -121,7 +122,8 @@ fn make_image(disk: u64, wish: Option<Filesystem>) -> Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(&new);
     file.and_then(|file| file.set_len(disk)).or_error(Kind::Node, || format!("cannot make `{new}`"))?;
     mkfs::make(wish, &new)?;
-    fs::rename(&new, paths::POOL_IMAGE).or_error(Kind::Node, || format!("cannot rename `{new}`"))
+    durable::publish(Path::new(&new), Path::new(paths::POOL_IMAGE))
+        .or_error(Kind::Node, || format!("cannot rename `{new}`"))
 }
 
 /// `mount -o loop` frees its device by itself when the node is killed. Two nodes of one host may race for a free

@@ -4,7 +4,12 @@ mod node;
 mod rest;
 mod take;
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 use tokio::runtime::Handle;
 
@@ -170,7 +175,8 @@ pub fn policy() -> Policy {
 pub fn facts() -> SnapshotFacts {
     let all = pool_path().and_then(snapshot::list).unwrap_or_default();
     let since = fs::metadata(Path::new(paths::POLICY).join("snapshot.json")).map_or(0, |file| file.mtime());
-    SnapshotFacts { count: all.len(), newest: all.last().map(|meta| meta.at), policy: policy(), since }
+    let incomplete = all.last().map(|meta| meta.nested.complaints()).unwrap_or_default();
+    SnapshotFacts { count: all.len(), newest: all.last().map(|meta| meta.at), incomplete, policy: policy(), since }
 }
 
 /// Whether one is due.
@@ -262,7 +268,18 @@ pub fn put_back(
     current: Option<serde_json::Value>,
 ) -> Result<()> {
     let (pool, state) = (pool_path()?, Path::new(paths::STATE));
-    if snapshot::is_whole(pool, &kept.0) {
+    let at = now();
+    let meta = snapshot::Meta {
+        id: kept.0.clone(),
+        at,
+        reason: kept.1,
+        note: Some(kept.2.clone()),
+        by: by.to_owned(),
+        current: current.clone(),
+        pause: None,
+        nested: snapshot::Nested::default(),
+    };
+    if snapshot::complete(pool, &meta)? {
         return Ok(());
     }
     let there = |name: &&String| snapshot::data(pool, id).join(name).exists() || pool.join("data").join(name).exists();
@@ -272,7 +289,6 @@ pub fn put_back(
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
     let mut node = Node::new(Some(Handle::current().block_on(facts::docker())?), note);
-    let at = now();
     Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
 }
 
@@ -282,9 +298,6 @@ pub fn put_back(
 /// The disk is full.
 pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Result<()> {
     let pool = pool_path()?;
-    if snapshot::is_whole(pool, id) {
-        return Ok(());
-    }
     let meta = snapshot::Meta {
         id: id.clone(),
         at: now(),
@@ -293,8 +306,15 @@ pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Res
         by: by.to_owned(),
         current: current(),
         pause: None,
+        nested: snapshot::Nested::default(),
     };
-    snapshot::take(pool, &meta, &mut still::Containers::default()).map(drop)
+    if snapshot::complete(pool, &meta)? {
+        return Ok(());
+    }
+    snapshot::abandon(pool, id)?;
+    let taken = snapshot::take(pool, &meta, &mut still::Containers::default())?;
+    taken.nested.complaints().iter().for_each(|why| eprintln!("agent: {why}"));
+    Ok(())
 }
 
 /// Two names for snapshots that nobody has yet.
@@ -342,10 +362,18 @@ pub fn recover_data() -> Result<()> {
         eprintln!("agent: {said}");
     }
     // What cannot be removed costs room, and is no reason to stay down.
-    if let Err(error) = snapshot::sweep(Path::new(paths::POOL)).and_then(|()| into::sweep()) {
+    let swept = named().and_then(|named| snapshot::sweep(Path::new(paths::POOL), &named));
+    if let Err(error) = swept.and_then(|()| into::sweep()) {
         eprintln!("agent: {error}");
     }
     Ok(())
+}
+
+/// The snapshots that records of work under way name.
+fn named() -> Result<BTreeSet<snapshot::Id>> {
+    let mut all = snapshot::named(Path::new(paths::STATE))?;
+    all.extend(switch::named()?);
+    Ok(all)
 }
 
 /// Whether [`recover_containers`] has something to do.

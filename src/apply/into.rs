@@ -125,7 +125,9 @@ pub async fn into(
             tokio::select! {
                 // What broke off is never taken for the end: the other side is not asked again.
                 read = &mut reading, if ended.is_none() => {
-                    let (_, size) = read?;
+                    let (meta, size) = read?;
+                    let left = meta.nested.left_behind("it does not travel to another environment");
+                    left.complaints().iter().for_each(|why| events.note(format!("  {why}")));
                     events.note(format!("  {} came", bytes(size)));
                     ended = Some(size);
                 }

@@ -211,6 +211,7 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
         };
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());
+        let note = if meta.nested.missing.is_empty() { note } else { format!("INCOMPLETE; {note}") };
         let (age, by) = (ago(now() - meta.at), meta.by.clone());
         [meta.id.to_string(), age, why.into(), ran(meta), own, total, by, kept(listed), note]
     };
@@ -291,6 +292,9 @@ fn export(global: &Global, environment: Option<String>, id: &str, file: &Path) -
         return print_json(&meta);
     }
     outln!("Snapshot {} of `{}` is in `{}`, {}.", meta.id, environment.name, file.display(), bytes(size));
+    for why in meta.nested.left_behind("an archive does not hold subvolumes").complaints() {
+        outln!("In the archive, {why}.");
+    }
     Ok(())
 }
 

@@ -225,6 +225,7 @@ fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     if late {
         all.push("the newest snapshot is older than the schedule allows".into());
     }
+    all.extend(snapshots.incomplete.iter().map(|why| format!("the newest snapshot: {why}")));
     // Before that there was no node that could be copied.
     let since = if snapshots.since > 0 { snapshots.since } else { now };
     all.extend(lab.copies.complaints(lab.repositories.keys(), &facts.copies, since, now));

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::order::{Outage, Verb};
 use crate::{
+    durable,
     error::{Error, Kind, OrError, Result},
     snapshot::Id,
 };
@@ -135,7 +136,10 @@ pub fn append(path: &Path, mut entry: Entry) -> Result<String> {
     let end = whole(&mut file).or_error(Kind::Node, what)?;
     file.set_len(end).or_error(Kind::Node, what)?;
     file.seek(SeekFrom::Start(end)).or_error(Kind::Node, what)?;
-    file.write_all(&line).and_then(|()| file.sync_all()).or_error(Kind::Node, what)?;
+    let written = file.write_all(&line).and_then(|()| file.sync_all());
+    // The first entry makes the file, too: its name goes to the disk.
+    let named = written.and_then(|()| if all.is_empty() { durable::sync_parent(path) } else { Ok(()) });
+    named.or_error(Kind::Node, what)?;
     Ok(hash)
 }
 

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{File, Folder, Storage};
+use crate::durable;
 
 /// Where files are written before they get their name; restic knows nothing of it and leaves it alone.
 const TEMPORARY: &str = "tmp";
@@ -83,16 +84,15 @@ impl Storage for Directory {
         let directory = self.root.join(file.directory());
         let temporary = self.root.join(TEMPORARY);
         for directory in [&directory, &temporary] {
-            fs::create_dir_all(directory)?;
+            durable::create_dir_all(directory)?;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let temporary = temporary.join(format!("{}-{number}", std::process::id()));
         let written = (|| {
             let mut to = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             parts.iter().try_for_each(|part| to.write_all(part))?;
-            to.sync_all()?;
-            fs::rename(&temporary, &target)?;
-            fs::File::open(&directory)?.sync_all()
+            drop(to);
+            durable::publish(&temporary, &target)
         })();
         if written.is_err() {
             let _ = fs::remove_file(&temporary);

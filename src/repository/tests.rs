@@ -33,6 +33,7 @@ use crate::{
 mod access;
 pub(crate) mod forge;
 mod forged;
+mod nested;
 mod pruned;
 mod relayed;
 mod s3;

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use super::{Id, meta::directory};
 use crate::{
-    agent::install::write_file,
+    durable::{self, write_file},
     error::{Kind, OrError, Result},
 };
 
@@ -25,7 +25,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     let what = || format!("cannot read `{}`", from.display());
     match fs::symlink_metadata(from) {
         Ok(meta) if meta.is_dir() => {
-            fs::create_dir_all(to).or_error(Kind::Node, || format!("cannot make `{}`", to.display()))?;
+            durable::create_dir_all(to).or_error(Kind::Node, || format!("cannot make `{}`", to.display()))?;
             for entry in fs::read_dir(from).or_error(Kind::Node, what)? {
                 let name = entry.or_error(Kind::Node, what)?.file_name();
                 copy(&from.join(&name), &to.join(&name))?;

@@ -1,9 +1,7 @@
 //! The few things asked of btrfs(8).
 
 use std::{
-    ffi::OsString,
-    os::unix::ffi::OsStringExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
 
@@ -38,28 +36,13 @@ pub fn delete(path: &Path) -> Result<()> {
     run(btrfs(&["subvolume", "delete", "--"]).arg(path)).map(drop)
 }
 
-/// Deletes a subvolume and all that containers made inside it. Its directory must be below `pool`, the top of the file system.
+/// The subvolumes that lie directly in the one at `path`, as btrfs lists them: whole paths from the top of the file system. A container
+/// chooses the names, so the lines say less than they seem to: [`super::nested`] looks at each.
 ///
 /// # Errors
 /// What btrfs says.
-pub fn delete_all(pool: &Path, path: &Path) -> Result<()> {
-    let inside = nested(pool, path)?;
-    if !inside.is_empty() {
-        // Nothing can be taken out of one that is read-only.
-        run(btrfs(&["property", "set", "-ts"]).arg(path).args(["ro", "false"]))?;
-        inside.iter().try_for_each(|inside| delete_all(pool, inside))?;
-    }
-    delete(path)
-}
-
-/// The subvolumes that lie directly in the one at `path`: a snapshot of it does not hold what is in them.
-///
-/// # Errors
-/// What btrfs says.
-pub fn nested(pool: &Path, path: &Path) -> Result<Vec<PathBuf>> {
-    let output = output(btrfs(&["subvolume", "list", "-o", "--"]).arg(path))?;
-    let below = |path: Vec<u8>| pool.join(OsString::from_vec(path));
-    Ok(listed(&output.stdout).into_iter().map(below).collect())
+pub fn list(path: &Path) -> Result<Vec<Vec<u8>>> {
+    output(btrfs(&["subvolume", "list", "-o", "--"]).arg(path)).map(|output| listed(&output.stdout))
 }
 
 /// `ID 260 gen 10 top level 256 path data/x`, a line each; a name may have line breaks in it.
@@ -91,6 +74,14 @@ pub fn set_read_only(path: &Path) -> Result<()> {
     run(btrfs(&["property", "set", "-ts"]).arg(path).args(["ro", "true"])).map(drop)
 }
 
+/// It may be written to again.
+///
+/// # Errors
+/// What btrfs says.
+pub fn set_writable(path: &Path) -> Result<()> {
+    run(btrfs(&["property", "set", "-ts"]).arg(path).args(["ro", "false"])).map(drop)
+}
+
 /// The number of a subvolume, which it keeps whatever it is called.
 ///
 /// # Errors
@@ -100,14 +91,6 @@ pub fn number(path: &Path) -> Result<u64> {
     said.trim()
         .parse()
         .or_error(Kind::Node, || format!("btrfs gives `{}` the number `{}`", path.display(), said.trim()))
-}
-
-/// Waits until what was done is on the disk.
-///
-/// # Errors
-/// What btrfs says.
-pub fn sync(path: &Path) -> Result<()> {
-    run(btrfs(&["filesystem", "sync"]).arg(path)).map(drop)
 }
 
 /// Bytes that only this subvolume has, and all it has.

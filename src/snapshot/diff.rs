@@ -17,7 +17,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    Meta,
     filesystem::is_btrfs,
+    nested,
     plain::{Known, Stamp},
 };
 use crate::error::{Kind, OrError, Result};
@@ -47,21 +49,47 @@ pub struct Difference {
 pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<Difference>> {
     let known = if is_btrfs(pool)? { None } else { Known::read(pool).map(|(_, known)| known) };
     let mut out = Vec::new();
+    let (from, to) = (Side::of(from), Side::of(to));
     Walk { from, to, known: known.unwrap_or_default() }.walk(Path::new(""), &mut out)?;
     out.sort();
     Ok(out)
 }
 
+/// One of the two states.
+struct Side<'a> {
+    data: &'a Path,
+    /// What it holds beside its data: path, and where it is.
+    nested: Vec<(PathBuf, PathBuf)>,
+}
+
+impl<'a> Side<'a> {
+    /// Of the present, all is in its place.
+    fn of(data: &'a Path) -> Self {
+        let snapshot = data.parent().unwrap_or(data);
+        let meta = fs::read(snapshot.join("meta.json")).ok();
+        let meta = meta.and_then(|text| serde_json::from_slice::<Meta>(&text).ok());
+        let kept = meta.into_iter().flat_map(|meta| meta.nested.kept).enumerate();
+        Self { data, nested: kept.map(|(n, path)| (path.into(), nested::place(snapshot, n))).collect() }
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        // Parents come first, so the last one that is around it is the nearest.
+        let around =
+            self.nested.iter().rev().find_map(|(around, place)| Some((place, path.strip_prefix(around).ok()?)));
+        around.map_or_else(|| self.data.join(path), |(place, rest)| place.join(rest))
+    }
+}
+
 struct Walk<'a> {
-    from: &'a Path,
-    to: &'a Path,
+    from: Side<'a>,
+    to: Side<'a>,
     known: Known,
 }
 
 impl Walk<'_> {
     fn walk(&self, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
         let Self { from, to, .. } = self;
-        let (before, after) = (entries(&from.join(below))?, entries(&to.join(below))?);
+        let (before, after) = (entries(&from.at(below))?, entries(&to.at(below))?);
         for (name, old) in &before {
             let path = below.join(name);
             match after.get(name) {
@@ -71,7 +99,7 @@ impl Walk<'_> {
                     all(from, &path, old, Change::Removed, out)?;
                     all(to, &path, new, Change::Added, out)?;
                 }
-                Some(new) if self.is_copy(old, new) || same(old, new, &from.join(&path), &to.join(&path))? => {}
+                Some(new) if self.is_copy(old, new) || same(old, new, &from.at(&path), &to.at(&path))? => {}
                 Some(_) => out.push(Difference { path, change: Change::Changed }),
             }
         }
@@ -88,12 +116,12 @@ impl Walk<'_> {
     }
 }
 
-fn all(root: &Path, path: &Path, meta: &fs::Metadata, change: Change, out: &mut Vec<Difference>) -> Result<()> {
+fn all(root: &Side<'_>, path: &Path, meta: &fs::Metadata, change: Change, out: &mut Vec<Difference>) -> Result<()> {
     if !meta.is_dir() {
         out.push(Difference { path: path.to_owned(), change });
         return Ok(());
     }
-    entries(&root.join(path))?.iter().try_for_each(|(name, meta)| all(root, &path.join(name), meta, change, out))
+    entries(&root.at(path))?.iter().try_for_each(|(name, meta)| all(root, &path.join(name), meta, change, out))
 }
 
 fn entries(directory: &Path) -> Result<BTreeMap<OsString, fs::Metadata>> {

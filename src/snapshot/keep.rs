@@ -122,7 +122,16 @@ mod tests {
     const NOON: i64 = 1_795_262_400;
 
     fn meta(at: i64, reason: Reason) -> Meta {
-        Meta { id: Id::new(at, 1), at, reason, note: None, by: "agent".into(), current: None, pause: None }
+        Meta {
+            id: Id::new(at, 1),
+            at,
+            reason,
+            note: None,
+            by: "agent".into(),
+            current: None,
+            pause: None,
+            nested: Default::default(),
+        }
     }
 
     fn kept(ages: &[i64], keep: Keep) -> Vec<i64> {

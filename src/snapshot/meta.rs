@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Pause};
+use super::{Id, Pause, nested::Nested};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// Why a snapshot was taken.
@@ -45,6 +45,9 @@ pub struct Meta {
     /// What taking it cost; `None`: it was not measured.
     #[serde(default)]
     pub pause: Option<Pause>,
+    /// Subvolumes that containers made in their data.
+    #[serde(default, skip_serializing_if = "Nested::is_empty")]
+    pub nested: Nested,
 }
 
 /// `snapshots` in a pool.

@@ -6,6 +6,7 @@
 //! data.lap-new             a restore that is being prepared; after the switch: what was there before it
 //! snapshots/<id>/data      read-only, where the pool is btrfs
 //! snapshots/<id>/meta.json what, when, by whom, which release ran
+//! snapshots/<id>/nested    see `nested`
 //! snapshots/.new-<id>      one that is being taken
 //! state/restore.json       a restore under way: see `restore`
 //! ```
@@ -21,11 +22,15 @@ pub mod hooks;
 mod id;
 pub mod keep;
 mod meta;
+pub mod nested;
 pub mod only;
 mod pause;
 mod plain;
+mod records;
 mod restore;
+mod stage;
 mod still;
+mod sweep;
 mod take;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -37,11 +42,14 @@ pub use diff::{Change, Difference, diff};
 pub use filesystem::{Filesystem, is_btrfs};
 pub use id::Id;
 pub use meta::{Meta, Reason, data, find, list};
+pub use nested::{Missing, Nested};
 pub use pause::{HookRan, Pause};
-pub use restore::{Restore, Step, World, exchange, recover};
+pub use records::named;
+pub use restore::{Restore, Step, World, recover};
+pub use stage::{stage, unstage};
 pub use still::{STEPS, Still, Stood};
+pub use sweep::{abandon, drop_half, hold, hold_half, remove, sweep};
 pub use take::{
-    abandon, begin, describe, drop_half, finish, finish_import, free_id, hold, hold_half, is_one_piece, is_whole,
-    prepare_import, remove, stage, sweep, take, unstage,
+    Taken, begin, complete, describe, described, finish, finish_import, free_id, is_whole, prepare_import, take,
 };
 pub use tree::copy;

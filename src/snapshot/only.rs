@@ -18,17 +18,19 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Id, Meta, Reason, World, btrfs,
+    Id, Meta, Reason, World,
     filesystem::is_btrfs,
-    meta::data,
+    meta::{data, directory},
+    nested::{self, Nested},
     plain::Shot,
-    restore::{Step, exchange, pending},
-    take::{begin, finish, free_id, half, is_one_piece, is_whole},
+    restore::{Step, pending},
+    sweep::drop_half,
+    take::{begin, complete, copy_present, described, finish, free_id, half, is_whole},
     tree::{self, remove},
     volume,
 };
 use crate::{
-    agent::install::{remove_file, write_file},
+    durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
 
@@ -102,15 +104,15 @@ impl Only<'_> {
     /// As [`Self::run`].
     pub fn until_started(&self, world: &mut impl World) -> Result<(Meta, Option<Rest>)> {
         let Self { pool, state, id, paths, containers, at, by, current, kept } = self;
-        if !is_whole(pool, id) {
+        let Some(held) = described(pool, id).map(|meta| meta.nested) else {
             return Err(
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
-        }
-        is_one_piece(pool)?;
+        };
         let from = data(pool, id);
         for path in *paths {
             check(path)?;
+            check_subvolume(pool, path, &held)?;
             let (then, now) = (from.join(path), pool.join("data").join(path));
             if inode(&then).is_err() && inode(&now).is_err() {
                 return Err(Error::new(Kind::Usage, format!("neither {id} nor the present has `{path}`")));
@@ -132,6 +134,7 @@ impl Only<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
             pause: None,
+            nested: Nested::default(),
         };
         if state.join(RECORD).exists() || beside(pool).exists() {
             return Err(pending());
@@ -141,19 +144,19 @@ impl Only<'_> {
         let mut record = Record { id, kept: kept.clone(), new, stopped, switched: false };
         world.step(Step::Prepare);
         write(state, &record)?;
-        if let Err(error) = self.before_the_switch(&from, &mut record, world) {
+        if let Err(error) = self.before_the_switch(&from, &held, &mut record, world) {
             return match recover(pool, state, world) {
                 // It failed so late that the way forward was the shorter one.
-                Ok(_) if is_whole(pool, &kept.id) => Ok((kept, None)),
+                Ok(_) if is_whole(pool, &kept.id) => Ok((record.kept, None)),
                 Ok(_) => Err(error),
                 Err(also) => Err(error.hint(format!("and then: {also}"))),
             };
         }
         start(pool, &record, world)?;
-        Ok((kept, Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
+        Ok((record.kept.clone(), Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
     }
 
-    fn before_the_switch(&self, from: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
+    fn before_the_switch(&self, from: &Path, held: &Nested, record: &mut Record, world: &mut impl World) -> Result<()> {
         let Self { pool, state, paths, .. } = self;
         let beside = beside(pool);
         fs::create_dir(&beside).or_error(Kind::Node, || format!("cannot make `{}`", beside.display()))?;
@@ -163,7 +166,7 @@ impl Only<'_> {
         for (index, (path, found)) in new.iter_mut().enumerate() {
             if inode(&from.join(path)).is_ok() {
                 let copied = beside.join(index.to_string());
-                tree::copy(&from.join(path), &copied)?;
+                copy(pool, record, held, path, &copied)?;
                 *found = Some(inode(&copied)?);
             }
         }
@@ -177,7 +180,13 @@ impl Only<'_> {
         match shot {
             Some(shot) => drop(shot.end(&record.kept.id, world)?),
             // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
-            None => btrfs::snapshot(&pool.join("data"), &half.join("data"), false)?,
+            None => {
+                record.kept.nested = copy_present(pool, &half, false, Some(BESIDE))?;
+                // Once something has moved, they are where they belong no more.
+                if !record.kept.nested.is_empty() {
+                    write(state, record)?;
+                }
+            }
         }
         put_all(pool, record)?;
         record.switched = true;
@@ -193,6 +202,28 @@ fn check(path: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Usage, format!("`{path}` is not a path below /data: write e.g. `git/config`")))
+}
+
+/// A part of a subvolume that a container made cannot be exchanged with a copy that lies outside of it.
+fn check_subvolume(pool: &Path, path: &str, held: &Nested) -> Result<()> {
+    let around = |now: &Path| nested::is_inside(&pool.join("data"), now);
+    let then = held.kept.iter().find(|kept| Path::new(path).starts_with(kept) && path != kept.as_str());
+    if then.is_none() && !around(Path::new(path)) {
+        return Ok(());
+    }
+    let container = path.split('/').next().unwrap_or(path);
+    Err(Error::new(Kind::Usage, format!("`{path}` lies in a btrfs subvolume that a container made"))
+        .hint(format!("`--only {container}` restores all data of `{container}`, its subvolumes with it")))
+}
+
+/// Copies `path` of the snapshot, with the subvolumes in it.
+fn copy(pool: &Path, record: &Record, held: &Nested, path: &str, copied: &Path) -> Result<()> {
+    let snapshot = directory(pool).join(record.id.to_string());
+    match held.kept.iter().position(|kept| kept == path) {
+        Some(n) => volume::copy(&nested::place(&snapshot, n), copied)?,
+        None => tree::copy(&snapshot.join("data").join(path), copied)?,
+    }
+    nested::put(&snapshot, held, Path::new(path), copied)
 }
 
 /// Every directory above `path` is one, and no link: what containers link to is not theirs to have replaced.
@@ -220,7 +251,8 @@ fn put(pool: &Path, path: &str, copied: &str, new: Option<u64>) -> Result<()> {
         return Ok(());
     }
     let moved = match new {
-        Some(_) if there.is_some() => return exchange(&now, &beside),
+        // All of it goes to the disk at once, when the last one has moved.
+        Some(_) if there.is_some() => durable::swap(&now, &beside),
         Some(_) => fs::rename(&beside, &now),
         None => fs::rename(&now, &beside),
     };
@@ -232,14 +264,7 @@ fn put(pool: &Path, path: &str, copied: &str, new: Option<u64>) -> Result<()> {
 /// # Errors
 /// What is left to do cannot be done now; call it again.
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
-    let path = state.join(RECORD);
-    let record: Record = match fs::read(&path) {
-        Ok(text) => {
-            serde_json::from_slice(&text).or_error(Kind::Node, || format!("`{}` is damaged", path.display()))?
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
-    };
+    let Some(record) = read(state)? else { return Ok(None) };
     let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
     // What was there before is in the half-made snapshot before anything is moved.
     let kept = half(pool, &record.kept.id).join("data").exists();
@@ -253,11 +278,10 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         )));
     }
     let half = half(pool, &record.kept.id);
-    if half.join("data").exists() {
-        volume::delete(&half.join("data"))?;
+    if half.exists() {
+        drop_half(&half)?;
     }
-    remove(&half)?;
-    remove(&beside(pool))?;
+    drop_beside(pool)?;
     close(state, &record, world)?;
     Ok(Some(format!("the restore from {} was interrupted and is undone; everything is as it was before", record.id)))
 }
@@ -284,7 +308,7 @@ fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl Worl
     world.step(Step::Keep);
     // Two trees of their own, which may be as large as what was restored.
     thread::scope(|scope| {
-        let replaced = scope.spawn(|| remove(&beside(pool)));
+        let replaced = scope.spawn(|| drop_beside(pool));
         let kept = keep(pool, record);
         replaced.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a thread fell over"))).and(kept)
     })?;
@@ -296,7 +320,7 @@ fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl Worl
 }
 
 fn keep(pool: &Path, record: &Record) -> Result<()> {
-    if is_whole(pool, &record.kept.id) {
+    if complete(pool, &record.kept)? {
         return Ok(());
     }
     let place = half(pool, &record.kept.id).join("data");
@@ -319,10 +343,39 @@ fn beside(pool: &Path) -> PathBuf {
     pool.join("data").join(BESIDE)
 }
 
+/// With the subvolumes in it.
+fn drop_beside(pool: &Path) -> Result<()> {
+    nested::clear(&pool.join("data"), BESIDE)?;
+    remove(&beside(pool))
+}
+
+/// What tells it from all others in the data, whatever it is called. All subvolumes have the same inode, so of one it is its own number.
 fn inode(path: &Path) -> Result<u64> {
-    fs::symlink_metadata(path)
-        .map(|meta| meta.ino())
-        .or_error(Kind::Node, || format!("cannot find `{}`", path.display()))
+    let what = || format!("cannot find `{}`", path.display());
+    let meta = fs::symlink_metadata(path).or_error(Kind::Node, what)?;
+    if meta.is_dir() && nested::subvolume_at(path) {
+        return volume::number(path).map(|number| number | 1 << 63);
+    }
+    Ok(meta.ino())
+}
+
+/// The snapshots that a restore under way names.
+///
+/// # Errors
+/// The record cannot be read.
+pub(super) fn named(state: &Path) -> Result<Vec<Id>> {
+    Ok(read(state)?.into_iter().flat_map(|record| [record.id, record.kept.id]).collect())
+}
+
+fn read(state: &Path) -> Result<Option<Record>> {
+    let path = state.join(RECORD);
+    match fs::read(&path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).map(Some).or_error(Kind::Node, || format!("`{}` is damaged", path.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
+    }
 }
 
 fn write(state: &Path, record: &Record) -> Result<()> {

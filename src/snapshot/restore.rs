@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::{
     Id, Meta, Reason,
     filesystem::is_btrfs,
-    meta::data,
-    plain,
+    meta::{data, directory},
+    nested, plain,
     still::Still,
-    take::{begin, finish, free_id, half, is_one_piece, is_whole},
+    take::{begin, complete, described, finish, free_id, half},
     volume,
 };
 use crate::{
-    agent::install::{remove_file, write_file},
+    durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
 
@@ -138,12 +138,11 @@ impl Restore<'_> {
     /// still to be done.
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
         let Self { pool, state, id, at, by, current, release } = self;
-        if !is_whole(pool, id) {
+        if described(pool, id).is_none() {
             return Err(
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         }
-        is_one_piece(pool)?;
         if Record::read(state)?.is_some() || pool.join(NEW).exists() {
             return Err(pending());
         }
@@ -155,6 +154,7 @@ impl Restore<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
             pause: None,
+            nested: nested::Nested::default(),
         };
         let mut record = Record {
             id: (*id).clone(),
@@ -187,6 +187,8 @@ impl Restore<'_> {
         let Self { pool, state, id, .. } = self;
         let new = pool.join(NEW);
         volume::copy(&data(pool, id), &new)?;
+        let held = described(pool, id).map(|meta| meta.nested).unwrap_or_default();
+        nested::put(&directory(pool).join(id.to_string()), &held, Path::new(""), &new)?;
         if !is_btrfs(pool)? {
             plain::prepare(pool, &new)?;
         }
@@ -197,7 +199,9 @@ impl Restore<'_> {
         world.step(Step::Unmount);
         world.unmount()?;
         world.step(Step::Switch);
-        exchange(&pool.join("data"), &new)
+        // `after_the_switch` writes the names to the disk, before anything is started on the new data.
+        durable::swap(&pool.join("data"), &new)
+            .or_error(Kind::Node, || format!("cannot exchange `data` and `{}`", new.display()))
     }
 }
 
@@ -224,7 +228,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         )));
     }
     if new.exists() {
-        volume::delete_all(pool, &new)?;
+        volume::delete_all(&new)?;
     }
     world.mount()?;
     close(state, &record, world)?;
@@ -238,7 +242,7 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
     world.step(Step::Keep);
     let (old, kept) = (pool.join(NEW), &record.kept);
     plain::confirm(pool, &record.id);
-    if !is_whole(pool, &kept.id) {
+    if !complete(pool, kept)? {
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
             // It was begun before the kill.
@@ -251,7 +255,14 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
             fs::rename(&old, &place).or_error(Kind::Node, || format!("cannot rename `{}`", old.display()))?;
         }
         volume::set_read_only(&place)?;
-        finish(pool, kept)?;
+        // They went with it, so they are in it and not beside it, where a restore looks for them.
+        let held = nested::take(&place, &half, &nested::All::default(), None)?;
+        // The switch, too: from here on containers write into the new data.
+        volume::sync(pool)?;
+        finish(pool, &Meta { nested: held, ..kept.clone() })?;
+    } else {
+        // The agent may have been killed before the disk had the switch.
+        volume::sync(pool)?;
     }
     if let Some(release) = &record.release {
         let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
@@ -272,11 +283,12 @@ fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
     Record::remove(state)
 }
 
-/// One step for everybody who looks: both names are there at every instant (rename(2), RENAME_EXCHANGE).
-pub fn exchange(a: &Path, b: &Path) -> Result<()> {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    renameat2(AT_FDCWD, a, AT_FDCWD, b, RenameFlags::RENAME_EXCHANGE)
-        .or_error(Kind::Node, || format!("cannot exchange `{}` and `{}`", a.display(), b.display()))
+/// The snapshots that a restore under way names.
+///
+/// # Errors
+/// The record cannot be read.
+pub(super) fn named(state: &Path) -> Result<Vec<Id>> {
+    Ok(Record::read(state)?.into_iter().flat_map(|record| [record.id, record.kept.id]).collect())
 }
 
 impl Record {

@@ -1,6 +1,7 @@
 //! On a real btrfs, in a mount namespace of the test's own; killed at every step.
 
 use std::{
+    collections::BTreeSet,
     fs,
     panic::{AssertUnwindSafe, catch_unwind, panic_any},
     path::{Path, PathBuf},
@@ -15,8 +16,9 @@ use nix::{
 use super::*;
 use crate::error::{Error, Kind, Result};
 
-mod cut;
+pub(crate) mod cut;
 mod differs;
+mod inside;
 mod part;
 mod still;
 
@@ -72,8 +74,17 @@ impl Pool {
 
     pub(crate) fn take_at(&self, at: i64, still: &mut dyn Still) -> Result<Meta> {
         let (id, by) = (free_id(&self.path(), at), "anna@notebook".to_owned());
-        let meta = Meta { id, at, reason: Reason::Asked, note: None, by, current: None, pause: None };
-        take(&self.path(), &meta, still).map(|_| meta)
+        let meta = Meta {
+            id,
+            at,
+            reason: Reason::Asked,
+            note: None,
+            by,
+            current: None,
+            pause: None,
+            nested: Nested::default(),
+        };
+        take(&self.path(), &meta, still).map(|taken| Meta { nested: taken.nested, ..meta })
     }
 
     fn of(&self, meta: &Meta, name: &str) -> String {
@@ -304,7 +315,7 @@ fn is_killed_at_each_step(pool: Pool) {
             }
             let mut world = Fake { booting, ..Fake::default() };
             let mut said = recover(&path, &state, &mut world).unwrap();
-            sweep(&path).unwrap();
+            sweep(&path, &BTreeSet::new()).unwrap();
             if booting && said.is_some() {
                 world.booting = false;
                 said = recover(&path, &state, &mut world).unwrap();
@@ -399,48 +410,31 @@ fn has_half_taken_ones(pool: Pool) {
     // A directory that is no snapshot of ours is left alone.
     fs::create_dir(path.join("snapshots/mine")).unwrap();
     assert!(list(&path).unwrap().is_empty());
-    sweep(&path).unwrap();
+    sweep(&path, &BTreeSet::new()).unwrap();
     assert!(!half.exists() && path.join("snapshots/mine").exists());
     let two = [pool.take(), pool.take()].map(|meta| meta.id.to_string());
     assert_eq!(two, ["20261121-094512", "20261121-094512-2"]);
     assert_eq!(find(&path, "latest").unwrap().id.to_string(), two[1]);
     assert!(find(&path, "nothing").unwrap_err().message.contains("there is no snapshot `nothing`"));
-    // The machine died before the descriptions were on the disk; whatever else one says, it is kept.
+    // One that has its name has its data: it stays, whatever has become of its description.
     let meta = |id: &str| path.join("snapshots").join(id).join("meta.json");
     let text = fs::read(meta(&two[0])).unwrap();
-    for left in ["".as_bytes(), &[0; 700], &text[..20]] {
-        let id = pool.take().id.to_string();
-        fs::write(meta(&id), left).unwrap();
-        assert_eq!(list(&path).unwrap().len(), 2);
-        sweep(&path).unwrap();
-        assert!(!meta(&id).parent().unwrap().exists());
+    for left in ["".as_bytes(), &[0; 700], &text[..20], b"{\"id\": \"of a later lap\"}"] {
+        let taken = pool.take();
+        fs::write(meta(&taken.id.to_string()), left).unwrap();
+        sweep(&path, &BTreeSet::new()).unwrap();
+        assert!(data(&path, &taken.id).join("git/one").exists());
+        assert!(!is_whole(&path, &taken.id));
+        // A record of work under way knows what it is.
+        assert!(complete(&path, &taken).unwrap() && is_whole(&path, &taken.id));
     }
-    fs::write(meta(&two[1]), "{\"id\": \"of a later lap\"}").unwrap();
-    sweep(&path).unwrap();
-    assert!(meta(&two[0]).exists() && meta(&two[1]).exists());
-}
-
-#[test]
-fn a_subvolume_inside_is_never_silently_left_out_nor_in_the_way() {
-    let pool = Pool::new();
-    let first = pool.take();
-    let (path, data) = (pool.path(), pool.path().join("data"));
-    btrfs::create(&data.join("git/new\nline")).unwrap();
-    let refused = pool.take_at(1_795_254_400, &mut Fake::up()).unwrap_err();
-    assert_eq!(refused.message, "`git/new\\nline` is a btrfs subvolume of its own, which a snapshot would not hold");
-    assert!(pool.restore(&first.id, &mut Fake::up()).is_err());
-    assert!(only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).is_err());
-    assert_eq!(pool.left_over(), [""; 0]);
-    btrfs::delete(&data.join("git/new\nline")).unwrap();
-    // One that is in a snapshot nevertheless goes with it, with what is in it.
-    let inside = path.join("snapshots").join(first.id.to_string()).join("data");
-    sh("btrfs", &["property", "set", "-ts", inside.to_str().unwrap(), "ro", "false"]);
-    btrfs::create(&inside.join("a")).unwrap();
-    btrfs::create(&inside.join("a/b")).unwrap();
-    btrfs::set_read_only(&inside).unwrap();
-    remove(&path, &first.id).unwrap();
-    assert!(list(&path).unwrap().is_empty());
-    assert_eq!(btrfs::nested(&path, &path).unwrap(), [data, path.join("state")]);
+    // One that a record names stays, too.
+    let named = "20261121-094512-9".parse().unwrap();
+    let half = begin(&path, &named).unwrap();
+    sweep(&path, &BTreeSet::from([named])).unwrap();
+    assert!(half.exists());
+    sweep(&path, &BTreeSet::new()).unwrap();
+    assert!(!half.exists());
 }
 
 fn only(pool: &Pool, id: &Id, paths: &[&str], containers: &[&str], world: &mut Fake) -> Result<Meta> {

@@ -1,12 +1,8 @@
 //! What the data, the state and every snapshot are: subvolumes where the pool is btrfs, directories where it is not.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use super::{btrfs, filesystem::is_btrfs, plain, tree};
+use super::{btrfs, filesystem::is_btrfs, nested, plain, tree};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// Makes an empty one.
@@ -42,23 +38,15 @@ pub fn delete(path: &Path) -> Result<()> {
     tree::remove(path)
 }
 
-/// Deletes one, and all that containers made inside it. It must be below `pool`, the top of the file system.
+/// Deletes one, and all that containers made inside it.
 ///
 /// # Errors
 /// As [`delete`].
-pub fn delete_all(pool: &Path, path: &Path) -> Result<()> {
+pub fn delete_all(path: &Path) -> Result<()> {
     if is_btrfs(path)? {
-        return btrfs::delete_all(pool, path);
+        nested::remove_inside(path)?;
     }
     delete(path)
-}
-
-/// The subvolumes that lie directly in the one at `path`: a snapshot of it does not hold what is in them.
-///
-/// # Errors
-/// What btrfs says.
-pub fn nested(pool: &Path, path: &Path) -> Result<Vec<PathBuf>> {
-    if is_btrfs(path)? { btrfs::nested(pool, path) } else { Ok(Vec::new()) }
 }
 
 /// Nobody may write to it from now on. Elsewhere than on btrfs nobody holds root back: containers do not see it, and lap does not.
@@ -85,14 +73,11 @@ pub fn number(path: &Path) -> Result<u64> {
     Ok(meta.ino())
 }
 
-/// Waits until what was done is on the disk.
+/// Waits until everything that was done on this file system is on the disk. On btrfs that is one commit.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn sync(path: &Path) -> Result<()> {
-    if is_btrfs(path)? {
-        return btrfs::sync(path);
-    }
     let what = || format!("cannot write `{}` to the disk", path.display());
     let open = fs::File::open(path).or_error(Kind::Node, what)?;
     rustix::fs::syncfs(open).or_error(Kind::Node, what)

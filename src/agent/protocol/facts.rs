@@ -51,6 +51,9 @@ pub struct SnapshotFacts {
     pub count: usize,
     /// When the newest was taken (unix seconds).
     pub newest: Option<i64>,
+    /// What the newest does not hold, a sentence each.
+    #[serde(default)]
+    pub incomplete: Vec<String>,
     pub policy: Policy,
     /// Since when that is the policy (unix seconds).
     pub since: i64,

@@ -11,7 +11,7 @@ use super::{current, pool_path, running};
 use crate::{
     agent::{facts, felt, hooks, paths, protocol::Answer, serve::now, still::Containers},
     error::{Error, Kind, Result},
-    snapshot::{self, Meta, Pause, Reason, Stood},
+    snapshot::{self, Meta, Nested, Pause, Reason, Stood},
 };
 
 /// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.
@@ -29,20 +29,29 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
         calm(pool, most)?;
     }
     let (id, at) = (snapshot::free_id(pool, now()), now());
-    let meta = Meta { id, at, reason, note, by: by.to_owned(), current: current.clone(), pause: None };
+    let meta = Meta {
+        id,
+        at,
+        reason,
+        note,
+        by: by.to_owned(),
+        current: current.clone(),
+        pause: None,
+        nested: Nested::default(),
+    };
     let taking = async {
         let mut micros = 0;
-        let (stood, felt) = felt::during(Path::new(paths::STATE), || {
+        let (taken, felt) = felt::during(Path::new(paths::STATE), || {
             let begun = Instant::now();
-            let stood = snapshot::take(pool, &meta, &mut Containers::at_most(most));
+            let taken = snapshot::take(pool, &meta, &mut Containers::at_most(most));
             micros = begun.elapsed().as_micros() as u64;
-            stood
+            taken
         });
-        Ok((stood?, micros, felt))
+        Ok((taken?, micros, felt))
     };
     let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
     let runtime = Handle::current();
-    let ((stood, micros, felt), ran) = if wants_hooks {
+    let ((taken, micros, felt), ran) = if wants_hooks {
         let docker = runtime.block_on(facts::docker())?;
         let running = running(&runtime)?;
         runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
@@ -51,14 +60,15 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
         (runtime.block_on(taking)?, Vec::new())
     };
     let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).collect();
-    let pause = runtime.block_on(pause(felt, stood, ran));
+    let pause = runtime.block_on(pause(felt, taken.stood, ran));
     let longest = Duration::from_micros(pause.longest());
     if let Some(most) = most.filter(|most| longest > *most) {
         let (longest, most) = (millis(longest), millis(most));
         complaints
             .push(format!("writers waited up to {longest}, longer than {most}; the snapshot is kept nevertheless"));
     }
-    let meta = Meta { pause: Some(pause), ..meta };
+    complaints.extend(taken.nested.complaints());
+    let meta = Meta { pause: Some(pause), nested: taken.nested, ..meta };
     snapshot::describe(pool, &meta)?;
     Ok(Answer::Taken { meta, micros, complaints })
 }

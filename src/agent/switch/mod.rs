@@ -23,9 +23,10 @@ use sha2::{Digest, Sha256};
 
 use super::{facts, failpoint, images, install::write_file, paths, serve::now, snapshots};
 use crate::{
+    durable,
     error::{Error, Kind, OrError, Result},
     release::{self, Ended, Entry, Hooked, Make, Order, Verb},
-    snapshot::Reason,
+    snapshot::{Id, Reason},
 };
 pub use containers::KEPT;
 use measure::Measure;
@@ -130,6 +131,19 @@ pub fn is_pending() -> bool {
 /// Where the ledger is.
 pub fn ledger() -> PathBuf {
     Path::new(paths::STATE).join("ledger.jsonl")
+}
+
+/// The snapshots that a switch under way goes back to, or is about to make.
+///
+/// # Errors
+/// The record cannot be read.
+pub fn named() -> Result<Vec<Id>> {
+    let record = Record::read()?;
+    Ok(record
+        .into_iter()
+        .flat_map(|record| [Some(record.before), Some(record.failed), record.order.data])
+        .flatten()
+        .collect())
 }
 
 /// Brings what was interrupted to its end; says which. Docker must answer, and the data be whole ([`snapshots::settle`]). `watch` hears of
@@ -281,10 +295,12 @@ impl Switch {
     async fn close(&self) -> Result<Done> {
         let order = &self.record.order;
         self.tell("record what runs");
+        // They are in place since before the release was made; should one not be, the new release would run with the old ones.
+        staged::put(&order.staged, &self.record.staged, false)?;
         let (state, number) = (Path::new(paths::STATE), order.number);
         let text = serde_json::to_vec_pretty(&order.release).or_error(Kind::Other, || "release".into())?;
         let releases = state.join("releases");
-        std::fs::create_dir_all(&releases).or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
+        durable::create_dir_all(&releases).or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
         if order.verb == Verb::Promote {
             write_file(&releases.join(format!("{number}.json")), &text, 0o600)?;
         }

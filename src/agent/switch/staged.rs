@@ -2,15 +2,16 @@
 
 use std::{
     fs,
+    io::{self, ErrorKind},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use crate::{
     agent::paths,
+    durable,
     error::{Kind, OrError, Result},
     release::Staged,
-    snapshot::exchange,
 };
 
 /// Where it lies ready, and where it belongs.
@@ -40,23 +41,35 @@ pub fn look(all: &[Staged]) -> Result<Vec<u64>> {
     all.iter().map(inode).collect()
 }
 
-/// Puts all in place (`back`: as it was); what is done already stays done.
+/// Puts all in place (`back`: as it was); what is done already stays done. All of it is on the disk when this returns, also what was done
+/// before.
 ///
 /// # Errors
 /// A name cannot be exchanged.
 pub fn put(all: &[Staged], inodes: &[u64], back: bool) -> Result<()> {
     for (staged, new) in all.iter().zip(inodes) {
         let (ready, place) = paths_of(staged);
-        if (inode(&place) == Some(*new)) != back {
-            continue;
-        }
-        match (inode(&ready), inode(&place)) {
-            (Some(_), Some(_)) => exchange(&ready, &place)?,
-            (Some(_), None) => rename(&ready, &place)?,
+        put_one(&ready, &place, *new, back).or_error(Kind::Node, || format!("cannot move `{}`", ready.display()))?;
+    }
+    Ok(())
+}
+
+/// A file system gives an inode's number anew only when the file is gone, and what lay ready was on the disk before the switch began. So
+/// the number tells the two apart after a power cut, too.
+fn put_one(ready: &Path, place: &Path, new: u64, back: bool) -> io::Result<()> {
+    let (lies_ready, is_in_place) = (inode(ready)?, inode(place)?);
+    if (is_in_place == Some(new)) == back {
+        match (lies_ready, is_in_place) {
+            (Some(_), Some(_)) => durable::swap(ready, place)?,
+            (Some(_), None) => rename(ready, place)?,
             // It was put where nothing had been.
-            (None, Some(_)) => rename(&place, &ready)?,
+            (None, Some(_)) => rename(place, ready)?,
             (None, None) => {}
         }
+    }
+    // A directory that is not there has no names to lose.
+    for directory in [ready, place].into_iter().filter_map(Path::parent).filter(|directory| directory.exists()) {
+        durable::sync(directory)?;
     }
     Ok(())
 }
@@ -66,14 +79,55 @@ pub fn clear() {
     let _ = fs::remove_dir_all(paths::STAGED);
 }
 
-fn inode(path: &Path) -> Option<u64> {
-    fs::symlink_metadata(path).ok().map(|meta| meta.ino())
+/// `None`: it is not there. What cannot be looked at is an error: the wrong side of the exchange would be taken for the right one.
+fn inode(path: &Path) -> io::Result<Option<u64>> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(meta.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    let what = || format!("cannot move `{}`", from.display());
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).or_error(Kind::Node, what)?;
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    to.parent().map_or(Ok(()), durable::create_dir_all)?;
+    fs::rename(from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Filesystem, tests::cut};
+
+    /// After the exchange, the record says "committed" and is on the disk: so must the exchange be. The record's file system is another.
+    #[test]
+    fn an_exchange_is_on_the_disk_before_the_release_is() {
+        for filesystem in Filesystem::ALL {
+            for (back, was) in [(false, true), (true, true), (false, false), (true, false)] {
+                let pool = cut::slow(filesystem);
+                let home = pool.path().join("home");
+                let (ready, place) = (home.join("staged/secrets.web"), home.join("secrets/web"));
+                durable::create_dir_all(&ready).unwrap();
+                durable::write_file(&ready.join("key"), b"new", 0o600).unwrap();
+                if was {
+                    durable::create_dir_all(&place).unwrap();
+                    durable::write_file(&place.join("key"), b"old", 0o600).unwrap();
+                }
+                let new = inode(&ready).unwrap().unwrap();
+                put_one(&ready, &place, new, false).unwrap();
+                if back {
+                    put_one(&ready, &place, new, true).unwrap();
+                }
+                cut::keep(&cut::image(&pool));
+                cut::comes_back(&pool);
+                let read = || fs::read_to_string(place.join("key")).unwrap_or_default();
+                let wanted = if back { if was { "old" } else { "" } } else { "new" };
+                assert_eq!(read(), wanted, "{filesystem}, back {back}, was there {was}");
+                // Each side is told by the inode as before.
+                put_one(&ready, &place, new, back).unwrap();
+                assert_eq!(read(), wanted, "{filesystem}, back {back}, was there {was}: once more");
+                put_one(&ready, &place, new, !back).unwrap();
+                assert_ne!(read(), wanted, "{filesystem}, back {back}, was there {was}: the other way");
+            }
+        }
     }
-    fs::rename(from, to).or_error(Kind::Node, what)
 }

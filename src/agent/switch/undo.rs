@@ -10,7 +10,7 @@ use crate::{
     agent::{health, paths, snapshots},
     error::{Error, Result},
     release::{self, Ended},
-    snapshot::{self, Reason},
+    snapshot::{self, Meta, Nested, Reason},
 };
 
 /// How long what ran before may take until it is healthy again.
@@ -88,10 +88,21 @@ impl Switch {
         let (concerned, release) = (self.record.concerned(), Some(order.release.clone()));
         let why = why.lines().next().unwrap_or_default();
         let note = format!("what release {} left, which was taken back: {why}", order.number);
+        let kept = Meta {
+            id: before.clone(),
+            at: self.record.began,
+            reason: Reason::Release,
+            note: Some(format!("before the {} to release {}", order.verb.word(), order.number)),
+            by: by.clone(),
+            current: self.record.old.clone(),
+            pause: None,
+            nested: Nested::default(),
+        };
         aside(move || {
             let pool = Path::new(paths::POOL);
-            // Without it nothing new was ever started.
-            if !snapshot::is_whole(pool, &before) {
+            // Without it nothing new was ever started. One whose description cannot be read is not absent: the data is there.
+            if !snapshot::complete(pool, &kept)? {
+                snapshot::abandon(pool, &before)?;
                 return Ok(None);
             }
             snapshots::put_back(&by, &before, &concerned, (failed.clone(), Reason::Failed, note), release)?;

@@ -66,6 +66,11 @@ impl Args {
         }
         outln!("Then ran: {}", ran(meta));
         outln!("Stays: {}", kept(&snapshot));
+        if !meta.nested.kept.is_empty() {
+            let all = meta.nested.kept.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
+            outln!("Subvolumes that containers made, each of a moment of its own: {all}");
+        }
+        meta.nested.complaints().iter().for_each(|why| outln!("Attention: {why}"));
         meta.pause.iter().flat_map(felt).for_each(|line| outln!("{line}"));
         let sizes = |(own, total): (u64, u64)| [bytes(own), bytes(total)];
         let mut rows: Vec<[String; 3]> = Vec::new();

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::frame::{self, Frame};
+use crate::durable;
 
 /// The first line, so that a person and a later lap know what it is.
 pub const MAGIC: &[u8] = b"lap dns journal 1\n";
@@ -86,7 +87,7 @@ impl Journal {
             good = MAGIC.len();
         }
         file.sync_all()?;
-        sync_directory(directory)?;
+        durable::sync(directory)?;
         let length = good as u64;
         file.seek(SeekFrom::Start(length))?;
         let image = image.unwrap_or(length);
@@ -144,7 +145,7 @@ impl Journal {
         self.image = self.length;
         self.file = file;
         self.doubtful = true;
-        sync_directory(&self.directory)?;
+        durable::sync(&self.directory)?;
         self.doubtful = false;
         Ok(())
     }
@@ -168,8 +169,4 @@ fn write_new(new: &Path, frames: impl Iterator<Item = Frame>) -> io::Result<File
 
 fn new_path(path: &Path) -> PathBuf {
     path.with_extension("journal.new")
-}
-
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }

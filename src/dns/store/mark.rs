@@ -2,10 +2,11 @@
 //! sees a zone that changed under a serial it had already.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
+
+use crate::durable;
 
 /// How far ahead of the serials it is written, so that not every change needs it.
 const AHEAD: u32 = 1 << 16;
@@ -59,13 +60,8 @@ impl Mark {
             return Ok(());
         };
         let new = path.with_extension("new");
-        let mut file = File::create(&new)?;
-        writeln!(file, "{serial}")?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        if let Some(directory) = path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
+        fs::write(&new, format!("{serial}\n"))?;
+        durable::publish(&new, path)?;
         self.written = serial;
         Ok(())
     }

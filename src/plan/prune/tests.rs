@@ -87,6 +87,7 @@ fn five(runs: u64) -> Found {
         by: String::new(),
         current: Some(release(n - 1)),
         pause: None,
+        nested: Default::default(),
     };
     Found {
         current: Some(release(runs)),
@@ -151,6 +152,7 @@ fn what_a_snapshot_ran_stays_as_long_as_it_does() {
         by: String::new(),
         current: Some(release(1)),
         pause: None,
+        nested: Default::default(),
     };
     found.snapshots.insert(0, asked.clone());
     assert_eq!(gone(&found, What::Release), ["1", "2", "3"], "it needs no release");

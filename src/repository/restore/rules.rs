@@ -29,7 +29,9 @@ fn snapshot(parts: &[&str], node: &Node) -> Rule {
     let fine = match parts {
         ["data"] | ["state"] => node.is_dir(),
         ["meta.json"] => node.is_file(),
-        ["data", ..] => true,
+        ["nested"] => node.is_dir(),
+        ["nested", n] => node.is_dir() && n.parse::<u32>().is_ok_and(|number| number.to_string() == *n),
+        ["data", ..] | ["nested", ..] => true,
         ["state", ..] => node.is_dir() || node.is_file(),
         _ => false,
     };

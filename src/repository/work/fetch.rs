@@ -37,7 +37,9 @@ pub fn fetch(name: &str, pool: &Path, id: &Id, restore: impl FnOnce(&Path) -> Re
 fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
     let data = half.join("data");
     if snapshot::is_btrfs(pool)? {
-        volume::copy(&nearest(pool, id)?, &data)?;
+        let (nearest, held) = nearest(pool, id)?;
+        volume::copy(&nearest, &data)?;
+        snapshot::nested::empty(&data, held.iter().map(PathBuf::as_path))?;
     } else {
         // A copy's inodes say nothing there, so that nothing of it would be taken for the same.
         volume::create(&data)?;
@@ -58,14 +60,18 @@ fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Pat
     }
     meta.reason = Reason::Fetched;
     volume::set_read_only(&data)?;
+    snapshot::nested::settle(half, &meta.nested)?;
+    volume::sync(pool)?;
     snapshot::finish(pool, &meta)?;
     Ok(meta)
 }
 
-/// The subvolume to begin with.
-fn nearest(pool: &Path, id: &Id) -> Result<PathBuf> {
+/// The subvolume to begin with, and those that lie in it.
+fn nearest(pool: &Path, id: &Id) -> Result<(PathBuf, Vec<PathBuf>)> {
     // Names are times.
     let all = snapshot::list(pool)?;
-    let after = all.iter().find(|meta| meta.id > *id).or(all.last());
-    Ok(after.map_or_else(|| pool.join("data"), |meta| snapshot::data(pool, &meta.id)))
+    match all.iter().find(|meta| meta.id > *id).or(all.last()) {
+        Some(meta) => Ok((snapshot::data(pool, &meta.id), meta.nested.kept.iter().map(PathBuf::from).collect())),
+        None => Ok((pool.join("data"), snapshot::nested::present(&pool.join("data"))?.paths)),
+    }
 }

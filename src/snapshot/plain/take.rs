@@ -25,7 +25,7 @@ use crate::{
     snapshot::{
         Id,
         still::{STEPS, Still, Stood},
-        take::hold,
+        sweep::hold,
         tree::{self, At, Files, Node, Source, Tree, build, copy_file, look},
         volume,
     },

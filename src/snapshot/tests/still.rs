@@ -172,7 +172,7 @@ fn a_snapshot_killed_at_each_step_is_none_and_nothing_stands_still() {
             // Also where only the thread died.
             assert!(!world.paused, "{step}");
             assert_eq!(list(&pool.path()).unwrap().len(), 1, "{step}");
-            sweep(&pool.path()).unwrap();
+            sweep(&pool.path(), &BTreeSet::new()).unwrap();
             assert_eq!(pool.left_over(), [""; 0], "{step}");
             let meta = pool.take_at(1_795_254_400, &mut Fake::up()).unwrap();
             assert_eq!((pool.of(&first, "git/one").as_str(), pool.of(&meta, "git/one").as_str()), ("old", step));

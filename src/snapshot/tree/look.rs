@@ -15,7 +15,10 @@ use rustix::{
 };
 
 use super::cannot;
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    snapshot::nested,
+};
 
 /// A directory with everything in it: parents come before their children.
 #[derive(Debug, Default)]
@@ -90,6 +93,11 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
     let device = stat.st_dev;
     while let Some((path, stat)) = left.pop() {
         let whole = root.join(&path);
+        if stat.st_dev != device && nested::stands_at(&whole) {
+            // The caller puts the subvolume there. In what a restore replaced, it still lies in the data.
+            tree.dirs.push(Dir { path, node: Node::of(&stat), files: Vec::new() });
+            continue;
+        }
         if stat.st_dev != device {
             let name = path.to_string_lossy().escape_debug().to_string();
             return Err(Error::new(

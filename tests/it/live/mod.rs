@@ -21,6 +21,7 @@ mod into;
 mod kill;
 pub mod lab;
 mod machine;
+mod nested;
 mod no_space;
 mod operators;
 mod plain;

@@ -1,0 +1,82 @@
+//! Removes subvolumes with those in them.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    BESIDE,
+    find::all,
+    open::{path_of, root, split, subvolume_at, walk_to},
+};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    snapshot::{btrfs, filesystem::is_btrfs, tree},
+};
+
+/// Removes all that lie in the subvolume at `path`, which no container sees.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn remove_inside(path: &Path) -> Result<()> {
+    let inside = all(path, usize::MAX)?.paths;
+    if inside.is_empty() {
+        return Ok(());
+    }
+    // Nothing can be taken out of one that is read-only.
+    btrfs::set_writable(path)?;
+    remove(path, &inside)
+}
+
+/// Removes all that lie in the directory `below` of the data, which is lap's own. Nothing happens where the pool has no subvolumes.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn clear(data: &Path, below: &str) -> Result<()> {
+    if !is_btrfs(data)? || !data.join(below).exists() {
+        return Ok(());
+    }
+    let inside: Vec<PathBuf> =
+        all(data, usize::MAX)?.paths.into_iter().filter(|path| path.starts_with(below)).collect();
+    remove(data, &inside)
+}
+
+/// `inside`: parents before children.
+fn remove(path: &Path, inside: &[PathBuf]) -> Result<()> {
+    let open = root(path)?;
+    for (n, one) in inside.iter().enumerate().rev() {
+        let (above, name) = split(one)?;
+        if let Some(around) = inside[..n].iter().rev().find(|around| one.starts_with(around)) {
+            btrfs::set_writable(&path_of(&walk_to(&open, around)?))?;
+        }
+        btrfs::delete(&path_of(&walk_to(&open, above)?).join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes those that a snapshot holds beside its data.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn drop_kept(snapshot: &Path) -> Result<()> {
+    let place = snapshot.join(BESIDE);
+    let what = || format!("cannot remove `{}`", place.display());
+    let entries = match fs::read_dir(&place) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        // What an archive brought under that name.
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
+            return fs::remove_file(&place).or_error(Kind::Node, what);
+        }
+        entries => entries.or_error(Kind::Node, what)?,
+    };
+    for entry in entries {
+        let path = entry.or_error(Kind::Node, what)?.path();
+        if subvolume_at(&path) {
+            remove_inside(&path)?;
+            btrfs::delete(&path)?;
+        }
+    }
+    tree::remove(&place).map_err(|error| Error::new(Kind::Node, format!("{}: {}", what(), error.message)))
+}

@@ -1,0 +1,14 @@
+//! Which snapshots the records of restores name.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{Id, only, restore};
+use crate::error::Result;
+
+/// Those that a restore under way needs, or is about to make.
+///
+/// # Errors
+/// A record cannot be read.
+pub fn named(state: &Path) -> Result<BTreeSet<Id>> {
+    Ok(restore::named(state)?.into_iter().chain(only::named(state)?).collect())
+}
