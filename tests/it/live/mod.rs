@@ -23,6 +23,7 @@ pub mod lab;
 mod machine;
 mod no_space;
 mod operators;
+mod parted;
 mod plain;
 mod promote;
 mod promote_faults;
