@@ -24,6 +24,7 @@ mod machine;
 mod nested;
 mod no_space;
 mod operators;
+mod parted;
 mod plain;
 mod promote;
 mod promote_faults;
