@@ -1,6 +1,6 @@
 //! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
 
-use crate::report::print::{errln, outln};
+use crate::report::print::{self, errln};
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
@@ -153,6 +153,6 @@ pub fn yes(question: &str) -> Result<bool> {
 /// Prints a value as JSON, indented.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).or_error(Kind::Other, || "cannot print".into())?;
-    outln!("{text}");
+    print::json(&text);
     Ok(())
 }

@@ -42,7 +42,7 @@ mod tables;
 mod trust;
 mod up;
 
-use crate::report::print::errln;
+use crate::report::print::headed;
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{
@@ -216,8 +216,8 @@ fn show(error: &Error) {
     } else {
         ("", "", "")
     };
-    errln!("{bold}{red}error:{plain} {}", error.message);
+    headed(&format!("{bold}{red}error:{plain}"), &error.message);
     for hint in &error.hints {
-        errln!("{bold}hint:{plain} {hint}");
+        headed(&format!("{bold}hint:{plain}"), hint);
     }
 }

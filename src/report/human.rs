@@ -1,7 +1,7 @@
 //! Bars on a terminal: one line for each step that runs, with elapsed time and what it printed last; a calm line for
 //! each that is done.
 
-use crate::report::print::errln;
+use crate::report::print::{errln, visible};
 use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -19,7 +19,7 @@ pub struct Bars {
 impl Bars {
     fn line(&self, text: &str) {
         // Without a terminal after all: then there is nothing to draw around.
-        if self.all.println(text).is_err() {
+        if self.all.println(visible(text)).is_err() {
             errln!("{text}");
         }
     }
@@ -41,13 +41,13 @@ impl Reporter for Bars {
             Event::Started { step, title } => {
                 let bar = self.all.insert(self.running.len(), ProgressBar::new_spinner());
                 bar.set_style(style("  {spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}"));
-                bar.set_prefix(title.clone());
+                bar.set_prefix(visible(title).into_owned());
                 bar.enable_steady_tick(Duration::from_millis(120));
                 self.running.insert(*step, bar);
             }
             Event::Output { step, line } => {
                 if let Some(bar) = self.running.get(step) {
-                    bar.set_message(line.clone());
+                    bar.set_message(visible(line).into_owned());
                 }
             }
             Event::Done { step, title, seconds } | Event::Failed { step, title, seconds, .. } => {

@@ -1,14 +1,14 @@
 //! Events as JSON lines on stdout.
 
 use super::{Event, Reporter};
-use crate::report::print::outln;
+use crate::report::print;
 
 pub struct Json;
 
 impl Reporter for Json {
     fn event(&mut self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            outln!("{line}");
+            print::json(&line);
         }
     }
 }
