@@ -84,7 +84,7 @@ impl Agent {
     pub async fn recover(self, at_boot: Option<Grant>) {
         let mut grant = at_boot;
         if grant.is_some() {
-            self.recovery().begin();
+            self.recovery.begin();
         }
         let mut pause = LOOK;
         loop {
@@ -95,7 +95,7 @@ impl Agent {
                 pause = match tried.or_error(Kind::Other, || "the agent".into()).and_then(|tried| tried) {
                     Ok(()) => LOOK,
                     Err(error) => {
-                        if self.recovery().failed(&error) {
+                        if self.recovery.failed(&error) {
                             eprintln!("agent: {error}; the agent tries again");
                         }
                         (pause * 2).min(MOST)
@@ -108,7 +108,7 @@ impl Agent {
             }
             tokio::time::sleep(pause).await;
             if is_pending() {
-                let taken = self.lock().take(&Holder::recovery(), now()).ok().and_then(std::result::Result::ok);
+                let taken = self.lock.take(&Holder::recovery(), now()).ok().and_then(std::result::Result::ok);
                 // The command that held the lock may have ended it.
                 grant = taken.filter(|_| is_pending());
             }
@@ -117,9 +117,9 @@ impl Agent {
 
     /// One try. What does not depend on what failed is done all the same.
     async fn attempt(&self, held: Grant) -> Result<()> {
-        self.recovery().begin();
-        let first = self.recovery().look().is_none_or(|known| known.tries == 0);
-        let watch = self.recovery().watch();
+        self.recovery.begin();
+        let first = self.recovery.look().is_none_or(|known| known.tries == 0);
+        let watch = self.recovery.watch();
         if switch::is_pending() {
             // `lap promote --resume` watches this switch as it watches any other.
             *self.watch() = Some(watch.clone());
@@ -138,7 +138,7 @@ impl Agent {
 
     /// Nothing is pending any more, whoever ended it.
     fn recovered(&self) {
-        let Some((was, watch)) = self.recovery().clear() else { return };
+        let Some((was, watch)) = self.recovery.clear() else { return };
         if was.tries > 0 {
             eprintln!("agent: what was interrupted came to its end after {} s", now() - was.since);
         }

@@ -50,11 +50,11 @@ pub(super) type Connection = BufReader<UnixStream>;
 #[derive(Clone)]
 pub struct Agent {
     journal: Arc<Mutex<Journal>>,
-    lock: Lock,
+    pub(super) lock: Lock,
     replaced: mpsc::Sender<()>,
     /// The switch that is under way, or the last one.
     switch: Arc<Mutex<Option<Watch>>>,
-    recovery: Recovery,
+    pub(super) recovery: Recovery,
 }
 
 /// Seconds since 1970.
@@ -444,14 +444,6 @@ impl Agent {
         if let Err(error) = self.journal(|journal| journal.lost(fence, now())) {
             eprintln!("agent: {error}");
         }
-    }
-
-    pub(super) fn recovery(&self) -> &Recovery {
-        &self.recovery
-    }
-
-    pub(super) fn lock(&self) -> &Lock {
-        &self.lock
     }
 
     pub(super) fn watch(&self) -> MutexGuard<'_, Option<Watch>> {

@@ -44,7 +44,7 @@ pub fn steps(lab: &Lab) -> Vec<String> {
     let lines: Vec<serde_json::Value> = journal.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let last = lines.last().map(|line| line["op"].clone()).unwrap_or_default();
     let of_it = lines.iter().filter(|line| line["op"] == last);
-    of_it.filter_map(|line| find_step(line)).collect()
+    of_it.filter_map(find_step).collect()
 }
 
 /// Wherever in the line it is.
