@@ -115,7 +115,15 @@ mod tests {
     #[test]
     fn only_the_chain_of_the_question_is_believed() {
         let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let cases: &[(&[&str], &[&str], &[&str], Option<&str>, Option<&str>)] = &[
+        // Answers and authorities as they come; what is left; the SOA; what is asked for next.
+        type Case = (
+            &'static [&'static str],
+            &'static [&'static str],
+            &'static [&'static str],
+            Option<&'static str>,
+            Option<&'static str>,
+        );
+        let cases: &[Case] = &[
             (&["www.a. A 1.2.3.4", "bank. A 6.6.6.6"], &[], &["www.a. A 1.2.3.4"], None, None),
             (&["bank. A 6.6.6.6"], &[], &[], None, None),
             // In any order, with something between them.

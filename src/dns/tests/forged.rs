@@ -183,13 +183,15 @@ async fn questions_cannot_be_guessed() {
         assert_eq!(ask(&server, &asked).await, format!("{asked}. A 192.0.2.1"), "the client sees its own case");
     }
     let seen = seen.lock().unwrap();
-    let distinct = |of: &dyn Fn(&(SocketAddr, Vec<u8>)) -> Vec<u8>| seen.iter().map(of).collect::<BTreeSet<_>>().len();
-    let ports = distinct(&|(client, _)| client.port().to_be_bytes().to_vec());
-    let ids = distinct(&|(_, asked)| asked[..2].to_vec());
+    fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> usize {
+        all.collect::<BTreeSet<_>>().len()
+    }
+    let ports = distinct(seen.iter().map(|(client, _)| client.port()));
+    let ids = distinct(seen.iter().map(|(_, asked)| &asked[..2]));
     assert!(ports >= 25 && ids >= 25, "{ports} ports and {ids} ids of {}", seen.len());
     let both = |text: &[u8]| text.iter().any(u8::is_ascii_uppercase) && text.iter().any(u8::is_ascii_lowercase);
     assert!(seen.iter().all(|(_, asked)| both(&asked[12..48])), "0x20");
-    let cases = distinct(&|(_, asked)| asked[12..30].to_vec());
+    let cases = distinct(seen.iter().map(|(_, asked)| &asked[12..30]));
     assert!(cases >= 25, "{cases}");
 }
 
