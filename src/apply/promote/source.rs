@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, git, recorded, stage};
+use super::{Planned, compare, consent::full_id, git, recorded, stage};
 use crate::{
     agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
@@ -17,6 +17,7 @@ use crate::{
         wish::{Current, Wish},
     },
     release::{Staged, Verb},
+    words::plain,
     workspace::Workspace,
 };
 
@@ -41,7 +42,6 @@ pub async fn plan_promotion(
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
     })?;
-    git::fetch(&source, &tested, &workspace.lab.root, &runs.commit, options).await?;
     let (at, _as_long_as_it_is_read) = super::bring::checkout(&workspace, &runs.commit)?;
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
@@ -162,17 +162,26 @@ fn shares_host(workspace: &Workspace) -> bool {
     workspace.lab.nodes.values().filter(docker).count() > 1
 }
 
-/// What runs there, if it is a commit, as recorded, and healthy.
-fn tested_release(environment: &str, facts: &NodeFacts) -> Result<Current> {
+/// What runs there, if it is a commit.
+///
+/// # Errors
+/// Nothing runs, or a working tree does.
+pub fn commit_of(environment: &str, facts: &NodeFacts) -> Result<Current> {
     let Some(runs) = recorded(facts) else {
         return Err(Error::new(Kind::Refused, format!("nothing ran on `{environment}` yet"))
             .hint(format!("`lap up {environment}`, or push to its git")));
     };
-    if runs.commit.contains('-') {
-        let message = format!("`{environment}` runs {}, which is no commit", short(&runs.commit));
+    if full_id(&runs.commit).is_err() {
+        let message = format!("`{environment}` runs {}, which is no commit", plain(&short(&runs.commit)));
         return Err(Error::new(Kind::Refused, message)
             .hint(format!("commit, then `lap up {environment}` (or push to its git), and promote what it runs then")));
     }
+    Ok(runs)
+}
+
+/// What runs there, if it is a commit, as recorded, and healthy.
+fn tested_release(environment: &str, facts: &NodeFacts) -> Result<Current> {
+    let runs = commit_of(environment, facts)?;
     let wish = Wish::from(runs.clone());
     let sick: Vec<&str> = wish
         .running()
