@@ -9,6 +9,7 @@ mod hooks;
 mod images;
 mod prober;
 mod propose;
+mod recompute;
 mod source;
 mod watch;
 

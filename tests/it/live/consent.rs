@@ -101,17 +101,17 @@ fn what_test_says_it_runs_is_compared_with_the_commit() {
     let path = "/var/lib/lap/pool/state/current.json";
     let text = lab.on_node("test", &["cat", path]).ok();
 
-    // Root on test has it record, and run, a container that is root on its node.
+    // Root on test has it record, and run, a container that reaches all of its node.
     let mut current: Current = serde_json::from_str(&text).unwrap();
     let mut forged: serde_json::Value = serde_json::from_str(&text).unwrap();
     let volume = serde_json::json!([{ "source": "/", "target": "/host", "read_only": false }]);
-    forged["containers"]["two"]["privileged"] = true.into();
+    forged["containers"]["two"]["cap_add"] = serde_json::json!(["SYS_PTRACE"]);
     forged["containers"]["two"]["volumes"] = volume;
     current.containers = serde_json::from_value(forged["containers"].clone()).unwrap();
     let wish = Wish::from(current);
     let spec = wish.spec(&wish.containers["two"]);
     let script = format!(
-        "cat >{path} && docker rm --force infra_two >/dev/null && docker run --detach --name infra_two --privileged \
+        "cat >{path} && docker rm --force infra_two >/dev/null && docker run --detach --name infra_two \
          --label lap.container=two --label lap.spec={spec} --volume /:/host infra/two"
     );
     feed(&lab, "test", &script, &forged.to_string());
@@ -120,7 +120,7 @@ fn what_test_says_it_runs_is_compared_with_the_commit() {
     for arguments in [&["promote", "--yes", "--settle", "0s"][..], &["promote", "--dry-run"]] {
         let refused = lab.lap(arguments).fails(10);
         assert!(refused.contains("`test` does not run what commit "), "{refused}");
-        assert!(refused.contains("`two`: privileged, volumes"), "{refused}");
+        assert!(refused.contains("`two`: cap_add, volumes"), "{refused}");
     }
     assert_eq!((started(&lab, "two"), prod(&lab, "cat /var/lib/lap/pool/state/current.json")), before);
 
