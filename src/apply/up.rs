@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub use super::master::Master;
 use super::{
+    admits::{self, Allowed, Doors, Stranger},
     bases,
     builder::Builder,
     carry_out, grow,
@@ -83,6 +84,7 @@ impl Scope {
 }
 
 /// What was done, or would be.
+#[derive(Default)]
 pub struct Outcome {
     /// Plans that were carried out, or only printed (`--dry-run`).
     pub plans: Vec<Plan>,
@@ -91,6 +93,8 @@ pub struct Outcome {
     pub master: Option<Arc<Master>>,
     /// Worth a line: why there was nothing to do, what runs instead.
     pub notes: Vec<String>,
+    /// Keys that the environment admitted before, and lap.toml does not have.
+    pub removed: Vec<Stranger>,
     pub seconds: f64,
 }
 
@@ -179,7 +183,7 @@ pub async fn up(
     options: &Options,
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let mut outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
+    let mut outcome = Outcome::default();
     // A workspace without keys stops here; one whose new environment has none yet gets them.
     workspace.keys()?.check_zone(&workspace.lab.dns.zone)?;
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
@@ -226,7 +230,7 @@ pub async fn up(
 /// # Errors
 /// As [`up`].
 pub async fn up_on(master: Arc<Master>, scope: Scope, options: &Options) -> Result<Outcome> {
-    let outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
+    let outcome = Outcome::default();
     on(master, scope, options, outcome, std::time::Instant::now()).await
 }
 
@@ -244,8 +248,16 @@ async fn on(
         outcome.facts = Some(facts);
         return Ok(outcome);
     }
+    if let Ok(keys) = master.keys()
+        && let Doors::Open(strangers) = Allowed::of(&master.workspace, keys)?.compare(&facts)
+    {
+        outcome.removed = strangers;
+    }
     if scope.is_all() {
         grow::pool(&master, &facts, options, &mut outcome).await?;
+        if !options.dry_run {
+            admits::close_others(&master, options).await?;
+        }
     }
     let mut place = Place::of(&master, facts, &scope, options).await?;
     let (wish, tree) = place.wish(&scope, &mut outcome.notes)?;

@@ -115,6 +115,16 @@ pub fn authorized(admin: &PublicKey, operators: &BTreeMap<String, String>) -> Re
     Err(Error::new(Kind::Config, wrong.join("\n")).hint("give one line as in `~/.ssh/id_ed25519.pub`"))
 }
 
+/// Name and fingerprint of each key in the text of an `authorized_keys`. What is no plain key lets somebody in, too, and has no name.
+pub fn admitted(text: &str) -> Vec<(String, String)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let read = |line: &str| match PublicKey::from_openssh(line) {
+        Ok(key) => (key.comment().as_str_lossy().to_owned(), ssh_fingerprint(&key)),
+        Err(_) => ("?".to_owned(), "a line that is no plain key".to_owned()),
+    };
+    lines.map(read).collect()
+}
+
 fn operator_key(name: &str, text: &str) -> std::result::Result<PublicKey, &'static str> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@+".contains(&b)) {
         return Err("a name has letters, digits and `._-@+` only");
@@ -206,6 +216,10 @@ mod tests {
         let lines = authorized_keys(admin.public(), &operators).unwrap();
         let comments: Vec<_> = lines.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(comments, ["admin", "ann"]);
+        let read = admitted(&format!("# of lap\n{lines}\ncommand=\"x\" {}\n", ann.public_line()));
+        let keys =
+            [("admin", admin.fingerprint()), ("ann", ann.fingerprint()), ("?", "a line that is no plain key".into())];
+        assert_eq!(read, keys.map(|(name, key)| (name.to_owned(), key)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
+        admits::{self, Allowed, Doors},
         builder,
         install::Contents,
         up::{Master, Options, short},
@@ -132,6 +133,12 @@ pub async fn plan_promotion(
         git::forward(&master, &facts, &workspace.lab.root, &target.commit).await?
     };
     let mut notes = grants(&old, &target);
+    let allowed = Allowed::of(&workspace, master.keys()?)?;
+    for (environment, facts) in [(&from.name, &tested), (&to.name, &facts)] {
+        if let Doors::Open(strangers) = allowed.compare(facts) {
+            notes.push(admits::still(environment, &strangers));
+        }
+    }
     if !unsure.is_empty() {
         let names = unsure.into_iter().collect::<Vec<_>>().join("`, `");
         notes.push(format!(
