@@ -46,6 +46,11 @@ pub fn plain(text: &str) -> String {
     out
 }
 
+/// The same for text of several lines.
+pub fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
 /// Text of others as it may be named in a message: in backticks, on one line, not endless.
 pub fn shown(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
@@ -77,6 +82,7 @@ mod tests {
         ] {
             assert_eq!(plain(text), shown);
         }
+        assert_eq!(plain_lines("a\n\x1b[A\n"), "a\n\\u{1b}[A\n");
     }
 
     #[test]

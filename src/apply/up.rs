@@ -255,9 +255,6 @@ async fn on(
     }
     if scope.is_all() {
         grow::pool(&master, &facts, options, &mut outcome).await?;
-        if !options.dry_run {
-            admits::close_others(&master, options).await?;
-        }
     }
     let mut place = Place::of(&master, facts, &scope, options).await?;
     let (wish, tree) = place.wish(&scope, &mut outcome.notes)?;
@@ -304,6 +301,9 @@ async fn on(
         master.carry_out(&plan, held, &place.facts, wish, Making { tree, builder }, options).await?;
         outcome.plans.push(plan);
         place.facts = master.client.facts().await?;
+    }
+    if scope.is_all() {
+        admits::close_others(&master, options).await?;
     }
     outcome.facts = Some(place.facts);
     outcome.seconds = began.elapsed().as_secs_f64();

@@ -22,6 +22,10 @@ pub fn agreed(proposal: &Proposal, said_yes: bool) -> Result<Agreed> {
     if proposal.standing.is_some() && !proposal.hooks_beside_the_plan {
         return proposal.settled();
     }
+    if proposal.standing.is_some() {
+        let (from, commit) = (proposal.from(), short(&proposal.commit));
+        outln!("`{from}` runs {commit}, which has hooks that run on this machine before there is a plan.");
+    }
     if !std::io::stdin().is_terminal() {
         return match &proposal.standing {
             Some(_) => Err(Error::new(

@@ -54,6 +54,7 @@ use clap::{
 use crate::{
     error::{Error, Kind},
     exit,
+    words::plain_lines,
 };
 
 /// A small, complete platform for a team, on its own hardware.
@@ -217,8 +218,8 @@ fn show(error: &Error) {
     } else {
         ("", "", "")
     };
-    errln!("{bold}{red}error:{plain} {}", error.message);
+    errln!("{bold}{red}error:{plain} {}", plain_lines(&error.message));
     for hint in &error.hints {
-        errln!("{bold}hint:{plain} {hint}");
+        errln!("{bold}hint:{plain} {}", plain_lines(hint));
     }
 }

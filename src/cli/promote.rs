@@ -24,6 +24,9 @@ use crate::{
 ///
 /// Everything is brought over while the other one runs. Then only what changes is stopped, its data kept, the new made and watched; if
 /// anything is not as it should be, all of it is taken back. May be killed at any moment: it ends in the old release or the new one.
+///
+/// Nothing of the commit runs before you agree to it. Your clone agrees where `HEAD` or a branch contains the commit, an operator's SSH
+/// signature agrees, or lap shows the commit and asks. With `--yes`, only the first two count.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment it was tested in [default: what `promote_from` of the other one says]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{Event, Reporter, StepId};
-use crate::words;
+use crate::words::{self, plain, plain_lines};
 
 #[derive(Default)]
 pub struct Bars {
@@ -18,8 +18,10 @@ pub struct Bars {
 
 impl Bars {
     fn line(&self, text: &str) {
+        // What a node or a program says must not move the cursor.
+        let text = plain_lines(text);
         // Without a terminal after all: then there is nothing to draw around.
-        if self.all.println(text).is_err() {
+        if self.all.println(&text).is_err() {
             errln!("{text}");
         }
     }
@@ -41,13 +43,13 @@ impl Reporter for Bars {
             Event::Started { step, title } => {
                 let bar = self.all.insert(self.running.len(), ProgressBar::new_spinner());
                 bar.set_style(style("  {spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}"));
-                bar.set_prefix(title.clone());
+                bar.set_prefix(plain(title));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 self.running.insert(*step, bar);
             }
             Event::Output { step, line } => {
                 if let Some(bar) = self.running.get(step) {
-                    bar.set_message(line.clone());
+                    bar.set_message(plain(line));
                 }
             }
             Event::Done { step, title, seconds } | Event::Failed { step, title, seconds, .. } => {

@@ -9,7 +9,7 @@ use crate::{
         protocol::{Place, Request},
     },
     apply::up::{Options, short},
-    error::Result,
+    error::{Error, Result},
     observe::{
         checkout::{self, Checkout},
         commit,
@@ -40,7 +40,10 @@ pub fn fresh(workspace: &Workspace, commit: &str) -> Result<(Workspace, Checkout
     let root = &workspace.lab.root;
     let checkout = checkout::checkout(root, commit, &commit::inside(root), &tempfile::env::temp_dir())
         .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
-    let at = Workspace::at(&checkout.root, Some(&workspace.lab.name))?;
+    let at = Workspace::at(&checkout.root, Some(&workspace.lab.name)).map_err(|error| {
+        let message = format!("the commit {} cannot be used: {}", short(commit), error.message);
+        Error { message, ..error }
+    })?;
     Ok((at, checkout))
 }
 

@@ -10,8 +10,8 @@ use std::{
 use lap::plan::wish::{Current, Wish};
 
 use super::{
-    lab::{Lab, Ran},
-    promote::{change_two, prod, says, started},
+    lab::{Lab, Ran, until},
+    promote::{change_two, prod, says, started, until_healthy},
 };
 
 /// Runs `lap` on a terminal of its own, which types this.
@@ -128,6 +128,46 @@ fn what_test_says_it_runs_is_compared_with_the_commit() {
     lab.lap(&["up"]).ok();
     lab.lap(&["promote", "--yes", "--settle", "0s"]).ok();
     assert_eq!(says(&lab, "two"), "two, second");
+
+    // What a container may do that it could not before is a line of the plan.
+    let text = fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+    lab.write("lap.toml", &format!("{text}[grants]\ntwo = [\"cap_add: SYS_PTRACE\"]\n"));
+    lab.edit("containers/two/container.toml", "depends_on", "cap_add = [\"SYS_PTRACE\"]\ndepends_on");
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    let plan = lab.lap(&["promote", "--dry-run"]).ok();
+    assert!(plan.contains("Note: new grants of lap.toml: `two` gets `cap_add: SYS_PTRACE`."), "{plan}");
+}
+
+#[test]
+fn a_watcher_runs_no_hook_of_a_commit_that_the_clone_does_not_contain() {
+    let lab = Lab::two_environments("watched");
+    lab.lap(&["up", "--all"]).ok();
+    let text = "#!/bin/sh\ncd \"$LAP_WORKSPACE/.lap\"\necho x >>ran\nwhile test -e hold; do sleep 0.1; done\n";
+    lab.write("scripts/promote/after-switch", text);
+    lab.executable("scripts/promote/after-switch");
+    change_two(&lab, "second", "true");
+    let second = lab.git(&["rev-parse", "HEAD"]);
+    lab.write(".lap/hold", "");
+    let mut promoting = lab.command(&["promote", "--yes", "--settle", "0s"]);
+    let mut promoting = promoting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let ran = || fs::read_to_string(lab.root.join(".lap/ran")).unwrap_or_default();
+    until("the hook runs", || ran() == "x\n");
+    promoting.kill().unwrap();
+    promoting.wait().unwrap();
+    fs::remove_file(lab.root.join(".lap/hold")).unwrap();
+    forget(&lab, &second);
+    let refused = lab.lap(&["promote", "--resume"]).fails(10);
+    assert!(refused.contains(&format!("the hooks of {} do not run here", &second[..12])), "{refused}");
+    assert_eq!(ran(), "x\n");
+    // No operator with the commit came: what ran before runs.
+    until_healthy(&lab);
+    until("it is taken back", || says_or_nothing(&lab) == "two");
+}
+
+/// In the middle of a switch it may not run.
+fn says_or_nothing(lab: &Lab) -> String {
+    prod(lab, "docker exec infra_two cat /say 2>/dev/null || true")
 }
 
 /// A shell on a node, fed with this.
