@@ -36,9 +36,48 @@ pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// Text of others on one line of a terminal: what would move the cursor, turn the direction of the line, or not be seen, is written as
+/// its code point.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\t' && (c.is_control() || is_invisible(c)) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Text of others as it may be named in a message: in backticks, on one line, not endless.
+pub fn shown(text: &str) -> String {
+    let short: String = text.chars().take(80).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("`{}{more}`", plain(&short))
+}
+
+/// Whether it is a character that a terminal does not show: bidirectional controls, zero-width characters, line separators, tags, and fillers that have no glyph.
+pub fn is_invisible(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0xad | 0x34f | 0x61c | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f | 0x2028..=0x202e
+            | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0xe0000..=0xe0fff
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_others_cannot_move_the_cursor_or_hide() {
+        for (text, shown) in [
+            ("Anna Å. 日本\t{x}", "Anna Å. 日本\t{x}"),
+            ("a\x1b[2Kb\r\n", "a\\u{1b}[2Kb\\r\\n"),
+            ("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}"),
+            ("rm\u{202e}x\u{200b}y\u{2066}", "rm\\u{202e}x\\u{200b}y\\u{2066}"),
+            ("\u{2028}\u{feff}\u{e0041}", "\\u{2028}\\u{feff}\\u{e0041}"),
+        ] {
+            assert_eq!(plain(text), shown);
+        }
+    }
 
     #[test]
     fn words() {

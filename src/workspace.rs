@@ -40,8 +40,15 @@ impl Workspace {
     /// # Errors
     /// There is none, or it has problems: all of them.
     pub fn open(start: &std::path::Path, lab: Option<&str>) -> Result<Self> {
-        let root = config::find(start)?;
-        let lab = config::load(&root, lab)?;
+        Self::at(&config::find(start)?, lab)
+    }
+
+    /// Opens the workspace in `root` itself: a checkout that has none must not lead to one in a directory above it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn at(root: &std::path::Path, lab: Option<&str>) -> Result<Self> {
+        let lab = config::load(root, lab)?;
         Ok(Self { lab, cache: rootfs::cache_directory() })
     }
 

@@ -5,7 +5,10 @@ use std::{pin::Pin, sync::Arc};
 use bollard::Docker;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::protocol::{Answer, Holder, NodeFacts, Note, Request};
+use super::{
+    git::MAX_PACK,
+    protocol::{Answer, Holder, NodeFacts, Note, Request},
+};
 use crate::{
     drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
@@ -97,14 +100,14 @@ impl Client {
     /// be made, once. If the connection breaks, [`Request::WatchSwitch`] takes it up again.
     ///
     /// # Errors
-    /// As [`Self::work`].
+    /// As [`Self::work`]; or there is no last word, and why: then the connection ends without an answer.
     pub async fn switch(
         &self,
         request: &Request,
         wait: bool,
         busy: impl FnOnce(&Holder, i64),
         step: impl Fn(&str),
-        last_word: impl AsyncFn(Option<Hooked>) -> Reply,
+        last_word: impl AsyncFn(Option<Hooked>) -> Result<Reply>,
     ) -> Result<(Entry, String)> {
         let mut stream = self.open(request).await?;
         let mut answer = self.read_granted(&mut stream, wait, busy).await?;
@@ -113,7 +116,7 @@ impl Client {
                 Answer::Step { text } => step(&text),
                 Answer::Asked { hooked } => {
                     let lost = || format!("the connection to `{}` is lost", self.node);
-                    let mut line = serde_json::to_vec(&last_word(hooked).await).or_error(Kind::Other, lost)?;
+                    let mut line = serde_json::to_vec(&last_word(hooked).await?).or_error(Kind::Other, lost)?;
                     line.push(b'\n');
                     stream.write_all(&line).await.or_error(Kind::Node, lost)?;
                     stream.flush().await.or_error(Kind::Node, lost)?;
@@ -182,7 +185,14 @@ impl Client {
         let request = Request::GiveObjects { repository: repository.to_owned(), commit: commit.to_owned() };
         let mut stream = self.open(&request).await?;
         let size = match self.read(&mut stream).await? {
-            Answer::Objects { size } => size,
+            Answer::Objects { size } if size <= MAX_PACK => size,
+            Answer::Objects { .. } => {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("{commit} is too large to be fetched from `{}`", self.node),
+                )
+                .hint("`git fetch` brings it"));
+            }
             other => return Err(self.unexpected(&other)),
         };
         let mut pack = Vec::new();

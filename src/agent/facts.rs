@@ -19,6 +19,7 @@ use super::{
 use crate::{
     drivers,
     error::{Kind, OrError, Result},
+    keys,
 };
 
 /// The label that says "this is lap's": the container's name without `infra_`.
@@ -54,6 +55,7 @@ pub async fn look() -> NodeFacts {
     facts.snapshots = super::snapshots::facts();
     facts.push = super::push::read();
     facts.copies = super::copies::known();
+    facts.admits = admits(&Path::new(paths::SSH).join("authorized_keys"));
     facts
 }
 
@@ -85,6 +87,15 @@ fn files() -> Files {
     }
     let current = fs::read(Path::new(paths::STATE).join("current.json")).ok();
     (installed, certificates, current.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+/// Who may log in; `None`: that cannot be read.
+fn admits(file: &Path) -> Option<Vec<(String, String)>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Some(keys::admitted(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Vec::new()),
+        Err(_) => None,
+    }
 }
 
 /// The names of the containers (without `infra_`) by their ids; none while Docker does not answer.
@@ -177,6 +188,13 @@ fn image(summary: ImageSummary) -> ImageFact {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_does_not_admit_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(admits(&dir.path().join("missing")), Some(Vec::new()));
+        assert_eq!(admits(dir.path()), None);
+    }
 
     #[test]
     fn what_an_image_inherited_is_not_believed() {

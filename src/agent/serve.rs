@@ -34,8 +34,6 @@ use crate::{
 
 /// No place takes more than this.
 const MAX_INSTALL: u64 = 64 << 20;
-/// No commit of a lab's own repository brings more than this.
-const MAX_PACK: u64 = 512 << 20;
 /// No agent is larger than this.
 const MAX_BINARY: u64 = 1 << 30;
 
@@ -146,7 +144,7 @@ impl Agent {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
             Request::GiveObjects { repository, commit } => {
-                return match git::give(&repository, &commit, MAX_PACK as usize).await {
+                return match git::give(&repository, &commit, git::MAX_PACK as usize).await {
                     Ok(pack) => {
                         say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
                         let _ = stream.write_all(&pack).await;
@@ -219,7 +217,7 @@ impl Agent {
                 return Ok(Answer::Branch { at, has });
             }
             Request::TakeObjects { fence, repository, size } => {
-                let pack = receive(stream, size, MAX_PACK).await?;
+                let pack = receive(stream, size, git::MAX_PACK).await?;
                 self.lock.check(fence)?;
                 git::take(&repository, &pack).await?;
             }

@@ -14,11 +14,20 @@ use crate::{
     plan::{Action, Plan, wish::Wish},
 };
 
+/// The id that an image from outside has on a node, by the name that a Dockerfile gives it.
+pub fn id(facts: &NodeFacts, image: &str) -> Option<String> {
+    let tagged = tagged(image);
+    facts.images.iter().find(|fact| fact.tags.contains(&tagged)).map(|fact| fact.id.clone())
+}
+
+fn tagged(image: &str) -> String {
+    if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
 /// Those that are not on the node where images are made.
 pub fn missing(tree: Option<&Tree>, facts: &NodeFacts) -> BTreeSet<String> {
     let there = |image: &str| {
-        let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
-        facts.images.iter().any(|fact| fact.tags.contains(&tagged) || fact.digests.iter().any(|d| d == image))
+        id(facts, image).is_some() || facts.images.iter().any(|fact| fact.digests.iter().any(|d| d == image))
     };
     tree.into_iter().flat_map(|tree| tree.bases.values().flatten()).filter(|image| !there(image)).cloned().collect()
 }

@@ -41,8 +41,7 @@ pub async fn stop(
         plan
     };
     let mut plan = plan_of(&facts);
-    let mut outcome =
-        Outcome { plans: Vec::new(), master: Some(master.clone()), facts: None, notes: Vec::new(), seconds: 0.0 };
+    let mut outcome = Outcome { master: Some(master.clone()), ..Outcome::default() };
     if !options.dry_run && !plan.steps.is_empty() {
         let held = master.lock(options).await?;
         let facts = master.client.facts().await?;
@@ -63,7 +62,7 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
     let Machines { docker: host_docker, facts: host } = drivers::node::observe(&workspace.lab).await?;
     host.vm.known(workspace.nodes(&environment.name).map(|node| &node.name))?;
     let running = |name: &str| host.nodes.get(name).is_some_and(|node| node.running);
-    let mut outcome = Outcome { plans: Vec::new(), master: None, facts: None, notes: Vec::new(), seconds: 0.0 };
+    let mut outcome = Outcome::default();
     if running(&environment.master) {
         match stop(workspace.clone(), environment, &Default::default(), options).await {
             Ok(stopped) => outcome.plans.extend(stopped.plans),
@@ -129,13 +128,7 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
     if !options.dry_run {
         on_host(&workspace, &plan, host, host_docker, options).await?;
     }
-    Ok(Outcome {
-        plans: vec![plan],
-        master: None,
-        facts: None,
-        notes: Vec::new(),
-        seconds: began.elapsed().as_secs_f64(),
-    })
+    Ok(Outcome { plans: vec![plan], seconds: began.elapsed().as_secs_f64(), ..Outcome::default() })
 }
 
 async fn on_host(

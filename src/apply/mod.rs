@@ -1,5 +1,6 @@
 //! The only place that changes the world: carries a plan out.
 
+pub mod admits;
 mod bases;
 pub mod build;
 mod builder;

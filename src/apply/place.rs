@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    builder,
+    bases, builder,
     host::ready,
     up::{Master, Options, Scope, short},
 };
@@ -76,10 +76,7 @@ impl Place {
             return Ok((current.into(), None));
         }
         let maker = self.maker().1;
-        let ids = |image: &str| {
-            let tagged = if image.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") };
-            maker.images.iter().find(|fact| fact.tags.contains(&tagged)).map(|fact| fact.id.clone())
-        };
+        let ids = |image: &str| bases::id(maker, image);
         if environment.promote_from.is_none() {
             let tree = tree(lab, name, ids)?;
             return Ok((tree.wish.clone(), Some(tree)));

@@ -37,7 +37,7 @@ pub async fn build(commit: &str, options: &Options) -> Result<String> {
     let node: NodeConfig = read(Path::new(paths::CONFIG))?;
     let repository = Path::new(paths::DATA).join(format!("git/repositories/{REPOSITORY}.git"));
     let files = checkout::checkout(&repository, commit, Path::new(""), &tempfile::env::temp_dir())?;
-    let workspace = Arc::new(Workspace::open(&files.root, Some(&seen.lab))?);
+    let workspace = Arc::new(Workspace::at(&files.root, Some(&seen.lab))?);
     let environment = workspace.environment(Some(&node.environment))?.clone();
     let dial: Dial = Arc::new(|| {
         Box::pin(async {

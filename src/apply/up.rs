@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 pub use super::master::Master;
 use super::{
+    admits::{self, Allowed, Doors, Stranger},
     bases,
     builder::Builder,
     carry_out, grow,
@@ -83,6 +84,7 @@ impl Scope {
 }
 
 /// What was done, or would be.
+#[derive(Default)]
 pub struct Outcome {
     /// Plans that were carried out, or only printed (`--dry-run`).
     pub plans: Vec<Plan>,
@@ -91,6 +93,8 @@ pub struct Outcome {
     pub master: Option<Arc<Master>>,
     /// Worth a line: why there was nothing to do, what runs instead.
     pub notes: Vec<String>,
+    /// Keys that the environment admitted before, and lap.toml does not have.
+    pub removed: Vec<Stranger>,
     pub seconds: f64,
 }
 
@@ -179,7 +183,7 @@ pub async fn up(
     options: &Options,
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
-    let mut outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
+    let mut outcome = Outcome::default();
     // A workspace without keys stops here; one whose new environment has none yet gets them.
     workspace.keys()?.check_zone(&workspace.lab.dns.zone)?;
     let environments: Vec<String> = workspace.lab.environments.keys().cloned().collect();
@@ -226,7 +230,7 @@ pub async fn up(
 /// # Errors
 /// As [`up`].
 pub async fn up_on(master: Arc<Master>, scope: Scope, options: &Options) -> Result<Outcome> {
-    let outcome = Outcome { plans: Vec::new(), facts: None, master: None, notes: Vec::new(), seconds: 0.0 };
+    let outcome = Outcome::default();
     on(master, scope, options, outcome, std::time::Instant::now()).await
 }
 
@@ -243,6 +247,11 @@ async fn on(
     if scope.nodes_only {
         outcome.facts = Some(facts);
         return Ok(outcome);
+    }
+    if let Ok(keys) = master.keys()
+        && let Doors::Open(strangers) = Allowed::of(&master.workspace, keys)?.compare(&facts)
+    {
+        outcome.removed = strangers;
     }
     if scope.is_all() {
         grow::pool(&master, &facts, options, &mut outcome).await?;
@@ -292,6 +301,9 @@ async fn on(
         master.carry_out(&plan, held, &place.facts, wish, Making { tree, builder }, options).await?;
         outcome.plans.push(plan);
         place.facts = master.client.facts().await?;
+    }
+    if scope.is_all() {
+        admits::close_others(&master, options).await?;
     }
     outcome.facts = Some(place.facts);
     outcome.seconds = began.elapsed().as_secs_f64();

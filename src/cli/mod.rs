@@ -6,6 +6,7 @@ mod check;
 mod common;
 mod completions;
 mod conformance;
+mod consent;
 mod copies;
 mod destroy;
 mod dns;

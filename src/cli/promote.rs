@@ -6,10 +6,11 @@ use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
 use super::{
     Global,
     common::{Changing, print_json},
+    consent,
 };
 use crate::{
     apply::{
-        promote::{self, Hooks, Planned, Rules, Switched},
+        promote::{self, Hooks, Planned, Proposal, Rules, Switched},
         up::{Master, short},
     },
     config::model::{Environment, Lab},
@@ -23,6 +24,9 @@ use crate::{
 ///
 /// Everything is brought over while the other one runs. Then only what changes is stopped, its data kept, the new made and watched; if
 /// anything is not as it should be, all of it is taken back. May be killed at any moment: it ends in the old release or the new one.
+///
+/// Nothing of the commit runs before you agree to it. Your clone agrees where `HEAD` or a branch contains the commit, an operator's SSH
+/// signature agrees, or lap shows the commit and asks. With `--yes`, only the first two count.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment it was tested in [default: what `promote_from` of the other one says]
@@ -96,15 +100,15 @@ impl Args {
                 async move {
                     let master = Arc::new(Master::connect(workspace, &to, Duration::from_secs(5)).await?);
                     if abort {
-                        promote::abort(&master, &options).await.map(|(entry, hash)| (entry, hash, None))
+                        promote::abort(&master, &options).await.map(|(entry, hash)| Some((entry, hash, None)))
                     } else {
                         promote::resume(&master, &options).await
                     }
                 }
             });
-            match watched {
-                Err(error) if self.resume && error.kind == Kind::Refused => outln!("{}; beginning one.", error.message),
-                Ok((entry, hash, _)) if self.abort && entry.result != Ended::Done => {
+            match watched? {
+                None => outln!("Nothing to watch; beginning one."),
+                Some((entry, hash, _)) if self.abort && entry.result != Ended::Done => {
                     outln!(
                         "Release {} was taken back; `{}` runs what it ran before. Ledger: {hash}",
                         entry.release,
@@ -112,18 +116,41 @@ impl Args {
                     );
                     return Ok(ExitCode::SUCCESS);
                 }
-                watched => {
-                    let (entry, hash, complaint) = watched?;
+                Some((entry, hash, complaint)) => {
                     let code = told(&to.name, &entry, &hash)?;
                     return complained(complaint, &entry).map(|()| code);
                 }
             }
         }
-        let (planned, hooks) = global.work("promote", &self.switching.changing, |options| {
+        let changing = self.switching.changing();
+        let proposal = global.work("promote", &changing, |options| {
             let (workspace, from, to) = (workspace.clone(), from.clone(), to.clone());
-            async move { promote::plan_between_hooks(workspace, &from, &to, &options).await }
+            async move { promote::propose(workspace, &from, &to, &options).await }
         })?;
-        carry_out(global, planned, hooks.as_deref(), &self.switching, "promote")
+        let only =
+            |proposal: &Proposal| global.work("promote", &changing, async |options| proposal.plan_only(&options).await);
+        if changing.dry_run {
+            consent::show(&proposal);
+            let mut planned = only(&proposal)?;
+            if proposal.standing.is_none() {
+                planned
+                    .notes
+                    .push("`lap promote` asks whether you agree to this commit, `--yes` alone refuses it".into());
+            }
+            shown(&planned, &proposal.hooks, &self.switching);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if proposal.runs_already && proposal.standing.is_none() {
+            let planned = only(&proposal)?;
+            if planned.is_nothing() {
+                shown(&planned, &[], &self.switching);
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        let agreed = consent::agreed(&proposal, self.switching.yes)?;
+        let (planned, hooks) =
+            global.work("promote", &changing, async |options| proposal.plan(agreed, &options).await)?;
+        carry_out(global, planned, Some(&hooks), &self.switching, "promote")
     }
 }
 
@@ -156,18 +183,10 @@ pub fn carry_out(
     switching: &Switching,
     verb: &'static str,
 ) -> Result<ExitCode> {
-    let lab = &planned.master.workspace.lab;
     let name = planned.master.environment.name.clone();
-    if planned.is_nothing() {
-        outln!("Nothing to {verb}: `{name}` runs {} already.", promote::named(&planned.old));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let rules = switching.rules(lab);
-    show(&planned, rules);
-    if let Some(hooks) = hooks.map(Hooks::names).filter(|names| !names.is_empty()) {
-        outln!("Hooks of that commit: `{}`.\n", hooks.join("`, `"));
-    }
-    if switching.changing.dry_run {
+    let rules = switching.rules(&planned.master.workspace.lab);
+    shown(&planned, &hooks.map(Hooks::names).unwrap_or_default(), switching);
+    if planned.is_nothing() || switching.changing.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
     if !switching.yes && !agreed(&name)? {
@@ -190,6 +209,24 @@ pub fn carry_out(
 fn complained(complaint: Option<Error>, entry: &Entry) -> Result<()> {
     let Some(error) = complaint else { return Ok(()) };
     Err(Error::new(Kind::Other, format!("release {} runs, but {}", entry.release, error.message)))
+}
+
+/// Shows what would be done, or that there is nothing to do.
+fn shown(planned: &Planned, hooks: &[&str], switching: &Switching) {
+    if planned.is_nothing() {
+        outln!(
+            "Nothing to {}: `{}` runs {} already.",
+            planned.verb.word(),
+            planned.master.environment.name,
+            promote::named(&planned.old)
+        );
+        planned.notes.iter().for_each(|note| outln!("Note: {note}."));
+        return;
+    }
+    show(planned, switching.rules(&planned.master.workspace.lab));
+    if !hooks.is_empty() {
+        outln!("Hooks of that commit: `{}`.\n", hooks.join("`, `"));
+    }
 }
 
 fn show(planned: &Planned, rules: Rules) {

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     agent::protocol::NodeFacts,
-    apply::up::{Master, short},
+    apply::{
+        admits,
+        up::{Master, short},
+    },
     drivers,
     error::{Error, Kind, Result},
     plan::wish::Current,
@@ -49,15 +52,19 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
-        let (facts, address) = runtime()?.block_on(async {
+        let (facts, address, doors) = runtime()?.block_on(async {
             let host = drivers::node::observe(&workspace.lab).await?.facts;
             let master = Master::connect_on(workspace.clone(), &environment, &host, Duration::from_secs(2)).await?;
-            Ok::<_, Error>((master.facts(None).await?, master.address()))
+            // Of every environment: the one that still admits a removed operator is rarely the one that is looked at.
+            let (facts, doors) = tokio::try_join!(master.facts(None), admits::ask(&workspace, &[]))?;
+            Ok::<_, Error>((facts, master.address(), doors))
         })?;
+        let open = admits::sentences(&doors, false);
         let rows = tables::rows(&workspace, &facts, Some(address));
         let current = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
         let sick: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.container.as_str()).collect();
-        let complaints = late(&workspace, &facts);
+        let mut complaints = late(&workspace, &facts);
+        complaints.extend(open.iter().cloned());
         if self.json || global.json() {
             print_json(&Status {
                 environment: &environment.name,
@@ -84,7 +91,9 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         if sick.is_empty() {
-            let hint = if is_recovering(&facts) {
+            let hint = if complaints.len() == open.len() {
+                "if lap.toml here is older than the one that added the key, `git pull` first".to_owned()
+            } else if is_recovering(&facts) {
                 format!(
                     "the agent tries until it is done; `lap promote --resume --to {}` watches a promotion or roll-back",
                     environment.name

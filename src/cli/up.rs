@@ -1,16 +1,16 @@
 //! `lap up`
 
-use crate::report::print::{out, outln};
+use crate::report::print::{errln, out, outln};
 use std::process::ExitCode;
 
 use super::{
     Global,
-    common::{Changing, print_json},
+    common::{Changing, print_json, runtime},
     tables,
 };
 use crate::{
     apply::{
-        local,
+        admits, local,
         up::{Outcome, Scope, up},
     },
     error::Result,
@@ -44,6 +44,8 @@ impl Args {
             vec![workspace.environment(self.environment.as_deref())?.clone()]
         };
         let json = self.json || global.json();
+        let mut removed = false;
+        let done: Vec<String> = environments.iter().map(|environment| environment.name.clone()).collect();
         for environment in environments {
             let outcome = global.work("up", &self.changing, |options| {
                 let (workspace, environment) = (workspace.clone(), environment.clone());
@@ -55,12 +57,17 @@ impl Args {
                     Ok(outcome)
                 }
             })?;
+            removed |= !outcome.removed.is_empty();
             if self.changing.dry_run {
                 tables::print_plan(&outcome, json)?;
             } else {
                 print(&workspace, &environment.name, &outcome, json)?;
             }
         }
+        let closed: Vec<&str> =
+            if self.changing.dry_run { Vec::new() } else { done.iter().map(String::as_str).collect() };
+        let asked = runtime()?.block_on(admits::ask(&workspace, &closed))?;
+        admits::sentences(&asked, removed).iter().for_each(|sentence| errln!("{sentence}"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -22,6 +22,7 @@ pub mod value;
 #[cfg(test)]
 mod tests;
 
+pub use check::beyond;
 pub use example::example;
 pub use find::find;
 pub use init::{init, template};

@@ -10,7 +10,11 @@ use std::{
 use serde::Serialize;
 
 use super::{document::lines, files::File};
-use crate::error::{Error, Kind};
+pub use crate::words::shown;
+use crate::{
+    error::{Error, Kind},
+    words::plain,
+};
 
 /// One thing that is wrong, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,11 +39,8 @@ impl fmt::Display for Problem {
             write!(text, ": {}", self.key)?;
         }
         write!(text, ": {}", self.message)?;
-        // One line, whatever strangers wrote into it: a directory's name may hold what moves a terminal's cursor.
-        for c in text.chars() {
-            if c.is_control() { c.escape_default().fmt(f)? } else { f.write_char(c)? }
-        }
-        Ok(())
+        // A directory's name may hold what moves a terminal's cursor.
+        f.write_str(&plain(&text))
     }
 }
 
@@ -128,20 +129,6 @@ impl Ledger {
         problems.dedup();
         if problems.is_empty() { None } else { Some(Problems(problems)) }
     }
-}
-
-/// `text` as it may be shown in a message: in backticks, without control characters, not endless.
-pub fn shown(text: &str) -> String {
-    let mut out = String::from("`");
-    for (i, c) in text.chars().enumerate() {
-        if i == 80 {
-            out.push('…');
-            break;
-        }
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out.push('`');
-    out
 }
 
 /// "; did you mean `x`?" where one of `known` is near enough to `word`, otherwise nothing.

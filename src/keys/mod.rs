@@ -36,7 +36,10 @@ pub use certificate::fingerprint as certificate_fingerprint;
 pub use leaf::{Leaf, is_for, needs_renewal, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
 pub use secret::{Secret, exposed};
-pub use ssh::{SshKey, authorized_keys, is_label, known_hosts, same_key, ssh_fingerprint};
+pub use ssh::{
+    SshKey, admitted, authorized, authorized_keys, is_label, known_hosts, line as public_line, same_key,
+    ssh_fingerprint,
+};
 pub use store::{Created, KeyInfo, Keys};
 pub use transfer::{Imported, export, import};
 

@@ -92,19 +92,37 @@ pub fn same_key(key: &PublicKey, wanted: &str) -> bool {
 /// [`Kind::Config`] for what is not exactly one plain public key: options (`command="…"`), a second line, an unknown or
 /// broken algorithm; all of them in one error.
 pub fn authorized_keys(admin: &PublicKey, operators: &BTreeMap<String, String>) -> Result<String> {
-    let mut lines = line(admin, "admin") + "\n";
+    // Written anew from what was parsed: nothing of the original text gets through but the key itself.
+    Ok(authorized(admin, operators)?.iter().map(|(name, key)| line(key, name) + "\n").collect())
+}
+
+/// The keys that may operate the lab, each with its name: the admin key is called `admin`.
+///
+/// # Errors
+/// As [`authorized_keys`].
+pub fn authorized(admin: &PublicKey, operators: &BTreeMap<String, String>) -> Result<Vec<(String, PublicKey)>> {
+    let mut keys = vec![("admin".to_owned(), admin.clone())];
     let mut wrong = Vec::new();
     for (name, key) in operators {
         match operator_key(name, key) {
-            // Written anew from what was parsed: nothing of the original text gets through but the key itself.
-            Ok(key) => lines += &(line(&key, name) + "\n"),
+            Ok(key) => keys.push((name.clone(), key)),
             Err(why) => wrong.push(format!("operator `{name}`: {why}")),
         }
     }
     if wrong.is_empty() {
-        return Ok(lines);
+        return Ok(keys);
     }
     Err(Error::new(Kind::Config, wrong.join("\n")).hint("give one line as in `~/.ssh/id_ed25519.pub`"))
+}
+
+/// Name and fingerprint of each key in the text of an `authorized_keys`. What is no plain key lets somebody in, too, and has no name.
+pub fn admitted(text: &str) -> Vec<(String, String)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let read = |line: &str| match PublicKey::from_openssh(line) {
+        Ok(key) => (key.comment().as_str_lossy().to_owned(), ssh_fingerprint(&key)),
+        Err(_) => ("?".to_owned(), "a line that is no plain key".to_owned()),
+    };
+    lines.map(read).collect()
 }
 
 fn operator_key(name: &str, text: &str) -> std::result::Result<PublicKey, &'static str> {
@@ -166,7 +184,8 @@ pub fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn line(key: &PublicKey, comment: &str) -> String {
+/// `ssh-ed25519 AAAA… comment`, without a newline.
+pub fn line(key: &PublicKey, comment: &str) -> String {
     let key = PublicKey::new(key.key_data().clone(), comment);
     // Encoding fails only when out of memory.
     key.to_openssh().unwrap_or_default()
@@ -197,6 +216,10 @@ mod tests {
         let lines = authorized_keys(admin.public(), &operators).unwrap();
         let comments: Vec<_> = lines.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(comments, ["admin", "ann"]);
+        let read = admitted(&format!("# of lap\n{lines}\ncommand=\"x\" {}\n", ann.public_line()));
+        let keys =
+            [("admin", admin.fingerprint()), ("ann", ann.fingerprint()), ("?", "a line that is no plain key".into())];
+        assert_eq!(read, keys.map(|(name, key)| (name.to_owned(), key)));
     }
 
     #[test]

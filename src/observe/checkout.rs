@@ -40,7 +40,14 @@ pub fn checkout(repository: &Path, commit: &str, inside: &Path, parent: &Path) -
     }
     here.set_head_detached(id).or_error(Kind::Other, what)?;
     here.checkout_head(Some(CheckoutBuilder::new().force())).or_error(Kind::Other, what)?;
-    Ok(Checkout { root: dir.path().join(inside), _dir: dir })
+    let root = dir.path().join(inside);
+    // A link in the commit must not lead to files that are not the commit's.
+    let real = |path: &Path| path.canonicalize().or_error(Kind::Usage, what);
+    if root.exists() && real(&root)? != real(dir.path())?.join(inside) {
+        let message = format!("in `{commit}`, `{}` is a link: put the directory there", inside.display());
+        return Err(Error::new(Kind::Config, message));
+    }
+    Ok(Checkout { root, _dir: dir })
 }
 
 /// Where the objects of a repository are.
@@ -103,6 +110,17 @@ mod tests {
             assert!(commit::look(&there.root).dirty);
         }
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "gone with what it was for");
+    }
+
+    #[test]
+    fn a_link_in_the_commit_does_not_lead_out() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let repository = Repository::init(dir.path()).unwrap();
+        fs::write(outside.path().join("lap.toml"), "lab = \"another\"\n").unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("lab")).unwrap();
+        let id = commit_all(&repository);
+        let error = checkout(dir.path(), &id, Path::new("lab"), outside.path()).err().unwrap();
+        assert!(error.message.ends_with("`lab` is a link: put the directory there"), "{error}");
     }
 
     #[test]

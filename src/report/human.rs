@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::{Event, Reporter, StepId};
-use crate::words;
+use crate::words::{self, plain};
 
 #[derive(Default)]
 pub struct Bars {
@@ -41,13 +41,13 @@ impl Reporter for Bars {
             Event::Started { step, title } => {
                 let bar = self.all.insert(self.running.len(), ProgressBar::new_spinner());
                 bar.set_style(style("  {spinner} {prefix} {elapsed:.dim} {wide_msg:.dim}"));
-                bar.set_prefix(visible(title).into_owned());
+                bar.set_prefix(plain(title));
                 bar.enable_steady_tick(Duration::from_millis(120));
                 self.running.insert(*step, bar);
             }
             Event::Output { step, line } => {
                 if let Some(bar) = self.running.get(step) {
-                    bar.set_message(visible(line).into_owned());
+                    bar.set_message(plain(line));
                 }
             }
             Event::Done { step, title, seconds } | Event::Failed { step, title, seconds, .. } => {

@@ -1,8 +1,8 @@
-//! A line a step on stderr: for logs and pipes.
+//! A line a step on stderr: for logs and pipes. What a node or a program says cannot move the cursor.
 
 use super::{Event, Reporter};
 use crate::report::print::errln;
-use crate::words;
+use crate::words::{self, plain};
 
 #[derive(Default)]
 pub struct Plain;
@@ -10,9 +10,9 @@ pub struct Plain;
 impl Reporter for Plain {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::Started { title, .. } => errln!("  ...  {title}"),
-            Event::Done { title, seconds, .. } => errln!("  done {title} ({})", words::duration(*seconds)),
-            Event::Failed { title, seconds, .. } => errln!("  FAIL {title} ({})", words::duration(*seconds)),
+            Event::Started { title, .. } => errln!("  ...  {}", plain(title)),
+            Event::Done { title, seconds, .. } => errln!("  done {} ({})", plain(title), words::duration(*seconds)),
+            Event::Failed { title, seconds, .. } => errln!("  FAIL {} ({})", plain(title), words::duration(*seconds)),
             Event::Note { text } => errln!("{text}"),
             Event::Plan { .. } | Event::Output { .. } | Event::Ended { .. } => {}
         }

@@ -1,6 +1,5 @@
 //! Writing to stdout and stderr. Unlike `println!`, a reader that went away (`lap status | head -1`) is no reason to
 //! fall over in the middle of the work.
-
 //!
 //! Much of the text comes from nodes and containers: file names, the output of checks, records. A terminal would obey a control
 //! sequence in it, and could then show something else than what lap asks or reports. So controls are printed as visible characters.
@@ -10,6 +9,8 @@ use std::{
     fmt,
     io::{self, Write},
 };
+
+use crate::words::is_invisible;
 
 /// Data, to stdout.
 pub fn to_out(text: fmt::Arguments<'_>) {
@@ -42,9 +43,9 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Whether a terminal obeys it, or shows what follows in another order.
+/// Whether a terminal obeys it, shows what follows in another order, or shows nothing.
 fn controls(c: char) -> bool {
-    c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() && !matches!(c, '\n' | '\t') || is_invisible(c)
 }
 
 fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {

@@ -43,6 +43,9 @@ pub struct NodeFacts {
     /// What is known of its copies, by repository.
     #[serde(default)]
     pub copies: BTreeMap<String, Known>,
+    /// Who may log in: name and fingerprint of each key; `None`: that cannot be read, or the agent's build does not tell it.
+    #[serde(default)]
+    pub admits: Option<Vec<(String, String)>>,
 }
 
 /// The snapshots there are, and those there should be.

@@ -9,7 +9,7 @@ use crate::{
         protocol::{Place, Request},
     },
     apply::up::{Options, short},
-    error::Result,
+    error::{Error, Result},
     observe::{
         checkout::{self, Checkout},
         commit,
@@ -28,10 +28,23 @@ pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspa
     if head.id.as_deref() == Some(commit) && !head.dirty {
         return Ok((workspace.clone(), None));
     }
+    let (at, checkout) = fresh(workspace, commit)?;
+    Ok((Arc::new(at), Some(checkout)))
+}
+
+/// The same, from git in any case.
+///
+/// # Errors
+/// As [`checkout`].
+pub fn fresh(workspace: &Workspace, commit: &str) -> Result<(Workspace, Checkout)> {
+    let root = &workspace.lab.root;
     let checkout = checkout::checkout(root, commit, &commit::inside(root), &tempfile::env::temp_dir())
         .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
-    let at = Workspace::open(&checkout.root, Some(&workspace.lab.name))?;
-    Ok((Arc::new(at), Some(checkout)))
+    let at = Workspace::at(&checkout.root, Some(&workspace.lab.name)).map_err(|error| {
+        let message = format!("the commit {} cannot be used: {}", short(commit), error.message);
+        Error { message, ..error }
+    })?;
+    Ok((at, checkout))
 }
 
 /// Brings all of it under the node's lock; gives the number of bytes of images that were sent.

@@ -3,9 +3,12 @@
 
 use std::{io::Write, path::Path};
 
-use git2::{Oid, Repository, Sort};
+use git2::{Indexer, Oid, Repository, Sort};
 
-use super::Planned;
+use super::{
+    Planned,
+    consent::{full_id, open},
+};
 use crate::{
     agent::{
         client::Held,
@@ -35,28 +38,41 @@ async fn look(master: &Master, facts: &NodeFacts, wanted: &str) -> Result<Option
     }
 }
 
-/// Fetches a commit that this repository does not have from the git of the environment it was tested in: somebody else pushed it.
+/// Fetches the objects of a commit that this clone does not have from the git of the environment it was tested in. No ref of the clone
+/// moves: that its objects are here is no consent.
 ///
 /// # Errors
-/// It is not there either, or cannot be written here.
+/// It is not there either, or what came is not that commit and all that belongs to it.
 pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str, options: &Options) -> Result<()> {
-    let Ok(here) = Repository::discover(root) else { return Ok(()) };
-    if here.find_commit(id(commit)?).is_ok() {
+    let id = full_id(commit)?;
+    if open(root)?.find_commit(id).is_ok() {
         return Ok(());
     }
     let name = &source.environment.name;
     if !matches!(look(source, facts, commit).await?, Some((_, true))) {
-        let message = format!("`{name}` runs {}, which neither this repository nor its git has", short(commit));
-        return Err(Error::new(Kind::Refused, message).hint("`git fetch` it from whoever brought it up"));
+        let message = format!("`{name}` runs {}, which neither this clone nor its git has", short(commit));
+        return Err(Error::new(Kind::Refused, message).hint("`git fetch` it from the clone it was brought up from"));
     }
     options.events.note(format!("  fetch {} from `{name}`", short(commit)));
     let pack = source.client.objects(REPOSITORY, commit).await?;
-    let what = || format!("cannot keep {} here", short(commit));
-    let odb = here.odb().or_error(Kind::Other, what)?;
-    let mut writer = odb.packwriter().or_error(Kind::Other, what)?;
-    writer.write_all(&pack).or_error(Kind::Other, what)?;
-    writer.commit().or_error(Kind::Other, what)?;
-    Ok(())
+    keep(root, id, &pack).map_err(|error| {
+        Error::new(
+            Kind::Refused,
+            format!("what `{name}` sent is not the commit {}: {}", short(commit), error.message()),
+        )
+    })
+}
+
+/// Keeps what was sent, if each object is what its id says, the commit is among them, and nothing it stands on is missing.
+fn keep(root: &Path, id: Oid, pack: &[u8]) -> Result<(), git2::Error> {
+    let here = Repository::discover(root)?;
+    let odb = here.odb()?;
+    let dir = here.commondir().join("objects/pack");
+    let mut indexer = Indexer::new(Some(&odb), &dir, 0o444, true)?;
+    indexer.write_all(pack).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+    indexer.commit()?;
+    odb.refresh()?;
+    here.find_commit(id)?.tree().map(drop)
 }
 
 /// What a promotion does to the branch: forward only.
@@ -71,7 +87,7 @@ pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &s
     if let Some(at) = &at {
         let name = &master.environment.name;
         let here = open(root)?;
-        let (old, new) = (id(at)?, id(commit)?);
+        let (old, new) = (full_id(at)?, full_id(commit)?);
         if here.find_commit(old).is_err() {
             let message = format!(
                 "`{BRANCH}` of `{REPOSITORY}` on `{name}` is at {}, which is not in this repository",
@@ -135,8 +151,8 @@ fn pack(root: &Path, commit: &str, there: Option<&str>) -> Result<Vec<u8>> {
     let repository = open(root)?;
     let mut walk = repository.revwalk().or_error(Kind::Other, what)?;
     walk.set_sorting(Sort::TOPOLOGICAL).or_error(Kind::Other, what)?;
-    walk.push(id(commit)?).or_error(Kind::Other, what)?;
-    if let Some(there) = there.map(id).transpose()?.filter(|there| repository.find_commit(*there).is_ok()) {
+    walk.push(full_id(commit)?).or_error(Kind::Other, what)?;
+    if let Some(there) = there.map(full_id).transpose()?.filter(|there| repository.find_commit(*there).is_ok()) {
         walk.hide(there).or_error(Kind::Other, what)?;
     }
     let mut builder = repository.packbuilder().or_error(Kind::Other, what)?;
@@ -144,14 +160,6 @@ fn pack(root: &Path, commit: &str, there: Option<&str>) -> Result<Vec<u8>> {
     let mut pack = git2::Buf::new();
     builder.write_buf(&mut pack).or_error(Kind::Other, what)?;
     Ok(pack.to_vec())
-}
-
-fn open(root: &Path) -> Result<Repository> {
-    Repository::discover(root).or_error(Kind::Refused, || format!("`{}` is not in a git repository", root.display()))
-}
-
-fn id(text: &str) -> Result<Oid> {
-    Oid::from_str(text).or_error(Kind::Other, || format!("`{text}` is not the id of a commit"))
 }
 
 #[cfg(test)]
@@ -195,5 +203,36 @@ mod tests {
         git(there, &["rev-list", "--objects", "--quiet", &second], &[]);
         git(there, &["update-ref", "refs/heads/master", &second], &[]);
         git(there, &["fsck", "--strict"], &[]);
+    }
+    /// Nothing but a whole commit is kept; what is missing or forged leaves the clone without it.
+    #[test]
+    fn only_the_commit_that_was_asked_for_is_kept() {
+        let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (there, here) = (there.path(), here.path());
+        git(there, &["init", "--quiet", "--initial-branch=master"], &[]);
+        git(here, &["init", "--quiet"], &[]);
+        let commit = |text: &str| {
+            std::fs::write(there.join("file"), text).unwrap();
+            git(there, &["add", "."], &[]);
+            git(there, &["commit", "--quiet", "--message=x"], &[]);
+            git(there, &["rev-parse", "HEAD"], &[])
+        };
+        let (first, second) = (commit("one"), commit("two"));
+        let has = |id: &str| Repository::open(here).unwrap().find_commit(full_id(id).unwrap()).is_ok();
+        let objects = |ids: &str| {
+            let mut command = Command::new("git");
+            command.args(["pack-objects", "--stdout", "--quiet"]).current_dir(there);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(ids.as_bytes()).unwrap();
+            child.wait_with_output().unwrap().stdout
+        };
+        // The commit without its tree, another commit, bytes that are no pack.
+        for pack in [objects(&format!("{second}\n")), pack(there, &first, None).unwrap(), b"PACK".to_vec()] {
+            assert!(keep(here, full_id(&second).unwrap(), &pack).is_err());
+            assert!(!has(&second));
+        }
+        keep(here, full_id(&second).unwrap(), &pack(there, &second, None).unwrap()).unwrap();
+        assert!(has(&second) && has(&first));
+        git(here, &["fsck", "--strict"], &[]);
     }
 }

@@ -1,13 +1,24 @@
 //! Brings the images that a release needs: from registry to registry by digest, only the layers that are missing; from Docker to
 //! Docker where one side has no registry.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use bollard::query_parameters::RemoveImageOptionsBuilder;
 
 use super::Planned;
 use crate::{
-    agent::{client::Held, protocol::NodeFacts},
+    agent::{
+        client::Held,
+        facts::LABEL_BUILD,
+        protocol::{ImageFact, NodeFacts},
+    },
     apply::{
-        build, transfer,
+        build,
+        run::node_failed,
+        transfer,
         up::{Master, Options},
     },
     error::{Error, Kind, Result},
@@ -35,6 +46,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
     let Some(from) = &planned.from else { return again(planned, held, options, missing).await };
     let tested = from.client.facts().await?;
     let registries = has_registry(from, &tested)? && has_registry(&planned.master, &planned.facts)?;
+    let wanted: BTreeSet<String> = missing.values().map(|image| image.build.clone()).collect();
     let mut by_digest = Vec::new();
     let mut whole = Vec::new();
     for (name, image) in missing {
@@ -54,13 +66,57 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         }
     }
     let mut sent = 0;
-    if !by_digest.is_empty() {
-        sent += copied(from, planned, held, &by_digest, options).await?;
+    let before = planned.master.client.facts().await?.images;
+    let brought = async {
+        if !by_digest.is_empty() {
+            sent += copied(from, planned, held, &by_digest, options).await?;
+        }
+        if !whole.is_empty() {
+            sent += saved(from, &planned.master, held, &whole).await?;
+        }
+        Ok(sent)
+    };
+    let brought = brought.await;
+    // Also when not all came: what came must not stay as something else.
+    refuse_planted(planned, held, &before, &wanted).await?;
+    brought
+}
+
+/// Removes what came and says it was built from what something else is built from: a node finds the image of a container by that label, so
+/// that a promotion of one container could plant the image of another, or of an older release.
+///
+/// # Errors
+/// There was such an image, or the node does not answer.
+async fn refuse_planted(planned: &Planned, held: &Held, before: &[ImageFact], wanted: &BTreeSet<String>) -> Result<()> {
+    let docker = planned.master.client.docker(Some(held.fence))?;
+    let after = planned.master.client.facts().await?.images;
+    let mut planted = Vec::new();
+    for image in others(before, &after, wanted) {
+        // The facts leave out a label that an older image has.
+        let inspected = docker.inspect_image(&image.id).await;
+        let labels = inspected.ok().and_then(|image| image.config?.labels).unwrap_or_default();
+        if labels.contains_key(LABEL_BUILD) {
+            let options = RemoveImageOptionsBuilder::new().force(true).build();
+            let removed = docker.remove_image(&image.id, Some(options), None).await;
+            removed.map_err(|error| node_failed(&format!("cannot remove the image `{}`", image.id), &error))?;
+            planted.push(image.id.as_str());
+        }
     }
-    if !whole.is_empty() {
-        sent += saved(from, &planned.master, held, &whole).await?;
+    if planted.is_empty() {
+        return Ok(());
     }
-    Ok(sent)
+    let from = planned.from.as_ref().map(|from| from.environment.name.clone()).unwrap_or_default();
+    let message = format!("`{from}` sent images that say they are something else: `{}`", planted.join("`, `"));
+    Err(Error::new(Kind::Refused, message).hint(format!(
+        "they are removed again, and nothing has changed; look at `{from}`: it does not do what lap does"
+    )))
+}
+
+/// What is new and is not what was to come.
+fn others<'a>(before: &[ImageFact], after: &'a [ImageFact], wanted: &BTreeSet<String>) -> Vec<&'a ImageFact> {
+    let is_new = |image: &&ImageFact| !before.iter().any(|there| there.id == image.id);
+    let is_wanted = |image: &&ImageFact| image.build.as_ref().is_some_and(|build| wanted.contains(build));
+    after.iter().filter(is_new).filter(|image| !is_wanted(image)).collect()
 }
 
 /// What ran here before is in the node's own registry, whatever was removed from its Docker.
@@ -161,7 +217,27 @@ fn parse(reference: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::protocol::ImageFact;
+
+    #[test]
+    fn what_is_new_is_what_was_to_come() {
+        let image = |id: &str, build: Option<&str>| ImageFact {
+            id: id.into(),
+            tags: Vec::new(),
+            digests: Vec::new(),
+            build: build.map(str::to_owned),
+        };
+        let before = [image("git", Some("b1")), image("of somebody", None)];
+        let after = [
+            image("git", None),
+            image("of somebody", None),
+            image("web", Some("b2")),
+            image("planted, older", Some("b1")),
+            image("planted, newer", None),
+        ];
+        let wanted = ["b2".to_owned()].into();
+        let ids: Vec<&str> = others(&before, &after, &wanted).iter().map(|image| image.id.as_str()).collect();
+        assert_eq!(ids, ["planted, older", "planted, newer"]);
+    }
 
     #[test]
     fn references_are_those_of_the_node_it_is_on() {

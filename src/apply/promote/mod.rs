@@ -3,19 +3,24 @@
 
 mod back;
 mod bring;
+mod consent;
 mod git;
 mod hooks;
 mod images;
 mod prober;
+mod propose;
+mod recompute;
 mod source;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use back::plan_rollback;
 pub(super) use bring::checkout;
-pub use hooks::{Hooks, plan as plan_between_hooks};
+pub use consent::{Agreed, Description, Standing, not_agreed};
+pub use hooks::Hooks;
 pub use prober::expected;
+pub use propose::{Proposal, propose};
 pub use source::plan_promotion;
 pub use watch::{Releases, abort, releases, resume};
 
@@ -103,7 +108,7 @@ impl Planned {
     }
 }
 
-/// Brings over what is needed and switches.
+/// Brings over what is needed and switches. A promotion comes with the hooks of the commit that was agreed to, be they none.
 ///
 /// # Errors
 /// Nothing was switched, and why; or it was taken back ([`Kind::Unhealthy`]): never when it was made.
@@ -114,6 +119,9 @@ pub async fn carry_out(
     options: &Options,
 ) -> Result<Switched> {
     let began = std::time::Instant::now();
+    if planned.verb == Verb::Promote && hooks.map(Hooks::commit) != Some(planned.target.commit.as_str()) {
+        return Err(Error::new(Kind::Other, format!("nobody agreed to {}", short(&planned.target.commit))));
+    }
     let number = planned.target.release;
     let hook = async |hook: Hook| match hooks {
         Some(hooks) => hooks.run(hook, number, options).await,
@@ -148,7 +156,8 @@ pub async fn carry_out(
     let services = prober::services(&planned);
     let wait = options.wait;
     let request = Request::Switch { holder: options.holder(), wait, order: Box::new(order) };
-    let (entry, hash) = watch::follow(&master, &request, services, rules.max_outage, options).await?;
+    let (entry, hash) =
+        watch::follow(&master, &request, services, rules.max_outage, &Cell::new(false), options).await?;
     let complaint = if entry.result == Ended::Done { hook(Hook::AfterDone).await.err() } else { None };
     Ok(Switched { entry, hash, moved, seconds: began.elapsed().as_secs_f64(), complaint })
 }

@@ -2,14 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, git, recorded, stage};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Planned, compare,
+    consent::full_id,
+    git,
+    recompute::{Recomputed, recompute},
+    recorded, stage,
+};
 use crate::{
     agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
+        admits::{self, Allowed, Doors},
+        builder,
         install::Contents,
         up::{Master, Options, short},
     },
-    config::model::Environment,
+    config::{
+        beyond,
+        model::{Container, Environment},
+    },
     error::{Error, Kind, Result},
     observe::context::Context,
     plan::{
@@ -17,6 +30,7 @@ use crate::{
         wish::{Current, Wish},
     },
     release::{Staged, Verb},
+    words::plain,
     workspace::Workspace,
 };
 
@@ -36,21 +50,27 @@ pub async fn plan_promotion(
     )?;
     let (source, master) = (Arc::new(source), Arc::new(master));
     let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
-    let runs = tested_release(&from.name, &tested)?;
+    let runs = commit_of(&from.name, &tested)?;
     let old = recorded(&facts).ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
     })?;
-    git::fetch(&source, &tested, &workspace.lab.root, &runs.commit, options).await?;
-    let (at, _as_long_as_it_is_read) = super::bring::checkout(&workspace, &runs.commit)?;
+    // From git, even where the working tree is at that commit: it may have files that git ignores.
+    let (at, _as_long_as_it_is_read) = super::bring::fresh(&workspace, &runs.commit)?;
+    let builder = maker(&source).await;
+    let makers: Vec<Option<&NodeFacts>> =
+        std::iter::once(Some(&tested)).chain(builder.iter().map(Option::as_ref)).collect();
+    let Recomputed { wish: says, unsure } = recompute(&workspace, &at, &from.name, &runs, &makers)?;
+    healthy(&from.name, &runs, &tested)?;
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
+    // What test says is compared, and no further used: all but what its images contain is the commit's.
     let mut target = Current {
-        commit: runs.commit.clone(),
+        commit: says.commit,
         env: env.clone(),
-        checks: runs.checks.clone(),
-        containers: runs.containers.clone(),
-        images: runs.images.clone(),
+        checks: says.checks,
+        containers: says.containers,
+        images: says.images,
         release: old.release,
         by: options.who.clone(),
         at: crate::agent::serve::now(),
@@ -93,11 +113,16 @@ pub async fn plan_promotion(
             .take_while(below)
             .any(|(path, hash)| facts.installed.get(path) != Some(hash))
     };
-    for (prefix, place) in [("trust/", Place::Trust), ("ssh/", Place::Ssh), ("policy/", Place::Policy)] {
+    for (prefix, place) in [("trust/", Place::Trust), ("policy/", Place::Policy)] {
         if differs(prefix) {
             let files = contents.files(&place, None)?;
             places.push((place, files));
         }
+    }
+    // Who operates the lab, the working tree says: a commit from before must not let in whom it removed.
+    let access = master.contents(&wish).files(&Place::Ssh, None)?;
+    if access.iter().any(|(name, _, bytes)| facts.installed.get(&format!("ssh/{name}")) != Some(&sha256(bytes))) {
+        places.push((Place::Ssh, access));
     }
     if differs("names/") && !changes.is_empty() {
         staged.push((Staged::Names, contents.files(&Place::Names, None)?));
@@ -107,7 +132,19 @@ pub async fn plan_promotion(
     } else {
         git::forward(&master, &facts, &workspace.lab.root, &target.commit).await?
     };
-    let mut notes = Vec::new();
+    let mut notes = grants(&old, &target);
+    let allowed = Allowed::of(&workspace, master.keys()?)?;
+    for (environment, facts) in [(&from.name, &tested), (&to.name, &facts)] {
+        if let Doors::Open(strangers) = allowed.compare(facts) {
+            notes.push(admits::still(environment, &strangers));
+        }
+    }
+    if !unsure.is_empty() {
+        let names = unsure.into_iter().collect::<Vec<_>>().join("`, `");
+        notes.push(format!(
+            "the images of `{names}` cannot be recomputed: another lap built them, or what they stand on is gone"
+        ));
+    }
     if env != old.env {
         notes.push(format!("files under env/{} change, which cannot be tested on `{}`", to.name, from.name));
     }
@@ -162,17 +199,46 @@ fn shares_host(workspace: &Workspace) -> bool {
     workspace.lab.nodes.values().filter(docker).count() > 1
 }
 
-/// What runs there, if it is a commit, as recorded, and healthy.
-fn tested_release(environment: &str, facts: &NodeFacts) -> Result<Current> {
+/// What runs there, if it is a commit.
+///
+/// # Errors
+/// Nothing runs, or a working tree does.
+pub fn commit_of(environment: &str, facts: &NodeFacts) -> Result<Current> {
     let Some(runs) = recorded(facts) else {
         return Err(Error::new(Kind::Refused, format!("nothing ran on `{environment}` yet"))
             .hint(format!("`lap up {environment}`, or push to its git")));
     };
-    if runs.commit.contains('-') {
-        let message = format!("`{environment}` runs {}, which is no commit", short(&runs.commit));
+    if full_id(&runs.commit).is_err() {
+        let message = format!("`{environment}` runs {}, which is no commit", plain(&short(&runs.commit)));
         return Err(Error::new(Kind::Refused, message)
             .hint(format!("commit, then `lap up {environment}` (or push to its git), and promote what it runs then")));
     }
+    Ok(runs)
+}
+
+/// What the builder of an environment knows; `None`: there is none, `Some(None)`: it does not answer.
+async fn maker(source: &Master) -> Option<Option<NodeFacts>> {
+    source.environment.builder.as_ref()?;
+    let Ok(Some(builder)) = builder::connect(source).await else { return Some(None) };
+    Some(builder.client.facts().await.ok())
+}
+
+/// What containers have beyond their own data and did not have in the release that runs: a line each.
+fn grants(old: &Current, target: &Current) -> Vec<String> {
+    let before = |name: &String| old.containers.get(name).map(beyond).unwrap_or_default();
+    let new = |(name, container): (&String, &Container)| {
+        let new: Vec<String> = beyond(container).difference(&before(name)).map(|grant| plain(grant)).collect();
+        (!new.is_empty()).then(|| format!("new grants of lap.toml: `{name}` gets `{}`", new.join("`, `")))
+    };
+    target.containers.iter().filter_map(new).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Whether all of it runs as recorded, and is healthy.
+fn healthy(environment: &str, runs: &Current, facts: &NodeFacts) -> Result<()> {
     let wish = Wish::from(runs.clone());
     let sick: Vec<&str> = wish
         .running()
@@ -187,7 +253,7 @@ fn tested_release(environment: &str, facts: &NodeFacts) -> Result<Current> {
         .map(|container| container.name.as_str())
         .collect();
     if sick.is_empty() {
-        return Ok(runs);
+        return Ok(());
     }
     Err(Error::new(Kind::Refused, format!("on `{environment}` not all is as it should be: `{}`", sick.join("`, `")))
         .hint(format!("`lap status {environment}` tells more, `lap up {environment}` mends it")))

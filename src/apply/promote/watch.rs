@@ -1,6 +1,6 @@
 //! Watches what the agent does: tells each step, feels the services, has the last word.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{hooks, prober::EVERY};
 use crate::{
@@ -51,16 +51,18 @@ impl Releases {
     }
 }
 
-/// Asks for a switch (or to watch one) and stays with it to its end.
+/// Asks for a switch (or to watch one) and stays with it to its end. `asked` turns true when the agent asks for the last word.
 pub(super) async fn follow(
     master: &Arc<Master>,
     request: &Request,
     services: Vec<Service>,
     max_outage: Option<Duration>,
+    asked: &Cell<bool>,
     options: &Options,
 ) -> Result<(Entry, String)> {
     let prober = Prober::begin(services, IpAddr::from(master.address()), EVERY).await;
     let last_word = async |hooked: Option<Hooked>| {
+        asked.set(true);
         let outage = prober.felt();
         let worst = outage.iter().max_by_key(|outage| outage.gap);
         let no = worst.zip(max_outage).filter(|(worst, most)| u128::from(worst.gap) > most.as_millis()).map(
@@ -69,10 +71,10 @@ pub(super) async fn follow(
             },
         );
         let no = match (no, hooked) {
-            (None, Some(hooked)) => hooks::last_word(master, &hooked, options).await.err().map(|error| error.message),
+            (None, Some(hooked)) => hooks::last_word(master, &hooked, options).await?.err().map(|error| error.message),
             (no, _) => no,
         };
-        Reply { no, outage }
+        Ok(Reply { no, outage })
     };
     let mut stop = options.stop.clone();
     let mut request = request.clone();
@@ -109,14 +111,22 @@ fn lost(error: &Error) -> bool {
         || error.message.contains("is lost")
 }
 
-/// Watches the switch that is under way; gives, too, what the hook after it says.
+/// Watches the switch that is under way; gives, too, what the hook after it says. `None`: no switch is under way.
 ///
 /// # Errors
-/// None is.
-pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<(Entry, String, Option<Error>)> {
-    let (entry, hash) = follow(master, &Request::WatchSwitch, Vec::new(), None, options).await?;
+/// The node does not answer; or the switch's hooks are of a commit that nobody here agreed to, and they are not run from here.
+pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(Entry, String, Option<Error>)>> {
+    let asked = Cell::new(false);
+    let watched = follow(master, &Request::WatchSwitch, Vec::new(), None, &asked, options).await;
+    let (entry, hash) = match watched {
+        Err(error) if error.kind == Kind::Refused && !asked.get() => {
+            options.events.note(error.message);
+            return Ok(None);
+        }
+        watched => watched?,
+    };
     let complaint = hooks::after_done(master, &entry, options).await.err();
-    Ok((entry, hash, complaint))
+    Ok(Some((entry, hash, complaint)))
 }
 
 /// Has the switch that is under way taken back, and watches that.
@@ -125,5 +135,5 @@ pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<(Entry, S
 /// None is.
 pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
     master.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
-    follow(master, &Request::WatchSwitch, Vec::new(), None, options).await
+    follow(master, &Request::WatchSwitch, Vec::new(), None, &Cell::new(false), options).await
 }

@@ -9,13 +9,15 @@ use std::{
 use crate::config::{
     document::lines::{child, element},
     load::Workspace,
-    model::NetworkMode,
+    model::{Container, NetworkMode, Volume},
     problem::{Ledger, did_you_mean},
     read::container::ContainerFile,
     value::{capability, grant},
 };
 
-/// Whoever reaches it is root on the node.
+const PRIVILEGED: &str = "privileged: true";
+const HOST: &str = "network_mode: host";
+/// A container that reaches it is root on the node.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
 pub fn check(workspace: &Workspace, ledger: &Ledger) {
@@ -65,11 +67,8 @@ fn needs(name: &str, file: &ContainerFile) -> Vec<(String, String, Need)> {
     let (container, lists) = (&file.container, &file.lists);
     let mut out = Vec::new();
     let own = Path::new("/data").join(name);
-    for (i, volume) in &lists.volumes {
+    for (i, volume) in lists.volumes.iter().filter(|(_, volume)| is_outside(name, volume)) {
         let source = &volume.source;
-        if source.starts_with(&own) || source.starts_with("/env") {
-            continue;
-        }
         let what = if SOCKETS.iter().any(|socket| source == Path::new(socket)) {
             "Docker's socket makes it root on the node".to_owned()
         } else {
@@ -77,29 +76,74 @@ fn needs(name: &str, file: &ContainerFile) -> Vec<(String, String, Need)> {
         };
         out.push((element("volumes", *i), what, Need::Path(source.clone())));
     }
-    for (i, capability) in &lists.cap_add {
-        if !capability::DEFAULT.contains(&capability.as_str()) {
-            let what = format!("`{capability}` is not among Docker's default capabilities");
-            out.push((element("cap_add", *i), what, Need::Word(format!("cap_add: {capability}"))));
-        }
+    for (i, capability) in lists.cap_add.iter().filter(|(_, capability)| is_more(capability)) {
+        let what = format!("`{capability}` is not among Docker's default capabilities");
+        out.push((element("cap_add", *i), what, Need::Word(of_capability(capability))));
     }
-    for (i, option) in &lists.security_opt {
-        if !grant::is_harmless(option) {
-            let what = format!("`{option}` changes what protects the node");
-            out.push((element("security_opt", *i), what, Need::Word(format!("security_opt: {option}"))));
-        }
+    for (i, option) in lists.security_opt.iter().filter(|(_, option)| !grant::is_harmless(option)) {
+        let what = format!("`{option}` changes what protects the node");
+        out.push((element("security_opt", *i), what, Need::Word(of_option(option))));
     }
     if container.privileged {
         let what = "`privileged` makes it root on the node".to_owned();
-        out.push(("privileged".to_owned(), what, Need::Word("privileged: true".to_owned())));
+        out.push(("privileged".to_owned(), what, Need::Word(PRIVILEGED.to_owned())));
     }
     if container.network_mode == NetworkMode::Host {
         let what = "`host` puts it into the node's network".to_owned();
-        out.push(("network_mode".to_owned(), what, Need::Word("network_mode: host".to_owned())));
+        out.push(("network_mode".to_owned(), what, Need::Word(HOST.to_owned())));
     }
     out
 }
 
+/// What a container has beyond its own data, in the words of `[grants]`.
+pub fn beyond(container: &Container) -> BTreeSet<String> {
+    let Container { name, volumes, cap_add, security_opt, privileged, network_mode, .. } = container;
+    let paths =
+        volumes.iter().filter(|volume| is_outside(name, volume)).map(|volume| volume.source.display().to_string());
+    let capabilities =
+        cap_add.iter().filter(|capability| is_more(capability)).map(|capability| of_capability(capability));
+    let options = security_opt.iter().filter(|option| !grant::is_harmless(option)).map(|option| of_option(option));
+    let words = [(*privileged, PRIVILEGED), (*network_mode == NetworkMode::Host, HOST)];
+    let words = words.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned());
+    paths.chain(capabilities).chain(options).chain(words).collect()
+}
+
+fn is_outside(name: &str, volume: &Volume) -> bool {
+    !volume.source.starts_with(Path::new("/data").join(name)) && !volume.source.starts_with("/env")
+}
+
+fn is_more(capability: &str) -> bool {
+    !capability::DEFAULT.contains(&capability)
+}
+
+fn of_capability(capability: &str) -> String {
+    format!("cap_add: {capability}")
+}
+
+fn of_option(option: &str) -> String {
+    format!("security_opt: {option}")
+}
+
 fn entry_for(name: &str, entry: &str) -> String {
     format!("{name} = [\"{entry}\"]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_container_has_beyond_its_own_data() {
+        let mut container = Container::new("web");
+        let volume = |source: &str| Volume { source: source.into(), target: "/x".into(), read_only: true };
+        container.volumes =
+            vec![volume("/data/web/files"), volume("/env/site"), volume("/data/webmail"), volume("/srv")];
+        container.cap_add = ["CHOWN", "NET_ADMIN"].map(str::to_owned).into();
+        container.security_opt = vec!["no-new-privileges".into(), "seccomp=unconfined".into()];
+        let has = ["/data/webmail", "/srv", "cap_add: NET_ADMIN", "security_opt: seccomp=unconfined"];
+        assert_eq!(beyond(&container), has.map(str::to_owned).into());
+        (container.privileged, container.network_mode) = (true, NetworkMode::Host);
+        let more: BTreeSet<String> = &beyond(&container) - &has.map(str::to_owned).into();
+        assert_eq!(more, ["network_mode: host", "privileged: true"].map(str::to_owned).into());
+    }
 }

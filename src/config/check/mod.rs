@@ -14,6 +14,7 @@ mod records;
 use std::path::Path;
 
 pub use environments::default_environment;
+pub use grants::beyond;
 
 use super::{load::Workspace, problem::Ledger};
 

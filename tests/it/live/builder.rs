@@ -49,6 +49,22 @@ fn makes_what_the_master_runs() {
     assert_eq!(lab.lap(&["exec", "two", "--", "cat", "/say"]).ok(), "two too\n");
     assert_eq!(images(&lab, "maker", "dangling=true"), Vec::<String>::new());
 
+    // Who operates the lab may log in there, too, and whom lap.toml names no more may not.
+    let lap = std::fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+    let key = lab.root.join(".lap/anna");
+    run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "anna", "-f", key.to_str().unwrap()]).ok();
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    lab.write("lap.toml", &format!("{lap}[operators]\nanna = \"{}\"\n", public.trim()));
+    let admitted = || lab.on_node("maker", &["cat", "/var/lib/lap/ssh/authorized_keys"]).ok().contains(" anna\n");
+    assert!(!admitted());
+    lab.lap(&["up"]).ok();
+    assert!(admitted());
+    lab.write("lap.toml", &lap);
+    assert!(lab.lap(&["status"]).fails(7).contains("`test` still admits `anna` (SHA256:"));
+    lab.lap(&["up"]).ok();
+    assert!(!admitted());
+    lab.healthy();
+
     // One that does not run is started.
     run("docker", &["stop", "--time", "0", &lab.node("maker")]).ok();
     assert!(lab.lap(&["plan"]).ok().contains("start the node `maker`"));

@@ -7,6 +7,7 @@ mod bridge;
 mod builder;
 mod check;
 mod conformance;
+mod consent;
 mod database;
 mod dns;
 mod drill;

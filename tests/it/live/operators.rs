@@ -129,3 +129,73 @@ fn keys_of_another_lab() {
     ];
     run("ssh", &[&arguments[..], &["true"]].concat()).ok();
 }
+
+/// A person who operates the lab: their key, and whether a node lets it in.
+struct Person<'a> {
+    lab: &'a Lab,
+    key: std::path::PathBuf,
+    public: String,
+}
+
+impl<'a> Person<'a> {
+    fn new(lab: &'a Lab, name: &str) -> Self {
+        let key = lab.root.join(".lap").join(name);
+        run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key.to_str().unwrap()]).ok();
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap().trim().to_owned();
+        Self { lab, key, public }
+    }
+
+    fn enters(&self, node: &str) -> bool {
+        let known = format!("UserKnownHostsFile={}", self.lab.root.join(".lap/known_hosts").display());
+        let address = format!("root@{}", self.lab.address(node));
+        let key = self.key.to_str().unwrap();
+        let options = ["-F", "none", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", &known, "-i", key];
+        run("ssh", &[&options[..], &[&address, "true"]].concat()).code == 0
+    }
+}
+
+#[test]
+fn a_removed_operator_is_named_until_every_environment_is_closed() {
+    let lab = Lab::two_environments("removed");
+    let anna = Person::new(&lab, "anna");
+    let without = std::fs::read_to_string(lab.root.join("lap.toml")).unwrap();
+    let with = format!("{without}[operators]\nanna = \"{}\"\n", anna.public);
+    lab.write("lap.toml", &with);
+    lab.commit();
+    lab.lap(&["up", "--all"]).ok();
+    assert!(anna.enters("test") && anna.enters("prod"));
+    lab.lap(&["status"]).ok();
+
+    // Removed, and test is closed: prod is not, and everything that looks says so.
+    lab.write("lap.toml", &without);
+    lab.commit();
+    let up = lab.lap(&["up"]);
+    assert!(up.code == 0 && up.err.contains("`prod` still admits `anna` (SHA256:"), "{up:?}");
+    assert!(up.err.contains("`lap up --all` closes it"), "{up:?}");
+    assert!(!anna.enters("test") && anna.enters("prod"));
+    for arguments in [&["status"][..], &["status", "prod"]] {
+        let said = lab.lap(arguments).fails(7);
+        assert!(said.contains("`prod` still admits `anna` (SHA256:") && said.contains("`lap up --all`"), "{said}");
+    }
+    let said = lab.lap(&["promote", "--dry-run"]).ok();
+    assert!(said.contains("`prod` still admits `anna` (SHA256:"), "{said}");
+
+    // All of it is closed, though prod runs a release of a commit that has the key.
+    let up = lab.lap(&["up", "--all"]);
+    assert!(up.code == 0 && !up.err.contains("still admits"), "{up:?}");
+    assert!(!anna.enters("prod"));
+    lab.lap(&["status"]).ok();
+    lab.lap(&["status", "prod"]).ok();
+
+    // The promotion of a commit that still has the key does not let it in again.
+    lab.write("lap.toml", &with);
+    lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, second > /say\n");
+    lab.commit();
+    lab.lap(&["up"]).ok();
+    assert!(anna.enters("test"));
+    lab.write("lap.toml", &without);
+    lab.commit();
+    lab.lap(&["promote", "--yes", "--settle", "0s"]).ok();
+    assert_eq!(lab.on_node("prod", &["docker", "exec", "infra_two", "cat", "/say"]).ok().trim(), "two, second");
+    assert!(!anna.enters("prod"), "the commit's lap.toml has no say in who operates production");
+}

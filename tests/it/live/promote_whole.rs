@@ -1,6 +1,7 @@
 //! A promotion in a lab that has registries and git: images by digest, the commit in production's git, and the way back.
 
 use super::{
+    consent::typing,
     lab::Lab,
     promote::{EACH_STEP, kill_at, steps},
 };
@@ -108,7 +109,7 @@ fn images_by_digest_and_the_commit_in_git() {
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, fifth");
     lab.lap(&["ledger", "verify"]).ok();
 
-    // What a colleague pushed is promoted without having been fetched.
+    // What a colleague pushed is promoted without having been fetched, by an operator who saw it and agreed.
     let here = lab.git(&["rev-parse", "HEAD"]);
     lab.edit("containers/two/Dockerfile", "two, fifth", "two, sixth");
     lab.commit();
@@ -117,7 +118,10 @@ fn images_by_digest_and_the_commit_in_git() {
     lab.git(&["reset", "--quiet", "--hard", &here]);
     lab.git(&["reflog", "expire", "--expire=all", "--all"]);
     lab.git(&["prune", "--expire=now"]);
-    lab.lap(&PROMOTE).ok();
+    let refused = lab.lap(&PROMOTE).fails(10);
+    assert!(refused.contains(&format!("this clone does not contain {}", &pushed[..12])), "{refused}");
+    let said = typing(&lab, &["promote", "--settle", "1s"], "y\ny\n");
+    assert!(said.code == 0 && said.out.contains("containers/two/Dockerfile +1 -1"), "{said:?}");
     assert_eq!(git(&lab, "rev-parse master"), pushed);
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, sixth");
 

@@ -1,0 +1,116 @@
+//! That an operator agreed to one commit. Whatever runs a program of a commit takes an [`Agreed`], and only this module makes one, so
+//! that code without consent does not compile.
+
+mod contained;
+mod describe;
+mod signed;
+
+use git2::{Oid, Repository};
+
+pub use describe::{Description, describe, not_agreed};
+
+use crate::{
+    apply::up::{Master, short},
+    error::{Error, Kind, OrError, Result},
+    keys,
+};
+
+/// Where a commit is kept that an operator agreed to when lap asked: it survives `git gc`, and lap does not ask again.
+const AGREED: &str = "refs/lap/agreed/";
+
+/// An operator agreed to this commit.
+#[derive(Debug)]
+pub struct Agreed {
+    commit: String,
+}
+
+impl Agreed {
+    /// The commit's full id.
+    pub fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    #[cfg(test)]
+    pub fn in_a_test(commit: &str) -> Self {
+        Self { commit: commit.to_owned() }
+    }
+}
+
+/// Why nobody has to be asked about a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// `HEAD`, a branch, or an earlier consent contains it.
+    Contained(String),
+    /// The key of this operator signed it.
+    Signed(String),
+}
+
+/// Whether the operator's clone, or an operator's signature, agrees to `commit`. `master` is any node of the lab: it says where the
+/// lab's own repositories are, whose branches prove nothing.
+///
+/// # Errors
+/// The clone or the keys cannot be read.
+pub fn standing(master: &Master, commit: &str) -> Result<Option<Standing>> {
+    let lab = &master.workspace.lab;
+    let repository = open(&lab.root)?;
+    let id = full_id(commit)?;
+    if repository.find_commit(id).is_err() {
+        return Ok(None);
+    }
+    let published = lab.nodes.values().filter_map(|node| node.publish);
+    let nodes = master.seen.nodes.values().copied().chain(published).map(|address| address.to_string()).collect();
+    let own = contained::Own { zone: &lab.dns.zone, nodes };
+    if let Some(name) = contained::by(&repository, id, &own) {
+        return Ok(Some(Standing::Contained(name)));
+    }
+    let keys = keys::authorized(master.keys()?.admin().public(), &lab.operators)?;
+    Ok(signed::by(&repository, id, &keys)?.map(Standing::Signed))
+}
+
+/// The consent that needs no question.
+///
+/// # Errors
+/// The clone or the keys cannot be read.
+pub fn settled(master: &Master, commit: &str) -> Result<Option<Agreed>> {
+    Ok(of_standing(commit, standing(master, commit)?.as_ref()))
+}
+
+/// The consent that was found.
+pub fn of_standing(commit: &str, standing: Option<&Standing>) -> Option<Agreed> {
+    standing.map(|_| Agreed { commit: commit.to_owned() })
+}
+
+/// The operator answered yes when lap showed this commit: it is kept from now on.
+///
+/// # Errors
+/// The clone cannot be written.
+pub fn answered(root: &std::path::Path, commit: &str) -> Result<Agreed> {
+    let what = || format!("cannot keep the commit {} in this clone", short(commit));
+    let (repository, id) = (open(root)?, full_id(commit)?);
+    repository.find_commit(id).or_error(Kind::Refused, what)?;
+    repository
+        .reference(&format!("{AGREED}{commit}"), id, true, "lap promote: the operator agreed")
+        .or_error(Kind::Host, what)?;
+    Ok(Agreed { commit: commit.to_owned() })
+}
+
+/// The clone that the workspace is in.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn open(root: &std::path::Path) -> Result<Repository> {
+    Repository::discover(root).or_error(Kind::Refused, || format!("`{}` is not in a git repository", root.display()))
+}
+
+/// A commit by its whole id: libgit2 takes a shorter one for one that ends with zeros.
+///
+/// # Errors
+/// It is not one.
+pub fn full_id(text: &str) -> Result<Oid> {
+    let is = text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let id = if is { Oid::from_str(text).ok() } else { None };
+    id.ok_or_else(|| Error::new(Kind::Refused, format!("{} is not the id of a commit", crate::words::shown(text))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Programs of the workspace that are run before and after each phase of a promotion, on the operator's machine: those of the commit that
+//! is promoted, since they were tested with it. One that fails stops the promotion there.
+
+mod find;
+mod late;
+mod program;
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    process::Command,
+    time::{Instant, sleep_until},
+};
+
+pub use find::Found;
+pub use late::{after_done, last_word};
+use program::{follow, spawn};
+
+use super::consent::Agreed;
+use crate::{
+    apply::up::Options,
+    error::{Error, Kind, OrError, Result},
+    observe::checkout::Checkout,
+    workspace::Workspace,
+};
+
+/// Where they are in the workspace.
+pub const DIRECTORY: &str = "scripts/promote";
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// So many of its last lines stand in the error.
+const LAST_LINES: usize = 5;
+
+/// When one is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    BeforePlan,
+    AfterPlan,
+    BeforeBring,
+    AfterBring,
+    BeforeSwitch,
+    /// The new release runs and may still be taken back.
+    AfterSwitch,
+    /// The same, after all others agreed.
+    BeforeDone,
+    /// Nothing is taken back any more.
+    AfterDone,
+}
+
+impl Hook {
+    const ALL: [Self; 8] = [
+        Self::BeforePlan,
+        Self::AfterPlan,
+        Self::BeforeBring,
+        Self::AfterBring,
+        Self::BeforeSwitch,
+        Self::AfterSwitch,
+        Self::BeforeDone,
+        Self::AfterDone,
+    ];
+
+    /// Its file's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BeforePlan => "before-plan",
+            Self::AfterPlan => "after-plan",
+            Self::BeforeBring => "before-bring",
+            Self::AfterBring => "after-bring",
+            Self::BeforeSwitch => "before-switch",
+            Self::AfterSwitch => "after-switch",
+            Self::BeforeDone => "before-done",
+            Self::AfterDone => "after-done",
+        }
+    }
+}
+
+/// Those of a commit that an operator agreed to.
+pub struct Hooks {
+    agreed: Agreed,
+    /// The workspace at that commit.
+    root: PathBuf,
+    there: Vec<Hook>,
+    variables: Vec<(&'static str, String)>,
+    _as_long_as_they_run: Option<Checkout>,
+}
+
+impl Hooks {
+    /// Those of the commit that was agreed to, for a promotion `from` one environment `to` another.
+    ///
+    /// # Errors
+    /// As [`Found::of`].
+    pub fn of(workspace: &Workspace, agreed: Agreed, from: &str, to: &str) -> Result<Self> {
+        let Found { checkout, there } = Found::of(workspace, agreed.commit())?;
+        let variables = vec![
+            ("LAP_FROM", from.to_owned()),
+            ("LAP_TO", to.to_owned()),
+            ("LAP_COMMIT", agreed.commit().to_owned()),
+            ("LAP_LAB", workspace.lab.name.clone()),
+            ("LAP_WORKSPACE", workspace.lab.root.display().to_string()),
+        ];
+        Ok(Self { agreed, root: checkout.root.clone(), there, variables, _as_long_as_they_run: Some(checkout) })
+    }
+
+    /// The commit that was agreed to.
+    pub fn commit(&self) -> &str {
+        self.agreed.commit()
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.there.iter().map(|hook| hook.name()).collect()
+    }
+
+    /// Whether one has a say before the release is made final.
+    pub fn has_last_word(&self) -> bool {
+        self.there.iter().any(|hook| matches!(hook, Hook::AfterSwitch | Hook::BeforeDone))
+    }
+
+    /// Runs one, if it is there. `release`: its number, once it is known.
+    ///
+    /// # Errors
+    /// It failed, or took too long, or somebody pressed Ctrl-C.
+    pub async fn run(&self, hook: Hook, release: Option<u64>, options: &Options) -> Result<()> {
+        self.run_until(hook, release, Instant::now() + PATIENCE, options).await
+    }
+
+    /// The same, with less time.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_until(&self, hook: Hook, release: Option<u64>, until: Instant, options: &Options) -> Result<()> {
+        if !self.there.contains(&hook) {
+            return Ok(());
+        }
+        let name = hook.name();
+        options.events.note(format!("  hook `{name}`"));
+        let left = until.saturating_duration_since(Instant::now());
+        let deadline = (SystemTime::now() + left).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut command = Command::new(self.root.join(DIRECTORY).join(name));
+        command.current_dir(&self.root).envs(self.variables.iter().map(|(key, value)| (key, value)));
+        command.env("LAP_DEADLINE", deadline.to_string());
+        command.envs(release.map(|number| ("LAP_RELEASE", number.to_string())));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let child = spawn(&mut command).await.or_error(Kind::Refused, || format!("cannot run the hook `{name}`"))?;
+        let mut stop = options.stop.clone();
+        let mut last = Vec::new();
+        let ended = tokio::select! {
+            ended = follow(child, |line| {
+                options.events.note(format!("  {name}: {line}"));
+                last.push(line.to_owned());
+            }) => ended.or_error(Kind::Refused, || format!("cannot run the hook `{name}`"))?,
+            () = sleep_until(until) => {
+                return Err(Error::new(Kind::Refused, format!("the hook `{name}` did not end in time")));
+            }
+            _ = stop.wait_for(|stop| *stop) => {
+                return Err(Error::new(Kind::Interrupted, format!("stopped in the hook `{name}`")));
+            }
+        };
+        if ended.success() {
+            return Ok(());
+        }
+        let how = match (ended.code(), ended.signal()) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, signal) => format!("signal {}", signal.unwrap_or_default()),
+        };
+        let from = last.len().saturating_sub(LAST_LINES);
+        let said: String = last[from..].iter().map(|line| format!("\n  | {line}")).collect();
+        Err(Error::new(Kind::Refused, format!("the hook `{name}` failed ({how}){said}")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The question of `lap promote` about a commit: asked before anything of it runs.
+
+use crate::report::print::outln;
+use std::io::IsTerminal;
+
+use super::common::yes;
+use crate::{
+    apply::{
+        promote::{Agreed, Proposal, Standing, not_agreed},
+        up::short,
+    },
+    error::{Error, Kind, Result},
+};
+
+/// Shows what there is to agree to, and gives the consent. Without a question, where the operator's clone or a signature agrees and
+/// either `--yes` was given or the question about the plan comes before any program of the commit.
+pub fn agreed(proposal: &Proposal, said_yes: bool) -> Result<Agreed> {
+    show(proposal);
+    if said_yes {
+        return proposal.settled();
+    }
+    if proposal.standing.is_some() && !proposal.hooks_beside_the_plan {
+        return proposal.settled();
+    }
+    if proposal.standing.is_some() {
+        let (from, commit) = (proposal.from(), short(&proposal.commit));
+        outln!("`{from}` runs {commit}, which has hooks that run on this machine before there is a plan.");
+    }
+    if !std::io::stdin().is_terminal() {
+        return match &proposal.standing {
+            Some(_) => Err(Error::new(
+                Kind::Refused,
+                format!("running hooks of {} asks first, and there is no terminal", short(&proposal.commit)),
+            )
+            .hint("`--yes` answers the question")),
+            None => Err(not_agreed(&proposal.commit, proposal.from())),
+        };
+    }
+    if !yes("Agree to this commit?")? {
+        return Err(Error::new(Kind::Interrupted, "not agreed; nothing has changed"));
+    }
+    match proposal.standing {
+        Some(_) => proposal.settled(),
+        None => proposal.answered(),
+    }
+}
+
+/// Shows the commit where the clone does not have it, and in any case what is new among the programs that lap runs.
+pub fn show(proposal: &Proposal) {
+    match &proposal.standing {
+        None => {
+            outln!("`{}` runs a commit that this clone does not contain:", proposal.from());
+            proposal.description.commit.iter().for_each(|line| outln!("  {line}"));
+            outln!("");
+        }
+        Some(Standing::Signed(name)) => {
+            outln!("`{}` runs a commit that `{name}` signed:", proposal.from());
+            proposal.description.commit.iter().for_each(|line| outln!("  {line}"));
+            outln!("");
+        }
+        Some(Standing::Contained(_)) => {}
+    }
+    if !proposal.description.hooks.is_empty() {
+        outln!("New in `scripts/promote/`, whose programs run on this machine:");
+        proposal.description.hooks.iter().for_each(|line| outln!("  {line}"));
+        outln!("");
+    }
+}
