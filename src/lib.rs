@@ -18,6 +18,7 @@ pub mod keys;
 #[cfg(test)]
 mod loopback;
 pub mod names;
+pub mod nameservers;
 pub mod observe;
 pub mod plan;
 mod probe;

@@ -18,8 +18,9 @@ use super::{
     protocol::{Answer, Vantage},
 };
 use crate::{
-    dns_client::{Said, ask_all, nameservers},
+    dns_client::{Said, ask_all},
     error::{Error, Kind, OrError, Result},
+    nameservers::unscoped,
 };
 
 /// More than this is no resolv.conf.
@@ -99,5 +100,5 @@ fn of_file(path: PathBuf) -> Vec<SocketAddr> {
     }
     let mut text = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text));
-    read.map(|_| nameservers(&String::from_utf8_lossy(&text))).unwrap_or_default()
+    read.map(|_| unscoped(&text).into_iter().map(|address| (address, 53).into()).collect()).unwrap_or_default()
 }

@@ -1,14 +1,14 @@
 //! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
 
-use crate::report::print::{self, errln};
+use crate::report::print;
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{Global, Progress};
+use super::{Global, Progress, prompt};
 use crate::{
     apply::up::Options,
-    error::{Error, Kind, OrError, Result},
+    error::{Kind, OrError, Result},
     keys::{self, Passphrase, Secret},
     report::{self, Events, Style},
     workspace::Workspace,
@@ -138,16 +138,10 @@ pub fn who() -> String {
     format!("{user}@{}", host.unwrap_or_else(|_| "unknown".into()))
 }
 
-/// Asks; without a terminal nobody can say yes.
+/// Asks about a machine; `--yes` and `--host-key` answer without a terminal.
 pub fn yes(question: &str) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::new(Kind::Refused, "this is asked first, and there is no terminal")
-            .hint("`--yes`, or `--host-key` for a machine's key, answers the question"));
-    }
-    errln!("{question} [y/N]");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let hint = "`--yes`, or `--host-key` for a machine's key, answers the question";
+    prompt::yes(question, "this is asked first", hint)
 }
 
 /// Prints a value as JSON, indented.

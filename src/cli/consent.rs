@@ -3,7 +3,7 @@
 use crate::report::print::outln;
 use std::io::IsTerminal;
 
-use super::common::yes;
+use super::prompt;
 use crate::{
     apply::{
         promote::{Agreed, Proposal, Standing, not_agreed},
@@ -26,17 +26,12 @@ pub fn agreed(proposal: &Proposal, said_yes: bool) -> Result<Agreed> {
         let (from, commit) = (proposal.from(), short(&proposal.commit));
         outln!("`{from}` runs {commit}, which has hooks that run on this machine before there is a plan.");
     }
-    if !std::io::stdin().is_terminal() {
-        return match &proposal.standing {
-            Some(_) => Err(Error::new(
-                Kind::Refused,
-                format!("running hooks of {} asks first, and there is no terminal", short(&proposal.commit)),
-            )
-            .hint("`--yes` answers the question")),
-            None => Err(not_agreed(&proposal.commit, proposal.from())),
-        };
+    // `--yes` would not help: it agrees to no commit that the clone does not contain.
+    if proposal.standing.is_none() && !std::io::stdin().is_terminal() {
+        return Err(not_agreed(&proposal.commit, proposal.from()));
     }
-    if !yes("Agree to this commit?")? {
+    let refusal = format!("running hooks of {} asks first", short(&proposal.commit));
+    if !prompt::yes("Agree to this commit?", &refusal, "`--yes` answers the question")? {
         return Err(Error::new(Kind::Interrupted, "not agreed; nothing has changed"));
     }
     match proposal.standing {

@@ -1,12 +1,11 @@
 //! `lap destroy`
 
-use crate::report::print::errln;
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
-use super::{Global, common::Changing, tables};
+use super::{Global, common::Changing, prompt, tables};
 use crate::{
     apply::down::destroy,
-    error::{Error, Kind, OrError, Result},
+    error::{Error, Kind, Result},
 };
 
 /// Remove an environment's nodes with all their data
@@ -48,12 +47,9 @@ impl Args {
 }
 
 fn ask(lab: &str, environment: &str) -> Result<String> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::new(Kind::Refused, "destroying asks for the environment's name, and there is no terminal")
-            .hint(format!("`--confirm {environment}` answers the question")));
-    }
-    errln!("This removes all data of `{environment}` of the lab `{lab}`. Type its name:");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
-    Ok(answer.trim().to_owned())
+    prompt::answer(
+        &format!("This removes all data of `{environment}` of the lab `{lab}`. Type its name:"),
+        "destroying asks for the environment's name",
+        &format!("`--confirm {environment}` answers the question"),
+    )
 }

@@ -26,6 +26,7 @@ mod node;
 mod overview;
 mod plan;
 mod promote;
+mod prompt;
 mod prune;
 mod recover;
 mod reference;

@@ -1,12 +1,12 @@
 //! `lap promote`
 
-use crate::report::print::{errln, out, outln};
-use std::{io::IsTerminal, process::ExitCode, sync::Arc, time::Duration};
+use crate::report::print::{out, outln};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use super::{
     Global,
     common::{Changing, print_json},
-    consent,
+    consent, prompt,
 };
 use crate::{
     apply::{
@@ -14,7 +14,7 @@ use crate::{
         up::{Master, short},
     },
     config::model::{Environment, Lab},
-    error::{Error, Kind, OrError, Result},
+    error::{Error, Kind, Result},
     plan::switch::Act,
     release::{Ended, Entry, Verb},
     report::{bytes, duration, plural, table::table},
@@ -267,17 +267,7 @@ fn show(planned: &Planned, rules: Rules) {
 }
 
 pub fn agreed(environment: &str) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::new(
-            Kind::Refused,
-            format!("changing `{environment}` asks first, and there is no terminal"),
-        )
-        .hint("`--yes` answers the question"));
-    }
-    errln!("Go on? [y/N]");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).or_error(Kind::Host, || "cannot read the answer".into())?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    prompt::yes("Go on?", &format!("changing `{environment}` asks first"), "`--yes` answers the question")
 }
 
 /// How it ended; a release that was taken back is an error.

@@ -1,9 +1,6 @@
 //! Many questions at once, as a resolver would ask them: at the first server that answers.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -54,27 +51,9 @@ async fn ask(server: SocketAddr, (name, rtype): &(String, String)) -> Said {
     }
 }
 
-/// The servers in a resolv.conf(5), in their order.
-pub fn nameservers(text: &str) -> Vec<SocketAddr> {
-    let server = |line: &str| {
-        let mut words = line.split_whitespace();
-        let address: IpAddr = (words.next()? == "nameserver").then(|| words.next())??.parse().ok()?;
-        Some((address, 53).into())
-    };
-    text.lines().filter_map(server).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn servers_of_a_resolv_conf() {
-        let text =
-            "# x\nsearch a\nnameserver 127.0.0.11\n nameserver\t9.9.9.9 # quad9\nnameservers 1.1.1.1\nnameserver x\n";
-        let servers: Vec<String> = nameservers(text).iter().map(ToString::to_string).collect();
-        assert_eq!(servers, ["127.0.0.11:53", "9.9.9.9:53"]);
-    }
 
     #[tokio::test]
     async fn silence_is_told_once_for_all() {

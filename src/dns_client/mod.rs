@@ -8,7 +8,7 @@ mod exchange;
 mod transfer;
 pub mod update;
 
-pub use bulk::{Said, ask_all, nameservers};
+pub use bulk::{Said, ask_all};
 pub use exchange::authority;
 pub use transfer::{Row, transfer};
 pub use update::{Change, Need, Outcome, update};

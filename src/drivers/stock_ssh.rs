@@ -302,9 +302,11 @@ pub fn pin(file: &Path, host_key: &str) -> Result<()> {
     crate::agent::install::write_file(file, line.as_bytes(), 0o644)
 }
 
-/// ssh joins its arguments with spaces for the far shell: each must arrive as it is.
+/// ssh joins its arguments with spaces for the far shell: each word must arrive as it is.
 pub fn quoted(command: &[String]) -> Vec<String> {
-    command.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect()
+    // A NUL is the only thing that cannot be quoted. It passes here, since no process can be started with it: `spawn` refuses it.
+    let quoter = shlex::Quoter::new().allow_nul(true);
+    command.iter().map(|word| quoter.quote(word).expect("a NUL is allowed").into_owned()).collect()
 }
 
 /// The line of what ssh said that tells the reason: with a jump host the last ones only say that the way there ended.
@@ -389,10 +391,13 @@ mod tests {
         let line = server(Some("/x/known")).command(&["sh", "-c", "it's $1"]).join(" ");
         assert!(line.ends_with(
             "-o HostKeyAlias=lap-node -o UserKnownHostsFile=/x/known -o GlobalKnownHostsFile=/dev/null -o \
-             CheckHostIP=no -o UpdateHostKeys=no -o StrictHostKeyChecking=yes -- admin@server 'sh' '-c' 'it'\\''s $1'"
+             CheckHostIP=no -o UpdateHostKeys=no -o StrictHostKeyChecking=yes -- admin@server sh -c \"it's \"'$1'"
         ));
         let proxy = server(Some("/a b/50%")).proxy_command("127.0.0.1:22");
-        assert!(proxy.contains("'UserKnownHostsFile=/a b/50%%'") && proxy.starts_with("'ssh' '-T' '-o'"), "{proxy}");
+        assert!(
+            proxy.contains("'UserKnownHostsFile=/a b/50%%'") && proxy.starts_with("ssh -T -o 'BatchMode=yes' "),
+            "{proxy}"
+        );
     }
 
     /// As OpenSSH 9.2 says it behind a jump host.
@@ -431,7 +436,13 @@ mod tests {
     #[test]
     fn arguments_arrive_as_they_are() {
         let words = ["a b", "it's", "$(reboot)"].map(str::to_owned);
-        assert_eq!(quoted(&words), ["'a b'", r"'it'\''s'", "'$(reboot)'"]);
+        assert_eq!(quoted(&words), ["'a b'", "\"it's\"", "'$(reboot)'"]);
+        // The shell itself is the judge.
+        let words = ["", "~", "#x", "a=b", "{a,b}", "!x", "*", "\\", "a\nb", "\t", "'\"$`", "é\u{a0}", "-n", "^"]
+            .map(str::to_owned);
+        let script = format!("printf '%s|' {}", quoted(&words).join(" "));
+        let out = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), words.map(|word| word + "|").concat());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::{fs, net::IpAddr};
 
+use crate::nameservers::unscoped;
+
 /// This machine's name servers. Those on loopback (systemd-resolved's stub) cannot be asked from elsewhere: then the
 /// servers behind the stub.
 pub fn upstreams() -> Vec<IpAddr> {
@@ -13,18 +15,16 @@ pub fn upstreams() -> Vec<IpAddr> {
 }
 
 fn parse(text: &str) -> Vec<IpAddr> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|rest| rest.trim().parse::<IpAddr>().ok())
-        .filter(|address| !address.is_loopback())
-        .collect()
+    unscoped(text.as_bytes()).into_iter().filter(|address| !address.is_loopback()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn only_servers_that_others_can_ask() {
-        let text = "# x\nnameserver 127.0.0.53\nnameserver 192.0.2.1\noptions edns0\nnameserver fe80::1%eth0\n";
-        assert_eq!(super::parse(text), ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+        let text = "# x\nnameserver 127.0.0.53\nnameserver 192.0.2.1\noptions edns0\nnameserver fe80::1%eth0\n\
+            nameserver 192.0.2.2 # the router\nnameserver 192.0.2.3;x\n";
+        let expected = [1, 2, 3].map(|last| std::net::IpAddr::from([192, 0, 2, last]));
+        assert_eq!(super::parse(text), expected);
     }
 }

@@ -147,7 +147,7 @@ fn before(inputs: &Inputs, others: &[String], cut: bool) -> Vec<String> {
 
 /// `nameserver` of a resolv.conf(5).
 pub fn nameservers(text: &str) -> Vec<String> {
-    values(text, "nameserver").into_iter().filter_map(|words| words.first().cloned()).collect()
+    crate::nameservers::all(text.as_bytes()).iter().map(ToString::to_string).collect()
 }
 
 /// The words behind each line that begins with `key`.

@@ -13,7 +13,7 @@ use super::{
     record::{self, Record},
     tree::{follow, inside},
 };
-use crate::{Error, Kind, OrError, Result};
+use crate::{Error, Kind, OrError, Result, nameservers::unscoped};
 
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 
@@ -194,13 +194,12 @@ fn resolved(root: &Path, inputs: &Inputs, facts: &mut Facts) {
 /// Servers others can ask, too: behind the stub, if there is one, and not the lab's own.
 fn upstreams(root: &Path, facts: &Facts, resolv: &str, inputs: &Inputs) -> Vec<String> {
     let usable = |text: &str| -> Vec<String> {
-        let all = nameservers(text).into_iter().filter(|server| match server.parse::<IpAddr>() {
-            Ok(IpAddr::V4(address)) => !address.is_loopback() && !inputs.servers.contains(&address),
+        let all = unscoped(text.as_bytes()).into_iter().filter(|server| match server {
+            IpAddr::V4(address) => !address.is_loopback() && !inputs.servers.contains(address),
             // A link-local one would need its zone (`%eth0`), which daemon.json has no place for.
-            Ok(IpAddr::V6(address)) => !address.is_loopback() && !address.is_unicast_link_local(),
-            Err(_) => false,
+            IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
         });
-        all.collect()
+        all.map(|server| server.to_string()).collect()
     };
     let behind = match facts.manager {
         Manager::Resolved => "/run/systemd/resolve/resolv.conf",

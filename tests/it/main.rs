@@ -19,4 +19,5 @@ mod recover;
 mod registry;
 mod repository;
 mod resolver;
+mod times;
 mod workspace;

@@ -93,6 +93,7 @@ fn only_some_print() {
 fn planning_is_pure() {
     let outside = |name: &&(String, String)| name.0.starts_with("plan/");
     let sources = sources();
+    assert!(sources.iter().any(|source| outside(&source)), "there is no `src/plan`: this test checks nothing");
     let mut found = Vec::new();
     for (name, text) in sources.iter().filter(outside) {
         for (n, line) in code(name, text) {
@@ -173,7 +174,14 @@ fn layers_look_one_way() {
         // Of the agent it knows how a stream is opened.
         ("registry/", &["apply", "config", "drivers", "keys", "observe", "plan", "workspace"]),
     ] {
-        for (name, text) in sources().iter().filter(|(name, _)| name.starts_with(layer) && !name.starts_with("cli/")) {
+        let sources = sources();
+        let is = |begin: &str| sources.iter().any(|(name, _)| name.starts_with(begin));
+        assert!(is(layer), "there is no `src/{layer}`: its rule checks nothing");
+        for module in above {
+            let exists = is(&format!("{module}/")) || is(&format!("{module}.rs"));
+            assert!(exists, "there is no module `{module}`: the rule of `src/{layer}` checks nothing");
+        }
+        for (name, text) in sources.iter().filter(|(name, _)| name.starts_with(layer) && !name.starts_with("cli/")) {
             let named = modules(name, text);
             found.extend(
                 above.iter().filter(|module| named.contains(**module)).map(|m| format!("src/{name} knows `{m}`")),
@@ -181,4 +189,13 @@ fn layers_look_one_way() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// A file that was renamed would no longer be covered.
+#[test]
+fn the_files_that_the_tests_on_machines_cover_exist() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/machines");
+    let output = std::process::Command::new(script).arg("fingerprint").output().unwrap();
+    let (hash, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && hash.trim().len() == 64, "{hash}{said}");
 }

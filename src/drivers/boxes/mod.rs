@@ -191,7 +191,7 @@ mod tests {
     fn paths_in_hooks_are_quoted() {
         let hooks = hooks(Hypervisor::Libvirt, Path::new("/a b/files"), Path::new("/it's/disk"));
         assert_eq!(hooks[1], "--customize-hook=tar-in '/a b/files' /");
-        assert_eq!(hooks[3], r"--customize-hook=download /lap-disk '/it'\''s/disk'");
+        assert_eq!(hooks[3], "--customize-hook=download /lap-disk \"/it's/disk\"");
         assert_eq!(
             hooks[2],
             "--customize-hook=FORMAT=qcow2 OPTIONS=compression_type=zstd sh \"$1/lap-disk.sh\" \"$1\""

@@ -18,12 +18,16 @@ commits() {
 commits | stdbuf -oL sqlite3 -bail /data/db
 ";
 
-/// The last row that the database acknowledged since its container was started.
+/// The last row that the database acknowledged since its container was started; 0 before the first one.
 fn acknowledged(lab: &Lab) -> u64 {
     let started = lab.on_node("test", &["docker", "inspect", "--format", "{{.State.StartedAt}}", "infra_one"]).ok();
     let said = lab.on_node("test", &["docker", "logs", "--since", started.trim(), "--tail", "1", "infra_one"]);
     assert_eq!(said.err, "", "a write failed");
-    said.out.trim().parse().unwrap_or(0)
+    assert_eq!(said.code, 0, "{said:?}");
+    match said.out.trim() {
+        "" => 0,
+        row => row.parse().unwrap_or_else(|error| panic!("{row:?} is no row: {error}")),
+    }
 }
 
 /// Of a copy of the data: what the database says to it, how many rows there are, and the last one's number.

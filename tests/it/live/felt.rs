@@ -1,4 +1,4 @@
-//! What snapshots cost those who write, what is told about them, and where they are shown.
+//! A snapshot and the person: its cost for those that write, its limit, why it stays, what it holds, what it refuses, its mount.
 
 use super::lab::{Lab, SMALL};
 
@@ -10,7 +10,7 @@ fn json(lab: &Lab, arguments: &[&str]) -> serde_json::Value {
 }
 
 #[test]
-fn writers_and_what_they_felt() {
+fn a_snapshot_tells_its_cost_keeps_its_limit_and_shows_what_it_holds() {
     let lab = Lab::tiny("felt");
     lab.write("containers/one/Dockerfile", &format!("{SMALL}{WRITER}"));
     lab.edit("containers/one/container.toml", "[build.rootfs]", "[snapshot]\nbefore = [\"/bin/true\"]\n[build.rootfs]");
@@ -22,6 +22,14 @@ fn writers_and_what_they_felt() {
     lab.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\n[snapshot]\nkeep = { last = 1 }\n");
     lab.commit();
     lab.lap(&["up"]).ok();
+    the_wait_of_the_writers_is_told(&lab);
+    let id = a_pause_over_the_limit_refuses_the_snapshot(&lab);
+    why_each_stays_and_what_it_holds(&lab);
+    a_subvolume_inside_is_refused_and_removed_with_a_snapshot(&lab, &id);
+    a_snapshot_is_mounted_read_only(&lab);
+}
+
+fn the_wait_of_the_writers_is_told(lab: &Lab) {
     let mut waited = false;
     // A thread that waits for the disk most of the time does so at the moment, sooner or later.
     for _ in 0..40 {
@@ -29,7 +37,7 @@ fn writers_and_what_they_felt() {
         assert!(
             said.contains("Meanwhile 4 KiB were on the disk in ") && said.contains("The hook `before` of `one` took ")
         );
-        let shown = json(&lab, &["snapshot", "show", "latest", "--json"]);
+        let shown = json(lab, &["snapshot", "show", "latest", "--json"]);
         let pause = &shown["snapshot"]["meta"]["pause"];
         assert!(pause["probe"].as_u64().unwrap() > 0, "{shown}");
         assert_eq!((&pause["hooks"][0]["hook"], &pause["hooks"][0]["failed"]), (&"before".into(), &().into()));
@@ -44,23 +52,27 @@ fn writers_and_what_they_felt() {
         lab.lap(&["snapshot", "rm", id]).ok();
     }
     assert!(waited, "`one` writes all the time, and was never seen to wait");
+}
 
+/// Returns the newest snapshot.
+fn a_pause_over_the_limit_refuses_the_snapshot(lab: &Lab) -> String {
     // Nothing is on a disk within a microsecond: refused. Within a minute it is.
     let refused = lab.lap(&["snapshot", "--max-pause", "1us"]).fails(10);
     assert!(
         refused.contains("no snapshot was taken: writers would wait up to ") && refused.contains("0.0 ms are allowed")
     );
     assert!(lab.lap(&["snapshot", "--max-pause", "soon"]).fails(2).contains("is not a duration"));
-    let before = json(&lab, &["snapshot", "list", "--json"]).as_array().unwrap().len();
+    let before = json(lab, &["snapshot", "list", "--json"]).as_array().unwrap().len();
     let said = lab.lap(&["snapshot", "--max-pause", "1m"]).ok();
     assert!(!said.contains("kept nevertheless"), "{said}");
-    let list = json(&lab, &["snapshot", "list", "--json"]);
+    let list = json(lab, &["snapshot", "list", "--json"]);
     assert_eq!(list.as_array().unwrap().len(), before + 1);
+    list[0]["meta"]["id"].as_str().unwrap().to_owned()
+}
 
-    // Why each stays, and what it holds.
+fn why_each_stays_and_what_it_holds(lab: &Lab) {
     let text = lab.lap(&["snapshot", "list"]).ok();
     assert!(text.contains("STAYS") && text.contains("somebody asked for it; the newest; among the last 1"), "{text}");
-    let id = list[0]["meta"]["id"].as_str().unwrap();
     lab.on_node("test", &["sh", "-c", "head -c 3000000 /dev/urandom >/data/two/only && sync"]).ok();
     lab.lap(&["snapshot"]).ok();
     lab.on_node("test", &["sh", "-c", "rm /data/two/only && sync"]).ok();
@@ -70,7 +82,9 @@ fn writers_and_what_they_felt() {
     let holds = row.split_whitespace().eq(["two", "2.9", "MiB", "2.9", "MiB"]);
     assert!(text.contains("Stays: ") && text.contains("Then ran: ") && holds, "{text}");
     assert!(lab.lap(&["snapshot", "show", "20200101-000000"]).fails(2).contains("there is no snapshot"));
+}
 
+fn a_subvolume_inside_is_refused_and_removed_with_a_snapshot(lab: &Lab, id: &str) {
     // A subvolume inside would be missing in a snapshot: none is taken. One that got into a snapshot goes with it.
     lab.on_node("test", &["btrfs", "subvolume", "create", "/data/two/own"]).ok();
     let refused = lab.lap(&["snapshot"]).fails(10);
@@ -84,8 +98,9 @@ fn writers_and_what_they_felt() {
     lab.on_node("test", &["sh", "-c", &nest]).ok();
     lab.lap(&["snapshot", "rm", id]).ok();
     assert!(!lab.on_node("test", &["btrfs", "subvolume", "list", "/var/lib/lap/pool"]).ok().contains(id));
+}
 
-    // Here, read-only, and gone again.
+fn a_snapshot_is_mounted_read_only(lab: &Lab) {
     let place = lab.root.join("a place");
     std::fs::create_dir(&place).unwrap();
     lab.on_node("test", &["sh", "-c", "echo then >/data/two/say"]).ok();

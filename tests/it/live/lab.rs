@@ -13,6 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::inside::inside;
+use crate::times::Timed;
 
 /// Two labs at a time: most of a test is waiting for something to come up, and two cores are what is there.
 static TURNS: Turns = Turns { free: Mutex::new(2), given_back: Condvar::new() };
@@ -61,6 +62,7 @@ pub struct Lab {
     pub root: PathBuf,
     pub name: String,
     _dir: tempfile::TempDir,
+    _timed: Timed,
     _turn: Turn,
 }
 
@@ -217,7 +219,7 @@ impl Lab {
         // The same prefix as in scripts/test, which sweeps up after a run that was killed.
         let checkout = hex::encode(Sha256::digest(env!("CARGO_MANIFEST_DIR").as_bytes()));
         let name = format!("t{}-{name}", &checkout[..8]);
-        Self { root: dir.path().to_path_buf(), name, _dir: dir, _turn: turn }
+        Self { root: dir.path().to_path_buf(), name, _dir: dir, _timed: Timed::begin(), _turn: turn }
     }
 
     fn ready(self) -> Self {

@@ -47,7 +47,11 @@ fn kill_child(lab: &Lab, arguments: &[&str], ready: impl Fn() -> bool) {
 
 fn size(path: &std::path::Path) -> u64 {
     let out = run("du", &["-sb", path.to_str().unwrap()]).out;
-    out.split_whitespace().next().and_then(|size| size.parse().ok()).unwrap_or(0)
+    out.split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .parse()
+        .unwrap_or_else(|error| panic!("`du` says {out:?}: {error}"))
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn a_full_disk_is_no_disaster() {
     program.run();
     assert_eq!(program.update(&add(1)), 0);
     let serial = program.serial();
-    let _ = fs::write(seen(&program, "ballast"), vec![0; 2 << 20]);
+    let full = fs::write(seen(&program, "ballast"), vec![0; 2 << 20]).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     for _ in 0..3 {
         assert_eq!(program.update(&add(2)), 2, "SERVFAIL");
         assert_eq!((program.ask("n2.pc.internal", A).0, program.serial()), (3, serial), "nothing was changed");

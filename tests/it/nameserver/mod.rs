@@ -26,7 +26,7 @@ use lap::{
 use tempfile::TempDir;
 
 use self::packet::Key;
-use crate::loopback::own_place;
+use crate::{loopback::own_place, times::Timed};
 
 /// Only tests know it, and everyone who reads this.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
@@ -62,6 +62,7 @@ struct Program {
     child: Option<Process>,
     /// A command that runs the program given to it, e.g. in a namespace.
     wrapper: Vec<String>,
+    _timed: Timed,
 }
 
 fn small() -> Names {
@@ -92,7 +93,7 @@ impl Program {
         };
         let keys = KeyFile { keys: vec![entry("all", None), entry("lease", Some(2))] };
         fs::write(dir.path().join("keys.json"), serde_json::to_string(&keys).unwrap()).unwrap();
-        let program = Self { dir, address: own_place(), child: None, wrapper: vec![] };
+        let program = Self { dir, address: own_place(), child: None, wrapper: vec![], _timed: Timed::begin() };
         program.names(names);
         program
     }

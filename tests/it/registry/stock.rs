@@ -21,6 +21,7 @@ use super::wire::Wire;
 use crate::{
     live::lab::{Ran, run},
     loopback::own_place,
+    times::Timed,
 };
 
 const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -30,6 +31,7 @@ const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub struct Authority {
     keys: Keys,
     root: tempfile::TempDir,
+    _timed: Timed,
 }
 
 impl Authority {
@@ -37,7 +39,7 @@ impl Authority {
         let root = tempfile::tempdir().unwrap();
         let environments = ["test".to_owned(), "prod".to_owned()];
         let keys = Keys::create(root.path(), "office", "internal", &environments).unwrap().keys;
-        Self { keys, root }
+        Self { keys, root, _timed: Timed::begin() }
     }
 }
 
