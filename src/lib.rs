@@ -30,6 +30,7 @@ pub mod report;
 pub mod repository;
 pub mod resolve;
 pub mod snapshot;
+pub mod state;
 pub mod words;
 pub mod workspace;
 

@@ -1,0 +1,320 @@
+//! Reads of state files. A read has three results: the file is absent, it has a value, or it is unreadable. An error of the disk, a file
+//! that was cut short and a value of another type are not "nothing there": a command that would change something must refuse then.
+//!
+//! All reads of state go through this module; a test in `tests/it/repository.rs` checks that.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::{Error, Kind, Result};
+
+/// What a read of a state file gave.
+#[must_use]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State<T> {
+    /// The directory is there, and has no such file.
+    #[default]
+    Absent,
+    Value(T),
+    Unreadable(Unreadable),
+}
+
+/// A state file whose content is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    pub path: PathBuf,
+    /// Why, as the second half of a sentence.
+    pub reason: String,
+    /// What puts it right, each one sentence.
+    #[serde(default)]
+    pub hints: Vec<String>,
+}
+
+impl Unreadable {
+    /// `reason`: the second half of "cannot read `path`: …".
+    pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), reason: reason.into(), hints: Vec::new() }
+    }
+
+    /// The same with one more hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// One sentence, as an error says it.
+    pub fn sentence(&self) -> String {
+        format!("cannot read `{}`: {}", self.path.display(), self.reason)
+    }
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        let message = unreadable.sentence();
+        Self { kind: Kind::Refused, message, hints: unreadable.hints }
+    }
+}
+
+impl<T> State<T> {
+    /// The value, `None` where it is absent.
+    ///
+    /// # Errors
+    /// It is unreadable: the caller must not go on as if it were absent.
+    pub fn value_or_refuse(self) -> Result<Option<T>> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::Value(value) => Ok(Some(value)),
+            Self::Unreadable(unreadable) => Err(unreadable.into()),
+        }
+    }
+
+    /// The value, and why there is none if it is unreadable. For what only shows: it must show both.
+    pub fn value_and_complaint(self) -> (Option<T>, Option<Unreadable>) {
+        match self {
+            Self::Absent => (None, None),
+            Self::Value(value) => (Some(value), None),
+            Self::Unreadable(unreadable) => (None, Some(unreadable)),
+        }
+    }
+
+    /// Why it is unreadable, if it is.
+    pub fn unreadable(&self) -> Option<&Unreadable> {
+        match self {
+            Self::Unreadable(unreadable) => Some(unreadable),
+            _ => None,
+        }
+    }
+
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    pub fn as_ref(&self) -> State<&T> {
+        match self {
+            Self::Absent => State::Absent,
+            Self::Value(value) => State::Value(value),
+            Self::Unreadable(unreadable) => State::Unreadable(unreadable.clone()),
+        }
+    }
+
+    /// The same state of another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> State<U> {
+        match self {
+            Self::Absent => State::Absent,
+            Self::Value(value) => State::Value(change(value)),
+            Self::Unreadable(unreadable) => State::Unreadable(unreadable),
+        }
+    }
+
+    /// The same with one more hint, if it is unreadable.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        match self {
+            Self::Unreadable(unreadable) => Self::Unreadable(unreadable.hint(hint)),
+            other => other,
+        }
+    }
+}
+
+/// The bytes of a regular file. A symbolic link is not followed: lap writes none.
+pub fn bytes(path: &Path) -> State<Vec<u8>> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let mut file = match file {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return absent(path),
+        Err(error) if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) => {
+            return State::Unreadable(Unreadable::new(path, format!("it is a symbolic link ({error})")));
+        }
+        Err(error) => return State::Unreadable(Unreadable::new(path, error.to_string())),
+    };
+    let mut bytes = Vec::new();
+    let read = match file.metadata() {
+        Ok(meta) if !meta.is_file() => Err("it is not a file".to_owned()),
+        Ok(_) => file.read_to_end(&mut bytes).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match read {
+        Ok(_) => State::Value(bytes),
+        Err(reason) => State::Unreadable(Unreadable::new(path, reason)),
+    }
+}
+
+/// A file of JSON.
+pub fn json<T: DeserializeOwned>(path: &Path) -> State<T> {
+    match bytes(path) {
+        State::Absent => State::Absent,
+        State::Unreadable(unreadable) => State::Unreadable(unreadable),
+        State::Value(bytes) => match parse(&bytes) {
+            Ok(value) => State::Value(value),
+            Err(reason) => State::Unreadable(Unreadable::new(path, reason)),
+        },
+    }
+}
+
+/// A file of one word, as `text.parse()` takes it.
+pub fn word<T: std::str::FromStr>(path: &Path) -> State<T> {
+    match bytes(path) {
+        State::Absent => State::Absent,
+        State::Unreadable(unreadable) => State::Unreadable(unreadable),
+        State::Value(bytes) => match std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()) {
+            Some(value) => State::Value(value),
+            None => State::Unreadable(Unreadable::new(path, "it does not hold what `lap` writes into it")),
+        },
+    }
+}
+
+/// The value in a text of JSON.
+///
+/// # Errors
+/// Why there is none, as the second half of a sentence.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    use serde_json::error::Category;
+    if bytes.is_empty() {
+        return Err("it is empty".into());
+    }
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        Category::Eof => format!("it is cut short ({error})"),
+        Category::Syntax => format!("it is not JSON ({error})"),
+        Category::Data | Category::Io => format!("it does not hold what `lap` writes into it ({error})"),
+    })
+}
+
+/// The names in a directory, sorted.
+pub fn names(path: &Path) -> State<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return absent(path),
+        Err(error) => return State::Unreadable(Unreadable::new(path, error.to_string())),
+    };
+    let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    match entries.map(name).collect::<std::io::Result<Vec<String>>>() {
+        Ok(mut names) => {
+            names.sort();
+            State::Value(names)
+        }
+        Err(error) => State::Unreadable(Unreadable::new(path, error.to_string())),
+    }
+}
+
+/// There is no such name: it is absent only where the directory that would hold it is there.
+fn absent<T>(path: &Path) -> State<T> {
+    if fs::symlink_metadata(path).is_ok() {
+        return State::Unreadable(Unreadable::new(path, "it leads to nothing"));
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::metadata(parent) {
+        Ok(meta) if meta.is_dir() => State::Absent,
+        Ok(_) => State::Unreadable(Unreadable::new(path, format!("`{}` is not a directory", parent.display()))),
+        Err(error) => State::Unreadable(Unreadable::new(path, format!("`{}`: {error}", parent.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Number {
+        release: u64,
+    }
+
+    /// Why this file is unreadable.
+    #[track_caller]
+    fn reason(path: &Path) -> String {
+        match json::<Number>(path) {
+            State::Unreadable(unreadable) => {
+                assert_eq!(unreadable.path, path);
+                unreadable.reason
+            }
+            other => panic!("{}: {other:?}", path.display()),
+        }
+    }
+
+    #[test]
+    fn absent_is_only_what_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("current.json");
+        assert_eq!(json::<Number>(&path), State::Absent);
+        fs::write(&path, r#"{"release": 5}"#).unwrap();
+        assert_eq!(json(&path), State::Value(Number { release: 5 }));
+        assert!(reason(&dir.path().join("gone/current.json")).contains("No such file"));
+        assert!(reason(&path.join("x")).contains("Not a directory"), "{}", reason(&path.join("x")));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("current.json");
+        for (text, why) in [
+            ("", "it is empty"),
+            (r#"{"release": "#, "it is cut short"),
+            (r#"{"release" 5}"#, "it is not JSON"),
+            ("\0\0\0\0", "it is not JSON"),
+            (r#"{"release": "5"}"#, "expected u64"),
+            (r"{}", "missing field `release`"),
+            ("null", "it does not hold what `lap` writes into it"),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert!(reason(&path).contains(why), "{text}: {}", reason(&path));
+        }
+        fs::remove_file(&path).unwrap();
+        symlink("/etc/passwd", &path).unwrap();
+        assert!(reason(&path).contains("symbolic link"), "{}", reason(&path));
+        fs::remove_file(&path).unwrap();
+        symlink("nothing", &path).unwrap();
+        assert!(reason(&path).contains("symbolic link"), "{}", reason(&path));
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(reason(&path), "it is not a file");
+        fs::remove_dir(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(reason(&path), "it is not a file", "a reader does not wait for a writer");
+    }
+
+    #[test]
+    fn whoever_changes_something_is_refused() {
+        assert_eq!(State::<u8>::Absent.value_or_refuse().unwrap(), None);
+        assert_eq!(State::Value(5).value_or_refuse().unwrap(), Some(5));
+        let unreadable = State::<u8>::Unreadable(Unreadable::new("/x/fence", "it is empty").hint("do this"));
+        let error = unreadable.value_or_refuse().unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (Kind::Refused, "cannot read `/x/fence`: it is empty"));
+        assert_eq!(error.hints, ["do this"]);
+    }
+
+    #[test]
+    fn words_and_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fence");
+        assert_eq!(word::<u64>(&path), State::Absent);
+        fs::write(&path, "1024\n").unwrap();
+        assert_eq!(word(&path), State::Value(1024_u64));
+        for text in ["", "x", "-1", "\u{fffd}"] {
+            fs::write(&path, text).unwrap();
+            assert!(word::<u64>(&path).unreadable().is_some(), "{text:?}");
+        }
+        fs::write(dir.path().join("a"), "").unwrap();
+        assert_eq!(names(dir.path()), State::Value(vec!["a".to_owned(), "fence".to_owned()]));
+        assert_eq!(names(&dir.path().join("releases")), State::Absent);
+        assert!(names(&path).unreadable().is_some(), "a file is no directory");
+        assert!(names(&dir.path().join("gone/releases")).unreadable().is_some());
+    }
+
+    #[test]
+    fn it_travels_as_it_is() {
+        for state in [State::Absent, State::Value(5), State::Unreadable(Unreadable::new("/x", "it is empty"))] {
+            let text = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<State<u8>>(&text).unwrap(), state);
+        }
+    }
+}
