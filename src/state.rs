@@ -36,12 +36,15 @@ pub struct Unreadable {
     /// What puts it right, each one sentence.
     #[serde(default)]
     pub hints: Vec<String>,
+    /// There is no such file, and other files say that there was one.
+    #[serde(default)]
+    pub is_gone: bool,
 }
 
 impl Unreadable {
     /// `reason`: the second half of "cannot read `path`: …".
     pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        Self { path: path.into(), reason: reason.into(), hints: Vec::new() }
+        Self { path: path.into(), reason: reason.into(), hints: Vec::new(), is_gone: false }
     }
 
     /// The same with one more hint.

@@ -22,8 +22,10 @@ use tokio::{io::AsyncWrite, sync::Mutex};
 
 use super::{
     facts::{self, LABEL_BUILD},
+    boot::read_config,
     paths,
-    protocol::{Answer, Checked, NodeConfig},
+    protocol::{Answer, Checked},
+    recorded,
     serve::say,
 };
 use crate::{
@@ -81,7 +83,7 @@ pub async fn run(docker: &Docker, current: &Current, note: &(dyn Fn(&str) + Sync
     if !dir.is_dir() {
         return Err(Error::new(Kind::Node, "the checks of what runs are not on the node").hint("`lap up` brings them"));
     }
-    let node = node();
+    let node = node()?;
     let mut all = Vec::new();
     for container in current.containers.values().filter(|container| container.scale > 0) {
         let settings = container.checks.clone().unwrap_or_default();
@@ -128,12 +130,12 @@ fn scripts(dir: &Path) -> Vec<String> {
 }
 
 /// What a container's environment says of its node.
-fn node() -> Vec<String> {
-    let config = fs::read(paths::CONFIG).ok().and_then(|text| serde_json::from_slice::<NodeConfig>(&text).ok());
-    let of = |config: NodeConfig| {
-        vec![format!("LAP_ENVIRONMENT={}", config.environment), format!("LAP_NODE_ADDRESS={}", config.address)]
-    };
-    config.map(of).unwrap_or_default()
+///
+/// # Errors
+/// The node's configuration cannot be read.
+fn node() -> Result<Vec<String>> {
+    let config = read_config()?;
+    Ok(vec![format!("LAP_ENVIRONMENT={}", config.environment), format!("LAP_NODE_ADDRESS={}", config.address)])
 }
 
 /// Whether it ended with 0, and what it said last.
@@ -281,8 +283,7 @@ pub async fn recover() {
 /// # Errors
 /// Nothing runs, or Docker does not answer.
 pub(super) async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, containers: &[String]) -> Result<Answer> {
-    let text = fs::read(Path::new(paths::STATE).join("current.json"));
-    let current = text.ok().and_then(|text| serde_json::from_slice::<Current>(&text).ok());
+    let current = recorded::current().value_or_refuse()?;
     let mut current = current.ok_or_else(|| Error::new(Kind::Refused, "nothing ran here yet").hint("`lap up`"))?;
     if !containers.is_empty() {
         current.containers.retain(|name, _| containers.contains(name));

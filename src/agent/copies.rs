@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -12,23 +11,24 @@ use super::{install::write_file, paths, protocol::Answer};
 use crate::{
     error::{Kind, OrError, Result},
     repository::policy::{Known, News},
+    state::{self, State},
 };
 
 /// Two may have news at the same time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// By repository. What cannot be read is not known.
-pub fn known() -> BTreeMap<String, Known> {
-    fs::read(path()).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+/// By repository.
+pub fn known() -> State<BTreeMap<String, Known>> {
+    state::json(&path()).hint("what was copied is safe: move the file aside on the node, and the next copy writes it anew")
 }
 
 /// Writes news down.
 ///
 /// # Errors
-/// The disk is full.
+/// The disk is full, or what was known cannot be read: it is not overwritten.
 pub fn hear(repository: String, news: News) -> Result<Answer> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut all = known();
+    let mut all = known().value_or_refuse()?.unwrap_or_default();
     all.entry(repository).or_default().hear(news);
     let text = serde_json::to_vec_pretty(&all).or_error(Kind::Other, || "cannot describe the copies".into())?;
     write_file(&path(), &text, 0o600).map(|()| Answer::Done)

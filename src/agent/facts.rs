@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::Path,
 };
 
@@ -15,11 +14,13 @@ use bollard::{
 use super::{
     health, install, paths, pool,
     protocol::{ContainerFact, Health, ImageFact, NodeFacts},
+    recorded,
 };
 use crate::{
     drivers,
     error::{Kind, OrError, Result},
     keys,
+    state::{self, State, Unreadable},
 };
 
 /// The label that says "this is lap's": the container's name without `infra_`.
@@ -48,53 +49,94 @@ pub async fn look() -> NodeFacts {
             (facts.containers, facts.images) = (containers, images);
         }
     }
-    if let Ok(files) = files.await {
-        (facts.installed, facts.certificates, facts.current) = files;
+    let recorded = recorded::look(Path::new(paths::STATE));
+    facts.next_release = recorded.next_number();
+    facts.unreadable = recorded.unreadable();
+    facts.recorded = recorded.current;
+    match files.await {
+        Ok(files) => {
+            (facts.installed, facts.certificates) = (files.installed, files.certificates);
+            facts.unreadable.extend(files.unreadable);
+        }
+        Err(error) => facts.unreadable.push(Unreadable::new(paths::HOME, error.to_string())),
     }
     facts.data = pool::facts();
-    facts.snapshots = super::snapshots::facts();
-    facts.push = super::push::read();
-    facts.copies = super::copies::known();
+    let (snapshots, unreadable) = super::snapshots::facts();
+    facts.snapshots = snapshots;
+    facts.unreadable.extend(unreadable);
+    let (push, unreadable) = super::push::read().value_and_complaint();
+    facts.push = push;
+    facts.unreadable.extend(unreadable);
+    let (copies, unreadable) = super::copies::known().value_and_complaint();
+    facts.copies = copies.unwrap_or_default();
+    facts.unreadable.extend(unreadable);
     facts.admits = admits(&Path::new(paths::SSH).join("authorized_keys"));
     facts
 }
 
-type Files = (BTreeMap<String, String>, BTreeMap<String, String>, Option<serde_json::Value>);
+/// What was installed, as far as it can be read.
+#[derive(Default)]
+struct Installed {
+    /// `<place>/<path>` → sha256.
+    installed: BTreeMap<String, String>,
+    certificates: BTreeMap<String, String>,
+    unreadable: Vec<Unreadable>,
+}
 
-fn files() -> Files {
-    let mut installed = BTreeMap::new();
+impl Installed {
+    /// What is in a directory; one that is absent is empty. What cannot be read is not listed, so that it differs from what is wished for
+    /// and is installed anew.
+    fn hashes(&mut self, place: &str, dir: &str) {
+        let (hashes, unreadable) = install::hashes(Path::new(dir));
+        self.installed.extend(hashes.into_iter().map(|(path, hash)| (format!("{place}/{path}"), hash)));
+        self.complain(unreadable);
+    }
+
+    fn names(&mut self, dir: &str) -> Vec<String> {
+        let (names, unreadable) = state::names(Path::new(dir)).value_and_complaint();
+        self.complain(unreadable);
+        names.unwrap_or_default()
+    }
+
+    fn complain(&mut self, unreadable: impl IntoIterator<Item = Unreadable>) {
+        let hint = "`lap up` on an operator's machine installs it anew";
+        self.unreadable.extend(unreadable.into_iter().map(|unreadable| unreadable.hint(hint)));
+    }
+}
+
+fn files() -> Installed {
+    let mut all = Installed::default();
     for (place, dir) in
         [("secrets", paths::SECRETS), ("trust", paths::TRUST), ("names", paths::NAMES), ("policy", paths::POLICY)]
     {
-        let hashes = install::hashes(Path::new(dir)).unwrap_or_default();
-        installed.extend(hashes.into_iter().map(|(path, hash)| (format!("{place}/{path}"), hash)));
+        all.hashes(place, dir);
     }
-    if let Ok(hashes) = install::hashes(Path::new(paths::SSH)) {
-        installed.extend(hashes.get("authorized_keys").map(|hash| ("ssh/authorized_keys".to_owned(), hash.clone())));
-    }
+    let mut ssh = Installed::default();
+    ssh.hashes("ssh", paths::SSH);
+    all.installed.extend(ssh.installed.remove_entry("ssh/authorized_keys"));
+    all.unreadable.extend(ssh.unreadable.into_iter().filter(|it| it.path.ends_with("authorized_keys")));
     // A directory has its digest's name only when it is whole.
     for (place, dir) in [("env", paths::ENV), ("checks", paths::CHECKS), ("images", paths::IMAGES)] {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            installed.insert(format!("{place}/{name}"), name);
+        for name in all.names(dir) {
+            all.installed.insert(format!("{place}/{name}"), name);
         }
     }
-    let mut certificates = BTreeMap::new();
-    for entry in fs::read_dir(paths::SECRETS).into_iter().flatten().flatten() {
-        if let Ok(pem) = fs::read_to_string(entry.path().join("tls.crt")) {
-            certificates.insert(entry.file_name().to_string_lossy().into_owned(), pem);
+    for container in all.names(paths::SECRETS) {
+        let path = Path::new(paths::SECRETS).join(&container).join("tls.crt");
+        // One that cannot be read is in the list already, and counts as none: a new one is issued.
+        if let State::Value(pem) = state::bytes(&path) {
+            all.certificates.insert(container, String::from_utf8_lossy(&pem).into_owned());
         }
     }
-    let current = fs::read(Path::new(paths::STATE).join("current.json")).ok();
-    (installed, certificates, current.and_then(|text| serde_json::from_slice(&text).ok()))
+    all
 }
 
 /// Who may log in; `None`: that cannot be read.
 fn admits(file: &Path) -> Option<Vec<(String, String)>> {
-    match fs::read_to_string(file) {
-        Ok(text) => Some(keys::admitted(&text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Vec::new()),
-        Err(_) => None,
+    match state::bytes(file) {
+        State::Value(text) => Some(keys::admitted(&String::from_utf8_lossy(&text))),
+        State::Absent => Some(Vec::new()),
+        State::Unreadable(_) => None,
     }
 }
 

@@ -15,6 +15,7 @@ pub use crate::durable::{remove_file, try_write_file, write_file};
 use crate::{
     durable,
     error::{Error, Kind, OrError, Result},
+    state::{self, State, Unreadable},
 };
 
 /// The directory of a place.
@@ -113,8 +114,12 @@ pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, St
         }
     }
     if whole {
-        for path in hashes(dir)?.into_keys().filter(|path| !files.contains_key(path)) {
-            remove_file(&dir.join(path))?;
+        let (there, unreadable) = hashes(dir);
+        let stale = there.into_keys().filter(|path| !files.contains_key(path)).map(|path| dir.join(path));
+        let is_directory = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+        let unreadable = unreadable.into_iter().map(|it| it.path).filter(|path| !is_directory(path));
+        for path in stale.chain(unreadable) {
+            remove_file(&path)?;
         }
     }
     Ok(files)
@@ -124,27 +129,29 @@ fn make(dir: &Path) -> Result<()> {
     durable::create_dir_all(dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))
 }
 
-/// Path → sha256 of every file below `dir`; nothing if there is no such directory.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
-    let mut out = BTreeMap::new();
+/// Path → sha256 of every file below `dir`, and what cannot be read; nothing if there is no such directory.
+pub fn hashes(dir: &Path) -> (BTreeMap<String, String>, Vec<Unreadable>) {
+    let (mut out, mut unreadable) = (BTreeMap::new(), Vec::new());
     let mut left = vec![dir.to_path_buf()];
     while let Some(here) = left.pop() {
-        let Ok(entries) = fs::read_dir(&here) else { continue };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if path.is_dir() {
+        let (names, why) = state::names(&here).value_and_complaint();
+        unreadable.extend(why);
+        for path in names.into_iter().flatten().map(|name| here.join(name)) {
+            if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
                 left.push(path);
             } else if path.extension().is_none_or(|e| e != "lap-new") {
-                let bytes = fs::read(&path).or_error(Kind::Node, || format!("cannot read `{}`", path.display()))?;
-                let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
-                out.insert(name, hex::encode(Sha256::digest(&bytes)));
+                match state::bytes(&path) {
+                    State::Absent => {}
+                    State::Value(bytes) => {
+                        let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
+                        out.insert(name, hex::encode(Sha256::digest(&bytes)));
+                    }
+                    State::Unreadable(why) => unreadable.push(why),
+                }
             }
         }
     }
-    Ok(out)
+    (out, unreadable)
 }
 
 /// An archive in memory of these files: (path, mode, content). The opposite of [`unpack`].
@@ -173,7 +180,7 @@ mod tests {
         unpack(&first, dir.path(), true).unwrap();
         let second = pack([("tls.key", 0o600, &b"new"[..])]).unwrap();
         let files = unpack(&second, dir.path(), true).unwrap();
-        assert_eq!(hashes(dir.path()).unwrap(), files);
+        assert_eq!(hashes(dir.path()), (files, Vec::new()));
         assert_eq!(fs::read(dir.path().join("tls.key")).unwrap(), b"new");
         assert!(!dir.path().join("tls.crt").exists());
     }

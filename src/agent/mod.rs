@@ -38,6 +38,7 @@ pub mod prepare;
 pub mod protocol;
 pub mod prune;
 pub mod push;
+pub mod recorded;
 mod recovery;
 pub mod releases;
 pub mod repository;

@@ -17,10 +17,14 @@ use crate::{
     dns_client::Said,
     error::{Error, Kind},
     keys::{Secret, exposed},
-    plan::prune::{Decision as Verdict, Rules},
+    plan::{
+        prune::{Decision as Verdict, Rules},
+        wish::Current,
+    },
     release::{Entry, Hooked, Order},
     repository::{policy::News, relay::Call},
-    snapshot::{Change, Filesystem, Id, Meta, hooks::Scrub, keep::Decision},
+    snapshot::{Change, Damaged, Filesystem, Id, Meta, hooks::Scrub, keep::Decision},
+    state::{State, Unreadable},
 };
 
 /// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
@@ -144,6 +148,8 @@ pub enum Request {
     AbortSwitch { by: String },
     /// Answer: [`Answer::Releases`].
     Releases,
+    /// Writes what runs, or the file of release `number`, anew where it cannot be read. Answer: [`Answer::RecordedAnew`].
+    RecordRelease { holder: Holder, wait: bool, number: Option<u64> },
     /// Where a branch of a repository in the environment's git is. Answer: [`Answer::Branch`].
     Branch { repository: String, branch: String, wanted: Option<String> },
     /// A commit of such a repository, and its history. Answer: [`Answer::Objects`], then so many bytes of a pack.
@@ -296,6 +302,9 @@ pub enum Answer {
     Ready,
     Snapshots {
         list: Vec<ListedSnapshot>,
+        /// Those whose description cannot be read.
+        #[serde(default)]
+        damaged: Vec<Damaged>,
     },
     Shown {
         snapshot: ListedSnapshot,
@@ -344,11 +353,19 @@ pub enum Answer {
         hash: String,
     },
     Releases {
-        /// `state/releases/<number>.json`, by number (as text: JSON has no other keys).
-        list: BTreeMap<String, serde_json::Value>,
+        /// `state/releases/<number>.json`, by number.
+        list: BTreeMap<u64, State<Current>>,
+        /// Without the entries that cannot be read.
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.
-        chain: Result<String, String>,
+        chain: Result<String, Unreadable>,
+        /// A number that no release had.
+        next: u64,
+    },
+    RecordedAnew {
+        release: Box<Current>,
+        /// The files that were written.
+        wrote: Vec<String>,
     },
     /// Everything that was looked at, and what became of it.
     Swept {

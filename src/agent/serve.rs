@@ -266,6 +266,10 @@ impl Agent {
             Request::DiffSnapshots { from, to } => return aside(move || snapshots::diff(&from, to.as_deref())).await,
             Request::AbortSwitch { by } => return self.abort_switch(&by),
             Request::Releases => return aside(super::releases::list).await,
+            Request::RecordRelease { holder, wait, number } => {
+                let Some(grant) = self.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+                return self.under(grant, holder, move |_| super::recorded::record(number)).await;
+            }
             // Answered before.
             Request::Docker { .. }
             | Request::Registry { .. }
@@ -317,8 +321,14 @@ impl Agent {
         loop {
             tokio::time::sleep(pause).await;
             pause = SCHEDULE;
-            if !aside(|| Ok(snapshots::is_due())).await.unwrap_or(false) {
-                continue;
+            match aside(snapshots::is_due).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    eprintln!("agent: whether a snapshot is due: {error}");
+                    pause = AFTER_FAILURE;
+                    continue;
+                }
             }
             let holder = Holder { who: "agent".into(), verb: "snapshot".into(), pid: std::process::id() };
             let Ok(Ok(grant)) = self.lock.take(&holder, now()) else { continue };

@@ -1,13 +1,13 @@
 //! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
 
 mod node;
+mod policy;
 mod rest;
 mod take;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -16,16 +16,19 @@ use tokio::runtime::Handle;
 use super::{
     facts, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
+    recorded,
     serve::now,
     still, switch,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
+    plan::wish::Current,
     snapshot::{
         self, Reason, Restore,
-        keep::{Decision, Policy, decide},
+        keep::{Decision, decide},
         only::Only,
     },
+    state::{State, Unreadable},
 };
 
 pub use take::take;
@@ -72,11 +75,6 @@ pub fn is_pending() -> bool {
     RECORDS.iter().any(|record| Path::new(paths::STATE).join(record).exists())
 }
 
-/// `state/current.json`: what runs.
-pub fn current() -> Option<serde_json::Value> {
-    serde_json::from_slice(&fs::read(Path::new(paths::STATE).join("current.json")).ok()?).ok()
-}
-
 /// The containers that run, as they were made, hence in the order of what depends on what.
 fn running(runtime: &Handle) -> Result<Vec<String>> {
     let facts = runtime.block_on(facts::look());
@@ -95,9 +93,12 @@ pub fn find(name: &str) -> Result<snapshot::Meta> {
     snapshot::find(pool_path()?, name)
 }
 
-/// Removes one.
+/// Removes one; also one whose description cannot be read, if it is named.
 pub fn remove(id: &str) -> Result<Answer> {
-    let (pool, id) = (pool_path()?, find(id)?.id);
+    let pool = pool_path()?;
+    rest::wait();
+    let damaged = snapshot::all(pool)?.1.into_iter().find(|damaged| damaged.id.to_string() == id);
+    let id = damaged.map_or_else(|| find(id).map(|meta| meta.id), |damaged| Ok(damaged.id))?;
     if is_needed(&id)? {
         return Err(Error::new(Kind::Refused, format!("{id} is needed to bring what was interrupted to its end"))
             .hint("`lap status` says what that waits for"));
@@ -131,8 +132,9 @@ pub fn adopt(id: &str) -> Result<Answer> {
 pub fn list(sizes: bool) -> Result<Answer> {
     rest::wait();
     let pool = pool_path()?;
-    let all = snapshot::list(pool)?;
-    let why = policy().keep.map(|keep| decide(&all, &keep, now()));
+    let (all, damaged) = snapshot::all(pool)?;
+    // Without a policy that can be read nothing is removed.
+    let why = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, now()));
     let one = |meta: snapshot::Meta| {
         let data = pool.join("snapshots").join(meta.id.to_string()).join("data");
         let sizes = if sizes { snapshot::volume::usage(&data).ok() } else { None };
@@ -142,7 +144,7 @@ pub fn list(sizes: bool) -> Result<Answer> {
         });
         ListedSnapshot { meta, sizes, because }
     };
-    Ok(Answer::Snapshots { list: all.into_iter().map(one).collect() })
+    Ok(Answer::Snapshots { list: all.into_iter().map(one).collect(), damaged })
 }
 
 /// All that is known of one; btrfs looks at every file of it.
@@ -158,31 +160,39 @@ pub fn show(id: &str) -> Result<Answer> {
             containers.insert(name, snapshot::volume::usage(&entry.path())?);
         }
     }
-    let decisions = policy().keep.map(|keep| decide(&all, &keep, now()));
+    let decisions = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, now()));
     let mine = |why: Vec<Decision>| why.into_iter().find(|decision| decision.id == meta.id);
     let because = decisions.map(|why| mine(why).map(|decision| decision.because).unwrap_or_default());
     let sizes = Some(snapshot::volume::usage(&data)?);
     Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because }, containers })
 }
 
-/// What the agent does by itself: `snapshot.json` that `lap up` brought.
-pub fn policy() -> Policy {
-    let text = fs::read(Path::new(paths::POLICY).join("snapshot.json"));
-    text.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
-}
-
-/// For [`super::protocol::NodeFacts`].
-pub fn facts() -> SnapshotFacts {
-    let all = pool_path().and_then(snapshot::list).unwrap_or_default();
-    let since = fs::metadata(Path::new(paths::POLICY).join("snapshot.json")).map_or(0, |file| file.mtime());
+/// For [`super::protocol::NodeFacts`], and what of it cannot be read.
+pub fn facts() -> (SnapshotFacts, Vec<Unreadable>) {
+    let (policy, since, unreadable) = policy::look();
+    let mut complaints: Vec<Unreadable> = unreadable.into_iter().collect();
+    let all = match pool_path().and_then(snapshot::all) {
+        Ok((all, damaged)) => {
+            complaints.extend(damaged.into_iter().map(|damaged| damaged.why));
+            all
+        }
+        Err(error) => {
+            complaints.push(Unreadable::new(Path::new(paths::POOL).join("snapshots"), error.message));
+            Vec::new()
+        }
+    };
     let incomplete = all.last().map(|meta| meta.nested.complaints()).unwrap_or_default();
-    SnapshotFacts { count: all.len(), newest: all.last().map(|meta| meta.at), incomplete, policy: policy(), since }
+    let facts = SnapshotFacts { count: all.len(), newest: all.last().map(|meta| meta.at), incomplete, policy, since };
+    (facts, complaints)
 }
 
 /// Whether one is due.
-pub fn is_due() -> bool {
-    let Ok(all) = pool_path().and_then(snapshot::list) else { return false };
-    policy().due(&all, now()).is_some_and(|due| due <= now())
+///
+/// # Errors
+/// The snapshots cannot be read.
+pub fn is_due() -> Result<bool> {
+    let all = snapshot::list(pool_path()?)?;
+    Ok(policy::look().0.due(&all, now()).is_some_and(|due| due <= now()))
 }
 
 /// Takes the one that is due, and removes what the policy does not keep.
@@ -191,7 +201,7 @@ pub fn take_due() -> Result<Answer> {
     if let Answer::Taken { complaints, .. } = &taken {
         complaints.iter().for_each(|why| eprintln!("agent: {why}"));
     }
-    if policy().keep.is_some() { prune(false) } else { Ok(Answer::Done) }
+    if policy::keep()?.is_some() { prune(false) } else { Ok(Answer::Done) }
 }
 
 /// Removes what the policy does not keep, or only says so.
@@ -199,7 +209,7 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
     rest::wait();
     let pool = pool_path()?;
     let all = snapshot::list(pool)?;
-    let Some(keep) = policy().keep else {
+    let Some(keep) = policy::keep()? else {
         return Err(Error::new(Kind::Config, "there is no policy on the node: everything is kept")
             .hint("write `[snapshot] keep = …` into lap.toml (`lap help lap.toml`), then `lap up`"));
     };
@@ -236,11 +246,11 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
     let docker = runtime.block_on(facts::docker())?;
     mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
     let mut node = Node::new(Some(docker.clone()), note);
-    let (state, at, current) = (Path::new(paths::STATE), now(), current());
+    let (state, at, current) = (Path::new(paths::STATE), now(), recorded::described());
     let kept = match part {
         Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
         Part::AllAndRelease => {
-            let release = find(&id.to_string())?.current;
+            let release = recorded_in(&find(&id.to_string())?)?;
             Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
         }
         Part::Containers(names) => {
@@ -253,6 +263,20 @@ pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -
         }
     };
     Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
+}
+
+/// What is to run after a restore of this snapshot. The record that it replaces must be readable, or gone as on a node that is made anew.
+fn recorded_in(meta: &snapshot::Meta) -> Result<Option<serde_json::Value>> {
+    match recorded::current() {
+        State::Unreadable(unreadable) if !unreadable.is_gone => return Err(Error::from(unreadable)),
+        _ => {}
+    }
+    let Some(json) = &meta.current else { return Ok(None) };
+    let parsed = serde_json::from_value::<Current>(json.clone());
+    parsed.or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id)).map_err(|error| {
+        error.hint("`--keep-release` restores the data alone, for the containers that run now")
+    })?;
+    Ok(Some(json.clone()))
 }
 
 /// Puts the data of these containers, none of which runs, back to a snapshot. What was there becomes the snapshot `kept`: if there is
@@ -304,7 +328,7 @@ pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Res
         reason,
         note: Some(note),
         by: by.to_owned(),
-        current: current(),
+        current: recorded::described(),
         pause: None,
         nested: snapshot::Nested::default(),
     };

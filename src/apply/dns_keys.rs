@@ -11,7 +11,6 @@ use crate::{
     },
     config::{KEYS, model::Container},
     error::{Error, Kind, Result},
-    plan::wish::Current,
 };
 
 /// Installs `keys.json` for the container that takes it, under the node's lock. The server sees it at once.
@@ -20,7 +19,7 @@ use crate::{
 /// What runs there takes no keys (an earlier release), somebody holds the lock, or the node does not answer.
 pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
     let facts = master.client.facts().await?;
-    let current = facts.current.and_then(|json| serde_json::from_value::<Current>(json).ok());
+    let current = facts.recorded.value_or_refuse()?;
     let running = current.into_iter().flat_map(|current| current.containers.into_values());
     // A certificate's key would be replaced with the rest of the place.
     let container = running.into_iter().find(|c| c.secrets.contains(KEYS) && !c.secrets.contains("tls.crt"));

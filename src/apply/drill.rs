@@ -124,7 +124,7 @@ async fn bring_up(
     // As `lap recover` does: without their images or files the containers are built from the workspace.
     let as_recorded = can_start(lab, environment, &meta, &facts)?;
     restore(&snapshots, &id, as_recorded, options).await?;
-    up(lab.clone(), environment, Scope { as_recorded, ..Scope::default() }, options).await?;
+    up(lab.clone(), environment, Scope { as_recorded, made_anew: true, ..Scope::default() }, options).await?;
     check(lab.clone(), environment, &[], options).await
 }
 

@@ -12,7 +12,7 @@ use crate::{
     config::model::{Environment, Lab},
     error::{Error, Kind, Result},
     report::bytes,
-    snapshot::{Filesystem, Id, Meta, hooks::Scrub},
+    snapshot::{Filesystem, Id, Meta, hooks::Scrub, none_newer},
     workspace::Workspace,
 };
 
@@ -92,9 +92,13 @@ pub async fn into(
     for side in [&source, &target] {
         archive |= side.facts(options).await?.data.filesystem != Filesystem::Btrfs.name();
     }
-    let known: Vec<Id> = source.list(false).await?.into_iter().map(|listed| listed.meta.id).collect();
+    let (known, damaged) = source.list_all(false).await?;
+    let known: Vec<Id> = known.into_iter().map(|listed| listed.meta.id).collect();
     let wanted = match id {
-        "latest" => known.last(),
+        "latest" => {
+            none_newer(known.last(), &damaged)?;
+            known.last()
+        }
         id => known.iter().find(|known| known.to_string() == id),
     };
     let wanted = wanted.cloned().ok_or_else(|| {

@@ -15,7 +15,6 @@ use crate::{
     agent::{install::write_file, protocol::NodeFacts},
     error::{Kind, OrError, Result},
     keys::{self, known_hosts},
-    plan::wish::Current,
     workspace::Workspace,
 };
 
@@ -138,7 +137,7 @@ pub fn hints(workspace: &Workspace, environment: &str, address: Ipv4Addr, facts:
             "  GIT_SSH_COMMAND=\"ssh -i {key} -o IdentitiesOnly=yes -o UserKnownHostsFile={known}\" git clone ssh://git@{address}:{GIT_PORT}/hello\n"
         ));
     }
-    let commit = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok()).map(|c| c.commit);
+    let commit = facts.recorded.as_ref().value_and_complaint().0.map(|current| &current.commit);
     if let Some(commit) = commit.filter(|_| runs("registry")) {
         let lap = program();
         out.push_str(&format!("  sudo {lap} trust install && docker pull {address}:5000/infra/{commit}/base\n"));

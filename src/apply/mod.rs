@@ -25,6 +25,7 @@ mod place;
 pub mod promote;
 pub mod prune;
 pub mod push;
+pub mod record;
 pub mod recover;
 pub mod registry;
 pub mod repository;

@@ -15,6 +15,7 @@ use crate::{
         self, Plan,
         wish::{Current, Wish},
     },
+    state::State,
 };
 
 /// The nodes that an environment's images are made on and run on, and what was seen of them.
@@ -63,14 +64,14 @@ impl Place {
     /// # Errors
     /// The tree cannot be read, nothing is recorded, or a first release is not made from a clean commit.
     pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(Wish, Option<Tree>)> {
-        let recorded = recorded(&self.facts);
+        let recorded = &self.facts.recorded;
         let (environment, lab) = (&self.master.environment, &self.master.workspace.lab);
         let name = &environment.name;
         if let Some(current) = &scope.instead {
             return Ok((Current::clone(current).into(), None));
         }
         if scope.as_recorded {
-            let current = recorded.ok_or_else(|| {
+            let current = recorded.clone().value_or_refuse()?.ok_or_else(|| {
                 Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")).hint(format!("`lap up {name}`"))
             })?;
             return Ok((current.into(), None));
@@ -78,9 +79,22 @@ impl Place {
         let maker = self.maker().1;
         let ids = |image: &str| bases::id(maker, image);
         if environment.promote_from.is_none() {
+            // All of the environment is made from the tree and recorded, by an operator: nothing of the old record decides anything.
+            match recorded.unreadable() {
+                Some(unreadable) if scope.is_all() && self.master.keys.is_some() => {
+                    notes.push(format!("{}: it is written anew", unreadable.sentence()));
+                }
+                Some(unreadable) if !scope.build_only => return Err(Error::from(unreadable.clone())),
+                _ => {}
+            }
             let tree = tree(lab, name, ids)?;
             return Ok((tree.wish.clone(), Some(tree)));
         }
+        let recorded = match recorded {
+            // On a node that was made anew, the releases are those of the one before it.
+            State::Unreadable(unreadable) if unreadable.is_gone && scope.made_anew => None,
+            recorded => recorded.clone().value_or_refuse()?,
+        };
         if let Some(current) = recorded {
             let release = current.release.unwrap_or(1);
             let head = crate::observe::commit::look(&lab.root);
@@ -105,7 +119,7 @@ impl Place {
             )
             .hint("`git add -A && git commit`, then again"));
         }
-        tree.wish.release = Some(1);
+        tree.wish.release = Some(self.facts.next_release.max(1));
         Ok((tree.wish.clone(), Some(tree)))
     }
 
@@ -137,14 +151,9 @@ impl Place {
 
     /// Whether what should run comes from the tree, and so may have to be made.
     fn is_made(&self, scope: &Scope) -> bool {
-        let released = self.master.environment.promote_from.is_some() && recorded(&self.facts).is_some();
+        let released = self.master.environment.promote_from.is_some() && !self.facts.recorded.is_absent();
         scope.instead.is_none() && !scope.as_recorded && !released
     }
-}
-
-/// What is recorded on a node.
-fn recorded(facts: &NodeFacts) -> Option<Current> {
-    facts.current.clone().and_then(|json| serde_json::from_value(json).ok())
 }
 
 /// What a node says of itself as soon as its agent and its Docker answer; an agent of another build is replaced first.

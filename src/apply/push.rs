@@ -98,9 +98,7 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
 /// What to go back to: what ran, and a snapshot of the data.
 async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option<(Current, Id)>> {
     let facts = master.client.facts().await?;
-    let Some(old) = facts.current.and_then(|json| serde_json::from_value::<Current>(json).ok()) else {
-        return Ok(None);
-    };
+    let Some(old) = facts.recorded.value_or_refuse()? else { return Ok(None) };
     let note = Some(format!("before the push of {}", short(commit)));
     let request = Request::TakeSnapshot { holder: options.holder(), wait: true, note, max_pause: None };
     match master.client.work(&request, true, |_, _| {}, |_| {}).await? {

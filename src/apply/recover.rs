@@ -258,7 +258,7 @@ async fn bring_back(
             as_recorded
         }
     };
-    let outcome = up(workspace.clone(), environment, Scope { as_recorded, ..Scope::default() }, options).await?;
+    let outcome = up(workspace.clone(), environment, Scope { as_recorded, made_anew: true, ..Scope::default() }, options).await?;
     if let Some(master) = &outcome.master {
         local::write(master).await?;
     }

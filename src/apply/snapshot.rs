@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     plan::wish::{Current, Wish},
     report::Events,
-    snapshot::{Change, Meta, keep::Decision},
+    snapshot::{Change, Damaged, Meta, keep::Decision, none_newer},
     workspace::Workspace,
 };
 
@@ -96,7 +96,18 @@ impl Snapshots {
     /// What the agent says.
     pub async fn list(&self, sizes: bool) -> Result<Vec<ListedSnapshot>> {
         match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
-            Answer::Snapshots { list } => Ok(list),
+            Answer::Snapshots { list, .. } => Ok(list),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The same, and those whose description cannot be read.
+    ///
+    /// # Errors
+    /// What the agent says.
+    pub async fn list_all(&self, sizes: bool) -> Result<(Vec<ListedSnapshot>, Vec<Damaged>)> {
+        match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
+            Answer::Snapshots { list, damaged } => Ok((list, damaged)),
             other => Err(unexpected(&other)),
         }
     }
@@ -190,9 +201,13 @@ impl Snapshots {
     /// There is no such snapshot, images that ran then are gone (unless `keep_release`), somebody holds the lock, or what the
     /// agent says.
     pub async fn restore(&self, id: &str, part: Part, keep_release: bool, options: &Options) -> Result<Restored> {
-        let known = self.list(false).await?;
+        let (known, damaged) = self.list_all(false).await?;
         let wanted = match id {
-            "latest" => known.last(),
+            "latest" => {
+                let newest = known.last();
+                none_newer(newest.map(|listed| &listed.meta.id), &damaged)?;
+                newest
+            }
             id => known.iter().find(|listed| listed.meta.id.to_string() == id),
         };
         let Some(wanted) = wanted else {
@@ -201,7 +216,7 @@ impl Snapshots {
             );
         };
         let facts = self.master.facts(Some(options)).await?;
-        let other = part == Part::All && !keep_release && ran_other(&wanted.meta, &facts);
+        let other = part == Part::All && !keep_release && ran_other(&wanted.meta, &facts)?;
         if other {
             images_are_there(&wanted.meta, &facts)?;
         }
@@ -230,22 +245,29 @@ impl Snapshots {
     }
 }
 
-fn read(json: Option<&serde_json::Value>) -> Option<Current> {
-    serde_json::from_value(json?.clone()).ok()
+/// What ran when a snapshot was taken; `None`: nothing did.
+fn read(meta: &Meta) -> Result<Option<Current>> {
+    let current = meta.current.clone().map(serde_json::from_value).transpose();
+    current.or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id)).map_err(|error| {
+        error.hint("`--keep-release` restores the data alone, for the containers that run now")
+    })
 }
 
 /// Whether other images ran when the snapshot was taken.
-fn ran_other(meta: &Meta, facts: &NodeFacts) -> bool {
+///
+/// # Errors
+/// What runs now, or what ran then, cannot be read.
+fn ran_other(meta: &Meta, facts: &NodeFacts) -> Result<bool> {
     let builds = |current: Option<Current>| {
         current.map(|c| c.images.into_iter().map(|(name, image)| (name, image.build)).collect::<Vec<_>>())
     };
-    let then = builds(read(meta.current.as_ref()));
-    then.is_some() && then != builds(read(facts.current.as_ref()))
+    let then = builds(read(meta)?);
+    Ok(then.is_some() && then != builds(facts.recorded.clone().value_or_refuse()?))
 }
 
 /// Before anything is stopped: each image is on the node, or in the registry whose data comes back, too.
 pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
-    let Some(then) = read(meta.current.as_ref()) else { return Ok(()) };
+    let Some(then) = read(meta)? else { return Ok(()) };
     let commit = then.commit.clone();
     let then = Wish::from(then);
     let gone = then.gone(facts);

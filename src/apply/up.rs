@@ -74,11 +74,13 @@ pub struct Scope {
     pub instead: Option<Box<Current>>,
     /// Nothing on the nodes.
     pub nodes_only: bool,
+    /// The node was made anew, and knows the releases of the one before it: that nothing says what runs is no damage.
+    pub made_anew: bool,
 }
 
 impl Scope {
     /// All of the environment, as its files say.
-    fn is_all(&self) -> bool {
+    pub(super) fn is_all(&self) -> bool {
         self.only.is_empty() && self.again.is_empty() && self.instead.is_none() && !self.as_recorded && !self.build_only
     }
 }

@@ -38,7 +38,7 @@ enum What {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let (name, releases, _) = ask(global, self.environment.as_deref())?;
-        let newest = releases.chain.clone().map_err(|why| Error::new(Kind::Refused, format!("`{name}`: {why}")));
+        let newest = releases.chain.clone().map_err(Error::from);
         if let Some(What::Verify { hash }) = self.what {
             let newest = newest?;
             let known = releases.ledger.iter().map(|entry| entry.previous.as_str()).chain([newest.as_str()]);

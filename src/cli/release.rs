@@ -1,5 +1,7 @@
 //! `lap release`
 
+mod record;
+
 use crate::report::print::{out, outln};
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
@@ -14,12 +16,13 @@ use crate::{
         promote::{Releases, releases},
         up::{Master, short},
     },
-    error::{Error, Kind, Result},
+    error::Result,
     plan::wish::Current,
     report::{ago, table::table},
+    state::State,
 };
 
-/// Show the releases of an environment
+/// Show the releases of an environment, and write their record anew where it is damaged
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -34,6 +37,7 @@ enum What {
     Show(Show),
     /// Compare two releases
     Diff(Diff),
+    Record(record::Args),
 }
 
 #[derive(clap::Args, Debug)]
@@ -73,6 +77,7 @@ impl Args {
             What::List(args) => list(global, args),
             What::Show(args) => show(global, args),
             What::Diff(args) => diff(global, args),
+            What::Record(args) => args.run(global),
         }
     }
 }
@@ -84,7 +89,7 @@ pub fn ask(global: &Global, environment: Option<&str>) -> Result<(String, Releas
     runtime()?.block_on(async {
         let master = Master::connect(workspace, &environment, Duration::from_secs(2)).await?;
         let facts = master.facts(None).await?;
-        let runs = facts.current.and_then(|json| serde_json::from_value::<Current>(json).ok());
+        let (runs, _) = facts.recorded.value_and_complaint();
         Ok((environment.name, releases(&master).await?, runs.and_then(|runs| runs.release)))
     })
 }
@@ -100,25 +105,23 @@ fn list(global: &Global, args: List) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let now = crate::agent::serve::now();
-    let row = |(number, release): (&u64, &Current)| {
+    let row = |(number, release): (&u64, &State<Current>)| {
         let mark = if runs == Some(*number) { "runs" } else { "" };
-        [number.to_string(), short(&release.commit), ago(now - release.at), release.by.clone(), mark.to_owned()]
+        match release {
+            State::Value(release) => {
+                [number.to_string(), short(&release.commit), ago(now - release.at), release.by.clone(), mark.to_owned()]
+            }
+            _ => [number.to_string(), "cannot be read".into(), "-".into(), "-".into(), mark.to_owned()],
+        }
     };
     let rows: Vec<[String; 5]> = releases.list.iter().map(row).collect();
     out!("{}", table(["RELEASE", "COMMIT", "AGE", "BY", ""], &rows));
     Ok(ExitCode::SUCCESS)
 }
 
-fn find<'a>(name: &str, releases: &'a Releases, number: u64) -> Result<&'a Current> {
-    releases.list.get(&number).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("`{name}` has no release {number}"))
-            .hint(format!("`lap release list {name}` shows them"))
-    })
-}
-
 fn show(global: &Global, args: Show) -> Result<ExitCode> {
     let (name, releases, runs) = ask(global, args.environment.as_deref())?;
-    let release = find(&name, &releases, args.release)?;
+    let release = releases.release(&name, args.release)?;
     if args.json || global.json() {
         print_json(release)?;
         return Ok(ExitCode::SUCCESS);
@@ -148,7 +151,7 @@ fn images(release: &Current) -> impl Iterator<Item = (&str, &str)> {
 fn diff(global: &Global, args: Diff) -> Result<ExitCode> {
     let (name, releases, _) = ask(global, args.environment.as_deref())?;
     let newest = releases.list.keys().next_back().copied().unwrap_or_default();
-    let (old, new) = (find(&name, &releases, args.from)?, find(&name, &releases, args.to.unwrap_or(newest))?);
+    let (old, new) = (releases.release(&name, args.from)?, releases.release(&name, args.to.unwrap_or(newest))?);
     let names: BTreeSet<&str> = images(old).chain(images(new)).map(|(name, _)| name).collect();
     let built = |release: &Current, name: &str| release.images.get(name).map(|image| image.build.clone());
     let runs =

@@ -21,6 +21,7 @@ use crate::{
     plan::wish::Current,
     report::{ago, bytes, duration, plural},
     snapshot::Filesystem,
+    state::Unreadable,
     workspace::Workspace,
 };
 
@@ -61,7 +62,7 @@ impl Args {
         })?;
         let open = admits::sentences(&doors, false);
         let rows = tables::rows(&workspace, &facts, Some(address));
-        let current = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        let current = facts.recorded.as_ref().value_and_complaint().0;
         let sick: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.container.as_str()).collect();
         let mut complaints = late(&workspace, &facts);
         complaints.extend(open.iter().cloned());
@@ -70,15 +71,15 @@ impl Args {
                 environment: &environment.name,
                 node: &environment.master,
                 address: address.to_string(),
-                commit: current.as_ref().map(|current| current.commit.clone()),
-                release: current.as_ref().and_then(|current| current.release),
+                commit: current.map(|current| current.commit.clone()),
+                release: current.and_then(|current| current.release),
                 healthy: sick.is_empty() && complaints.is_empty() && facts.docker.is_some(),
                 complaints: &complaints,
                 containers: &rows,
                 facts: &facts,
             })?;
         } else {
-            head(&environment.name, &environment.master, &facts, current.as_ref());
+            head(&environment.name, &environment.master, &facts, current);
             copies(workspace.lab.repositories.keys(), &facts);
             outln!("");
             out!("{}", tables::text(&rows));
@@ -86,6 +87,9 @@ impl Args {
         if facts.docker.is_none() {
             return Err(Error::new(Kind::Node, format!("Docker on `{}` does not answer", environment.master))
                 .hint("`lap ssh` and look at /var/log/dockerd.log"));
+        }
+        if !facts.unreadable.is_empty() {
+            return Err(unreadable(&facts.unreadable, &sick));
         }
         if sick.is_empty() && complaints.is_empty() {
             return Ok(ExitCode::SUCCESS);
@@ -124,10 +128,22 @@ impl Args {
     }
 }
 
+/// State files that cannot be read, each with what puts it right; and the containers that are not as they should be.
+fn unreadable(all: &[Unreadable], sick: &[&str]) -> Error {
+    let mut sentences: Vec<String> = all.iter().map(Unreadable::sentence).collect();
+    if !sick.is_empty() {
+        sentences.push(format!("not as it should be: `{}`", sick.join("`, `")));
+    }
+    let mut hints: Vec<String> = all.iter().flat_map(|unreadable| unreadable.hints.clone()).collect();
+    hints.dedup();
+    Error { kind: Kind::Unhealthy, message: sentences.join("; "), hints }
+}
+
 fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Current>) {
     let runs = match current {
         Some(Current { release: Some(number), commit, .. }) => format!("release {number} ({})", short(commit)),
         Some(current) => short(&current.commit),
+        None if facts.recorded.unreadable().is_some() => "what runs cannot be read".into(),
         None => "nothing yet".into(),
     };
     let mut free =
@@ -224,7 +240,7 @@ fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::agent::serve::now());
     let age = now - snapshots.newest.unwrap_or(0).max(snapshots.since);
     let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
-    let mut all = Vec::new();
+    let mut all: Vec<String> = facts.unreadable.iter().map(Unreadable::sentence).collect();
     if is_recovering(facts) {
         all.push(recovering(facts, now));
     }

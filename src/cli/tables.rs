@@ -11,8 +11,8 @@ use crate::{
     apply::up::Outcome,
     config::model::{Container, Protocol},
     error::Result,
-    plan::wish::Current,
     report::{self, ago, table::table},
+    state::State,
     workspace::Workspace,
 };
 
@@ -33,8 +33,12 @@ pub struct Row {
 
 /// What runs and what should: from what is recorded, else from the workspace.
 pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>) -> Vec<Row> {
-    let recorded = facts.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
-    let wished = recorded.map_or_else(|| workspace.lab.containers.clone(), |current| current.containers);
+    let wished = match &facts.recorded {
+        State::Value(current) => current.containers.clone(),
+        State::Absent => workspace.lab.containers.clone(),
+        // What should run is not known: the containers that are there are listed.
+        State::Unreadable(_) => Default::default(),
+    };
     let now = crate::agent::serve::now();
     let mut rows: Vec<Row> = wished
         .values()
@@ -71,7 +75,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
             address: "-".into(),
             ports: Vec::new(),
             age: Some(now - fact.created),
-            health: "not wished for".into(),
+            health: if facts.recorded.unreadable().is_some() { "-" } else { "not wished for" }.into(),
             ok: true,
         });
     }

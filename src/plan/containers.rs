@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Action, Made, Plan,
     order::topological,
-    wish::{Current, Wish},
+    wish::Wish,
 };
 use crate::{
     agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
@@ -371,7 +371,7 @@ impl Planner<'_> {
             return;
         }
         let wish = self.inputs.wish;
-        let current = self.inputs.node.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
+        let (current, unreadable) = self.inputs.node.recorded.clone().value_and_complaint();
         // What is started as it was recorded is recorded, unless what ran before is put back.
         if !self.inputs.build && current.is_none() {
             return;
@@ -380,6 +380,7 @@ impl Planner<'_> {
             return;
         }
         let why = match current {
+            None if unreadable.is_some() => "what was recorded cannot be read".to_owned(),
             None => "nothing is recorded".to_owned(),
             Some(current) if current.commit != wish.commit => "another commit".to_owned(),
             Some(_) => "it changed".to_owned(),

@@ -18,6 +18,7 @@ use crate::{
     durable,
     error::{Error, Kind, OrError, Result},
     snapshot::Id,
+    state::{self, State, Unreadable},
 };
 
 /// One switch, from its beginning to its end.
@@ -70,9 +71,11 @@ pub enum Ended {
 /// All entries, the oldest first; a last line that was cut by a crash is none.
 ///
 /// # Errors
-/// The file cannot be read, or a line in it is no entry.
+/// The file cannot be read, or an entry is not as it was written.
 pub fn read(path: &Path) -> Result<Vec<Entry>> {
-    lines(path)?.into_iter().map(|(line, _)| line).collect()
+    let (entries, chain) = read_all(path);
+    chain?;
+    Ok(entries)
 }
 
 /// Checks the chain; gives the number of entries and the newest one's hash.
@@ -80,21 +83,8 @@ pub fn read(path: &Path) -> Result<Vec<Entry>> {
 /// # Errors
 /// The first entry that is not as it was written.
 pub fn verify(path: &Path) -> Result<(usize, String)> {
-    let mut previous = String::new();
-    let all = lines(path)?;
-    for (at, (entry, hash)) in all.iter().enumerate() {
-        let number = at + 1;
-        let entry = entry.as_ref().map_err(|error| Error::new(Kind::Refused, error.message.clone()))?;
-        if entry.number != number as u64 || entry.previous != previous {
-            return Err(Error::new(
-                Kind::Refused,
-                format!("entry {number} of the ledger does not follow the one before it"),
-            )
-            .hint("somebody changed or removed lines: compare with a snapshot of `state` in a repository"));
-        }
-        previous.clone_from(hash);
-    }
-    Ok((all.len(), previous))
+    let (entries, chain) = read_all(path);
+    Ok((entries.len(), chain?))
 }
 
 /// The newest entry, and its hash.
@@ -104,8 +94,37 @@ pub fn verify(path: &Path) -> Result<(usize, String)> {
 pub fn newest(path: &Path) -> Result<(Entry, String)> {
     let last = lines(path)?.pop();
     let (entry, hash) = last.ok_or_else(|| Error::new(Kind::Refused, "the ledger has no entry"))?;
-    Ok((entry?, hash))
+    let entry = entry.map_err(|why| Error::new(Kind::Refused, format!("the newest entry of the ledger: {why}")))?;
+    Ok((entry, hash))
 }
+
+/// All entries that can be read, for those who only show them; and the newest one's hash, or the first entry that is not as it was
+/// written. Nothing is decided by the entries of a damaged ledger.
+pub fn read_all(path: &Path) -> (Vec<Entry>, Result<String, Unreadable>) {
+    let all = match lines(path) {
+        Ok(all) => all,
+        Err(unreadable) => return (Vec::new(), Err(unreadable.hint(COMPARE))),
+    };
+    let broken = |why| Unreadable::new(path, why).hint(COMPARE);
+    let (mut entries, mut previous, mut chain) = (Vec::new(), String::new(), Ok(()));
+    for (at, (entry, hash)) in all.into_iter().enumerate() {
+        let number = at + 1;
+        match entry {
+            Ok(entry) => {
+                if entry.number != number as u64 || entry.previous != previous {
+                    chain = chain.and_then(|()| Err(broken(format!("entry {number} does not follow the one before it"))));
+                }
+                entries.push(entry);
+            }
+            Err(why) => chain = chain.and_then(|()| Err(broken(format!("entry {number}: {why}")))),
+        }
+        previous = hash;
+    }
+    (entries, chain.map(|()| previous))
+}
+
+/// What to do about a damaged one.
+const COMPARE: &str = "lines were changed or removed: compare it with the one in a copy of a snapshot (`state/ledger.jsonl`), and put that in its place";
 
 /// Adds an entry, unless the last one is of the same switch; gives its hash. `number` and `previous` are set here.
 ///
@@ -154,27 +173,26 @@ fn digest(line: &[u8]) -> String {
     hex::encode(Sha256::digest(line))
 }
 
-/// Each whole line, and its hash.
-fn lines(path: &Path) -> Result<Vec<(Result<Entry>, String)>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
+/// A line's entry, or why there is none, and the line's hash.
+type Line = (Result<Entry, String>, String);
+
+/// Each whole line.
+fn lines(path: &Path) -> Result<Vec<Line>, Unreadable> {
+    let bytes = match state::bytes(path) {
+        State::Absent => return Ok(Vec::new()),
+        State::Value(bytes) => bytes,
+        State::Unreadable(unreadable) => return Err(unreadable),
     };
     let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let whole = bytes[..end].split_inclusive(|byte| *byte == b'\n').map(|line| &line[..line.len() - 1]);
-    let entry = |(at, line): (usize, &[u8])| {
-        let entry = serde_json::from_slice(line);
-        (entry.or_error(Kind::Refused, || format!("entry {} of the ledger is damaged", at + 1)), digest(line))
-    };
-    Ok(whole.enumerate().map(entry).collect())
+    Ok(whole.map(|line| (state::parse(line), digest(line))).collect())
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn entry(fence: u64) -> Entry {
+    pub(crate) fn entry(fence: u64) -> Entry {
         Entry {
             number: 0,
             fence,

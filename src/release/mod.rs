@@ -5,5 +5,7 @@ mod ledger;
 mod order;
 
 pub use history::{before, data_of};
-pub use ledger::{Ended, Entry, append, newest, read, verify};
+#[cfg(test)]
+pub(crate) use ledger::tests;
+pub use ledger::{Ended, Entry, append, newest, read, read_all, verify};
 pub use order::{GitMove, Hooked, Make, Order, Outage, Reply, Staged, Verb};

@@ -41,7 +41,7 @@ pub use adopt::adopt;
 pub use diff::{Change, Difference, diff};
 pub use filesystem::{Filesystem, is_btrfs};
 pub use id::Id;
-pub use meta::{Meta, Reason, data, find, list};
+pub use meta::{Damaged, Meta, Reason, all, data, find, list, none_newer};
 pub use nested::{Missing, Nested};
 pub use pause::{HookRan, Pause};
 pub use records::named;

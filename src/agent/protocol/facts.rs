@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Holder;
 use crate::{
-    agent::push::PushFact,
+    agent::{paths, push::PushFact},
+    plan::wish::Current,
     repository::policy::Known,
     snapshot::{Meta, keep::Policy},
+    state::{State, Unreadable},
 };
 
 /// All that is known about a node from inside.
@@ -31,8 +33,15 @@ pub struct NodeFacts {
     /// What was interrupted and is not at its end yet.
     #[serde(default)]
     pub recovery: Option<Recovering>,
-    /// `state/current.json`: what the environment runs.
-    pub current: Option<serde_json::Value>,
+    /// What the environment runs: `state/current.json`, judged with the releases and the ledger.
+    #[serde(default = "not_told")]
+    pub recorded: State<Current>,
+    /// A number that no release had.
+    #[serde(default)]
+    pub next_release: u64,
+    /// State files that cannot be read.
+    #[serde(default)]
+    pub unreadable: Vec<Unreadable>,
     /// File system of `/data`, its size and what is free, in bytes.
     pub data: DataFacts,
     #[serde(default)]
@@ -48,6 +57,13 @@ pub struct NodeFacts {
     pub admits: Option<Vec<(String, String)>>,
 }
 
+/// An agent of an earlier build says it in another field.
+fn not_told() -> State<Current> {
+    State::Unreadable(
+        Unreadable::new(paths::STATE, "the agent on the node is of another build").hint("`lap up` replaces the agent"),
+    )
+}
+
 /// The snapshots there are, and those there should be.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SnapshotFacts {
@@ -57,6 +73,7 @@ pub struct SnapshotFacts {
     /// What the newest does not hold, a sentence each.
     #[serde(default)]
     pub incomplete: Vec<String>,
+    /// The one that goes on: while its file cannot be read, the last one that could.
     pub policy: Policy,
     /// Since when that is the policy (unix seconds).
     pub since: i64,

@@ -1,7 +1,7 @@
 //! All that is on the node and may not be needed any more.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
@@ -19,12 +19,16 @@ use crate::{
     agent::{
         checks,
         facts::{LABEL_BUILD, LABEL_CONTAINER, own_labels},
-        paths, pool, snapshots,
+        paths, recorded, snapshots,
         switch::KEPT,
     },
-    error::{Kind, OrError, Result},
-    plan::prune::{Container, Files, Found, Image},
-    release, snapshot,
+    error::{Error, Kind, OrError, Result},
+    plan::{
+        prune::{Container, Files, Found, Image},
+        wish::Current,
+    },
+    snapshot,
+    state::State,
 };
 
 /// Looks. `checks`: none run, so that containers of checks are left over.
@@ -55,12 +59,18 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
         ..Found::default()
     };
     let work = move || -> Result<Found> {
-        let state = Path::new(paths::STATE);
+        let recorded = recorded::look(Path::new(paths::STATE));
+        recorded.chain.map_err(Error::from)?;
+        if let Some(unreadable) = recorded.directory {
+            return Err(unreadable.into());
+        }
+        let (snapshots, damaged) = snapshot::all(snapshots::pool_path()?)?;
         Ok(Found {
-            current: snapshots::current(),
-            releases: releases(&state.join("releases")),
-            ledger: release::read(&state.join("ledger.jsonl"))?,
-            snapshots: if pool::is_mounted(paths::POOL) { snapshot::list(Path::new(paths::POOL))? } else { Vec::new() },
+            current: recorded.current.value_or_refuse()?.map(|current| serde_json::json!(current)),
+            releases: recorded.releases.into_iter().map(|(number, release)| (number, known(release))).collect(),
+            ledger: recorded.ledger,
+            snapshots,
+            damaged: damaged.into_iter().map(|damaged| damaged.id).collect(),
             registry: registry::look(&registry_data())?,
             build_cache: build_cache(),
             ..found
@@ -124,16 +134,12 @@ fn files(mounted: &[(String, String)]) -> Vec<Files> {
     all
 }
 
-/// Each release; null where its file cannot be read.
-fn releases(dir: &Path) -> BTreeMap<u64, serde_json::Value> {
-    let mut all = BTreeMap::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(number) = name.strip_suffix(".json").and_then(|number| number.parse().ok()) else { continue };
-        let json = fs::read(entry.path()).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        all.insert(number, json.unwrap_or_default());
+/// A release; null where its file cannot be read.
+fn known(release: State<Current>) -> serde_json::Value {
+    match release {
+        State::Value(release) => serde_json::json!(release),
+        _ => serde_json::Value::Null,
     }
-    all
 }
 
 /// What the builder could give back; `None`: nothing. bollard cannot read what daemons of this age answer.

@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::{facts, git};
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    state,
+};
 use job::Job;
 pub use record::{PushFact, read};
 
@@ -107,7 +110,14 @@ impl Queue {
 
     /// What the agent had not finished when it ended.
     async fn take_up(&self) {
-        let Some(left) = read().filter(|fact| fact.result.is_none()) else { return };
+        let left = match read() {
+            state::State::Value(fact) => fact,
+            state::State::Absent => return,
+            state::State::Unreadable(why) => return eprintln!("agent: what was pushed last is not built again: {}", why.sentence()),
+        };
+        if left.result.is_some() {
+            return;
+        }
         while facts::docker().await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }

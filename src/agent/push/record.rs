@@ -1,7 +1,7 @@
 //! `state/push.json`: the newest commit that was to be built, and how that ended. So an agent that was killed goes on, and
 //! `lap status` can tell.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::job::Job;
 use crate::{
     agent::{install::write_file, paths, serve::now},
     error::{Kind, OrError, Result},
+    state::{self, State},
 };
 
 /// The newest push.
@@ -33,8 +34,8 @@ pub fn is_wanted() -> bool {
 }
 
 /// What is known of the newest one.
-pub fn read() -> Option<PushFact> {
-    fs::read(path()).ok().and_then(|text| serde_json::from_slice(&text).ok())
+pub fn read() -> State<PushFact> {
+    state::json(&path()).hint("push again: the next push writes it anew")
 }
 
 fn write(fact: &PushFact) -> crate::error::Result<()> {

@@ -7,9 +7,9 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{current, pool_path, running};
+use super::{pool_path, running};
 use crate::{
-    agent::{facts, felt, hooks, paths, protocol::Answer, serve::now, still::Containers},
+    agent::{facts, felt, hooks, paths, protocol::Answer, recorded, serve::now, still::Containers},
     error::{Error, Kind, Result},
     snapshot::{self, Meta, Nested, Pause, Reason, Stood},
 };
@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// # Errors
 /// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
 pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
-    let (pool, current) = (pool_path()?, current());
+    let (pool, current) = (pool_path()?, recorded::described());
     // Elsewhere it is not the file system's commit that they wait for, and what they do wait for has its own end.
     if let Some(most) = most.filter(|_| snapshot::is_btrfs(pool).unwrap_or(true)) {
         calm(pool, most)?;

@@ -21,10 +21,11 @@ use bollard::Docker;
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 
-use super::{facts, failpoint, images, install::write_file, paths, serve::now, snapshots};
+use super::{facts, failpoint, images, install::write_file, paths, recorded, serve::now, snapshots};
 use crate::{
     durable,
     error::{Error, Kind, OrError, Result},
+    plan::wish::Current,
     release::{self, Ended, Entry, Hooked, Make, Order, Verb},
     snapshot::{Id, Reason},
 };
@@ -46,9 +47,11 @@ pub struct Switch {
 /// How it ended, and the hash of the ledger's newest entry.
 pub type Done = (Entry, String);
 
-/// The name of what runs: sha256 of `state/current.json`.
-pub fn identity(current: Option<&serde_json::Value>) -> String {
-    current.map_or_else(String::new, |json| hex::encode(Sha256::digest(json.to_string().as_bytes())))
+/// The name of what runs: sha256 of what `state/current.json` says.
+pub fn identity(current: Option<&Current>) -> String {
+    current.map_or_else(String::new, |current| {
+        hex::encode(Sha256::digest(serde_json::json!(current).to_string().as_bytes()))
+    })
 }
 
 /// Work that blocks, on a thread of its own.
@@ -68,9 +71,17 @@ pub async fn run(
     note: Box<dyn Fn(&str) + Send + Sync>,
 ) -> Result<Done> {
     let docker = facts::docker().await?;
-    let old = snapshots::current();
+    let found = aside(|| Ok(recorded::look(Path::new(paths::STATE)))).await?;
+    // Who made which release is written down by every switch, and the number must be one that no release had.
+    found.chain.as_ref().map_err(|why| Error::from(why.clone()))?;
+    let next = found.next_number();
+    let old = found.current.value_or_refuse()?;
     if identity(old.as_ref()) != order.expects {
         return Err(Error::new(Kind::Refused, "something else runs here than when this was planned")
+            .hint("run the command again: it plans anew"));
+    }
+    if order.verb == Verb::Promote && order.number < next {
+        return Err(Error::new(Kind::Refused, format!("there was a release {} before", order.number))
             .hint("run the command again: it plans anew"));
     }
     for make in &order.start {
@@ -99,7 +110,7 @@ pub async fn run(
         by,
         began: now(),
         phase: Phase::Open,
-        old,
+        old: old.map(|old| serde_json::json!(old)),
         ran,
         before,
         failed,

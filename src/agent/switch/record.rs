@@ -1,6 +1,6 @@
 //! `state/switch.json`: a switch under way, with all it takes to bring it to an end without whoever asked for it.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,10 @@ use crate::{
         install::{remove_file, write_file},
         paths,
     },
-    error::{Error, Kind, OrError, Result},
+    error::{Kind, OrError, Result},
     release::{Order, Outage},
     snapshot::Id,
+    state,
 };
 
 /// How far it is, as far as it matters for the way out.
@@ -66,7 +67,8 @@ impl Record {
 
     /// Whether there is one.
     pub fn exists() -> bool {
-        Self::path().exists()
+        // One that cannot be read is one: what it says must be done.
+        !state::bytes(&Self::path()).is_absent()
     }
 
     /// Writes it, whole or not at all.
@@ -83,14 +85,7 @@ impl Record {
     /// # Errors
     /// It is damaged.
     pub fn read() -> Result<Option<Self>> {
-        let path = Self::path();
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| Error::new(Kind::Node, format!("`{}` is damaged: {error}", path.display()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
-        }
+        state::json(&Self::path()).value_or_refuse()
     }
 
     /// It has come to its end.

@@ -27,28 +27,26 @@ pub async fn plan_rollback(
     let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(5)).await?);
     let facts = master.facts(Some(options)).await?;
     let name = &environment.name;
-    let old = recorded(&facts).ok_or_else(|| Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")))?;
+    let old = recorded(&facts)?.ok_or_else(|| Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")))?;
     let now = old.release.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{name}` runs the working tree, not a release"))
             .hint("`lap restore` goes back to a snapshot")
     })?;
     let releases = watch::releases(&master).await?;
+    let ledger = releases.whole_ledger()?;
     let known: Vec<u64> = releases.list.keys().copied().collect();
     let wanted = match number {
         Some(number) => number,
-        None => release::before(&releases.ledger, &known, now).ok_or_else(|| {
+        None => release::before(ledger, &known, now).ok_or_else(|| {
             Error::new(Kind::Refused, format!("there is no release before {now} on `{name}`"))
                 .hint("`lap release list` shows them")
         })?,
     };
-    let Some(target) = releases.list.get(&wanted).cloned() else {
-        return Err(Error::new(Kind::Usage, format!("`{name}` has no release {wanted}"))
-            .hint(format!("`lap release list {name}` shows them")));
-    };
+    let target = releases.release(name, wanted)?.clone();
     if wanted == now {
         return Err(Error::new(Kind::Refused, format!("`{name}` runs release {now} already")));
     }
-    let changes = compare(&target, &facts);
+    let changes = compare(&target, &old, &facts);
     let wish = Wish::from(target.clone());
     let gone = wish.gone(&facts);
     if !gone.is_empty() {
@@ -59,7 +57,7 @@ pub async fn plan_rollback(
         return Err(Error::new(Kind::Refused, format!("the environment's files of release {wanted} are gone"))
             .hint(format!("check out {} and promote it again", target.commit)));
     }
-    let data = release::data_of(&releases.ledger, &known, wanted);
+    let data = release::data_of(ledger, &known, wanted);
     let mut notes = Vec::new();
     let data = match data {
         _ if keep_data => None,
@@ -96,7 +94,7 @@ pub async fn plan_rollback(
         places: Vec::new(),
         staged,
         git,
-        ledger: releases.ledger,
+        ledger: ledger.to_vec(),
         notes,
     })
 }

@@ -193,7 +193,7 @@ fn order(planned: &Planned, facts: &NodeFacts, rules: Rules) -> Result<Order> {
         number: planned.number(),
         commit: target.commit.clone(),
         release: serde_json::to_value(target).map_err(|error| Error::new(Kind::Other, format!("release: {error}")))?,
-        expects: identity(facts.current.as_ref()),
+        expects: identity(recorded(facts)?.as_ref()),
         stop: changes.stops().map(str::to_owned).collect(),
         start,
         gate: wish.running().map(|container| container.name.clone()).collect(),
@@ -248,9 +248,12 @@ fn packed(files: &Files) -> Result<Vec<u8>> {
     pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))
 }
 
-/// What is recorded on a node.
-fn recorded(facts: &NodeFacts) -> Option<Current> {
-    facts.current.clone().and_then(|json| serde_json::from_value(json).ok())
+/// What is recorded on a node; `None`: nothing ran there.
+///
+/// # Errors
+/// It cannot be read.
+fn recorded(facts: &NodeFacts) -> Result<Option<Current>> {
+    facts.recorded.clone().value_or_refuse()
 }
 
 /// `release 4 (0123456789ab)`
@@ -262,6 +265,6 @@ pub fn named(current: &Current) -> String {
 }
 
 /// Compares for a plan.
-fn compare(target: &Current, facts: &NodeFacts) -> Changes {
-    changes(&Wish::from(target.clone()), facts, recorded(facts).as_ref())
+fn compare(target: &Current, old: &Current, facts: &NodeFacts) -> Changes {
+    changes(&Wish::from(target.clone()), facts, Some(old))
 }

@@ -51,7 +51,7 @@ pub async fn plan_promotion(
     let (source, master) = (Arc::new(source), Arc::new(master));
     let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
     let runs = commit_of(&from.name, &tested)?;
-    let old = recorded(&facts).ok_or_else(|| {
+    let old = recorded(&facts)?.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
             .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
     })?;
@@ -75,13 +75,13 @@ pub async fn plan_promotion(
         by: options.who.clone(),
         at: crate::agent::serve::now(),
     };
-    let changes = compare(&target, &facts);
+    let changes = compare(&target, &old, &facts);
     let mut ledger = Vec::new();
     if !changes.is_empty() || target.commit != old.commit {
         checked(&source, options).await?;
         let releases = super::watch::releases(&master).await?;
-        target.release = Some(releases.next_number().max(old.release.unwrap_or(0) + 1));
-        ledger = releases.ledger;
+        target.release = Some(releases.next);
+        ledger = releases.whole_ledger()?.to_vec();
     }
     let known = facts.installed.contains_key(&format!("env/{env}"));
     let environment = if known { None } else { Some(files.write_tar(Vec::new(), &[])?) };
@@ -204,7 +204,7 @@ fn shares_host(workspace: &Workspace) -> bool {
 /// # Errors
 /// Nothing runs, or a working tree does.
 pub fn commit_of(environment: &str, facts: &NodeFacts) -> Result<Current> {
-    let Some(runs) = recorded(facts) else {
+    let Some(runs) = recorded(facts)? else {
         return Err(Error::new(Kind::Refused, format!("nothing ran on `{environment}` yet"))
             .hint(format!("`lap up {environment}`, or push to its git")));
     };

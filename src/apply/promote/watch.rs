@@ -13,6 +13,7 @@ use crate::{
     plan::wish::Current,
     probe::{Prober, Service},
     release::{Entry, Hooked, Reply},
+    state::{State, Unreadable},
 };
 
 /// How often a connection that broke is opened again.
@@ -21,10 +22,13 @@ const BETWEEN: Duration = Duration::from_millis(500);
 
 /// All that ran on an environment.
 pub struct Releases {
-    pub list: BTreeMap<u64, Current>,
+    pub list: BTreeMap<u64, State<Current>>,
+    /// Without the entries that cannot be read.
     pub ledger: Vec<Entry>,
     /// Hash of the newest entry, or why the chain is broken.
-    pub chain: std::result::Result<String, String>,
+    pub chain: std::result::Result<String, Unreadable>,
+    /// A number that no release had.
+    pub next: u64,
 }
 
 /// Asks for what ran.
@@ -33,21 +37,33 @@ pub struct Releases {
 /// The node does not answer.
 pub async fn releases(master: &Master) -> Result<Releases> {
     match master.client.ask(&Request::Releases, &[]).await? {
-        Answer::Releases { list, ledger, chain } => {
-            let parsed = list
-                .into_iter()
-                .filter_map(|(number, json)| Some((number.parse::<u64>().ok()?, serde_json::from_value(json).ok()?)));
-            Ok(Releases { list: parsed.collect(), ledger, chain })
-        }
+        Answer::Releases { list, ledger, chain, next } => Ok(Releases { list, ledger, chain, next }),
         other => Err(unexpected(&other)),
     }
 }
 
 impl Releases {
-    /// The number that no release had.
-    pub(super) fn next_number(&self) -> u64 {
-        let numbers = self.list.keys().copied().chain(self.ledger.iter().map(|entry| entry.release));
-        numbers.max().unwrap_or(0) + 1
+    /// The release of this number.
+    ///
+    /// # Errors
+    /// There is none, or its file cannot be read.
+    pub fn release(&self, environment: &str, number: u64) -> Result<&Current> {
+        match self.list.get(&number) {
+            Some(State::Value(release)) => Ok(release),
+            Some(State::Unreadable(unreadable)) => Err(Error::from(unreadable.clone())
+                .hint(format!("`lap release record {number} --env {environment}` writes it anew if a snapshot knows it"))),
+            Some(State::Absent) | None => Err(Error::new(Kind::Usage, format!("`{environment}` has no release {number}"))
+                .hint(format!("`lap release list {environment}` shows them"))),
+        }
+    }
+
+    /// The ledger, for those who decide by it.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn whole_ledger(&self) -> Result<&[Entry]> {
+        self.chain.as_ref().map_err(|why| Error::from(why.clone()))?;
+        Ok(&self.ledger)
     }
 }
 

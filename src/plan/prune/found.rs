@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{release::Entry, snapshot::Meta};
+use crate::{
+    release::Entry,
+    snapshot::{Id, Meta},
+};
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,8 @@ pub struct Found {
     pub ledger: Vec<Entry>,
     /// The oldest first.
     pub snapshots: Vec<Meta>,
+    /// Those whose description cannot be read.
+    pub damaged: Vec<Id>,
     pub containers: Vec<Container>,
     pub images: Vec<Image>,
     pub files: Vec<Files>,

@@ -41,6 +41,7 @@ impl Needs {
                 needs.add(format!("snapshot {}", meta.id), current);
             }
         }
+        needs.unread.extend(found.damaged.iter().map(|id| format!("snapshot {id}")));
         needs
     }
 

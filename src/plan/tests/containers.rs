@@ -1,7 +1,12 @@
 //! What happens to containers, and why.
 
 use super::{World, in_order, text};
-use crate::{agent::protocol::Health, config::model::Healthcheck, plan::Action};
+use crate::{
+    agent::protocol::Health,
+    config::model::Healthcheck,
+    plan::Action,
+    state::{State, Unreadable},
+};
 
 #[test]
 fn the_first_time_all_is_made_in_order() {
@@ -216,11 +221,10 @@ fn what_runs_is_recorded_even_if_nothing_else_changes() {
     let mut world = World::settled();
     world.wish.commit = "c2".into();
     world.plans(&["0 record what runs (another commit)"]);
-    world.node.current = None;
+    world.node.recorded = State::Absent;
     world.plans(&["0 record what runs (nothing is recorded)"]);
-    // Written by a lap that knew another form.
-    world.node.current = Some(serde_json::json!({ "version": 0 }));
-    world.plans(&["0 record what runs (nothing is recorded)"]);
+    world.node.recorded = State::Unreadable(Unreadable::new("current.json", "it is cut short"));
+    world.plans(&["0 record what runs (what was recorded cannot be read)"]);
 }
 
 #[test]

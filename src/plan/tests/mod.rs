@@ -15,6 +15,7 @@ use super::{
 use crate::{
     agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     config::model::{Checks, Container, Rootfs},
+    state::State,
 };
 
 /// A step a line: its number, what, why, and after which others.
@@ -96,7 +97,7 @@ impl World {
         let Wish { commit, containers, images, env, checks, release } = self.wish.clone();
         let (by, at) = ("anna@notebook".into(), 1);
         let current = Current { commit, release, env, checks, containers, images, by, at };
-        self.node.current = Some(serde_json::to_value(current).unwrap());
+        self.node.recorded = State::Value(current);
     }
 
     /// As on an environment that runs a release: nothing is built, images are named by digest.

@@ -1,0 +1,36 @@
+//! `lap release record`: the agent writes what it records of a release anew, where that cannot be read.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    snapshot::unexpected,
+    up::{Master, Options},
+};
+use crate::{
+    agent::protocol::{Answer, Request},
+    config::model::Environment,
+    error::Result,
+    plan::wish::Current,
+    workspace::Workspace,
+};
+
+/// Does it; gives the release and the files that were written.
+///
+/// # Errors
+/// Nothing says what that release is, the ledger or the containers say something else, or somebody holds the lock.
+pub async fn record(
+    workspace: Arc<Workspace>,
+    environment: &Environment,
+    number: Option<u64>,
+    options: &Options,
+) -> Result<(Current, Vec<String>)> {
+    let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
+    // An agent of another build is replaced first: it may not know the question.
+    master.facts(Some(options)).await?;
+    let request = Request::RecordRelease { holder: options.holder(), wait: options.wait, number };
+    let step = |text: &str| options.events.note(format!("  {text}"));
+    match master.client.work(&request, options.wait, master.busy(options), step).await? {
+        Answer::RecordedAnew { release, wrote } => Ok((*release, wrote)),
+        other => Err(unexpected(&other)),
+    }
+}
