@@ -163,6 +163,19 @@ pub fn json<T: DeserializeOwned>(path: &Path) -> State<T> {
     }
 }
 
+/// The same for a file in a directory that is made together with it: without the directory, the file is absent.
+pub fn json_in<T: DeserializeOwned>(directory: &Path, name: &str) -> State<T> {
+    match is_absent(directory) {
+        true => State::Absent,
+        false => json(&directory.join(name)),
+    }
+}
+
+/// Whether there is nothing of this name. What cannot be looked at is not absent.
+pub fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// A file of one word, as `text.parse()` takes it.
 pub fn word<T: std::str::FromStr>(path: &Path) -> State<T> {
     match bytes(path) {
@@ -210,7 +223,7 @@ pub fn names(path: &Path) -> State<Vec<String>> {
 
 /// There is no such name: it is absent only where the directory that would hold it is there.
 fn absent<T>(path: &Path) -> State<T> {
-    if fs::symlink_metadata(path).is_ok() {
+    if !is_absent(path) {
         return State::Unreadable(Unreadable::new(path, "it leads to nothing"));
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -311,6 +324,9 @@ mod tests {
         assert_eq!(names(&dir.path().join("releases")), State::Absent);
         assert!(names(&path).unreadable().is_some(), "a file is no directory");
         assert!(names(&dir.path().join("gone/releases")).unreadable().is_some());
+        assert_eq!(json_in::<Number>(&dir.path().join("gone/policy"), "snapshot.json"), State::Absent);
+        assert!(json_in::<Number>(&path, "snapshot.json").unreadable().is_some());
+        assert!(is_absent(&dir.path().join("gone/policy")) && !is_absent(&path));
     }
 
     #[test]

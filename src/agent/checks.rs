@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -21,8 +20,8 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{io::AsyncWrite, sync::Mutex};
 
 use super::{
-    facts::{self, LABEL_BUILD},
     boot::read_config,
+    facts::{self, LABEL_BUILD},
     paths,
     protocol::{Answer, Checked},
     recorded,
@@ -31,6 +30,7 @@ use super::{
 use crate::{
     error::{Error, Kind, OrError, Result},
     plan::wish::Current,
+    state,
 };
 
 /// The label of a check's container, so that what a killed agent left is found.
@@ -92,7 +92,7 @@ pub async fn run(docker: &Docker, current: &Current, note: &(dyn Fn(&str) + Sync
             .as_ref()
             .and_then(|checks| checks.image.as_deref())
             .map(|name| Other { container: name, build: current.images.get(name).map(|image| image.build.as_str()) });
-        for name in scripts(&dir.join(&container.name)) {
+        for name in scripts(&dir.join(&container.name))? {
             all.push(Check {
                 container: &container.name,
                 name,
@@ -121,12 +121,13 @@ async fn timed(docker: &Docker, check: &Check<'_>, dir: &Path, env: &str, note: 
 }
 
 /// The programs in a directory, by name. What is not executable belongs to one that is.
-fn scripts(dir: &Path) -> Vec<String> {
+///
+/// # Errors
+/// The directory cannot be read: that it has no checks would be a guess.
+fn scripts(dir: &Path) -> Result<Vec<String>> {
     let executable = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o100 != 0);
-    let all = fs::read_dir(dir).into_iter().flatten().flatten().filter(|entry| executable(&entry.path()));
-    let mut names: Vec<String> = all.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
+    let names = state::names(dir).value_or_refuse()?.unwrap_or_default();
+    Ok(names.into_iter().filter(|name| executable(&dir.join(name))).collect())
 }
 
 /// What a container's environment says of its node.

@@ -19,7 +19,8 @@ static ONE: Mutex<()> = Mutex::new(());
 
 /// By repository.
 pub fn known() -> State<BTreeMap<String, Known>> {
-    state::json(&path()).hint("what was copied is safe: move the file aside on the node, and the next copy writes it anew")
+    state::json(&path())
+        .hint("what was copied is safe: move the file aside on the node, and the next copy writes it anew")
 }
 
 /// Writes news down.

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::PathBuf,
     sync::Mutex,
     time::{Duration, Instant},
@@ -14,13 +13,14 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    health,
+    facts, health,
     install::{remove_file, write_file},
-    paths,
+    paths, recorded,
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{HookRan, hooks::Hooks},
+    state::{self, State},
 };
 
 /// Of `state/current.json` what counts here.
@@ -91,14 +91,16 @@ pub fn failures(hooks: &[HookRan]) -> impl Iterator<Item = &str> {
 /// An `after` failed: call it again.
 pub async fn recover(docker: &Docker) -> Result<()> {
     let path = record();
-    let text = match fs::read(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).or_error(Kind::Node, || format!("cannot read `{}`", path.display())),
+    let mut hooks = match state::json::<Vec<Hook>>(&path) {
+        State::Absent => return Ok(()),
+        State::Value(hooks) => hooks,
+        // Which ones were frozen is not known: the hooks of all that run are run.
+        State::Unreadable(why) => {
+            eprintln!("agent: {}", why.sentence());
+            let running: Vec<String> = facts::names().await.into_values().collect();
+            of(recorded::described().as_ref(), &running)
+        }
     };
-    let mut hooks: Vec<Hook> = serde_json::from_slice(&text)
-        .or_error(Kind::Node, || format!("`{}` is damaged", path.display()))
-        .map_err(|error| error.hint("remove it when no container waits for its hook `after`"))?;
     let ran = all(docker, &hooks, "after", |hooks| &hooks.after).await;
     let failed: Vec<&str> = ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| ran.container.as_str()).collect();
     let mut left = Vec::new();

@@ -66,9 +66,13 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             let _ = fs::remove_dir_all(&new);
             unpack(bytes, &new, false)?;
             // What a container trusts: what the node trusts, and the lab.
-            let mut bundle = fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap_or_default();
+            let node = Path::new("/etc/ssl/certs/ca-certificates.crt");
+            let mut bundle = match fs::read(node) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                read => read.or_error(Kind::Node, || format!("cannot read `{}`", node.display()))?,
+            };
             bundle.push(b'\n');
-            bundle.extend(fs::read(new.join("root.crt")).unwrap_or_default());
+            bundle.extend(state::bytes(&new.join("root.crt")).value_or_refuse()?.unwrap_or_default());
             make(&dir)?;
             write_file(&dir.join("ca-certificates.crt"), &bundle, 0o644)?;
             let _ = fs::remove_dir_all(&new);

@@ -31,6 +31,7 @@ use crate::{
     durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{self, Id, Meta, Reason, volume},
+    state,
 };
 
 pub use scrub::{is_pending, recover};
@@ -48,11 +49,20 @@ fn place(from: &str, id: &Id) -> PathBuf {
     directory().join(from).join(id.to_string())
 }
 
+/// The names in the directory of what came from `from`.
+fn came(from: &str) -> Result<Vec<String>> {
+    let directory = directory().join(from);
+    if state::is_absent(&directory) {
+        return Ok(Vec::new());
+    }
+    Ok(state::names(&directory).value_or_refuse()?.unwrap_or_default())
+}
+
 /// What came from `from`.
 pub fn received(from: &str) -> Result<Answer> {
     pool_path()?;
-    let names = fs::read_dir(directory().join(from)).into_iter().flatten().flatten();
-    Ok(Answer::Received { list: names.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).collect() })
+    let list = came(from)?.iter().filter_map(|name| name.parse().ok()).collect();
+    Ok(Answer::Received { list })
 }
 
 /// A snapshot here, and what keeps it and `parent` from being removed.
@@ -178,10 +188,8 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
         });
     }
     // Only the last is of use.
-    for old in fs::read_dir(directory().join(&bring.from)).into_iter().flatten().flatten() {
-        if old.file_name().to_string_lossy() != bring.id.to_string() {
-            drop_received(&old.path())?;
-        }
+    for old in came(&bring.from)?.into_iter().filter(|name| *name != bring.id.to_string()) {
+        drop_received(&directory().join(&bring.from).join(old))?;
     }
     snapshots::restore(by, &meta.id.to_string(), Part::All, note)
 }

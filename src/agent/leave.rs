@@ -9,7 +9,10 @@ use nix::{
 };
 
 use super::{paths, pool, prepare, protocol::NodeConfig, systemd};
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    state,
+};
 
 /// Does it. `data`: also the pool.
 pub fn run(lab: &str, node: &str, data: bool) -> ExitCode {
@@ -23,12 +26,9 @@ pub fn run(lab: &str, node: &str, data: bool) -> ExitCode {
 }
 
 fn leave(lab: &str, node: &str, data: bool) -> Result<()> {
-    let config = match fs::read(paths::CONFIG) {
-        Ok(text) => serde_json::from_slice::<NodeConfig>(&text)
-            .or_error(Kind::Node, || format!("`{}` is damaged", paths::CONFIG))?,
-        // Gone through before, up to its last step.
-        Err(_) => return remove_binary(),
-    };
+    let config = state::json_in::<NodeConfig>(Path::new(paths::HOME), "node.json").value_or_refuse()?;
+    // Absent: gone through before, up to its last step.
+    let Some(config) = config else { return remove_binary() };
     if (config.lab.as_str(), config.node.as_str()) != (lab, node) {
         let message = format!("this machine is the node `{}` of the lab `{}`", config.node, config.lab);
         return Err(Error::new(Kind::Refused, message));

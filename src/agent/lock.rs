@@ -5,7 +5,6 @@
 //! then on.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -16,6 +15,7 @@ use super::{install::try_write_file, protocol::Holder};
 use crate::{
     error::{Error, Kind, OrError, Result},
     random::random,
+    state,
 };
 
 /// The lock of one node.
@@ -56,11 +56,7 @@ impl Lock {
     /// The last number is there but cannot be read: going on could give a number twice.
     pub fn open(state: &Path) -> Result<Self> {
         let path = state.join("fence");
-        let last = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().or_error(Kind::Node, || format!("`{}` is not a number", path.display()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
-        };
+        let last = state::word(&path).value_or_refuse()?.unwrap_or(0);
         let state = Mutex::new(State { last, reserved: last, held: None });
         Ok(Self { inner: Arc::new(Inner { path, state, current: watch::Sender::new(0), freed: Notify::new() }) })
     }
@@ -149,6 +145,8 @@ impl Drop for Grant {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn holder(who: &str) -> Holder {

@@ -23,6 +23,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     exit,
     keys::{Secret, exposed},
+    state,
 };
 
 /// Docker's own settings, written only where there are none.
@@ -84,8 +85,10 @@ pub fn config_text(config: &NodeConfig) -> Result<Vec<u8>> {
 
 /// Refuses a machine that is another lab's, or another node.
 fn mine(config: &NodeConfig) -> Result<()> {
-    let Ok(text) = fs::read(paths::CONFIG) else { return Ok(()) };
-    let Ok(is) = serde_json::from_slice::<NodeConfig>(&text) else { return Ok(()) };
+    // A machine whose own name cannot be read may be another lab's.
+    let is = state::json_in::<NodeConfig>(Path::new(paths::HOME), "node.json")
+        .hint("if it is nobody's, remove the file on the machine");
+    let Some(is) = is.value_or_refuse()? else { return Ok(()) };
     if (&is.lab, &is.node) == (&config.lab, &config.node) {
         return Ok(());
     }

@@ -353,8 +353,8 @@ pub enum Answer {
         hash: String,
     },
     Releases {
-        /// `state/releases/<number>.json`, by number.
-        list: BTreeMap<u64, State<Current>>,
+        /// `state/releases/<number>.json`, by number (as text: JSON has no other keys).
+        list: BTreeMap<String, State<Current>>,
         /// Without the entries that cannot be read.
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.

@@ -51,7 +51,8 @@ pub fn described() -> Option<serde_json::Value> {
     describe(current())
 }
 
-fn describe(current: State<Current>) -> Option<serde_json::Value> {
+/// The same for what was read before.
+pub fn describe(current: State<Current>) -> Option<serde_json::Value> {
     match current {
         State::Absent => None,
         State::Value(current) => Some(serde_json::json!(current)),
@@ -68,9 +69,10 @@ pub fn look(state: &Path) -> Recorded {
     let traces = known.map(|number| format!("release {number} ran"));
     let traces = traces.or_else(|| chain.as_ref().err().or(directory.as_ref()).map(Unreadable::sentence));
     let current = match (state::json(&self::path(state)), traces) {
-        (State::Absent, Some(traces)) => {
-            State::Unreadable(Unreadable { is_gone: true, ..Unreadable::new(self::path(state), format!("it is gone, though {traces}")) })
-        }
+        (State::Absent, Some(traces)) => State::Unreadable(Unreadable {
+            is_gone: true,
+            ..Unreadable::new(self::path(state), format!("it is gone, though {traces}"))
+        }),
         (current, _) => current,
     };
     Recorded { current: current.hint(way_back(known.is_some())), releases, ledger, chain, directory }
@@ -102,7 +104,9 @@ impl Recorded {
     /// Every file of it that cannot be read.
     pub fn unreadable(&self) -> Vec<Unreadable> {
         let hint = |number: &u64| {
-            format!("release {number} cannot be gone back to; `lap release record {number}` writes its file anew if it runs")
+            format!(
+                "release {number} cannot be gone back to; `lap release record {number}` writes its file anew if it runs"
+            )
         };
         let releases =
             self.releases.iter().filter_map(|(number, release)| Some(release.unreadable()?.clone().hint(hint(number))));
@@ -160,7 +164,10 @@ mod tests {
         assert_eq!((&found.current, found.next_number(), found.unreadable()), (&State::Absent, 1, Vec::new()));
         let dir = state();
         let found = look(dir.path());
-        assert_eq!((&found.current, found.next_number(), found.unreadable()), (&State::Value(current(4)), 5, Vec::new()));
+        assert_eq!(
+            (&found.current, found.next_number(), found.unreadable()),
+            (&State::Value(current(4)), 5, Vec::new())
+        );
         fs::remove_file(path(dir.path())).unwrap();
         for remove in ["releases/4.json", "releases/3.json", "ledger.jsonl"] {
             let found = look(dir.path()).current;

@@ -15,5 +15,6 @@ pub fn list() -> Result<Answer> {
         return Err(Error::from(unreadable.clone()));
     }
     let next = found.next_number();
-    Ok(Answer::Releases { list: found.releases, ledger: found.ledger, chain: found.chain, next })
+    let list = found.releases.into_iter().map(|(number, release)| (number.to_string(), release)).collect();
+    Ok(Answer::Releases { list, ledger: found.ledger, chain: found.chain, next })
 }

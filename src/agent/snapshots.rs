@@ -28,7 +28,7 @@ use crate::{
         keep::{Decision, decide},
         only::Only,
     },
-    state::{State, Unreadable},
+    state::{self, State, Unreadable},
 };
 
 pub use take::take;
@@ -72,7 +72,7 @@ fn settle_data() -> Result<()> {
 
 /// Whether a restore has not come to its end.
 pub fn is_pending() -> bool {
-    RECORDS.iter().any(|record| Path::new(paths::STATE).join(record).exists())
+    RECORDS.iter().any(|record| !state::is_absent(&Path::new(paths::STATE).join(record)))
 }
 
 /// The containers that run, as they were made, hence in the order of what depends on what.
@@ -273,9 +273,9 @@ fn recorded_in(meta: &snapshot::Meta) -> Result<Option<serde_json::Value>> {
     }
     let Some(json) = &meta.current else { return Ok(None) };
     let parsed = serde_json::from_value::<Current>(json.clone());
-    parsed.or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id)).map_err(|error| {
-        error.hint("`--keep-release` restores the data alone, for the containers that run now")
-    })?;
+    parsed
+        .or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id))
+        .map_err(|error| error.hint("`--keep-release` restores the data alone, for the containers that run now"))?;
     Ok(Some(json.clone()))
 }
 
@@ -402,7 +402,7 @@ fn named() -> Result<BTreeSet<snapshot::Id>> {
 
 /// Whether [`recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
-    is_pending() || into::is_pending() || Path::new(paths::STATE).join("hooks.json").exists()
+    is_pending() || into::is_pending() || !state::is_absent(&Path::new(paths::STATE).join("hooks.json"))
 }
 
 /// Whether the end of a restore of a part is under way: its record is no sign of an interruption.

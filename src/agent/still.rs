@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,11 @@ use super::{facts, failpoint, install::write_file, paths};
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::Still,
+    state::{self, State},
 };
+
+/// Those that are to stand still, in `state`.
+const RECORD: &str = "paused.json";
 
 /// How long it may take until the last one stands: who waits for the disk comes to it afterwards only.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,9 +84,16 @@ pub fn recover() -> Result<()> {
 }
 
 fn go_on(but: &BTreeSet<i32>) -> Result<()> {
-    let Ok(text) = fs::read(record()) else { return Ok(()) };
-    let ids: BTreeSet<String> = serde_json::from_slice(&text).unwrap_or_default();
-    start(&|groups| of(&ids, groups), but);
+    // Before the pool is mounted there is neither the directory nor the record.
+    match state::json_in::<BTreeSet<String>>(Path::new(paths::STATE), RECORD) {
+        State::Absent => return Ok(()),
+        State::Value(ids) => start(&|groups| of(&ids, groups), but),
+        // Which ones stand is not known: all containers go on, for those that do not stand that is nothing.
+        State::Unreadable(why) => {
+            eprintln!("agent: {}", why.sentence());
+            start(&is_container, but);
+        }
+    }
     fs::remove_file(record()).or_error(Kind::Node, || format!("cannot remove `{}`", record().display()))
 }
 
@@ -98,6 +109,11 @@ async fn running() -> Result<BTreeSet<String>> {
 /// Whether `/proc/<pid>/cgroup` is that of one of these containers, or of one inside it.
 fn of(ids: &BTreeSet<String>, groups: &str) -> bool {
     groups.split(|c: char| !c.is_ascii_hexdigit()).any(|part| part.len() == 64 && ids.contains(part))
+}
+
+/// Whether `/proc/<pid>/cgroup` is that of any container.
+fn is_container(groups: &str) -> bool {
+    groups.split(|c: char| !c.is_ascii_hexdigit()).any(|part| part.len() == 64)
 }
 
 /// Those whose control groups are `mine`.
@@ -181,7 +197,7 @@ fn signal(pid: i32, signal: Signal, mine: &dyn Fn(&str) -> bool) {
 }
 
 fn record() -> PathBuf {
-    PathBuf::from(paths::STATE).join("paused.json")
+    Path::new(paths::STATE).join(RECORD)
 }
 
 #[cfg(test)]

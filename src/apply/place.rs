@@ -97,8 +97,15 @@ impl Place {
         };
         if let Some(current) = recorded {
             let release = current.release.unwrap_or(1);
-            let head = crate::observe::commit::look(&lab.root);
-            if head.id.as_deref() != Some(&current.commit) || head.dirty {
+            let other = match crate::observe::commit::look(&lab.root) {
+                Ok(head) => head.id.as_deref() != Some(&current.commit) || head.dirty,
+                // What runs does not come from the tree: this is only worth a line.
+                Err(error) => {
+                    notes.push(error.message);
+                    true
+                }
+            };
+            if other {
                 notes.push(format!(
                     "`{name}` runs release {release} ({}); what changed since then comes with a promotion",
                     short(&current.commit)

@@ -258,7 +258,8 @@ async fn bring_back(
             as_recorded
         }
     };
-    let outcome = up(workspace.clone(), environment, Scope { as_recorded, made_anew: true, ..Scope::default() }, options).await?;
+    let outcome =
+        up(workspace.clone(), environment, Scope { as_recorded, made_anew: true, ..Scope::default() }, options).await?;
     if let Some(master) = &outcome.master {
         local::write(master).await?;
     }
@@ -278,6 +279,10 @@ pub(super) fn can_start(
     meta: &Meta,
     facts: &NodeFacts,
 ) -> Result<bool> {
+    // A copy of a node whose record could not be read comes back as one whose images are gone: from the workspace.
+    if meta.current.as_ref().is_some_and(|current| current.get("unreadable").is_some()) {
+        return Ok(false);
+    }
     let current = meta.current.clone().map(serde_json::from_value::<Current>).transpose();
     let what = || format!("cannot read what ran when {} was taken", meta.id);
     let current = current.or_error(Kind::Node, what).map_err(|error| error.hint("a newer lap may have taken it"))?;

@@ -246,11 +246,11 @@ impl Snapshots {
 }
 
 /// What ran when a snapshot was taken; `None`: nothing did.
-fn read(meta: &Meta) -> Result<Option<Current>> {
+pub(super) fn read(meta: &Meta) -> Result<Option<Current>> {
     let current = meta.current.clone().map(serde_json::from_value).transpose();
-    current.or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id)).map_err(|error| {
-        error.hint("`--keep-release` restores the data alone, for the containers that run now")
-    })
+    current
+        .or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id))
+        .map_err(|error| error.hint("`--keep-release` restores the data alone, for the containers that run now"))
 }
 
 /// Whether other images ran when the snapshot was taken.
@@ -261,8 +261,9 @@ fn ran_other(meta: &Meta, facts: &NodeFacts) -> Result<bool> {
     let builds = |current: Option<Current>| {
         current.map(|c| c.images.into_iter().map(|(name, image)| (name, image.build)).collect::<Vec<_>>())
     };
+    let now = builds(facts.recorded.clone().value_or_refuse()?);
     let then = builds(read(meta)?);
-    Ok(then.is_some() && then != builds(facts.recorded.clone().value_or_refuse()?))
+    Ok(then.is_some() && then != now)
 }
 
 /// Before anything is stopped: each image is on the node, or in the registry whose data comes back, too.

@@ -22,7 +22,7 @@ use crate::{
     state::State,
 };
 
-/// Show the releases of an environment, and write their record anew where it is damaged
+/// Show the releases of an environment, and repair their record
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

@@ -189,12 +189,14 @@ impl Args {
 fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -> Result<()> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment.as_deref())?.clone();
-    let all: Vec<ListedSnapshot> =
-        runtime()?.block_on(async { Snapshots::of(workspace, &environment).await?.list(sizes).await })?;
+    let (all, damaged) =
+        runtime()?.block_on(async { Snapshots::of(workspace, &environment).await?.list_all(sizes).await })?;
     if json || global.json() {
-        return print_json(&all);
+        print_json(&all)?;
+        // The list has only those that are described; that there are others must not go unsaid.
+        return damaged.into_iter().next().map_or(Ok(()), |damaged| Err(damaged.why.into()));
     }
-    if all.is_empty() {
+    if all.is_empty() && damaged.is_empty() {
         outln!("`{}` has no snapshots. `lap snapshot {0}` takes one.", environment.name);
         return Ok(());
     }
@@ -215,7 +217,15 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
         let (age, by) = (ago(now() - meta.at), meta.by.clone());
         [meta.id.to_string(), age, why.into(), ran(meta), own, total, by, kept(listed), note]
     };
-    let rows: Vec<[String; 9]> = all.iter().map(row).collect();
+    let mut rows: Vec<[String; 9]> = all.iter().map(row).collect();
+    rows.extend(damaged.iter().map(|damaged| {
+        let dash = || "-".to_owned();
+        let why = format!("its description {}", damaged.why.reason);
+        [damaged.id.to_string(), dash(), "damaged".into(), dash(), dash(), dash(), dash(), "until removed".into(), why]
+    }));
+    if !damaged.is_empty() {
+        rows.sort();
+    }
     out!("{}", table(["SNAPSHOT", "AGE", "WHY", "RAN", "OWN", "TOTAL", "BY", "STAYS", "NOTE"], &rows));
     if !sizes {
         outln!("\n`--sizes` says what each holds on to: every file is looked at, which takes a while.");
@@ -225,8 +235,11 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
 
 /// What ran when it was taken.
 fn ran(meta: &Meta) -> String {
-    let current = meta.current.clone().and_then(|json| serde_json::from_value::<Current>(json).ok());
-    current.map_or_else(|| "-".into(), |current| crate::apply::up::short(&current.commit))
+    match meta.current.clone().map(serde_json::from_value::<Current>) {
+        None => "-".into(),
+        Some(Ok(current)) => crate::apply::up::short(&current.commit),
+        Some(Err(_)) => "not known".into(),
+    }
 }
 
 /// Why it stays.

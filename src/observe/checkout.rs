@@ -98,7 +98,7 @@ mod tests {
             (bare.as_path(), &first, "one"),
         ] {
             let there = checkout(from, id, Path::new("lab"), parent.path()).unwrap();
-            assert_eq!(commit::look(&there.root), commit::Commit { id: Some(id.clone()), dirty: false });
+            assert_eq!(commit::look(&there.root).unwrap(), commit::Commit { id: Some(id.clone()), dirty: false });
             let read = |name: &str| fs::read_to_string(there.root.join(name)).unwrap();
             assert_eq!(
                 (read("lap.toml"), read("containers/x/run")),
@@ -107,7 +107,7 @@ mod tests {
             let mode = fs::metadata(there.root.join("containers/x/run")).unwrap().permissions();
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o111, 0o111);
             fs::write(there.root.join("lap.toml"), "another").unwrap();
-            assert!(commit::look(&there.root).dirty);
+            assert!(commit::look(&there.root).unwrap().dirty);
         }
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "gone with what it was for");
     }

@@ -76,7 +76,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
     let files = Context::read(&lab.root.join("env").join(environment))?;
     let env = files.digest();
     let checks = Context::checks(&lab.root.join("containers"), lab.containers.keys())?;
-    let commit = commit::look(&lab.root);
+    let commit = commit::look(&lab.root)?;
     let all =
         serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
     let wish = Wish {

@@ -2,11 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Action, Made, Plan,
-    order::topological,
-    wish::Wish,
-};
+use super::{Action, Made, Plan, order::topological, wish::Wish};
 use crate::{
     agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     config::{

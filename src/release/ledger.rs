@@ -112,7 +112,8 @@ pub fn read_all(path: &Path) -> (Vec<Entry>, Result<String, Unreadable>) {
         match entry {
             Ok(entry) => {
                 if entry.number != number as u64 || entry.previous != previous {
-                    chain = chain.and_then(|()| Err(broken(format!("entry {number} does not follow the one before it"))));
+                    chain =
+                        chain.and_then(|()| Err(broken(format!("entry {number} does not follow the one before it"))));
                 }
                 entries.push(entry);
             }

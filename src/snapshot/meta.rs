@@ -114,7 +114,9 @@ pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
 pub fn none_newer(newest: Option<&Id>, damaged: &[Damaged]) -> Result<()> {
     match damaged.iter().rfind(|damaged| newest.is_none_or(|newest| damaged.id > *newest)) {
         None => Ok(()),
-        Some(damaged) => Err(Error::from(damaged.why.clone()).hint("name an older one: `lap snapshot list` shows them")),
+        Some(damaged) => {
+            Err(Error::from(damaged.why.clone()).hint("name an older one: `lap snapshot list` shows them"))
+        }
     }
 }
 

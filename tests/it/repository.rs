@@ -199,3 +199,99 @@ fn the_files_that_the_tests_on_machines_cover_exist() {
     let (hash, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && hash.trim().len() == 64, "{hash}{said}");
 }
+
+/// Calls that read a file of state or take what it holds apart.
+const READS: [&str; 10] = [
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::read_dir(",
+    "serde_json::from_slice",
+    "serde_json::from_str",
+    "serde_json::from_value",
+    "state::bytes(",
+    "state::json",
+    "state::word(",
+    "state::names(",
+];
+
+/// What makes of an error that there is nothing.
+const DISCARDS: [&str; 8] = [
+    ".ok()",
+    ".unwrap_or_default()",
+    ".unwrap_or(",
+    ".is_ok_and(",
+    "let Ok(",
+    ".into_iter().flatten()",
+    "Err(_) =>",
+    ".is_ok()",
+];
+
+/// Statements that read and discard the error, and why each may. What a file of state says, or that it cannot be read, is
+/// `src/state.rs`'s to tell.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("", "value_or_refuse()", "the error is not discarded"),
+    ("agent/", "/proc", "the kernel's own files: those of a process that ended are gone"),
+    ("observe/", "/proc", "the kernel's own files"),
+    ("agent/felt.rs", "task", "the kernel's own files"),
+    ("agent/felt.rs", "cgroup", "the kernel's own files"),
+    ("agent/still.rs", "thread.path()", "the kernel's own files"),
+    ("agent/kernel.rs", "", "the kernel's own files"),
+    ("agent/daemons.rs", "DOCKER_LOG", "the last lines of a log, for a message"),
+    ("agent/daemons.rs", "pid_file", "a daemon whose number is not known is started"),
+    ("agent/failpoint.rs", "FILE", "only tests write it"),
+    ("agent/guest.rs", "asked", "a message of the hypervisor"),
+    ("agent/serve.rs", "Note", "a message"),
+    ("agent/switch/connection.rs", "reply", "a message"),
+    ("agent/hooks.rs", "Current", "a record that could not be read is told by `snapshots::take`"),
+    ("agent/leave.rs", "DOCKER_SETTINGS", "a file that is not known to be lap's stays"),
+    ("agent/prepare.rs", "is == bytes", "a file that cannot be read is written anew"),
+    ("agent/prepare.rs", "let is = fs::read_to_string(path)", "a file that is not known to be lap's stays"),
+    ("agent/journal/lines.rs", "", "damaged lines are counted, and told in the log"),
+    ("agent/prune/registry.rs", "", "a manifest that cannot be read may name any layer"),
+    ("agent/recorded/anew.rs", "meta.current", "one of many sources; without any it is refused"),
+    ("cli/snapshot/mount.rs", "/proc", "the kernel's own files"),
+    ("apply/local.rs", "old == text", "a file that cannot be read is written anew"),
+    ("observe/resolver.rs", "resolv", "this machine's resolver, not lap's state"),
+    ("plan/nodes.rs", "is.spec", "a label; a node whose label is not known is compared as one that differs"),
+    ("plan/prune/", "Current", "the agent refuses first; what is not known may need anything"),
+    ("snapshot/plain/known.rs", "", "a cache: what it does not know is copied"),
+    ("snapshot/take.rs", "", "the sweep leaves what it cannot read"),
+];
+
+/// The statements of a file's code, roughly: lines up to one that ends with `;`, `{` or `}`, joined.
+fn statements(name: &str, text: &str) -> Vec<(usize, String)> {
+    let mut all: Vec<(usize, String)> = Vec::new();
+    let mut open = false;
+    for (n, line) in code(name, text) {
+        let line = line.trim();
+        match all.last_mut().filter(|_| open) {
+            Some((_, statement)) => statement.push_str(line),
+            None => all.push((n, line.to_owned())),
+        }
+        open = !line.ends_with([';', '{', '}']);
+    }
+    all
+}
+
+/// "Cannot be read" is not "is not there".
+#[test]
+fn no_error_of_a_state_file_is_discarded() {
+    let layers = ["agent/", "snapshot/", "release/", "apply/", "plan/", "observe/", "cli/", "dns/store/"];
+    let (mut found, mut used) = (Vec::new(), BTreeSet::new());
+    for (name, text) in sources().iter().filter(|(name, _)| layers.iter().any(|layer| name.starts_with(layer))) {
+        for (n, statement) in statements(name, text) {
+            let is = |words: &[&str]| words.iter().any(|word| statement.contains(word));
+            if !is(&READS) || !is(&DISCARDS) {
+                continue;
+            }
+            let allowed = ALLOWED.iter().position(|(file, word, _)| name.starts_with(file) && statement.contains(word));
+            match allowed {
+                Some(allowed) => drop(used.insert(allowed)),
+                None => found.push(format!("src/{name}:{n}: {statement}")),
+            }
+        }
+    }
+    let unused: Vec<_> = ALLOWED.iter().enumerate().filter(|(at, _)| !used.contains(at)).collect();
+    assert!(unused.is_empty(), "no longer needed: {unused:?}");
+    assert!(found.is_empty(), "{} places discard why a file cannot be read:\n{}", found.len(), found.join("\n"));
+}

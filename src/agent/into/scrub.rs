@@ -38,7 +38,7 @@ fn record() -> PathBuf {
 
 /// Whether [`recover`] has something to do.
 pub fn is_pending() -> bool {
-    record().exists()
+    !crate::state::is_absent(&record())
 }
 
 /// Scrubs `copy/<name>`.

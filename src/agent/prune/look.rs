@@ -1,12 +1,6 @@
 //! All that is on the node and may not be needed any more.
 
-use std::{
-    collections::HashMap,
-    fs,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    process::Command,
-};
+use std::{collections::HashMap, fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use bollard::{
     Docker,
@@ -28,7 +22,7 @@ use crate::{
         wish::Current,
     },
     snapshot,
-    state::State,
+    state::{self, State},
 };
 
 /// Looks. `checks`: none run, so that containers of checks are left over.
@@ -55,7 +49,7 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
     let found = Found {
         images: images.collect(),
         containers: all.iter().filter_map(|container| stopped(container, checks)).collect(),
-        files: files(&mounted(&all)),
+        files: files(&mounted(&all))?,
         ..Found::default()
     };
     let work = move || -> Result<Found> {
@@ -115,23 +109,23 @@ fn mounted(all: &[ContainerSummary]) -> Vec<(String, String)> {
     all.iter().flat_map(of).collect()
 }
 
-fn files(mounted: &[(String, String)]) -> Vec<Files> {
+fn files(mounted: &[(String, String)]) -> Result<Vec<Files>> {
     let mut all = Vec::new();
     for (place, dir) in [("env", paths::ENV), ("checks", paths::CHECKS), ("staged", paths::STAGED)] {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = entry.path();
+        for name in state::names(Path::new(dir)).value_or_refuse()?.unwrap_or_default() {
+            let path = Path::new(dir).join(&name);
             let below = |source: &str| Path::new(source).starts_with(&path);
             all.push(Files {
                 place: place.to_owned(),
-                name: entry.file_name().to_string_lossy().into_owned(),
                 // When it got its name, whatever its content says.
-                since: entry.metadata().map_or(i64::MAX, |meta| meta.ctime()),
+                since: fs::symlink_metadata(&path).map_or(i64::MAX, |meta| meta.ctime()),
                 used_by: mounted.iter().find(|(source, _)| below(source)).map(|(_, who)| who.clone()),
+                name,
             });
         }
     }
     all.sort_by(|a, b| (&a.place, &a.name).cmp(&(&b.place, &b.name)));
-    all
+    Ok(all)
 }
 
 /// A release; null where its file cannot be read.

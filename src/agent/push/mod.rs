@@ -113,7 +113,9 @@ impl Queue {
         let left = match read() {
             state::State::Value(fact) => fact,
             state::State::Absent => return,
-            state::State::Unreadable(why) => return eprintln!("agent: what was pushed last is not built again: {}", why.sentence()),
+            state::State::Unreadable(why) => {
+                return eprintln!("agent: what was pushed last is not built again: {}", why.sentence());
+            }
         };
         if left.result.is_some() {
             return;

@@ -30,7 +30,7 @@ fn path() -> PathBuf {
 
 /// Whether what is pushed is built here: whoever has the keys says so.
 pub fn is_wanted() -> bool {
-    PathBuf::from(paths::POLICY).join("push.json").exists()
+    !state::is_absent(&PathBuf::from(paths::POLICY).join("push.json"))
 }
 
 /// What is known of the newest one.

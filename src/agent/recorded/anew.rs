@@ -33,7 +33,9 @@ pub fn record(number: Option<u64>) -> Result<Answer> {
     let runtime = tokio::runtime::Handle::current();
     let facts = runtime.block_on(facts::look());
     if facts.docker.is_none() {
-        return Err(Error::new(Kind::Node, "Docker does not say which containers there are").hint("`lap status` tells more"));
+        return Err(
+            Error::new(Kind::Node, "Docker does not say which containers there are").hint("`lap status` tells more")
+        );
     }
     let snapshots = snapshot::list(pool_path()?)?;
     let release = choose(&found, &snapshots, &facts.containers, number)?;
@@ -67,12 +69,7 @@ fn write(path: &Path, text: &[u8]) -> Result<String> {
 }
 
 /// What the release is whose file is to be written.
-fn choose(
-    found: &Recorded,
-    snapshots: &[Meta],
-    containers: &[ContainerFact],
-    number: Option<u64>,
-) -> Result<Current> {
+fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], number: Option<u64>) -> Result<Current> {
     let runs = match &found.current {
         State::Value(current) => Some(current),
         _ => None,
@@ -91,10 +88,14 @@ fn choose(
         return Err(Error::new(Kind::Refused, format!("the ledger says that release {last} runs, not {number}"))
             .hint(format!("`lap release record {last}`, then `lap rollback {number}` goes to it")));
     }
-    let mut all: Vec<Current> = found.releases.values().filter_map(|release| match release {
-        State::Value(release) => Some(release.clone()),
-        _ => None,
-    }).collect();
+    let mut all: Vec<Current> = found
+        .releases
+        .values()
+        .filter_map(|release| match release {
+            State::Value(release) => Some(release.clone()),
+            _ => None,
+        })
+        .collect();
     all.extend(snapshots.iter().filter_map(|meta| serde_json::from_value::<Current>(meta.current.clone()?).ok()));
     all.retain(|release| release.release.is_some() && (wanted.is_none() || release.release == wanted));
     all.sort_by_key(|release| std::cmp::Reverse(release.at));
@@ -212,7 +213,11 @@ mod tests {
         let four = release(4, 5);
         let runs = containers(&four);
         assert_eq!(choose(&found(&[3, 4], &[3, 4]), &[], &runs, None).unwrap(), four);
-        assert_eq!(choose(&found(&[3, 4], &[3, 4]), &[], &[], None).unwrap(), four, "containers that are gone say nothing");
+        assert_eq!(
+            choose(&found(&[3, 4], &[3, 4]), &[], &[], None).unwrap(),
+            four,
+            "containers that are gone say nothing"
+        );
         assert_eq!(choose(&found(&[3], &[3, 4]), &[snapshot(&four)], &runs, None).unwrap(), four, "from a snapshot");
         let refused = |found: &Recorded, containers: &[ContainerFact], number| {
             choose(found, &[], containers, number).unwrap_err().message

@@ -23,11 +23,7 @@ fn path() -> PathBuf {
 }
 
 fn read(directory: &Path) -> State<Policy> {
-    // `lap up` makes the directory only where there is a policy.
-    match state::names(directory) {
-        State::Absent => State::Absent,
-        _ => state::json(&directory.join("snapshot.json")),
-    }
+    state::json_in(directory, "snapshot.json")
 }
 
 /// The policy that goes on, since when it is there (unix seconds), and why its file cannot be read.
@@ -41,7 +37,8 @@ pub fn look() -> (Policy, i64, Option<Unreadable>) {
 fn goes_on(read: State<Policy>, known: &mut Option<Policy>) -> (Policy, Option<Unreadable>) {
     match read {
         State::Unreadable(unreadable) => {
-            let hint = "snapshots are not removed until it can be read: `lap up` on an operator's machine writes it anew";
+            let hint =
+                "snapshots are not removed until it can be read: `lap up` on an operator's machine writes it anew";
             (known.clone().unwrap_or_default(), Some(unreadable.hint(hint)))
         }
         other => {

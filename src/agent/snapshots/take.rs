@@ -23,7 +23,10 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// # Errors
 /// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
 pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
-    let (pool, current) = (pool_path()?, recorded::described());
+    let recorded = recorded::current();
+    // Without its record the hooks of what runs are not known.
+    let unknown = recorded.unreadable().map(|why| format!("no hook was run: {}", why.sentence()));
+    let (pool, current) = (pool_path()?, recorded::describe(recorded));
     // Elsewhere it is not the file system's commit that they wait for, and what they do wait for has its own end.
     if let Some(most) = most.filter(|_| snapshot::is_btrfs(pool).unwrap_or(true)) {
         calm(pool, most)?;
@@ -59,7 +62,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
         // Docker is not even asked: a snapshot does not need it.
         (runtime.block_on(taking)?, Vec::new())
     };
-    let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).collect();
+    let mut complaints: Vec<String> = hooks::failures(&ran).map(str::to_owned).chain(unknown).collect();
     let pause = runtime.block_on(pause(felt, taken.stood, ran));
     let longest = Duration::from_micros(pause.longest());
     if let Some(most) = most.filter(|most| longest > *most) {

@@ -68,7 +68,7 @@ impl Record {
     /// Whether there is one.
     pub fn exists() -> bool {
         // One that cannot be read is one: what it says must be done.
-        !state::bytes(&Self::path()).is_absent()
+        !state::is_absent(&Self::path())
     }
 
     /// Writes it, whole or not at all.

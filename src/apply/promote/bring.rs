@@ -24,7 +24,7 @@ use crate::{
 /// The commit is not in this workspace's repository, or it is no workspace.
 pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspace>, Option<Checkout>)> {
     let root = &workspace.lab.root;
-    let head = commit::look(root);
+    let head = commit::look(root)?;
     if head.id.as_deref() == Some(commit) && !head.dirty {
         return Ok((workspace.clone(), None));
     }
@@ -38,7 +38,7 @@ pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspa
 /// As [`checkout`].
 pub fn fresh(workspace: &Workspace, commit: &str) -> Result<(Workspace, Checkout)> {
     let root = &workspace.lab.root;
-    let checkout = checkout::checkout(root, commit, &commit::inside(root), &tempfile::env::temp_dir())
+    let checkout = checkout::checkout(root, commit, &commit::inside(root)?, &tempfile::env::temp_dir())
         .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
     let at = Workspace::at(&checkout.root, Some(&workspace.lab.name)).map_err(|error| {
         let message = format!("the commit {} cannot be used: {}", short(commit), error.message);

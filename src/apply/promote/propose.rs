@@ -49,15 +49,15 @@ pub async fn propose(
         Master::connect(workspace.clone(), from, Duration::from_secs(5)),
         Master::connect(workspace.clone(), to, Duration::from_secs(5))
     )?;
-    let (tested, facts) = tokio::try_join!(source.client.facts(), master.client.facts())?;
+    let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
     let commit = source::commit_of(&from.name, &tested)?.commit;
     let root = workspace.lab.root.clone();
     git::fetch(&source, &tested, &root, &commit, options).await?;
-    let runs = recorded(&facts).map(|runs| runs.commit);
+    let runs = recorded(&facts)?.map(|runs| runs.commit);
     let found = Found::of(&workspace, &commit)?;
     Ok(Proposal {
         standing: consent::standing(&source, &commit)?,
-        description: consent::describe(&root, &commit, &to.name, runs.as_deref(), &in_git::inside(&root))?,
+        description: consent::describe(&root, &commit, &to.name, runs.as_deref(), &in_git::inside(&root)?)?,
         hooks: found.names(),
         hooks_beside_the_plan: found.run_beside_the_plan(),
         runs_already: runs.as_ref() == Some(&commit),

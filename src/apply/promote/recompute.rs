@@ -182,7 +182,7 @@ fn beside(
     runs: &Current,
     differ: &BTreeMap<String, Vec<String>>,
 ) -> Result<Option<String>> {
-    if commit::look(&here.lab.root).id.as_deref() != Some(&runs.commit) {
+    if commit::look(&here.lab.root)?.id.as_deref() != Some(&runs.commit) {
         return Ok(None);
     }
     let dirs =

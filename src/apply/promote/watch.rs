@@ -9,7 +9,7 @@ use crate::{
         snapshot::unexpected,
         up::{Master, Options},
     },
-    error::{Error, Kind, Result},
+    error::{Error, Kind, OrError, Result},
     plan::wish::Current,
     probe::{Prober, Service},
     release::{Entry, Hooked, Reply},
@@ -37,7 +37,11 @@ pub struct Releases {
 /// The node does not answer.
 pub async fn releases(master: &Master) -> Result<Releases> {
     match master.client.ask(&Request::Releases, &[]).await? {
-        Answer::Releases { list, ledger, chain, next } => Ok(Releases { list, ledger, chain, next }),
+        Answer::Releases { list, ledger, chain, next } => {
+            let what = || format!("the agent of `{}` names a release that has no number", master.environment.master);
+            let number = |(number, release): (String, _)| Ok((number.parse().or_error(Kind::Node, what)?, release));
+            Ok(Releases { list: list.into_iter().map(number).collect::<Result<_>>()?, ledger, chain, next })
+        }
         other => Err(unexpected(&other)),
     }
 }
@@ -50,10 +54,13 @@ impl Releases {
     pub fn release(&self, environment: &str, number: u64) -> Result<&Current> {
         match self.list.get(&number) {
             Some(State::Value(release)) => Ok(release),
-            Some(State::Unreadable(unreadable)) => Err(Error::from(unreadable.clone())
-                .hint(format!("`lap release record {number} --env {environment}` writes it anew if a snapshot knows it"))),
-            Some(State::Absent) | None => Err(Error::new(Kind::Usage, format!("`{environment}` has no release {number}"))
-                .hint(format!("`lap release list {environment}` shows them"))),
+            Some(State::Unreadable(unreadable)) => Err(Error::from(unreadable.clone()).hint(format!(
+                "`lap release record {number} --env {environment}` writes it anew if a snapshot knows it"
+            ))),
+            Some(State::Absent) | None => {
+                Err(Error::new(Kind::Usage, format!("`{environment}` has no release {number}"))
+                    .hint(format!("`lap release list {environment}` shows them")))
+            }
         }
     }
 

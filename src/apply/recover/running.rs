@@ -94,7 +94,7 @@ async fn machine(workspace: &Workspace, machines: &Machines, node: &Node) -> Res
 fn holds(facts: &NodeFacts) -> Option<&'static str> {
     match facts {
         facts if !facts.containers.is_empty() => Some("containers"),
-        facts if facts.current.is_some() => Some("a record of what ran"),
+        facts if !facts.recorded.is_absent() => Some("a record of what ran"),
         facts if facts.snapshots.count > 0 => Some("snapshots"),
         _ => None,
     }

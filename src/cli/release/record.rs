@@ -9,11 +9,11 @@ use crate::{
     error::Result,
 };
 
-/// Write what the node records of a release anew, where it cannot be read
+/// Write a node's record of a release anew, where the record cannot be read
 ///
-/// `state/current.json` on the node says which release runs. If it is damaged or gone, nothing can be changed, and this command writes it
-/// anew. It takes the release that the ledger names last from `releases/` or from a snapshot, and refuses if the containers that are there
-/// are not those of that release. Nothing that runs is changed, and a file that can be read is left alone.
+/// `state/current.json` on the node says which release runs. While that file is damaged or gone, other commands refuse to change anything.
+/// This command takes the release that the ledger names last, from `releases/` or from a snapshot, and writes the file anew. It refuses if
+/// containers on the node belong to another release. It changes nothing that runs, and no file that can be read.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The release's number [default: the one that runs]

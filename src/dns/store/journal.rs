@@ -6,6 +6,7 @@ use std::{
     io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::frame::{self, Frame};
@@ -14,6 +15,8 @@ use crate::durable;
 /// The first line, so that a person and a later lap know what it is.
 pub const MAGIC: &[u8] = b"lap dns journal 1\n";
 const FILE: &str = "names.journal";
+/// For how long another holder of the lock may be one that goes away by itself.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// An open journal. One process at a time has it.
 #[derive(Debug)]
@@ -37,6 +40,18 @@ pub struct Found {
     pub damage: Option<String>,
 }
 
+/// A child of this process holds the lock from its fork to its exec: it is asked for until that must be over.
+fn alone(lock: &File) -> io::Result<()> {
+    let began = Instant::now();
+    while lock.try_lock().is_err() {
+        if began.elapsed() > PATIENCE {
+            return Err(io::Error::other("another name server uses it"));
+        }
+        std::thread::sleep(PATIENCE / 50);
+    }
+    Ok(())
+}
+
 impl Journal {
     /// Opens the journal in `directory`, or makes one, and hands every good frame to `each`. Where one is damaged, the file
     /// is kept under another name and wants rewriting before anything is added.
@@ -46,7 +61,7 @@ impl Journal {
     pub fn open(directory: &Path, mut each: impl FnMut(Frame)) -> io::Result<(Self, Found)> {
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"))?;
-        lock.try_lock().map_err(|_| io::Error::other("another name server uses it"))?;
+        alone(&lock)?;
         let path = directory.join(FILE);
         // A rewriting that did not come to its end.
         let _ = fs::remove_file(new_path(&path));

@@ -27,7 +27,11 @@ impl Mark {
         let Some(directory) = directory else { return Ok((Self { file: None, written: 0, raised: false }, None)) };
         let file = directory.join("serial");
         let written = match fs::read_to_string(&file) {
-            Ok(text) => text.trim().parse().ok(),
+            // Without the mark, serials could be given a second time.
+            Ok(text) => {
+                let why = |_| format!("`{}` does not hold a serial", file.display());
+                Some(text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, why(error)))?)
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => return Err(e),
         };
@@ -64,5 +68,23 @@ impl Mark {
         durable::publish(&new, path)?;
         self.written = serial;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_mark_is_not_no_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Mark::open(Some(dir.path())).unwrap().1, None);
+        for bad in ["", "x", "-1", "12 13"] {
+            fs::write(dir.path().join("serial"), bad).unwrap();
+            let error = Mark::open(Some(dir.path())).unwrap_err();
+            assert!(error.to_string().contains("does not hold a serial"), "{bad:?}: {error}");
+        }
+        fs::write(dir.path().join("serial"), "77\n").unwrap();
+        assert_eq!(Mark::open(Some(dir.path())).unwrap().1, Some(77));
     }
 }

@@ -172,9 +172,11 @@ fn what_a_snapshot_ran_stays_as_long_as_it_does() {
 #[test]
 fn what_cannot_be_read_may_need_anything() {
     let whole = five(5);
-    for spoil in [(|found| drop(found.releases.insert(4, serde_json::Value::Null))) as fn(&mut Found), |found| {
-        found.snapshots[3].current = Some(json!({ "from": "the future" }))
-    }] {
+    for spoil in [
+        (|found| drop(found.releases.insert(4, serde_json::Value::Null))) as fn(&mut Found),
+        |found| found.snapshots[3].current = Some(json!({ "from": "the future" })),
+        |found| found.damaged.push(Id::new(NOW - DAY, 1)),
+    ] {
         let mut found = whole.clone();
         spoil(&mut found);
         for what in [What::Image, What::Files, What::Registry] {

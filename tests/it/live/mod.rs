@@ -38,5 +38,6 @@ mod repository;
 mod snapshot;
 mod soak;
 mod still;
+mod unreadable;
 mod vm;
 mod way_back;

@@ -26,7 +26,7 @@ impl Found {
     /// The commit is not in the clone, or a program there is no hook, or a hook no program.
     pub fn of(workspace: &Workspace, commit: &str) -> Result<Self> {
         let here = &workspace.lab.root;
-        let checkout = checkout::checkout(here, commit, &in_git::inside(here), &tempfile::env::temp_dir())
+        let checkout = checkout::checkout(here, commit, &in_git::inside(here)?, &tempfile::env::temp_dir())
             .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
         let there = find(&checkout.root)?;
         Ok(Self { checkout, there })
