@@ -1,6 +1,7 @@
 //! The agent's socket: takes one request a connection and answers it (see [`super::protocol`]).
 
 mod archives;
+mod ready;
 
 use std::{
     fs,
@@ -17,10 +18,10 @@ use tokio::{
 };
 
 use super::{
-    checks, copies, daemons, facts, git, grow, health, images, install, into,
+    checks, copies, facts, git, grow, health, images, install, into,
     journal::Journal,
     lock::{Grant, Lock},
-    paths, pool,
+    paths,
     protocol::{Answer, Holder, Note, Place, Request},
     recovery::Recovery,
     repository, resolve, snapshots,
@@ -173,7 +174,7 @@ impl Agent {
                 facts.unfinished = self.journal(|journal| journal.unfinished().cloned());
                 return Ok(Answer::Facts(Box::new(facts)));
             }
-            Request::Ready { seconds } => ready(Duration::from_secs(seconds)).await?,
+            Request::Ready { seconds } => ready::ready(Duration::from_secs(seconds)).await?,
             Request::Install { fence, place, size } => {
                 let bytes = receive(stream, size, MAX_INSTALL).await?;
                 self.lock.check(fence)?;
@@ -486,21 +487,4 @@ async fn receive(stream: &mut Connection, size: u64, limit: u64) -> Result<Vec<u
         got if got as u64 == size => Ok(bytes),
         got => Err(Error::new(Kind::Node, format!("the connection broke after {got} of {size} bytes"))),
     }
-}
-
-/// Polls, because dockerd has no other way to say that it is ready here; 10 ms is a fraction of its own start.
-async fn ready(patience: Duration) -> Result<()> {
-    let wait = async {
-        loop {
-            if pool::is_mounted(paths::DATA) && facts::docker().await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(patience, wait).await.map_err(|_| {
-        let tail = daemons::docker_log_tail();
-        Error::new(Kind::Node, format!("Docker on the node does not answer after {} s\n{tail}", patience.as_secs()))
-            .hint("`lap ssh` and look at /var/log/dockerd.log")
-    })
 }
