@@ -22,7 +22,10 @@ use super::{
     nested,
     plain::{Known, Stamp},
 };
-use crate::error::{Kind, OrError, Result};
+use crate::{
+    error::{Kind, OrError, Result},
+    state,
+};
 
 /// How a file differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,7 +52,7 @@ pub struct Difference {
 pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<Difference>> {
     let known = if is_btrfs(pool)? { None } else { Known::read(pool).map(|(_, known)| known) };
     let mut out = Vec::new();
-    let (from, to) = (Side::of(from), Side::of(to));
+    let (from, to) = (Side::of(from)?, Side::of(to)?);
     Walk { from, to, known: known.unwrap_or_default() }.walk(Path::new(""), &mut out)?;
     out.sort();
     Ok(out)
@@ -64,12 +67,11 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// Of the present, all is in its place.
-    fn of(data: &'a Path) -> Self {
+    fn of(data: &'a Path) -> Result<Self> {
         let snapshot = data.parent().unwrap_or(data);
-        let meta = fs::read(snapshot.join("meta.json")).ok();
-        let meta = meta.and_then(|text| serde_json::from_slice::<Meta>(&text).ok());
+        let meta: Option<Meta> = state::json(&snapshot.join("meta.json")).value_or_refuse()?;
         let kept = meta.into_iter().flat_map(|meta| meta.nested.kept).enumerate();
-        Self { data, nested: kept.map(|(n, path)| (path.into(), nested::place(snapshot, n))).collect() }
+        Ok(Self { data, nested: kept.map(|(n, path)| (path.into(), nested::place(snapshot, n))).collect() })
     }
 
     fn at(&self, path: &Path) -> PathBuf {

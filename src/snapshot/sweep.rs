@@ -12,7 +12,10 @@ use nix::{
 };
 
 use super::{Id, meta::directory, nested, plain, take::half, volume};
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    state,
+};
 
 /// What a half-taken snapshot is called.
 pub(super) const HALF: &str = ".new-";
@@ -110,15 +113,13 @@ pub fn drop_half(half: &Path) -> Result<()> {
 /// # Errors
 /// Something cannot be removed.
 pub fn sweep(pool: &Path, named: &BTreeSet<Id>) -> Result<()> {
-    let Ok(entries) = fs::read_dir(directory(pool)) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
+    let directory = directory(pool);
+    for name in state::names(&directory).value_or_refuse()?.unwrap_or_default() {
         let Some(rest) = name.strip_prefix(HALF) else { continue };
         if rest.parse().is_ok_and(|id: Id| named.contains(&id)) {
             continue;
         }
-        drop_half(&entry.path())?;
+        drop_half(&directory.join(&name))?;
     }
     plain::sweep(pool);
     Ok(())

@@ -260,7 +260,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("plan/nodes.rs", "is.spec", "a label; a node whose label is not known is compared as one that differs"),
     ("plan/prune/", "Current", "the agent refuses first; what is not known may need anything"),
     ("snapshot/plain/known.rs", "", "a cache: what it does not know is copied"),
-    ("snapshot/take.rs", "", "the sweep leaves what it cannot read"),
+    ("snapshot/take.rs", "", "what cannot be read is no whole snapshot"),
 ];
 
 /// The statements of a file's code, roughly: lines up to one that ends with `;`, `{` or `}`, joined.
