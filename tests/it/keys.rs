@@ -22,7 +22,7 @@ fn made_once_and_only_ours_to_read() {
     workspace
         .lap(["keys", "new"])
         .code(0)
-        .prints("13 key files made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.\n")
+        .prints("15 key files made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.\n")
         .says("");
     for (path, mode) in workspace.everything() {
         let Some(path) = path.strip_prefix("office/.lap/keys") else { continue };
@@ -84,7 +84,7 @@ fn moved_under_a_passphrase() {
         .fails(9, "error: the passphrase does not open `../lab.age`\n");
     assert_eq!(there.everything(), before);
     let there = there.variable("LAP_PASSPHRASE_FILE", "../passphrase");
-    there.lap(import).code(0).prints("13 key files taken over.\n");
+    there.lap(import).code(0).prints("15 key files taken over.\n");
     there.lap(import).code(0).prints("Nothing to do: these keys are here already.\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, here.lap(["keys", "list"]).stdout);
     assert_eq!(there.mode(".lap/keys"), "0700");

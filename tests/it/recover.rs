@@ -49,7 +49,8 @@ fn the_workspace_and_its_keys_come_back_through_the_child() {
         assert!(!root.join(".git/info/attributes").exists());
         assert!(!fs::read_to_string(root.join(".git/config")).unwrap().contains("fsmonitor"));
     };
-    workspace.lap_in(".", ["recover", "--from", &from, "--passphrase-file", "passphrase", "new"]).code(0);
+    let recover = ["recover", "--workspace-only", "--from", &from, "--passphrase-file", "passphrase", "new"];
+    workspace.lap_in(".", recover).code(0);
     whole(&workspace.path("new"));
 
     // In a user namespace, where this one may not change the root directory.
@@ -68,8 +69,7 @@ fn the_workspace_and_its_keys_come_back_through_the_child() {
     let ended = Command::new("setpriv")
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
         .arg(&lap)
-        .arg("recover")
-        .arg("--from")
+        .args(["recover", "--workspace-only", "--from"])
         .arg(home.path().join("disk/lap"))
         .args(["--passphrase-file", "passphrase", "new"])
         .current_dir(home.path())
