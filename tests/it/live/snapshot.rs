@@ -239,18 +239,22 @@ fn by_itself() {
     lab.lap(&["snapshot", "prune"]).ok();
     let left = snapshots(&lab);
     assert_eq!((left.len(), left[0].as_str()), (2, first.as_str()), "{left:?}");
-    // None for longer than the schedule allows. The agent cannot take one: a subvolume inside the data prevents it.
-    lab.on_node("test", &["btrfs", "subvolume", "create", "/data/two/own"]).ok();
+    // None for longer than the schedule allows. The agent cannot take one: a hook that fails prevents it.
+    let failing = "[snapshot]\nbefore = [\"/bin/false\"]\n[build.rootfs]";
+    lab.edit("containers/one/container.toml", "[build.rootfs]", failing);
+    lab.lap(&["up"]).ok();
     for id in snapshots(&lab) {
         lab.lap(&["snapshot", "rm", &id]).ok();
     }
     lab.on_node("test", &["touch", "-d", "2026-01-01", "/var/lib/lap/policy/snapshot.json"]).ok();
     assert!(lab.lap(&["status"]).fails(7).contains("the newest snapshot is older than the schedule allows"));
     assert!(snapshots(&lab).is_empty());
-    lab.on_node("test", &["btrfs", "subvolume", "delete", "/data/two/own"]).ok();
+    lab.edit("containers/one/container.toml", failing, "[build.rootfs]");
+    lab.lap(&["up"]).ok();
     // After a failure the agent waits five minutes; a new one does not know of it.
     lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
-    until("one is taken", || !snapshots(&lab).is_empty());
+    let taken = ["sh", "-c", "ls /var/lib/lap/pool/snapshots/*/meta.json"];
+    until("one is taken", || lab.on_node("test", &taken).code == 0);
     lab.healthy();
 }
 
