@@ -46,6 +46,10 @@ fn kill_child(lab: &Lab, arguments: &[&str], ready: impl Fn() -> bool) {
 }
 
 fn size(path: &std::path::Path) -> u64 {
+    // The first copy makes it.
+    if !path.exists() {
+        return 0;
+    }
     let out = run("du", &["-sb", path.to_str().unwrap()]).out;
     out.split_whitespace()
         .next()
