@@ -255,7 +255,8 @@ impl OnNode {
     /// Asks the node for its images: ids are needed to start by them.
     async fn learn_images(&self) -> Result<()> {
         let facts = self.client.facts().await?;
-        *self.images.lock().unwrap_or_else(PoisonError::into_inner) = image_ids(&facts);
+        // Steps that run at the same time ask at the same time: an older answer may come last, and must not hide a newer one.
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).extend(image_ids(&facts));
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Args {
             outln!("Nothing to do: {number} ({}) is recorded.", short(&release.commit));
             return Ok(ExitCode::SUCCESS);
         }
-        wrote.iter().for_each(|path| outln!("wrote {path}"));
+        wrote.iter().for_each(|path| outln!("Wrote {path}."));
         outln!("{number} ({}) of `{}` is recorded.", short(&release.commit), environment.name);
         Ok(ExitCode::SUCCESS)
     }

@@ -310,10 +310,17 @@ fn a_clock_set_back_does_not_set_serials_back() {
     let store = open_at(&places, &zones(2)).unwrap();
     assert!(serials(&store)[0] > given[0]);
     drop(store);
-    // Without either, nothing is known, and the time is all there is.
+    // A damaged mark is not a missing one: serials could be given a second time.
     for file in ["state/serial", "data/names.journal"] {
         fs::write(dir.path().join(file), "garbage").unwrap();
     }
+    let refused = open_at(&places, &zones(2)).err().unwrap();
+    assert!(
+        refused.message.contains("state/serial` does not hold a serial") && !refused.hints.is_empty(),
+        "{refused:?}"
+    );
+    // Without either, nothing is known, and the time is all there is.
+    fs::remove_file(dir.path().join("state/serial")).unwrap();
     let store = open_at(&places, &zones(2)).unwrap();
     assert!(serials(&store)[0] < ahead);
 }
