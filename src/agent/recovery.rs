@@ -14,7 +14,7 @@ use super::{
     prune,
     serve::{Agent, now},
     snapshots,
-    switch::{self, Watch},
+    switch::{self, Watch, aside},
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
@@ -146,10 +146,6 @@ impl Agent {
         let newest = release::newest(&switch::ledger());
         watch.end(newest.map_or_else(Answer::from, |(entry, hash)| Answer::Switched { entry: Box::new(entry), hash }));
     }
-}
-
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
 #[cfg(test)]

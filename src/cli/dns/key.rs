@@ -62,7 +62,7 @@ pub struct New {
     /// Take a key that `tsig-keygen` made
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Wait while somebody else works on a node
+    /// Wait until the lock of the node is free
     #[arg(long)]
     wait: bool,
 }
@@ -72,7 +72,7 @@ pub struct New {
 pub struct Rm {
     /// Its name
     name: String,
-    /// Wait while somebody else works on a node
+    /// Wait until the lock of the node is free
     #[arg(long)]
     wait: bool,
 }

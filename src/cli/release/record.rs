@@ -21,7 +21,7 @@ pub struct Args {
     /// The environment [default: the one that has `promote_from`]
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     environment: Option<String>,
-    /// Wait while somebody else works on the node
+    /// Wait until the lock of the node is free
     #[arg(long)]
     wait: bool,
 }
@@ -41,7 +41,7 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         wrote.iter().for_each(|path| outln!("Wrote {path}."));
-        outln!("{number} ({}) of `{}` is recorded.", short(&release.commit), environment.name);
+        outln!("The record of `{}` names {number} ({}).", environment.name, short(&release.commit));
         Ok(ExitCode::SUCCESS)
     }
 }
