@@ -204,17 +204,7 @@ fn known_algorithm(text: &str) -> std::result::Result<&'static str, String> {
 
 /// The one key in a file of `named.conf`'s syntax: name, algorithm, secret.
 fn parse(text: &str) -> Option<(&str, &str, &str)> {
-    let lines = text.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
-    let lines = lines.filter(|line| !line.trim_start().starts_with('#'));
-    // A quote is no part of a name or of base64, so it may stand for a gap.
-    let gap = |c: char| c.is_whitespace() || matches!(c, '"' | ';');
-    let mut words = lines.flat_map(|line| line.split_inclusive(['{', '}'])).flat_map(|piece| {
-        let (piece, brace) = match piece.strip_suffix(['{', '}']) {
-            Some(before) => (before, Some(&piece[before.len()..])),
-            None => (piece, None),
-        };
-        piece.split(gap).filter(|word| !word.is_empty()).chain(brace)
-    });
+    let mut words = text.lines().flat_map(words);
     if words.next()? != "key" {
         return None;
     }
@@ -232,6 +222,31 @@ fn parse(text: &str) -> Option<(&str, &str, &str)> {
         }
     }
     words.next().is_none().then_some((name, algorithm?, secret?))
+}
+
+/// The words and braces of a line. A comment begins outside quotes only: `//` may be a part of a secret's base64.
+fn words(line: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    // Every second piece is in quotes.
+    for (n, piece) in line.split('"').enumerate() {
+        if n % 2 == 1 {
+            out.push(piece);
+            continue;
+        }
+        let code = [piece.find("//"), piece.find('#')].into_iter().flatten().min().unwrap_or(piece.len());
+        for word in piece[..code].split(|c: char| c.is_whitespace() || c == ';').filter(|word| !word.is_empty()) {
+            let brace = |c: char| matches!(c, '{' | '}');
+            let parts = word.split_inclusive(brace).flat_map(|part| {
+                let bare = part.trim_end_matches(brace);
+                [bare, &part[bare.len()..]]
+            });
+            out.extend(parts.filter(|part| !part.is_empty()));
+        }
+        if code < piece.len() {
+            break;
+        }
+    }
+    out
 }
 
 fn not_a_key(file: &Path, why: &str) -> Error {

@@ -137,6 +137,8 @@ fn keys_of_tsig_keygen_are_taken_as_they_are() {
         STOCK.replace("\"dhcp.internal\"", "dhcp.internal."),
         STOCK.replace("hmac-sha256", "HMAC-SHA256"),
         format!("// made yesterday\n# by hand\n{STOCK}"),
+        STOCK.replace(";\n\tsecret", "; // the \"default\"\n\tsecret"),
+        STOCK.replace("};", "}; # the end"),
     ] {
         assert_eq!(from(&same).unwrap().bind().expose(), STOCK, "{same}");
     }
@@ -162,6 +164,14 @@ fn keys_of_tsig_keygen_are_taken_as_they_are() {
         );
         assert!(!error.message.contains("c2Vj"), "{error}");
     }
+}
+
+/// Base64 has `/` in it: two of them in a quoted secret begin no comment.
+#[test]
+fn a_secret_may_look_like_a_comment() {
+    let secret = "c2Vj//NldHNl//JldHNlY3JldHNlY3JldHNlY3JldA==";
+    let key = from(&STOCK.replace("c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=", secret)).unwrap();
+    assert_eq!(key.entry().secret, secret);
 }
 
 #[test]
