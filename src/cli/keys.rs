@@ -28,7 +28,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Make the keys of a new lab; existing keys are never replaced
+    /// Make the keys that are missing, and sign certificates again that end within a year; existing keys are never replaced
     New,
     /// List the keys with their fingerprints
     List {

@@ -1,9 +1,10 @@
 //! `lap status`
 
 use crate::report::print::{out, outln};
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::{
     Global,
@@ -18,6 +19,7 @@ use crate::{
     },
     drivers,
     error::{Error, Kind, Result},
+    keys::{self, Keys},
     plan::wish::Current,
     report::{ago, bytes, duration, plural},
     snapshot::Filesystem,
@@ -65,6 +67,8 @@ impl Args {
         let current = facts.recorded.as_ref().value_and_complaint().0;
         let sick: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.container.as_str()).collect();
         let mut complaints = late(&workspace, &facts);
+        let ending = certificates(&workspace.keys()?, &facts.certificates, OffsetDateTime::now_utc())?;
+        complaints.extend(ending.iter().cloned());
         complaints.extend(open.iter().cloned());
         if self.json || global.json() {
             print_json(&Status {
@@ -100,6 +104,11 @@ impl Args {
             } else if is_recovering(&facts) {
                 format!(
                     "the agent tries until it is done; `lap promote --resume --to {}` watches a promotion or roll-back",
+                    environment.name
+                )
+            } else if complaints.len() == ending.len() + open.len() {
+                format!(
+                    "`lap keys new` signs the lab's own certificates again, `lap up {}` the servers'",
                     environment.name
                 )
             } else if is_full(&facts) {
@@ -235,6 +244,17 @@ fn is_full(facts: &NodeFacts) -> bool {
     facts.data.size > 0 && facts.data.free < facts.data.size / 50
 }
 
+/// The certificates that end soon, a sentence each: of servers with less than a third of their life left, of authorities within a year.
+fn certificates(keys: &Keys, servers: &BTreeMap<String, String>, now: OffsetDateTime) -> Result<Vec<String>> {
+    let servers = servers.iter().filter_map(|(container, pem)| {
+        let end = keys::ends_soon(pem, now)?;
+        let verb = if end < now { "ended" } else { "ends" };
+        Some(format!("the certificate of `{container}` {verb} on {}", end.date()))
+    });
+    let authorities = keys.ending(now)?;
+    Ok(servers.chain(authorities.iter().map(|ending| ending.sentence(now))).collect())
+}
+
 /// What is late, damaged, full or not at its end, a sentence each.
 fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::agent::serve::now());
@@ -255,4 +275,23 @@ fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     let since = if snapshots.since > 0 { snapshots.since } else { now };
     all.extend(lab.copies.complaints(lab.repositories.keys(), &facts.copies, since, now));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_that_end_soon_are_complaints() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap().keys;
+        let now = OffsetDateTime::now_utc();
+        let leaf = keys.issue("test", &["git.internal".into()], &[], now).unwrap();
+        let servers = BTreeMap::from([("git".to_owned(), leaf.chain)]);
+        let after = |days| certificates(&keys, &servers, now + time::Duration::days(days)).unwrap();
+        assert!(after(0).is_empty() && after(264).is_empty());
+        assert_eq!(after(265), [format!("the certificate of `git` ends on {}", leaf.not_after.date())]);
+        assert_eq!(after(398), [format!("the certificate of `git` ended on {}", leaf.not_after.date())]);
+        assert!(after(3290)[1].starts_with("the certificate `.lap/keys/test/issuing.crt` ends on "));
+    }
 }

@@ -14,7 +14,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use super::{Secret, certificate};
-use crate::{Kind, OrError, Result, random::random};
+use crate::{Error, Kind, OrError, Result, random::random};
 
 /// What a lab's certificates may name beside its zone.
 const LOCALHOST: &str = "localhost";
@@ -62,6 +62,13 @@ impl Authority {
         &self.der
     }
 
+    /// Its subject, as it stands in the certificate.
+    fn subject(&self) -> Result<DistinguishedName> {
+        let name = certificate::common_name(&self.der);
+        let name = name.ok_or_else(|| Error::new(Kind::Keys, "a certificate of an authority has no common name"))?;
+        Ok(named(&name))
+    }
+
     /// Signs `params`: PEM.
     pub(super) fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<String> {
         let what = || "cannot sign a certificate".to_owned();
@@ -93,28 +100,75 @@ pub(super) fn key_pem(key: &KeyPair) -> Secret {
 /// The lab's root: 20 years, one authority below it, for names in `zone`. PEM.
 pub(super) fn root(lab: &str, zone: &str, key: &KeyPair, now: OffsetDateTime) -> Result<String> {
     let names = [zone.to_owned(), LOCALHOST.to_owned()];
-    let params = authority(&format!("lap {} root", short(lab)), &names, 1, 20 * 365, now)?;
+    self_signed(authority(named(&format!("lap {} root", short(lab))), &names, 1, 20 * 365, now)?, key)
+}
+
+/// The same root for another 20 years. A machine that trusts the old certificate also trusts what the new one signs, until the old one ends.
+pub(super) fn root_again(old: &Authority, now: OffsetDateTime) -> Result<String> {
+    let permitted = certificate::facts(old.der()).map(|facts| facts.permitted).unwrap_or_default();
+    self_signed(authority(old.subject()?, &permitted, 1, 20 * 365, now)?, &old.key)
+}
+
+fn self_signed(params: CertificateParams, key: &KeyPair) -> Result<String> {
     Ok(params.self_signed(key).or_error(Kind::Other, || "cannot sign the root certificate".into())?.pem())
 }
 
-/// An environment's issuing authority: 10 years, for TLS servers only, no authority below it, for the names that the root
-/// is for. PEM.
+/// An environment's issuing authority: 10 years, for TLS servers only, no authority below it. It may sign the names that the root
+/// may sign, except the names of the `others`, the lab's other environments. PEM.
 pub(super) fn issuing(
     lab: &str,
     environment: &str,
+    others: &[String],
     root: &Authority,
     key: &KeyPair,
     now: OffsetDateTime,
 ) -> Result<String> {
     let name = format!("lap {} {} issuing", short(lab), short(environment));
+    sign_issuing(named(&name), others, root, key, now)
+}
+
+/// The same issuing authority for another 10 years, for these `others`.
+pub(super) fn issuing_again(
+    old: &Authority,
+    others: &[String],
+    root: &Authority,
+    now: OffsetDateTime,
+) -> Result<String> {
+    sign_issuing(old.subject()?, others, root, &old.key, now)
+}
+
+fn sign_issuing(
+    name: DistinguishedName,
+    others: &[String],
+    root: &Authority,
+    key: &KeyPair,
+    now: OffsetDateTime,
+) -> Result<String> {
     let permitted = certificate::facts(root.der()).map(|facts| facts.permitted).unwrap_or_default();
-    let mut params = authority(&name, &permitted, 0, 10 * 365, now)?;
+    let mut params = authority(name, &permitted, 0, 10 * 365, now)?;
+    if let Some(constraints) = &mut params.name_constraints {
+        constraints.excluded_subtrees = excluded(&permitted, others).into_iter().map(GeneralSubtree::DnsName).collect();
+    }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     root.sign(&params, key)
 }
 
-fn authority(name: &str, permitted: &[String], below: u8, days: i64, now: OffsetDateTime) -> Result<CertificateParams> {
+/// What an issuing authority may not sign: the names of the other environments. Sorted.
+pub(super) fn excluded(permitted: &[String], others: &[String]) -> Vec<String> {
+    let zones = permitted.iter().filter(|name| *name != LOCALHOST);
+    let mut names: Vec<_> = zones.flat_map(|zone| others.iter().map(move |other| format!("{other}.{zone}"))).collect();
+    names.sort();
+    names
+}
+
+fn authority(
+    name: DistinguishedName,
+    permitted: &[String],
+    below: u8,
+    days: i64,
+    now: OffsetDateTime,
+) -> Result<CertificateParams> {
     let mut params = parameters(name, now)?;
     params.not_after = params.not_before + Duration::days(days);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
@@ -127,10 +181,9 @@ fn authority(name: &str, permitted: &[String], below: u8, days: i64, now: Offset
 }
 
 /// What all certificates have in common: the subject's name, a random serial number, and dates that start an hour ago.
-pub(super) fn parameters(name: &str, now: OffsetDateTime) -> Result<CertificateParams> {
+pub(super) fn parameters(name: DistinguishedName, now: OffsetDateTime) -> Result<CertificateParams> {
     let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name = name;
     let mut serial = random::<16>()?;
     // Positive, and never shorter than it looks.
     serial[0] = serial[0] & 0x7f | 0x40;
@@ -139,9 +192,16 @@ pub(super) fn parameters(name: &str, now: OffsetDateTime) -> Result<CertificateP
     Ok(params)
 }
 
-/// Whether a certificate of an authority that is for `permitted` may name this (lower case).
-pub(super) fn permits_name(permitted: &[String], name: &str) -> bool {
-    permitted.iter().any(|n| name.strip_suffix(n.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+/// A subject with only this common name.
+pub(super) fn named(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+/// Whether one of these subtrees contains the name (lower case; RFC 5280, section 4.2.1.10).
+pub(super) fn contains_name(subtrees: &[String], name: &str) -> bool {
+    subtrees.iter().any(|n| name.strip_suffix(n.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Whether a certificate of the lab may name this address.
@@ -175,7 +235,7 @@ mod tests {
             ("notinternal", false),
             ("internal.example.org", false),
         ] {
-            assert_eq!(permits_name(&["internal".into(), "localhost".into()], name), may, "{name}");
+            assert_eq!(contains_name(&["internal".into(), "localhost".into()], name), may, "{name}");
         }
         for (address, may) in [
             ("10.255.0.1", true),

@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
-use x509_parser::{extensions::GeneralName, pem::Pem, prelude::X509Certificate};
+use x509_parser::{
+    extensions::{GeneralName, GeneralSubtree},
+    pem::Pem,
+    prelude::X509Certificate,
+};
 
 use crate::{Error, Kind, Result};
 
@@ -17,6 +21,8 @@ pub(super) struct Facts {
     pub(super) addresses: BTreeSet<IpAddr>,
     /// The DNS names an authority may vouch for, with all below them (RFC 5280, section 4.2.1.10).
     pub(super) permitted: Vec<String>,
+    /// Those that it may not vouch for, although they are below a permitted one.
+    pub(super) excluded: Vec<String>,
     pub(super) is_ca: bool,
     /// The raw public key, as [`rcgen::PublicKeyData`] has it.
     pub(super) public_key: Vec<u8>,
@@ -45,13 +51,17 @@ pub(super) fn facts(der: &[u8]) -> Option<Facts> {
         }
     }
     let constraints = certificate.name_constraints().ok()?;
-    let permitted = constraints.iter().filter_map(|c| c.value.permitted_subtrees.as_ref()).flatten();
-    let permitted = permitted.filter_map(|subtree| match &subtree.base {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        _ => None,
-    });
+    let names_of = |subtrees: Option<&Vec<GeneralSubtree<'_>>>| {
+        let names = subtrees.into_iter().flatten().filter_map(|subtree| match &subtree.base {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        names.collect::<Vec<_>>()
+    };
+    let constraints = constraints.as_ref().map(|constraints| constraints.value);
     Some(Facts {
-        permitted: permitted.collect(),
+        permitted: names_of(constraints.and_then(|c| c.permitted_subtrees.as_ref())),
+        excluded: names_of(constraints.and_then(|c| c.excluded_subtrees.as_ref())),
         not_before: certificate.validity().not_before.to_datetime(),
         not_after: certificate.validity().not_after.to_datetime(),
         names,
@@ -69,6 +79,39 @@ fn address(raw: &[u8]) -> Option<IpAddr> {
 pub(super) fn is_signed_by(certificate: &[u8], issuer: &[u8]) -> bool {
     let (Some(certificate), Some(issuer)) = (parse(certificate), parse(issuer)) else { return false };
     certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
+}
+
+/// Whether two PEM texts are certificates of one authority: the same subject and the same key.
+pub(super) fn is_same_authority(one: &[u8], other: &[u8]) -> bool {
+    let read = |pem: &[u8]| {
+        let [der] = <[Vec<u8>; 1]>::try_from(blocks(std::str::from_utf8(pem).ok()?)).ok()?;
+        let facts = facts(&der).filter(|facts| facts.is_ca)?;
+        Some((common_name(&der)?, facts.public_key))
+    };
+    read(one).is_some_and(|one| Some(one) == read(other))
+}
+
+/// Whether the certificate in a PEM text was signed later than the other one.
+pub(super) fn is_newer(one: &[u8], other: &[u8]) -> bool {
+    let begin = |pem: &[u8]| Some(facts(blocks(std::str::from_utf8(pem).ok()?).first()?)?.not_before);
+    begin(one) > begin(other)
+}
+
+/// The common name of a certificate's subject.
+pub(super) fn common_name(der: &[u8]) -> Option<String> {
+    let certificate = parse(der)?;
+    let mut names = certificate.subject().iter_common_name();
+    let name = names.next().filter(|_| certificate.subject().iter().count() == 1)?;
+    name.as_str().ok().map(str::to_owned)
+}
+
+/// When the first certificate in a PEM text ends.
+///
+/// # Errors
+/// [`Kind::Keys`] when there is no certificate.
+pub(super) fn end(pem: &str) -> Result<OffsetDateTime> {
+    let facts = blocks(pem).first().and_then(|der| facts(der));
+    facts.map(|facts| facts.not_after).ok_or_else(|| Error::new(Kind::Keys, "there is no certificate in this text"))
 }
 
 /// The SHA-256 fingerprint of the first certificate in a PEM text, as `openssl x509 -fingerprint -sha256` prints it

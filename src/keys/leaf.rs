@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::{
     Secret,
-    authority::{self, Authority, parameters, permits_address, permits_name},
+    authority::{self, Authority, contains_name, parameters, permits_address},
     certificate,
     ssh::is_name,
 };
@@ -46,7 +46,10 @@ pub(super) fn issue(
         let message = format!("the issuing certificate of environment `{environment}` has expired");
         return Err(Error::new(Kind::Keys, message));
     };
-    if let Some(name) = dns.iter().find(|n| !is_name(n) || !permits_name(&ca.permitted, n)) {
+    if let Some(name) = dns.iter().find(|n| contains_name(&ca.excluded, n)) {
+        return refuse(format!("`{name}` is a name of another environment than `{environment}`"));
+    }
+    if let Some(name) = dns.iter().find(|n| !is_name(n) || !contains_name(&ca.permitted, n)) {
         let zone = ca.permitted.first().map_or("internal", String::as_str);
         let message = format!("no certificate can be made: `{name}` is not a name below `{zone}`");
         // `Config`, because it is the workspace that says the name.
@@ -55,7 +58,7 @@ pub(super) fn issue(
 
     // The first name as it was given, for people who look at the certificate; programs read the alternative names.
     let first = names.first().map(|n| normal(n)).filter(|n| n.len() <= 64);
-    let mut params = parameters(&first.unwrap_or_else(|| format!("lap {environment}")), now)?;
+    let mut params = parameters(authority::named(&first.unwrap_or_else(|| format!("lap {environment}"))), now)?;
     params.not_after = ca.not_after.min(params.not_before + VALIDITY);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -85,18 +88,32 @@ pub fn renewal_reason(
     let Some((leaf, facts)) = blocks.first().and_then(|b| Some((b, certificate::facts(b)?))) else {
         return Some("it cannot be read");
     };
+    let (dns, ips) = wanted(names, addresses);
     let issuer = certificate::blocks(issuing);
     if issuer.len() != 1 || blocks[1..] != issuer || !certificate::is_signed_by(leaf, &issuer[0]) {
         return Some("its issuer changed");
     }
-    if (facts.names, facts.addresses) != wanted(names, addresses) {
+    if (&facts.names, &facts.addresses) != (&dns, &ips) {
         return Some("its names changed");
     }
     if now < facts.not_before {
         return Some("it is not valid yet");
     }
+    is_late(&facts, now).then_some("it ends soon")
+}
+
+/// Less than a third of its life is left.
+fn is_late(facts: &certificate::Facts, now: OffsetDateTime) -> bool {
     let (left, life) = (facts.not_after - now, facts.not_after - facts.not_before);
-    (left * 3 < life).then_some("it ends soon")
+    left * 3 < life
+}
+
+/// When a server's certificate (`chain`, PEM) ends, if less than a third of its life is left. One that cannot be read has ended.
+pub fn ends_soon(chain: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    match certificate::blocks(chain).first().and_then(|leaf| certificate::facts(leaf)) {
+        Some(facts) => is_late(&facts, now).then_some(facts.not_after),
+        None => Some(now),
+    }
 }
 
 /// Whether a server's certificate is for these names and addresses, whoever issued it.
@@ -119,6 +136,16 @@ fn normal(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
+/// A certificate that lap itself would not sign.
+#[cfg(test)]
+pub(super) fn forged(issuing: &Authority, name: &str) -> String {
+    let mut params = parameters(authority::named(name), OffsetDateTime::now_utc()).unwrap();
+    params.not_after = params.not_before + VALIDITY;
+    params.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap()));
+    let key = authority::new_key().unwrap();
+    issuing.sign(&params, &key).unwrap() + &issuing.certificate
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +155,7 @@ mod tests {
         let root = authority::root("office", "internal", &key, now).unwrap();
         let root = Authority::parse(&root, key).unwrap();
         let key = authority::new_key().unwrap();
-        let issuing = authority::issuing("office", "test", &root, &key, now).unwrap();
+        let issuing = authority::issuing("office", "test", &["prod".into()], &root, &key, now).unwrap();
         Authority::parse(&issuing, key).unwrap()
     }
 
@@ -154,6 +181,12 @@ mod tests {
         assert_eq!(reason(&dns[1..], &ips, &ca, now), Some("its names changed"));
         assert_eq!(reason(&dns, &[], &ca, now), Some("its names changed"));
         assert_eq!(reason(&dns, &ips, &other, now), Some("its issuer changed"));
+        assert_eq!(ends_soon(&leaf.chain, now + Duration::days(264)), None);
+        assert_eq!(
+            ends_soon(&leaf.chain, now + Duration::days(265)),
+            Some(leaf.not_after.replace_nanosecond(0).unwrap())
+        );
+        assert_eq!(ends_soon("", now), Some(now));
         assert!(needs_renewal("", &dns, &ips, &ca.certificate, now));
         assert!(needs_renewal(&leaf.chain[..100], &dns, &ips, &ca.certificate, now));
     }
@@ -165,6 +198,10 @@ mod tests {
         for wrong in ["example.org", "*.internal", "a b.internal", ""] {
             let error = issue(&ca, "test", &names(&[wrong]), &[], now).unwrap_err();
             assert_eq!(error.kind, Kind::Config, "{wrong}");
+        }
+        // The name of another environment, and one that only looks like it.
+        for (name, may) in [("git.prod.internal", false), ("prod.internal", false), ("git.preprod.internal", true)] {
+            assert_eq!(issue(&ca, "test", &names(&[name]), &[], now).is_ok(), may, "{name}");
         }
         assert!(issue(&ca, "test", &[], &["8.8.8.8".parse().unwrap()], now).is_err());
         assert!(issue(&ca, "test", &[], &[], now).is_err());

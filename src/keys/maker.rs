@@ -6,7 +6,9 @@ use rcgen::KeyPair;
 use time::OffsetDateTime;
 
 use super::{
-    Secret, SshKey, authority, dns, files, password,
+    Secret, SshKey,
+    authority::{self, Authority},
+    certificate, dns, ends, files, password,
     reading::{self, authority, key_pair, missing, ssh_key},
 };
 use crate::Result;
@@ -30,8 +32,8 @@ impl<'a> Maker<'a> {
         Self { dir, lab, zone, now, made: Vec::new() }
     }
 
-    /// Everything of the lab and of these environments; takes away the DNS key that they once shared.
-    pub(super) fn all(&mut self, environments: &[String]) -> Result<()> {
+    /// Makes everything of the lab and of these environments, which are some of `all`; takes away the DNS key that they once shared.
+    pub(super) fn make(&mut self, environments: &[String], all: &[String]) -> Result<()> {
         let lab = self.lab;
         let admin = match ssh_key(&self.dir.join("admin"))? {
             Some(key) => key,
@@ -53,7 +55,7 @@ impl<'a> Maker<'a> {
             let dir = self.dir;
             self.authority(&format!("{environment}/issuing"), |key| {
                 // Read only where it is needed: the root's key may be kept elsewhere.
-                authority::issuing(lab, environment, &authority(dir, "root")?, key, now)
+                authority::issuing(lab, environment, &others(all, environment), &authority(dir, "root")?, key, now)
             })?;
             self.password(&format!("{environment}/upload.password"))?;
             self.repository_password(environment)?;
@@ -63,6 +65,34 @@ impl<'a> Maker<'a> {
             }
         }
         dns::retire(self.dir)?;
+        Ok(())
+    }
+
+    /// Signs certificates of authorities again, where the root's key is here; `environments` are all that the store has.
+    pub(super) fn renew(&mut self, environments: &[String]) -> Result<()> {
+        if !self.has("root.key") {
+            return Ok(());
+        }
+        let now = self.now;
+        let mut root = authority(self.dir, "root")?;
+        if ends::is_near(&root, now) {
+            self.replace("root.crt", &authority::root_again(&root, now)?)?;
+            root = authority(self.dir, "root")?;
+        }
+        for environment in environments {
+            let old = authority(&self.dir.join(environment), "issuing")?;
+            let others = others(environments, environment);
+            if ends::is_near(&old, now) || !excludes(&old, &others) {
+                let new = authority::issuing_again(&old, &others, &root, now)?;
+                self.replace(&format!("{environment}/issuing.crt"), &new)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, name: &str, content: &str) -> Result<()> {
+        files::replace(&self.dir.join(name), content.as_bytes(), 0o600)?;
+        self.made.push(name.to_owned());
         Ok(())
     }
 
@@ -109,4 +139,16 @@ impl<'a> Maker<'a> {
         self.made.push(name.to_owned());
         Ok(())
     }
+}
+
+pub(super) fn others(all: &[String], environment: &str) -> Vec<String> {
+    all.iter().filter(|name| *name != environment).cloned().collect()
+}
+
+/// Whether an issuing authority cannot sign a name of the others.
+pub(super) fn excludes(issuing: &Authority, others: &[String]) -> bool {
+    certificate::facts(issuing.der()).is_some_and(|facts| {
+        let wanted = authority::excluded(&facts.permitted, others);
+        wanted.iter().all(|name| facts.excluded.contains(name))
+    })
 }

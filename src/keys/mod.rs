@@ -19,6 +19,7 @@
 mod authority;
 mod certificate;
 pub mod dns;
+mod ends;
 mod files;
 mod leaf;
 mod maker;
@@ -33,7 +34,8 @@ pub mod transfer;
 pub mod trust;
 
 pub use certificate::fingerprint as certificate_fingerprint;
-pub use leaf::{Leaf, is_for, needs_renewal, renewal_reason};
+pub use ends::Ending;
+pub use leaf::{Leaf, ends_soon, is_for, needs_renewal, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
 pub use secret::{Secret, exposed};
 pub use ssh::{

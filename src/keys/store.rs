@@ -87,8 +87,9 @@ pub(super) fn lock(root: &Path) -> Result<files::Lock> {
 }
 
 impl Keys {
-    /// Makes what is missing in the store of the workspace at `root`, and never touches what is there. Two at once make
-    /// one store: the second finds the first one's keys. A killed one is finished by the next.
+    /// Makes what is missing in the store of the workspace at `root`. It never changes a key that is there. It signs a certificate of an
+    /// authority again, for the same key, when the certificate ends within a year, or does not exclude the names of every other
+    /// environment. Two at once make one store: the second finds the first one's keys. A killed one is finished by the next.
     ///
     /// `zone` is what a new root certificate is limited to.
     ///
@@ -114,7 +115,10 @@ impl Keys {
         let dir = keys_dir(root);
         files::private_dir(&dir)?;
         let mut maker = Maker::new(&dir, lab, zone, OffsetDateTime::now_utc());
-        maker.all(environments)?;
+        let mut all = environment_names(&dir)?;
+        all.extend(environments.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
+        maker.make(environments, &all)?;
+        maker.renew(&all)?;
         let made = maker.made;
         Ok(Created { keys: Self::load(&dir)?, made })
     }
@@ -190,7 +194,7 @@ impl Keys {
     pub fn check_zone(&self, zone: &str) -> Result<()> {
         let facts = certificate::blocks(&self.root).first().and_then(|der| certificate::facts(der));
         let permitted = facts.map(|facts| facts.permitted).unwrap_or_default();
-        if authority::permits_name(&permitted, zone) {
+        if authority::contains_name(&permitted, zone) {
             return Ok(());
         }
         let made = permitted.first().map_or("another zone", String::as_str);
@@ -243,6 +247,10 @@ impl Keys {
     /// [`Kind::Keys`] when the environment has none.
     pub fn issuing_certificate(&self, environment: &str) -> Result<&str> {
         Ok(&self.of(environment)?.issuing.certificate)
+    }
+
+    pub(super) fn issuing(&self, environment: &str) -> Result<&Authority> {
+        Ok(&self.of(environment)?.issuing)
     }
 
     /// The password of user [`super::UPLOAD_USER`] for uploads to artifact and maven.
@@ -370,6 +378,7 @@ impl Keys {
     }
 }
 
+/// The environments that have a directory in the store, sorted.
 fn environment_names(dir: &Path) -> Result<Vec<String>> {
     let what = || format!("cannot read `{}`", dir.display());
     let mut names = Vec::new();

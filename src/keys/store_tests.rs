@@ -1,6 +1,9 @@
 use std::{fs, os::unix::fs::PermissionsExt, thread};
 
-use super::*;
+use super::{
+    super::{Ending, reading},
+    *,
+};
 
 fn lab() -> (tempfile::TempDir, Keys) {
     let dir = tempfile::tempdir().unwrap();
@@ -53,13 +56,95 @@ fn makes_everything_once() {
             "stage/issuing.crt",
             "stage/upload.password",
             "stage/repository.password",
-            "dns/lap-admin-stage.json"
+            "dns/lap-admin-stage.json",
+            "prod/issuing.crt",
+            "test/issuing.crt"
         ]
     );
     let after = content(keys.directory());
-    assert!(before.iter().all(|file| after.contains(file)), "what was there is as it was");
+    let signed_again = |path: &Path| path.ends_with("issuing.crt");
+    assert!(before.iter().all(|file| signed_again(&file.0) || after.contains(file)), "the keys are the same");
     assert!(Keys::create(dir.path(), "office", "internal", &[]).unwrap().made.is_empty());
     assert_eq!(again.keys.environments().collect::<Vec<_>>(), ["prod", "stage", "test"]);
+}
+
+/// Root on one environment's node must not be a server of another one.
+#[test]
+fn an_issuing_authority_is_for_its_environment_only() {
+    let (dir, _) = lab();
+    let issue = |keys: &Keys, environment: &str, name: &str| {
+        keys.issue(environment, &[name.to_owned()], &[], OffsetDateTime::now_utc()).map(|leaf| leaf.chain)
+    };
+    let keys = Keys::create(dir.path(), "office", "internal", &["stage".into()]).unwrap().keys;
+    assert!(keys.too_wide().is_empty());
+    let all = ["prod", "stage", "test"];
+    for own in all {
+        for other in all {
+            assert_eq!(issue(&keys, own, &format!("git.{other}.internal")).is_ok(), own == other, "{own} {other}");
+        }
+        issue(&keys, own, "git.internal").unwrap();
+    }
+    // A store of an earlier version, whose authorities exclude nothing.
+    let root = reading::authority(keys.directory(), "root").unwrap();
+    let old = keys.issuing("test").unwrap();
+    let wide = authority::issuing_again(old, &[], &root, OffsetDateTime::now_utc()).unwrap();
+    files::replace(&keys.directory().join("test/issuing.crt"), wide.as_bytes(), 0o600).unwrap();
+    assert_eq!(Keys::open(dir.path()).unwrap().too_wide(), ["test"]);
+    let again = Keys::create(dir.path(), "office", "internal", &["test".into()]).unwrap();
+    assert_eq!((again.made, again.keys.too_wide()), (vec!["test/issuing.crt".to_owned()], vec![]));
+    // Also where lap's own check does not look: a program that verifies refuses the name.
+    let openssl = |chain: &str, name: &str| {
+        let file = |file: &str, text: &str| {
+            let path = dir.path().join(file);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let (root, chain) = (file("root", &root.certificate), file("chain", chain));
+        let mut command = std::process::Command::new("openssl");
+        command
+            .args(["verify", "-verify_hostname", name, "-CAfile"])
+            .arg(root)
+            .arg("-untrusted")
+            .arg(&chain)
+            .arg(chain);
+        let output = command.output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
+    };
+    let keys = again.keys;
+    let said = openssl(&issue(&keys, "test", "git.test.internal").unwrap(), "git.test.internal");
+    assert!(said.ends_with(": OK\n"), "{said}");
+    let forged = leaf::forged(&keys.of("test").unwrap().issuing, "git.prod.internal");
+    let said = openssl(&forged, "git.prod.internal");
+    assert!(said.contains("excluded subtree violation"), "{said}");
+}
+
+#[test]
+fn certificates_of_authorities_are_signed_again_a_year_before_they_end() {
+    let (dir, keys) = lab();
+    let now = OffsetDateTime::now_utc();
+    let (issuing, root) = (now + time::Duration::days(3650), now + time::Duration::days(20 * 365));
+    assert_eq!(keys.ending(now).unwrap(), []);
+    let files = |at| keys.ending(at).unwrap().into_iter().map(|ending| ending.file).collect::<Vec<_>>();
+    assert_eq!(files(issuing - time::Duration::days(360)), ["prod/issuing.crt", "test/issuing.crt"]);
+    assert_eq!(files(root - time::Duration::days(360))[0], "root.crt");
+    let ending = Ending { file: "root.crt".into(), at: root };
+    assert!(ending.sentence(now).contains("`.lap/keys/root.crt` ends on "), "{}", ending.sentence(now));
+    // Nineteen years later.
+    let late = root - time::Duration::days(360);
+    let mut maker = Maker::new(keys.directory(), "office", "internal", late);
+    maker.renew(&["prod".into(), "test".into()]).unwrap();
+    assert_eq!(maker.made, ["root.crt", "prod/issuing.crt", "test/issuing.crt"]);
+    let new = Keys::open(dir.path()).unwrap();
+    assert_eq!(new.ending(late).unwrap(), []);
+    // A machine that only has the old root's certificate trusts what is signed now.
+    let old = certificate::blocks(keys.root_certificate());
+    let signed = new.of("test").unwrap().issuing.der();
+    assert!(certificate::is_signed_by(signed, &old[0]));
+    // Where the root's key is kept elsewhere, nothing can be signed.
+    fs::remove_file(keys.directory().join("root.key")).unwrap();
+    let mut maker = Maker::new(keys.directory(), "office", "internal", late + time::Duration::days(20 * 365));
+    maker.renew(&["prod".into(), "test".into()]).unwrap();
+    assert!(maker.made.is_empty());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{
-    Keys, Passphrase, dns, files,
+    Keys, Passphrase, certificate, dns, files,
     store::{keys_dir, lap_dir, lock},
 };
 use crate::{Error, Kind, OrError, Result};
@@ -31,7 +31,8 @@ type Store = BTreeMap<PathBuf, Zeroizing<Vec<u8>>>;
 /// What [`import`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// The files that were missing and are there now, relative to the store; empty: nothing to do.
+    /// The files that were missing and are there now, and the certificates that were replaced by newer ones of the same authority, relative
+    /// to the store; empty: nothing to do.
     pub added: Vec<String>,
 }
 
@@ -116,11 +117,18 @@ pub(super) fn take_over(root: &Path, plain: &[u8], file: &Path) -> Result<Import
         files::sync_parent(&dir)?;
         return Ok(Imported { added: store.keys().map(|p| p.display().to_string()).collect() });
     }
-    let mut differ = Vec::new();
+    let (mut differ, mut renewed) = (Vec::new(), Vec::new());
     for path in here.iter().filter(|p| store.contains_key(*p)) {
         let present = files::read_private(&dir.join(path))?;
-        if present.is_none_or(|p| *p != *store[path]) {
-            differ.push(format!("`{}`", path.display()));
+        match present {
+            Some(present) if *present == *store[path] => {}
+            // The same authority: its certificate was signed again.
+            Some(present) if certificate::is_same_authority(&present, &store[path]) => {
+                if certificate::is_newer(&store[path], &present) {
+                    renewed.push(path.clone());
+                }
+            }
+            _ => differ.push(format!("`{}`", path.display())),
         }
     }
     if !differ.is_empty() {
@@ -131,6 +139,10 @@ pub(super) fn take_over(root: &Path, plain: &[u8], file: &Path) -> Result<Import
     let mut added = Vec::new();
     for (path, content) in store.iter().filter(|(p, _)| !here.contains(p)) {
         write(&dir, path, content)?;
+        added.push(path.display().to_string());
+    }
+    for path in renewed {
+        files::replace(&dir.join(&path), &store[&path], 0o600)?;
         added.push(path.display().to_string());
     }
     Ok(Imported { added })

@@ -1,7 +1,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::keys::Secret;
+use crate::keys::{Secret, maker::Maker};
 
 fn passphrase(text: &str) -> Passphrase {
     Passphrase::new(Secret::new(text.into())).unwrap()
@@ -41,6 +41,36 @@ fn there_and_back() {
     fs::remove_file(keys_dir(&to).join("hosts/master")).unwrap();
     assert_eq!(import(&to, &file, &secret).unwrap().added, ["hosts/master"]);
     assert_eq!(export_with(&from, &file, &secret, 2).unwrap_err().kind, Kind::Refused, "never overwritten");
+}
+
+/// An environment that was added since: the authorities of the others were signed again.
+#[test]
+fn a_certificate_that_was_signed_again_replaces_the_older_one_of_the_same_key() {
+    let (dir, from, to, old) = lab();
+    let secret = passphrase("a good passphrase");
+    import(&to, &old, &secret).unwrap();
+    let later = time::OffsetDateTime::now_utc() + time::Duration::HOUR;
+    let store = keys_dir(&from);
+    let mut maker = Maker::new(&store, "office", "internal", later);
+    let all = ["prod", "stage", "test"].map(str::to_owned);
+    maker.make(&all[1..2], &all).unwrap();
+    maker.renew(&all).unwrap();
+    let new = dir.path().join("new.age");
+    export_with(&from, &new, &secret, 2).unwrap();
+    let added = import(&to, &new, &secret).unwrap().added;
+    assert!(added.ends_with(&["prod/issuing.crt".into(), "test/issuing.crt".into()]), "{added:?}");
+    let read = |store: &Path| fs::read(keys_dir(store).join("prod/issuing.crt")).unwrap();
+    assert_eq!(read(&from), read(&to));
+    // The older export does not bring the older one back.
+    assert!(import(&to, &old, &secret).unwrap().added.is_empty());
+    assert_eq!(read(&from), read(&to));
+    // Another authority's certificate is another key.
+    let other = dir.path().join("other");
+    Keys::create(&other, "office", "internal", &["prod".into()]).unwrap();
+    let file = dir.path().join("other.age");
+    export_with(&other, &file, &secret, 2).unwrap();
+    let error = import(&to, &file, &secret).unwrap_err();
+    assert!(error.kind == Kind::Refused && error.message.contains("`prod/issuing.crt`"), "{error}");
 }
 
 #[test]

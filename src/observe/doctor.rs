@@ -9,6 +9,7 @@ use crate::{
     agent::kernel::{Cgroups, cgroups},
     config::model::Provider,
     drivers::{self, node::docker},
+    keys::Keys,
     report::bytes,
     snapshot::Filesystem,
     workspace::Workspace,
@@ -95,11 +96,26 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
 }
 
 fn keys(workspace: &Workspace) -> Finding {
-    match workspace.keys() {
-        Ok(keys) => Finding {
-            verdict: Verdict::Good,
-            text: format!("keys are in .lap/keys; admin key {}", keys.admin().fingerprint()),
-        },
+    let now = time::OffsetDateTime::now_utc();
+    let look = |keys: Keys| {
+        let mut wrong: Vec<String> = keys.ending(now)?.iter().map(|ending| ending.sentence(now)).collect();
+        let wide =
+            |name: &str| format!("the authority `.lap/keys/{name}/issuing.crt` can sign names of other environments");
+        wrong.extend(keys.too_wide().into_iter().map(wide));
+        Ok((keys.admin().fingerprint(), wrong))
+    };
+    match workspace.keys().and_then(look) {
+        Ok((admin, wrong)) if wrong.is_empty() => {
+            Finding { verdict: Verdict::Good, text: format!("keys are in .lap/keys; admin key {admin}") }
+        }
+        Ok((_, wrong)) => {
+            let text = format!(
+                "{}: `lap keys new` signs it again where `.lap/keys/root.key` is; then `lap up --all`, and `lap trust install` on each \
+                 machine if it is `root.crt`",
+                wrong.join("; ")
+            );
+            Finding { verdict: Verdict::Warn, text }
+        }
         Err(error) => Finding { verdict: Verdict::Bad, text: format!("{error}: {}", error.hints.join("; or ")) },
     }
 }
