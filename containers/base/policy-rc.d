@@ -1,3 +1,3 @@
 #!/bin/sh
-# Packages must not start their service while an image is built: 101 is "forbidden by policy".
+# Packages must not start their service during a build: 101 is "forbidden by policy".
 exit 101
