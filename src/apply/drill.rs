@@ -17,7 +17,8 @@ use super::{
     up::{Options, Scope, up},
 };
 use crate::{
-    agent::{protocol::Checked, serve::now},
+    agent::protocol::Checked,
+    clock::now,
     config::model::{Address, Environment, Lab, Provider},
     error::{Error, Kind, Result},
     report::plural,

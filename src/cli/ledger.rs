@@ -57,7 +57,7 @@ impl Args {
         } else if releases.ledger.is_empty() {
             outln!("Nothing was promoted to `{name}` yet.");
         } else {
-            let now = crate::agent::serve::now();
+            let now = crate::clock::now();
             let rows = releases.ledger.iter().map(|entry| {
                 let result = match &entry.result {
                     Ended::Done => "done".to_owned(),

@@ -58,7 +58,7 @@ impl Args {
         }
         for done in &recovered.environments {
             let (name, id) = (&done.environment, &done.snapshot);
-            outln!("`{name}` is as it was in {id}, {}.", report::ago(crate::agent::serve::now() - done.at));
+            outln!("`{name}` is as it was in {id}, {}.", report::ago(crate::clock::now() - done.at));
         }
         outln!(
             "The workspace is in `{}`, with its keys. All in {}.",

@@ -3,7 +3,6 @@
 mod mount;
 mod show;
 
-use crate::report::print::{out, outln};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -20,12 +19,17 @@ use super::{
     copies::{self, CopyArgs, FetchArgs, VerifyArgs},
 };
 use crate::{
-    agent::{protocol::ListedSnapshot, serve::now},
+    agent::protocol::ListedSnapshot,
     apply::snapshot::{Differs, Snapshots},
+    clock::now,
     config::value::duration::duration,
     error::Result,
     plan::wish::Current,
-    report::{self, ago, bytes, plural, table::table},
+    report::{
+        self, ago, bytes, plural,
+        print::{out, outln},
+        table::table,
+    },
     snapshot::{Change, HookRan, Meta, Pause, Reason, keep::Decision},
 };
 

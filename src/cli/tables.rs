@@ -39,7 +39,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         // What should run is not known: the containers that are there are listed.
         State::Unreadable(_) => Default::default(),
     };
-    let now = crate::agent::serve::now();
+    let now = crate::clock::now();
     let mut rows: Vec<Row> = wished
         .values()
         .filter(|container| container.scale > 0)

@@ -7,12 +7,13 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{felt, kept, ran};
 use crate::{
-    agent::{protocol::ListedSnapshot, serve::now},
+    agent::protocol::ListedSnapshot,
     apply::snapshot::Snapshots,
     cli::{
         Global,
         common::{print_json, runtime},
     },
+    clock::now,
     error::Result,
     report::{
         ago, bytes,
