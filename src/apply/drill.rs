@@ -21,11 +21,11 @@ use crate::{
     clock::now,
     config::model::{Address, Environment, Lab, Provider},
     error::{Error, Kind, Result},
-    report::plural,
     repository::{
         Copy,
         policy::{Drilled, News},
     },
+    words::plural,
     workspace::Workspace,
 };
 

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     keys::Keys,
     plan::wish::Wish,
-    report::ago,
+    words::ago,
     workspace::Workspace,
 };
 

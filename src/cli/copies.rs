@@ -21,12 +21,12 @@ use crate::{
     clock::now,
     error::{Error, Kind, Result},
     report::{
-        ago, bytes, plural,
         print::{out, outln},
         table::table,
     },
     repository::Depth,
     snapshot::Id,
+    words::{ago, bytes, plural},
     workspace::Workspace,
 };
 

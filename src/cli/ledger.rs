@@ -10,7 +10,8 @@ use crate::{
     apply::up::short,
     error::{Error, Kind, Result},
     release::Ended,
-    report::{ago, plural, table::table},
+    report::table::table,
+    words::{ago, plural},
 };
 
 /// Show the ledger: who made which release, when, and the result

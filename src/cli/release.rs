@@ -18,8 +18,9 @@ use crate::{
     },
     error::Result,
     plan::wish::Current,
-    report::{ago, table::table},
+    report::table::table,
     state::State,
+    words::ago,
 };
 
 /// Show the releases of an environment, and repair their record

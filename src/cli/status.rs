@@ -19,9 +19,9 @@ use crate::{
     drivers,
     error::{Error, Kind, Result},
     plan::wish::Current,
-    report::{ago, bytes, duration, plural},
     snapshot::Filesystem,
     state::Unreadable,
+    words::{ago, bytes, duration, plural},
     workspace::Workspace,
 };
 

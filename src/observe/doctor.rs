@@ -9,8 +9,8 @@ use crate::{
     agent::kernel::{Cgroups, cgroups},
     config::model::Provider,
     drivers::{self, node::docker},
-    report::bytes,
     snapshot::Filesystem,
+    words::bytes,
     workspace::Workspace,
 };
 

@@ -16,10 +16,10 @@ use crate::{
     clock::now,
     error::Result,
     report::{
-        ago, bytes,
         print::{out, outln},
         table::table,
     },
+    words::{ago, bytes},
 };
 
 /// Show one snapshot: time, reason, release, content, cost
