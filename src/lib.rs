@@ -5,7 +5,9 @@
 
 pub mod agent;
 pub mod apply;
+mod archive;
 pub mod cli;
+pub mod clock;
 pub mod config;
 mod descriptors;
 pub mod dns;

@@ -74,13 +74,13 @@ async fn live() -> Result<ExitCode> {
     }
     let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
     let state = std::path::Path::new(paths::STATE);
-    let journal = Journal::open(state, serve::now())?;
+    let journal = Journal::open(state, crate::clock::now())?;
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     systemd::ready();
     // What is half done comes first: the lock is taken before anybody else can have it.
-    let pending = if recovery::is_pending() { lock.take(&Holder::recovery(), serve::now())?.ok() } else { None };
-    let since = serve::now();
+    let pending = if recovery::is_pending() { lock.take(&Holder::recovery(), crate::clock::now())?.ok() } else { None };
+    let since = crate::clock::now();
     if daemons::dockerd(&config, parent.as_deref())? {
         // A Docker that was killed together with the agent leaves its containers down, and one that was killed with the node may fail to
         // start some.
@@ -112,7 +112,7 @@ async fn live() -> Result<ExitCode> {
                 if let Err(error) = daemons::sshd(&config) {
                     eprintln!("agent: {error}");
                 }
-                let since = serve::now();
+                let since = crate::clock::now();
                 match daemons::dockerd(&config, parent.as_deref()) {
                     Ok(false) => {}
                     Ok(true) => {

@@ -243,7 +243,7 @@ impl Client {
             busy(holder, *since);
             return self.read(stream).await;
         }
-        let since = crate::report::ago(super::serve::now() - since);
+        let since = crate::words::ago(crate::clock::now() - since);
         let message = format!(
             "`{}` is locked: `{}` holds it for `lap {}` (process {}), since {since}",
             self.node, holder.who, holder.verb, holder.pid

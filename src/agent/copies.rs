@@ -7,8 +7,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{install::write_file, paths, protocol::Answer};
+use super::{paths, protocol::Answer};
 use crate::{
+    durable::write_file,
     error::{Kind, OrError, Result},
     repository::policy::{Known, News},
     state::{self, State},

@@ -18,8 +18,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{install::write_file, kernel, paths, protocol::NodeConfig, systemd};
-use crate::error::{Error, Kind, OrError, Result};
+use super::{kernel, paths, protocol::NodeConfig, systemd};
+use crate::{
+    durable::write_file,
+    error::{Error, Kind, OrError, Result},
+};
 
 const SSHD_CONFIG: &str = "/run/lap/sshd_config";
 const SSHD_PID: &str = "/run/lap/sshd.pid";

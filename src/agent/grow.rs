@@ -8,13 +8,12 @@ use std::{
 
 use super::{
     boot::read_config,
-    failpoint,
-    install::write_file,
-    mkfs, paths, pool,
+    failpoint, mkfs, paths, pool,
     prepare::config_text,
     protocol::{Answer, NodeConfig},
 };
 use crate::{
+    durable::write_file,
     error::{Error, Kind, OrError, Result},
     snapshot::Filesystem,
 };

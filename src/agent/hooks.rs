@@ -12,12 +12,9 @@ use bollard::{Docker, query_parameters::InspectContainerOptions};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    facts, health,
-    install::{remove_file, write_file},
-    paths, recorded,
-};
+use super::{facts, health, paths, recorded};
 use crate::{
+    durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     snapshot::{HookRan, hooks::Hooks},
     state::{self, State},

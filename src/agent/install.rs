@@ -11,9 +11,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{failpoint, paths, protocol::Place};
-pub use crate::durable::{remove_file, try_write_file, write_file};
 use crate::{
-    durable,
+    durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     state::{self, State, Unreadable},
 };
@@ -158,24 +157,10 @@ pub fn hashes(dir: &Path) -> (BTreeMap<String, String>, Vec<Unreadable>) {
     (out, unreadable)
 }
 
-/// An archive in memory of these files: (path, mode, content). The opposite of [`unpack`].
-///
-/// # Errors
-/// A path is too long for an archive.
-pub fn pack<'a>(files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>) -> Result<Vec<u8>> {
-    let mut tar = tar::Builder::new(Vec::new());
-    for (path, mode, bytes) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(mode);
-        tar.append_data(&mut header, path, bytes).or_error(Kind::Other, || format!("cannot pack `{path}`"))?;
-    }
-    tar.into_inner().or_error(Kind::Other, || "cannot pack".into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::pack;
 
     #[test]
     fn a_place_becomes_what_was_sent() {

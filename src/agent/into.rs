@@ -24,10 +24,10 @@ use tokio::{process::Command, runtime::Handle};
 use super::{
     carry, facts, failpoint, paths,
     protocol::{Answer, Bring, Part},
-    serve::now,
     snapshots::{self, pool_path},
 };
 use crate::{
+    clock::now,
     durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{self, Id, Meta, Reason, volume},

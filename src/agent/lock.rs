@@ -11,8 +11,9 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{install::try_write_file, protocol::Holder};
+use super::protocol::Holder;
 use crate::{
+    durable::try_write_file,
     error::{Error, Kind, OrError, Result},
     random::random,
     state,

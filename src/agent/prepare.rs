@@ -18,8 +18,9 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{install::write_file, paths, protocol::NodeConfig, systemd};
+use super::{paths, protocol::NodeConfig, systemd};
 use crate::{
+    durable::write_file,
     error::{Error, Kind, OrError, Result},
     exit,
     keys::{Secret, exposed},

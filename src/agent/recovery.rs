@@ -12,11 +12,12 @@ use super::{
     ports,
     protocol::{Answer, Holder, Recovering},
     prune,
-    serve::{Agent, now},
+    serve::Agent,
     snapshots,
     switch::{self, Watch, aside},
 };
 use crate::{
+    clock::now,
     error::{Error, Kind, OrError, Result},
     release,
 };

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tokio::{
@@ -29,6 +29,8 @@ use super::{
     tunnel,
 };
 use crate::{
+    clock::now,
+    durable,
     error::{Error, Kind, OrError, Result},
     snapshot::Reason,
 };
@@ -54,11 +56,6 @@ pub struct Agent {
     /// The switch that is under way, or the last one.
     switch: Arc<Mutex<Option<Watch>>>,
     pub(super) recovery: Recovery,
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed())
 }
 
 /// Binds the socket, for root only.
@@ -235,7 +232,7 @@ impl Agent {
                     return Err(Error::new(Kind::Locked, message).hint("try again when it is done"));
                 }
                 eprintln!("agent: replaced by build {build}");
-                install::write_file(Path::new(paths::BINARY), &bytes, 0o755)?;
+                durable::write_file(Path::new(paths::BINARY), &bytes, 0o755)?;
                 let _ = self.replaced.try_send(());
             }
             Request::TakeSnapshot { holder, wait, note, max_pause } => {

@@ -13,14 +13,15 @@ use std::{
 
 use tokio::runtime::Handle;
 
+pub use take::take;
+
 use super::{
     facts, hooks, into, mounts, paths, pool,
     protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
-    recorded,
-    serve::now,
-    still, switch,
+    recorded, still, switch,
 };
 use crate::{
+    clock::now,
     error::{Error, Kind, OrError, Result},
     plan::wish::Current,
     snapshot::{
@@ -30,9 +31,6 @@ use crate::{
     },
     state::{self, State, Unreadable},
 };
-
-pub use take::take;
-
 use node::Node;
 
 /// What restores under way are written down in.

@@ -15,8 +15,9 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::runtime::Handle;
 
-use super::{facts, failpoint, install::write_file, paths};
+use super::{facts, failpoint, paths};
 use crate::{
+    durable::write_file,
     error::{Error, Kind, OrError, Result},
     snapshot::Still,
     state::{self, State},

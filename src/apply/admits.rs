@@ -13,10 +13,8 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::{
-        install::pack,
-        protocol::{NodeFacts, Place, Request},
-    },
+    agent::protocol::{NodeFacts, Place, Request},
+    archive::pack,
     drivers::{self, node::docker::HostFacts},
     error::{Error, Kind, Result},
     keys::{self, Keys, ssh_fingerprint},

@@ -7,7 +7,8 @@ use super::{
     up::Options,
 };
 use crate::{
-    agent::{protocol::Request, serve::now},
+    agent::protocol::Request,
+    clock::now,
     error::{Error, Kind, Result},
     repository::{
         Copy, Pruned, Repository, Room,

@@ -5,10 +5,8 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::{
-        install::pack,
-        protocol::{Place, Request},
-    },
+    agent::protocol::{Place, Request},
+    archive::pack,
     config::{KEYS, model::Container},
     error::{Error, Kind, Result},
 };

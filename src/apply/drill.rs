@@ -17,14 +17,15 @@ use super::{
     up::{Options, Scope, up},
 };
 use crate::{
-    agent::{protocol::Checked, serve::now},
+    agent::protocol::Checked,
+    clock::now,
     config::model::{Address, Environment, Lab, Provider},
     error::{Error, Kind, Result},
-    report::plural,
     repository::{
         Copy,
         policy::{Drilled, News},
     },
+    words::plural,
     workspace::Workspace,
 };
 

@@ -8,10 +8,10 @@ use bollard::Docker;
 use super::{Perform, machine, vm};
 use crate::{
     agent::{
-        install::pack,
         prepare::{Order, config_text},
         protocol::{NodeConfig, Request},
     },
+    archive::pack,
     config::model::{Node, Provider},
     drivers::{
         boxes,

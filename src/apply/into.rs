@@ -11,8 +11,8 @@ use crate::{
     agent::protocol::{Answer, Bring, Request},
     config::model::{Environment, Lab},
     error::{Error, Kind, Result},
-    report::bytes,
     snapshot::{Filesystem, Id, Meta, hooks::Scrub, none_newer},
+    words::bytes,
     workspace::Workspace,
 };
 

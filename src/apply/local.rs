@@ -12,7 +12,8 @@ use futures_util::TryStreamExt;
 
 use super::up::Master;
 use crate::{
-    agent::{install::write_file, protocol::NodeFacts},
+    agent::protocol::NodeFacts,
+    durable::write_file,
     error::{Kind, OrError, Result},
     keys::{self, known_hosts},
     workspace::Workspace,

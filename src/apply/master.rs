@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind, Result},
     keys::Keys,
     plan::wish::Wish,
-    report::ago,
+    words::ago,
     workspace::Workspace,
 };
 
@@ -111,7 +111,7 @@ impl Master {
     pub fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
         let (events, node) = (options.events.clone(), self.environment.master.clone());
         move |holder, since| {
-            let since = ago(crate::agent::serve::now() - since);
+            let since = ago(crate::clock::now() - since);
             events.note(format!(
                 "waiting for `{node}`: `{}` holds it for `lap {}`, since {since}",
                 holder.who, holder.verb

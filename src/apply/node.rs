@@ -17,9 +17,9 @@ use super::{
 use crate::{
     agent::{
         client::{Client, Held},
-        install::pack,
         protocol::{Answer, NodeFacts, Note, Place, Request},
     },
+    archive::pack,
     config::model::{Container, Environment},
     drivers::rootfs,
     error::{Error, Kind, OrError, Result},
@@ -302,7 +302,7 @@ impl OnNode {
             containers: self.wish.containers.clone(),
             images,
             by: self.who.clone(),
-            at: crate::agent::serve::now(),
+            at: crate::clock::now(),
         };
         let json = serde_json::to_vec_pretty(&current).or_error(Kind::Other, || "current.json".into())?;
         let mut files = vec![("current.json".to_owned(), 0o600, json.clone())];

@@ -47,7 +47,7 @@ async fn nodes(workspace: &Workspace, rules: Rules, dry_run: bool) -> Result<Vec
     let here = drivers::docker::local().await?;
     let images = images::list(&here).await?;
     let wished = image_tag(&workspace.rootfs_identity());
-    let mut decisions = host::decide(&images, &wished, &rules, crate::agent::serve::now());
+    let mut decisions = host::decide(&images, &wished, &rules, crate::clock::now());
     for decision in decisions.iter_mut().filter(|_| !dry_run) {
         let Some(Todo::NodeImage(tag)) = &decision.todo else { continue };
         if let Err(error) = images::remove(&here, tag).await {

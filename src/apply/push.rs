@@ -21,8 +21,8 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     observe::checkout,
     plan::wish::Current,
-    report::plural,
     snapshot::Id,
+    words::plural,
     workspace::Workspace,
 };
 

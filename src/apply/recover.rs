@@ -20,11 +20,9 @@ use super::{
     up::{Options, Scope, up},
 };
 use crate::{
-    agent::{
-        install::write_file,
-        protocol::{Answer, NodeFacts, Part, Request},
-    },
+    agent::protocol::{Answer, NodeFacts, Part, Request},
     config::model::Environment,
+    durable::write_file,
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
     plan::wish::Current,

@@ -11,7 +11,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use super::run::node_failed;
 use crate::{
     error::{Error, Kind, Result},
-    report::{Line, bytes},
+    report::Line,
+    words::bytes,
 };
 
 /// Copies them, with all they stand on; layers of several are sent once. `line` is told how much was sent. Gives the number of bytes.

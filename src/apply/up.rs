@@ -323,10 +323,10 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
 }
 
 fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {
-    let data = format!("{} of `/data` free", crate::report::bytes(facts.data.free));
+    let data = format!("{} of `/data` free", crate::words::bytes(facts.data.free));
     format!(
         "Nothing to do: {} run and are healthy, made from what {} says; {data}.",
-        crate::report::plural(wish.running().count(), "container"),
+        crate::words::plural(wish.running().count(), "container"),
         match wish.release {
             Some(number) => format!("release {number} ({})", short(&wish.commit)),
             None => short(&wish.commit),

@@ -7,11 +7,12 @@ use super::{
     Global,
     common::{Changing, print_json},
 };
+use crate::words;
 use crate::{
     agent::protocol::Checked,
     apply::check::check,
     error::{Error, Kind, Result},
-    report::{self, table::table},
+    report::table::table,
 };
 
 /// Run the checks of the containers (the programs in `containers/<name>/checks/`)
@@ -55,7 +56,7 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         let message =
-            format!("{} of {} failed: {}", failed.len(), report::plural(list.len(), "check"), failed.join(", "));
+            format!("{} of {} failed: {}", failed.len(), words::plural(list.len(), "check"), failed.join(", "));
         Err(Error::new(Kind::Unhealthy, message))
     }
 }
@@ -70,7 +71,7 @@ pub fn print(list: &[Checked]) {
         .iter()
         .map(|c| {
             let result = if c.ok { "ok" } else { "FAILED" };
-            [c.container.clone(), c.check.clone(), result.to_owned(), report::duration(c.seconds)]
+            [c.container.clone(), c.check.clone(), result.to_owned(), words::duration(c.seconds)]
         })
         .collect();
     out!("{}", table(["CONTAINER", "CHECK", "RESULT", "TIME"], &cells));

@@ -6,15 +6,16 @@ use super::{
     Global,
     common::{Changing, print_json},
 };
+use crate::words;
 use crate::{
     apply::conformance::{Bare, Ended, NAME, On, Row, conformance},
     config::destination,
     error::{Error, Kind, Result},
     report::{
-        self, plural,
         print::{out, outln},
         table::table,
     },
+    words::plural,
 };
 
 /// Try on this machine what must be true of every kind of node, in a lab that is made for it and removed again
@@ -95,7 +96,7 @@ fn print(rows: &[Row]) {
                 Ended::NotTried(_) => "not tried",
             };
             let name = row.provider.name().to_owned();
-            [row.scenario.to_owned(), name, result.to_owned(), report::duration(row.seconds)]
+            [row.scenario.to_owned(), name, result.to_owned(), words::duration(row.seconds)]
         })
         .collect();
     out!("{}", table(["SCENARIO", "PROVIDER", "RESULT", "TIME"], &cells));

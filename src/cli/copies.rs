@@ -3,7 +3,6 @@
 mod due;
 mod gone;
 
-use crate::report::print::{out, outln};
 use std::{process::ExitCode, sync::Arc};
 
 use serde::Serialize;
@@ -14,16 +13,20 @@ use super::{
     snapshot::short,
 };
 use crate::{
-    agent::serve::now,
     apply::{
         repository::{Fetched, Place},
         snapshot::Snapshots,
         up::Options,
     },
+    clock::now,
     error::{Error, Kind, Result},
-    report::{ago, bytes, plural, table::table},
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     repository::Depth,
     snapshot::Id,
+    words::{ago, bytes, plural},
     workspace::Workspace,
 };
 

@@ -14,7 +14,7 @@ use crate::{
         repository::Place,
     },
     error::{Error, Kind, Result},
-    report::{ago, duration, plural},
+    words::{ago, duration, plural},
 };
 
 /// Try whether an environment comes back from its newest copy, in a lab that is made for it and removed again

@@ -8,7 +8,7 @@ use crate::{
     config,
     error::{Error, Kind, Result},
     keys::Keys,
-    report::plural,
+    words::plural,
 };
 
 /// Write a new workspace, with keys

@@ -16,7 +16,8 @@ use crate::{
     config,
     error::{Error, Kind, Result},
     keys::{self, Keys},
-    report::{plural, table::table},
+    report::table::table,
+    words::plural,
 };
 
 /// The lab's keys: make, list, move them

@@ -10,7 +10,8 @@ use crate::{
     apply::up::short,
     error::{Error, Kind, Result},
     release::Ended,
-    report::{ago, plural, table::table},
+    report::table::table,
+    words::{ago, plural},
 };
 
 /// Show the ledger: who made which release, when, and the result
@@ -57,7 +58,7 @@ impl Args {
         } else if releases.ledger.is_empty() {
             outln!("Nothing was promoted to `{name}` yet.");
         } else {
-            let now = crate::agent::serve::now();
+            let now = crate::clock::now();
             let rows = releases.ledger.iter().map(|entry| {
                 let result = match &entry.result {
                     Ended::Done => "done".to_owned(),

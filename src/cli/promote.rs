@@ -17,7 +17,8 @@ use crate::{
     error::{Error, Kind, Result},
     plan::switch::Act,
     release::{Ended, Entry, Verb},
-    report::{bytes, duration, plural, table::table},
+    report::table::table,
+    words::{bytes, duration, plural},
 };
 
 /// Make what was tested in one environment the release of another, as one transaction

@@ -12,7 +12,8 @@ use crate::{
     apply::prune,
     error::{Error, Kind, Result},
     plan::prune::{Decision, Rules, What},
-    report::{bytes, plural, table::table},
+    report::table::table,
+    words::{bytes, plural},
 };
 
 /// Remove unused releases, images, registry layers, files, and data of failed releases

@@ -7,10 +7,10 @@ use super::{
     Global,
     common::{Changing, PassphraseFrom, print_json},
 };
+use crate::words;
 use crate::{
     apply::recover::{self, Wanted},
     error::{Error, Kind, Result},
-    report,
 };
 
 /// Make a lab anew out of a repository and its passphrase, on a machine that has nothing else of it
@@ -58,12 +58,12 @@ impl Args {
         }
         for done in &recovered.environments {
             let (name, id) = (&done.environment, &done.snapshot);
-            outln!("`{name}` is as it was in {id}, {}.", report::ago(crate::agent::serve::now() - done.at));
+            outln!("`{name}` is as it was in {id}, {}.", words::ago(crate::clock::now() - done.at));
         }
         outln!(
             "The workspace is in `{}`, with its keys. All in {}.",
             recovered.workspace.display(),
-            report::duration(recovered.seconds)
+            words::duration(recovered.seconds)
         );
         if let Some(lab) = &recovered.lab {
             outln!("It is the lab `{lab}` only with `--lab {lab}`: write `lab = \"{lab}\"` into its lap.toml.");

@@ -18,8 +18,9 @@ use crate::{
     },
     error::Result,
     plan::wish::Current,
-    report::{ago, table::table},
+    report::table::table,
     state::State,
+    words::ago,
 };
 
 /// Show the releases of an environment, and repair their record
@@ -104,7 +105,7 @@ fn list(global: &Global, args: List) -> Result<ExitCode> {
         outln!("`{name}` has no releases. `lap up {name}` makes the first one.");
         return Ok(ExitCode::SUCCESS);
     }
-    let now = crate::agent::serve::now();
+    let now = crate::clock::now();
     let row = |(number, release): (&u64, &State<Current>)| {
         let mark = if runs == Some(*number) { "runs" } else { "" };
         match release {
@@ -127,7 +128,7 @@ fn show(global: &Global, args: Show) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let runs = if runs == Some(args.release) { "; it runs now" } else { "" };
-    let age = ago(crate::agent::serve::now() - release.at);
+    let age = ago(crate::clock::now() - release.at);
     outln!("Release {} of `{name}`: commit {}, made {age} ago by {}{runs}", args.release, release.commit, release.by);
     let rows: Vec<[String; 2]> = images(release).map(|(name, image)| [name.to_owned(), image.to_owned()]).collect();
     out!("{}", table(["CONTAINER", "IMAGE"], &rows));

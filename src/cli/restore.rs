@@ -17,8 +17,9 @@ use crate::{
         up::{Scope, up},
     },
     error::Result,
-    report::{bytes, table::table},
+    report::table::table,
     snapshot::hooks::Scrub,
+    words::bytes,
 };
 
 /// Restore all data of an environment from a snapshot; the present data becomes a snapshot first

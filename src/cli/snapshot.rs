@@ -3,7 +3,6 @@
 mod mount;
 mod show;
 
-use crate::report::print::{out, outln};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -19,14 +18,20 @@ use super::{
     common::{Changing, print_json, runtime},
     copies::{self, CopyArgs, FetchArgs, VerifyArgs},
 };
+use crate::words;
 use crate::{
-    agent::{protocol::ListedSnapshot, serve::now},
+    agent::protocol::ListedSnapshot,
     apply::snapshot::{Differs, Snapshots},
+    clock::now,
     config::value::duration::duration,
     error::Result,
     plan::wish::Current,
-    report::{self, ago, bytes, plural, table::table},
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     snapshot::{Change, HookRan, Meta, Pause, Reason, keep::Decision},
+    words::{ago, bytes, plural},
 };
 
 /// How many files of a difference are named; `--json` names all.
@@ -390,5 +395,5 @@ fn felt(pause: &Pause) -> Vec<String> {
 
 /// Milliseconds where a second would hide what it is about.
 pub fn short(seconds: f64) -> String {
-    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { report::duration(seconds) }
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { words::duration(seconds) }
 }

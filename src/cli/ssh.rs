@@ -71,7 +71,7 @@ impl Login {
         let line = known_hosts(&[name], &[IpAddr::V4(address)], port, keys.host_key(&node)?.public())?;
         let old = read(&file)?.unwrap_or_default();
         if !old.lines().any(|old| old == line.trim()) {
-            crate::agent::install::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
+            crate::durable::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }
         Ok(Self { address, port, known_hosts: file, key: keys.admin_file(), proxy })
     }

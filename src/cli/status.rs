@@ -21,9 +21,9 @@ use crate::{
     error::{Error, Kind, Result},
     keys::{self, Keys},
     plan::wish::Current,
-    report::{ago, bytes, duration, plural},
     snapshot::Filesystem,
     state::Unreadable,
+    words::{ago, bytes, duration, plural},
     workspace::Workspace,
 };
 
@@ -128,7 +128,7 @@ impl Args {
         let names = sick.join("`, `");
         let error = Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`"));
         if is_recovering(&facts) {
-            return Err(error.hint(recovering(&facts, crate::agent::serve::now())));
+            return Err(error.hint(recovering(&facts, crate::clock::now())));
         }
         Err(error.hint(format!(
             "`lap up {}` mends it; `lap logs {} {}` shows why",
@@ -161,7 +161,7 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
         free = format!("{free}, where {cost}");
     }
     outln!("`{environment}` on node `{node}`: {runs}; {free}");
-    let now = crate::agent::serve::now();
+    let now = crate::clock::now();
     if let Some(newest) = facts.snapshots.newest {
         outln!("snapshots: {}, the newest {} old", facts.snapshots.count, ago(now - newest));
     }
@@ -190,7 +190,7 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
 
 /// What is known of the copies in each repository of lap.toml.
 fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts) {
-    let now = crate::agent::serve::now();
+    let now = crate::clock::now();
     for name in repositories {
         let Some(known) = facts.copies.get(name) else {
             outln!("copies in `{name}`: none known");
@@ -257,7 +257,7 @@ fn certificates(keys: &Keys, servers: &BTreeMap<String, String>, now: OffsetDate
 
 /// What is late, damaged, full or not at its end, a sentence each.
 fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
-    let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::agent::serve::now());
+    let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::clock::now());
     let age = now - snapshots.newest.unwrap_or(0).max(snapshots.since);
     let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
     let mut all: Vec<String> = facts.unreadable.iter().map(Unreadable::sentence).collect();

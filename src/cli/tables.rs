@@ -6,13 +6,15 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 
 use super::common::print_json;
+use crate::words;
 use crate::{
     agent::protocol::{Health, NodeFacts},
     apply::up::Outcome,
     config::model::{Container, Protocol},
     error::Result,
-    report::{self, ago, table::table},
+    report::table::table,
     state::State,
+    words::ago,
     workspace::Workspace,
 };
 
@@ -39,7 +41,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         // What should run is not known: the containers that are there are listed.
         State::Unreadable(_) => Default::default(),
     };
-    let now = crate::agent::serve::now();
+    let now = crate::clock::now();
     let mut rows: Vec<Row> = wished
         .values()
         .filter(|container| container.scale > 0)
@@ -109,7 +111,7 @@ pub fn print_plan(outcome: &Outcome, json: bool) -> Result<()> {
         return print_json(&outcome.plans);
     }
     for plan in outcome.plans.iter().filter(|plan| !plan.steps.is_empty()) {
-        outln!("{} for `{}`:", report::plural(plan.steps.len(), "step"), plan.environment);
+        outln!("{} for `{}`:", words::plural(plan.steps.len(), "step"), plan.environment);
         out!("{plan}");
     }
     if outcome.idle() {

@@ -8,13 +8,13 @@ use super::{
     common::{Changing, print_json, runtime},
     tables,
 };
+use crate::words;
 use crate::{
     apply::{
         admits, local,
         up::{Outcome, Scope, up},
     },
     error::Result,
-    report,
     workspace::Workspace,
 };
 
@@ -86,7 +86,7 @@ fn print(workspace: &Workspace, environment: &str, outcome: &Outcome, json: bool
         return Ok(());
     }
     let steps = outcome.plans.iter().map(|plan| plan.steps.len()).sum();
-    outln!("`{environment}` is up: {} in {}.\n", report::plural(steps, "step"), report::duration(outcome.seconds));
+    outln!("`{environment}` is up: {} in {}.\n", words::plural(steps, "step"), words::duration(outcome.seconds));
     out!("{}", tables::text(&rows));
     if let Some(address) = outcome.address() {
         out!("{}", local::hints(workspace, environment, address, &facts));

@@ -299,7 +299,7 @@ pub fn pin(file: &Path, host_key: &str) -> Result<()> {
     if let Some(dir) = file.parent() {
         std::fs::create_dir_all(dir).or_error(Kind::Host, || format!("cannot make `{}`", dir.display()))?;
     }
-    crate::agent::install::write_file(file, line.as_bytes(), 0o644)
+    crate::durable::write_file(file, line.as_bytes(), 0o644)
 }
 
 /// ssh joins its arguments with spaces for the far shell: each word must arrive as it is.

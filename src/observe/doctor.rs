@@ -10,8 +10,8 @@ use crate::{
     config::model::Provider,
     drivers::{self, node::docker},
     keys::Keys,
-    report::bytes,
     snapshot::Filesystem,
+    words::bytes,
     workspace::Workspace,
 };
 

@@ -27,10 +27,7 @@ use super::{
     manifest::{self, KINDS, Manifest, Part},
     name::{self, Digest},
 };
-use crate::{
-    error::Result,
-    report::{Line, bytes},
-};
+use crate::{error::Result, report::Line, words::bytes};
 
 /// Blobs that travel at the same time: enough that one's last word does not keep the others waiting.
 const AT_ONCE: usize = 3;

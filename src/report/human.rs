@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Event, Reporter, StepId};
+use super::{
+    events::{Event, StepId},
+    reporter::Reporter,
+};
 use crate::words::{self, plain};
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! Events as JSON lines on stdout.
 
-use super::{Event, Reporter};
+use super::{events::Event, reporter::Reporter};
 use crate::report::print;
 
 pub struct Json;

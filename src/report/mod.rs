@@ -5,11 +5,12 @@ mod human;
 mod json;
 mod plain;
 pub mod print;
+mod reporter;
 pub mod table;
 
-pub use crate::words::{ago, bytes, duration, plural};
 pub use events::{Event, Events, Line, StepId};
 
+use self::reporter::Reporter;
 use tokio::sync::mpsc;
 
 /// How progress is shown.
@@ -34,9 +35,4 @@ pub async fn draw(style: Style, mut events: mpsc::UnboundedReceiver<Event>) {
         reporter.event(&event);
     }
     reporter.end();
-}
-
-trait Reporter {
-    fn event(&mut self, event: &Event);
-    fn end(&mut self) {}
 }

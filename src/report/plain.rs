@@ -1,6 +1,6 @@
 //! A line a step on stderr: for logs and pipes. What a node or a program says cannot move the cursor.
 
-use super::{Event, Reporter};
+use super::{events::Event, reporter::Reporter};
 use crate::report::print::errln;
 use crate::words::{self, plain};
 

@@ -14,7 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{File, Folder, Repository, Storage, cipher::Cipher};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    report::ago,
+    words::ago,
 };
 
 /// A new one takes the place of the old so often; restic's are as old as that.

@@ -18,7 +18,7 @@ use super::{Door, Folder, Storage, backend::Backend, room::is_room};
 use crate::{
     error::{Error, Kind, OrError, Result},
     keys::Secret,
-    report::bytes,
+    words::bytes,
 };
 
 /// Is told what is being done; cheap to clone.

@@ -131,7 +131,7 @@ impl Policy {
                 });
             }
             if let Some(damaged) = verified.filter(|verified| verified.faults > 0) {
-                all.push(format!("`{name}` is damaged ({})", crate::report::plural(damaged.faults, "fault")));
+                all.push(format!("`{name}` is damaged ({})", crate::words::plural(damaged.faults, "fault")));
             } else if late(self.verify, verified.map(|verified| verified.at)) {
                 all.push(match verified {
                     Some(_) => format!("`{name}` was verified longer ago than lap.toml allows"),

@@ -9,6 +9,7 @@ mod docs;
 mod help;
 mod init;
 mod keys;
+mod layers;
 mod live;
 #[path = "../../src/loopback.rs"]
 mod loopback;

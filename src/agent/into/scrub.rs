@@ -20,10 +20,8 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
 use crate::{
-    agent::{
-        install::{remove_file, write_file},
-        paths,
-    },
+    agent::paths,
+    durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     snapshot::hooks::Scrub,
 };

@@ -13,10 +13,11 @@ use tokio::sync::mpsc;
 use super::{
     checks, facts, failpoint, paths,
     protocol::{Answer, Holder, Note},
-    serve::{Agent, Connection, now, say},
+    serve::{Agent, Connection, say},
     snapshots,
 };
 use crate::{
+    clock::now,
     error::{Error, Kind, OrError, Result},
     plan::prune::{Decision, Rules, decide},
 };

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    agent::serve::now,
+    clock::now,
     error::{Error, Kind, OrError, Result},
     plan::prune::{Blob, Manifest, Registry, Repository, Rules, unneeded},
     registry::Digest,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::job::Job;
 use crate::{
-    agent::{install::write_file, paths, serve::now},
+    agent::paths,
+    clock::now,
+    durable::write_file,
     error::{Kind, OrError, Result},
     state::{self, State},
 };

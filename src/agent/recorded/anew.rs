@@ -6,13 +6,12 @@ use std::{fs, path::Path};
 use super::{Recorded, look, path};
 use crate::{
     agent::{
-        facts,
-        install::write_file,
-        paths,
+        facts, paths,
         protocol::{Answer, ContainerFact},
-        serve::now,
         snapshots::pool_path,
     },
+    clock::now,
+    durable::write_file,
     error::{Error, Kind, OrError, Result},
     plan::{
         containers::LABEL_SPEC,

@@ -1,12 +1,13 @@
 //! Snapshots that leave the node, and that come to it.
 
-use super::{Agent, Connection, aside, now, say};
+use super::{Agent, Connection, aside, say};
 use crate::{
     agent::{
         carry, into,
         protocol::{Answer, Bring, Holder, Note},
         snapshots,
     },
+    clock::now,
     error::Result,
     snapshot::Id,
 };

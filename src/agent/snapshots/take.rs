@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 
 use super::{pool_path, running};
 use crate::{
-    agent::{facts, felt, hooks, paths, protocol::Answer, recorded, serve::now, still::Containers},
+    agent::{facts, felt, hooks, paths, protocol::Answer, recorded, still::Containers},
+    clock::now,
     error::{Error, Kind, Result},
     snapshot::{self, Meta, Nested, Pause, Reason, Stood},
 };

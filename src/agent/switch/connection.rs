@@ -6,9 +6,10 @@ use super::{Watch, run, watch::Seen};
 use crate::{
     agent::{
         protocol::{Answer, Holder, Note},
-        serve::{Agent, Connection, now, say},
+        serve::{Agent, Connection, say},
         snapshots,
     },
+    clock::now,
     error::{Error, Kind, OrError, Result},
     release::Order,
 };

@@ -21,15 +21,17 @@ use bollard::Docker;
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 
-use super::{facts, failpoint, images, install::write_file, paths, recorded, serve::now, snapshots};
+pub use containers::KEPT;
+
+use super::{facts, failpoint, images, paths, recorded, snapshots};
 use crate::{
-    durable,
+    clock::now,
+    durable::{self, write_file},
     error::{Error, Kind, OrError, Result},
     plan::wish::Current,
     release::{self, Ended, Entry, Hooked, Make, Order, Verb},
     snapshot::{Id, Reason},
 };
-pub use containers::KEPT;
 use measure::Measure;
 use record::{Phase, Record};
 pub use watch::Watch;

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::{
-        install::{remove_file, write_file},
-        paths,
-    },
+    agent::paths,
+    durable::{remove_file, write_file},
     error::{Kind, OrError, Result},
     release::{Order, Outage},
     snapshot::Id,

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     plan::{containers::GIT, wish::Current},
     release::GitMove,
-    report::bytes,
+    words::bytes,
 };
 
 /// Where the branch is and, of a commit, whether it is there; `None`: no git runs there.

@@ -27,7 +27,8 @@ use crate::{
         wish::{self, Wish},
     },
     registry::{self, Copied},
-    report::{Event, bytes, plural},
+    report::Event,
+    words::{bytes, plural},
 };
 
 /// Of what was copied, in the events.

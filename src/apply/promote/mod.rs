@@ -24,8 +24,6 @@ pub use propose::{Proposal, propose};
 pub use source::plan_promotion;
 pub use watch::{Releases, abort, releases, resume};
 
-use hooks::Hook;
-
 use super::{
     install::Files,
     run::{RunOrder, create_body},
@@ -33,10 +31,10 @@ use super::{
 };
 use crate::{
     agent::{
-        install::pack,
         protocol::{NodeFacts, Place, Request},
         switch::identity,
     },
+    archive::pack,
     error::{Error, Kind, Result},
     plan::{
         containers::{REGISTRY, secrets_hash},
@@ -46,6 +44,7 @@ use crate::{
     release::{Ended, Entry, GitMove, Make, Order, Staged, Verb},
     snapshot::Id,
 };
+use hooks::Hook;
 
 /// What a switch is to do, worked out and not begun.
 pub struct Planned {

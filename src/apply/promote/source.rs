@@ -73,7 +73,7 @@ pub async fn plan_promotion(
         images: says.images,
         release: old.release,
         by: options.who.clone(),
-        at: crate::agent::serve::now(),
+        at: crate::clock::now(),
     };
     let changes = compare(&target, &old, &facts);
     let mut ledger = Vec::new();

@@ -17,8 +17,8 @@ use crate::{
     config::model::Environment,
     drivers,
     error::{Error, Kind, Result},
-    report::{bytes, plural},
     snapshot::Id,
+    words::{bytes, plural},
     workspace::Workspace,
 };
 

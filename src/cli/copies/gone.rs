@@ -14,7 +14,7 @@ use crate::{
         snapshot::Snapshots,
     },
     error::Result,
-    report::{bytes, plural},
+    words::{bytes, plural},
 };
 
 /// `lap snapshot prune --in`

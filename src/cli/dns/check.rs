@@ -19,10 +19,10 @@ use crate::{
     error::{Error, Kind, Result},
     names::check::{Difference, Question, differences, questions},
     report::{
-        plural,
         print::{out, outln},
         table::table,
     },
+    words::plural,
     workspace::Workspace,
 };
 

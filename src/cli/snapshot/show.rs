@@ -7,18 +7,19 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{felt, kept, ran};
 use crate::{
-    agent::{protocol::ListedSnapshot, serve::now},
+    agent::protocol::ListedSnapshot,
     apply::snapshot::Snapshots,
     cli::{
         Global,
         common::{print_json, runtime},
     },
+    clock::now,
     error::Result,
     report::{
-        ago, bytes,
         print::{out, outln},
         table::table,
     },
+    words::{ago, bytes},
 };
 
 /// Show one snapshot: time, reason, release, content, cost

@@ -1,9 +1,6 @@
 //! What stands on a box's disk beside Debian's packages.
 
-use crate::{
-    agent::{install::pack, systemd},
-    error::Result,
-};
+use crate::{agent::systemd, archive::pack, error::Result};
 
 /// Takes in the seed before anything looks at who the machine is.
 const SEED_UNIT: &str = "\

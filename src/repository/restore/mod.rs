@@ -31,7 +31,7 @@ use super::{Repository, open::guarded, warnings};
 use crate::{
     error::{Error, Kind, OrError, Result},
     keys::{Secret, exposed},
-    report::bytes,
+    words::bytes,
 };
 
 /// What comes out of a repository; each has its own rules.

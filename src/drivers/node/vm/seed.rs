@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use super::Spec;
 use crate::{
     agent::{
-        install::pack,
         paths,
         prepare::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
     },
+    archive::pack,
     config::model::Hypervisor,
     error::Result,
 };

@@ -1,0 +1,18 @@
+//! Tar archives in memory: files for a node or for the seed of a machine.
+
+use crate::error::{Kind, OrError, Result};
+
+/// Packs files, each given as path, mode and content, into an archive in memory.
+///
+/// # Errors
+/// A path is too long for an archive.
+pub fn pack<'a>(files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>) -> Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, mode, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(mode);
+        tar.append_data(&mut header, path, bytes).or_error(Kind::Other, || format!("cannot pack `{path}`"))?;
+    }
+    tar.into_inner().or_error(Kind::Other, || "cannot pack".into())
+}
