@@ -45,6 +45,7 @@ pub mod repository;
 pub mod resolve;
 pub mod revive;
 pub mod serve;
+mod shims;
 pub mod snapshots;
 mod still;
 pub mod switch;

@@ -9,11 +9,11 @@ use std::{collections::HashMap, time::Duration};
 use bollard::{
     Docker,
     models::ContainerState,
-    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, StartContainerOptions},
+    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{facts::LABEL_CONTAINER, ports, recovery};
+use super::{facts::LABEL_CONTAINER, ports, recovery, shims};
 use crate::error::{Kind, OrError, Result};
 
 /// Between two tries, at first and at most.
@@ -49,7 +49,7 @@ async fn once(since: i64) -> Result<()> {
     let docker = ports::answering().await?;
     let mut all = Ok(());
     for (id, name) in fallen(&docker, since).await? {
-        match docker.start_container(&id, None::<StartContainerOptions>).await {
+        match shims::start(&docker, &id).await {
             Err(error) if !is_gone(&error) => {
                 if ports::is_taken(&error) {
                     ports::suspect(&docker).await;

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use bollard::{
-    Docker,
-    query_parameters::{StartContainerOptions, StopContainerOptions},
-};
+use bollard::{Docker, query_parameters::StopContainerOptions};
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use crate::{
-    agent::{failpoint, pool, still},
+    agent::{failpoint, pool, shims, still},
     error::{Kind, OrError, Result},
     snapshot::{Step, Still, World},
 };
@@ -91,7 +88,7 @@ impl World for Node {
 
     fn start(&mut self, containers: &[String]) -> Result<()> {
         self.each(containers, |docker, name| async move {
-            match docker.start_container(&name, None::<StartContainerOptions>).await {
+            match shims::start(&docker, &name).await {
                 // Somebody removed it in between: nothing to start.
                 Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
                 started => started.or_error(Kind::Node, || format!("cannot start `{name}`")),

@@ -7,13 +7,13 @@ use bollard::{
     errors::Error as DockerError,
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
-        RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptions,
+        RenameContainerOptionsBuilder, StopContainerOptions,
     },
 };
 use futures_util::future::join_all;
 
 use crate::{
-    agent::{paths, ports},
+    agent::{paths, ports, shims},
     drivers::docker::{AGAIN, name_taken},
     error::{Kind, OrError, Result},
     release::Make,
@@ -92,7 +92,7 @@ pub async fn start(docker: &Docker, make: &Make, fence: u64) -> Result<()> {
 /// Starts one that is there. Whoever had its ports a moment ago may not have let them go.
 async fn start_again(docker: &Docker, container: &str) -> Result<()> {
     for attempt in 1.. {
-        match docker.start_container(&name(container), None::<StartContainerOptions>).await {
+        match shims::start(docker, &name(container)).await {
             Ok(()) => break,
             Err(error) if attempt < AGAIN && ports::is_taken(&error) => tokio::time::sleep(BETWEEN).await,
             Err(error) => return Err(error).or_error(Kind::Node, || format!("cannot start `{container}`")),

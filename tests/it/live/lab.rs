@@ -24,7 +24,7 @@ struct Turns {
 }
 
 /// Long enough that only what never comes is missed, also beside another lab on two busy cores.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The steps of a whole restore.
 pub const RESTORING: [&str; 8] = [

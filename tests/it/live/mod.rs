@@ -38,6 +38,8 @@ mod repository;
 mod snapshot;
 mod soak;
 mod still;
+mod tasks;
 mod unreadable;
 mod vm;
 mod way_back;
+mod working;

@@ -1,11 +1,10 @@
 //! A promotion on a node whose disk fills up, or that cannot be reached any more, at each step: the old release or the new one, whole, and
 //! the next one goes through.
 
-use std::process::{Child, Stdio};
-
 use super::{
     lab::{Lab, until},
     promote::{change_two, data, prod, says, until_healthy},
+    working::Working,
 };
 
 const STEPS: [&str; 9] = [
@@ -21,11 +20,10 @@ const STEPS: [&str; 9] = [
 ];
 
 /// Begins a promotion, and comes back when the agent waits before this step.
-fn begin(lab: &Lab, step: &str) -> Child {
+fn begin(lab: &Lab, step: &str) -> Working {
     lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
-    let mut promoting = lab.command(&["promote", "--yes", "--wait", "--settle", "0s"]);
-    let promoting = promoting.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    until(step, || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
+    let mut promoting = lab.start(&["promote", "--yes", "--wait", "--settle", "0s"]);
+    promoting.until_reached(lab, "prod", step);
     promoting
 }
 
@@ -60,7 +58,7 @@ fn the_disk_is_full_at_each_step() {
     let old = data(&lab);
     change_two(&lab, "new", "echo new >/data/file");
     for step in STEPS {
-        let mut promoting = begin(&lab, step);
+        let promoting = begin(&lab, step);
         // Reserved in one go, then byte by byte what is left.
         prod(
             &lab,
@@ -68,12 +66,12 @@ fn the_disk_is_full_at_each_step() {
              while fallocate -l $size /var/lib/lap/pool/.fill/$size.$i 2>/dev/null; do i=$((i+1)); done; done; sync",
         );
         go_on(&lab);
-        let ended = promoting.wait().unwrap();
+        let ended = promoting.end();
         prod(&lab, "rm -r /var/lib/lap/pool/.fill; sync");
         // What was stuck for lack of room goes on by itself.
         until_healthy(&lab);
         let is_new = whole(&lab, step, &old);
-        assert!(is_new || !ended.success(), "full at {step}: it said it was done, and is not");
+        assert!(is_new || ended.code != 0, "full at {step}: it said it was done, and is not: {ended:?}");
         lab.lap(&["ledger", "verify"]).ok();
         back(&lab, &old);
     }
@@ -90,12 +88,11 @@ fn the_node_cannot_be_reached_at_each_step() {
         prod(&lab, &format!("iptables {how} INPUT -i eth0 -j DROP; iptables {how} OUTPUT -o eth0 -j DROP"));
     };
     for step in ["stop what changes", "start `two`", "make it the release", "close"] {
-        let mut promoting = begin(&lab, step);
+        let promoting = begin(&lab, step);
         cut("-I");
         go_on(&lab);
         // The laptop is closed, and nobody comes back to it: the agent ends it by itself.
-        promoting.kill().unwrap();
-        promoting.wait().unwrap();
+        promoting.kill();
         let over = "test ! -e /var/lib/lap/pool/state/switch.json && echo over || true";
         until(&format!("cut off at {step}, it ends"), || prod(&lab, over) == "over");
         cut("-D");
