@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod apply;
+pub mod beneath;
 pub mod cli;
 pub mod config;
 mod descriptors;
