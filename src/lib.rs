@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod apply;
 mod archive;
+pub mod beneath;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -59,7 +59,7 @@ async fn live() -> Result<ExitCode> {
         pool::mount(&for_pool)?;
         // Where the whole node was away, only the record is left of it.
         super::still::recover()?;
-        if let Err(error) = super::prune::recover() {
+        if let Err(error) = super::prune::recover_at_start() {
             eprintln!("agent: {error}");
         }
         // At every start, so that a node made by an earlier lap has it before its containers are.

@@ -59,13 +59,19 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
             return Err(unreadable.into());
         }
         let (snapshots, damaged) = snapshot::all(snapshots::pool_path()?)?;
+        // The registry decides what its data is: nothing of it goes then, and all else as usual.
+        let (registry, strange_registry) = match registry::look(&registry_data()) {
+            Ok(registry) => (registry, None),
+            Err(error) => (None, Some(error.message)),
+        };
         Ok(Found {
             current: recorded.current.value_or_refuse()?.map(|current| serde_json::json!(current)),
             releases: recorded.releases.into_iter().map(|(number, release)| (number, known(release))).collect(),
             ledger: recorded.ledger,
             snapshots,
             damaged: damaged.into_iter().map(|damaged| damaged.id).collect(),
-            registry: registry::look(&registry_data())?,
+            registry,
+            strange_registry,
             build_cache: build_cache(),
             ..found
         })

@@ -38,6 +38,14 @@ pub fn recover() -> Result<()> {
     if is_pending() { registry::put_all_back(&registry_data()) } else { Ok(()) }
 }
 
+/// At the agent's start: [`recover`], and the same for what an earlier lap set aside in another place.
+///
+/// # Errors
+/// The disk says why.
+pub fn recover_at_start() -> Result<()> {
+    recover().and(registry::take_over(&registry_data()))
+}
+
 /// Whether [`recover`] has something to do.
 pub fn is_pending() -> bool {
     registry::is_set_aside(&registry_data())

@@ -24,6 +24,8 @@ pub struct Found {
     pub files: Vec<Files>,
     /// `None`: this node has none.
     pub registry: Option<Registry>,
+    /// Why the registry's data cannot be looked at.
+    pub strange_registry: Option<String>,
     /// What Docker's builder could give back, as Docker says it.
     pub build_cache: Option<String>,
 }

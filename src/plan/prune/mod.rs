@@ -117,6 +117,7 @@ pub fn decide(found: &Found, rules: &Rules, now: i64) -> Vec<Decision> {
     all.extend(kept::summary(snapshots));
     all.extend(images);
     all.extend(images::images(found, &needs, &registry, rules, now));
+    all.extend(registry::strange(found));
     all.extend(images::files(found, &needs, rules, now));
     all.extend(registry::layers(found, &registry, rules, now));
     all.extend(

@@ -27,6 +27,13 @@ pub fn shown(name: &str) -> String {
     if digest.is_empty() { path } else { format!("{path}@{}", cut(digest, 12)) }
 }
 
+/// That the registry's data cannot be looked at.
+pub fn strange(found: &Found) -> Option<Decision> {
+    let why = found.strange_registry.clone()?;
+    let decision = Decision::stays(What::Registry, "all", "the data of the registry cannot be looked at");
+    Some(Decision { failed: Some(why), ..decision })
+}
+
 /// Each image in the registry.
 pub fn manifests(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
     let Some(registry) = &found.registry else { return Vec::new() };

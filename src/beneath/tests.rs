@@ -1,0 +1,158 @@
+//! What a container can plant, and what root does about it.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat};
+
+use super::*;
+
+/// A directory of a container beside one that is not its own.
+fn room() -> tempfile::TempDir {
+    let room = tempfile::tempdir().unwrap();
+    fs::create_dir_all(room.path().join("web/dir")).unwrap();
+    fs::create_dir_all(room.path().join("other")).unwrap();
+    fs::write(room.path().join("web/dir/file"), "ours").unwrap();
+    fs::write(room.path().join("other/file"), "theirs").unwrap();
+    room
+}
+
+fn web(room: &tempfile::TempDir) -> Dir {
+    Dir::open(&room.path().join("web")).unwrap()
+}
+
+#[test]
+fn a_link_is_refused_wherever_it_stands() {
+    let room = room();
+    symlink("../other", room.path().join("web/link")).unwrap();
+    symlink("dir", room.path().join("web/inside")).unwrap();
+    symlink("/proc/self/root", room.path().join("web/root")).unwrap();
+    symlink("link", room.path().join("web/again")).unwrap();
+    let web = web(&room);
+    for path in ["link", "link/file", "inside/file", "root/etc/passwd", "again/file", "../other/file", "/etc/passwd"] {
+        let kind = |error: Error| error.kind;
+        assert_eq!(web.file(Path::new(path)).map_err(kind).err(), Some(Kind::Refused), "{path}");
+        assert_eq!(web.dir(Path::new(path)).map(drop).map_err(kind).err(), Some(Kind::Refused), "{path}");
+    }
+    // The link itself can be looked at, and what is not there is absent.
+    assert_eq!(FileType::from_raw_mode(web.look(Path::new("link")).unwrap().unwrap().st_mode), FileType::Symlink);
+    assert!(web.file(Path::new("nothing/file")).unwrap().is_none() && web.dir(Path::new("nothing")).unwrap().is_none());
+    assert_eq!(web.read(Path::new("dir/file"), 10).unwrap().as_deref(), Some(&b"ours"[..]));
+    assert!(web.read(Path::new("dir/file"), 3).is_err());
+}
+
+/// The control run is the same call without the protection: it blocks for ever, so it runs in a thread that nobody waits for.
+#[test]
+fn a_fifo_keeps_nobody_waiting() {
+    let room = room();
+    let path = room.path().join("web/fifo");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    assert!(web(&room).file(Path::new("fifo")).unwrap_err().message.ends_with("is no regular file"));
+    let (done, waits) = std::sync::mpsc::channel();
+    let planted = path.clone();
+    std::thread::spawn(move || done.send(fs::read(planted).is_ok()));
+    assert!(waits.recv_timeout(Duration::from_millis(200)).is_err(), "a plain read waits for the other end");
+    // Its other end lets the thread go.
+    drop(fs::OpenOptions::new().write(true).open(path).unwrap());
+    waits.recv().unwrap();
+}
+
+#[test]
+fn a_walk_has_an_end() {
+    let room = room();
+    for n in 0..20 {
+        fs::write(room.path().join(format!("web/{n}")), "").unwrap();
+    }
+    let web = web(&room);
+    assert_eq!(web.list(&Walk::of(21, 1)).unwrap().len(), 21);
+    assert!(web.list(&Walk::of(20, 1)).unwrap_err().message.starts_with("there are too many files"));
+    assert!(Walk::of(1, 3).may_enter(&web, 4).unwrap_err().message.ends_with("is deeper than 3 levels"));
+}
+
+/// Makes directories in one another, deeper than any path is long.
+fn deep(at: &Path, levels: usize) {
+    let mut here = openat(CWD, at, DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..levels {
+        mkdirat(&here, "d", Mode::RWXU).unwrap();
+        here = openat(&here, "d", DIRECTORY, Mode::empty()).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_goes_however_deep_it_is_and_nothing_else_with_it() {
+    let room = room();
+    let at = room.path().join("web");
+    symlink("../../other", at.join("dir/link")).unwrap();
+    mknodat(CWD, at.join("dir/fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    fs::hard_link(room.path().join("other/file"), at.join("dir/hard")).unwrap();
+    fs::create_dir(at.join("dir/second")).unwrap();
+    deep(&at.join("dir"), 3000);
+    deep(&at.join("dir/second"), 200);
+    let above = Dir::open(room.path()).unwrap();
+    above.remove("web".as_ref()).unwrap();
+    above.remove("web".as_ref()).unwrap();
+    assert!(!at.exists());
+    assert_eq!(fs::read_to_string(room.path().join("other/file")).unwrap(), "theirs");
+}
+
+/// A container exchanges a directory and a link as fast as it can.
+#[test]
+fn what_is_exchanged_all_the_time_is_never_followed() {
+    let room = room();
+    let web_path = room.path().join("web");
+    symlink("../other", web_path.join("link")).unwrap();
+    let web = web(&room);
+    let stop = AtomicBool::new(false);
+    let (mut ours, mut refused, mut naive) = (0, 0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                crate::durable::swap(&web_path.join("dir"), &web_path.join("link")).unwrap();
+            }
+        });
+        while ours == 0 || refused == 0 || naive == 0 {
+            match web.read(Path::new("dir/file"), 100) {
+                Ok(bytes) => {
+                    assert_eq!(bytes.as_deref(), Some(&b"ours"[..]));
+                    ours += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind, Kind::Refused, "{error}");
+                    refused += 1;
+                }
+            }
+            // The control run: a path that was checked is another one when it is opened.
+            let path = web_path.join("dir");
+            if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+                naive += usize::from(fs::read(path.join("file")).is_ok_and(|read| read == b"theirs"));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn names_change_in_open_directories() {
+    let room = room();
+    let web = web(&room);
+    let aside = Dir::open(room.path()).unwrap().make(Path::new("aside/blobs")).unwrap();
+    assert!(web.dir(Path::new("dir")).unwrap().unwrap().rename("file".as_ref(), &aside, "x".as_ref()).unwrap());
+    assert!(!web.rename("file".as_ref(), &aside, "y".as_ref()).unwrap(), "there is none");
+    assert_eq!(fs::read_to_string(room.path().join("aside/blobs/x")).unwrap(), "ours");
+    fs::write(room.path().join("web/x"), "new").unwrap();
+    assert!(web.rename("x".as_ref(), &aside, "x".as_ref()).is_err(), "nothing is replaced");
+    web.exchange("x".as_ref(), &aside, "x".as_ref()).unwrap();
+    assert_eq!(fs::read_to_string(room.path().join("aside/blobs/x")).unwrap(), "new");
+    // A directory that cannot be made, because a link has its name.
+    symlink("../other", room.path().join("web/link")).unwrap();
+    assert_eq!(web.make(Path::new("link/new")).unwrap_err().kind, Kind::Refused);
+    assert!(!room.path().join("other/new").exists());
+    for path in ["", "/etc", "../x", "a/../b", "."] {
+        assert!(split(Path::new(path)).is_err(), "{path}");
+    }
+}
