@@ -24,7 +24,7 @@ pub enum Kind {
     Locked,
     /// A key is missing or wrong.
     Keys,
-    /// Refused: doing it would lose or break something.
+    /// Refused: doing refused: the command would lose or break something.
     Refused,
     /// Stopped by the user.
     Interrupted,

@@ -4,17 +4,17 @@ use crate::error::Kind;
 
 /// Code, name and meaning of every way `lap` ends.
 pub const TABLE: &[(u8, &str, &str)] = &[
-    (0, "ok", "done, or nothing to do"),
-    (1, "other", "an error of no other kind"),
+    (0, "ok", "the command succeeded, or there was nothing to do"),
+    (1, "other", "another error"),
     (2, "usage", "the command line is wrong"),
-    (3, "config", "the workspace is wrong; nothing was touched"),
-    (4, "host", "this machine lacks something: Docker does not answer, a port is taken, the disk is full"),
-    (5, "node", "a node does not answer, or not as it should"),
+    (3, "config", "the workspace has an error; nothing was changed"),
+    (4, "host", "this machine has a problem: Docker does not answer, a port is in use, the disk is full"),
+    (5, "node", "a node does not answer, or answers incorrectly"),
     (6, "build", "an image could not be built"),
     (7, "unhealthy", "a container does not run or is not healthy"),
-    (8, "locked", "somebody else holds the node's lock, or took it over"),
+    (8, "locked", "another command holds the node's lock, or took it over"),
     (9, "keys", "a key is missing or wrong"),
-    (10, "refused", "it would lose or break something"),
+    (10, "refused", "refused: the command would lose or break something"),
     (130, "interrupted", "stopped with Ctrl-C"),
 ];
 

@@ -183,7 +183,7 @@ pub fn word<T: std::str::FromStr>(path: &Path) -> State<T> {
         State::Unreadable(unreadable) => State::Unreadable(unreadable),
         State::Value(bytes) => match std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()) {
             Some(value) => State::Value(value),
-            None => State::Unreadable(Unreadable::new(path, "it does not hold what `lap` writes into it")),
+            None => State::Unreadable(Unreadable::new(path, "its content is not what `lap` writes")),
         },
     }
 }
@@ -198,9 +198,9 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
         return Err("it is empty".into());
     }
     serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        Category::Eof => format!("it is cut short ({error})"),
+        Category::Eof => format!("it is truncated ({error})"),
         Category::Syntax => format!("it is not JSON ({error})"),
-        Category::Data | Category::Io => format!("it does not hold what `lap` writes into it ({error})"),
+        Category::Data | Category::Io => format!("its content is not what `lap` writes ({error})"),
     })
 }
 
@@ -224,7 +224,7 @@ pub fn names(path: &Path) -> State<Vec<String>> {
 /// There is no such name: it is absent only where the directory that would hold it is there.
 fn absent<T>(path: &Path) -> State<T> {
     if !is_absent(path) {
-        return State::Unreadable(Unreadable::new(path, "it leads to nothing"));
+        return State::Unreadable(Unreadable::new(path, "its target does not exist"));
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::metadata(parent) {
@@ -274,12 +274,12 @@ mod tests {
         let path = dir.path().join("current.json");
         for (text, why) in [
             ("", "it is empty"),
-            (r#"{"release": "#, "it is cut short"),
+            (r#"{"release": "#, "it is truncated"),
             (r#"{"release" 5}"#, "it is not JSON"),
             ("\0\0\0\0", "it is not JSON"),
             (r#"{"release": "5"}"#, "expected u64"),
             (r"{}", "missing field `release`"),
-            ("null", "it does not hold what `lap` writes into it"),
+            ("null", "its content is not what `lap` writes"),
         ] {
             fs::write(&path, text).unwrap();
             assert!(reason(&path).contains(why), "{text}: {}", reason(&path));

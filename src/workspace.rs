@@ -68,7 +68,7 @@ impl Workspace {
         let name = name.unwrap_or(&self.lab.default_environment);
         self.lab.environments.get(name).ok_or_else(|| {
             let known = self.lab.environments.keys().cloned().collect::<Vec<_>>().join("`, `");
-            Error::new(Kind::Usage, format!("there is no environment `{name}`: there is `{known}`"))
+            Error::new(Kind::Usage, format!("there is no environment `{name}`: the environments are `{known}`"))
                 .hint(self.instead_of_environment(name))
         })
     }
@@ -83,7 +83,7 @@ impl Workspace {
             return format!("`{name}` is a node: name its environment, `{}`", node.environment);
         }
         guess(name, self.lab.environments.keys().map(String::as_str))
-            .unwrap_or_else(|| "a directory below `env/` is one: `lap help env.toml` explains what is in it".to_owned())
+            .unwrap_or_else(|| "an environment is a directory in `env/`: see `lap help env.toml`".to_owned())
     }
 
     /// Checks that these containers exist.
@@ -95,7 +95,7 @@ impl Workspace {
             None => Ok(()),
             Some(name) => {
                 let known = self.lab.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
-                Err(Error::new(Kind::Usage, format!("there is no container `{name}`: there is `{known}`")))
+                Err(Error::new(Kind::Usage, format!("there is no container `{name}`: the containers are `{known}`")))
             }
         }
     }
@@ -152,7 +152,7 @@ impl Workspace {
         wished.filter(|(_, rootfs)| !rootfs::cached(&self.cache, rootfs).exists()).collect()
     }
 
-    /// How a machine that lap did not make is reached; `None`: lap made it.
+    /// How an existing machine is reached; `None`: lap made it.
     ///
     /// # Errors
     /// The file with its host key cannot be written.
@@ -206,7 +206,7 @@ impl Workspace {
         let (via, address) = way.unwrap_or((None, SocketAddr::from((address, 22))));
         let host_key = keys.host_key(node).map_err(|error| match machine {
             Some(machine) if machine.provider == Provider::Ssh => {
-                error.hint(format!("`lap node prepare {node}` makes it a node, if nobody did"))
+                error.hint(format!("run `lap node prepare {node}` if it is not prepared yet"))
             }
             _ => error,
         });

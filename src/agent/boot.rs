@@ -116,7 +116,7 @@ async fn live() -> Result<ExitCode> {
                 match daemons::dockerd(&config, parent.as_deref()) {
                     Ok(false) => {}
                     Ok(true) => {
-                        eprintln!("agent: dockerd was gone and is started again");
+                        eprintln!("agent: dockerd had stopped, starting it again");
                         tokio::spawn(revive::revive(since));
                         tokio::spawn(ports::watch());
                     }

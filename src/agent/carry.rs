@@ -57,7 +57,7 @@ pub async fn receive(from: &mut (impl AsyncBufRead + Unpin), mut to: impl AsyncW
             return Ok(total);
         }
         if length > PIECE as u64 {
-            return Err(std::io::Error::other("a piece is too long"));
+            return Err(std::io::Error::other("a part of the archive is too long"));
         }
         let taken = tokio::io::copy(&mut from.take(length), &mut to).await?;
         if taken < length {
@@ -171,10 +171,10 @@ pub async fn feed(program: &str, mut command: Command, from: &mut (impl AsyncBuf
     let mut child = child.or_error(Kind::Node, || format!("cannot run `{program}`"))?;
     let words = words(&mut child);
     let into = child.stdin.take();
-    let Some(mut into) = into else { return Err(Error::new(Kind::Node, format!("`{program}` takes nothing"))) };
+    let Some(mut into) = into else { return Err(Error::new(Kind::Node, format!("`{program}` reads no input"))) };
     let received = receive(from, &mut into).await;
     drop(into);
     // The program's own words tell more than "broken pipe".
     ended(program, child, words).await?;
-    received.or_error(Kind::Node, || "the archive broke off".into())
+    received.or_error(Kind::Node, || "the archive is incomplete".into())
 }

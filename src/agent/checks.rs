@@ -81,7 +81,8 @@ pub async fn run(docker: &Docker, current: &Current, note: &(dyn Fn(&str) + Sync
         return Ok(Vec::new());
     }
     if !dir.is_dir() {
-        return Err(Error::new(Kind::Node, "the checks of what runs are not on the node").hint("`lap up` brings them"));
+        return Err(Error::new(Kind::Node, "the checks of the running containers are not on the node")
+            .hint("`lap up` installs them"));
     }
     let node = node()?;
     let mut all = Vec::new();
@@ -165,10 +166,7 @@ async fn one(docker: &Docker, check: &Check<'_>, dir: &Path, env: &str) -> Resul
 async fn of_build(docker: &Docker, other: Other<'_>) -> Result<String> {
     let missing = |why: &str| {
         let name = other.container;
-        Error::new(
-            Kind::Node,
-            format!("the image of `{name}`, which `checks.image` names, is not {why}: `lap up` brings it"),
-        )
+        Error::new(Kind::Node, format!("the image of `{name}` (`checks.image`) is not {why}: `lap up` installs it"))
     };
     let build = other.build.ok_or_else(|| missing("recorded"))?;
     let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL_BUILD}={build}")])]);
@@ -235,8 +233,10 @@ async fn watch(docker: &Docker, check: &Check<'_>, id: &str) -> Result<(bool, St
             (false, with(format!("it ended with exit code {code}")))
         }
         Ok(Some(Err(error))) => (false, with(error.to_string())),
-        Ok(None) => (false, with("Docker does not say how it ended".into())),
-        Err(_) => (false, with(format!("it took longer than {} s and was ended", check.timeout.as_secs_f64()))),
+        Ok(None) => (false, with("Docker does not report how it ended".into())),
+        Err(_) => {
+            (false, with(format!("it exceeded its time limit of {} s, and lap ended it", check.timeout.as_secs_f64())))
+        }
     })
 }
 
@@ -285,7 +285,8 @@ pub async fn recover() {
 /// Nothing runs, or Docker does not answer.
 pub(super) async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, containers: &[String]) -> Result<Answer> {
     let current = recorded::current().value_or_refuse()?;
-    let mut current = current.ok_or_else(|| Error::new(Kind::Refused, "nothing ran here yet").hint("`lap up`"))?;
+    let mut current =
+        current.ok_or_else(|| Error::new(Kind::Refused, "the node has not run any containers yet").hint("`lap up`"))?;
     if !containers.is_empty() {
         current.containers.retain(|name, _| containers.contains(name));
     }

@@ -148,7 +148,7 @@ impl Client {
             Answer::Exporting { meta } => meta,
             other => return Err(self.unexpected(&other)),
         };
-        let broke = || "the archive broke off".to_owned();
+        let broke = || "the archive is incomplete".to_owned();
         let bytes = super::carry::receive(&mut stream, to).await.or_error(Kind::Node, broke)?;
         self.read(&mut stream).await.map(|_| (meta, bytes))
     }
@@ -172,7 +172,9 @@ impl Client {
         let sent = super::carry::send(from, &mut stream).await;
         // What the agent says tells more than that it stopped reading.
         match self.read(&mut stream).await? {
-            Answer::Taken { meta, .. } => sent.map(|_| meta).or_error(Kind::Node, || "the archive broke off".into()),
+            Answer::Taken { meta, .. } => {
+                sent.map(|_| meta).or_error(Kind::Node, || "the archive is incomplete".into())
+            }
             other => Err(self.unexpected(&other)),
         }
     }
@@ -187,11 +189,8 @@ impl Client {
         let size = match self.read(&mut stream).await? {
             Answer::Objects { size } if size <= MAX_PACK => size,
             Answer::Objects { .. } => {
-                return Err(Error::new(
-                    Kind::Refused,
-                    format!("{commit} is too large to be fetched from `{}`", self.node),
-                )
-                .hint("`git fetch` brings it"));
+                return Err(Error::new(Kind::Refused, format!("{commit} is too large to fetch from `{}`", self.node))
+                    .hint("fetch it with `git fetch`"));
             }
             other => return Err(self.unexpected(&other)),
         };
@@ -227,7 +226,7 @@ impl Client {
             step(&text);
             answer = self.read(&mut stream).await?;
         }
-        sent.map(|_| answer).or_error(Kind::Node, || "the archive broke off".into())
+        sent.map(|_| answer).or_error(Kind::Node, || "the archive is incomplete".into())
     }
 
     /// The first answer that is not "somebody else has the lock".
@@ -248,7 +247,7 @@ impl Client {
             "`{}` is locked: `{}` holds it for `lap {}` (process {}), since {since}",
             self.node, holder.who, holder.verb, holder.pid
         );
-        Err(Error::new(Kind::Locked, message).hint("`--wait` waits until it is free"))
+        Err(Error::new(Kind::Locked, message).hint("use `--wait` to wait until the lock is free"))
     }
 
     /// A connection to the node's own registry; with a fencing number only as long as the lock is held.
@@ -307,7 +306,7 @@ impl Client {
         let what = || format!("the agent of `{}` does not answer", self.node);
         if stream.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
             return Err(Error::new(Kind::Node, format!("the agent of `{}` ended the connection", self.node))
-                .hint("run the command again: it goes on from where the node is now"));
+                .hint("run the command again: it continues from the present state of the node"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
             Answer::Failed { kind, message, hints } => {
@@ -318,7 +317,7 @@ impl Client {
     }
 
     fn unexpected(&self, answer: &Answer) -> Error {
-        Error::new(Kind::Node, format!("the agent of `{}` answers something else: {answer:?}", self.node))
+        Error::new(Kind::Node, format!("the agent of `{}` sent an unexpected answer: {answer:?}", self.node))
     }
 }
 
@@ -339,7 +338,7 @@ impl Held {
         let mut line = serde_json::to_vec(note).or_error(Kind::Other, || "journal".into())?;
         line.push(b'\n');
         let mut stream = self.stream.lock().await;
-        let lost = || format!("the connection to `{}` is lost, and with it the lock", self.client.node);
+        let lost = || format!("the connection to `{}` is lost, and therefore the lock", self.client.node);
         stream.write_all(&line).await.or_error(Kind::Locked, lost)?;
         stream.flush().await.or_error(Kind::Locked, lost)
     }

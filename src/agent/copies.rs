@@ -21,7 +21,7 @@ static ONE: Mutex<()> = Mutex::new(());
 /// By repository.
 pub fn known() -> State<BTreeMap<String, Known>> {
     state::json(&path())
-        .hint("what was copied is safe: move the file aside on the node, and the next copy writes it anew")
+        .hint("the copies themselves are safe: move the file away on the node; the next copy writes a new one")
 }
 
 /// Writes news down.

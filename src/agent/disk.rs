@@ -22,7 +22,7 @@ pub fn mount(device: &str, wish: Option<Filesystem>) -> Result<()> {
     while !Path::new(device).exists() {
         if std::time::Instant::now() > until {
             return Err(Error::new(Kind::Node, format!("there is no disk `{device}` for the pool"))
-                .hint("the machine has lost it, or `device` in its node.toml is wrong"));
+                .hint("check the machine's disks, and `device` in its node.toml"));
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -31,7 +31,7 @@ pub fn mount(device: &str, wish: Option<Filesystem>) -> Result<()> {
         Content::Nothing => mkfs::make(wish, device)?,
         Content::Other(what) => {
             return Err(Error::new(Kind::Refused, format!("`{device}` is not empty: {what}"))
-                .hint("if that may go: `wipefs --all` on the machine makes it empty; lap does not do this by itself"));
+                .hint("if you do not need this data, run `wipefs --all` on the machine; lap never does this itself"));
         }
     };
     mkfs::mount(filesystem, device, false)
@@ -53,7 +53,7 @@ fn content(device: &str) -> Result<Content> {
         Some(0) => Ok(found(&text)),
         // Nothing that it knows; but a disk that was written to without any sign of it is not empty either.
         Some(2) if never_used(device).or_error(Kind::Node, what)? => Ok(Content::Nothing),
-        Some(2) => Ok(Content::Other("nothing that is known, and yet it begins with data".into())),
+        Some(2) => Ok(Content::Other("an unknown format, but the disk begins with data".into())),
         _ => {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             Err(Error::new(Kind::Node, format!("{}: {said}", what())))

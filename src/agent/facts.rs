@@ -99,7 +99,7 @@ impl Installed {
     }
 
     fn complain(&mut self, unreadable: impl IntoIterator<Item = Unreadable>) {
-        let hint = "`lap up` on an operator's machine installs it anew";
+        let hint = "run `lap up` on an operator's machine to install it again";
         self.unreadable.extend(unreadable.into_iter().map(|unreadable| unreadable.hint(hint)));
     }
 }

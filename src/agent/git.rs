@@ -102,7 +102,7 @@ pub async fn give(repository: &str, commit: &str, limit: usize) -> Result<Vec<u8
                 other => said.push_str(&other.to_string()),
             }
             if pack.len() > limit {
-                return Err(Error::new(Kind::Refused, format!("{}: it is too large", what())));
+                return Err(Error::new(Kind::Refused, format!("{}: the commit is too large", what())));
             }
         }
     }
@@ -131,7 +131,7 @@ pub async fn take(repository: &str, pack: &[u8]) -> Result<()> {
     if taken.passed {
         return Ok(());
     }
-    Err(Error::new(Kind::Node, format!("`{repository}` does not take the commit: {}", taken.said)))
+    Err(Error::new(Kind::Node, format!("`{repository}` refuses the commit: {}", taken.said)))
 }
 
 #[cfg(test)]

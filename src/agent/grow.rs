@@ -28,13 +28,13 @@ const SYS_RESOURCE: u32 = 24;
 pub fn to(disk: u64) -> Result<Answer> {
     let mut config = read_config()?;
     if config.device.is_some() {
-        return Err(Error::new(Kind::Refused, "the pool is as large as its disk"));
+        return Err(Error::new(Kind::Refused, "the pool uses its whole disk already"));
     }
     let (_, filesystem) = place()?;
     can_grow(filesystem)?;
     if disk > config.disk {
         config.disk = disk;
-        failpoint::at("write down the size");
+        failpoint::at("record the size");
         write_file(paths::CONFIG.as_ref(), &config_text(&config)?, 0o600)?;
     }
     fit(&config).map(|()| Answer::Done)
@@ -47,16 +47,16 @@ pub fn to(disk: u64) -> Result<Answer> {
 pub fn fit(config: &NodeConfig) -> Result<()> {
     let (device, filesystem) = place()?;
     if config.device.is_none() {
-        let what = || format!("cannot make `{}` larger", paths::POOL_IMAGE);
+        let what = || format!("cannot extend `{}`", paths::POOL_IMAGE);
         let file = OpenOptions::new().write(true).open(paths::POOL_IMAGE).or_error(Kind::Node, what)?;
         if file.metadata().or_error(Kind::Node, what)?.len() < config.disk {
             can_grow(filesystem)?;
-            failpoint::at("make the file longer");
+            failpoint::at("extend the file");
             file.set_len(config.disk).and_then(|()| file.sync_all()).or_error(Kind::Node, what)?;
         }
         pool::run(Command::new("losetup").args(["--set-capacity", &device]))?;
     }
-    failpoint::at("make the file system larger");
+    failpoint::at("extend the file system");
     mkfs::grow(filesystem, &device)
 }
 
@@ -79,8 +79,8 @@ fn can_grow(filesystem: Filesystem) -> Result<()> {
     if filesystem != Filesystem::Ext4 || has(&status, SYS_RESOURCE) {
         return Ok(());
     }
-    Err(Error::new(Kind::Refused, "the pool is ext4, and in a container that cannot become larger").hint(
-        "`lap snapshot copy` takes its data off the machine; after `lap destroy`, `lap recover` brings them into a larger one",
+    Err(Error::new(Kind::Refused, "an ext4 pool cannot grow in a container").hint(
+        "copy the data off the machine with `lap snapshot copy`, then run `lap destroy`, and restore it into a larger pool with `lap recover`",
     ))
 }
 

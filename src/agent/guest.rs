@@ -52,7 +52,7 @@ pub fn start() {
         }
     });
     if let Err(error) = answering {
-        eprintln!("agent: cannot answer this machine's host: {error}");
+        eprintln!("agent: cannot answer the host of this machine: {error}");
     }
 }
 
@@ -91,7 +91,7 @@ fn answer(question: &[u8], cards: impl Fn() -> BTreeMap<String, Card>) -> Option
         }
         Some("guest-network-get-interfaces") => json!({ "return": shown(cards()) }),
         _ => {
-            json!({ "error": { "class": "CommandNotFound", "desc": "lap only says which addresses this machine has" } })
+            json!({ "error": { "class": "CommandNotFound", "desc": "lap only reports the addresses of this machine" } })
         }
     };
     out.extend(format!("{answer}\n").bytes());

@@ -52,7 +52,7 @@ pub async fn await_healthy(docker: &Docker, name: &str, patience: Duration) -> R
             let code = state.and_then(|s| s.exit_code).unwrap_or_default();
             let said = last_words(docker, &container).await;
             return Err(Error::new(Kind::Unhealthy, format!("`{name}` ended with exit code {code}{said}"))
-                .hint(format!("`lap logs {name}` shows all it said")));
+                .hint(format!("`lap logs {name}` shows its whole output")));
         }
         let checked = run_check(docker, &container, &facts).await?;
         if checked.passed {
@@ -65,7 +65,7 @@ pub async fn await_healthy(docker: &Docker, name: &str, patience: Duration) -> R
                 Kind::Unhealthy,
                 format!("`{name}` is not healthy after {} s{check}{said}", patience.as_secs()),
             )
-            .hint(format!("`lap logs {name}` shows all it said")));
+            .hint(format!("`lap logs {name}` shows its whole output")));
         }
         tokio::time::sleep(BETWEEN).await;
     }

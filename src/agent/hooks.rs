@@ -159,7 +159,7 @@ async fn run(docker: &Docker, name: &str, which: &str, command: &[String], patie
             if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
                 let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
             }
-            Some(format!("{hook} took longer than {} s and was ended", patience.as_secs_f64()))
+            Some(format!("{hook} exceeded its time limit of {} s, and lap ended it", patience.as_secs_f64()))
         }
     }
 }

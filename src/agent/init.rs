@@ -81,7 +81,7 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         if status != Some(i32::from(RESTART)) {
-            eprintln!("the agent ended ({status:?}); starting it again");
+            eprintln!("the agent ended ({status:?}), starting it again");
             thread::sleep(PAUSE);
         }
     }

@@ -37,7 +37,7 @@ pub fn directory(place: &Place) -> Result<PathBuf> {
     let mut parts = Path::new(name).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(_)), None) => Ok(Path::new(base).join(name)),
-        _ => Err(Error::new(Kind::Refused, format!("`{name}` is not a name of one part"))),
+        _ => Err(Error::new(Kind::Refused, format!("`{name}` is not a plain file name"))),
     }
 }
 
@@ -89,7 +89,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
 /// # Errors
 /// The archive is damaged or has a path that leaves `dir`; a file cannot be written. Files already renamed stay.
 pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, String>> {
-    let broken = || "cannot read what was sent".to_owned();
+    let broken = || "cannot read the sent data".to_owned();
     make(dir)?;
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(tar);
@@ -97,7 +97,7 @@ pub fn unpack(tar: &[u8], dir: &Path, whole: bool) -> Result<BTreeMap<String, St
         let mut entry = entry.or_error(Kind::Other, broken)?;
         let path = entry.path().or_error(Kind::Other, broken)?.into_owned();
         if path.components().any(|part| !matches!(part, Component::Normal(_))) {
-            return Err(Error::new(Kind::Refused, format!("`{}` leaves its place", path.display())));
+            return Err(Error::new(Kind::Refused, format!("the path `{}` leads out of its directory", path.display())));
         }
         let target = dir.join(&path);
         match entry.header().entry_type() {

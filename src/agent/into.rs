@@ -93,7 +93,7 @@ pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + U
     sweep()?;
     if whole.exists() {
         // It would be the same one: what was sent is thrown away by whoever sent it.
-        return Err(Error::new(Kind::Refused, format!("{} of `{}` is here already", bring.id, bring.from)));
+        return Err(Error::new(Kind::Refused, format!("{} of `{}` is on the node already", bring.id, bring.from)));
     }
     for directory in [whole.parent().unwrap_or(&whole), &half] {
         durable::create_dir_all(directory).or_error(Kind::Node, || format!("cannot make `{}`", directory.display()))?;
@@ -127,7 +127,7 @@ async fn unpack(half: &Path, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) 
     if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) && volume::number(&data)? == number {
         return volume::set_read_only(&data);
     }
-    Err(Error::new(Kind::Node, "what came is no snapshot of lap"))
+    Err(Error::new(Kind::Node, "the received data is not a snapshot of lap"))
 }
 
 /// Removes one that came in part.
@@ -155,13 +155,13 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
     let pool = pool_path()?;
     let source = place(&bring.from, &bring.id).join("data");
     if !source.is_dir() {
-        return Err(Error::new(Kind::Node, format!("{} of `{}` did not come", bring.id, bring.from)));
+        return Err(Error::new(Kind::Node, format!("{} of `{}` was not received", bring.id, bring.from)));
     }
     let step = |text: &str| {
         note(text);
         failpoint::at(text);
     };
-    step("copy what came");
+    step("copy the received data");
     let at = now();
     let text = format!("{} of `{}`, scrubbed", bring.id, bring.from);
     let id = snapshot::free_id(pool, at);
@@ -203,7 +203,7 @@ fn prepare(pool: &Path, source: &Path, copy: &Path, bring: &Bring, step: &dyn Fn
             continue;
         }
         // Of no container here, so nobody said how to scrub it; the node's own (`.images`) is each node's.
-        step(&format!("leave out `{}`", name.escape_debug()));
+        step(&format!("remove `{}` from the copy", name.escape_debug()));
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let removed = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
         removed.or_error(Kind::Node, || what(&entry.path()))?;

@@ -78,7 +78,7 @@ impl Journal {
         read.lines.iter().for_each(|line| journal.follow(line));
         // Neither step stops the agent: on a full disk it is the agent that makes room.
         if torn && let Err(error) = journal.cut() {
-            eprintln!("agent: cannot cut `{}`: {error}", journal.path.display());
+            eprintln!("agent: cannot truncate `{}`: {error}", journal.path.display());
         }
         if let Some(op) = journal.open {
             let line = Line { op, at: now, what: What::Lost };
@@ -155,7 +155,7 @@ impl Journal {
         self.trim_above = match self.rewrite() {
             Ok(()) => self.max_bytes,
             Err(error) => {
-                eprintln!("agent: cannot shorten `{}`: {error}", self.path.display());
+                eprintln!("agent: cannot compact `{}`: {error}", self.path.display());
                 self.length + RETRY_BYTES
             }
         };

@@ -77,7 +77,10 @@ fn delegate(root: &Path) -> Result<()> {
             Err(error) if round < ROUNDS && error.raw_os_error() == Some(Errno::EBUSY as i32) => {
                 thread::sleep(PAUSE);
             }
-            result => return result.or_error(Kind::Node, || "cannot give control groups to containers".into()),
+            result => {
+                return result
+                    .or_error(Kind::Node, || "cannot enable controllers for the control groups of containers".into());
+            }
         }
     }
     Ok(())
@@ -153,6 +156,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("cgroup.subtree_control")).unwrap();
         let error = delegate(root.path()).unwrap_err();
-        assert!(error.to_string().contains("cannot give control groups to containers"), "{error}");
+        assert!(
+            error.to_string().contains("cannot enable controllers for the control groups of containers"),
+            "{error}"
+        );
     }
 }

@@ -117,7 +117,9 @@ fn stop_agent() -> Result<()> {
 
 fn remove_data(config: &NodeConfig) -> Result<()> {
     if pool::is_mounted(paths::POOL) {
-        return Err(Error::new(Kind::Node, "the pool is still in use").hint("`fuser -vm /data` shows by whom"));
+        return Err(
+            Error::new(Kind::Node, "the pool is still in use").hint("`fuser -vm /data` shows which programs use it")
+        );
     }
     match &config.device {
         Some(device) => pool::run(Command::new("wipefs").args(["--all", "--quiet", device])),

@@ -112,11 +112,11 @@ impl Lock {
         if fence != 0 && *self.inner.current.borrow() == fence {
             return Ok(());
         }
-        let by = self.held().map_or("nobody holds it now".into(), |(holder, _)| {
+        let by = self.held().map_or("no command holds it now".into(), |(holder, _)| {
             format!("`{}` holds it now for `{}`", holder.who, holder.verb)
         });
         Err(Error::new(Kind::Locked, format!("the lock under which this began is lost; {by}"))
-            .hint("run the command again: it goes on from where the node is now"))
+            .hint("run the command again: it continues from the present state of the node"))
     }
 
     /// Returns when `fence` is no longer the present holder's number.

@@ -18,7 +18,7 @@ pub const LABEL: &str = "lap";
 pub fn make(wish: Option<Filesystem>, place: &str) -> Result<Filesystem> {
     let filesystem = choose(wish, |filesystem| is_known(filesystem) && is_there(filesystem.mkfs().0))?;
     if let (None, Some(cost)) = (wish, filesystem.cost()) {
-        eprintln!("agent: the kernel has no btrfs: the pool is {filesystem}, and {cost}");
+        eprintln!("agent: the kernel has no btrfs, so the pool is {filesystem}: {cost}");
     }
     let (program, words) = filesystem.mkfs();
     run(Command::new(program).args(words).args(["-L", LABEL, place]))?;
@@ -33,12 +33,12 @@ fn choose(wish: Option<Filesystem>, can: impl Fn(Filesystem) -> bool) -> Result<
             format!("the node cannot make {wish}: its kernel or `{}` is missing", wish.mkfs().0),
         )
         .hint(format!(
-            "`{}` belongs into nodes/rootfs.toml (on a machine that exists, `apt-get install` it)",
+            "add `{}` to nodes/rootfs.toml (on an existing machine, install it with `apt-get`)",
             wish.package()
         ))),
         None => Filesystem::ALL.into_iter().find(|filesystem| can(*filesystem)).ok_or_else(|| {
-            Error::new(Kind::Node, "the node has neither btrfs nor xfs nor ext4, and the data needs one of them")
-                .hint("`mkfs.ext4` is in `e2fsprogs`: write it into nodes/rootfs.toml")
+            Error::new(Kind::Node, "the node's kernel has neither btrfs, xfs nor ext4, and the pool needs one of them")
+                .hint("`mkfs.ext4` is in `e2fsprogs`: add it to nodes/rootfs.toml")
         }),
     }
 }

@@ -56,9 +56,9 @@ pub fn check(part: &Part, mounts: &[Mounted]) -> Result<()> {
     let Some(Mounted { container, path }) = mounts.iter().find(in_the_way) else { return Ok(()) };
     let hint = match part {
         Part::Containers(names) => {
-            format!("`--only {},{container}` restores both, and stops them meanwhile", names.join(","))
+            format!("`--only {},{container}` restores both, and stops them for it", names.join(","))
         }
-        _ => format!("`--only {container}` restores all its data, and stops it meanwhile"),
+        _ => format!("`--only {container}` restores all its data, and stops it for that"),
     };
     Err(Error::new(Kind::Refused, format!("`{container}` runs and has `{path}` mounted")).hint(hint))
 }

@@ -130,7 +130,7 @@ fn make_image(disk: u64, wish: Option<Filesystem>) -> Result<()> {
 /// device: the loser tries again.
 fn mount_image() -> Result<()> {
     let filesystem = mkfs::found(paths::POOL_IMAGE)
-        .ok_or_else(|| Error::new(Kind::Node, format!("`{}` is no pool any more", paths::POOL_IMAGE)))?;
+        .ok_or_else(|| Error::new(Kind::Node, format!("`{}` is no longer a pool", paths::POOL_IMAGE)))?;
     let mut nodes = 16;
     for attempt in 0.. {
         kernel::make_loop_nodes(nodes)?;

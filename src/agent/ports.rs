@@ -75,7 +75,7 @@ pub async fn free_leaked() -> Result<()> {
         let ports = leaked.iter().map(|proxy| proxy.port.to_string()).collect::<BTreeSet<_>>();
         let ports = ports.into_iter().collect::<Vec<_>>().join(", ");
         only_ours(&docker, &ports).await?;
-        eprintln!("agent: Docker holds ports ({ports}) for containers that do not run: it is started again");
+        eprintln!("agent: Docker holds ports ({ports}) for containers that do not run, restarting Docker");
         tokio::task::spawn_blocking(daemons::restart_docker).await.or_error(Kind::Other, || "the agent".into())??;
         answering().await?;
     }
@@ -137,7 +137,7 @@ async fn only_ours(docker: &Docker, ports: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Node, format!("Docker holds ports ({ports}) for containers that do not run"))
-        .hint("containers that are not of lap run here, so the agent does not start Docker again: do it, and the agent goes on"))
+        .hint("the agent does not restart Docker, because containers run here that are not lap's: restart it yourself, and the agent continues"))
 }
 
 /// Ends the proxies whose Docker is gone.
@@ -149,7 +149,7 @@ fn end_orphans() {
             continue;
         };
         if orphan && read(proxy.pid).as_ref() == Some(&proxy) {
-            eprintln!("agent: a `docker-proxy` of a Docker that is gone holds port {}: it is ended", proxy.port);
+            eprintln!("agent: a `docker-proxy` of an earlier Docker holds port {}, ending it", proxy.port);
             let _ = pidfd_send_signal(open, Signal::KILL);
         }
     }

@@ -45,8 +45,8 @@ pub fn run() -> ExitCode {
     let mut text = Vec::new();
     let done = std::io::stdin()
         .read_to_end(&mut text)
-        .or_error(Kind::Other, || "cannot read what to do".into())
-        .and_then(|_| serde_json::from_slice::<Order>(&text).or_error(Kind::Usage, || "cannot read what to do".into()))
+        .or_error(Kind::Other, || "cannot read the request".into())
+        .and_then(|_| serde_json::from_slice::<Order>(&text).or_error(Kind::Usage, || "cannot read the request".into()))
         .and_then(|order| prepare(&order));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,7 +88,7 @@ pub fn config_text(config: &NodeConfig) -> Result<Vec<u8>> {
 fn mine(config: &NodeConfig) -> Result<()> {
     // A machine whose own name cannot be read may be another lab's.
     let is = state::json_in::<NodeConfig>(Path::new(paths::HOME), "node.json")
-        .hint("if it is nobody's, remove the file on the machine");
+        .hint("if the machine is not in use, remove the file on the machine");
     let Some(is) = is.value_or_refuse()? else { return Ok(()) };
     if (&is.lab, &is.node) == (&config.lab, &config.node) {
         return Ok(());

@@ -71,7 +71,7 @@ pub fn look(state: &Path) -> Recorded {
     let current = match (state::json(&self::path(state)), traces) {
         (State::Absent, Some(traces)) => State::Unreadable(Unreadable {
             is_gone: true,
-            ..Unreadable::new(self::path(state), format!("it is gone, though {traces}"))
+            ..Unreadable::new(self::path(state), format!("the file is missing, although {traces}"))
         }),
         (current, _) => current,
     };
@@ -105,7 +105,7 @@ impl Recorded {
     pub fn unreadable(&self) -> Vec<Unreadable> {
         let hint = |number: &u64| {
             format!(
-                "release {number} cannot be gone back to; `lap release record {number}` writes its file anew if it runs"
+                "a rollback to release {number} is not possible; if it runs, `lap release record {number}` writes the file again"
             )
         };
         let releases =
@@ -122,9 +122,9 @@ impl Recorded {
 fn way_back(has_releases: bool) -> String {
     let environment = read_config().map_or_else(|_| "ENVIRONMENT".to_owned(), |config| config.environment);
     if has_releases {
-        format!("`lap release record --env {environment}` writes it anew from the release that runs")
+        format!("`lap release record --env {environment}` writes it again from the running release")
     } else {
-        format!("`lap up {environment}` on an operator's machine writes it anew from the working tree")
+        format!("`lap up {environment}` on an operator's machine writes it again from the working tree")
     }
 }
 
@@ -172,7 +172,10 @@ mod tests {
         for remove in ["releases/4.json", "releases/3.json", "ledger.jsonl"] {
             let found = look(dir.path()).current;
             let unreadable = found.unreadable().unwrap_or_else(|| panic!("before {remove}: {found:?}"));
-            assert!(unreadable.is_gone && unreadable.reason.contains("it is gone, though release"), "{unreadable:?}");
+            assert!(
+                unreadable.is_gone && unreadable.reason.contains("the file is missing, although release"),
+                "{unreadable:?}"
+            );
             assert!(unreadable.hints[0].contains("lap release record"), "{unreadable:?}");
             fs::remove_file(dir.path().join(remove)).unwrap();
         }

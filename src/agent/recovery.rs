@@ -97,7 +97,7 @@ impl Agent {
                     Ok(()) => LOOK,
                     Err(error) => {
                         if self.recovery.failed(&error) {
-                            eprintln!("agent: {error}; the agent tries again");
+                            eprintln!("agent: {error}; trying again");
                         }
                         (pause * 2).min(MOST)
                     }
@@ -141,7 +141,7 @@ impl Agent {
     fn recovered(&self) {
         let Some((was, watch)) = self.recovery.clear() else { return };
         if was.tries > 0 {
-            eprintln!("agent: what was interrupted came to its end after {} s", now() - was.since);
+            eprintln!("agent: the interrupted operation is complete after {} s", now() - was.since);
         }
         let Some(watch) = watch else { return };
         let newest = release::newest(&switch::ledger());

@@ -83,7 +83,6 @@ async fn pass(stream: &BufReader<UnixStream>, request: &Request) -> Result<()> {
     }
     match ended {
         Ok(status) if status.code().is_some() => Ok(()),
-        _ => Err(Error::new(Kind::Node, "the agent's child was killed")
-            .hint("run the command again: it goes on from where it was")),
+        _ => Err(Error::new(Kind::Node, "the agent's child was killed").hint("run the command again: it continues")),
     }
 }

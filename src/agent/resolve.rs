@@ -36,7 +36,10 @@ type Questions = Vec<(String, String)>;
 /// Docker does not answer, or the container's network cannot be entered.
 pub async fn resolve(vantage: Vantage, servers: Vec<SocketAddr>, questions: Questions) -> Result<Answer> {
     if questions.len() > MOST {
-        return Err(Error::new(Kind::Refused, format!("{} questions are too many, at most {MOST}", questions.len())));
+        return Err(Error::new(
+            Kind::Refused,
+            format!("{} queries are too many, at most {MOST} are allowed", questions.len()),
+        ));
     }
     if vantage == Vantage::Node {
         let servers = if servers.is_empty() { of_file("/etc/resolv.conf".into()) } else { servers };
@@ -53,7 +56,7 @@ pub async fn resolve(vantage: Vantage, servers: Vec<SocketAddr>, questions: Ques
     let thread = std::thread::Builder::new().name("resolve".into()).spawn(move || {
         let _ = done.send(inside(pid, &servers, &questions));
     });
-    let what = || format!("cannot ask from inside `{name}`");
+    let what = || format!("cannot send queries from inside `{name}`");
     thread.or_error(Kind::Node, what)?;
     let (server, said) = answer.await.or_error(Kind::Node, what)?.or_error(Kind::Node, what)?;
     Ok(Answer::Resolved { container: Some(name), server, said })

@@ -33,7 +33,7 @@ pub async fn revive(since: i64) {
                 Ok(()) => return,
                 Err(error) => {
                     if told.as_ref() != Some(&error.message) {
-                        eprintln!("agent: {error}; the agent tries again");
+                        eprintln!("agent: {error}; trying again");
                         told = Some(error.message);
                     }
                     pause = (pause * 2).min(MOST);

@@ -229,7 +229,7 @@ impl Agent {
                 let bytes = receive(stream, size, MAX_BINARY).await?;
                 if let Some((holder, _)) = self.lock.held() {
                     let message = format!("`{}` holds the lock for `{}`", holder.who, holder.verb);
-                    return Err(Error::new(Kind::Locked, message).hint("try again when it is done"));
+                    return Err(Error::new(Kind::Locked, message).hint("try again when it has finished"));
                 }
                 eprintln!("agent: replaced by build {build}");
                 durable::write_file(Path::new(paths::BINARY), &bytes, 0o755)?;
@@ -323,7 +323,7 @@ impl Agent {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) => {
-                    eprintln!("agent: whether a snapshot is due: {error}");
+                    eprintln!("agent: cannot decide whether a snapshot is due: {error}");
                     pause = AFTER_FAILURE;
                     continue;
                 }
@@ -331,7 +331,7 @@ impl Agent {
             let holder = Holder { who: "agent".into(), verb: "snapshot".into(), pid: std::process::id() };
             let Ok(Ok(grant)) = self.lock.take(&holder, now()) else { continue };
             if let Err(error) = self.under(grant, holder, |_| snapshots::take_due()).await {
-                eprintln!("agent: the snapshot that is due: {error}");
+                eprintln!("agent: the scheduled snapshot failed: {error}");
                 pause = AFTER_FAILURE;
             }
         }
@@ -476,7 +476,7 @@ pub(super) async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer)
 
 async fn receive(stream: &mut Connection, size: u64, limit: u64) -> Result<Vec<u8>> {
     if size > limit {
-        return Err(Error::new(Kind::Refused, format!("{size} bytes are too many, at most {limit}")));
+        return Err(Error::new(Kind::Refused, format!("{size} bytes are too many, at most {limit} are allowed")));
     }
     let mut bytes = Vec::new();
     let got = stream.take(size).read_to_end(&mut bytes).await;

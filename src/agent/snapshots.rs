@@ -64,7 +64,7 @@ fn settle_data() -> Result<()> {
     let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
     let docker = Some(Handle::current().block_on(facts::docker())?);
     recover(&mut Node::new(docker, note)).map(drop).map_err(|error| {
-        error.hint("a restore before this has not come to its end; the agent tries again by itself, `lap status` says how it goes")
+        error.hint("an earlier restore is not complete; the agent repeats it until it succeeds, and `lap status` shows its state")
     })
 }
 
@@ -77,7 +77,8 @@ pub fn is_pending() -> bool {
 fn running(runtime: &Handle) -> Result<Vec<String>> {
     let facts = runtime.block_on(facts::look());
     if facts.docker.is_none() {
-        return Err(Error::new(Kind::Node, "Docker does not say which containers run").hint("`lap status` tells more"));
+        return Err(Error::new(Kind::Node, "cannot list the running containers: Docker does not answer")
+            .hint("`lap status` shows details"));
     }
     let mut all = facts.containers;
     all.retain(|fact| ["running", "restarting", "paused"].contains(&fact.state.as_str()));
@@ -98,8 +99,8 @@ pub fn remove(id: &str) -> Result<Answer> {
     let damaged = snapshot::all(pool)?.1.into_iter().find(|damaged| damaged.id.to_string() == id);
     let id = damaged.map_or_else(|| find(id).map(|meta| meta.id), |damaged| Ok(damaged.id))?;
     if is_needed(&id)? {
-        return Err(Error::new(Kind::Refused, format!("{id} is needed to bring what was interrupted to its end"))
-            .hint("`lap status` says what that waits for"));
+        return Err(Error::new(Kind::Refused, format!("{id} is needed to complete an interrupted operation"))
+            .hint("`lap status` shows what it waits for"));
     }
     snapshot::remove(pool, &id).map(|()| Answer::Done)
 }
@@ -208,8 +209,8 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
     let pool = pool_path()?;
     let all = snapshot::list(pool)?;
     let Some(keep) = policy::keep()? else {
-        return Err(Error::new(Kind::Config, "there is no policy on the node: everything is kept")
-            .hint("write `[snapshot] keep = …` into lap.toml (`lap help lap.toml`), then `lap up`"));
+        return Err(Error::new(Kind::Config, "the node has no policy: it keeps all snapshots")
+            .hint("write `[snapshot] keep = …` into lap.toml (`lap help lap.toml`), then run `lap up`"));
     };
     let decisions = decide(&all, &keep, now());
     for gone in decisions.iter().filter(|d| d.because.is_empty() && !dry_run) {
@@ -272,8 +273,8 @@ fn recorded_in(meta: &snapshot::Meta) -> Result<Option<serde_json::Value>> {
     let Some(json) = &meta.current else { return Ok(None) };
     let parsed = serde_json::from_value::<Current>(json.clone());
     parsed
-        .or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id))
-        .map_err(|error| error.hint("`--keep-release` restores the data alone, for the containers that run now"))?;
+        .or_error(Kind::Refused, || format!("the snapshot {} has no record of the running release", meta.id))
+        .map_err(|error| error.hint("use `--keep-release` to restore only the data, for the present containers"))?;
     Ok(Some(json.clone()))
 }
 
@@ -361,8 +362,8 @@ fn check(part: &Part) -> Result<()> {
     let whole = |path: &str| Path::new(path).components().count() < 2;
     match part {
         Part::Path(path) if whole(path) => {
-            Err(Error::new(Kind::Usage, format!("`{path}` is all the data of a container"))
-                .hint(format!("`--only {path}` restores it, and stops the container meanwhile")))
+            Err(Error::new(Kind::Usage, format!("`{path}` is the whole data of a container"))
+                .hint(format!("use `--only {path}` to restore it; lap stops the container for that")))
         }
         Part::Containers(names) => match names.iter().find(|name| !whole(name)) {
             Some(name) => Err(Error::new(Kind::Usage, format!("`{name}` is not a container"))

@@ -58,7 +58,9 @@ impl Still for Containers {
         // Whoever takes a snapshot may be inside the runtime, or not: a thread of its own never is.
         let ids = std::thread::scope(|scope| {
             let asking = scope.spawn(|| runtime.block_on(running()));
-            asking.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "the thread that asks Docker fell over")))
+            asking
+                .join()
+                .unwrap_or_else(|_| Err(Error::new(Kind::Other, "the thread that queries Docker ended with a panic")))
         })?;
         let text = serde_json::to_vec(&ids).or_error(Kind::Other, || "containers".into())?;
         write_file(&record(), &text, 0o600)?;
@@ -158,9 +160,9 @@ fn until_still(all: &dyn Fn() -> Vec<i32>, stop: &dyn Fn(i32), go_on: &dyn Fn())
         stood = false;
         if begun.elapsed() > PATIENCE {
             let name = fs::read_to_string(format!("/proc/{one}/comm")).unwrap_or_default();
-            let message = format!("`{}` (process {one}) cannot be made to stand still", name.trim());
+            let message = format!("cannot freeze `{}` (process {one})", name.trim());
             return Err(
-                Error::new(Kind::Node, message).hint("it waits for something, maybe a disk that does not answer")
+                Error::new(Kind::Node, message).hint("it waits in the kernel, perhaps for a disk that does not answer")
             );
         }
         if tried.elapsed() > patience {

@@ -46,7 +46,7 @@ pub async fn registry(lock: &Lock, mut stream: Connection, fence: Option<u64>) {
         }
         Err(error) => {
             let error = Error::new(Kind::Node, format!("the registry does not answer: {error}"))
-                .hint("`lap status` says whether it runs, `lap logs registry` why not");
+                .hint("`lap status` shows whether it runs, and `lap logs registry` shows the reason if it does not");
             say(&mut stream, &error.into()).await;
         }
     }

@@ -70,7 +70,7 @@ impl Allowed {
             return Doors::Closed;
         }
         let Some(admits) = &facts.admits else {
-            return Doors::Unknown("its agent does not say whom it admits".into());
+            return Doors::Unknown("its agent does not report the admitted keys".into());
         };
         let known = |fingerprint: &str| self.keys.iter().any(|(_, key)| ssh_fingerprint(key) == fingerprint);
         let strangers = admits.iter().filter(|(_, fingerprint)| !known(fingerprint));
@@ -147,7 +147,7 @@ pub fn sentences(asked: &[(String, Doors)], unknown: bool) -> Vec<String> {
     let sentence = |(environment, doors): &(String, Doors)| match doors {
         Doors::Open(strangers) => Some(still(environment, strangers)),
         Doors::Unknown(why) if unknown => {
-            Some(format!("`{environment}` may still admit them: {}; `lap up --all` closes it", plain(why)))
+            Some(format!("`{environment}` may still admit them: {}; run `lap up --all` to remove them", plain(why)))
         }
         Doors::Unknown(_) | Doors::Closed => None,
     };
@@ -158,7 +158,7 @@ pub fn sentences(asked: &[(String, Doors)], unknown: bool) -> Vec<String> {
 pub fn still(environment: &str, strangers: &[Stranger]) -> String {
     let list = strangers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let what = if strangers.len() == 1 { "a key that is" } else { "keys that are" };
-    format!("`{environment}` still admits {list}, {what} not in lap.toml: `lap up --all` closes it")
+    format!("`{environment}` still admits {list}, {what} not in lap.toml: run `lap up --all` to remove the access")
 }
 
 /// Sets who may log in on the nodes of an environment beside its master: a plan changes the master only.
@@ -231,9 +231,9 @@ mod tests {
             ("b".to_owned(), Doors::Open(vec![stranger("anna")])),
             ("c".to_owned(), Doors::Unknown("the node `c` does not run".into())),
         ];
-        let b = "`b` still admits `anna` (SHA256:anna), a key that is not in lap.toml: `lap up --all` closes it";
+        let b = "`b` still admits `anna` (SHA256:anna), a key that is not in lap.toml: run `lap up --all` to remove the access";
         assert_eq!(sentences(&asked, false), [b]);
-        let c = "`c` may still admit them: the node `c` does not run; `lap up --all` closes it";
+        let c = "`c` may still admit them: the node `c` does not run; run `lap up --all` to remove them";
         assert_eq!(sentences(&asked, true), [b, c]);
     }
 }

@@ -39,7 +39,7 @@ pub fn missing(tree: Option<&Tree>, facts: &NodeFacts) -> BTreeSet<String> {
 pub async fn pull(maker: &Arc<Master>, held: Held, bases: &BTreeSet<String>, options: &Options) -> Result<()> {
     let mut plan = Plan::new(&maker.environment.name);
     for image in bases {
-        plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile stands on it", []);
+        plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile uses it", []);
     }
     let facts = NodeFacts::default();
     maker.carry_out(&plan, held, &facts, Wish::nothing(), Making::default(), options).await

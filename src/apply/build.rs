@@ -146,7 +146,7 @@ impl Said {
 pub async fn push(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
     for n in 0..TRIES - 1 {
         match push_once(docker, image, container, commit, line).await {
-            Err(error) if passing(&error.message) => line("the registry does not answer: once more"),
+            Err(error) if passing(&error.message) => line("the registry does not answer, trying again"),
             done => return done,
         }
         tokio::time::sleep(BETWEEN * 2_u32.pow(n)).await;
@@ -171,7 +171,7 @@ async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, 
     while let Some(info) = lines.next().await {
         let info = info.or_error(Kind::Node, || what.clone())?;
         if let Some(error) = info.error_detail.and_then(|error| error.message) {
-            return Err(Error::new(Kind::Node, format!("{what}: {error}")).hint("`lap logs registry` says more"));
+            return Err(Error::new(Kind::Node, format!("{what}: {error}")).hint("`lap logs registry` shows details"));
         }
         line(&info.status.unwrap_or_default());
     }

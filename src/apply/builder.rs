@@ -42,11 +42,11 @@ pub struct Builder {
 pub async fn connect(master: &Master) -> Result<Option<Arc<Master>>> {
     let (Some(keys), Some(node)) = (&master.keys, &master.environment.builder) else { return Ok(None) };
     let address = master.seen.nodes.get(node).copied();
-    let address = address.ok_or_else(|| Error::new(Kind::Node, format!("nobody knows where `{node}` is")))?;
+    let address = address.ok_or_else(|| Error::new(Kind::Node, format!("the address of `{node}` is not known")))?;
     let (workspace, name) = (master.workspace.clone(), &master.environment.name);
     let session = workspace.connect(keys, node, address, Duration::from_secs(5)).await.map_err(|error| {
         let message = format!("the builder of `{name}` does not answer: {}", error.message);
-        Error::new(error.kind, message).hint(format!("`lap up {name}` brings it up, `lap node list` shows it"))
+        Error::new(error.kind, message).hint(format!("`lap up {name}` starts it, `lap node list` shows its state"))
     })?;
     let environment = Environment { master: node.clone(), ..master.environment.clone() };
     let (keys, seen, client) = (master.keys.clone(), master.seen.clone(), session.agent());
@@ -105,8 +105,8 @@ impl Builder {
         for (container, name) in containers.iter().zip(&names) {
             if self.layers(&self.docker, name).await? != self.layers(to, name).await? {
                 let message =
-                    format!("what came from `{}` as the image of `{container}` is not what is there", self.node);
-                return Err(Error::new(Kind::Node, message).hint("`lap up` brings it again"));
+                    format!("the image of `{container}` that `{}` sent differs from the one it built", self.node);
+                return Err(Error::new(Kind::Node, message).hint("run `lap up` to send it again"));
             }
         }
         let old = [("dangling", vec!["true"]), ("label", vec![LABEL_BUILD])].into();

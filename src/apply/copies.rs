@@ -117,7 +117,7 @@ impl Snapshots {
         let decide = match going {
             Going::Policy(policy) => {
                 let keep = policy.keep.ok_or_else(|| {
-                    Error::new(Kind::Config, "lap.toml does not say which copies stay: all do")
+                    Error::new(Kind::Config, "lap.toml has no rule for copies: all stay")
                         .hint("write `keep = …` under `[copies]` (`lap help lap.toml`)")
                 })?;
                 Box::new(move |copies: &[Copy]| Ok(decide(copies, &keep, &known, &releases)))

@@ -22,7 +22,7 @@ pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
     // A certificate's key would be replaced with the rest of the place.
     let container = running.into_iter().find(|c| c.secrets.contains(KEYS) && !c.secrets.contains("tls.crt"));
     let container = container.ok_or_else(|| {
-        Error::new(Kind::Refused, format!("what runs on `{}` takes no keys", master.environment.name))
+        Error::new(Kind::Refused, format!("the DNS server on `{}` accepts no keys", master.environment.name))
     })?;
     let held = master.lock(options).await?;
     let installed = install(master, &container, held.fence).await;

@@ -67,9 +67,7 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
         match stop(workspace.clone(), environment, &Default::default(), options).await {
             Ok(stopped) => outcome.plans.extend(stopped.plans),
             // A node whose inside does not answer can still be stopped from outside.
-            Err(error) if error.kind == Kind::Node => {
-                outcome.notes.push(format!("{error}; it is stopped from outside"))
-            }
+            Err(error) if error.kind == Kind::Node => outcome.notes.push(format!("{error}; stopping it from outside")),
             Err(error) => return Err(error),
         }
     }
@@ -104,7 +102,7 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
     for node in workspace.nodes(&environment.name) {
         let name = node.name.clone();
         if node.provider == Provider::Ssh {
-            last.push(plan.push(Action::LeaveMachine { node: name, data: true }, "it is not lap's", []));
+            last.push(plan.push(Action::LeaveMachine { node: name, data: true }, "it does not belong to lap", []));
             continue;
         }
         let exists = host.nodes.contains_key(&name);
@@ -123,7 +121,7 @@ pub async fn destroy(workspace: Arc<Workspace>, environment: &Environment, optio
     let in_it = |node: &Node| node.provider == Provider::Docker && node.environment != environment.name;
     let others = host.nodes.keys().any(|node| workspace.lab.nodes.get(node).is_none_or(in_it));
     if host.subnet.is_some() && !others {
-        plan.push(Action::RemoveNetwork, "no node of the lab is left", last);
+        plan.push(Action::RemoveNetwork, "the lab has no nodes left", last);
     }
     if !options.dry_run {
         on_host(&workspace, &plan, host, host_docker, options).await?;

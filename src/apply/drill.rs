@@ -79,7 +79,7 @@ pub async fn drill(
     let drilled = Drilled { at, id: copy.id.clone(), seconds, lost: at - copy.at, failed };
     match Snapshots::of(workspace.clone(), environment).await {
         Ok(real) => real.note(place, News::Drilled(drilled.clone()), options).await,
-        Err(error) => options.events.note(format!("  `lap status` will not know of it: {error}")),
+        Err(error) => options.events.note(format!("  `lap status` will not show it: {error}")),
     }
     Ok(Drill { drilled, checks })
 }
@@ -92,7 +92,7 @@ async fn free(lab: &Workspace, environment: &Environment) -> Result<()> {
     }
     let (name, of) = (&lab.lab.name, &environment.name);
     let message = format!(
-        "a drill makes the lab `{name}`, and no drill of this workspace made the one that exists: {}",
+        "a drill needs the lab name `{name}`, and a lab with this name exists that no drill of this workspace made: {}",
         found.join(", ")
     );
     Err(Error::new(Kind::Refused, message).hint(format!("`lap --lab {name} destroy {of}` removes it with its data")))
@@ -121,7 +121,7 @@ async fn bring_up(
     snapshots.fetch(&id, place, options).await?;
     let facts = snapshots.facts(options).await?;
     let listed = snapshots.list(false).await?.into_iter().find(|listed| listed.meta.id == copy.id);
-    let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} is gone again")))?.meta;
+    let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} was removed")))?.meta;
     // As `lap recover` does: without their images or files the containers are built from the workspace.
     let as_recorded = can_start(lab, environment, &meta, &facts)?;
     restore(&snapshots, &id, as_recorded, options).await?;

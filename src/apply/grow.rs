@@ -25,7 +25,7 @@ struct Grow {
 impl Perform for Grow {
     async fn perform(&self, action: &Action, _line: &Line<'_>) -> Result<()> {
         let Action::GrowPool { disk, .. } = action else {
-            return Err(Error::new(Kind::Other, format!("not for a pool: {action}")));
+            return Err(Error::new(Kind::Other, format!("not a step for a pool: {action}")));
         };
         let Self { master, options } = self;
         let request = Request::GrowPool { holder: options.holder(), wait: options.wait, disk: *disk };

@@ -130,7 +130,7 @@ impl Perform for Host {
             Action::LeaveMachine { node, data } => {
                 machine::leave(&self.workspace, self.node(node)?, *data, line).await?;
             }
-            other => return Err(Error::new(Kind::Other, format!("not for this machine: {other}"))),
+            other => return Err(Error::new(Kind::Other, format!("not a step for this machine: {other}"))),
         }
         Ok(())
     }
@@ -138,11 +138,11 @@ impl Perform for Host {
 
 impl Host {
     fn docker(&self) -> Result<&Docker> {
-        self.docker.as_ref().ok_or_else(|| Error::new(Kind::Host, "no Docker was asked on this machine"))
+        self.docker.as_ref().ok_or_else(|| Error::new(Kind::Host, "this machine's Docker was not queried"))
     }
 
     fn keys(&self) -> Result<&Keys> {
-        self.keys.as_deref().ok_or_else(|| Error::new(Kind::Keys, "this workspace's keys were not read"))
+        self.keys.as_deref().ok_or_else(|| Error::new(Kind::Keys, "the keys of this workspace were not read"))
     }
 
     fn is_vm(&self, name: &str) -> Result<bool> {

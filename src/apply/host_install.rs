@@ -70,7 +70,7 @@ impl Examined {
                 host::UNIT,
                 host::UNIT_TEXT,
             ];
-            self.site.script_as(root, "set it up", SETTINGS, &arguments, Input::Bytes(&[])).await?;
+            self.site.script_as(root, "set up the host", SETTINGS, &arguments, Input::Bytes(&[])).await?;
         }
         Ok(())
     }

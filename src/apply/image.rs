@@ -26,14 +26,14 @@ pub async fn make(workspace: Arc<Workspace>, what: (Provider, Hypervisor), optio
         addresses: Default::default(),
     };
     let made = if what.0 == Provider::Vagrant {
-        plan.push(Action::PackBox { hypervisor }, "it was asked for", []);
+        plan.push(Action::PackBox { hypervisor }, "requested", []);
         boxes::cached(&workspace.cache, &rootfs, hypervisor).display().to_string()
     } else {
         let client = drivers::docker::local().await?;
         let facts = docker::observe(&client, &workspace.lab.name).await?;
         let tag = image_tag(&workspace.rootfs_identity());
         if !facts.images.contains(&tag) {
-            plan.push(Action::MakeNodeImage { tag: tag.clone(), rootfs }, "it was asked for", []);
+            plan.push(Action::MakeNodeImage { tag: tag.clone(), rootfs }, "requested", []);
         }
         host.docker = Some(client);
         tag

@@ -70,8 +70,8 @@ impl Seen {
 
 /// Where they are needed and are not.
 pub fn no_keys() -> Error {
-    Error::new(Kind::Keys, "this needs the lab's keys, which only operators have")
-        .hint("`lap up` on an operator's machine does it")
+    Error::new(Kind::Keys, "this step needs the lab's keys, which only operators have")
+        .hint("run `lap up` on an operator's machine")
 }
 
 impl Contents<'_> {
@@ -218,10 +218,10 @@ impl Contents<'_> {
             let why = match node.certificates.get(&container.name) {
                 None => Some("there is none"),
                 Some(pem) if keys::needs_renewal(pem, &names, &addresses, issuing, now) => {
-                    Some("it ends soon, or its names changed")
+                    Some("it expires soon, or its names changed")
                 }
                 Some(_) if !node.installed.contains_key(&format!("secrets/{}/tls.key", container.name)) => {
-                    Some("its key is not there")
+                    Some("its key is missing")
                 }
                 Some(_) => None,
             };
@@ -257,10 +257,10 @@ impl Contents<'_> {
             };
             return Err(Error::new(
                 Kind::Refused,
-                format!("`{name}` needs {what}, which only an operator can give it"),
+                format!("`{name}` needs {what}, which only an operator can install"),
             )
             .hint(format!(
-                "`lap up {}` on an operator's machine, with this commit checked out",
+                "run `lap up {}` on an operator's machine, with this commit checked out",
                 self.environment.name
             )));
         }

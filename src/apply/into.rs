@@ -48,7 +48,7 @@ pub fn scrubs(lab: &Lab) -> Result<Scrubs> {
     if silent.is_empty() {
         return Ok(all);
     }
-    let who = if silent.len() == 1 { "does not say how its data is" } else { "do not say how their data is" };
+    let who = if silent.len() == 1 { "does not define how its data is" } else { "do not define how their data is" };
     Err(Error::new(Kind::Config, format!("{} {who} scrubbed", silent.join(", "))).hint(
         "write `scrub = \"none\"`, or a program, under `[snapshot]` in its container.toml (`lap help container.toml`)",
     ))
@@ -60,17 +60,20 @@ pub fn scrubs(lab: &Lab) -> Result<Scrubs> {
 /// There is no such, or it is one itself.
 pub fn source<'a>(lab: &'a Lab, named: Option<&'a Environment>, into: &Environment) -> Result<&'a Environment> {
     if into.promote_from.is_some() {
-        return Err(Error::new(Kind::Refused, format!("`{}` runs releases: no other data goes into it", into.name)));
+        return Err(Error::new(
+            Kind::Refused,
+            format!("`{}` runs releases: lap does not replace its data with another environment's", into.name),
+        ));
     }
     let mut promoted = lab.environments.values().filter(|env| env.promote_from.as_ref() == Some(&into.name));
     match named.or_else(|| promoted.next()) {
         Some(from) if from.name == into.name => {
-            Err(Error::new(Kind::Usage, format!("`{}` is both where from and where to", into.name))
-                .hint("without `--into` it goes back to its own snapshot"))
+            Err(Error::new(Kind::Usage, format!("`{}` is both the source and the target", into.name))
+                .hint("omit `--into` to restore the environment's own snapshot"))
         }
         Some(from) => Ok(from),
-        None => Err(Error::new(Kind::Usage, format!("nothing is promoted from `{}`", into.name))
-            .hint("say whose snapshot it is: `lap restore SNAPSHOT ENVIRONMENT --into …`")),
+        None => Err(Error::new(Kind::Usage, format!("no environment takes releases from `{}`", into.name))
+            .hint("name the environment of the snapshot: `lap restore SNAPSHOT ENVIRONMENT --into …`")),
     }
 }
 
@@ -117,8 +120,8 @@ pub async fn into(
     let step = |text: &str| events.note(format!("  {text}"));
     let mut travelled = None;
     let answer = if sent {
-        let how = parent.as_ref().map_or_else(|| "whole".into(), |parent| format!("what differs from {parent}"));
-        events.note(format!("  {wanted} of `{}` travels, {how}", from.name));
+        let how = parent.as_ref().map_or_else(|| "whole".into(), |parent| format!("the differences from {parent}"));
+        events.note(format!("  sending {wanted} of `{}`, {how}", from.name));
         let (inlet, outlet) = tokio::io::duplex(BETWEEN);
         let send = Request::SendSnapshot { id: wanted.clone(), parent, archive };
         let reading = async { source.client().export(&send, inlet).await };
@@ -130,7 +133,7 @@ pub async fn into(
                 // What broke off is never taken for the end: the other side is not asked again.
                 read = &mut reading, if ended.is_none() => {
                     let (meta, size) = read?;
-                    let left = meta.nested.left_behind("it does not travel to another environment");
+                    let left = meta.nested.left_behind("not copied to another environment");
                     left.complaints().iter().for_each(|why| events.note(format!("  {why}")));
                     events.note(format!("  {} came", bytes(size)));
                     ended = Some(size);

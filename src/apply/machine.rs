@@ -82,7 +82,7 @@ async fn examine_at(
     };
     let plan = plan(&wish, &look)?;
     let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let order = serde_json::to_vec(&order).or_error(Kind::Other, || "cannot say what to do".into())?;
+    let order = serde_json::to_vec(&order).or_error(Kind::Other, || "cannot send the request".into())?;
     Ok(Examined { machine, look, binary, order, address, plan })
 }
 
@@ -92,8 +92,8 @@ async fn examine_at(
 /// It is not one.
 pub fn stock_ssh(workspace: &Workspace, node: &Node) -> Result<StockSsh> {
     workspace.stock_ssh(node)?.ok_or_else(|| {
-        Error::new(Kind::Usage, format!("`{}` is a machine that lap makes itself", node.name))
-            .hint("`provider = \"ssh\"` in its node.toml is for machines that exist; `lap up` makes the others")
+        Error::new(Kind::Usage, format!("lap makes the machine `{}` itself", node.name))
+            .hint("`lap node prepare` is for machines with `provider = \"ssh\"`; `lap up` makes the others")
     })
 }
 
@@ -119,7 +119,7 @@ impl Examined {
             self.machine.done("install packages", &command(&["sh", "-c", INSTALL]), names.as_bytes(), &|_| {}).await?;
         }
         if self.plan.order {
-            self.machine.done("put lap", &command(&["sh", "-c", UPLOAD]), &self.binary, &|_| {}).await?;
+            self.machine.done("install lap", &command(&["sh", "-c", UPLOAD]), &self.binary, &|_| {}).await?;
             let run = command(&["/var/lib/lap/prepare", "agent", "prepare"]);
             self.machine.done("prepare", &run, &self.order, line).await?;
             self.machine.done("clean up", &command(&["rm", "-f", "/var/lib/lap/prepare"]), &[], &|_| {}).await?;
@@ -160,11 +160,14 @@ pub async fn leave(workspace: &Workspace, node: &Node, data: bool, line: &Line<'
         return Ok(());
     }
     let root = look.as_root().ok_or_else(|| {
-        Error::new(Kind::Node, format!("neither root nor `sudo` without a password on `{}`", node.name))
+        Error::new(
+            Kind::Node,
+            format!("no root access on `{}`: log in as root, or as a user with `sudo` without a password", node.name),
+        )
     })?;
     let mut command = [root, &["/usr/local/bin/lap", "agent", "leave", &workspace.lab.name, &node.name][..]].concat();
     if data {
         command.push("--data");
     }
-    machine.done("take lap off", &command, &[], line).await.map(drop)
+    machine.done("remove lap", &command, &[], line).await.map(drop)
 }

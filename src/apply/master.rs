@@ -58,7 +58,7 @@ impl Master {
             state => {
                 let is = state.map_or("is not made yet", |_| "does not run");
                 return Err(Error::new(Kind::Node, format!("the node `{}` {is}", environment.master))
-                    .hint(format!("`lap up {}` brings it up", environment.name)));
+                    .hint(format!("`lap up {}` starts it", environment.name)));
             }
         }
         let (subnet, addresses) = workspace.addresses(host)?;
@@ -103,7 +103,7 @@ impl Master {
         let mut stop = options.stop.clone();
         tokio::select! {
             held = self.client.lock(holder, options.wait, busy) => held,
-            _ = stop.wait_for(|stop| *stop) => Err(Error::new(Kind::Interrupted, "stopped; nothing was done")),
+            _ = stop.wait_for(|stop| *stop) => Err(Error::new(Kind::Interrupted, "stopped; nothing changed")),
         }
     }
 
@@ -113,7 +113,7 @@ impl Master {
         move |holder, since| {
             let since = ago(crate::clock::now() - since);
             events.note(format!(
-                "waiting for `{node}`: `{}` holds it for `lap {}`, since {since}",
+                "waiting for the lock of `{node}`: `{}` holds it for `lap {}`, since {since}",
                 holder.who, holder.verb
             ));
         }
@@ -128,7 +128,7 @@ impl Master {
         let Some(options) = options.filter(|options| facts.build != crate::BUILD && !options.dry_run) else {
             return Ok(facts);
         };
-        options.events.note(format!("  the agent on `{}` is replaced by this build", self.environment.master));
+        options.events.note(format!("  replacing the agent on `{}` with this build", self.environment.master));
         let binary = binary()?;
         let request = Request::Upgrade { build: crate::BUILD.to_owned(), size: binary.len() as u64 };
         self.client.ask(&request, &binary).await?;
@@ -142,9 +142,9 @@ impl Master {
                 }
                 _ if tokio::time::Instant::now() > until => {
                     let message =
-                        format!("the agent on `{}` does not come back after it was replaced", self.environment.master);
+                        format!("the agent on `{}` does not answer after its replacement", self.environment.master);
                     return Err(Error::new(Kind::Node, message)
-                        .hint("`lap ssh` and look; `lap stop` and `lap up` restart the node"));
+                        .hint("inspect the node with `lap ssh`; `lap stop` and `lap up` restart it"));
                 }
                 _ => {}
             }

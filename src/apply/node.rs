@@ -87,9 +87,10 @@ impl Perform for OnNode {
                 self.put_secrets(container).await
             }
             Action::MakeRootfs { of, .. } if self.keys.is_none() => {
-                let message = format!("the root file system of `{of}` changed, which is made on an operator's machine");
+                let message =
+                    format!("the root file system of `{of}` changed, and only an operator's machine can make it");
                 Err(Error::new(Kind::Refused, message)
-                    .hint(format!("`lap up {}` there, with this commit checked out", self.environment.name)))
+                    .hint(format!("run `lap up {}` there, with this commit checked out", self.environment.name)))
             }
             Action::MakeRootfs { rootfs, .. } => rootfs::make(&self.workspace.cache, rootfs, line).await.map(|_| ()),
             Action::PullBase { image } => build::pull(&self.docker, image, line).await,
@@ -128,7 +129,7 @@ impl Perform for OnNode {
                 self.client.ask(&Request::Uninstall { fence: self.held.fence, place }, &[]).await.map(|_| ())
             }
             Action::Record { .. } => self.record().await,
-            other => Err(Error::new(Kind::Other, format!("not for a node: {other}"))),
+            other => Err(Error::new(Kind::Other, format!("not a step for a node: {other}"))),
         }
     }
 }
@@ -162,7 +163,7 @@ impl OnNode {
     async fn send_tar(&self, place: Place, tar: &[u8]) -> Result<()> {
         let request = Request::Install { fence: self.held.fence, place: place.clone(), size: tar.len() as u64 };
         let Answer::Installed { files } = self.client.ask(&request, tar).await? else {
-            return Err(Error::new(Kind::Node, "the agent does not say what it installed"));
+            return Err(Error::new(Kind::Node, "the agent does not report what it installed"));
         };
         if let Place::Secrets(container) = place {
             let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +195,8 @@ impl OnNode {
         let commit = &self.wish.commit;
         files::find(&self.workspace, &self.environment.name, commit, which, digest)?.ok_or_else(|| {
             let message = format!("the files of `{}` are neither on the node nor in the workspace", short(commit));
-            Error::new(Kind::Refused, message).hint("fetch that commit into the workspace's repository, then again")
+            Error::new(Kind::Refused, message)
+                .hint("fetch that commit into the workspace's repository, then run the command again")
         })
     }
 
@@ -214,7 +216,7 @@ impl OnNode {
         let container = self.container(name)?;
         let tree = self.making.tree.as_ref();
         let context = tree.and_then(|tree| tree.contexts.get(name));
-        let context = context.ok_or_else(|| Error::new(Kind::Build, format!("the files of `{name}` are not here")))?;
+        let context = context.ok_or_else(|| Error::new(Kind::Build, format!("the files of `{name}` are missing")))?;
         let archive = container.build.rootfs.as_ref().map(|rootfs| rootfs::cached(&self.workspace.cache, rootfs));
         let mut more = Vec::new();
         if let Some(archive) = &archive {
@@ -249,7 +251,7 @@ impl OnNode {
     }
 
     fn builder(&self) -> Result<&Builder> {
-        self.making.builder.as_ref().ok_or_else(|| Error::new(Kind::Other, "nobody asked for the builder"))
+        self.making.builder.as_ref().ok_or_else(|| Error::new(Kind::Other, "the builder is not connected"))
     }
 
     /// Asks the node for its images: ids are needed to start by them.

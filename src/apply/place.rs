@@ -72,7 +72,7 @@ impl Place {
         }
         if scope.as_recorded {
             let current = recorded.clone().value_or_refuse()?.ok_or_else(|| {
-                Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")).hint(format!("`lap up {name}`"))
+                Error::new(Kind::Refused, format!("`{name}` has not run anything yet")).hint(format!("`lap up {name}`"))
             })?;
             return Ok((current.into(), None));
         }
@@ -82,7 +82,7 @@ impl Place {
             // All of the environment is made from the tree and recorded, by an operator: nothing of the old record decides anything.
             match recorded.unreadable() {
                 Some(unreadable) if scope.is_all() && self.master.keys.is_some() => {
-                    notes.push(format!("{}: it is written anew", unreadable.sentence()));
+                    notes.push(format!("{}: writing it again", unreadable.sentence()));
                 }
                 Some(unreadable) if !scope.build_only => return Err(Error::from(unreadable.clone())),
                 _ => {}
@@ -107,7 +107,7 @@ impl Place {
             };
             if other {
                 notes.push(format!(
-                    "`{name}` runs release {release} ({}); what changed since then comes with a promotion",
+                    "`{name}` runs release {release} ({}); later changes need a promotion",
                     short(&current.commit)
                 ));
             }
@@ -124,7 +124,7 @@ impl Place {
                 Kind::Refused,
                 format!("the first release of `{name}` is made from a clean commit: {what}"),
             )
-            .hint("`git add -A && git commit`, then again"));
+            .hint("run `git add -A && git commit`, then run the command again"));
         }
         tree.wish.release = Some(self.facts.next_release.max(1));
         Ok((tree.wish.clone(), Some(tree)))

@@ -71,5 +71,5 @@ pub fn whole(decisions: &[Decision]) -> Result<()> {
         1 => Err(Error::new(Kind::Node, format!("one thing could not be removed:{}", failed.concat()))),
         count => Err(Error::new(Kind::Node, format!("{count} things could not be removed:{}", failed.concat()))),
     }
-    .map_err(|error| error.hint("what was removed is gone; the next `lap prune` tries again"))
+    .map_err(|error| error.hint("the other items were removed; the next `lap prune` tries again"))
 }

@@ -76,7 +76,7 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
     let request = Request::Check { containers: Vec::new() };
     let step = |text: &str| options.events.note(format!("  {text}"));
     let Answer::Checked { list } = master.client.work(&request, false, |_, _| {}, step).await? else {
-        return Err(Error::new(Kind::Node, "the agent does not say what the checks found"));
+        return Err(Error::new(Kind::Node, "the agent does not report the results of the checks"));
     };
     let bad: Vec<&Checked> = list.iter().filter(|checked| !checked.ok).collect();
     if let Some(first) = bad.first() {
@@ -111,9 +111,9 @@ async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option
 async fn failed(master: &Arc<Master>, before: Option<(Current, Id)>, error: Error, options: &Options) -> Error {
     let name = &master.environment.name;
     let Some((old, id)) = before else {
-        return error.hint(format!("`{name}` is left as it is for you to look at; push again when it is mended"));
+        return error.hint(format!("`{name}` stays as it is, for analysis; push again with a correction"));
     };
-    options.events.note(format!("  put back what ran before ({})", short(&old.commit)));
+    options.events.note(format!("  restore what ran before ({})", short(&old.commit)));
     // Git keeps what was pushed: it is there to be looked at, and nothing of it is lost.
     let containers: Vec<String> =
         old.containers.values().filter(|c| c.scale > 0 && c.name != "git").map(|c| c.name.clone()).collect();
@@ -128,7 +128,7 @@ async fn failed(master: &Arc<Master>, before: Option<(Current, Id)>, error: Erro
     match back.await {
         Ok(_) => error.hint(format!("`{name}` runs {} again, with the data of {id}", short(&commit))),
         Err(stuck) => error
-            .hint(format!("and what ran before could not be put back: {}", stuck.message))
-            .hint(format!("`lap restore {id} --env {name}` on an operator's machine, or push again")),
+            .hint(format!("the previous containers could not be restored: {}", stuck.message))
+            .hint(format!("run `lap restore {id} --env {name}` on an operator's machine, or push again")),
     }
 }

@@ -106,8 +106,8 @@ impl Mark {
         if begun == lab {
             return Ok(());
         }
-        Err(Error::new(Kind::Refused, format!("this recovery began as the lab `{begun}`, not `{lab}`"))
-            .hint(format!("`lap --lab {begun} recover …` goes on with it, another directory begins a new one")))
+        Err(Error::new(Kind::Refused, format!("this recovery began with the lab name `{begun}`, not `{lab}`"))
+            .hint(format!("run `lap --lab {begun} recover …` to continue it, or name another directory for a new one")))
     }
 
     fn remove(root: &Path) -> Result<()> {
@@ -169,7 +169,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
         }
         let (there, name) = (place.clone(), environment.name.clone());
         let Some(copy) = aside(move || Ok(there.copies(&name)?.pop())).await? else {
-            options.events.note(format!("  `{}` has no copy in the repository: it is left out", environment.name));
+            options.events.note(format!("  `{}` has no copy in the repository: not recovered", environment.name));
             continue;
         };
         if !mark.has_begun(&environment.name) {
@@ -196,7 +196,8 @@ pub(super) fn source(location: &Location, passphrase: &Passphrase) -> Result<Rep
             return Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent());
         }
     }
-    Err(Error::new(Kind::Host, format!("there is no repository at `{location}`")).hint("is its disk mounted?"))
+    Err(Error::new(Kind::Host, format!("there is no repository at `{location}`"))
+        .hint("check that its disk is mounted"))
 }
 
 fn wished<'a>(workspace: &'a Workspace, names: &[String]) -> Result<Vec<&'a Environment>> {
@@ -215,9 +216,11 @@ fn prepare(repository: &Repository, root: &Path, passphrase: &Passphrase) -> Res
         if Mark::read(root)?.is_some() {
             return Ok(());
         }
-        return Err(Error::new(Kind::Refused, format!("`{}` is there already", root.display()))
+        return Err(Error::new(Kind::Refused, format!("`{}` exists already", root.display()))
             .hint("name another directory for the workspace")
-            .hint("where the workspace and its keys are still there, `lap up` and `lap restore latest --from REPOSITORY` do"));
+            .hint(
+                "if the workspace and its keys still exist, use `lap up` and `lap restore latest --from REPOSITORY`",
+            ));
     }
     let half = root.with_added_extension("lap-recover");
     fs::create_dir_all(&half).or_error(Kind::Host, || what(&half))?;
@@ -244,7 +247,7 @@ async fn bring_back(
     snapshots.fetch(&id, place, options).await?;
     let facts = snapshots.facts(options).await?;
     let listed = snapshots.list(false).await?.into_iter().find(|listed| listed.meta.id == copy.id);
-    let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} is gone again")))?.meta;
+    let meta = listed.ok_or_else(|| Error::new(Kind::Node, format!("the snapshot {id} was removed")))?.meta;
     // Without their images (there was no registry) or files (the commit is not in the workspace) the containers are built from the workspace.
     let as_recorded = match mark.restored.get(&environment.name) {
         Some(as_recorded) => *as_recorded,

@@ -47,7 +47,7 @@ impl Snapshots {
         let (there, env) = (place.clone(), environment.clone());
         if !recovery::has_passphrase(&place.root) {
             options.events.note(format!(
-                "`{0}` has no passphrase: without the keys of this workspace nothing opens it (`lap repository init {0}`)",
+                "`{0}` has no passphrase: only the keys of this workspace open it (`lap repository init {0}` sets one)",
                 place.name
             ));
         }
@@ -78,7 +78,7 @@ impl Snapshots {
         .await?;
         if shared {
             options.events.note(format!(
-                "`{0}` is shared: the node of each environment can write copies of all of them (`lap repository init {0}` parts it)",
+                "`{0}` is shared: the node of each environment can write copies of all environments (`lap repository init {0}` separates them)",
                 place.name
             ));
         }
@@ -121,7 +121,7 @@ impl Snapshots {
             let copy = place::named(there.copies_in(&opened, &env)?, &there.name, &env, &name)?;
             opened.retain(|(room, _)| (*room == Room::Shared) == copy.shared);
             let Some((_, repository)) = opened.pop() else {
-                return Err(Error::new(Kind::Other, "a repository is gone"));
+                return Err(Error::new(Kind::Other, "a repository no longer exists"));
             };
             let lock = repository.lock_to_read()?;
             Ok((repository, copy, lock))
@@ -129,7 +129,7 @@ impl Snapshots {
         .await?;
         if copy.shared {
             options.events.note(format!(
-                "{} comes from `{}`, which all environments share: that it is `{}`'s is known from its tag alone",
+                "{} comes from `{}`, which all environments share: only its tag says that it belongs to `{}`",
                 copy.id,
                 place.name,
                 self.environment().name
@@ -174,7 +174,7 @@ impl Snapshots {
         tokio::select! {
             answer = self.client().serve(request, repository.storage(), move |text| told(text)) => answer,
             _ = stop.wait_for(|stop| *stop) => {
-                Err(Error::new(Kind::Interrupted, "stopped; the same command goes on from here"))
+                Err(Error::new(Kind::Interrupted, "stopped; run the same command again to continue"))
             }
         }
     }

@@ -228,7 +228,7 @@ pub fn node_failed(what: &str, error: &bollard::errors::Error) -> Error {
             if message.contains("the lock under which") =>
         {
             Error::new(Kind::Locked, format!("{what}: {message}"))
-                .hint("run the command again: it goes on from where the node is now")
+                .hint("run the command again: it continues from the present state of the node")
         }
         bollard::errors::Error::DockerResponseServerError { message, .. } => {
             let error = Error::new(Kind::Node, format!("{what}: {message}"));

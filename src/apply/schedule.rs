@@ -143,7 +143,7 @@ pub async fn carry_out(
             // Stopped in the middle: it is left.
             Err(join) if join.is_cancelled() => {}
             Err(join) => {
-                first.get_or_insert_with(|| Error::new(Kind::Other, format!("a step ended badly: {join}")));
+                first.get_or_insert_with(|| Error::new(Kind::Other, format!("a step ended with a panic: {join}")));
             }
         }
     }
@@ -174,7 +174,7 @@ fn interrupted(report: &Report) -> Error {
             message.push_str(&format!("\n  {word} {title}"));
         }
     }
-    Error::new(Kind::Interrupted, message).hint("run the same command again: it goes on from here")
+    Error::new(Kind::Interrupted, message).hint("run the same command again: it continues")
 }
 
 fn is_heavy(action: &Action) -> bool {

@@ -27,7 +27,7 @@ struct Seeder {
 impl Perform for Seeder {
     async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
         let Action::SeedImage { image } = action else {
-            return Err(Error::new(Kind::Other, format!("not for seeding: {action}")));
+            return Err(Error::new(Kind::Other, format!("not a step of the seed: {action}")));
         };
         transfer::copy(&self.here, &self.there, &[image], line).await.map(drop)
     }
@@ -48,9 +48,9 @@ pub async fn seed(
     for image in images {
         here.inspect_image(image).await.map_err(|_| {
             Error::new(Kind::Host, format!("this machine's Docker has no image `{image}`"))
-                .hint(format!("`docker pull {image}`, then again"))
+                .hint(format!("run `docker pull {image}`, then run the command again"))
         })?;
-        plan.push(Action::SeedImage { image: image.clone() }, "asked for", []);
+        plan.push(Action::SeedImage { image: image.clone() }, "requested", []);
     }
     let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
     if options.dry_run {

@@ -249,8 +249,8 @@ impl Snapshots {
 pub(super) fn read(meta: &Meta) -> Result<Option<Current>> {
     let current = meta.current.clone().map(serde_json::from_value).transpose();
     current
-        .or_error(Kind::Refused, || format!("the snapshot {} does not say what ran", meta.id))
-        .map_err(|error| error.hint("`--keep-release` restores the data alone, for the containers that run now"))
+        .or_error(Kind::Refused, || format!("the snapshot {} has no record of the running release", meta.id))
+        .map_err(|error| error.hint("use `--keep-release` to restore only the data, for the present containers"))
 }
 
 /// Whether other images ran when the snapshot was taken.
@@ -275,12 +275,13 @@ pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     if gone.is_empty() {
         return Ok(());
     }
-    let message = format!("images of what ran when {} was taken are gone: `{}`", meta.id, gone.join("`, `"));
+    let message =
+        format!("images of the containers that ran at snapshot {} no longer exist: `{}`", meta.id, gone.join("`, `"));
     Err(Error::new(Kind::Refused, message)
-        .hint("`--keep-release` restores the data alone, for the containers that run now")
-        .hint(format!("or check out `{commit}`, `lap build`, and restore then")))
+        .hint("use `--keep-release` to restore only the data, for the present containers")
+        .hint(format!("or check out `{commit}`, run `lap build`, and restore again")))
 }
 
 pub(super) fn unexpected(answer: &Answer) -> Error {
-    Error::new(Kind::Node, format!("the agent answers something else: {answer:?}"))
+    Error::new(Kind::Node, format!("the agent sent an unexpected answer: {answer:?}"))
 }

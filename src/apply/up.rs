@@ -155,7 +155,7 @@ impl Master {
                     // Whatever failed, this is why.
                     (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind == Kind::Node => {
                         Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
-                            .hint("run the command again: it goes on from where the node is now"))
+                            .hint("run the command again: it continues from the present state of the node"))
                     }
                     (result, ended) => result.and(ended),
                 }
@@ -204,7 +204,7 @@ pub async fn up(
     let mut options = options.clone();
     if !nodes.steps.is_empty() {
         if options.dry_run {
-            outcome.notes.push(format!("what `{}` needs beyond this shows when it runs", environment.master));
+            outcome.notes.push(format!("the other steps for `{}` are known when it runs", environment.master));
             outcome.plans.push(nodes);
             return Ok(outcome);
         }
@@ -267,9 +267,9 @@ async fn on(
         if !bases.is_empty() {
             plan = Plan::new(&environment.name);
             bases.into_iter().for_each(|image| {
-                plan.push(Action::PullBase { image }, "a Dockerfile stands on it", []);
+                plan.push(Action::PullBase { image }, "a Dockerfile uses it", []);
             });
-            outcome.notes.push("what must be built shows when these are there".into());
+            outcome.notes.push("the images to build are known after this".into());
         }
         outcome.plans.push(plan);
         outcome.facts = Some(place.facts);
@@ -291,8 +291,7 @@ async fn on(
             |step: &Step| matches!(&step.action, Action::Run { container, replace: true } if container == GIT);
         // Without keys it was a push that asked for it, and git is what that is heard through.
         if master.keys.is_none() && plan.steps.iter().any(replaces_git) {
-            let text =
-                "git itself is replaced, last: this link ends then, and the building goes on; `lap status` shows it";
+            let text = "git itself is replaced last: this connection then ends, and the build continues; `lap status` shows it";
             options.events.note(format!("  {text}"));
         }
         let brings = plan.steps.iter().any(|step| matches!(step.action, Action::Bring { .. }));
@@ -316,7 +315,10 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
     for name in scope.only.iter().chain(&scope.again) {
         if !wish.containers.contains_key(name) {
             let known = wish.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
-            return Err(Error::new(Kind::Usage, format!("there is no container `{name}`: there is `{known}`")));
+            return Err(Error::new(
+                Kind::Usage,
+                format!("there is no container `{name}`: the containers are `{known}`"),
+            ));
         }
     }
     Ok(())
@@ -325,7 +327,7 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
 fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {
     let data = format!("{} of `/data` free", crate::words::bytes(facts.data.free));
     format!(
-        "Nothing to do: {} run and are healthy, made from what {} says; {data}.",
+        "Nothing to do: {} run and are healthy, up to date with {}; {data}.",
         crate::words::plural(wish.running().count(), "container"),
         match wish.release {
             Some(number) => format!("release {number} ({})", short(&wish.commit)),

@@ -77,7 +77,7 @@ pub async fn up(
 /// It is none.
 pub fn wish(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<Spec> {
     spec(&workspace.lab, node, addresses)
-        .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is no virtual machine", node.name)))
+        .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is not a virtual machine", node.name)))
 }
 
 /// Waits until a machine in the office's network has an address there.
@@ -102,12 +102,12 @@ const BETWEEN: Duration = Duration::from_secs(2);
 fn unleased(node: &Node, patience: Duration, silent: Option<Error>) -> Error {
     let (name, bridge, waited) = (&node.name, node.vm.bridge.as_deref().unwrap_or_default(), patience.as_secs());
     match silent {
-        Some(why) => Error::new(Kind::Node, format!("`{name}` does not say its address within {waited} s: {why}")),
+        Some(why) => Error::new(Kind::Node, format!("`{name}` did not report its address within {waited} s: {why}")),
         None => {
             let message = format!("no DHCP server answered `{name}` on the bridge `{bridge}` within {waited} s");
             Error::new(Kind::Node, message)
-                .hint(format!("is the office's network behind `{bridge}`, and has its DHCP server addresses left? `lap doctor` says whether Docker is in the way"))
-                .hint(format!("with `address` in nodes/{name}/node.toml it needs none"))
+                .hint(format!("check that `{bridge}` connects to the office network, and that its DHCP server has free addresses; `lap doctor` shows whether Docker blocks the traffic"))
+                .hint(format!("or set `address` in nodes/{name}/node.toml"))
         }
     }
 }
@@ -125,6 +125,6 @@ mod tests {
         assert_eq!(error.message, "no DHCP server answered `worker` on the bridge `br0` within 180 s");
         assert!(error.hints[0].contains("`br0`") && error.hints[1].contains("nodes/worker/node.toml"), "{error:?}");
         let error = unleased(&node, Duration::from_secs(180), Some(Error::new(Kind::Host, "not connected")));
-        assert_eq!(error.message, "`worker` does not say its address within 180 s: not connected");
+        assert_eq!(error.message, "`worker` did not report its address within 180 s: not connected");
     }
 }

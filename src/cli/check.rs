@@ -63,9 +63,7 @@ impl Args {
 
 pub fn print(list: &[Checked]) {
     if list.is_empty() {
-        return outln!(
-            "There are no checks: programs in `containers/<name>/checks/` are some, after the next `lap up`."
-        );
+        return outln!("There are no checks: add programs to `containers/<name>/checks/`, then run `lap up`.");
     }
     let cells: Vec<[String; 4]> = list
         .iter()

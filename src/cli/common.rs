@@ -140,8 +140,8 @@ pub fn who() -> String {
 
 /// Asks about a machine; `--yes` and `--host-key` answer without a terminal.
 pub fn yes(question: &str) -> Result<bool> {
-    let hint = "`--yes`, or `--host-key` for a machine's key, answers the question";
-    prompt::yes(question, "this is asked first", hint)
+    let hint = "answer the question with `--yes`, or with `--host-key` for a machine's key";
+    prompt::yes(question, "this needs an answer first", hint)
 }
 
 /// Prints a value as JSON, indented.

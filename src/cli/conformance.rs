@@ -49,9 +49,9 @@ impl Args {
                 destination: destination(destination_given).map_err(wrong)?,
                 may_restart: self.may_restart,
             })),
-            (None, true) => Err(wrong("the provider `ssh` needs a machine".into())
-                .hint("`--machine DESTINATION`: one that is no node, as `ssh` takes it")),
-            (Some(_), false) => Err(wrong("`--machine` is for the provider `ssh`".into()).hint("`--provider ssh`")),
+            (None, true) => Err(wrong("the provider `ssh` needs `--machine`".into())
+                .hint("`--machine DESTINATION` names a machine that is not a node, as in `ssh DESTINATION`")),
+            (Some(_), false) => Err(wrong("`--machine` needs the provider `ssh`".into()).hint("`--provider ssh`")),
             (None, false) => Ok(None),
         }
     }

@@ -24,15 +24,15 @@ pub fn agreed(proposal: &Proposal, said_yes: bool) -> Result<Agreed> {
     }
     if proposal.standing.is_some() {
         let (from, commit) = (proposal.from(), short(&proposal.commit));
-        outln!("`{from}` runs {commit}, which has hooks that run on this machine before there is a plan.");
+        outln!("`{from}` runs {commit}, which has hooks that run on this machine before the plan is made.");
     }
     // `--yes` would not help: it agrees to no commit that the clone does not contain.
     if proposal.standing.is_none() && !std::io::stdin().is_terminal() {
         return Err(not_agreed(&proposal.commit, proposal.from()));
     }
-    let refusal = format!("running hooks of {} asks first", short(&proposal.commit));
-    if !prompt::yes("Agree to this commit?", &refusal, "`--yes` answers the question")? {
-        return Err(Error::new(Kind::Interrupted, "not agreed; nothing has changed"));
+    let refusal = format!("the hooks of {} need your agreement", short(&proposal.commit));
+    if !prompt::yes("Agree to this commit?", &refusal, "answer the question with `--yes`")? {
+        return Err(Error::new(Kind::Interrupted, "you did not agree; nothing has changed"));
     }
     match proposal.standing {
         Some(_) => proposal.settled(),
@@ -56,7 +56,7 @@ pub fn show(proposal: &Proposal) {
         Some(Standing::Contained(_)) => {}
     }
     if !proposal.description.hooks.is_empty() {
-        outln!("New in `scripts/promote/`, whose programs run on this machine:");
+        outln!("New lines in `scripts/promote/`, whose programs run on this machine:");
         proposal.description.hooks.iter().for_each(|line| outln!("  {line}"));
         outln!("");
     }

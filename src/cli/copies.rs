@@ -104,9 +104,9 @@ pub fn copy(global: &Global, args: &CopyArgs) -> Result<()> {
         });
     }
     match copied.sent {
-        None => outln!("`{name}` has {id} of `{}` already.", environment.name),
+        None => outln!("`{name}` contains {id} of `{}` already.", environment.name),
         Some((added, size)) => outln!(
-            "{id} of `{}` is in `{name}`: {}, of which {} were new there, in {}.",
+            "Copied {id} of `{}` to `{name}`: {}, of which {} were new there, in {}.",
             environment.name,
             bytes(size),
             bytes(added),
@@ -124,7 +124,7 @@ pub fn fetch(global: &Global, args: &FetchArgs) -> Result<()> {
         return print_json(&id);
     }
     if new {
-        outln!("Snapshot {id} is on the node, in {}. `lap restore {id}` goes back to it.", short(seconds));
+        outln!("Fetched snapshot {id} to the node, in {}. `lap restore {id}` restores it.", short(seconds));
     } else {
         outln!("Snapshot {id} is on the node already.");
     }
@@ -151,7 +151,7 @@ pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) 
         return print_json(&copies);
     }
     if copies.is_empty() {
-        outln!("`{from}` has no snapshots of `{0}`. `lap snapshot copy {0}` sends one.", environment.name);
+        outln!("`{from}` has no snapshots of `{0}`. `lap snapshot copy {0}` makes one.", environment.name);
         return Ok(());
     }
     let rows: Vec<[String; 5]> = copies
@@ -165,7 +165,7 @@ pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) 
     out!("{}", table(["SNAPSHOT", "AGE", "TOTAL", "RESTIC", "REPOSITORY"], &rows));
     if copies.iter().any(|copy| copy.shared) {
         outln!(
-            "\n`shared`: of a repository that all environments share. That it is `{}`'s is known from its tag alone.",
+            "\n`shared`: from a repository that all environments share. Only its tag says that the copy belongs to `{}`.",
             environment.name
         );
     }
@@ -178,7 +178,7 @@ async fn note_verified(workspace: &Arc<Workspace>, place: &Place, faults: usize,
         if let Ok(snapshots) = Snapshots::of(workspace.clone(), environment).await
             && let Err(error) = snapshots.note_verified(place, faults, options).await
         {
-            options.events.note(format!("  `{}` does not know of it: {error}", environment.name));
+            options.events.note(format!("  `{}` has no record of it: {error}", environment.name));
         }
     }
 }
@@ -203,9 +203,9 @@ pub fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
     if wrong.is_empty() {
         if !global.json() {
             match depth {
-                Depth::Structure => outln!("`{name}` is whole. `--read-data` reads the data, too."),
-                Depth::Data(part) if part < 100.0 => outln!("`{name}` is whole, and {part} % of its data were read."),
-                Depth::Data(_) => outln!("`{name}` is whole, and all its data were read."),
+                Depth::Structure => outln!("`{name}` is complete. Use `--read-data` to read the data, too."),
+                Depth::Data(part) if part < 100.0 => outln!("`{name}` is complete, and {part} % of its data was read."),
+                Depth::Data(_) => outln!("`{name}` is complete, and all its data was read."),
             }
         }
         return Ok(ExitCode::SUCCESS);
@@ -214,5 +214,5 @@ pub fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
         wrong.iter().for_each(|line| outln!("{line}"));
     }
     let error = Error::new(Kind::Unhealthy, format!("`{name}` is damaged: {}", plural(wrong.len(), "fault")));
-    Err(error.hint("what it still has can be restored; make a new repository for further copies"))
+    Err(error.hint("its undamaged data can be restored; make a new repository for further copies"))
 }

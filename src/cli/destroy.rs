@@ -34,13 +34,13 @@ impl Args {
                 Kind::Refused,
                 format!("`{confirmed}` is not `{}`: nothing was removed", environment.name),
             )
-            .hint(format!("`--confirm {}` answers the question", environment.name)));
+            .hint(format!("confirm with `--confirm {}`", environment.name)));
         }
         let outcome = global.work("destroy", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { destroy(workspace, &environment, &options).await }
         })?;
-        let done = format!("`{}` is gone, and its data with it.", environment.name);
+        let done = format!("Removed `{}` and its data.", environment.name);
         tables::print_done(&outcome, self.changing.dry_run, global.json(), &done)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -49,7 +49,7 @@ impl Args {
 fn ask(lab: &str, environment: &str) -> Result<String> {
     prompt::answer(
         &format!("This removes all data of `{environment}` of the lab `{lab}`. Type its name:"),
-        "destroying asks for the environment's name",
-        &format!("`--confirm {environment}` answers the question"),
+        "`lap destroy` needs the environment's name as a confirmation",
+        &format!("confirm with `--confirm {environment}`"),
     )
 }

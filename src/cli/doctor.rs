@@ -35,6 +35,6 @@ impl Args {
         if bad == 0 {
             return Ok(ExitCode::SUCCESS);
         }
-        Err(Error::new(Kind::Host, format!("{} must be mended first", crate::words::plural(bad, "thing"))))
+        Err(Error::new(Kind::Host, format!("{} must be corrected first", crate::words::plural(bad, "thing"))))
     }
 }

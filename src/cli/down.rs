@@ -30,7 +30,7 @@ impl Args {
                 let (workspace, environment) = (workspace.clone(), environment.clone());
                 async move { down(workspace, &environment, &options).await }
             })?;
-            let done = format!("`{}` is down; its data stays. `lap up {0}` brings it back.", environment.name);
+            let done = format!("`{}` is down; its data stays. `lap up {0}` starts it again.", environment.name);
             tables::print_done(&outcome, self.changing.dry_run, global.json(), &done)?;
         }
         Ok(ExitCode::SUCCESS)

@@ -60,18 +60,18 @@ impl Args {
         if let Some(failed) = &drilled.failed {
             return Err(Error::new(
                 Kind::Unhealthy,
-                format!("{id} in `{from}` does not bring `{name}` back: {failed}"),
+                format!("the recovery of `{name}` from {id} in `{from}` failed: {failed}"),
             )
-            .hint("nothing of the drill is left"));
+            .hint("the drill removed everything it made"));
         }
         if !(self.json || global.json()) {
             let checks = match done.checks.len() {
                 0 => "there are no checks".to_owned(),
                 count => format!("{} passed", plural(count, "check")),
             };
-            outln!("`{name}` came back from {id} in `{from}`, in {}: healthy, {checks}.", duration(drilled.seconds));
+            outln!("Recovered `{name}` from {id} in `{from}`, in {}: healthy, {checks}.", duration(drilled.seconds));
             outln!(
-                "What was written in the {} since then would have been lost. Nothing of the drill is left.",
+                "A real recovery would lose the changes of the {} since then. The drill removed everything it made.",
                 ago(drilled.lost)
             );
         }

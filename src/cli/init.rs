@@ -27,11 +27,11 @@ impl Args {
         let named = self.name.is_some();
         let name = self.name.or_else(|| dir.file_name().map(|name| name.to_string_lossy().into_owned()));
         let name = name.ok_or_else(|| {
-            Error::new(Kind::Usage, format!("`{}` has no name a lab could have", self.dir.display()))
-                .hint("`--name NAME` names it")
+            Error::new(Kind::Usage, format!("the name of `{}` is not valid for a lab", self.dir.display()))
+                .hint("choose a name with `--name NAME`")
         })?;
         let written = config::init(&dir, &name).map_err(|error| match error.kind {
-            Kind::Usage if !named => error.hint("`--name NAME` calls it otherwise than the directory"),
+            Kind::Usage if !named => error.hint("choose another name with `--name NAME`"),
             _ => error,
         })?;
         let lab = config::load(&dir, None)?;
@@ -47,7 +47,7 @@ impl Args {
         if dir.canonicalize().ok() != std::env::current_dir().ok() {
             outln!("  cd {}", self.dir.display());
         }
-        outln!("  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere");
+        outln!("  lap up\n  lap keys export FILE    # keep a copy of the keys in another place");
         Ok(ExitCode::SUCCESS)
     }
 }

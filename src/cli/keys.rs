@@ -63,14 +63,17 @@ impl Args {
                 // Before the question: there may be nothing to export.
                 Keys::open(&root)?;
                 keys::export(&root, &file, &passphrase.resolve(true)?)?;
-                outln!("All keys are in `{}`. `lap keys import` in another checkout takes them over.", file.display());
+                outln!(
+                    "All keys are in `{}`. Use `lap keys import` in another checkout to install them.",
+                    file.display()
+                );
             }
             Verb::Import { file, passphrase } => {
                 let imported = keys::import(&root, &file, &passphrase.resolve(false)?)?;
                 if imported.added.is_empty() {
-                    outln!("Nothing to do: these keys are here already.");
+                    outln!("Nothing to do: these keys exist already.");
                 } else {
-                    outln!("{} taken over.", plural(imported.added.len(), "key file"));
+                    outln!("Imported {}.", plural(imported.added.len(), "key file"));
                 }
             }
         }
@@ -83,10 +86,10 @@ fn new(root: &Path, global: &Global) -> Result<()> {
     let environments: Vec<String> = lab.environments.keys().cloned().collect();
     let created = Keys::create(root, &lab.name, &lab.dns.zone, &environments)?;
     if created.made.is_empty() {
-        outln!("Nothing to do: all keys are there.");
+        outln!("Nothing to do: all keys exist.");
     } else {
         outln!(
-            "{} made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.",
+            "Made {} in .lap/keys. `lap keys export FILE` keeps a copy in another place.",
             plural(created.made.len(), "key file")
         );
     }

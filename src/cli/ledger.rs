@@ -47,16 +47,16 @@ impl Args {
                 && !known.filter(|known| !known.is_empty()).any(|known| known == hash)
             {
                 return Err(Error::new(Kind::Refused, format!("the ledger of `{name}` has no entry {hash}"))
-                    .hint("its end was cut off, or the hash is of another environment"));
+                    .hint("its end is missing, or the hash belongs to another environment"));
             }
             let count = plural(releases.ledger.len(), "line");
-            outln!("The ledger of `{name}` is whole: {count}, the newest {newest}");
+            outln!("The ledger of `{name}` is complete: {count}, the newest {newest}");
             return Ok(ExitCode::SUCCESS);
         }
         if self.json || global.json() {
             print_json(&releases.ledger)?;
         } else if releases.ledger.is_empty() {
-            outln!("Nothing was promoted to `{name}` yet.");
+            outln!("There was no promotion to `{name}` yet.");
         } else {
             let now = crate::clock::now();
             let rows = releases.ledger.iter().map(|entry| {

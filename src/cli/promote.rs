@@ -90,10 +90,12 @@ impl Args {
         })?;
         let from = workspace.environment(Some(&from))?.clone();
         if to.promote_from.as_deref() != Some(&from.name) {
-            let may =
-                to.promote_from.as_deref().map_or("nothing".to_owned(), |name| format!("only what ran on `{name}`"));
+            let may = to
+                .promote_from
+                .as_deref()
+                .map_or("nothing".to_owned(), |name| format!("only commits that ran on `{name}`"));
             return Err(Error::new(Kind::Refused, format!("`{}` takes {may}", to.name))
-                .hint(format!("`promote_from` in env/{}/env.toml says so", to.name)));
+                .hint(format!("`promote_from` in env/{}/env.toml sets this", to.name)));
         }
         if self.abort || self.resume {
             let watched = global.work("promote", &self.switching.changing, |options| {
@@ -108,10 +110,10 @@ impl Args {
                 }
             });
             match watched? {
-                None => outln!("Nothing to watch; beginning one."),
+                None => outln!("There is no promotion to watch; beginning one."),
                 Some((entry, hash, _)) if self.abort && entry.result != Ended::Done => {
                     outln!(
-                        "Release {} was taken back; `{}` runs what it ran before. Ledger: {hash}",
+                        "Release {} was taken back; `{}` runs the old release. Ledger: {hash}",
                         entry.release,
                         to.name
                     );
@@ -136,7 +138,7 @@ impl Args {
             if proposal.standing.is_none() {
                 planned
                     .notes
-                    .push("`lap promote` asks whether you agree to this commit, `--yes` alone refuses it".into());
+                    .push("`lap promote` asks whether you agree to this commit; with `--yes` it refuses it".into());
             }
             shown(&planned, &proposal.hooks, &self.switching);
             return Ok(ExitCode::SUCCESS);
@@ -164,15 +166,13 @@ pub fn target<'a>(lab: &'a Lab, name: Option<&str>) -> Result<&'a Environment> {
             let whereto =
                 if takes.is_empty() { "none takes releases".into() } else { format!("promotions go to `{names}`") };
             Error::new(Kind::Usage, format!("there is no environment `{name}`: {whereto}"))
-                .hint("`lap help env.toml` explains `promote_from`, which makes one take them")
+                .hint("set `promote_from` in its env.toml (`lap help env.toml`)")
         }),
         (None, [one]) => Ok(one),
         (None, []) => Err(Error::new(Kind::Refused, "no environment takes releases")
-            .hint("`promote_from = \"test\"` in the env.toml of one makes it so")),
-        (None, _) => {
-            Err(Error::new(Kind::Usage, format!("several environments take releases: `{names}`"))
-                .hint("`--to` names one"))
-        }
+            .hint("set `promote_from = \"test\"` in an env.toml")),
+        (None, _) => Err(Error::new(Kind::Usage, format!("several environments take releases: `{names}`"))
+            .hint("name one with `--to`")),
     }
 }
 
@@ -191,7 +191,7 @@ pub fn carry_out(
         return Ok(ExitCode::SUCCESS);
     }
     if !switching.yes && !agreed(&name)? {
-        return Err(Error::new(Kind::Interrupted, format!("not wanted; `{name}` is as it was")));
+        return Err(Error::new(Kind::Interrupted, format!("you answered no; `{name}` has not changed")));
     }
     let switched = global.work(verb, &switching.changing, |options| async move {
         promote::carry_out(planned, hooks, rules, &options).await
@@ -201,7 +201,7 @@ pub fn carry_out(
         print_json(entry)?;
     }
     let code = told(&name, entry, hash)?;
-    outln!("{} of images were sent; {} in all.", bytes(*moved), duration(*seconds));
+    outln!("Sent {} of images; {} in total.", bytes(*moved), duration(*seconds));
     complained(switched.complaint, &switched.entry)?;
     Ok(code)
 }
@@ -233,12 +233,16 @@ fn shown(planned: &Planned, hooks: &[&str], switching: &Switching) {
 fn show(planned: &Planned, rules: Rules) {
     let name = &planned.master.environment.name;
     let from = planned.from.as_ref().map(|from| format!(" from `{}`", from.environment.name)).unwrap_or_default();
-    outln!("`{name}` runs {}; it would run {}{from}.\n", promote::named(&planned.old), promote::named(&planned.target));
+    outln!(
+        "`{name}` runs {}; the promotion makes it run {}{from}.\n",
+        promote::named(&planned.old),
+        promote::named(&planned.target)
+    );
     let row = |change: &crate::plan::switch::Change| {
         let data = match change.act {
-            Act::Add => "begins empty",
-            _ if planned.data.is_some() => "put back",
-            Act::Replace => "kept, back if it fails",
+            Act::Add => "starts empty",
+            _ if planned.data.is_some() => "restored",
+            Act::Replace => "kept, restored on failure",
             Act::Remove => "stays on the node",
         };
         [change.to_string(), change.why.clone(), data.to_owned()]
@@ -253,12 +257,14 @@ fn show(planned: &Planned, rules: Rules) {
         outln!("Not touched: `{}`.", planned.changes.same.join("`, `"));
     }
     if let Some(id) = &planned.data {
-        outln!("Their data goes back to {id}; what is there now becomes a snapshot first.");
+        outln!("Their data goes back to {id}; lap first takes a snapshot of the present data.");
     }
-    let away = "Away meanwhile: what is replaced, for as long as it takes to stop and start";
-    let last = promote::expected(planned).map(|gap| format!(", {gap} ms the last time")).unwrap_or_default();
+    let away = "Outage: the replaced services, from stop to start";
+    let last = promote::expected(planned).map(|gap| format!(", {gap} ms in the last promotion")).unwrap_or_default();
     match rules.max_outage {
-        Some(most) => outln!("{away}{last}; longer than {} is taken back.", duration(most.as_secs_f64())),
+        Some(most) => {
+            outln!("{away}{last}; lap takes the release back if it exceeds {}.", duration(most.as_secs_f64()))
+        }
         None => outln!("{away}{last}."),
     }
     for note in &planned.notes {
@@ -268,7 +274,11 @@ fn show(planned: &Planned, rules: Rules) {
 }
 
 pub fn agreed(environment: &str) -> Result<bool> {
-    prompt::yes("Go on?", &format!("changing `{environment}` asks first"), "`--yes` answers the question")
+    prompt::yes(
+        "Go on?",
+        &format!("a change of `{environment}` needs a confirmation"),
+        "answer the question with `--yes`",
+    )
 }
 
 /// How it ended; a release that was taken back is an error.
@@ -276,10 +286,12 @@ pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
     let release = entry.release;
     match &entry.result {
         Ended::TakenBack { why, failed } => {
-            let message = format!("release {release} was taken back, `{environment}` runs what it ran before: {why}");
+            let message = format!("release {release} was taken back, `{environment}` runs the old release: {why}");
             let error = Error::new(Kind::Unhealthy, message);
             Err(match failed {
-                Some(id) => error.hint(format!("what it left is snapshot {id}: `lap snapshot diff {id} --env {environment}` shows the data it had changed")),
+                Some(id) => error.hint(format!(
+                    "snapshot {id} has its data: `lap snapshot diff {id} --env {environment}` shows the changes"
+                )),
                 None => error,
             })
         }
@@ -293,9 +305,9 @@ pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
             }
             match &entry.before {
                 Some(before) if entry.verb == Verb::Promote => outln!(
-                    "The data before it is {before}: `lap rollback --to {environment}` goes back to it and to the release before."
+                    "Snapshot {before} has the data before it: `lap rollback --to {environment}` returns to it and to the previous release."
                 ),
-                Some(before) => outln!("The data before it is snapshot {before}."),
+                Some(before) => outln!("Snapshot {before} has the data before it."),
                 None => {}
             }
             outln!("Ledger: {hash}");

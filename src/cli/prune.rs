@@ -66,14 +66,14 @@ impl Args {
                 return Ok(ExitCode::SUCCESS);
             }
             if !agreed(&environment.name)? {
-                return Err(Error::new(Kind::Interrupted, "not wanted; nothing was removed"));
+                return Err(Error::new(Kind::Interrupted, "you answered no; nothing was removed"));
             }
         }
         let done = work(false)?;
         if json {
             print_json(&done)?;
         } else if self.yes {
-            self.show(&done, "gone");
+            self.show(&done, "removed");
         }
         prune::whole(&done)?;
         let gone = done.iter().filter(|decision| goes(decision)).count();

@@ -58,15 +58,15 @@ impl Args {
         }
         for done in &recovered.environments {
             let (name, id) = (&done.environment, &done.snapshot);
-            outln!("`{name}` is as it was in {id}, {}.", words::ago(crate::clock::now() - done.at));
+            outln!("Recovered `{name}` from {id}, {}.", words::ago(crate::clock::now() - done.at));
         }
         outln!(
-            "The workspace is in `{}`, with its keys. All in {}.",
+            "The workspace and its keys are in `{}`. Total time: {}.",
             recovered.workspace.display(),
             words::duration(recovered.seconds)
         );
         if let Some(lab) = &recovered.lab {
-            outln!("It is the lab `{lab}` only with `--lab {lab}`: write `lab = \"{lab}\"` into its lap.toml.");
+            outln!("Its lap.toml has the old lab name: set `lab = \"{lab}\"`, or use `--lab {lab}` with each command.");
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -10,8 +10,8 @@ const HEAD: &str = "\
 
 # The command line
 
-`lap help` explains verbs and files in the terminal; `lap help exit-codes` lists how it ends.
-Where an environment is left out, the one that lap.toml calls `default` is meant.
+`lap help` explains commands and files in the terminal; `lap help exit-codes` lists the exit codes.
+Without an environment, a command uses the `default` of lap.toml.
 ";
 
 /// The page: every verb that is for people, in the order of `lap help`.

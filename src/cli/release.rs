@@ -134,7 +134,7 @@ fn show(global: &Global, args: Show) -> Result<ExitCode> {
     out!("{}", table(["CONTAINER", "IMAGE"], &rows));
     for entry in releases.ledger.iter().filter(|entry| entry.release == args.release) {
         if let Some(before) = &entry.before {
-            outln!("The data before it is {before}.");
+            outln!("Snapshot {before} has the data before it.");
         }
     }
     Ok(ExitCode::SUCCESS)

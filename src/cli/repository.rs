@@ -56,11 +56,11 @@ impl Args {
                 match made {
                     Made::New => {
                         outln!(
-                            "`{name}` is there, with a repository for each environment. `lap snapshot copy --to {name}` sends the newest snapshot."
+                            "Made `{name}`, with a repository for each environment. `lap snapshot copy --to {name}` sends the newest snapshot."
                         )
                     }
-                    Made::Passphrase => outln!("`{name}` was there, and has the passphrase now."),
-                    Made::Nothing => outln!("Nothing to do: `{name}` is there, and has a passphrase."),
+                    Made::Passphrase => outln!("`{name}` existed already, and has the passphrase now."),
+                    Made::Nothing => outln!("Nothing to do: `{name}` exists, and has a passphrase."),
                 }
             }
             Verb::Passphrase { repositories, passphrase } => {
@@ -104,20 +104,19 @@ fn lines(layout: &Layout) -> Vec<String> {
     let init = format!("`lap repository init {name}`");
     let mut lines = vec![match (parted, shared) {
         (true, _) => {
-            format!("`{name}` at {location}: the lab's own repository, and one of each of {}", names(environments))
+            format!("`{name}` at {location}: the lab's own repository, and one for each of {}", names(environments))
         }
         (false, true) => format!(
-            "`{name}` at {location}: one repository that all environments share. The node of each can read and write copies of \
-             all; {init} makes one for each, to which new copies then go."
+            "`{name}` at {location}: one repository that all environments share. The node of each can read and write copies of all; run {init} to make one for each environment, for new copies."
         ),
-        (false, false) => format!("`{name}` at {location}: nothing yet; {init} makes the repositories"),
+        (false, false) => format!("`{name}` at {location}: nothing yet; run {init} to make the repositories"),
     }];
     if *parted && !missing.is_empty() {
-        lines.push(format!("  {} has none yet: {init} makes it", names(missing)));
+        lines.push(format!("  {} has none yet: run {init} to make it", names(missing)));
     }
     if *parted && *shared {
         lines.push(
-            "  The one that all environments shared is still there, for reading: whose a copy in it is, is known from a tag alone."
+            "  The old repository that all environments shared still exists, only for reading: only a tag says which environment a copy in it belongs to."
                 .into(),
         );
     }
@@ -139,7 +138,7 @@ mod tests {
         let shared = layout(false, true, &[], &["test"]).join("\n");
         assert!(shared.contains("that all environments share") && shared.contains("`lap repository init office`"));
         let parted = layout(true, false, &["prod", "test"], &[]);
-        assert_eq!(parted, ["`office` at /srv/lap: the lab's own repository, and one of each of `prod`, `test`"]);
+        assert_eq!(parted, ["`office` at /srv/lap: the lab's own repository, and one for each of `prod`, `test`"]);
         let both = layout(true, true, &["test"], &["prod"]);
         assert!(
             both.len() == 3 && both[1].contains("`prod` has none yet") && both[2].contains("for reading"),

@@ -97,11 +97,11 @@ impl Args {
                 let snapshots = Snapshots::of(workspace.clone(), &environment).await?;
                 let restored = snapshots.restore(&snapshot, part, keep_release, &options).await?;
                 if restored.other_release {
-                    options.events.note("  the containers of that time are made again");
+                    options.events.note("  making the containers of that time again");
                     let scope = Scope { as_recorded: true, ..Scope::default() };
                     up(workspace, &environment, scope, &options).await.map_err(|error| {
                         error.hint(format!(
-                            "the data is restored; `lap start {}` makes its containers",
+                            "the data is restored; run `lap start {}` to make its containers",
                             environment.name
                         ))
                     })?;
@@ -115,15 +115,19 @@ impl Args {
         }
         match part {
             Part::All if restored.other_release => {
-                outln!("{what} is as it was in {}, with the images of that time.", restored.id)
+                outln!("Restored {what} from {}, with the images of that time.", restored.id)
             }
             Part::All => {
-                outln!("{what} is as it was in {}; the data was away for {}.", restored.id, short(restored.seconds))
+                outln!(
+                    "Restored {what} from {}; the data was unavailable for {}.",
+                    restored.id,
+                    short(restored.seconds)
+                )
             }
             Part::Containers(_) if restored.seconds > 0.0 => {
-                outln!("{what} is as it was in {}, and was stopped for {}.", restored.id, short(restored.seconds));
+                outln!("Restored {what} from {}; it was stopped for {}.", restored.id, short(restored.seconds));
             }
-            _ => outln!("{what} is as it was in {}.", restored.id),
+            _ => outln!("Restored {what} from {}.", restored.id),
         }
         let kept = restored.kept.id;
         let only = match &self.file {
@@ -131,7 +135,7 @@ impl Args {
             None if self.only.is_empty() => String::new(),
             None => format!(" --only {}", self.only.join(",")),
         };
-        outln!("What was there before is {kept}: `lap restore {kept} {}{only}` takes this back.", environment.name);
+        outln!("Snapshot {kept} has the data before it: `lap restore {kept} {}{only}` undoes this.", environment.name);
         Ok(ExitCode::SUCCESS)
     }
 
@@ -156,14 +160,14 @@ impl Args {
         }
         let (kept, to) = (brought.kept.id, &into.name);
         let travelled =
-            brought.bytes.map_or_else(|| "nothing had to travel".into(), |size| format!("{} travelled", bytes(size)));
+            brought.bytes.map_or_else(|| "nothing had to be sent".into(), |size| format!("{} travelled", bytes(size)));
         outln!(
-            "`{to}` has the data of {} of `{}`, scrubbed; {travelled}, and the data was away for {}.",
+            "`{to}` has the scrubbed data of {} of `{}`; {travelled}, and the data was unavailable for {}.",
             brought.id,
             from.name,
             short(brought.seconds)
         );
-        outln!("What was there before is {kept}: `lap restore {kept} {to}` takes this back.");
+        outln!("Snapshot {kept} has the data before it: `lap restore {kept} {to}` undoes this.");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -34,7 +34,7 @@ impl Args {
         let environment = super::promote::target(&workspace.lab, self.to.as_deref())?.clone();
         if environment.promote_from.is_none() {
             return Err(Error::new(Kind::Refused, format!("`{}` has no releases", environment.name))
-                .hint(format!("`lap restore latest {}` goes back to a snapshot", environment.name)));
+                .hint(format!("use `lap restore latest {}` to restore a snapshot", environment.name)));
         }
         let planned = global.work("rollback", &self.switching.changing(), |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());

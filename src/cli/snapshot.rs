@@ -185,7 +185,7 @@ impl Args {
             outln!("{complaint}");
         }
         let (id, name) = (&taken.meta.id, &environment.name);
-        outln!("Snapshot {id} of `{name}`, in {}. `lap restore {id}` goes back to it.", short(taken.seconds));
+        outln!("Snapshot {id} of `{name}`, in {}. `lap restore {id}` restores it.", short(taken.seconds));
         taken.meta.pause.iter().flat_map(felt).for_each(|line| outln!("{line}"));
         Ok(())
     }
@@ -233,7 +233,9 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
     }
     out!("{}", table(["SNAPSHOT", "AGE", "WHY", "RAN", "OWN", "TOTAL", "BY", "STAYS", "NOTE"], &rows));
     if !sizes {
-        outln!("\n`--sizes` says what each holds on to: every file is looked at, which takes a while.");
+        outln!(
+            "\n`--sizes` shows the space that each snapshot occupies. lap reads all files for this, which takes time."
+        );
     }
     Ok(())
 }
@@ -278,7 +280,7 @@ fn diff(global: &Global, environment: Option<String>, from: &str, to: Option<&st
 pub fn print_differs(differs: &Differs, words: [&str; 3]) {
     let Differs { from, to, files } = differs;
     if files.is_empty() {
-        outln!("{from} and {to} are the same.");
+        outln!("{from} and {to} are equal.");
         return;
     }
     let mut containers: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
@@ -297,7 +299,7 @@ pub fn print_differs(differs: &Differs, words: [&str; 3]) {
         outln!("{:<10} {path}", words[*change as usize]);
     }
     if files.len() > SHOWN {
-        outln!("and {} more: `lap snapshot diff {from} --json` names all", plural(files.len() - SHOWN, "file"));
+        outln!("and {} more: `lap snapshot diff {from} --json` lists all", plural(files.len() - SHOWN, "file"));
     }
 }
 
@@ -309,8 +311,8 @@ fn export(global: &Global, environment: Option<String>, id: &str, file: &Path) -
     if global.json() {
         return print_json(&meta);
     }
-    outln!("Snapshot {} of `{}` is in `{}`, {}.", meta.id, environment.name, file.display(), bytes(size));
-    for why in meta.nested.left_behind("an archive does not hold subvolumes").complaints() {
+    outln!("Wrote snapshot {} of `{}` to `{}`, {}.", meta.id, environment.name, file.display(), bytes(size));
+    for why in meta.nested.left_behind("an archive does not contain subvolumes").complaints() {
         outln!("In the archive, {why}.");
     }
     Ok(())
@@ -326,7 +328,7 @@ fn import(global: &Global, environment: Option<String>, file: &Path, wait: bool)
     if global.json() {
         return print_json(&meta);
     }
-    outln!("`{}` has snapshot {} now. `lap restore {1} {0}` goes to it.", environment.name, meta.id);
+    outln!("`{}` has snapshot {} now. `lap restore {1} {0}` restores it.", environment.name, meta.id);
     Ok(())
 }
 
@@ -346,11 +348,11 @@ fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> R
 
 /// Which stay and which go, and why.
 pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
-    let goes = if dry_run { "would go" } else { "gone" };
+    let goes = if dry_run { "would be removed" } else { "gone" };
     let rows: Vec<[String; 3]> = decisions
         .iter()
         .map(|d| match d.because.is_empty() {
-            true => [d.id.to_string(), goes.into(), "nothing in the policy keeps it".into()],
+            true => [d.id.to_string(), goes.into(), "no rule of the policy keeps it".into()],
             false => [d.id.to_string(), "stays".into(), d.because.join("; ")],
         })
         .collect();
@@ -366,7 +368,7 @@ fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bo
             let snapshots = Snapshots::of(workspace, &environment).await?;
             for id in ids {
                 snapshots.remove(id, &options).await?;
-                options.events.note(format!("  {id} is gone"));
+                options.events.note(format!("  removed {id}"));
             }
             Ok(())
         }
@@ -378,15 +380,15 @@ fn felt(pause: &Pause) -> Vec<String> {
     let time = |micros: u64| short(micros as f64 / 1e6);
     let mut lines = Vec::new();
     if let Some(probe) = pause.probe {
-        lines.push(format!("Meanwhile 4 KiB were on the disk in {} at most.", time(probe)));
+        lines.push(format!("Slowest write during the snapshot: {}.", time(probe)));
     }
     if let Some(stood) = pause.still {
         let (files, size) = (plural(stood.files as usize, "file"), bytes(stood.bytes));
-        lines.push(format!("Containers stood still for {} while {files} ({size}) were copied.", time(stood.micros)));
+        lines.push(format!("Containers were frozen for {} while {files} ({size}) were copied.", time(stood.micros)));
     }
     if !pause.containers.is_empty() {
         let each = pause.containers.iter().map(|(name, micros)| format!("`{name}` {}", time(*micros)));
-        lines.push(format!("Waited for the disk: {} at most.", each.collect::<Vec<_>>().join(", ")));
+        lines.push(format!("Longest wait for the disk: {}.", each.collect::<Vec<_>>().join(", ")));
     }
     let hook = |ran: &HookRan| format!("The hook `{}` of `{}` took {}.", ran.hook, ran.container, time(ran.micros));
     lines.extend(pause.hooks.iter().map(hook));

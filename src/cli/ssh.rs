@@ -58,7 +58,7 @@ impl Login {
             let running = host.nodes.get(&node).is_some_and(|node| node.running);
             addresses.get(&node).copied().filter(|_| running).ok_or_else(|| {
                 let is = if running { "has no address yet" } else { "does not run" };
-                Error::new(Kind::Node, format!("the node `{node}` {is}")).hint("`lap up` brings it up")
+                Error::new(Kind::Node, format!("the node `{node}` {is}")).hint("`lap up` starts it")
             })
         })?;
         let way = workspace.lab.nodes.get(&node).map(|node| workspace.way(node, address)).transpose()?;

@@ -90,7 +90,7 @@ impl Args {
         }
         if facts.docker.is_none() {
             return Err(Error::new(Kind::Node, format!("Docker on `{}` does not answer", environment.master))
-                .hint("`lap ssh` and look at /var/log/dockerd.log"));
+                .hint("read /var/log/dockerd.log with `lap ssh`"));
         }
         if !facts.unreadable.is_empty() {
             return Err(unreadable(&facts.unreadable, &sick));
@@ -100,38 +100,37 @@ impl Args {
         }
         if sick.is_empty() {
             let hint = if complaints.len() == open.len() {
-                "if lap.toml here is older than the one that added the key, `git pull` first".to_owned()
+                "if this lap.toml is older than the addition of the key, run `git pull` first".to_owned()
             } else if is_recovering(&facts) {
                 format!(
-                    "the agent tries until it is done; `lap promote --resume --to {}` watches a promotion or roll-back",
+                    "the agent tries again until it succeeds; `lap promote --resume --to {}` watches a promotion or rollback",
                     environment.name
                 )
             } else if complaints.len() == ending.len() + open.len() {
                 format!(
-                    "`lap keys new` signs the lab's own certificates again, `lap up {}` the servers'",
+                    "`lap keys new` renews the lab's own certificates, and `lap up {}` those of the servers",
                     environment.name
                 )
             } else if is_full(&facts) {
                 format!(
-                    "`lap snapshot list {0}` shows what each snapshot holds on to, `lap snapshot rm ID {0}` lets go of it; or a \
-                     larger `disk` in the node's node.toml",
+                    "find large snapshots with `lap snapshot list {0} --sizes` and remove them with `lap snapshot rm ID {0}`, or set a larger `disk` in the node's node.toml",
                     environment.name
                 )
             } else {
                 format!(
-                    "`lap snapshot {0}` takes a snapshot now, `lap snapshot copy --due {0}` copies and verifies what is due",
+                    "`lap snapshot {0}` takes a snapshot now, `lap snapshot copy --due {0}` makes due copies and verifications",
                     environment.name
                 )
             };
             return Err(Error::new(Kind::Unhealthy, complaints.join("; ")).hint(hint));
         }
         let names = sick.join("`, `");
-        let error = Error::new(Kind::Unhealthy, format!("not as it should be: `{names}`"));
+        let error = Error::new(Kind::Unhealthy, format!("not healthy: `{names}`"));
         if is_recovering(&facts) {
             return Err(error.hint(recovering(&facts, crate::clock::now())));
         }
         Err(error.hint(format!(
-            "`lap up {}` mends it; `lap logs {} {}` shows why",
+            "`lap logs {1} {2}` shows the reason; `lap up {0}` repairs it",
             environment.name, environment.name, sick[0]
         )))
     }
@@ -141,7 +140,7 @@ impl Args {
 fn unreadable(all: &[Unreadable], sick: &[&str]) -> Error {
     let mut sentences: Vec<String> = all.iter().map(Unreadable::sentence).collect();
     if !sick.is_empty() {
-        sentences.push(format!("not as it should be: `{}`", sick.join("`, `")));
+        sentences.push(format!("not healthy: `{}`", sick.join("`, `")));
     }
     let mut hints: Vec<String> = all.iter().flat_map(|unreadable| unreadable.hints.clone()).collect();
     hints.dedup();
@@ -152,13 +151,13 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
     let runs = match current {
         Some(Current { release: Some(number), commit, .. }) => format!("release {number} ({})", short(commit)),
         Some(current) => short(&current.commit),
-        None if facts.recorded.unreadable().is_some() => "what runs cannot be read".into(),
+        None if facts.recorded.unreadable().is_some() => "the record of what runs cannot be read".into(),
         None => "nothing yet".into(),
     };
     let mut free =
         format!("{} of {} free on {}", bytes(facts.data.free), bytes(facts.data.size), facts.data.filesystem);
     if let Some(cost) = Filesystem::named(&facts.data.filesystem).and_then(Filesystem::cost) {
-        free = format!("{free}, where {cost}");
+        free = format!("{free}; {cost}");
     }
     outln!("`{environment}` on node `{node}`: {runs}; {free}");
     let now = crate::clock::now();
@@ -168,7 +167,7 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Curre
     if let Some(push) = &facts.push {
         let (commit, ago) = (short(&push.commit), ago(now - push.at));
         match &push.result {
-            None => outln!("push: {commit} by {} is being built, since {ago}", push.by),
+            None => outln!("push: {commit} by {}, build in progress since {ago}", push.by),
             Some(Ok(())) => outln!("push: {commit} by {} runs and passed its checks, {ago} ago", push.by),
             Some(Err(why)) => outln!("push: {commit} by {} failed {ago} ago: {why}", push.by),
         }
@@ -212,7 +211,7 @@ fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts)
         outln!("copies in `{name}`: {newest}, {verified}{drilled}");
         if known.shared {
             outln!(
-                "  `{name}` is shared by all environments: each one's node can write copies of all (`lap repository`)"
+                "  `{name}` is shared by all environments: the node of each can write copies of all (`lap repository`)"
             );
         }
     }
@@ -226,7 +225,7 @@ fn is_recovering(facts: &NodeFacts) -> bool {
 
 /// The same as a sentence: how often it was tried, and why it failed last.
 fn recovering(facts: &NodeFacts, now: i64) -> String {
-    let mut said = "what was interrupted is being brought to its end".to_owned();
+    let mut said = "the agent completes an interrupted operation".to_owned();
     let known = facts.recovery.as_ref();
     if let Some((known, error)) = known.and_then(|known| Some((known, known.error.as_ref()?))) {
         let tries = plural(usize::try_from(known.tries).unwrap_or(usize::MAX), "failed attempt");

@@ -26,7 +26,7 @@ impl Args {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { stop(workspace, &environment, &only, &options).await }
         })?;
-        let done = format!("Stopped. `lap start {}` starts what ran.", environment.name);
+        let done = format!("Stopped. `lap start {}` starts the same containers again.", environment.name);
         tables::print_done(&outcome, self.changing.dry_run, global.json(), &done)?;
         Ok(ExitCode::SUCCESS)
     }

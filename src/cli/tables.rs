@@ -77,7 +77,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
             address: "-".into(),
             ports: Vec::new(),
             age: Some(now - fact.created),
-            health: if facts.recorded.unreadable().is_some() { "-" } else { "not wished for" }.into(),
+            health: if facts.recorded.unreadable().is_some() { "-" } else { "not in the workspace" }.into(),
             ok: true,
         });
     }

@@ -57,7 +57,10 @@ impl Args {
         }
         if !dry_run {
             trust::apply(root, &changes, &mut trust::run_command)?;
-            outln!("Done. {}", if undo { "This machine no longer trusts the lab." } else { "`--undo` takes it back." });
+            outln!(
+                "Done. {}",
+                if undo { "This machine no longer trusts the lab." } else { "Undo this with `--undo`." }
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

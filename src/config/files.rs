@@ -27,7 +27,7 @@ pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<R
     if fs::canonicalize(root.join(path)).is_ok_and(|real| !real.starts_with(root)) {
         return None;
     }
-    let cannot = |e: std::io::Error| ledger.path(path, format!("cannot read it: {e}"));
+    let cannot = |e: std::io::Error| ledger.path(path, format!("cannot read the file: {e}"));
     // Opening a FIFO would wait for a writer for ever.
     let file = fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(root.join(path));
     let (file, meta) = match file.and_then(|file| file.metadata().map(|meta| (file, meta))) {
@@ -46,7 +46,7 @@ pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<R
         return None;
     }
     if meta.len() > LARGEST {
-        ledger.path(path, "larger than 1 MiB: this is not a file of settings");
+        ledger.path(path, "larger than 1 MiB: this is not a settings file");
         return None;
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
@@ -66,7 +66,7 @@ pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<R
     if text.trim().is_empty() {
         let file = path.rsplit('/').next().unwrap_or(path);
         let help = if file.ends_with(".toml") {
-            format!("`lap help {file}` shows what it may hold")
+            format!("`lap help {file}` shows its keys")
         } else {
             "it begins with FROM".to_owned()
         };
@@ -143,7 +143,7 @@ fn link(root: &Path, path: &str, ledger: &Ledger) {
     };
     if !inside {
         let to = shown(&target.to_string_lossy());
-        ledger.path(path, format!("the link leads out of the workspace, to {to}: put a copy here"));
+        ledger.path(path, format!("the link leads out of the workspace, to {to}: replace it by a copy"));
     }
 }
 

@@ -34,13 +34,13 @@ const IGNORED: &str = "/.lap";
 /// Makes `dir` a workspace for the lab `lab` and gives the files that were written. What is there already stays as it
 /// is; a directory that is in no git repository becomes one.
 pub fn init(dir: &Path, lab: &str) -> Result<Vec<PathBuf>> {
-    name::label(lab).map_err(|message| Error::new(Kind::Usage, format!("cannot call the lab so: {message}")))?;
+    name::label(lab).map_err(|message| Error::new(Kind::Usage, format!("the lab cannot have this name: {message}")))?;
     if dir.join("lap.toml").symlink_metadata().is_ok() {
         return Err(Error::new(
             Kind::Refused,
             format!("`{}` is a workspace already: it has a `lap.toml`", dir.display()),
         )
-        .hint("`lap up` works there"));
+        .hint("run `lap up` there"));
     }
     fs::create_dir_all(dir).or_error(Kind::Host, || format!("cannot make the directory `{}`", dir.display()))?;
     repository(dir)?;

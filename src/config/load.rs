@@ -43,7 +43,7 @@ pub fn load(root: &Path, lab_override: Option<&str>) -> Result<Lab, Problems> {
     let workspace = read_all(&root, &ledger);
     check::all(&root, &workspace, &ledger);
     let lab_override = lab_override.map(name::label).transpose().map_err(|message| {
-        ledger.path("lap.toml", format!("lab: the name that replaces it: {message}"));
+        ledger.path("lap.toml", format!("lab: the name in `--lab`: {message}"));
     });
     match ledger.finish() {
         Some(problems) => Err(problems),
@@ -75,7 +75,7 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
     for name in named("containers") {
         let mut read = read::container::read(root, &name, &zone, ledger);
         let path = format!("containers/{name}/Dockerfile");
-        if let Some(file) = files::read(root, &path, "write one, it begins with FROM", ledger) {
+        if let Some(file) = files::read(root, &path, "write one that begins with FROM", ledger) {
             let dockerfile = dockerfile::parse(&file.text, &read.value.container.build.args);
             read.value.container.build.parents = dockerfile.parents();
             workspace.dockerfiles.insert(name.clone(), (file, dockerfile));

@@ -107,7 +107,7 @@ fn transferring(
         rules.audit.refused(client, &format!("a transfer of `{name}`: key `{key}` may not transfer"));
         rcode::REFUSED
     } else if rules.zones.zone(&query.name).is_none() {
-        rules.audit.refused(client, &format!("a transfer of `{name}`: that is not a zone of this server"));
+        rules.audit.refused(client, &format!("a transfer of `{name}`: not a zone of this server"));
         rcode::NOTAUTH
     } else if query.qtype == rtype::IXFR && transfer::asked_serial(query.message).is_none() {
         rcode::FORMERR

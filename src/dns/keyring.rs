@@ -44,7 +44,7 @@ impl Key {
         };
         let secret = STANDARD.decode(secret.trim()).map_err(|_| format!("key `{name}`: its secret is not base64"))?;
         if secret.len() < 16 {
-            return Err(format!("key `{name}`: its secret has {} bytes, 16 are the least", secret.len()));
+            return Err(format!("key `{name}`: its secret has {} bytes, 16 are the minimum", secret.len()));
         }
         let pattern = |text: &String| {
             let name = wire::name(text)?;

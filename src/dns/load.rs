@@ -68,7 +68,7 @@ fn bad(why: String) -> Error {
 fn not_added(list: &str, name: &str, zone: &str, why: NotAdded) -> Error {
     bad(match why {
         NotAdded::Outside => format!("{list}: `{name}` is not in the zone `{zone}`"),
-        NotAdded::Full => format!("{list}: `{name}` has more records than a reply can hold"),
+        NotAdded::Full => format!("{list}: `{name}` has more records than a reply can contain"),
     })
 }
 

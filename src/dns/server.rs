@@ -84,7 +84,7 @@ impl Server {
                 watches.push(Watch::keys(file.clone()));
                 Keyring::read(file).unwrap_or_else(|e| {
                     // The names are more important than who may change them.
-                    audit.say(&format!("{e}; nobody may change or transfer anything until it is there"));
+                    audit.say(&format!("{e}; the server refuses updates and transfers until it can read the file"));
                     Keyring::default()
                 })
             }
@@ -198,10 +198,10 @@ fn bind_one(
     listeners: &mut Vec<TcpListener>,
 ) -> Result<()> {
     if address.ip().is_unspecified() {
-        let why = format!("cannot listen on `{address}`: answers could leave from another address than was asked");
-        return Err(Error::new(Kind::Usage, why).hint("name each address to listen on"));
+        let why = format!("cannot listen on `{address}`: answers could have another source address");
+        return Err(Error::new(Kind::Usage, why).hint("name each address for the server"));
     }
-    let hint = "another name server may run there: `ss -lnutp` shows it";
+    let hint = "another name server may use it: `ss -lnutp` shows it";
     let failed = |protocol: &str| format!("cannot listen on `{address}` ({protocol})");
     // Port 0 is any that is free in TCP, and that one may be somebody's in UDP: then it is another.
     let mut tries = if address.port() == 0 { 20 } else { 1 };

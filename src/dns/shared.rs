@@ -55,7 +55,7 @@ impl Policy {
         upstreams.retain(|upstream| {
             let other = !own.contains(upstream);
             if !other {
-                audit.say(&format!("upstream `{upstream}` is this server itself: left out"));
+                audit.say(&format!("upstream `{upstream}` is this server itself, ignored"));
             }
             other
         });
@@ -122,7 +122,7 @@ impl Shared {
         let Completed { mut reply, over_quota } = forward.complete(draft, limit, client, &ours).await;
         if over_quota {
             self.metrics.common().forwards_refused.add(1);
-            self.audit.over_quota(client, "a forwarded question: too many are under way");
+            self.audit.over_quota(client, "a forwarded query: too many are in progress");
         }
         if let Some(mut signer) = signer {
             signer.sign(&mut reply, unix());

@@ -108,7 +108,7 @@ pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Sig
     match tsig.mac.len().cmp(&key.length()) {
         std::cmp::Ordering::Equal if hmac::verify(&key.secret, &signed, tsig.mac).is_ok() => {}
         std::cmp::Ordering::Less if tsig.mac.len() >= 10.max(key.length() / 2) => {
-            return Err(refused(format!("the signature of key `{name}` is cut short"), BADTRUNC, None));
+            return Err(refused(format!("the signature of key `{name}` is truncated"), BADTRUNC, None));
         }
         // Also none at all: only replies may have that (RFC 8945, section 5.2.2.1).
         std::cmp::Ordering::Less | std::cmp::Ordering::Greater => {
@@ -118,7 +118,7 @@ pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Sig
     }
     let signer = Signer { key: key.clone(), before: tsig.mac.to_vec(), first: true };
     if tsig.time.abs_diff(now) > u64::from(tsig.fudge.min(FUDGE)) {
-        let why = format!("it was signed with key `{name}` {} s from now", tsig.time.abs_diff(now));
+        let why = format!("the time of its signature with key `{name}` differs by {} s", tsig.time.abs_diff(now));
         return Err(refused(why, BADTIME, Some(signer)));
     }
     let fingerprint = tsig.mac.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));

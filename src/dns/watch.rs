@@ -52,7 +52,7 @@ impl Watch {
             // A big file takes a while, which belongs to no async thread.
             let done = tokio::task::spawn_blocking(move || match reload(&shared, &file) {
                 Ok(summary) => shared.audit.say(&format!("reloaded: {summary}")),
-                Err(error) => shared.audit.say(&format!("{error}; what was there before still counts")),
+                Err(error) => shared.audit.say(&format!("{error}; the old file stays in effect")),
             });
             let _ = done.await;
         }

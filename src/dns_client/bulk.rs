@@ -29,7 +29,7 @@ pub enum Said {
 /// nothing is asked.
 pub async fn ask_all(servers: &[SocketAddr], questions: &[(String, String)]) -> (Option<SocketAddr>, Vec<Said>) {
     let Some(first) = questions.first() else { return (None, Vec::new()) };
-    let mut silence = "there is no name server to ask".to_owned();
+    let mut silence = "there is no name server to query".to_owned();
     for server in servers {
         // One question tells whether anybody is there; otherwise each would wait in vain.
         if let Said::Nothing(why) = ask(*server, first).await {
@@ -60,6 +60,6 @@ mod tests {
         let (server, said) =
             ask_all(&[], &[("a.internal.".into(), "A".into()), ("b.internal.".into(), "A".into())]).await;
         assert_eq!(server, None);
-        assert_eq!(said, vec![Said::Nothing("there is no name server to ask".into()); 2]);
+        assert_eq!(said, vec![Said::Nothing("there is no name server to query".into()); 2]);
     }
 }

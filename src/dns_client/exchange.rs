@@ -51,7 +51,7 @@ impl Asked {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
             verifier = message.finalize(&signer(key)?, now).or_error(Kind::Other, || "cannot sign".into())?;
         }
-        let bytes = message.to_vec().or_error(Kind::Usage, || "cannot write the request down".into())?;
+        let bytes = message.to_vec().or_error(Kind::Usage, || "cannot encode the request".into())?;
         let length = u16::try_from(bytes.len()).or_error(Kind::Usage, || "the request is too large".into())?;
         let send = async {
             let mut stream = TcpStream::connect(server).await?;
@@ -68,7 +68,7 @@ impl Asked {
     /// [`Kind::Host`]: nothing comes, or not from who has the key.
     pub async fn next(&mut self) -> Result<Reply> {
         let server = self.server;
-        let what = || format!("the DNS server at `{server}` does not answer as it should");
+        let what = || format!("the DNS server at `{server}` sent an invalid answer");
         let stream = &mut self.stream;
         let receive = async {
             let mut bytes = vec![0; usize::from(stream.read_u16().await?)];
@@ -78,7 +78,7 @@ impl Asked {
         let bytes = within(server, receive).await?.or_error(Kind::Host, what)?;
         let message = Message::from_vec(&bytes).or_error(Kind::Host, what)?;
         if message.metadata.id != self.id {
-            return Err(Error::new(Kind::Host, format!("{}: it answers something else", what())));
+            return Err(Error::new(Kind::Host, format!("{}: the server sent an unexpected answer", what())));
         }
         let key_error = message.signature().and_then(|signature| signature.data.error);
         if message.metadata.response_code != ResponseCode::NoError || key_error.is_some() {

@@ -47,7 +47,7 @@ pub async fn transfer(server: SocketAddr, key: &DnsKey, zone: &Name) -> Result<R
         }
         let broken = |why: &str| Error::new(Kind::Host, format!("the transfer of `{zone}` from `{server}` {why}"));
         if reply.message.answers.is_empty() || reply.message.metadata.response_code != ResponseCode::NoError {
-            return Err(broken("breaks off"));
+            return Err(broken("is incomplete"));
         }
         for record in &reply.message.answers {
             soas += usize::from(record.record_type() == RecordType::SOA);

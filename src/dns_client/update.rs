@@ -54,10 +54,11 @@ impl Outcome {
     pub fn error(&self, what: &str, key: &str) -> Error {
         let refused = |why: &str| Error::new(Kind::Refused, format!("{what}: {why}"));
         let keys = |why: String| {
-            Error::new(Kind::Keys, format!("{what}: {why}")).hint("`lap up` brings the server the keys that are here")
+            Error::new(Kind::Keys, format!("{what}: {why}"))
+                .hint("run `lap up` to install this workspace's keys on the server")
         };
         match self {
-            Self::Done => Error::new(Kind::Other, format!("{what}: nothing is wrong")),
+            Self::Done => Error::new(Kind::Other, format!("{what}: no error")),
             Self::Key(TsigError::BadKey) => keys(format!("the server does not know the key `{key}`")),
             Self::Key(TsigError::BadTime) => Error::new(
                 Kind::Host,
@@ -65,23 +66,23 @@ impl Outcome {
             )
             .hint("set both clocks, e.g. with `timedatectl set-ntp true`"),
             Self::Key(_) => keys(format!("the server has another secret for the key `{key}`")),
-            Self::Code(ResponseCode::Refused) => refused(&format!("the server does not let the key `{key}` do it"))
+            Self::Code(ResponseCode::Refused) => refused(&format!("the key `{key}` does not have the right"))
                 .hint(
-                    "`lap dns key list` shows what each key may do, `lap up` brings the server the keys that are here",
+                    "`lap dns key list` shows the rights of each key; run `lap up` to install this workspace's keys on the server",
                 ),
             Self::Code(ResponseCode::NotAuth) => {
-                refused("the server is not the authority for this zone").hint("`lap up` brings the server its zones")
+                refused("the server is not authoritative for this zone").hint("run `lap up` to install its zones")
             }
             Self::Code(ResponseCode::NotZone) => refused("the name is not in the zone"),
             Self::Code(ResponseCode::NotImp) => {
-                refused("the server takes no updates").hint("`lap up` brings one that does")
+                refused("the server accepts no updates").hint("run `lap up` to install one that does")
             }
             Self::Code(ResponseCode::ServFail) => {
-                Error::new(Kind::Node, format!("{what}: the server cannot keep it")).hint("`lap logs dns` says why")
+                Error::new(Kind::Node, format!("{what}: the server cannot store it")).hint("`lap logs dns` shows the reason")
             }
-            Self::Code(ResponseCode::FormErr) => refused("the server does not understand it"),
-            Self::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => refused("there is no such record"),
-            Self::Code(ResponseCode::YXDomain | ResponseCode::YXRRSet) => refused("there is such a record already"),
+            Self::Code(ResponseCode::FormErr) => refused("the server does not understand the update"),
+            Self::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => refused("the record does not exist"),
+            Self::Code(ResponseCode::YXDomain | ResponseCode::YXRRSet) => refused("the record exists already"),
             Self::Code(code) => refused(&format!("the server answers {code:?}")),
         }
     }
@@ -172,9 +173,9 @@ mod tests {
         for (outcome, want) in [
             (Outcome::Key(TsigError::BadKey), "cannot add `a`: the server does not know the key `lap-admin`"),
             (Outcome::Key(TsigError::BadSig), "cannot add `a`: the server has another secret for the key `lap-admin`"),
-            (Outcome::Code(ResponseCode::Refused), "cannot add `a`: the server does not let the key `lap-admin` do it"),
-            (Outcome::Code(ResponseCode::NotImp), "cannot add `a`: the server takes no updates"),
-            (Outcome::Code(ResponseCode::ServFail), "cannot add `a`: the server cannot keep it"),
+            (Outcome::Code(ResponseCode::Refused), "cannot add `a`: the key `lap-admin` does not have the right"),
+            (Outcome::Code(ResponseCode::NotImp), "cannot add `a`: the server accepts no updates"),
+            (Outcome::Code(ResponseCode::ServFail), "cannot add `a`: the server cannot store it"),
         ] {
             let error = outcome.error("cannot add `a`", "lap-admin");
             assert_eq!(error.message, want);

@@ -51,10 +51,10 @@ fn unreachable(error: &bollard::errors::Error, host: Option<&str>) -> Error {
     }
     if let Some(host) = host {
         return Error::new(Kind::Host, format!("Docker does not answer at `{host}`, where `DOCKER_HOST` points"))
-            .hint("start it there, or `unset DOCKER_HOST` for this machine's own");
+            .hint("start it there, or run `unset DOCKER_HOST` to use this machine's Docker");
     }
     Error::new(Kind::Host, "Docker does not answer on this machine")
-        .hint("start it: `sudo systemctl start docker`, or `scripts/up`, which installs it too")
+        .hint("start it with `sudo systemctl start docker`, or install and start it with `scripts/up`")
 }
 
 /// How often something is tried again whose name Docker says is taken: by what a `lap` asked for that was killed then.
@@ -74,11 +74,12 @@ pub fn failed(what: &str, error: &bollard::errors::Error) -> Error {
     };
     let error = Error::new(Kind::Host, format!("{what}: {text}"));
     if text.contains("no space left") {
-        return error.hint("the disk is full: `docker system df` and `df -h` show by what");
+        return error.hint("the disk is full: `docker system df` and `df -h` show what uses it");
     }
     if text.contains("address already in use") || text.contains("port is already allocated") {
-        return error
-            .hint("another program has that port: `ss -ltnup` shows which; change `publish` or `ports`, or stop it");
+        return error.hint(
+            "another program uses that port: find it with `ss -ltnup` and stop it, or change `publish` or `ports`",
+        );
     }
     error
 }

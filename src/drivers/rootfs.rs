@@ -83,13 +83,13 @@ pub async fn mmdebstrap(arguments: &[String], suite: &str, line: &Line<'_>) -> R
     let run = Run::new("mmdebstrap", arguments.iter().cloned())
         .variable("SOURCE_DATE_EPOCH", "1700000000")
         .variable("DEBIAN_FRONTEND", "noninteractive")
-        .missing("`sudo apt-get install mmdebstrap`, or `scripts/up`, which installs all that is missing");
+        .missing("run `sudo apt-get install mmdebstrap`, or `scripts/up`, which installs all missing packages");
     run.output(Kind::Build, line).await.map(drop).map_err(|mut error| {
         // Its command line is a page; what it is for says more.
         if let (Kind::Build, Some((first, rest))) = (error.kind, error.message.split_once('\n')) {
             let status = first.rsplit_once("` ").map_or(first, |(_, status)| status);
             error.message = format!("`mmdebstrap` for `{suite}` {status}\n{rest}");
-            return error.hint("is Debian's mirror reachable, and do all these packages exist?");
+            return error.hint("check that Debian's mirror answers, and that all these packages exist");
         }
         error
     })

@@ -16,13 +16,13 @@ const WRITE: &str = r#"
 set -eu; umask 077
 [ "$(sha256sum 2>/dev/null <"$1")" != "$2  -" ] || exit 0
 rm -f -- "$1.lap-new"; cat >"$1.lap-new"
-[ "$(sha256sum <"$1.lap-new")" = "$2  -" ] || { echo "what came is not whole" >&2; exit 1; }
+[ "$(sha256sum <"$1.lap-new")" = "$2  -" ] || { echo "the received file is incomplete" >&2; exit 1; }
 chmod "$3" -- "$1.lap-new"; sync -- "$1.lap-new"; mv -f -- "$1.lap-new" "$1""#;
 /// The same for what is too large to be read twice.
 const SEND: &str = r#"
 set -eu; umask 077
 mkdir -p -- "$(dirname -- "$1")"; cat >"$1.lap-new"
-[ "$(stat -c %s -- "$1.lap-new")" = "$2" ] || { echo "what came is not whole" >&2; exit 1; }
+[ "$(stat -c %s -- "$1.lap-new")" = "$2" ] || { echo "the received file is incomplete" >&2; exit 1; }
 mv -f -- "$1.lap-new" "$1""#;
 const MAKE: &str = r#"mkdir -p -- "$1" && chmod "$2" -- "$1""#;
 const REMOVE: &str = r#"rm -rf -- "$@""#;
@@ -189,7 +189,7 @@ impl Site {
     /// # Errors
     /// The host is not reached.
     pub async fn having(&self, dir: &str, below: &str) -> Result<Vec<String>> {
-        let out = self.script(&format!("look into `{dir}`"), HAVING, &[dir, below], Input::Bytes(&[])).await?;
+        let out = self.script(&format!("list `{dir}`"), HAVING, &[dir, below], Input::Bytes(&[])).await?;
         Ok(String::from_utf8_lossy(&out).lines().map(str::to_owned).collect())
     }
 }
@@ -244,9 +244,9 @@ mod tests {
         fs::write(&from, "all of it").unwrap();
         let name = to.display().to_string();
         let half = HERE.script("write", SEND, &[&name, "10"], Input::File(&from)).await.unwrap_err();
-        assert!(half.message.contains("not whole") && !to.exists(), "{half}");
+        assert!(half.message.contains("is incomplete") && !to.exists(), "{half}");
         let half = HERE.script("write", WRITE, &[&name, "0", "600"], Input::Bytes(b"al")).await.unwrap_err();
-        assert!(half.message.contains("not whole") && !to.exists(), "{half}");
+        assert!(half.message.contains("is incomplete") && !to.exists(), "{half}");
         HERE.send(&from, &to).await.unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"all of it");
     }

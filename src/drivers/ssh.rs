@@ -124,12 +124,12 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
         Ok(handle) => handle,
         Err(russh::Error::UnknownKey) => {
             let message = format!(
-                "`{}` ({}) shows another host key than the one lap gave it: this may be another machine",
+                "`{}` ({}) has another host key than the one lap gave it: this may be another machine",
                 target.node, target.address
             );
             return Err(Failed::Final(
                 Error::new(Kind::Keys, message)
-                    .hint("`lap doctor` shows the key it should have; nothing was sent to it"),
+                    .hint("`lap doctor` shows the expected key; lap sent nothing to the machine"),
             ));
         }
         Err(error) => return Err(Failed::NotYet(error.to_string())),
@@ -139,7 +139,7 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
         Ok(result) if result.success() => Ok(handle),
         Ok(_) => Err(Failed::Final(
             Error::new(Kind::Keys, format!("`{}` does not accept this workspace's `admin` key", target.node))
-                .hint("`lap keys import FILE` brings in the keys the lab was made with"),
+                .hint("import the keys of the lab with `lap keys import FILE`"),
         )),
         Err(error) => Err(Failed::NotYet(error.to_string())),
     }
@@ -152,7 +152,7 @@ async fn no_wire(target: &Target, via: &StockSsh, said: &std::sync::Mutex<String
         if text.contains("open failed") {
             // The machine is there, and lap's sshd behind it is not.
             return Failed::NotYet(match target.address.ip().is_loopback() {
-                true => "lap's sshd does not run there: `lap node prepare` starts it".into(),
+                true => "lap's sshd does not run there: start it with `lap node prepare`".into(),
                 false => format!("{} does not answer there", target.address),
             });
         }
@@ -179,8 +179,8 @@ impl Session {
     async fn open(&self, socket: &str) -> Result<Box<dyn Stream>> {
         match self.handle.channel_open_direct_streamlocal(socket).await {
             Ok(channel) => Ok(Box::new(channel.into_stream())),
-            Err(error) => Err(Error::new(Kind::Node, format!("the agent of `{}` is not there: {error}", self.node))
-                .hint("run the command again in a moment; `lap ssh` shows the node from inside")),
+            Err(error) => Err(Error::new(Kind::Node, format!("the agent of `{}` does not run: {error}", self.node))
+                .hint("run the command again in a moment, or inspect the node with `lap ssh`")),
         }
     }
 }

@@ -157,7 +157,7 @@ impl StockSsh {
             }
         };
         let (_, read, ()) = tokio::join!(send, stdout.read_to_string(&mut out), errors);
-        read.or_error(Kind::Node, || format!("cannot read what `{}` says", self.node))?;
+        read.or_error(Kind::Node, || format!("cannot read the output of `{}`", self.node))?;
         let status = child.wait().await.or_error(Kind::Host, || "cannot wait for `ssh`".into())?;
         match status.code() {
             Some(255) => Err(self.refused(&err)),
@@ -192,32 +192,31 @@ impl StockSsh {
         let at = if host { format!("`{}`", self.node) } else { format!("`{}` ({})", self.node, self.destination) };
         if let Some(config) = &self.config {
             let place = self.from.as_ref().map(|host| format!(" on `{}`", host.destination)).unwrap_or_default();
-            return Error::new(Kind::Node, format!("`{}` cannot be logged in to: {last}", self.node)).hint(format!(
-                "`ssh -F {} {}`{place} shows it",
+            return Error::new(Kind::Node, format!("cannot log in to `{}`: {last}", self.node)).hint(format!(
+                "run `ssh -F {} {}`{place} to see the reason",
                 config.display(),
                 self.destination
             ));
         }
         if said.contains("Host key verification failed") || said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
             if host && self.pinned.is_none() {
-                return Error::new(Kind::Keys, format!("{at} shows a host key that your ssh does not know"))
-                    .hint(format!("`ssh {}` shows it and asks whether it is the right one", self.destination));
+                return Error::new(Kind::Keys, format!("your ssh does not know the host key of {at}"))
+                    .hint(format!("run `ssh {}` to see the key and confirm it", self.destination));
             }
             let hint = match self.pinned {
-                Some(_) => "if it was installed anew: `lap node add` shows its key and pins it again",
-                None => "`lap node add` shows its key and pins it",
+                Some(_) => "if the machine was reinstalled, run `lap node add` to see its key and pin it again",
+                None => "run `lap node add` to see its key and pin it",
             };
-            return Error::new(Kind::Keys, format!("{at} shows another host key than the one that is pinned"))
-                .hint(hint);
+            return Error::new(Kind::Keys, format!("the host key of {at} differs from the pinned one")).hint(hint);
         }
         if said.contains("Permission denied") {
-            return Error::new(Kind::Keys, format!("{at} does not let you in: {last}")).hint(format!(
-                "`ssh {}` must work without a password: `ssh-copy-id` installs your key",
+            return Error::new(Kind::Keys, format!("{at} refuses your login: {last}")).hint(format!(
+                "`ssh {}` must work without a password: install your key with `ssh-copy-id`",
                 self.destination
             ));
         }
         Error::new(Kind::Node, format!("{at} does not answer: {last}"))
-            .hint(format!("`ssh {}` shows whether it is there", self.destination))
+            .hint(format!("run `ssh {}` to test the connection", self.destination))
     }
 
     /// The address that ssh connects to, as its settings (`HostName`) and the resolver say.
@@ -240,8 +239,8 @@ impl StockSsh {
             })
         });
         found.ok_or_else(|| {
-            Error::new(Kind::Node, format!("nobody knows the IPv4 address of `{name}`"))
-                .hint("`--address` says at which one others reach it")
+            Error::new(Kind::Node, format!("the IPv4 address of `{name}` is not known"))
+                .hint("set the address at which others reach it with `--address`")
         })
     }
 

@@ -98,7 +98,8 @@ impl DnsKey {
         } else {
             zeroize::Zeroizing::new(std::fs::read_to_string(file).or_error(Kind::Keys, what)?)
         };
-        let (name, algorithm, secret) = parse(&text).ok_or_else(|| not_a_key(file, "it does not say one key"))?;
+        let (name, algorithm, secret) =
+            parse(&text).ok_or_else(|| not_a_key(file, "it does not contain exactly one key"))?;
         let entry =
             KeyEntry { name: name.to_owned(), algorithm: algorithm.to_owned(), secret: secret.to_owned(), ..empty() };
         Self::checked(entry).map_err(|why| not_a_key(file, &why))
@@ -198,7 +199,11 @@ pub(super) fn key_name(text: &str) -> std::result::Result<String, String> {
 fn known_algorithm(text: &str) -> std::result::Result<&'static str, String> {
     let lower = text.trim_end_matches('.').to_ascii_lowercase();
     ALGORITHMS.into_iter().find(|known| *known == lower).ok_or_else(|| {
-        format!("`{}` is not an algorithm lap takes: write `{}`", text.escape_debug(), ALGORITHMS.join("` or `"))
+        format!(
+            "`{}` is not an algorithm that lap supports: write `{}`",
+            text.escape_debug(),
+            ALGORITHMS.join("` or `")
+        )
     })
 }
 
@@ -323,15 +328,15 @@ pub(super) fn read_all(dir: &Path) -> Result<Vec<DnsKey>> {
         let mut key =
             DnsKey::checked(serde_json::from_slice(&content).map_err(broken)?).map_err(|why| damaged(&path, &why))?;
         if environment.as_deref().is_some_and(|name| !is_label(name)) {
-            return Err(damaged(&path, "it is of no environment that could be"));
+            return Err(damaged(&path, "its environment is not a valid name"));
         }
         // Whoever else has a key called so must not get lap's rights with it.
         if is_own(key.name()) && environment.as_deref().map(admin_name).as_deref() != Some(key.name()) {
-            return Err(damaged(&path, "it is called like lap's own key and is of no environment of that name"));
+            return Err(damaged(&path, "it has the name of lap's own key, and does not belong to that environment"));
         }
         key.environment = environment;
         if file.to_str() != Some(&format!("{}.json", key.name())) {
-            return Err(damaged(&path, "it has another name than its file"));
+            return Err(damaged(&path, "its name differs from its file name"));
         }
         keys.push(key);
     }
@@ -346,7 +351,7 @@ pub fn add(root: &Path, key: &DnsKey) -> Result<()> {
     let _lock = store::lock(root)?;
     write_new(&store::keys_dir(root), key).map(drop).map_err(|error| match error.kind {
         Kind::Refused => Error::new(Kind::Refused, format!("there is a key `{}` already", key.name()))
-            .hint(format!("`lap dns key rm {}` takes it away first", key.name())),
+            .hint(format!("remove it first with `lap dns key rm {}`", key.name())),
         _ => error,
     })
 }
@@ -370,7 +375,7 @@ pub fn remove(root: &Path, name: &str) -> Result<Option<String>> {
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let error = Error::new(Kind::Usage, format!("there is no key `{name}`"));
-            return Err(error.hint("`lap dns key list` shows those that are"));
+            return Err(error.hint("`lap dns key list` shows the existing ones"));
         }
         removed => removed.or_error(Kind::Host, what)?,
     }

@@ -100,7 +100,7 @@ fn a_key_is_of_one_environment() {
     {
         add(dir.path(), &key).unwrap();
         let error = Keys::open(dir.path()).unwrap_err();
-        assert!(error.message.contains("it is called like lap's own key"), "{error}");
+        assert!(error.message.contains("it has the name of lap's own key"), "{error}");
         fs::remove_file(dir.path().join(format!(".lap/keys/dns/{}.json", key.name()))).unwrap();
     }
 }
@@ -143,12 +143,12 @@ fn keys_of_tsig_keygen_are_taken_as_they_are() {
         assert_eq!(from(&same).unwrap().bind().expose(), STOCK, "{same}");
     }
     for (wrong, why) in [
-        (String::new(), "it does not say one key"),
-        (format!("{STOCK}{STOCK}"), "it does not say one key"),
-        (STOCK.replace("secret ", "sceret "), "it does not say one key"),
+        (String::new(), "it does not contain exactly one key"),
+        (format!("{STOCK}{STOCK}"), "it does not contain exactly one key"),
+        (STOCK.replace("secret ", "sceret "), "it does not contain exactly one key"),
         (
             STOCK.replace("hmac-sha256", "hmac-md5"),
-            "`hmac-md5` is not an algorithm lap takes: write `hmac-sha256` or `hmac-sha512`",
+            "`hmac-md5` is not an algorithm that lap supports: write `hmac-sha256` or `hmac-sha512`",
         ),
         (STOCK.replace("c2VjcmV0c2Vj", "c2Vj*"), "its secret is not base64"),
         (

@@ -33,7 +33,7 @@ pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     match file.persist_noclobber(path) {
         Ok(_) => sync_parent(path),
         Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
-            Err(Error::new(Kind::Refused, format!("`{}` is there already", path.display())))
+            Err(Error::new(Kind::Refused, format!("`{}` exists already", path.display())))
         }
         Err(e) => Err(cannot("write", path, &e.error)),
     }

@@ -99,7 +99,7 @@ pub fn renewal_reason(
     if now < facts.not_before {
         return Some("it is not valid yet");
     }
-    is_late(&facts, now).then_some("it ends soon")
+    is_late(&facts, now).then_some("it expires soon")
 }
 
 /// Less than a third of its life is left.
@@ -176,7 +176,7 @@ mod tests {
         let turned = names(&["Docker.test.internal.", "docker.internal", "docker.internal"]);
         assert_eq!(reason(&turned, &ips, &ca, now), None, "order, case and repetition do not matter");
         assert_eq!(reason(&dns, &ips, &ca, now + Duration::days(264)), None);
-        assert_eq!(reason(&dns, &ips, &ca, now + Duration::days(265)), Some("it ends soon"));
+        assert_eq!(reason(&dns, &ips, &ca, now + Duration::days(265)), Some("it expires soon"));
         assert_eq!(reason(&dns, &ips, &ca, now - Duration::days(1)), Some("it is not valid yet"));
         assert_eq!(reason(&dns[1..], &ips, &ca, now), Some("its names changed"));
         assert_eq!(reason(&dns, &[], &ca, now), Some("its names changed"));

@@ -67,11 +67,11 @@ impl Passphrase {
             return Self::from_file(path);
         }
         let Some(ask) = prompt else {
-            return Err(Error::new(Kind::Usage, "a passphrase is needed, and there is no terminal to ask for it")
+            return Err(Error::new(Kind::Usage, "a passphrase is needed, and there is no terminal to type it")
                 .hint(format!("use `--passphrase-file FILE`, or set `{VARIABLE}`")));
         };
         let passphrase = Self::new(ask("Passphrase")?)?;
-        if new && ask("The same again")? != passphrase.0 {
+        if new && ask("The same passphrase again")? != passphrase.0 {
             return Err(Error::new(Kind::Keys, "the two passphrases differ"));
         }
         Ok(passphrase)

@@ -37,11 +37,11 @@ pub(super) fn password(path: &Path) -> Result<Secret> {
 
 pub(super) fn missing(path: &Path) -> Error {
     Error::new(Kind::Keys, format!("key `{}` is missing", path.display()))
-        .hint("run `lap keys import FILE`: it adds what is missing from a colleague's `lap keys export`")
-        .hint("or `lap keys new`, where making the keys was interrupted: it keeps what is there")
+        .hint("run `lap keys import FILE` to add missing keys from a colleague's `lap keys export`")
+        .hint("or `lap keys new` to complete an interrupted `lap keys new`; it keeps existing keys")
 }
 
 pub(super) fn damaged(path: &Path, why: &str) -> Error {
     Error::new(Kind::Keys, format!("key `{}` is damaged: {why}", path.display()))
-        .hint("move it away, then `lap keys import FILE` puts it back from a `lap keys export`")
+        .hint("move it away, then restore it with `lap keys import FILE` from a `lap keys export`")
 }

@@ -67,9 +67,9 @@ pub fn has_passphrase(root: &Path) -> bool {
 pub fn check_passphrase(root: &Path, passphrase: &Passphrase) -> Result<()> {
     let Some(recovery) = read(root)? else { return Ok(()) };
     let identity = identity_of(&recovery)?;
-    transfer::decrypt(&identity, passphrase, Path::new("the keys of this lab")).map(drop).map_err(|error| {
-        error.hint("`lap repository passphrase` sets another one, for all that is copied from then on")
-    })
+    transfer::decrypt(&identity, passphrase, Path::new("the keys of this lab"))
+        .map(drop)
+        .map_err(|error| error.hint("`lap repository passphrase` sets another one for later copies"))
 }
 
 /// The keys of the workspace at `root`, sealed; `None`: there is no passphrase.
@@ -100,7 +100,7 @@ pub fn unseal(root: &Path, identity: &[u8], keys: &[u8], passphrase: &Passphrase
     let identity: age::x25519::Identity = std::str::from_utf8(&identity)
         .ok()
         .and_then(|text| text.trim().parse().ok())
-        .ok_or_else(|| transfer::damaged(name, "its identity is none"))?;
+        .ok_or_else(|| transfer::damaged(name, "its identity is not valid"))?;
     let plain = transfer::decrypt_for(keys, &identity, name)?;
     transfer::take_over(root, &plain, name)
 }

@@ -112,7 +112,7 @@ pub fn authorized(admin: &PublicKey, operators: &BTreeMap<String, String>) -> Re
     if wrong.is_empty() {
         return Ok(keys);
     }
-    Err(Error::new(Kind::Config, wrong.join("\n")).hint("give one line as in `~/.ssh/id_ed25519.pub`"))
+    Err(Error::new(Kind::Config, wrong.join("\n")).hint("write one line, as in `~/.ssh/id_ed25519.pub`"))
 }
 
 /// Name and fingerprint of each key in the text of an `authorized_keys`. What is no plain key lets somebody in, too, and has no name.
@@ -120,14 +120,14 @@ pub fn admitted(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let read = |line: &str| match PublicKey::from_openssh(line) {
         Ok(key) => (key.comment().as_str_lossy().to_owned(), ssh_fingerprint(&key)),
-        Err(_) => ("?".to_owned(), "a line that is no plain key".to_owned()),
+        Err(_) => ("?".to_owned(), "not a plain key line".to_owned()),
     };
     lines.map(read).collect()
 }
 
 fn operator_key(name: &str, text: &str) -> std::result::Result<PublicKey, &'static str> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@+".contains(&b)) {
-        return Err("a name has letters, digits and `._-@+` only");
+        return Err("a name has only letters, digits and `._-@+`");
     }
     let text = text.trim();
     if text.chars().any(char::is_control) {
@@ -135,14 +135,14 @@ fn operator_key(name: &str, text: &str) -> std::result::Result<PublicKey, &'stat
     }
     let first = text.split_whitespace().next().unwrap_or_default();
     if first.starts_with("-----BEGIN") {
-        return Err("this is a private key; give the public one, and make a new pair if this one was committed");
+        return Err("this is a private key: write the public one, and make a new pair if this one was committed");
     }
     if !(first.starts_with("ssh-") || first.starts_with("ecdsa-") || first.starts_with("sk-")) {
-        return Err("this does not start with a key's algorithm (options are not taken)");
+        return Err("this does not start with a key's algorithm (options are not supported)");
     }
     let key = PublicKey::from_openssh(text).map_err(|_| "this is not a public key in OpenSSH's format")?;
     match key.algorithm() {
-        Algorithm::Dsa => Err("DSA keys are too weak, sshd refuses them"),
+        Algorithm::Dsa => Err("DSA keys are too weak: sshd refuses them"),
         Algorithm::Other(_) => Err("this key's algorithm is not known"),
         _ => Ok(key),
     }
@@ -217,8 +217,7 @@ mod tests {
         let comments: Vec<_> = lines.lines().map(|l| l.rsplit(' ').next().unwrap()).collect();
         assert_eq!(comments, ["admin", "ann"]);
         let read = admitted(&format!("# of lap\n{lines}\ncommand=\"x\" {}\n", ann.public_line()));
-        let keys =
-            [("admin", admin.fingerprint()), ("ann", ann.fingerprint()), ("?", "a line that is no plain key".into())];
+        let keys = [("admin", admin.fingerprint()), ("ann", ann.fingerprint()), ("?", "not a plain key line".into())];
         assert_eq!(read, keys.map(|(name, key)| (name.to_owned(), key)));
     }
 

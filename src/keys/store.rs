@@ -198,10 +198,11 @@ impl Keys {
             return Ok(());
         }
         let made = permitted.first().map_or("another zone", String::as_str);
-        let message = format!("the lab's certificates are for `{made}` and below, and its zone is `{zone}`");
+        let message =
+            format!("the lab's certificates are for `{made}` and the names below it, and its zone is `{zone}`");
         Err(Error::new(Kind::Keys, message)
-            .hint(format!("write `zone = \"{made}\"` under `[dns]` in lap.toml again"))
-            .hint("or begin anew: `lap destroy` what was made with these keys, move `.lap/keys` away, `lap keys new`"))
+            .hint(format!("set `zone = \"{made}\"` under `[dns]` in lap.toml again"))
+            .hint("or start with new keys: run `lap destroy` for everything made with these keys, move `.lap/keys` away, and run `lap keys new`"))
     }
 
     /// The password of the lab's own off-machine repositories, and of those that all environments share.
@@ -299,7 +300,7 @@ impl Keys {
     pub fn host_key(&self, node: &str) -> Result<SshKey> {
         ssh_key(&self.host_key_file(node)?)?.ok_or_else(|| {
             Error::new(Kind::Keys, format!("this workspace has no host key of node `{node}`"))
-                .hint("if a colleague made the node: `lap keys import FILE` with their new `lap keys export`")
+                .hint("if a colleague made the node, run `lap keys import FILE` with their new `lap keys export`")
         })
     }
 
@@ -365,7 +366,7 @@ impl Keys {
     fn of(&self, environment: &str) -> Result<&EnvironmentKeys> {
         self.environments.get(environment).ok_or_else(|| {
             Error::new(Kind::Keys, format!("this workspace has no keys for environment `{environment}`"))
-                .hint("run `lap keys new`: it makes what is missing and keeps the rest")
+                .hint("run `lap keys new` to make the missing keys; it keeps the others")
                 .hint("or `lap keys import FILE`, if a colleague made them already")
         })
     }

@@ -295,7 +295,10 @@ fn certificates_are_for_one_zone() {
     keys.check_zone("lab.example.org").unwrap();
     keys.check_zone("below.lab.example.org").unwrap();
     let error = keys.check_zone("internal").unwrap_err();
-    assert_eq!(error.message, "the lab's certificates are for `lab.example.org` and below, and its zone is `internal`");
+    assert_eq!(
+        error.message,
+        "the lab's certificates are for `lab.example.org` and the names below it, and its zone is `internal`"
+    );
     let issue = |name: &str| keys.issue("test", &[name.to_owned()], &[], OffsetDateTime::now_utc());
     issue("git.lab.example.org").unwrap();
     issue("localhost").unwrap();

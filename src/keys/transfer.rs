@@ -46,7 +46,7 @@ pub fn export(root: &Path, file: &Path, passphrase: &Passphrase) -> Result<()> {
 
 fn export_with(root: &Path, file: &Path, passphrase: &Passphrase, work: u8) -> Result<()> {
     if file.symlink_metadata().is_ok() {
-        return Err(Error::new(Kind::Refused, format!("`{}` is there already", file.display()))
+        return Err(Error::new(Kind::Refused, format!("`{}` exists already", file.display()))
             .hint("choose another name, or remove it first"));
     }
     let keys = Keys::open(root)?;
@@ -134,7 +134,7 @@ pub(super) fn take_over(root: &Path, plain: &[u8], file: &Path) -> Result<Import
     if !differ.is_empty() {
         let message = format!("this workspace has other keys than `{}`: {}", file.display(), differ.join(", "));
         return Err(Error::new(Kind::Refused, message)
-            .hint(format!("if the ones here are not needed any more, move `{}` away first", dir.display())));
+            .hint(format!("if you no longer need the present keys, move `{}` away first", dir.display())));
     }
     let mut added = Vec::new();
     for (path, content) in store.iter().filter(|(p, _)| !here.contains(p)) {
@@ -203,7 +203,7 @@ type Decryptor<'a> = age::Decryptor<Cursor<&'a [u8]>>;
 
 fn decryptor<'a>(cipher: &'a [u8], file: &Path) -> Result<Decryptor<'a>> {
     age::Decryptor::new_buffered(Cursor::new(cipher)).map_err(|e| match e {
-        age::DecryptError::Io(_) => damaged(file, "it is cut off"),
+        age::DecryptError::Io(_) => damaged(file, "it is truncated"),
         _ => damaged(file, "it is not an age file"),
     })
 }
@@ -219,11 +219,11 @@ fn plain(
         DecryptionFailed | KeyDecryptionFailed => {
             Error::new(Kind::Keys, format!("the passphrase does not open `{}`", file.display()))
         }
-        ExcessiveWork { .. } => damaged(file, "it asks for too much work"),
-        _ => damaged(file, "its header is not as it was written"),
+        ExcessiveWork { .. } => damaged(file, "its decryption needs too much work"),
+        _ => damaged(file, "its header was changed"),
     })?;
     let mut plain = Zeroizing::new(Vec::with_capacity(size));
-    reader.read_to_end(&mut plain).map_err(|_| damaged(file, "it is cut off or was changed"))?;
+    reader.read_to_end(&mut plain).map_err(|_| damaged(file, "it is truncated or was changed"))?;
     Ok(plain)
 }
 
@@ -236,16 +236,16 @@ fn unpack(plain: &[u8]) -> std::result::Result<Store, &'static str> {
         match entry.header().entry_type() {
             tar::EntryType::Directory => continue,
             tar::EntryType::Regular => {}
-            _ => return Err("its archive holds something that is not a file"),
+            _ => return Err("its archive contains an entry that is not a file"),
         }
         let path = entry.path().map_err(|_| broken)?.into_owned();
         let path =
-            path.strip_prefix("keys").ok().and_then(safe).ok_or("its archive holds a path that is not a key's")?;
+            path.strip_prefix("keys").ok().and_then(safe).ok_or("its archive contains a path that is not a key's")?;
         let size = usize::try_from(entry.size()).ok().filter(|s| *s <= plain.len()).ok_or(broken)?;
         let mut content = Zeroizing::new(Vec::with_capacity(size));
         entry.read_to_end(&mut content).map_err(|_| broken)?;
         if store.insert(path, content).is_some() {
-            return Err("its archive holds a file twice");
+            return Err("its archive contains a file twice");
         }
     }
     if store.is_empty() { Err("there are no keys in it") } else { Ok(store) }
@@ -266,7 +266,7 @@ fn safe(path: &Path) -> Option<PathBuf> {
 
 pub(super) fn damaged(file: &Path, why: &str) -> Error {
     Error::new(Kind::Keys, format!("`{}` is not a usable key export: {why}", file.display()))
-        .hint("ask for a new `lap keys export`")
+        .hint("ask your colleague for a new `lap keys export`")
 }
 
 #[cfg(test)]

@@ -89,14 +89,14 @@ fn unreadable(root: &Path, why: &git2::Error, said: Option<String>) -> Error {
         (_, true) => {
             let top = root.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(root);
             error.hint(format!(
-                "if you trust its owner: `git config --global --add safe.directory {}`",
+                "if you trust its owner, run `git config --global --add safe.directory {}`",
                 top.canonicalize().unwrap_or_else(|_| top.to_path_buf()).display()
             ))
         }
-        (None, false) => {
-            error.hint("`sudo apt-get install git`: the program `git` is asked where the library in `lap` cannot")
-        }
-        (Some(_), false) => error.hint("`git status` there must work first"),
+        (None, false) => error.hint(
+            "run `sudo apt-get install git`: lap uses the program `git` if its own library cannot read the repository",
+        ),
+        (Some(_), false) => error.hint("`git status` must work there"),
     }
 }
 

@@ -88,7 +88,7 @@ impl Context {
             }
             walk(&dir, &dir, &mut |path, name, metadata| {
                 if metadata.is_symlink() {
-                    let message = format!("`{}` is a link: a check is a file", path.display());
+                    let message = format!("`{}` is a link: replace it by a file", path.display());
                     return Err(Error::new(Kind::Config, message));
                 }
                 files.push(ContextFile::read(path, format!("{directory}/{name}"), metadata)?);

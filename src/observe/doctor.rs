@@ -87,8 +87,7 @@ pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
     if workspace.lab.environments.keys().map(String::as_str).filter(shared).count() > 1 {
         out.push(Finding {
             verdict: Verdict::Warn,
-            text: "all environments share this machine: a `docker` node is not a security border, \
-                   who may start containers on one is root here"
+            text: "all environments share this machine: a `docker` node is not a security boundary, and a user who may start containers on one is root here"
                 .into(),
         });
     }
@@ -122,7 +121,7 @@ fn keys(workspace: &Workspace) -> Finding {
 
 fn groups() -> Finding {
     let text = match cgroups() {
-        Cgroups::V1 => "control groups v1: inner containers' groups are made below their node's",
+        Cgroups::V1 => "control groups v1: the groups of inner containers are below their node's group",
         Cgroups::V2 => "control groups v2",
     };
     Finding { verdict: Verdict::Good, text: text.into() }
@@ -141,7 +140,7 @@ fn filesystem(name: &str) -> Finding {
             text: format!("the kernel has {name} as a module: `sudo modprobe {name}` loads it"),
         };
     }
-    Finding { verdict: Verdict::Bad, text: format!("the kernel has no {name}: nodes need it") }
+    Finding { verdict: Verdict::Bad, text: format!("the kernel has no {name}, which nodes need") }
 }
 
 /// What the pools of `docker` nodes lie on.
@@ -153,7 +152,7 @@ fn pool() -> Finding {
             let cost = Filesystem::Ext4.cost().unwrap_or_default();
             Finding {
                 verdict: Verdict::Warn,
-                text: format!("the kernel has no btrfs: new pools are xfs or ext4, and {cost}"),
+                text: format!("the kernel has no btrfs, so new pools are xfs or ext4: {cost}"),
             }
         }
         false => btrfs,
@@ -162,7 +161,7 @@ fn pool() -> Finding {
 
 fn loops() -> Finding {
     if Path::new("/dev/loop-control").exists() {
-        return Finding { verdict: Verdict::Good, text: "loop devices are there, for the nodes' pools".into() };
+        return Finding { verdict: Verdict::Good, text: "loop devices exist, for the nodes' pools".into() };
     }
     Finding { verdict: Verdict::Bad, text: "there are no loop devices: `sudo modprobe loop`".into() }
 }
@@ -196,11 +195,11 @@ fn memory() -> Finding {
 
 fn disk(path: &Path) -> Finding {
     let Ok(stat) = nix::sys::statvfs::statvfs(path) else {
-        return Finding { verdict: Verdict::Warn, text: format!("cannot see how full `{}` is", path.display()) };
+        return Finding { verdict: Verdict::Warn, text: format!("cannot read the free space of `{}`", path.display()) };
     };
     let free = stat.blocks_available() * stat.fragment_size();
     let verdict = if free < LEAST_DISK { Verdict::Bad } else { Verdict::Good };
-    let wants = if verdict == Verdict::Bad { format!(": a lab wants {}", bytes(LEAST_DISK)) } else { String::new() };
+    let wants = if verdict == Verdict::Bad { format!(": a lab needs {}", bytes(LEAST_DISK)) } else { String::new() };
     Finding { verdict, text: format!("{} free in `{}`{wants}", bytes(free), path.display()) }
 }
 
@@ -212,21 +211,21 @@ async fn nodes(workspace: &Workspace, host: &docker::HostFacts) -> Vec<Finding> 
     let is = if host.subnet.is_some() { "is" } else { "will be" };
     let mut out = Vec::new();
     if workspace.lab.nodes.values().any(|node| node.provider == Provider::Docker) {
-        let text = format!("the lab's network {is} {subnet}; it is reachable from this machine only");
+        let text = format!("the lab's network {is} {subnet}; only this machine reaches it");
         out.push(Finding { verdict: Verdict::Good, text });
     }
     out.extend(workspace.lab.nodes.values().map(|node| {
         let reach = match node.publish {
-            _ if node.provider == Provider::Ssh => "a machine that lap did not make".into(),
-            _ if node.provider == Provider::Vagrant && node.vm.bridge.is_some() => "in the office's network".into(),
+            _ if node.provider == Provider::Ssh => "an existing machine".into(),
+            _ if node.provider == Provider::Vagrant && node.vm.bridge.is_some() => "in the office network".into(),
             _ if node.provider == Provider::Vagrant && node.vm.host.is_some() => {
-                "only its host reaches its services: `bridge` in its node.toml changes that".into()
+                "only its host reaches its services: set `bridge` in its node.toml to change that".into()
             }
             _ if node.provider == Provider::Vagrant => {
-                "colleagues do not reach it: `bridge` in its node.toml changes that".into()
+                "colleagues do not reach it: set `bridge` in its node.toml to change that".into()
             }
             Some(address) => format!("colleagues reach its ports at {address}"),
-            None => "colleagues do not reach it: `publish` in its node.toml changes that".into(),
+            None => "colleagues do not reach it: set `publish` in its node.toml to change that".into(),
         };
         let state = host.nodes.get(&node.name).map_or("not made yet", |state| state.state.as_str());
         let address = addresses.get(&node.name).map_or("no address yet".into(), ToString::to_string);
@@ -250,7 +249,7 @@ async fn host_keys(
             Ok(_) => out.push(Finding {
                 verdict: Verdict::Good,
                 text: format!(
-                    "node `{name}` answers with its own host key {}",
+                    "node `{name}` has its own host key {}",
                     keys.host_key(name).map(|key| key.fingerprint()).unwrap_or_default()
                 ),
             }),

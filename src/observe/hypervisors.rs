@@ -140,7 +140,7 @@ pub async fn look(site: &Site, wishes: &[Spec], known: &BTreeMap<String, bool>) 
     let new: Vec<String> = new.filter_map(|wish| Some(wish.address?.to_string())).collect();
     let arguments: Vec<&str> =
         [hypervisors.as_str(), PATIENCE].into_iter().chain(new.iter().map(String::as_str)).collect();
-    let out = site.script("look at what runs machines", PROBE, &arguments, Input::Bytes(&[])).await?;
+    let out = site.script("read the state of the hypervisors", PROBE, &arguments, Input::Bytes(&[])).await?;
     Ok(read(&String::from_utf8_lossy(&out)))
 }
 
@@ -177,7 +177,10 @@ pub fn judge(look: &Look, wishes: &[Spec], known: &BTreeMap<String, bool>, facts
     let mut say = |verdict, text: String| out.push(Finding { verdict, text });
     let used: BTreeSet<Hypervisor> = wishes.iter().map(|wish| wish.hypervisor).collect();
     if look.arch != "x86_64" {
-        say(Verdict::Bad, format!("this machine is `{}`, and the boxes lap makes are for x86_64", look.arch));
+        say(
+            Verdict::Bad,
+            format!("the architecture of this machine is `{}`, and lap makes boxes only for x86_64", look.arch),
+        );
     }
     match look.vagrant.as_deref().map(|text| (text, version(text))) {
         None => say(Verdict::Bad, "`vagrant` is missing: `sudo apt-get install vagrant`".into()),
@@ -193,19 +196,19 @@ pub fn judge(look: &Look, wishes: &[Spec], known: &BTreeMap<String, bool>, facts
     for wish in wishes {
         network(look, wish, &mut say);
         if facts.other_arch(wish) {
-            let text = "that Vagrant has is for another architecture";
+            let text = "in Vagrant is for another architecture";
             say(Verdict::Bad, format!("node `{}`: the box `{}` {text} than `{}`", wish.node, wish.base, look.arch));
         }
     }
     let asleep = wishes.iter().filter(|wish| known.get(&wish.node) != Some(&true));
     let wanted: u64 = asleep.map(|wish| wish.memory).sum();
     if wanted > look.memory {
-        let text = "of memory are wished for by machines that do not run, and";
+        let text = "of memory are needed by machines that do not run, and";
         say(Verdict::Bad, format!("{} {text} {} are available", bytes(wanted), bytes(look.memory)));
     }
     let new = wishes.iter().any(|wish| !facts.has_box(wish) || !known.contains_key(&wish.node));
     if new && look.disk < ROOM {
-        say(Verdict::Bad, format!("{} free in `/var/lib`: new machines want {}", bytes(look.disk), bytes(ROOM)));
+        say(Verdict::Bad, format!("{} free in `/var/lib`: new machines need {}", bytes(look.disk), bytes(ROOM)));
     }
     out
 }
@@ -217,7 +220,7 @@ fn libvirt(look: &Look, say: &mut impl FnMut(Verdict, String)) {
     if look.able {
         return;
     }
-    let text = "hardware virtualisation is off or not there (the firmware's settings switch it on): machines are emulated, \
+    let text = "hardware virtualisation is off or not available (the firmware's settings switch it on): machines are emulated, \
                 ten times slower";
     say(Verdict::Warn, text.into());
 }
@@ -229,7 +232,10 @@ fn virtualbox(look: &Look, say: &mut impl FnMut(Verdict, String)) {
         Some((text, _)) => say(Verdict::Bad, format!("VirtualBox {text} is too old: 6.1 or newer")),
     }
     if !look.able {
-        say(Verdict::Bad, "hardware virtualisation is off or not there: the firmware's settings switch it on".into());
+        say(
+            Verdict::Bad,
+            "hardware virtualisation is off or not available: the firmware's settings switch it on".into(),
+        );
     }
     // Its users are the third column: machines that run.
     let taken = look.modules.lines().any(|line| {
@@ -237,7 +243,8 @@ fn virtualbox(look: &Look, say: &mut impl FnMut(Verdict, String)) {
         matches!(words.next(), Some("kvm_intel" | "kvm_amd")) && words.nth(1).is_some_and(|users| users != "0")
     });
     if taken {
-        let text = "hardware virtualisation is taken by machines of KVM that run: stop them, or use `hypervisor = \"libvirt\"`";
+        let text =
+            "running KVM machines occupy the hardware virtualisation: stop them, or use `hypervisor = \"libvirt\"`";
         say(Verdict::Bad, text.into());
     }
 }
@@ -248,12 +255,11 @@ fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
         (Some(bridge), Hypervisor::Libvirt) if !look.bridges.contains(bridge) => {
             let bridges = look.bridges.iter().cloned().collect::<Vec<_>>().join("`, `");
             let there = if bridges.is_empty() { "none".to_owned() } else { format!("`{bridges}`") };
-            say(Verdict::Bad, format!("node `{node}`: there is no bridge `{bridge}`; there is {there}"));
+            say(Verdict::Bad, format!("node `{node}`: there is no bridge `{bridge}`; the bridges are {there}"));
         }
         (Some(bridge), Hypervisor::Libvirt) if look.filtered => {
-            let text = "may keep the office's network from it: `sysctl net.bridge.bridge-nf-call-iptables=0`, or allow the bridge \
-                        in its chain `DOCKER-USER`";
-            say(Verdict::Warn, format!("node `{node}`: Docker filters what goes across `{bridge}`, and {text}"));
+            let text = "may block the office network: run `sysctl net.bridge.bridge-nf-call-iptables=0`, or allow the bridge in the chain `DOCKER-USER`";
+            say(Verdict::Warn, format!("node `{node}`: Docker filters the traffic of `{bridge}`, and {text}"));
         }
         (Some(bridge), Hypervisor::Virtualbox) if !look.interfaces.contains(bridge) => {
             say(Verdict::Bad, format!("node `{node}`: there is no network interface `{bridge}`"));
@@ -270,7 +276,7 @@ fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
         _ => {}
     }
     if let Some(address) = wish.address.filter(|address| look.answering.contains(address)) {
-        let text = "something answers there already, and the node is not made yet";
+        let text = "another machine answers at this address, and the node is not made yet";
         say(Verdict::Bad, format!("node `{node}`: {address}: {text}"));
     }
 }
@@ -358,28 +364,28 @@ mod tests {
             (
                 look(&|look| look.modules = "kvm_intel 1 4 - Live\n".into()),
                 virtualbox.clone(),
-                "taken by machines of KVM",
+                "running KVM machines occupy",
             ),
             (good(), elsewhere, "VirtualBox refuses this range"),
             (good(), bridged(&virtualbox), "no network interface `br7`"),
             (
                 look(&|look| look.bridges = ["br0".to_owned()].into()),
                 bridged(&libvirt),
-                "no bridge `br7`; there is `br0`",
+                "no bridge `br7`; the bridges are `br0`",
             ),
             (
                 look(&|look| look.answering = libvirt.address.into_iter().collect()),
                 libvirt.clone(),
-                "something answers there",
+                "another machine answers",
             ),
-            (look(&|look| look.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are wished for"),
+            (look(&|look| look.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are needed"),
             (
                 look(&|look| (look.bridges, look.filtered) = (["br7".to_owned()].into(), true)),
                 bridged(&libvirt),
-                "Docker filters what goes across `br7`",
+                "Docker filters the traffic of `br7`",
             ),
-            (look(&|look| look.disk = 1 << 30), libvirt.clone(), "new machines want 5.0 GiB"),
-            (look(&|look| look.arch = "aarch64".into()), libvirt.clone(), "boxes lap makes are for x86_64"),
+            (look(&|look| look.disk = 1 << 30), libvirt.clone(), "new machines need 5.0 GiB"),
+            (look(&|look| look.arch = "aarch64".into()), libvirt.clone(), "lap makes boxes only for x86_64"),
         ];
         for (look, wish, part) in cases {
             let said = bad(&look, wish);
@@ -397,7 +403,7 @@ mod tests {
             found.into_iter().filter(|finding| finding.verdict == Verdict::Bad).map(|finding| finding.text).collect()
         };
         let all: Vec<String> = said(&facts);
-        assert_eq!(all, ["node `prod`: the box `a/b` that Vagrant has is for another architecture than `x86_64`"]);
+        assert_eq!(all, ["node `prod`: the box `a/b` in Vagrant is for another architecture than `x86_64`"]);
         facts.boxes.insert((None, "a/b".into()));
         let all: Vec<String> = said(&facts);
         assert_eq!(all, [""; 0], "there is one for this, too");

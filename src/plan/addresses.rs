@@ -41,7 +41,10 @@ pub fn addresses(lab: &Lab, subnet: &Subnet, host: &HostFacts) -> Result<BTreeMa
     }
     for (node, range) in new {
         let address = range.from(&node.name).find(|address| used.insert(*address)).ok_or_else(|| {
-            Error::new(Kind::Config, format!("no address is free for the node `{}` in {}", node.name, range.network))
+            Error::new(
+                Kind::Config,
+                format!("there is no free address for the node `{}` in {}", node.name, range.network),
+            )
         })?;
         out.insert(node.name.clone(), address);
     }
@@ -54,8 +57,13 @@ fn written(lab: &Lab, subnet: &Subnet) -> Result<BTreeMap<String, Ipv4Addr>> {
         let Some(address) = node.address else { continue };
         let inside = |address: &Ipv4Addr| node.provider != Provider::Docker || subnet.holds(*address);
         let resolved = address.resolve(subnet).filter(inside).ok_or_else(|| {
-            Error::new(Kind::Config, format!("nodes/{name}/node.toml: address: `{address}` is not in the lab's subnet {subnet}"))
-                .hint("`[network] subnet` in lap.toml chooses the subnet; an existing network keeps its own until `lap destroy`")
+            Error::new(
+                Kind::Config,
+                format!("nodes/{name}/node.toml: address: `{address}` is not in the lab's subnet {subnet}"),
+            )
+            .hint(
+                "`[network] subnet` in lap.toml sets the subnet; an existing network keeps its own until `lap destroy`",
+            )
         })?;
         out.insert(name.clone(), resolved);
     }
@@ -93,8 +101,8 @@ fn range(lab: &Lab, node: &Node, subnet: &Subnet) -> Result<Range> {
         return Ok(Range { network: *subnet, last: last(subnet) });
     }
     let network = network::beside(node, lab.nodes.values(), lab.subnet).ok_or_else(|| {
-        Error::new(Kind::Config, format!("no machine beside the node `{}` has an address of its own", node.name))
-            .hint("write all of `address` in its node.toml")
+        Error::new(Kind::Config, format!("no machine other than the node `{}` has an address", node.name))
+            .hint("write a full `address` in its node.toml")
     })?;
     // libvirt's DHCP has the last one, for machines that it was not told of.
     Ok(Range { network, last: last(&network) - 1 })

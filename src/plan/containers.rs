@@ -141,10 +141,10 @@ impl Planner<'_> {
                 if there { changed } else { missing }
             })
         };
-        if let Some(why) = why("ssh/", "it is not set yet", "the operators changed") {
+        if let Some(why) = why("ssh/", "not set yet", "the operators changed") {
             self.plan.push(Action::InstallAccess, why, []);
         }
-        if let Some(why) = why("trust/", "they are not there", "they changed") {
+        if let Some(why) = why("trust/", "missing", "they changed") {
             self.ready.push(self.plan.push(Action::InstallTrust, why, []));
         }
         if let Some(why) = why("names/", "there are none", "names or addresses changed") {
@@ -156,13 +156,13 @@ impl Planner<'_> {
         if !node.installed.contains_key(&format!("env/{}", wish.env)) {
             let action = Action::InstallEnvironment { digest: wish.env.clone() };
             let there = node.installed.keys().any(|path| path.starts_with("env/"));
-            let why = if there { "they changed" } else { "they are not there" };
+            let why = if there { "they changed" } else { "missing" };
             self.ready.push(self.plan.push(action, why, []));
         }
         if !wish.checks.is_empty() && !node.installed.contains_key(&format!("checks/{}", wish.checks)) {
             let action = Action::InstallChecks { digest: wish.checks.clone() };
             let there = node.installed.keys().any(|path| path.starts_with("checks/"));
-            self.plan.push(action, if there { "they changed" } else { "they are not there" }, []);
+            self.plan.push(action, if there { "they changed" } else { "missing" }, []);
         }
         for container in self.inputs.wish.running().filter(|c| self.targets.contains(&c.name)) {
             let name = &container.name;
@@ -171,11 +171,11 @@ impl Planner<'_> {
             let keys = format!("secrets/{name}/{KEYS}");
             if certificate.is_none() && !container.secrets.contains("tls.crt") && only_changed(installed, node, &keys) {
                 let action = Action::InstallKeys { container: name.clone() };
-                let why = if node.installed.contains_key(&keys) { "they changed" } else { "they are not there" };
+                let why = if node.installed.contains_key(&keys) { "they changed" } else { "missing" };
                 self.ready.push(self.plan.push(action, why, []));
                 continue;
             }
-            let changed = || why(&format!("secrets/{name}/"), "they are not there", "they changed").map(str::to_owned);
+            let changed = || why(&format!("secrets/{name}/"), "missing", "they changed").map(str::to_owned);
             let Some(why) = certificate.cloned().or_else(changed) else { continue };
             let action = Action::InstallSecrets { container: name.clone(), certificate: certificate.is_some() };
             let step = self.plan.push(action, why, []);
@@ -215,7 +215,7 @@ impl Planner<'_> {
             let mut after: Vec<usize> = image.parents.iter().filter_map(|p| self.built.get(p)).copied().collect();
             if let Some(rootfs) = self.inputs.missing_rootfs.get(name) {
                 let action = Action::MakeRootfs { of: name.to_owned(), rootfs: rootfs.clone() };
-                after.push(self.plan.push(action, "there is none in the cache", []));
+                after.push(self.plan.push(action, "not in the cache", []));
             }
             let why = if image.parents.iter().any(|parent| self.built.contains_key(parent)) {
                 format!("`{}` is built", image.parents.join("`, `"))
@@ -273,7 +273,7 @@ impl Planner<'_> {
             return Some("its secrets changed".into());
         }
         if self.inputs.again.contains(name) {
-            return Some("asked for".into());
+            return Some("requested".into());
         }
         if fact.state != "running" {
             return Some(format!("it is {}", fact.state));
@@ -344,7 +344,7 @@ impl Planner<'_> {
         let saved = self.inputs.node.installed.contains_key(&format!("images/{REGISTRY}.tar"));
         if !saved || self.built.contains_key(REGISTRY) {
             let after: Vec<usize> = self.built.get(REGISTRY).copied().into_iter().collect();
-            let why = if saved { "its image changed" } else { "it is not there" };
+            let why = if saved { "its image changed" } else { "missing" };
             self.plan.push(Action::SaveImage { container: REGISTRY.into() }, why, after);
         }
     }
@@ -357,7 +357,7 @@ impl Planner<'_> {
         let wish = self.inputs.wish;
         for fact in &self.inputs.node.containers {
             if wish.containers.get(&fact.name).is_none_or(|container| container.scale == 0) {
-                self.plan.push(Action::Remove { container: fact.name.clone() }, "it is no longer wished for", []);
+                self.plan.push(Action::Remove { container: fact.name.clone() }, "no longer in the workspace", []);
             }
         }
     }
@@ -376,7 +376,7 @@ impl Planner<'_> {
             return;
         }
         let why = match current {
-            None if unreadable.is_some() => "what was recorded cannot be read".to_owned(),
+            None if unreadable.is_some() => "the record cannot be read".to_owned(),
             None => "nothing is recorded".to_owned(),
             Some(current) if current.commit != wish.commit => "another commit".to_owned(),
             Some(_) => "it changed".to_owned(),

@@ -58,7 +58,7 @@ pub fn install(hypervisor: Hypervisor, look: &Look, sum: impl Fn(&str) -> String
     if !wrong.is_empty() {
         let all = if wrong.len() == 1 { wrong[0].clone() } else { format!("\n  {}", wrong.join("\n  ")) };
         return Err(
-            Error::new(Kind::Refused, format!("it cannot be a host of nodes: {all}")).hint("nothing was changed on it")
+            Error::new(Kind::Refused, format!("the machine cannot run nodes: {all}")).hint("nothing was changed on it")
         );
     }
     let there = |package: &&str| look.packages.iter().any(|is| is == package);
@@ -69,34 +69,31 @@ pub fn install(hypervisor: Hypervisor, look: &Look, sum: impl Fn(&str) -> String
     }
     let installed = out.steps.len();
     if hypervisor == Hypervisor::Libvirt && user != "root" && look.get("group") != "yes" {
-        out.steps.push(format!("let `{user}` use libvirt (group `libvirt`)"));
+        out.steps.push(format!("allow `{user}` to use libvirt (group `libvirt`)"));
     }
     if look.get("home").is_empty() {
-        out.steps.push(format!("make /var/lib/lap, where machines lie, for `{user}`"));
+        out.steps.push(format!("make /var/lib/lap, the directory of the machines, for `{user}`"));
     }
     let same = |file: &str, text: &str| look.get(&format!("sum-{file}")) == sum(text);
     if !same("start-nodes", host::START_TEXT) || !same("lap-nodes.service", host::UNIT_TEXT) {
-        out.steps.push(format!("write {} and {}, which bring nodes up after a boot", host::START, host::UNIT));
+        out.steps.push(format!("write {} and {}, which start nodes after a boot", host::START, host::UNIT));
     }
     if look.get("systemd") == "yes" {
         if look.get("enabled") != "yes" {
-            out.steps.push("let systemd run it at each boot (lap-nodes.service)".into());
+            out.steps.push("enable lap-nodes.service, so that systemd runs it at each boot".into());
         }
         if hypervisor == Hypervisor::Libvirt && look.get("libvirt") != "yes" {
             out.steps.push("start libvirt (libvirtd.service)".into());
         }
     } else {
-        out.notes.push(
-            "there is no systemd: after a boot `lap up` starts the nodes, and libvirtd is started by hand".into(),
-        );
+        out.notes.push("there is no systemd: after a boot, start libvirtd by hand, and the nodes with `lap up`".into());
     }
     out.settings = out.steps.len() > installed;
     if hypervisor == Hypervisor::Virtualbox && look.get("virtualbox") != "yes" {
-        out.notes.push("VirtualBox is not one of Debian's packages: install 6.1 or newer yourself".into());
+        out.notes.push("Debian has no package of VirtualBox: install 6.1 or newer yourself".into());
     }
     if look.get("able") != "yes" {
-        let text =
-            "hardware virtualisation is off or not there (the firmware's settings switch it on): machines are emulated";
+        let text = "hardware virtualisation is off or not available (the firmware's settings switch it on): machines are emulated";
         out.notes.push(text.into());
     }
     Ok(out)
@@ -106,20 +103,17 @@ fn wrong(look: &Look) -> Vec<String> {
     let mut out = Vec::new();
     let family = |name: &str| look.get("id") == name || look.get("like").split_whitespace().any(|like| like == name);
     if !family("debian") && !family("ubuntu") {
-        out.push(format!(
-            "it runs `{}`, and lap knows how to install packages on Debian and Ubuntu only",
-            look.get("id")
-        ));
+        out.push(format!("it runs `{}`, and lap can install packages only on Debian and Ubuntu", look.get("id")));
     }
     if look.get("arch") != "x86_64" {
-        out.push(format!("it is `{}`, and the boxes lap makes are for x86_64", look.get("arch")));
+        out.push(format!("its architecture is `{}`, and lap makes boxes only for x86_64", look.get("arch")));
     }
     if look.as_root().is_none() {
-        out.push(format!("neither root nor `sudo` without a password there (user `{}`)", look.get("user")));
+        out.push(format!("the user `{}` is not root there, and has no `sudo` without a password", look.get("user")));
     }
     let (home, user) = (look.get("home"), look.get("user"));
     if !home.is_empty() && look.get("writable") != "yes" {
-        out.push(format!("/var/lib/lap is there and belongs to `{home}`: log in as `{home}`, not as `{user}`"));
+        out.push(format!("/var/lib/lap belongs to `{home}`: log in as `{home}`, not as `{user}`"));
     }
     out
 }
@@ -143,17 +137,17 @@ mod tests {
             [
                 "install dnsmasq-base, iproute2, iptables, libvirt-clients, libvirt-daemon-system, openssh-client, \
                  polkitd, qemu-system-x86, qemu-utils, vagrant, vagrant-libvirt (apt-get)",
-                "let `anna` use libvirt (group `libvirt`)",
-                "make /var/lib/lap, where machines lie, for `anna`",
-                "write /usr/local/lib/lap/start-nodes and /etc/systemd/system/lap-nodes.service, which bring nodes up after a boot",
-                "let systemd run it at each boot (lap-nodes.service)",
+                "allow `anna` to use libvirt (group `libvirt`)",
+                "make /var/lib/lap, the directory of the machines, for `anna`",
+                "write /usr/local/lib/lap/start-nodes and /etc/systemd/system/lap-nodes.service, which start nodes after a boot",
+                "enable lap-nodes.service, so that systemd runs it at each boot",
                 "start libvirt (libvirtd.service)",
             ]
         );
         assert_eq!(plan.notes.len(), 1, "{plan:?}");
         let plan = install(Hypervisor::Virtualbox, &Look::parse(BARE), sum).unwrap();
         assert_eq!(plan.packages, ["iproute2", "openssh-client", "vagrant"]);
-        assert!(plan.notes[0].starts_with("VirtualBox is not one of Debian's packages"), "{plan:?}");
+        assert!(plan.notes[0].starts_with("Debian has no package of VirtualBox"), "{plan:?}");
     }
 
     #[test]
@@ -177,9 +171,12 @@ mod tests {
     fn every_reason_is_said_at_once() {
         let look = Look::parse("id fedora\narch aarch64\nuser anna\nroot no\nhome root\n");
         let error = install(Hypervisor::Libvirt, &look, sum).unwrap_err();
-        for part in
-            ["it runs `fedora`", "it is `aarch64`", "neither root nor `sudo`", "belongs to `root`: log in as `root`"]
-        {
+        for part in [
+            "it runs `fedora`",
+            "its architecture is `aarch64`",
+            "is not root there, and has no `sudo`",
+            "belongs to `root`: log in as `root`",
+        ] {
             assert!(error.message.contains(part), "{part}: {error}");
         }
     }

@@ -53,10 +53,10 @@ pub enum Change {
 
 /// Compares a machine with the wish.
 pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
-    let Some(is) = is else { return Change::Rebuild("it was not made to its end".into()) };
+    let Some(is) = is else { return Change::Rebuild("it is incomplete".into()) };
     if wish.disk < is.disk {
         return Change::Impossible(format!(
-            "`disk` of `{}` cannot become smaller: it has {}, {} is wished for",
+            "`disk` of `{}` cannot become smaller: it has {}, and node.toml says {}",
             wish.node,
             bytes(is.disk),
             bytes(wish.disk)
@@ -65,7 +65,7 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
     let mut rebuild = Vec::new();
     if is.hypervisor != wish.hypervisor {
         return Change::Impossible(format!(
-            "`{}` is a machine of {} and its data are there: `lap destroy` first, or take them along in a snapshot",
+            "the machine `{}` and its data are on {}: run `lap destroy` first, or move the data in a snapshot",
             wish.node,
             is.hypervisor.name()
         ));

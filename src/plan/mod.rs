@@ -204,24 +204,24 @@ impl fmt::Display for Action {
             Self::MakeBox { hypervisor, host: Some(host) } => {
                 write!(f, "make the box for {} of `{host}`", hypervisor.name())
             }
-            Self::FetchBox { foreign, host: None, .. } => write!(f, "have Vagrant fetch the box `{foreign}`"),
+            Self::FetchBox { foreign, host: None, .. } => write!(f, "download the box `{foreign}`"),
             Self::FetchBox { foreign, host: Some(host), .. } => {
-                write!(f, "have Vagrant fetch the box `{foreign}` on `{host}`")
+                write!(f, "download the box `{foreign}` on `{host}`")
             }
             Self::MakeNetwork { subnet } => write!(f, "make the network {}/{}", subnet.base, subnet.prefix),
             Self::MakeNode { node, replace: false } => write!(f, "make the node `{node}`"),
-            Self::MakeNode { node, replace: true } => write!(f, "make the node `{node}` anew, with its data"),
+            Self::MakeNode { node, replace: true } => write!(f, "make the node `{node}` again, with its data"),
             Self::StartNode { node } => write!(f, "start the node `{node}`"),
             Self::RestartNode { node } => write!(f, "restart the node `{node}`"),
             Self::AwaitNode { node } => write!(f, "wait for the node `{node}`"),
             Self::UpgradeAgent { node } => write!(f, "replace the agent on `{node}`"),
-            Self::GrowPool { node, .. } => write!(f, "make the data pool of `{node}` larger"),
+            Self::GrowPool { node, .. } => write!(f, "extend the data pool of `{node}`"),
             Self::StopNode { node } => write!(f, "stop the node `{node}`"),
             Self::RemoveNode { node } => write!(f, "remove the node `{node}`"),
             Self::RemoveNodeData { node } => write!(f, "remove all data of the node `{node}`"),
             Self::RemoveNetwork => write!(f, "remove the network"),
-            Self::LeaveMachine { node, data: true } => write!(f, "take lap and all data off the machine `{node}`"),
-            Self::LeaveMachine { node, data: false } => write!(f, "take lap off the machine `{node}`"),
+            Self::LeaveMachine { node, data: true } => write!(f, "remove lap and all data from the machine `{node}`"),
+            Self::LeaveMachine { node, data: false } => write!(f, "remove lap from the machine `{node}`"),
             Self::PullBase { image } => write!(f, "pull `{image}`"),
             Self::SeedImage { image } => write!(f, "copy `{image}`"),
             Self::InstallAccess => write!(f, "set who may log in"),
@@ -236,8 +236,8 @@ impl fmt::Display for Action {
             Self::Build { container, on: None, .. } => write!(f, "build `{container}`"),
             Self::Build { container, on: Some(on), .. } => write!(f, "build `{container}` on `{on}`"),
             Self::Bring { containers, from } => match &containers[..] {
-                [one] => write!(f, "bring the image of `{one}` from `{from}`"),
-                all => write!(f, "bring {} from `{from}`", plural(all.len(), "image")),
+                [one] => write!(f, "send the image of `{one}` from `{from}`"),
+                all => write!(f, "send {} from `{from}`", plural(all.len(), "image")),
             },
             Self::Pull { container, .. } => write!(f, "pull `{container}`"),
             Self::Push { container, .. } => write!(f, "push `{container}`"),

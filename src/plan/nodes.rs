@@ -47,8 +47,8 @@ pub fn subnet(lab: &Lab, host: &HostFacts) -> Result<Subnet> {
         .map(|n| Subnet { base: Ipv4Addr::new(10, 86, ((start + n) % 256) as u8, 0), prefix: 24 })
         .find(|candidate| !host.taken.iter().any(|taken| overlap(candidate, taken)))
         .ok_or_else(|| {
-            Error::new(Kind::Host, "no range of 10.86.0.0/16 is free on this machine")
-                .hint("`[network] subnet` in lap.toml chooses one")
+            Error::new(Kind::Host, "10.86.0.0/16 has no free range on this machine")
+                .hint("set one with `[network] subnet` in lap.toml")
         })
 }
 
@@ -140,7 +140,7 @@ pub fn up(lab: &Lab, environment: &str, inputs: &NodeInputs<'_>) -> Result<Plan>
     virtual_machines(lab, environment, inputs.host, &addresses, &mut plan)?;
     if !plan.steps.is_empty() {
         for (of, rootfs) in &inputs.missing_rootfs {
-            plan.push(Action::MakeRootfs { of: of.clone(), rootfs: rootfs.clone() }, "there is none in the cache", []);
+            plan.push(Action::MakeRootfs { of: of.clone(), rootfs: rootfs.clone() }, "not in the cache", []);
         }
     }
     Ok(plan)
@@ -181,8 +181,8 @@ fn virtual_machines(
             (true, Some(first)) => vec![*first],
             (true, None) => {
                 let (action, why) = match wish.foreign {
-                    Some(foreign) => (Action::FetchBox { foreign, hypervisor, host: on }, "it does not have it"),
-                    None => (Action::MakeBox { hypervisor, host: on }, "Vagrant has none like it"),
+                    Some(foreign) => (Action::FetchBox { foreign, hypervisor, host: on }, "the host does not have it"),
+                    None => (Action::MakeBox { hypervisor, host: on }, "Vagrant does not have it"),
                 };
                 vec![plan.push(action, why, [])]
             }

@@ -12,7 +12,7 @@ pub fn grow(node: &Node, facts: &DataFacts) -> Plan {
         let action = Action::GrowPool { node: node.name.clone(), disk: node.disk };
         plan.push(action, format!("disk {from} → {to}"), []);
     } else {
-        plan.notes.push(format!("The data pool of `{}` stays at {from}: one never becomes smaller.", node.name));
+        plan.notes.push(format!("The data pool of `{}` stays at {from}: a pool cannot become smaller.", node.name));
     }
     plan
 }

@@ -63,20 +63,20 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
     let (config, binary) = (look.get("node") == wish.config, look.get("binary") == wish.binary);
     out.order = !config || !binary || look.get("agent") != "yes" || !out.packages.is_empty();
     if !binary {
-        out.steps.push("put lap into /usr/local/bin".into());
+        out.steps.push("install lap in /usr/local/bin".into());
     }
     if !config {
-        out.steps.push("write who it is, its host key and who may log in to /var/lib/lap".into());
+        out.steps.push("write its name, host key and authorized keys to /var/lib/lap".into());
         out.steps.push(match (wish.device, look.get("on-device")) {
-            (Some(device), on) if is_pool(on) => format!("take the pool on {device} as it is"),
-            (Some(device), _) => format!("make {device} ({}) the pool", bytes(look.number("device"))),
-            (None, _) => format!("keep the pool in a sparse file of {}, /var/lib/lap/pool.img", bytes(wish.disk)),
+            (Some(device), on) if is_pool(on) => format!("use the existing pool on {device}"),
+            (Some(device), _) => format!("make a pool on {device} ({})", bytes(look.number("device"))),
+            (None, _) => format!("make the pool in a sparse file of {}, /var/lib/lap/pool.img", bytes(wish.disk)),
         });
     }
     if out.order {
         out.steps.push(match look.get("systemd") {
-            "yes" => "let systemd run the agent (lap-agent.service), and Docker after it".into(),
-            _ => "start the agent; there is no systemd, so after a boot `lap node prepare` starts it again".into(),
+            "yes" => "enable lap-agent.service, so that systemd runs the agent, and Docker after it".into(),
+            _ => "start the agent; there is no systemd: after a boot, run `lap node prepare` to start it again".into(),
         });
     }
     if let (None, Some(cost)) = (wish.filesystem, filesystem(wish, look).and_then(Filesystem::cost))
@@ -87,14 +87,13 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
     let others = look.number("containers").saturating_sub(look.number("own"));
     if others > 0 {
         out.notes.push(format!(
-            "its Docker and the {} there that are not lap's stay as they are",
+            "its Docker, and the {} there that do not belong to lap, do not change",
             plural(others as usize, "container")
         ));
     }
     if look.get("daemon.json") == "yes" && look.get("node").is_empty() {
         out.notes.push(
-            "its /etc/docker/daemon.json stays as it is: containers ask the name servers that are in it, not the lab's"
-                .into(),
+            "its /etc/docker/daemon.json does not change: containers use the name servers in it, not the lab's".into(),
         );
     }
     Ok(out)
@@ -125,7 +124,7 @@ fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
     let family = |name: &str| look.get("id") == name || look.get("like").split_whitespace().any(|like| like == name);
     need(
         family("debian") || family("ubuntu"),
-        format!("it runs `{}`, and lap knows how to install packages on Debian and Ubuntu only", look.get("id")),
+        format!("it runs `{}`, and lap can install packages only on Debian and Ubuntu", look.get("id")),
     );
     need(
         look.get("arch") == wish.arch,
@@ -133,21 +132,24 @@ fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
     );
     need(
         look.as_root().is_some(),
-        format!("neither root nor `sudo` without a password there (user {})", look.get("uid")),
+        format!("the user `{}` is not root there, and has no `sudo` without a password", look.get("uid")),
     );
     need(
         filesystem(wish, look).is_some(),
         match wish.filesystem {
-            Some(wish) => format!("its kernel has no {wish}, on which the data are to lie"),
-            None => "its kernel has neither btrfs nor xfs nor ext4, on which the data could lie".to_owned(),
+            Some(wish) => format!("its kernel has no {wish}, which the pool needs"),
+            None => "its kernel has neither btrfs, xfs nor ext4, and the pool needs one of them".to_owned(),
         },
     );
     let memory = look.number("memory") << 10;
-    need(memory >= LEAST_MEMORY, format!("it has {} of memory, {} is the least", bytes(memory), bytes(LEAST_MEMORY)));
+    need(
+        memory >= LEAST_MEMORY,
+        format!("it has {} of memory, and needs at least {}", bytes(memory), bytes(LEAST_MEMORY)),
+    );
     if let Some((lab, node)) = owner(look.get("who")) {
         need((lab, node) == (wish.lab, wish.node), format!("it is the node `{node}` of the lab `{lab}`"));
     } else {
-        need(look.get("port") != "taken", "something else listens on 127.0.0.1:7022, where lap's sshd would".into());
+        need(look.get("port") != "taken", "another program listens on 127.0.0.1:7022, the port of lap's sshd".into());
     }
     if let Some(device) = wish.device {
         need(!look.get("device").is_empty(), format!("it has no disk `{device}`"));
@@ -205,10 +207,10 @@ mod tests {
             plan.steps,
             [
                 "install apparmor, btrfs-progs, ca-certificates, docker.io, iptables, kmod, openssh-server, procps (apt-get)",
-                "put lap into /usr/local/bin",
-                "write who it is, its host key and who may log in to /var/lib/lap",
-                "keep the pool in a sparse file of 20.0 GiB, /var/lib/lap/pool.img",
-                "let systemd run the agent (lap-agent.service), and Docker after it",
+                "install lap in /usr/local/bin",
+                "write its name, host key and authorized keys to /var/lib/lap",
+                "make the pool in a sparse file of 20.0 GiB, /var/lib/lap/pool.img",
+                "enable lap-agent.service, so that systemd runs the agent, and Docker after it",
             ]
         );
     }
@@ -231,8 +233,8 @@ mod tests {
         let look = Look::of(&format!("{BARE}dockerd yes\ncontainers 4\nown 1\ndaemon.json yes\n"));
         let plan = prepare(&wish(), &look).unwrap();
         assert!(!plan.packages.contains(&"docker.io"));
-        assert_eq!(plan.notes[0], "its Docker and the 3 containers there that are not lap's stay as they are");
-        assert!(plan.notes[1].contains("daemon.json stays"));
+        assert_eq!(plan.notes[0], "its Docker, and the 3 containers there that do not belong to lap, do not change");
+        assert!(plan.notes[1].contains("daemon.json does not change"));
     }
 
     #[test]
@@ -240,7 +242,10 @@ mod tests {
         let bare = BARE.replace("filesystem btrfs", "filesystem xfs\nfilesystem ext4");
         let plan = prepare(&wish(), &Look::of(&bare)).unwrap();
         assert!(plan.packages.contains(&"e2fsprogs") && !plan.packages.contains(&"btrfs-progs"));
-        assert!(plan.notes[0].starts_with("its kernel has no btrfs: containers stand still for a moment"), "{plan:?}");
+        assert!(
+            plan.notes[0].starts_with("its kernel has no btrfs: a snapshot freezes containers for a moment"),
+            "{plan:?}"
+        );
         let wish = Wish { filesystem: Some(Filesystem::Xfs), ..wish() };
         let plan = prepare(&wish, &Look::of(&format!("{bare}package xfsprogs\n"))).unwrap();
         assert!(!plan.packages.contains(&"xfsprogs") && plan.notes.is_empty());
@@ -248,7 +253,7 @@ mod tests {
         assert!(refused.contains("its kernel has no xfs"), "{refused}");
         let taken = Look::of(&format!("{bare}device 1000\non-device ext4 lap\n"));
         let plan = prepare(&Wish { device: Some("/dev/sdb"), filesystem: None, ..wish }, &taken).unwrap();
-        assert!(plan.steps.contains(&"take the pool on /dev/sdb as it is".to_owned()), "{plan:?}");
+        assert!(plan.steps.contains(&"use the existing pool on /dev/sdb".to_owned()), "{plan:?}");
     }
 
     #[test]
@@ -260,7 +265,7 @@ mod tests {
             "runs `fedora`",
             "is `aarch64`",
             "`sudo` without",
-            "neither btrfs nor xfs nor ext4",
+            "neither btrfs, xfs nor ext4",
             "of memory",
             "7022",
             "no disk",

@@ -104,7 +104,7 @@ pub fn changes(target: &Wish, node: &NodeFacts, old: Option<&Current>) -> Change
 }
 
 fn why(target: &Wish, old: Option<&Current>, name: &str) -> String {
-    let Some(old) = old else { return "nothing is known of what ran before".into() };
+    let Some(old) = old else { return "there is no record of what ran before".into() };
     let mut why = Vec::new();
     if old.images.get(name).map(|image| &image.build) != target.images.get(name).map(|image| &image.build) {
         why.push("its image");

@@ -35,7 +35,7 @@ pub async fn is_there(client: &Client, repository: &str, digest: &Digest) -> Res
     match answer.status {
         StatusCode::OK => Ok(true),
         StatusCode::NOT_FOUND => Ok(false),
-        _ => Err(answer.fault("does not say what it has")),
+        _ => Err(answer.fault("does not report its content")),
     }
 }
 
@@ -52,9 +52,9 @@ pub async fn begin(client: &Client, repository: &str, mount: Option<(&str, &Dige
             let location = answer.header(&LOCATION).and_then(|text| text.parse::<Uri>().ok());
             // Some registries say their whole address there, maybe one that cannot be reached from here.
             let path = location.as_ref().and_then(Uri::path_and_query).map(|path| path.as_str().to_owned());
-            path.map(Some).ok_or_else(|| answer.fault("does not say where a layer goes"))
+            path.map(Some).ok_or_else(|| answer.fault("does not report the location for a layer"))
         }
-        _ => Err(answer.fault("takes no layer")),
+        _ => Err(answer.fault("refuses a layer")),
     }
 }
 
@@ -117,14 +117,14 @@ pub async fn travel(
     match answer.status {
         StatusCode::CREATED => Ok(()),
         StatusCode::BAD_REQUEST if answer.body.windows(14).any(|words| words == b"DIGEST_INVALID") => {
-            let message = format!("{} has a damaged layer {}: its bytes are others", from.name(), part.digest.short());
+            let message = format!("{} has a damaged layer {}: its bytes differ", from.name(), part.digest.short());
             Err(Fault::refused(message))
         }
         // The state of an upload does not outlive the registry's process: begun anew.
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::RANGE_NOT_SATISFIABLE => {
             Err(Fault { again: true, ..answer.fault("lost an upload") })
         }
-        _ => Err(answer.fault("takes no layer")),
+        _ => Err(answer.fault("refuses a layer")),
     }
 }
 
@@ -178,7 +178,7 @@ impl Reading {
                     };
                     match open.next().await? {
                         Some(bytes) => Ok((bytes, open)),
-                        None => Err(Fault::broken(format!("{} breaks off", this.client.name()))),
+                        None => Err(Fault::broken(format!("{} is incomplete", this.client.name()))),
                     }
                 }
             },
@@ -210,15 +210,13 @@ impl Reading {
         let headers = if at == 0 { &headers[..0] } else { &headers };
         let reply = self.client.send(Method::GET, &self.path, headers, nothing()).await?;
         match reply.status() {
-            StatusCode::OK if at > 0 => {
-                Err(Fault::refused(format!("{} cannot go on in the middle of a layer", self.client.name())))
-            }
+            StatusCode::OK if at > 0 => Err(Fault::refused(format!("{} cannot continue a layer", self.client.name()))),
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(reply),
             StatusCode::NOT_FOUND => {
                 let message = format!("{} does not have the layer {}", self.client.name(), self.part.digest.short());
                 Err(Fault::refused(message))
             }
-            _ => Err(reply.whole(WORDS).await?.fault("does not give a layer")),
+            _ => Err(reply.whole(WORDS).await?.fault("does not send a layer")),
         }
     }
 }

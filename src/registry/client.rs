@@ -101,9 +101,9 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let request = request.body(body).map_err(|error| {
-            Fault::refused(format!("{} names something that is no address: `{path}`: {error}", self.name()))
-        })?;
+        let request = request
+            .body(body)
+            .map_err(|error| Fault::refused(format!("{} sent an invalid address: `{path}`: {error}", self.name())))?;
         let mut sender = self.connection().await?;
         let response = sender.send_request(request).await.map_err(|error| self.broke(&error))?;
         Ok(Reply { response, sender, client: self.clone() })
@@ -124,7 +124,7 @@ impl Client {
 
     /// It said nothing for too long.
     pub(super) fn silent(&self) -> Fault {
-        Fault::broken(format!("{} says nothing for {} s", self.name(), PATIENCE.as_secs()))
+        Fault::broken(format!("{} sent nothing for {} s", self.name(), PATIENCE.as_secs()))
     }
 
     /// The connection is gone.
@@ -133,7 +133,7 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        Fault::broken(format!("the connection to {} broke off: {cause}", self.name()))
+        Fault::broken(format!("the connection to {} broke: {cause}", self.name()))
     }
 
     async fn connection(&self) -> Result<Sender, Fault> {
@@ -151,8 +151,8 @@ impl Client {
         let connector = TlsConnector::from(self.inner.tls.clone());
         let stream = connector.connect(self.inner.server.clone(), stream).await.map_err(|error| {
             if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
-                let message = format!("{} cannot prove who it is: {error}", self.name());
-                let hint = "`lap up` issues certificates anew when they end or the keys change";
+                let message = format!("{} has no valid certificate: {error}", self.name());
+                let hint = "run `lap up` to issue new certificates for expired ones or new keys";
                 return Fault { error: Error::new(Kind::Keys, message).hint(hint), again: false };
             }
             self.broke(&error)

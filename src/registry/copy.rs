@@ -155,7 +155,7 @@ impl Mover<'_> {
             StatusCode::NOT_FOUND => {
                 Err(Fault::refused(format!("{} has no image `{repository}@{digest}`", self.from.name())))
             }
-            _ => Err(answer.fault("does not give a manifest")),
+            _ => Err(answer.fault("does not send a manifest")),
         }
     }
 
@@ -166,7 +166,7 @@ impl Mover<'_> {
             match answer.status {
                 StatusCode::OK => Ok(true),
                 StatusCode::NOT_FOUND => Ok(false),
-                _ => Err(answer.fault("does not say what it has")),
+                _ => Err(answer.fault("does not report its content")),
             }
         };
         persist(|| 0, ask).await
@@ -179,7 +179,7 @@ impl Mover<'_> {
             self.copied().bytes += body.len() as u64;
             let headers = [(CONTENT_TYPE, kind)];
             let answer = self.to.ask(Method::PUT, &path, &headers, whole(body.clone()), manifest::MOST).await?;
-            if answer.status == StatusCode::CREATED { Ok(()) } else { Err(answer.fault("takes no manifest")) }
+            if answer.status == StatusCode::CREATED { Ok(()) } else { Err(answer.fault("refuses a manifest")) }
         };
         persist(|| 0, put).await
     }

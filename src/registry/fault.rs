@@ -22,7 +22,7 @@ pub struct Fault {
 impl Fault {
     /// Worth another try.
     pub fn broken(message: impl Into<String>) -> Self {
-        let error = Error::new(Kind::Node, message).hint("run the command again: what has arrived is not sent again");
+        let error = Error::new(Kind::Node, message).hint("run the command again: it does not send received data again");
         Self { error, again: true }
     }
 
@@ -99,7 +99,7 @@ pub fn unexpected(registry: &str, what: &str, status: StatusCode, body: &[u8]) -
         words
     });
     let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason").to_owned());
-    let message = format!("{registry} {what}: it answers {}, {words}", status.as_u16());
+    let message = format!("{registry} {what}: status {}, {words}", status.as_u16());
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
         Fault::broken(message)
     } else {
@@ -117,20 +117,20 @@ mod tests {
     fn what_a_registry_says_is_one_sentence() {
         let said = |status: u16, body: &str| {
             let fault =
-                unexpected("the registry of `prod`", "takes no layer", status.try_into().unwrap(), body.as_bytes());
+                unexpected("the registry of `prod`", "refuses a layer", status.try_into().unwrap(), body.as_bytes());
             (fault.error.message, fault.again)
         };
         let full = r#"{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"Err":28}}]}"#;
         assert_eq!(
             said(500, full),
-            ("the registry of `prod` takes no layer: it answers 500, unknown error: {\"Err\":28}".into(), true)
+            ("the registry of `prod` refuses a layer: status 500, unknown error: {\"Err\":28}".into(), true)
         );
         let denied = r#"{"errors":[{"code":"DENIED","message":"requested access is denied","detail":null}]}"#;
-        let message = "the registry of `prod` takes no layer: it answers 403, requested access is denied";
+        let message = "the registry of `prod` refuses a layer: status 403, requested access is denied";
         assert_eq!(said(403, denied), (message.into(), false));
         assert_eq!(
             said(404, "<html>"),
-            ("the registry of `prod` takes no layer: it answers 404, Not Found".into(), false)
+            ("the registry of `prod` refuses a layer: status 404, Not Found".into(), false)
         );
         assert!(said(503, "").1);
     }

@@ -113,7 +113,7 @@ pub fn read_all(path: &Path) -> (Vec<Entry>, Result<String, Unreadable>) {
             Ok(entry) => {
                 if entry.number != number as u64 || entry.previous != previous {
                     chain =
-                        chain.and_then(|()| Err(broken(format!("entry {number} does not follow the one before it"))));
+                        chain.and_then(|()| Err(broken(format!("entry {number} does not follow the previous one"))));
                 }
                 entries.push(entry);
             }
@@ -125,7 +125,7 @@ pub fn read_all(path: &Path) -> (Vec<Entry>, Result<String, Unreadable>) {
 }
 
 /// What to do about a damaged one.
-const COMPARE: &str = "lines were changed or removed: compare it with the one in a copy of a snapshot (`state/ledger.jsonl`), and put that in its place";
+const COMPARE: &str = "lines were changed or removed: compare the ledger with the one in a copy of a snapshot (`state/ledger.jsonl`), and replace it";
 
 /// Adds an entry, unless the last one is of the same switch; gives its hash. `number` and `previous` are set here.
 ///

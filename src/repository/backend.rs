@@ -36,9 +36,9 @@ impl Backend {
 
     fn failed(&self, what: &str, file: &str, error: &std::io::Error) -> Box<RusticError> {
         let why = match error.kind() {
-            std::io::ErrorKind::NotFound => "it is not there".to_owned(),
-            std::io::ErrorKind::UnexpectedEof => "it is shorter than it was: it is damaged".to_owned(),
-            std::io::ErrorKind::StorageFull => "no space is left there".to_owned(),
+            std::io::ErrorKind::NotFound => "missing".to_owned(),
+            std::io::ErrorKind::UnexpectedEof => "it is truncated: it is damaged".to_owned(),
+            std::io::ErrorKind::StorageFull => "the disk there is full".to_owned(),
             _ => error.to_string(),
         };
         RusticError::new(ErrorKind::Backend, format!("cannot {what} `{file}` of `{}`: {why}", self.name))

@@ -110,6 +110,6 @@ mod tests {
         let behind = Arc::new(Behind::default());
         behind.all().unwrap();
         drop(behind.begin(1).unwrap());
-        assert!(behind.all().unwrap_err().to_string().contains("went away"));
+        assert!(behind.all().unwrap_err().to_string().contains("disconnected"));
     }
 }

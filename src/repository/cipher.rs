@@ -21,8 +21,10 @@ impl Cipher {
     /// # Errors
     /// They have other lengths.
     pub fn new(encrypt: &[u8], k: &[u8], r: &[u8]) -> Result<Self> {
-        let key: [u8; 64] =
-            [encrypt, k, r].concat().try_into().map_err(|_| Error::new(Kind::Other, "the repository's key is none"))?;
+        let key: [u8; 64] = [encrypt, k, r]
+            .concat()
+            .try_into()
+            .map_err(|_| Error::new(Kind::Other, "the repository's key is not valid"))?;
         Ok(Self(Aes256CtrPoly1305Aes::new(&Key::from(key))))
     }
 

@@ -50,7 +50,7 @@ impl Door {
     pub(super) fn closed(self, name: &str) -> Error {
         match self {
             Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
-                .hint("it is another lab's repository, or these are not the keys it was made with"),
+                .hint("it belongs to another lab, or was made with other keys"),
             Self::Passphrase => Error::new(Kind::Keys, format!("the passphrase does not open `{name}`")),
         }
     }

@@ -97,7 +97,7 @@ impl FromStr for File {
             let folder = FOLDERS.into_iter().find(|known| known.name() == folder)?;
             Self::new(folder, rest.rsplit('/').next()?)
         });
-        file.filter(|file| file.path() == path).ok_or_else(|| format!("`{path}` is no file of a repository"))
+        file.filter(|file| file.path() == path).ok_or_else(|| format!("`{path}` is not a file of a repository"))
     }
 }
 

@@ -63,7 +63,7 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is no place of a repository: write a path (`/srv/backup/lap`), `sftp:user@host:/srv/lap` or \
+                "`{text}` is not the location of a repository: write a path (`/srv/backup/lap`), `sftp:user@host:/srv/lap` or \
                  `s3:host/bucket/folder`"
             )
         };
@@ -158,7 +158,7 @@ mod tests {
             "sftp:a b:/x",
             "/a\nb",
         ] {
-            assert!(wrong.parse::<Location>().unwrap_err().contains("is no place of a repository"), "{wrong}");
+            assert!(wrong.parse::<Location>().unwrap_err().contains("is not the location of a repository"), "{wrong}");
         }
     }
 }

@@ -103,7 +103,7 @@ struct Locks {
 
 impl Locks {
     fn check(&self, exclusive: bool, mine: Option<&File>) -> Result<()> {
-        let what = || format!("cannot look at the repository `{}`", self.name);
+        let what = || format!("cannot read the repository `{}`", self.name);
         for (file, _) in self.storage.list(Folder::Locks).or_error(Kind::Host, what)? {
             if Some(&file) == mine {
                 continue;
@@ -124,15 +124,14 @@ impl Locks {
 
     fn taken(&self, said: Option<&Said>) -> Error {
         let by = said.map_or_else(
-            || "restic works on it".to_owned(),
+            || "restic uses it".to_owned(),
             |said| {
                 let since = at(said).map_or_else(String::new, |at| format!(", since {}", ago(now() - at)));
-                format!("`{}@{}` works on it (process {}){since}", said.username, said.hostname, said.pid)
+                format!("`{}@{}` uses it (process {}){since}", said.username, said.hostname, said.pid)
             },
         );
-        Error::new(Kind::Locked, format!("`{}` is locked: {by}", self.name)).hint(
-            "if nobody does any more, `restic unlock` removes what a killed one left; after 30 minutes that is done by itself",
-        )
+        Error::new(Kind::Locked, format!("`{}` is locked: {by}", self.name))
+            .hint("`restic unlock` removes the lock of a killed process; lap removes it after 30 minutes")
     }
 
     fn read(&self, bytes: &[u8]) -> Option<Said> {

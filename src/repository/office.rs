@@ -97,14 +97,14 @@ impl Repository {
             if self.newest(tag)?.is_none() {
                 return Err(Error::new(
                     Kind::Refused,
-                    format!("`{}` has no {what} in it: nothing can be made from it alone", self.name),
+                    format!("`{}` contains no {what}: a recovery needs it", self.name),
                 )
-                .hint("`lap repository init` and `lap snapshot copy` of a workspace that is still there put it in"));
+                .hint("run `lap repository init` and `lap snapshot copy` in an existing workspace to store it"));
             }
         }
         // It becomes the name of a directory here.
         let lab = self.newest(WORKSPACE)?.and_then(|file| label(&file, "lap-lab:"));
-        lab.ok_or_else(|| Error::new(Kind::Refused, format!("`{}` does not say whose it is", self.name)))
+        lab.ok_or_else(|| Error::new(Kind::Refused, format!("`{}` does not name its lab", self.name)))
     }
 
     /// The identity and the sealed keys.
@@ -170,7 +170,7 @@ fn read(
 ) -> Result<Vec<u8>> {
     let node = guarded(name, || tree.node_from_snapshot_and_path(snapshot, path))?;
     if !node.is_file() {
-        return Err(Error::new(Kind::Refused, format!("`{path}` of `{name}` is no file")));
+        return Err(Error::new(Kind::Refused, format!("`{path}` of `{name}` is not a file")));
     }
     let mut content = Limited(Vec::new());
     guarded(name, || tree.dump(&node, &mut content))?;

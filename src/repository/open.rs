@@ -82,7 +82,7 @@ impl Repository {
     /// # Errors
     /// The place cannot be looked at, or holds something else.
     pub fn is_there(storage: &Arc<dyn Storage>, name: &str) -> Result<bool> {
-        let what = || format!("cannot look at the repository `{name}`");
+        let what = || format!("cannot read the repository `{name}`");
         if !storage.list(Folder::Config).or_error(Kind::Host, what)?.is_empty() {
             return Ok(true);
         }
@@ -163,7 +163,7 @@ fn damaged(name: &str, text: &str) -> Error {
     // A panic may print all the library had in memory.
     let text: String = one_line(text).chars().take(MOST).collect();
     Error::new(Kind::Node, format!("the repository `{name}`: {text}"))
-        .hint("`lap snapshot verify --read-data --from REPOSITORY` names what is damaged")
+        .hint("`lap snapshot verify --read-data --from REPOSITORY` names the damaged files")
 }
 
 /// Without the library's frame around it.

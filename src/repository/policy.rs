@@ -152,9 +152,9 @@ pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id]) -> V
     let newest = copies.len().saturating_sub(1);
     let one = |(nth, (copy, spans)): (usize, (&Copy, Vec<String>))| {
         let reasons = [
-            (copy.asked, "somebody asked for it"),
-            (releases.contains(&copy.id), "a release goes back to it"),
-            (verified == Some(&copy.id), "the newest that was verified"),
+            (copy.asked, "taken by hand"),
+            (releases.contains(&copy.id), "a release needs it for its rollback"),
+            (verified == Some(&copy.id), "the newest verified one"),
             (nth == newest, "the newest"),
         ];
         let because = reasons.into_iter().filter(|(is, _)| *is).map(|(_, why)| why.to_owned());
@@ -240,9 +240,9 @@ mod tests {
         };
         let mut expected = [
             "",
-            "somebody asked for it",
-            "a release goes back to it",
-            "the newest that was verified",
+            "taken by hand",
+            "a release needs it for its rollback",
+            "the newest verified one",
             "the newest of its day (2 of 2)",
             "the newest; the newest of its day (1 of 2)",
         ];

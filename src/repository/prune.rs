@@ -26,7 +26,7 @@ impl Repository {
         let ids: Vec<SnapshotId> = copies
             .iter()
             .map(|copy| {
-                copy.restic.parse().map_err(|_| Error::new(Kind::Other, format!("`{}` is no name", copy.restic)))
+                copy.restic.parse().map_err(|_| Error::new(Kind::Other, format!("`{}` is not a name", copy.restic)))
             })
             .collect::<Result<_>>()?;
         guarded(&self.name, || self.inner.delete_snapshots(&ids))

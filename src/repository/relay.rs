@@ -122,7 +122,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
         let mut line = String::new();
         if reader.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
             return Err(Error::new(Kind::Node, format!("the agent of `{node}` ended the connection"))
-                .hint("run the command again: it goes on from where it was"));
+                .hint("run the command again: it continues"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
             Answer::Call(call) => {
@@ -166,12 +166,14 @@ fn act(storage: &dyn Storage, act: Act, body: Bytes) -> io::Result<Bytes> {
     }
     match act {
         Act::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
-        Act::Read { range: Some((_, length)), .. } if length > MOST => Err(io::Error::other("that is too much")),
+        Act::Read { range: Some((_, length)), .. } if length > MOST => {
+            Err(io::Error::other("the request is too large"))
+        }
         Act::Read { file, range } => storage.read(&file, range),
         Act::Write(file) => {
             let parts = [body];
             if !file.is(&parts) {
-                return Err(io::Error::other(format!("`{file}` was damaged on its way")));
+                return Err(io::Error::other(format!("`{file}` was damaged during the transfer")));
             }
             storage.write(&file, &parts).map(|()| Bytes::new())
         }

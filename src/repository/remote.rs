@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PIECE: usize = 256 << 10;
 
 /// Why nothing comes any more.
-pub(super) const GONE: &str = "whoever asked for this went away";
+pub(super) const GONE: &str = "the client disconnected";
 
 type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
 
@@ -140,7 +140,7 @@ fn reply(from: &mut impl BufRead) -> io::Result<(u64, io::Result<Bytes>)> {
     }
     let Reply { number, fault, size } = serde_json::from_str(&line)?;
     if size > MOST {
-        return Err(io::Error::other("that is too much"));
+        return Err(io::Error::other("the request is too large"));
     }
     let mut bytes = vec![0; size as usize];
     from.read_exact(&mut bytes)?;
@@ -169,14 +169,14 @@ impl Storage for Remote {
     }
 
     fn remove(&self, file: &File) -> io::Result<()> {
-        Err(io::Error::other(format!("a node does not remove `{file}`")))
+        Err(io::Error::other(format!("a node may not remove `{file}`")))
     }
 
     fn look(&self) -> io::Result<Option<Vec<String>>> {
-        Err(io::Error::other("a node does not look around"))
+        Err(io::Error::other("a node may not list files"))
     }
 
     fn make(&self) -> io::Result<()> {
-        Err(io::Error::other("a node makes no repositories"))
+        Err(io::Error::other("a node may not make repositories"))
     }
 }

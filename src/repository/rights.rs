@@ -49,11 +49,11 @@ impl Storage for ReadOnly {
     }
 
     fn write(&self, file: &File, _parts: &[Bytes]) -> io::Result<()> {
-        Err(io::Error::other(format!("`{file}` may be read here, and not written")))
+        Err(io::Error::other(format!("`{file}` may only be read here, not written")))
     }
 
     fn remove(&self, file: &File) -> io::Result<()> {
-        Err(io::Error::other(format!("`{file}` may be read here, and not removed")))
+        Err(io::Error::other(format!("`{file}` may only be read here, not removed")))
     }
 
     fn look(&self) -> io::Result<Option<Vec<String>>> {
@@ -61,6 +61,6 @@ impl Storage for ReadOnly {
     }
 
     fn make(&self) -> io::Result<()> {
-        Err(io::Error::other("this repository may be read, and not made"))
+        Err(io::Error::other("this repository may only be read, not made"))
     }
 }

@@ -75,7 +75,7 @@ impl S3 {
         bucket: &str,
         prefix: &str,
     ) -> Result<Self> {
-        let wrong = |error: String| Error::new(Kind::Usage, format!("`{endpoint}` is no S3 server: {error}"));
+        let wrong = |error: String| Error::new(Kind::Usage, format!("`{endpoint}` is not an S3 server: {error}"));
         let url = endpoint.parse().map_err(|error| wrong(format!("{error}")))?;
         let bucket = Bucket::new(url, UrlStyle::Path, bucket.to_owned(), region);
         let bucket = bucket.map_err(|error| wrong(error.to_string()))?;
@@ -182,7 +182,7 @@ impl S3 {
                 return Err(self.refused(&said));
             }
             let page = ListObjectsV2::parse_response(&text)
-                .map_err(|error| io::Error::other(format!("the S3 server {} gives no list: {error}", self.host())))?;
+                .map_err(|error| io::Error::other(format!("the S3 server {} sent no list: {error}", self.host())))?;
             let objects = page.contents.into_iter().map(|object| (object.key, object.size.unwrap_or(0)));
             listed.objects.extend(objects);
             listed.folders.extend(page.common_prefixes.into_iter().map(|folder| folder.prefix));

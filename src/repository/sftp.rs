@@ -84,8 +84,7 @@ impl Sftp {
         command.args(["-oServerAliveInterval=15", "-oServerAliveCountMax=4", "-oClearAllForwardings=yes"]);
         command.args(["-s", "--", host, "sftp"]);
         Self::start(&mut command, root).map_err(|_| {
-            Error::new(Kind::Host, what())
-                .hint(format!("`sftp {host}` has to work by itself first: its words are above"))
+            Error::new(Kind::Host, what()).hint(format!("`sftp {host}` must work first: its output is above"))
         })
     }
 
@@ -194,7 +193,7 @@ impl Wire {
         let (answer, body) = self.packet()?;
         let mut body = Body(&body);
         if answer != kind::VERSION || body.number()? != 3 {
-            return Err(io::Error::other("no SFTP server of version 3"));
+            return Err(io::Error::other("not an SFTP server of version 3"));
         }
         while !body.0.is_empty() {
             let name = body.string()?.to_vec();
@@ -221,7 +220,7 @@ impl Wire {
         self.from.read_exact(&mut head).map_err(|_| io::Error::other("the connection broke"))?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
         if !(1..=LONGEST).contains(&length) {
-            return Err(io::Error::other("what answers is no SFTP server"));
+            return Err(io::Error::other("the other side is not an SFTP server"));
         }
         let mut body = vec![0; length as usize - 1];
         self.from.read_exact(&mut body).map_err(|_| io::Error::other("the connection broke"))?;
@@ -233,7 +232,7 @@ impl Wire {
         let (answer, body) = self.packet()?;
         let mut rest = Body(&body);
         if rest.number()? != number {
-            return Err(io::Error::other("an answer that nobody asked for"));
+            return Err(io::Error::other("an unexpected answer"));
         }
         if answer == kind::STATUS {
             let code = rest.number()?;
@@ -249,7 +248,7 @@ impl Wire {
                 _ => Err(io::Error::other(text)),
             };
         }
-        if answer == wanted { Ok(rest.0.to_vec()) } else { Err(io::Error::other("an answer of another kind")) }
+        if answer == wanted { Ok(rest.0.to_vec()) } else { Err(io::Error::other("an answer of another type")) }
     }
 
     fn ask(&mut self, request: u8, wanted: u8, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<Vec<u8>> {
@@ -424,7 +423,8 @@ struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
     fn take(&mut self, length: usize) -> io::Result<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| io::Error::other("an answer is cut off"))?;
+        let (taken, rest) =
+            self.0.split_at_checked(length).ok_or_else(|| io::Error::other("an answer is truncated"))?;
         self.0 = rest;
         Ok(taken)
     }

@@ -80,8 +80,8 @@ impl Repository {
     pub fn ask_for(&self, copy: &Copy, _lock: &Lock) -> Result<()> {
         let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let Some(mut file) = files.into_iter().find(|file| file.id.to_hex().as_str() == copy.restic) else {
-            return Err(Error::new(Kind::Locked, format!("the copy {} in `{}` is gone", copy.id, self.name))
-                .hint("somebody removed it: the same command copies it again"));
+            return Err(Error::new(Kind::Locked, format!("the copy {} in `{}` no longer exists", copy.id, self.name))
+                .hint("run the same command to copy it again"));
         };
         let old = file.id;
         file.tags.add(ASKED.to_owned());
@@ -100,7 +100,7 @@ impl Repository {
         let all = self.copies()?;
         if let Some(other) = all.first().filter(|_| all.iter().all(|copy| copy.lab != lab)) {
             let message = format!("`{}` is the repository of another lab, `{}`", self.name, other.lab);
-            return Err(Error::new(Kind::Refused, message).hint("each lab has repositories of its own"));
+            return Err(Error::new(Kind::Refused, message).hint("each lab needs repositories of its own"));
         }
         Ok(all.into_iter().filter(|copy| copy.lab == lab && copy.environment == environment).collect())
     }

@@ -378,7 +378,7 @@ fn what_is_sent_is_not_sent_again() {
     office.take(1_795_254_312);
     let breaks = Arc::new(Breaks { inner: office.storage.clone(), left: AtomicI64::new(3) });
     let error = office.copy_through(breaks, "latest").unwrap_err();
-    assert!(error.message.contains("no space is left there"), "{error}");
+    assert!(error.message.contains("the disk there is full"), "{error}");
     let sent: u64 = office.packs().iter().map(|pack| fs::metadata(pack).unwrap().len()).sum();
     assert!(sent > 16 << 20, "{sent}");
     assert!(office.open().copies().unwrap().is_empty(), "half a copy is not listed");
@@ -423,7 +423,7 @@ fn damage_is_named_and_never_restored() {
     let said = office.open().verify(Depth::Structure).unwrap();
     assert!(said.iter().any(|line| line.contains(&name[..8])), "{said:?}");
     let error = office.fetch(&meta).unwrap_err();
-    assert!(error.message.contains(name) && error.message.contains("it is not there"), "{error}");
+    assert!(error.message.contains(name) && error.message.contains("missing"), "{error}");
     assert_eq!(office.pool.left_over(), Vec::<String>::new());
     office.take(1_795_254_400);
     let error = office.copy_through(office.storage.clone(), "latest").unwrap_err();
@@ -457,7 +457,7 @@ fn one_sentence_each() {
             fs::write(office.root().join("locks").join("ab".repeat(32)), "x")
         })
         .unwrap();
-    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: restic works on it");
+    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: restic uses it");
 
     let at = |path: &Path| -> Arc<dyn Storage> { Arc::new(Directory::new(path)) };
     let nowhere = at(&office.pool.path().join("nowhere"));

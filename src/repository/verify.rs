@@ -26,7 +26,7 @@ impl FromStr for Depth {
         let percent = text.strip_suffix('%').unwrap_or(text).parse::<f64>();
         match percent {
             Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self::Data(percent)),
-            _ => Err(format!("`{text}` is no part: write a number of percent, e.g. `10%`")),
+            _ => Err(format!("`{text}` is not a share: write a percentage, e.g. `10%`")),
         }
     }
 }

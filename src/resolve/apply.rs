@@ -51,9 +51,9 @@ pub fn apply(root: &Path, steps: &[Step], run: &mut dyn FnMut(&[String]) -> Resu
         return match steps[n..].iter().find(|step| matches!(step, Step::Forget(_))) {
             Some(last) => {
                 apply_one(root, last, run)?;
-                Err(error.hint("the files are as they were; only this is left to do"))
+                Err(error.hint("the files are restored; only this step is left"))
             }
-            None => Err(error.hint("the files are written: run the same command again, or with `--undo`")),
+            None => Err(error.hint("the files are written: run the same command again, or run it with `--undo`")),
         };
     }
     Ok(())
@@ -87,7 +87,7 @@ fn apply_one(root: &Path, step: &Step, run: &mut dyn FnMut(&[String]) -> Result<
         Step::Put { path, from, to } => {
             let real = inside(root, path);
             if file::read(&real)? != *from {
-                let message = format!("`{}` was changed in the meantime", path.display());
+                let message = format!("another program changed `{}` at the same time", path.display());
                 return Err(Error::new(Kind::Refused, message).hint("run the same command again"));
             }
             match to {

@@ -116,7 +116,7 @@ pub fn render(inputs: &Inputs, facts: &Facts, wanted: &Wanted, base: Option<&Con
             let path = &wanted.path;
             let was = daemon::read(&text).map_err(|why| {
                 Error::new(Kind::Config, format!("`{path}`: {why}"))
-                    .hint("mend it first; `dockerd --validate` checks it")
+                    .hint("correct it first; `dockerd --validate` checks it")
             })?;
             let others = was.as_ref().map_or(&facts.upstreams, |dns| &dns.list);
             let list = before(inputs, others, was.is_none());

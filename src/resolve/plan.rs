@@ -117,7 +117,7 @@ pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
         notes(inputs, facts, &mut out.notes);
     }
     if facts.hidden {
-        out.notes.push("Only root sees what was installed before: with `sudo` this may look different.".into());
+        out.notes.push("Only root can read the record of earlier changes: with `sudo`, this plan may differ.".into());
     }
     Ok(out)
 }
@@ -204,9 +204,9 @@ fn found(inputs: &Inputs, facts: &Facts) -> Result<Option<Record>> {
             Cut::Clean { rest, .. } if rest.is_empty() && manager::is_own(&path, &inputs.lab) => None,
             Cut::Clean { rest, .. } => Some(now.with(rest)),
             Cut::Unclear => {
-                let message = format!("`{}` holds lap's comments, but not once each", path.display());
+                let message = format!("`{}` does not contain each of lap's comments exactly once", path.display());
                 return Err(Error::new(Kind::Refused, message)
-                    .hint(format!("take out what is lap's (`lap {}: begin` to `end`) by hand", inputs.lab)));
+                    .hint(format!("remove lap's lines (`lap {}: begin` to `end`) by hand", inputs.lab)));
             }
         };
         record.files.push(Kept { path, before, written: vec![now.clone()], part: Part::Block });
@@ -217,29 +217,29 @@ fn found(inputs: &Inputs, facts: &Facts) -> Result<Option<Record>> {
 /// Whether it can be done at all.
 fn possible(inputs: &Inputs, facts: &Facts) -> Result<()> {
     if inputs.servers.is_empty() {
-        return Err(Error::new(Kind::Host, format!("no name server of the lab `{}` is known", inputs.lab))
+        return Err(Error::new(Kind::Host, format!("the name server of the lab `{}` is not known", inputs.lab))
             .hint("run `lap up` first, or name one with `--server`"));
     }
     for other in &facts.others {
         let hint = format!("run `lap --lab {} dns install --undo` first", other.lab);
         if other.zone == inputs.zone() {
-            let message = format!("the lab `{}` is installed here, and its zone is `{}`, too", other.lab, other.zone);
+            let message = format!("the lab `{}` is installed here with the same zone `{}`", other.lab, other.zone);
             return Err(Error::new(Kind::Refused, message).hint(hint));
         }
         // dnsmasq has servers by domain. The rest has one list, and believes whoever answers.
         if facts.manager != Manager::Dnsmasq {
             let message =
-                format!("the lab `{}` is installed here, and {} can ask one lab only", other.lab, facts.manager.name());
+                format!("the lab `{}` is installed here, and {} can use only one lab", other.lab, facts.manager.name());
             return Err(Error::new(Kind::Refused, message).hint(hint));
         }
     }
     if facts.manager == Manager::File && !facts.files.contains_key(&facts.resolv) {
         let message = match facts.resolv.to_str() {
             Some(RESOLV_CONF) => format!("there is no `{RESOLV_CONF}`"),
-            _ => format!("`{RESOLV_CONF}` leads to `{}`, which is not there", facts.resolv.display()),
+            _ => format!("`{RESOLV_CONF}` links to `{}`, which does not exist", facts.resolv.display()),
         };
         return Err(
-            Error::new(Kind::Host, message).hint("say first who resolves names on this machine: resolv.conf(5)")
+            Error::new(Kind::Host, message).hint("set up the name resolution of this machine first: resolv.conf(5)")
         );
     }
     Ok(())
@@ -260,34 +260,33 @@ fn notes(inputs: &Inputs, facts: &Facts, out: &mut Vec<String>) {
             let dropped: Vec<_> = dropped.chain(theirs.into_iter().skip(MOST_SERVERS - ours)).collect();
             if !dropped.is_empty() {
                 out.push(format!(
-                    "Only {MOST_SERVERS} servers are asked (resolv.conf(5)), so not: {}.",
+                    "resolv.conf(5) uses only {MOST_SERVERS} servers, so not: {}.",
                     dropped.join(", ")
                 ));
             }
             if let Some(line) = &facts.written_by {
-                out.push(format!("{} may be written anew by others; it says: {line}", facts.resolv.display()));
+                out.push(format!("Another program may overwrite {}, which says: {line}", facts.resolv.display()));
             } else if facts.resolv.starts_with("/run") {
-                out.push(format!("{} does not outlive a reboot.", facts.resolv.display()));
+                out.push(format!("{} is lost at a reboot.", facts.resolv.display()));
             }
             if facts.resolvconf {
                 let path = "/etc/resolvconf/resolv.conf.d/head";
-                out.push(format!("To make it last, put the `nameserver` lines into {path} and run `resolvconf -u`."));
+                out.push(format!("To keep it, put the `nameserver` lines into {path} and run `resolvconf -u`."));
             } else if facts.dhclient {
                 let line = format!("prepend domain-name-servers {list};");
-                out.push(format!("To make it last with dhclient, add to /etc/dhcp/dhclient.conf: {line}"));
+                out.push(format!("To keep it with dhclient, add to /etc/dhcp/dhclient.conf: {line}"));
             }
         }
         Manager::NetworkManager => {
-            out.push("As long as it is installed, servers and search domains that DHCP gives are not used.".into());
+            out.push("As long as it is installed, this machine does not use servers and search domains from DHCP.".into());
         }
         Manager::Resolved if facts.tls => {
             out.push(
-                "DNSOverTLS=yes: the lab's server does not speak TLS; `opportunistic` would let it be asked.".into(),
+                "DNSOverTLS=yes: the lab's server has no TLS; set `opportunistic` to use it.".into(),
             );
         }
         Manager::Resolved if !facts.global.is_empty() => out.push(
-            "systemd-resolved stays with another server when the lab's was silent: \
-             `systemctl restart systemd-resolved` brings it back."
+            "If the lab's server does not answer for a time, systemd-resolved stays with another server: run `systemctl restart systemd-resolved`."
                 .into(),
         ),
         Manager::Resolved | Manager::Dnsmasq => {}
@@ -297,14 +296,12 @@ fn notes(inputs: &Inputs, facts: &Facts, out: &mut Vec<String>) {
         out.push(match other {
             _ if facts.docker_flag => {
                 format!(
-                    "dockerd runs with `--dns`, and would not start with `dns` in {}: change it there.",
+                    "dockerd runs with `--dns`, and does not start with `dns` in {} as well: change the option.",
                     path.display()
                 )
             }
-            Some(other) => format!("Docker's containers ask the lab `{}`: its daemon has one list.", other.lab),
-            None => {
-                "Docker gives containers the servers of /etc/resolv.conf when they start: nothing to change.".into()
-            }
+            Some(other) => format!("Docker's containers use the lab `{}`: its daemon has only one list.", other.lab),
+            None => "Docker gives containers the servers in /etc/resolv.conf at their start: nothing to change.".into(),
         });
     }
 }
@@ -313,6 +310,6 @@ fn notes(inputs: &Inputs, facts: &Facts, out: &mut Vec<String>) {
 fn docker_changes(facts: &Facts, puts: &[Step]) -> Option<String> {
     let path = facts.docker.as_ref()?;
     puts.iter().any(|step| matches!(step, Step::Put { path: changed, .. } if changed == path)).then(|| {
-        "systemctl restart docker    # it reads `dns` only then; without `live-restore` its containers stop".to_owned()
+        "systemctl restart docker    # Docker reads `dns` only at its start; without `live-restore` its containers stop".to_owned()
     })
 }

@@ -88,12 +88,12 @@ impl Record {
         let newer = serde_json::from_slice::<Format>(bytes).is_ok_and(|f| f.format > FORMAT);
         if newer {
             return Err(Error::new(Kind::Refused, format!("`{}` was written by a newer lap", path.display()))
-                .hint("run `lap dns install --undo` with that one, or use it from now on"));
+                .hint("run `lap dns install --undo` with the newer lap, or use it from now on"));
         }
         serde_json::from_slice(bytes)
-            .or_error(Kind::Refused, || format!("`{}` is not a record of lap's", path.display()))
+            .or_error(Kind::Refused, || format!("`{}` is not a record of lap", path.display()))
             .map_err(|e| {
-                e.hint("it holds what files were before; take our part out of them by hand, then move it away")
+                e.hint("it contains the former state of files; remove lap's lines from these files by hand, then move it away")
             })
     }
 
@@ -148,17 +148,16 @@ impl Kept {
             return Ok(was());
         }
         match &self.part {
-            Part::Block => {
-                match block::cut(&now.bytes, lab) {
-                    Cut::None => Ok(Some(now.clone())),
-                    Cut::Clean { part, rest } if self.wrote(lab, &part) => {
-                        let nothing = self.before.is_none() && rest.trim_ascii().is_empty();
-                        Ok((!nothing).then(|| now.with(rest)))
-                    }
-                    Cut::Clean { .. } | Cut::Unclear => Err(self
-                        .changed(&format!("take out the lines from `lap {lab}: begin` to `lap {lab}: end` by hand"))),
+            Part::Block => match block::cut(&now.bytes, lab) {
+                Cut::None => Ok(Some(now.clone())),
+                Cut::Clean { part, rest } if self.wrote(lab, &part) => {
+                    let nothing = self.before.is_none() && rest.trim_ascii().is_empty();
+                    Ok((!nothing).then(|| now.with(rest)))
                 }
-            }
+                Cut::Clean { .. } | Cut::Unclear => {
+                    Err(self.changed(&format!("remove the lines from `lap {lab}: begin` to `lap {lab}: end` by hand")))
+                }
+            },
             Part::Dns { list, was } => {
                 let text = now.text();
                 match daemon::read(&text) {
@@ -170,10 +169,10 @@ impl Kept {
                     }
                     Ok(Some(dns)) if !dns.list.iter().any(|server| list.contains(server)) => Ok(Some(now.clone())),
                     Ok(Some(_)) => Err(self.changed(&match was {
-                        Some(was) => format!("set `dns` to `{was}` by hand, or to what it should be"),
-                        None => "take the key `dns` out by hand, or set it to other servers".into(),
+                        Some(was) => format!("set `dns` to `{was}` or to the right value by hand"),
+                        None => "remove the key `dns` by hand, or set it to other servers".into(),
                     })),
-                    Err(why) => Err(self.changed(&format!("{why}; mend it"))),
+                    Err(why) => Err(self.changed(&format!("{why}; correct it"))),
                 }
             }
         }
@@ -184,7 +183,7 @@ impl Kept {
     }
 
     fn changed(&self, what: &str) -> Error {
-        let message = format!("`{}` was changed since, in lap's part of it", self.path.display());
+        let message = format!("lap's part of `{}` was changed", self.path.display());
         Error::new(Kind::Refused, message).hint(format!("{what}, then run the same command again; nothing was changed"))
     }
 }

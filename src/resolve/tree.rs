@@ -36,7 +36,7 @@ pub fn follow(root: &Path, path: &Path) -> Result<PathBuf> {
         };
         links += 1;
         if links > MOST_LINKS {
-            return Err(Error::new(Kind::Host, format!("`{}` is a link that leads back to itself", path.display())));
+            return Err(Error::new(Kind::Host, format!("`{}` is a link to itself", path.display())));
         }
         if target.is_absolute() {
             done = PathBuf::from("/");

@@ -104,7 +104,7 @@ pub fn usage(path: &Path) -> Result<(u64, u64)> {
     let mut numbers = line.split_whitespace().map(str::parse::<u64>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(total)), Some(Ok(own))) => Ok((own, total)),
-        _ => Err(Error::new(Kind::Node, format!("btrfs does not say how large `{}` is", path.display()))),
+        _ => Err(Error::new(Kind::Node, format!("btrfs does not report the size of `{}`", path.display()))),
     }
 }
 

@@ -60,8 +60,8 @@ impl Filesystem {
     pub fn cost(self) -> Option<&'static str> {
         match self {
             Self::Btrfs => None,
-            Self::Xfs => Some("containers stand still for a moment while a snapshot clones what changed last"),
-            Self::Ext4 => Some("containers stand still for a moment while a snapshot copies what changed last"),
+            Self::Xfs => Some("a snapshot freezes containers for a moment while it clones the last changes"),
+            Self::Ext4 => Some("a snapshot freezes containers for a moment while it copies the last changes"),
         }
     }
 }

@@ -69,16 +69,18 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
         snapshots.iter().map(|meta| Decision { id: meta.id.clone(), because: Vec::new() }).collect();
     for (decision, meta) in decisions.iter_mut().zip(snapshots) {
         if matches!(meta.reason, Reason::Asked | Reason::Fetched) {
-            decision.because.push("somebody asked for it".into());
+            decision.because.push("taken by hand".into());
         }
         if meta.reason == Reason::Release {
-            decision.because.push("a release goes back to it, as long as `lap prune` keeps that".into());
+            decision
+                .because
+                .push("a release needs it for its rollback, as long as `lap prune` keeps that release".into());
         }
         if meta.reason == Reason::Failed {
-            decision.because.push("a release that was taken back left it: `lap prune` decides".into());
+            decision.because.push("it has the data of a release that was taken back: `lap prune` decides".into());
         }
         if meta.reason == Reason::Replaced && now - meta.at < SECOND_THOUGHTS {
-            decision.because.push("a restore replaced it, less than 7 days ago".into());
+            decision.because.push("a restore replaced this data less than 7 days ago".into());
         }
     }
     if let Some(newest) = decisions.last_mut() {
@@ -173,7 +175,7 @@ mod tests {
         let because = |keep| decide(&all, &keep, NOON).into_iter().map(|d| d.because.join("; ")).collect::<Vec<_>>();
         assert_eq!(
             because(Keep { daily: 1, ..Keep::default() }),
-            ["somebody asked for it", "", "", "the newest; the newest of its day (1 of 1)"]
+            ["taken by hand", "", "", "the newest; the newest of its day (1 of 1)"]
         );
         assert_eq!(
             because(Keep { last: 2, ..Keep::default() })[2..],

@@ -69,7 +69,7 @@ pub struct Damaged {
 
 impl Damaged {
     fn new(id: &Id, why: Unreadable) -> Self {
-        let hint = format!("`lap snapshot rm {id}` removes the snapshot, if a copy of it is known or nobody wants it");
+        let hint = format!("run `lap snapshot rm {id}` to remove the snapshot, if it has a copy or you do not need it");
         Self { id: id.clone(), why: why.hint(hint) }
     }
 }
@@ -98,7 +98,7 @@ pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
                 continue;
             }
             State::Value(meta) => Unreadable::new(path, format!("it describes another snapshot ({})", meta.id)),
-            State::Absent => Unreadable::new(path, "it is gone"),
+            State::Absent => Unreadable::new(path, "the file is missing"),
             State::Unreadable(why) => why,
         };
         damaged.push(Damaged::new(&id, why));

@@ -70,7 +70,7 @@ struct Record {
 
 /// What is left once the containers run again: what was there before becomes a snapshot, and its copy goes.
 #[derive(Debug)]
-#[must_use = "a restore is open until this is done"]
+#[must_use = "the restore is not complete until this is done"]
 pub struct Rest {
     pool: PathBuf,
     state: PathBuf,
@@ -115,10 +115,10 @@ impl Only<'_> {
             check_subvolume(pool, path, &held)?;
             let (then, now) = (from.join(path), pool.join("data").join(path));
             if inode(&then).is_err() && inode(&now).is_err() {
-                return Err(Error::new(Kind::Usage, format!("neither {id} nor the present has `{path}`")));
+                return Err(Error::new(Kind::Usage, format!("neither {id} nor the present data contains `{path}`")));
             }
             if !is_reached(&pool.join("data"), path) || (inode(&then).is_ok() && !is_reached(&from, path)) {
-                return Err(Error::new(Kind::Usage, format!("the directory of `{path}` is not there any more"))
+                return Err(Error::new(Kind::Usage, format!("the directory of `{path}` no longer exists"))
                     .hint("restore the directory"));
             }
         }
@@ -212,8 +212,8 @@ fn check_subvolume(pool: &Path, path: &str, held: &Nested) -> Result<()> {
         return Ok(());
     }
     let container = path.split('/').next().unwrap_or(path);
-    Err(Error::new(Kind::Usage, format!("`{path}` lies in a btrfs subvolume that a container made"))
-        .hint(format!("`--only {container}` restores all data of `{container}`, its subvolumes with it")))
+    Err(Error::new(Kind::Usage, format!("`{path}` is in a btrfs subvolume that a container made"))
+        .hint(format!("use `--only {container}` to restore all data of `{container}` with its subvolumes")))
 }
 
 /// Copies `path` of the snapshot, with the subvolumes in it.
@@ -274,7 +274,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
         return Ok(Some(format!(
-            "the restore of {names} was interrupted and is finished; what was there before is {kept}"
+            "the restore of {names} was interrupted, and is complete now; the data before it is {kept}"
         )));
     }
     let half = half(pool, &record.kept.id);
@@ -283,7 +283,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     }
     drop_beside(pool)?;
     close(state, &record, world)?;
-    Ok(Some(format!("the restore from {} was interrupted and is undone; everything is as it was before", record.id)))
+    Ok(Some(format!("the restore from {} was interrupted, and was undone; the state before it is back", record.id)))
 }
 
 /// All of this may have been done before.
@@ -310,7 +310,7 @@ fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl Worl
     thread::scope(|scope| {
         let replaced = scope.spawn(|| drop_beside(pool));
         let kept = keep(pool, record);
-        replaced.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a thread fell over"))).and(kept)
+        replaced.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a thread ended with a panic"))).and(kept)
     })?;
     if !world.can_start() {
         return Ok(());

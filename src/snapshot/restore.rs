@@ -60,7 +60,7 @@ impl Step {
             Self::Unmount => "unmount /data",
             Self::Switch => "switch",
             Self::Mount => "mount /data",
-            Self::Keep => "keep what was there",
+            Self::Keep => "keep the replaced data",
             Self::Start => "start the containers",
             Self::Close => "close",
         }
@@ -177,7 +177,7 @@ impl Restore<'_> {
         }
         after_the_switch(pool, state, &record, world).map_err(|error| {
             error.hint(format!(
-                "the data of {id} is in place, and what was there before is not lost: the next command goes on"
+                "the data of {id} is in place, and the data before it is not lost: the next command continues"
             ))
         })?;
         Ok(kept)
@@ -207,8 +207,8 @@ impl Restore<'_> {
 
 /// What a restore says that finds another one in the middle.
 pub fn pending() -> Error {
-    Error::new(Kind::Refused, "a restore before this one has not come to its end")
-        .hint("`lap status` tells why; when that is mended, the next command goes on with it")
+    Error::new(Kind::Refused, "an earlier restore is not complete")
+        .hint("`lap status` shows the reason; when it is resolved, the next command completes the restore")
 }
 
 /// Finishes or undoes a restore that was killed; says which, if there was one. Call it before `/data` is used, once more when
@@ -224,7 +224,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
         return Ok(Some(format!(
-            "the restore of {id} was interrupted and is finished; what was there before is {kept}"
+            "the restore of {id} was interrupted, and is complete now; the data before it is {kept}"
         )));
     }
     if new.exists() {
@@ -232,7 +232,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     }
     world.mount()?;
     close(state, &record, world)?;
-    Ok(Some(format!("the restore of {id} was interrupted and is undone; everything is as it was before")))
+    Ok(Some(format!("the restore of {id} was interrupted, and was undone; the state before it is back")))
 }
 
 /// All of this may have been done before: it is the way forward after a kill, too.

@@ -35,9 +35,9 @@ pub struct Stood {
 
 /// The steps of a snapshot, where the file system takes none itself. Each is announced before it begins.
 pub const STEPS: [&str; 5] = [
-    "copy what changed",
-    "let the containers stand still",
-    "copy what changed since",
-    "let the containers go on",
-    "put the copy together",
+    "copy the changes",
+    "freeze the containers",
+    "copy the last changes",
+    "unfreeze the containers",
+    "assemble the snapshot",
 ];

@@ -174,19 +174,19 @@ pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> 
     let is_ours =
         fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) && volume::number(&place).ok() == Some(number);
     if !is_ours {
-        return Err(Error::new(Kind::Usage, "the archive is no snapshot of lap"));
+        return Err(Error::new(Kind::Usage, "the archive is not a snapshot of lap"));
     }
     let text =
-        fs::read(unpacked.join("meta.json")).or_error(Kind::Usage, || "the archive is no snapshot of lap".into())?;
+        fs::read(unpacked.join("meta.json")).or_error(Kind::Usage, || "the archive is not a snapshot of lap".into())?;
     let mut meta: Meta =
-        serde_json::from_slice(&text).or_error(Kind::Usage, || "the archive is no snapshot of lap".into())?;
+        serde_json::from_slice(&text).or_error(Kind::Usage, || "the archive is not a snapshot of lap".into())?;
     if directory(pool).join(meta.id.to_string()).exists() {
-        return Err(Error::new(Kind::Refused, format!("there is already a snapshot {}", meta.id))
-            .hint(format!("`lap snapshot rm {}` makes room for it", meta.id)));
+        return Err(Error::new(Kind::Refused, format!("snapshot {} exists already", meta.id))
+            .hint(format!("remove it with `lap snapshot rm {}`", meta.id)));
     }
     // Whoever took the trouble wants to keep it.
     meta.reason = Reason::Asked;
-    meta.nested = meta.nested.left_behind("an archive does not hold subvolumes");
+    meta.nested = meta.nested.left_behind("an archive does not contain subvolumes");
     volume::set_read_only(&place)?;
     volume::sync(pool)?;
     let half = half(pool, &meta.id);

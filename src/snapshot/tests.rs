@@ -351,7 +351,7 @@ fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
     let error = pool.restore(&first.id, &mut world).unwrap_err();
     assert!(error.hints.iter().any(|hint| hint.contains("what was there before is not lost")), "{error}");
     let again = pool.restore(&first.id, &mut Fake::up()).unwrap_err();
-    assert_eq!(again.message, "a restore before this one has not come to its end");
+    assert_eq!(again.message, "an earlier restore is not complete");
     world.fail_at = None;
     assert!(recover(&pool.path(), &pool.state(), &mut world).unwrap().is_some_and(|said| said.contains("is finished")));
     assert_eq!(world.started, ["registry", "git"]);

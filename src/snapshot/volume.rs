@@ -68,7 +68,7 @@ pub fn number(path: &Path) -> Result<u64> {
     let what = || format!("cannot look at `{}`", path.display());
     let meta = fs::symlink_metadata(path).or_error(Kind::Node, what)?;
     if !meta.is_dir() {
-        return Err(Error::new(Kind::Node, format!("`{}` is no directory", path.display())));
+        return Err(Error::new(Kind::Node, format!("`{}` is not a directory", path.display())));
     }
     Ok(meta.ino())
 }

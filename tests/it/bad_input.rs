@@ -88,7 +88,7 @@ fn cycle() {
         Workspace::small().container("git", "depends_on = [\"hub\"]\n").container("hub", "depends_on = [\"git\"]\n");
     wrong(
         &workspace,
-        &["containers/git/container.toml:1: depends_on[0]: a circle: `git` → `hub` → `git`: leave one of them out"],
+        &["containers/git/container.toml:1: depends_on[0]: a cycle: `git` → `hub` → `git`: remove one of them"],
     );
 }
 
@@ -131,7 +131,7 @@ fn two_masters() {
 fn no_dockerfile() {
     wrong(
         &Workspace::small().without("containers/git/Dockerfile"),
-        &["containers/git/Dockerfile: missing: write one, it begins with FROM"],
+        &["containers/git/Dockerfile: missing: write one that begins with FROM"],
     );
 }
 
@@ -144,8 +144,8 @@ fn path_that_leaves_the_workspace() {
     wrong(
         &workspace,
         &[
-            "containers/git/container.toml:1: volumes[0]: `/env/../etc` holds `.` or `..`: write the path it leads to",
-            "env/test/env.toml: the link leads out of the workspace, to `/etc/hostname`: put a copy here",
+            "containers/git/container.toml:1: volumes[0]: `/env/../etc` contains `.` or `..`: write the resolved path",
+            "env/test/env.toml: the link leads out of the workspace, to `/etc/hostname`: replace it by a copy",
         ],
     );
 }
@@ -156,9 +156,9 @@ fn nobody_granted_it() {
     wrong(
         &Workspace::small().container("git", toml),
         &[
-            "containers/git/container.toml:1: privileged: `privileged` makes it root on the node, which nobody granted: leave it out, or add `git = [\"privileged: true\"]` under `[grants]` in lap.toml",
-            "containers/git/container.toml:2: volumes[0]: Docker's socket makes it root on the node, which nobody granted: leave it out, or add `git = [\"/var/run/docker.sock\"]` under `[grants]` in lap.toml",
-            "containers/git/container.toml:2: volumes[1]: `/data/hub` is outside `/data/git` and `/env`, which nobody granted: leave it out, or add `git = [\"/data/hub\"]` under `[grants]` in lap.toml",
+            "containers/git/container.toml:1: privileged: `privileged` makes the container root on the node, which lap.toml does not grant: remove it, or add `git = [\"privileged: true\"]` under `[grants]` in lap.toml",
+            "containers/git/container.toml:2: volumes[0]: Docker's socket makes the container root on the node, which lap.toml does not grant: remove it, or add `git = [\"/var/run/docker.sock\"]` under `[grants]` in lap.toml",
+            "containers/git/container.toml:2: volumes[1]: `/data/hub` is outside `/data/git` and `/env`, which lap.toml does not grant: remove it, or add `git = [\"/data/hub\"]` under `[grants]` in lap.toml",
         ],
     );
 }
@@ -175,7 +175,7 @@ fn not_utf8() {
 fn empty_file() {
     wrong(
         &Workspace::small().with("env/test/env.toml", ""),
-        &["env/test/env.toml:1: the file is empty: `lap help env.toml` shows what it may hold"],
+        &["env/test/env.toml:1: the file is empty: `lap help env.toml` shows its keys"],
     );
 }
 
@@ -196,8 +196,8 @@ fn many_at_once_from_any_verb() {
         .container("hub", "depends_on = [\"gti\"]\nports = [\"80\", \"80\"]\n");
     let want = message(&[
         "containers/hub/container.toml:1: depends_on[0]: `gti` is not a container; did you mean `git`?",
-        "containers/hub/container.toml:2: ports[1]: port `80/tcp` is written twice: leave one out",
-        "env/test/env.toml:1: the file is empty: `lap help env.toml` shows what it may hold",
+        "containers/hub/container.toml:2: ports[1]: port `80/tcp` is written twice: remove one",
+        "env/test/env.toml:1: the file is empty: `lap help env.toml` shows its keys",
         "lap.toml:3: subnet: unknown key: known are `lab`, `default`, `network`, `operators`, `grants`, `hosts`, `pcs`, `dns`, `snapshot`, `repositories`, `copies`, `promote`",
         "nodes/test/node.toml:3: address: `.300` is not an offset: write `.2` to `.254`",
         "nodes/test/node.toml:4: cpu: unknown key; did you mean `cpus`?",

@@ -4,7 +4,7 @@ use crate::workspace::Workspace;
 
 const ERROR: &str = "\
 error: Docker does not answer at `unix:///nonexistent/docker.sock`, where `DOCKER_HOST` points
-hint: start it there, or `unset DOCKER_HOST` for this machine's own
+hint: start it there, or run `unset DOCKER_HOST` to use this machine's Docker
 ";
 
 #[test]

@@ -13,10 +13,10 @@ fn not_there(name: &str) -> String {
 #[test]
 fn a_key_is_made_listed_and_removed() {
     let workspace = Workspace::with_keys();
-    let made = "The key `dhcp` of `test` is made: may update `*.pc.internal`, `*.in-addr.arpa`, what it registers lasts 1h.\n\
-                For other programs it is in `.lap/dns/dhcp.key` (0600), as `tsig-keygen` writes it:\n  \
+    let made = "Made the key `dhcp` of `test`: may update `*.pc.internal`, `*.in-addr.arpa`, its names expire after 1h.\n\
+                Other programs can read it from `.lap/dns/dhcp.key` (0600), in the format of `tsig-keygen`:\n  \
                 nsupdate -k .lap/dns/dhcp.key\n  \
-                include \"[dir]/office/.lap/dns/dhcp.key\";    # in named.conf or dhcpd.conf; elsewhere, of a copy\n";
+                include \"[dir]/office/.lap/dns/dhcp.key\";    # in named.conf or dhcpd.conf; on another machine, include a copy\n";
     let new =
         ["dns", "key", "new", "DHCP", "--update", "*.pc.internal", "--update", "*.in-addr.arpa", "--expire", "60m"];
     workspace.lap(new).code(0).prints(&format!("{made}{}", not_there("test")));
@@ -29,7 +29,7 @@ fn a_key_is_made_listed_and_removed() {
     workspace.lap(["dns", "key", "list"]).code(0).prints(list);
     workspace
         .lap(new)
-        .fails(10, "error: there is a key `dhcp` already\nhint: `lap dns key rm dhcp` takes it away first\n");
+        .fails(10, "error: there is a key `dhcp` already\nhint: remove it first with `lap dns key rm dhcp`\n");
     let secret = fs::read_to_string(workspace.root().join(".lap/dns/dhcp.key")).unwrap();
     assert!(secret.starts_with("key \"dhcp\" {\n\talgorithm hmac-sha256;\n\tsecret \""), "{secret}");
     workspace
@@ -39,7 +39,7 @@ fn a_key_is_made_listed_and_removed() {
     assert!(!workspace.root().join(".lap/dns/dhcp.key").exists());
     workspace
         .lap(["dns", "key", "rm", "dhcp"])
-        .fails(2, "error: there is no key `dhcp`\nhint: `lap dns key list` shows those that are\n");
+        .fails(2, "error: there is no key `dhcp`\nhint: `lap dns key list` shows the existing ones\n");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_key_is_of_one_environment() {
     // Its name is taken in the whole lab.
     workspace
         .lap(["dns", "key", "new", "dhcp"])
-        .fails(10, "error: there is a key `dhcp` already\nhint: `lap dns key rm dhcp` takes it away first\n");
+        .fails(10, "error: there is a key `dhcp` already\nhint: remove it first with `lap dns key rm dhcp`\n");
     let said = workspace.lap(["dns", "key", "new", "prod", "--from", "../stock"]).code(0).stdout;
     assert!(said.starts_with("The key `ns2` of `prod` is made: no rights.\n"), "{said}");
     // A file of an earlier version does not say whose it is.
@@ -82,7 +82,7 @@ fn a_stock_key_is_taken_over() {
     assert_eq!(fs::read_to_string(workspace.root().join(".lap/dns/ns2.internal.key")).unwrap(), key);
     workspace.lap(["dns", "key", "new", "--from", "../wrong"]).fails(
         9,
-        "error: `../wrong` is not a usable TSIG key: it does not say one key\nhint: `tsig-keygen -a hmac-sha256 NAME > FILE` makes one\n",
+        "error: `../wrong` is not a usable TSIG key: it does not contain exactly one key\nhint: `tsig-keygen -a hmac-sha256 NAME > FILE` makes one\n",
     );
     // Nobody's output has a secret in it.
     for line in ["dns key list", "keys list", "keys list --json"] {
@@ -102,17 +102,17 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         (
             "dns key new prod",
             2,
-            "error: name the key that is made for `prod`\nhint: `prod` is an environment here: write e.g. `lap dns key new prod dhcp`\n",
+            "error: name the new key for `prod`\nhint: `prod` is the name of an environment: write e.g. `lap dns key new prod dhcp`\n",
         ),
         (
             "dns key new stage dhcp",
             2,
-            "error: there is no environment `stage`: there is `prod`, `test`\nhint: a directory below `env/` is one: `lap help env.toml` explains what is in it\n",
+            "error: there is no environment `stage`: there is `prod`, `test`\nhint: an environment is a directory in `env/`: see `lap help env.toml`\n",
         ),
         (
             "dns key new x --algorithm hmac-md5",
             2,
-            "error: `hmac-md5` is not an algorithm lap takes: write `hmac-sha256` or `hmac-sha512`\n",
+            "error: `hmac-md5` is not an algorithm that lap supports: write `hmac-sha256` or `hmac-sha512`\n",
         ),
         (
             "dns key new x --update pc",
@@ -133,7 +133,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         (
             "dns rm test",
             2,
-            "error: name what is removed from `test`\nhint: `test` is an environment here: a name that is called so is written `test.internal`\n",
+            "error: name the record to remove from `test`\nhint: `test` is the name of an environment: write `test.internal` for the DNS name\n",
         ),
     ] {
         workspace.lap(line.split(' ')).fails(code, text);
@@ -146,7 +146,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
 fn without_docker_no_server_can_be_asked() {
     let workspace = Workspace::with_keys();
     let text = format!(
-        "error: Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points\nhint: start it there, or `unset DOCKER_HOST` for this machine's own\n"
+        "error: Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points\nhint: start it there, or run `unset DOCKER_HOST` to use this machine's Docker\n"
     );
     for line in ["dns list", "dns check", "dns check prod", "dns add printer A 10.0.0.1", "dns rm test printer"] {
         workspace.lap(line.split(' ')).fails(4, &text);

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::workspace::Workspace;
 
-const NEXT: &str = "  lap up\n  lap keys export FILE    # keep a copy of the keys elsewhere\n";
+const NEXT: &str = "  lap up\n  lap keys export FILE    # keep a copy of the keys in another place\n";
 
 #[test]
 fn a_new_directory() {
@@ -58,9 +58,9 @@ fn a_workspace_is_not_made_twice() {
 fn a_name_no_lab_can_have() {
     let workspace = Workspace::none();
     let before = workspace.everything();
-    let error = "error: cannot call the lab so: `My_Lab` is not a name: write lower-case letters, digits and hyphens between \
+    let error = "error: the lab cannot have this name: `My_Lab` is not a name: write lower-case letters, digits and hyphens between \
                  them, e.g. `my-lab`\n";
-    let hint = "hint: `--name NAME` calls it otherwise than the directory\n";
+    let hint = "hint: choose another name with `--name NAME`\n";
     workspace.lap_in(".", ["init", "My_Lab"]).fails(2, &format!("{error}{hint}"));
     workspace.lap_in(".", ["init", "x", "--name", "My_Lab"]).fails(2, error);
     assert_eq!(workspace.everything(), before);
@@ -69,7 +69,7 @@ fn a_name_no_lab_can_have() {
 #[test]
 fn what_the_templates_say_is_right() {
     let workspace = Workspace::from_templates();
-    workspace.lap(["keys", "new"]).code(0).prints("Nothing to do: all keys are there.\n");
+    workspace.lap(["keys", "new"]).code(0).prints("Nothing to do: all keys exist.\n");
     // The next thing that is missing is Docker, not something in a file.
     workspace.lap(["plan"]).code(4);
 }

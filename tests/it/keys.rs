@@ -22,7 +22,7 @@ fn made_once_and_only_ours_to_read() {
     workspace
         .lap(["keys", "new"])
         .code(0)
-        .prints("15 key files made in .lap/keys. `lap keys export FILE` keeps a copy elsewhere.\n")
+        .prints("Made 15 key files in .lap/keys. `lap keys export FILE` keeps a copy in another place.\n")
         .says("");
     for (path, mode) in workspace.everything() {
         let Some(path) = path.strip_prefix("office/.lap/keys") else { continue };
@@ -31,7 +31,7 @@ fn made_once_and_only_ours_to_read() {
     }
     assert_eq!(fs::read_to_string(workspace.root().join(".lap/.gitignore")).unwrap(), "*\n");
     let admin = fs::read(workspace.root().join(".lap/keys/admin")).unwrap();
-    workspace.lap(["keys", "new"]).code(0).prints("Nothing to do: all keys are there.\n");
+    workspace.lap(["keys", "new"]).code(0).prints("Nothing to do: all keys exist.\n");
     assert_eq!(fs::read(workspace.root().join(".lap/keys/admin")).unwrap(), admin);
 }
 
@@ -66,17 +66,17 @@ fn moved_under_a_passphrase() {
     let export = ["keys", "export", "../lab.age", "--passphrase-file", "../passphrase"];
     here.lap(export)
         .code(0)
-        .prints("All keys are in `../lab.age`. `lap keys import` in another checkout takes them over.\n")
+        .prints("All keys are in `../lab.age`. Use `lap keys import` in another checkout to install them.\n")
         .says("");
     assert_eq!(here.mode("../lab.age"), "0600");
     // What is there is never overwritten.
-    here.lap(export).fails(10, "error: `../lab.age` is there already\nhint: choose another name, or remove it first\n");
+    here.lap(export).fails(10, "error: `../lab.age` exists already\nhint: choose another name, or remove it first\n");
 
     let there = Workspace::small()
         .with("../lab.age", fs::read(here.path("lab.age")).unwrap())
         .with("../passphrase", "correct horse battery staple\n");
     let import = ["keys", "import", "../lab.age"];
-    there.lap(import).fails(2, "error: a passphrase is needed, and there is no terminal to ask for it\nhint: use `--passphrase-file FILE`, or set `LAP_PASSPHRASE_FILE`\n");
+    there.lap(import).fails(2, "error: a passphrase is needed, and there is no terminal to type it\nhint: use `--passphrase-file FILE`, or set `LAP_PASSPHRASE_FILE`\n");
     let wrong = here.path("wrong").display().to_string();
     let before = there.everything();
     there
@@ -85,7 +85,7 @@ fn moved_under_a_passphrase() {
     assert_eq!(there.everything(), before);
     let there = there.variable("LAP_PASSPHRASE_FILE", "../passphrase");
     there.lap(import).code(0).prints("15 key files taken over.\n");
-    there.lap(import).code(0).prints("Nothing to do: these keys are here already.\n");
+    there.lap(import).code(0).prints("Nothing to do: these keys exist already.\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, here.lap(["keys", "list"]).stdout);
     assert_eq!(there.mode(".lap/keys"), "0700");
     assert_eq!(there.mode(".lap/keys/prod/issuing.key"), "0600");
@@ -106,7 +106,7 @@ fn other_keys_are_never_replaced() {
     // A file that is no export, and one that is not there.
     there.lap(["keys", "import", "lap.toml"]).fails(
         9,
-        "error: `lap.toml` is not a usable key export: it is not an age file\nhint: ask for a new `lap keys export`\n",
+        "error: `lap.toml` is not a usable key export: it is not an age file\nhint: ask your colleague for a new `lap keys export`\n",
     );
     there
         .lap(["keys", "import", "nothing.age"])

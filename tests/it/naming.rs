@@ -32,7 +32,7 @@ fn unknown_environment() {
     for (name, hint) in [
         ("git", "`git` is a container: name the environment first, e.g. `test git`"),
         ("two", "`two` is a node: name its environment, `test`"),
-        ("nowhere", "a directory below `env/` is one: `lap help env.toml` explains what is in it"),
+        ("nowhere", "an environment is a directory in `env/`: see `lap help env.toml`"),
     ] {
         let error = format!("error: there is no environment `{name}`: there is `prod`, `test`\nhint: {hint}\n");
         workspace.lap(["stop", name]).fails(2, &error);
@@ -44,7 +44,7 @@ fn unknown_node() {
     let workspace = Workspace::with_keys();
     for (name, hint) in [
         ("tset", "did you mean `test`?"),
-        ("nowhere", "`lap node list` shows them all; `lap node add` takes in a machine that exists"),
+        ("nowhere", "`lap node list` shows all nodes; `lap node add` adds an existing machine"),
     ] {
         let error = format!("error: there is no node `{name}`: there is `prod`, `test`\nhint: {hint}\n");
         workspace.lap(["node", "prepare", name]).fails(2, &error);
@@ -66,14 +66,12 @@ fn destroying_wants_the_name() {
     let workspace = Workspace::with_keys();
     workspace.lap(["destroy", "test"]).fails(
         10,
-        "error: destroying asks for the environment's name, and there is no terminal\nhint: `--confirm test` answers the question\n",
+        "error: `lap destroy` needs the environment's name as a confirmation, and there is no terminal\nhint: confirm with `--confirm test`\n",
     );
     for wrong in ["prod", "TEST", ""] {
         workspace.lap(["destroy", "test", "--confirm", wrong]).fails(
             10,
-            &format!(
-                "error: `{wrong}` is not `test`: nothing was removed\nhint: `--confirm test` answers the question\n"
-            ),
+            &format!("error: `{wrong}` is not `test`: nothing was removed\nhint: confirm with `--confirm test`\n"),
         );
     }
     let ended = workspace.lap(["destroy", "--confirm", "test"]).code(2);
@@ -101,7 +99,7 @@ fn wrong_command_lines() {
 
 #[test]
 fn another_name_for_the_lab() {
-    let error = "error: the workspace has 1 problem:\nlap.toml: lab: the name that replaces it: `A B` is not a name: write \
+    let error = "error: the workspace has 1 problem:\nlap.toml: lab: the name in `--lab`: `A B` is not a name: write \
                  lower-case letters, digits and hyphens between them, e.g. `a-b`\n";
     let ended = Workspace::with_keys().lap(["--lab", "A B", "plan"]).code(3);
     assert!(ended.stderr.starts_with(error), "{}", ended.stderr);

@@ -17,7 +17,7 @@ fn each_environment_gets_a_repository_of_its_own() {
     let workspace = with_repository();
     workspace
         .lap(["repository"])
-        .prints("`office` at [dir]/disk/lap: nothing yet; `lap repository init office` makes the repositories\n");
+        .prints("`office` at [dir]/disk/lap: nothing yet; run `lap repository init office` to make the repositories\n");
     workspace.lap(["repository", "init"]).code(0);
     let mut made: Vec<String> = fs::read_dir(workspace.path("disk/lap"))
         .unwrap()
@@ -27,8 +27,8 @@ fn each_environment_gets_a_repository_of_its_own() {
     assert_eq!(made, ["env-prod", "env-test", "lab"]);
     workspace
         .lap(["repository"])
-        .prints("`office` at [dir]/disk/lap: the lab's own repository, and one of each of `prod`, `test`\n");
-    workspace.lap(["repository", "init"]).prints("Nothing to do: `office` is there, and has a passphrase.\n");
+        .prints("`office` at [dir]/disk/lap: the lab's own repository, and one for each of `prod`, `test`\n");
+    workspace.lap(["repository", "init"]).prints("Nothing to do: `office` exists, and has a passphrase.\n");
 }
 
 #[test]

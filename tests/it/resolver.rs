@@ -81,7 +81,7 @@ fn this_machine_resolves_the_labs_names_and_no_longer() {
         "`ns.internal` is 127.0.0.1: this machine resolves the lab's names.",
         "[installed] 192.0.2.7 git.internal # lap office: begin",
         "nameserver 127.0.0.1 # lap office: end # of the office nameserver 127.0.0.9 options timeout:30 attempts:2Nothing to do.",
-        "Done. What was there before is back. Nothing to do. [undone] no such name",
+        "Done. The former state is restored. Nothing to do. [undone] no such name",
     ] {
         assert!(said.contains(part), "{part}\n\n{said}\n{wrong}");
     }

@@ -71,8 +71,8 @@ async fn run(
 ) -> Result<()> {
     let what = || format!("cannot scrub `{name}`");
     let ours = docker.inspect_container(&format!("infra_{name}"), None::<InspectContainerOptions>).await;
-    let ours = ours.or_error(Kind::Refused, || format!("`{name}` does not run here, and its image is what scrubs"));
-    let ours = ours.map_err(|error| error.hint("`lap up` makes its container"))?;
+    let ours = ours.or_error(Kind::Refused, || format!("`{name}` does not run here, and the scrub needs its image"));
+    let ours = ours.map_err(|error| error.hint("`lap up` makes the container"))?;
     let mount = |source: &Path, target: &str, read_only: bool| Mount {
         typ: Some(MountType::BIND),
         source: Some(source.to_string_lossy().into_owned()),
@@ -114,7 +114,9 @@ async fn run(
         }
         Ok(Some(Err(error))) => return Err(error).or_error(Kind::Node, what),
         Ok(None) => return Err(Error::new(Kind::Node, what())),
-        Err(_) => format!("`scrub` of `{name}` took longer than {} s and was ended", patience.as_secs_f64()),
+        Err(_) => {
+            format!("`scrub` of `{name}` exceeded its time limit of {} s, and lap ended it", patience.as_secs_f64())
+        }
     };
     Err(Error::new(Kind::Unhealthy, why))
 }
@@ -142,7 +144,7 @@ pub async fn recover(docker: &Docker) -> Result<()> {
 async fn remove_all(docker: &Docker) -> Result<()> {
     let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
     let list = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    let what = || "cannot remove what scrubbed".to_owned();
+    let what = || "cannot remove the container of the scrub".to_owned();
     for left in docker.list_containers(Some(list)).await.or_error(Kind::Node, what)?.into_iter().filter_map(|c| c.id) {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         docker.remove_container(&left, Some(options)).await.or_error(Kind::Node, what)?;

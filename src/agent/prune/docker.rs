@@ -51,7 +51,7 @@ pub async fn names(docker: &Docker, names: &[String]) -> Result<()> {
         };
         let mut others = there.repo_tags.iter().flatten().chain(there.repo_digests.iter().flatten());
         if others.all(|other| names.contains(other)) {
-            return Err(Error::new(Kind::Locked, "an image that is needed has no other name"));
+            return Err(Error::new(Kind::Locked, "it is the only name of an image that is needed"));
         }
         remove(docker, name).await?;
     }

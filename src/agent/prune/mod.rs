@@ -96,7 +96,7 @@ impl Agent {
 
 async fn whole(rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
     tokio::task::spawn_blocking(snapshots::settle).await.or_error(Kind::Other, || "the agent".into())??;
-    tell("look what is there");
+    tell("list what exists");
     let decisions = look_and_decide(rules).await?;
     act::act(decisions, rules, tell).await
 }
@@ -109,9 +109,9 @@ async fn look_and_decide(rules: &Rules) -> Result<Vec<Decision>> {
     if found.current.is_none() {
         return Err(Error::new(
             Kind::Refused,
-            "it is not known what is to run here: nothing can be said to be unneeded",
+            "nothing can be removed, because the node has no record of what should run",
         )
-        .hint("`lap up` makes it known"));
+        .hint("`lap up` records it"));
     }
     Ok(decide(&found, rules, now()))
 }

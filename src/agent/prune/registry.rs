@@ -101,9 +101,9 @@ pub async fn sweep(data: &Path, rules: &Rules, tell: &(dyn Fn(&str) + Send + Syn
     };
     let swept = async {
         work(set_aside).await?;
-        tell("wait for pushes that know of them");
+        tell("wait for pushes that rely on them");
         tokio::time::sleep(SETTLED).await;
-        tell("put back what is named by now");
+        tell("put back layers that an image needs now");
         work(|data, _| put_named_back(data)).await?;
         tell("remove layers");
         work(|data, _| drop_aside(data)).await

@@ -59,7 +59,7 @@ impl Queue {
     /// Nothing is built here; the branch is elsewhere.
     async fn submit(&self, commit: &str, who: &str) -> Result<Arc<Job>> {
         if !record::is_wanted() {
-            return Err(Error::new(Kind::Refused, "nothing is built here: releases come by `lap promote`"));
+            return Err(Error::new(Kind::Refused, "nothing is built here: releases come with `lap promote`"));
         }
         let at = git::at(REPOSITORY, BRANCH).await?;
         if at.as_deref() != Some(commit) {
@@ -75,7 +75,7 @@ impl Queue {
         // Under the same guard as its end below: the newest one's word stays the last.
         record::begin(&job)?;
         if let Some(running) = state.running.as_ref().filter(|job| !job.is_over()) {
-            job.say(format!("waiting: {} is being built", short(&running.commit)));
+            job.say(format!("waiting until the build of {} ends", short(&running.commit)));
         }
         if let Some(old) = state.next.replace(job.clone()) {
             old.end(Err(format!("not built: {} is newer", short(commit))));
@@ -114,7 +114,7 @@ impl Queue {
             state::State::Value(fact) => fact,
             state::State::Absent => return,
             state::State::Unreadable(why) => {
-                return eprintln!("agent: what was pushed last is not built again: {}", why.sentence());
+                return eprintln!("agent: cannot continue the build of the last push: {}", why.sentence());
             }
         };
         if left.result.is_some() {

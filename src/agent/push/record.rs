@@ -37,7 +37,7 @@ pub fn is_wanted() -> bool {
 
 /// What is known of the newest one.
 pub fn read() -> State<PushFact> {
-    state::json(&path()).hint("push again: the next push writes it anew")
+    state::json(&path()).hint("push again: the next push writes a new file")
 }
 
 fn write(fact: &PushFact) -> crate::error::Result<()> {

@@ -79,7 +79,7 @@ async fn serve<F>(
                 let (places, submit) = (places.clone(), submit.clone());
                 // One connection too many is told so at once; the kernel takes the line, whether or not it is read.
                 let Ok(place) = places.asking.clone().try_acquire_owned() else {
-                    let _ = stream.try_write(b"too many pushes at a time: push again, or look with `lap status`\n");
+                    let _ = stream.try_write(b"too many pushes at the same time: push again, or run `lap status`\n");
                     continue;
                 };
                 tokio::spawn(async move {
@@ -121,8 +121,7 @@ async fn ask<F: Future<Output = Result<Arc<Job>>>>(
 /// Shows a job to its end, or until the other side is gone or takes nothing any more.
 async fn show(job: &Job, write: &mut OwnedWriteHalf, places: &Places) {
     let Ok(_place) = places.watching.clone().try_acquire_owned() else {
-        let _ =
-            say(write, "too many builds are shown at a time; this one goes on: look with `lap status`", places).await;
+        let _ = say(write, "too many connections watch builds; this build continues: run `lap status`", places).await;
         return;
     };
     let mut at = 0;
@@ -150,7 +149,7 @@ fn parse(line: &str) -> Result<(&str, &str)> {
     // Without its end the name may be a part of another one.
     match line.strip_suffix('\n').and_then(|line| line.split_once(' ')) {
         Some((commit, who)) if hex(commit) && name(who) => Ok((commit, who)),
-        _ => Err(Error::new(Kind::Usage, "`<commit> <who>` is what is understood here")),
+        _ => Err(Error::new(Kind::Usage, "the request is not `<commit> <user>`")),
     }
 }
 
@@ -258,7 +257,7 @@ mod tests {
             assert_eq!(line(&mut stream).await, "building\n");
             watching.push(stream);
         }
-        assert!(line(&mut served.push().await).await.starts_with("too many builds are shown"));
+        assert!(line(&mut served.push().await).await.starts_with("too many connections watch builds"));
         assert!(!served.job.is_over());
         watching.pop();
         // Its place is free when the server has seen it go, with the next line.

@@ -32,9 +32,8 @@ pub fn record(number: Option<u64>) -> Result<Answer> {
     let runtime = tokio::runtime::Handle::current();
     let facts = runtime.block_on(facts::look());
     if facts.docker.is_none() {
-        return Err(
-            Error::new(Kind::Node, "Docker does not say which containers there are").hint("`lap status` tells more")
-        );
+        return Err(Error::new(Kind::Node, "cannot list the containers: Docker does not answer")
+            .hint("`lap status` shows details"));
     }
     let snapshots = snapshot::list(pool_path()?)?;
     let release = choose(&found, &snapshots, &facts.containers, number)?;
@@ -84,8 +83,8 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
     if let (false, Some(number), Some(last)) = (other, number, last)
         && number != last
     {
-        return Err(Error::new(Kind::Refused, format!("the ledger says that release {last} runs, not {number}"))
-            .hint(format!("`lap release record {last}`, then `lap rollback {number}` goes to it")));
+        return Err(Error::new(Kind::Refused, format!("according to the ledger, release {last} runs, not {number}"))
+            .hint(format!("run `lap release record {last}`, then `lap rollback {number}`")));
     }
     let mut all: Vec<Current> = found
         .releases
@@ -101,7 +100,7 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
     let Some(newest) = all.first() else {
         let what = wanted.map_or("what runs".to_owned(), |number| format!("what release {number} is"));
         return Err(Error::new(Kind::Refused, format!("no file on the node says {what}")).hint(
-            "`releases/` and the snapshots were searched; a copy in a repository may have it: `lap recover` brings it to a new node",
+            "lap searched `releases/` and the snapshots; a copy in a repository may have it: restore it to a new node with `lap recover`",
         ));
     };
     if other {
@@ -115,11 +114,11 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
         let differ = compare(newest, containers).1;
         let number = newest.release.unwrap_or_default();
         match differ.is_empty() {
-            true => Error::new(Kind::Refused, "no container is there that would say which release runs")
+            true => Error::new(Kind::Refused, "there is no container whose labels name the running release")
                 .hint("name it: `lap release record NUMBER`"),
             false => Error::new(
                 Kind::Refused,
-                format!("containers are not those of release {number}: `{}`", differ.join("`, `")),
+                format!("some containers do not belong to release {number}: `{}`", differ.join("`, `")),
             )
             .hint("`lap release list` shows the others; name the one that runs: `lap release record NUMBER`"),
         }
@@ -180,7 +179,7 @@ mod tests {
     }
 
     fn damaged<T>() -> State<T> {
-        State::Unreadable(Unreadable::new("/x/current.json", "it is cut short"))
+        State::Unreadable(Unreadable::new("/x/current.json", "it is truncated"))
     }
 
     fn found(releases: &[u64], ledger: &[u64]) -> Recorded {
@@ -222,9 +221,9 @@ mod tests {
             choose(found, &[], containers, number).unwrap_err().message
         };
         let error = refused(&found(&[3, 4], &[3, 4]), &containers(&release(3, 5)), None);
-        assert_eq!(error, "containers are not those of release 4: `web`");
+        assert_eq!(error, "some containers do not belong to release 4: `web`");
         let error = refused(&found(&[3, 4], &[3, 4]), &runs, Some(3));
-        assert_eq!(error, "the ledger says that release 4 runs, not 3");
+        assert_eq!(error, "according to the ledger, release 4 runs, not 3");
         assert_eq!(refused(&found(&[3], &[3, 4]), &runs, None), "no file on the node says what release 4 is");
     }
 
@@ -232,11 +231,11 @@ mod tests {
     fn without_a_ledger_the_containers_decide() {
         let runs = containers(&release(1, 5));
         let mut damaged_ledger = found(&[1, 2], &[2]);
-        damaged_ledger.chain = Err(Unreadable::new("/x/ledger.jsonl", "entry 2: it is cut short"));
+        damaged_ledger.chain = Err(Unreadable::new("/x/ledger.jsonl", "entry 2: it is truncated"));
         for found in [found(&[1], &[]), found(&[1, 2], &[]), damaged_ledger] {
             assert_eq!(choose(&found, &[], &runs, None).unwrap(), release(1, 5));
             let error = choose(&found, &[], &[], None).unwrap_err();
-            assert_eq!(error.message, "no container is there that would say which release runs");
+            assert_eq!(error.message, "there is no container whose labels name the running release");
             assert_eq!(choose(&found, &[], &[], Some(1)).unwrap(), release(1, 5));
         }
     }

@@ -20,6 +20,6 @@ pub(super) async fn ready(patience: Duration) -> Result<()> {
     tokio::time::timeout(patience, wait).await.map_err(|_| {
         let tail = daemons::docker_log_tail();
         Error::new(Kind::Node, format!("Docker on the node does not answer after {} s\n{tail}", patience.as_secs()))
-            .hint("`lap ssh` and look at /var/log/dockerd.log")
+            .hint("read /var/log/dockerd.log with `lap ssh`")
     })
 }

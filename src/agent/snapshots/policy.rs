@@ -37,8 +37,7 @@ pub fn look() -> (Policy, i64, Option<Unreadable>) {
 fn goes_on(read: State<Policy>, known: &mut Option<Policy>) -> (Policy, Option<Unreadable>) {
     match read {
         State::Unreadable(unreadable) => {
-            let hint =
-                "snapshots are not removed until it can be read: `lap up` on an operator's machine writes it anew";
+            let hint = "the node removes no snapshots until it can read the file: run `lap up` on an operator's machine to write it again";
             (known.clone().unwrap_or_default(), Some(unreadable.hint(hint)))
         }
         other => {

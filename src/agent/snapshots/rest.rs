@@ -22,7 +22,7 @@ pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta 
     *under_way = Some(thread::spawn(move || {
         let _entered = runtime.enter();
         if let Err(error) = rest.finish(&mut Node::new(Some(docker), Box::new(log))) {
-            eprintln!("agent: restore: {error}; the agent tries again");
+            eprintln!("agent: restore: {error}; trying again");
         }
     }));
     kept

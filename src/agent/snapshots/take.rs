@@ -26,7 +26,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
     let recorded = recorded::current();
     // Without its record the hooks of what runs are not known.
-    let unknown = recorded.unreadable().map(|why| format!("no hook was run: {}", why.sentence()));
+    let unknown = recorded.unreadable().map(|why| format!("lap ran no hooks: {}", why.sentence()));
     let (pool, current) = (pool_path()?, recorded::describe(recorded));
     // Elsewhere it is not the file system's commit that they wait for, and what they do wait for has its own end.
     if let Some(most) = most.filter(|_| snapshot::is_btrfs(pool).unwrap_or(true)) {
@@ -69,7 +69,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     if let Some(most) = most.filter(|most| longest > *most) {
         let (longest, most) = (millis(longest), millis(most));
         complaints
-            .push(format!("writers waited up to {longest}, longer than {most}; the snapshot is kept nevertheless"));
+            .push(format!("writers waited up to {longest}, longer than the limit of {most}; the snapshot is kept"));
     }
     complaints.extend(taken.nested.complaints());
     let meta = Meta { pause: Some(pause), nested: taken.nested, ..meta };
@@ -108,11 +108,11 @@ fn calm(pool: &Path, most: Duration) -> Result<()> {
         }
     }
     let message = format!(
-        "no snapshot was taken: writers would wait up to {}, and {} are allowed",
+        "no snapshot was taken: writers would wait up to {}, longer than the limit of {}",
         millis(expected),
         millis(most)
     );
-    Err(Error::new(Kind::Refused, message).hint("allow more with `--max-pause`, or try again when less is written"))
+    Err(Error::new(Kind::Refused, message).hint("set a larger `--max-pause`, or try again when containers write less"))
 }
 
 fn all_names(current: Option<&serde_json::Value>) -> Vec<String> {

@@ -63,13 +63,13 @@ impl Agent {
 
     /// Has the one that is under way taken back.
     pub(in crate::agent) fn abort_switch(&self, by: &str) -> Result<Answer> {
-        self.running()?.abort(format!("`{by}` wanted it taken back"));
+        self.running()?.abort(format!("`{by}` aborted it"));
         Ok(Answer::Done)
     }
 
     fn running(&self) -> Result<Watch> {
         let watch = self.watch().clone().filter(Watch::is_running);
-        watch.ok_or_else(|| Error::new(Kind::Refused, "no promotion and no roll-back is under way"))
+        watch.ok_or_else(|| Error::new(Kind::Refused, "no promotion and no rollback is in progress"))
     }
 }
 

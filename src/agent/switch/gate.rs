@@ -75,9 +75,9 @@ pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watc
                 let after = begun.elapsed().as_secs_f64();
                 return Err(Error::new(
                     Kind::Unhealthy,
-                    format!("`{container}` fell over {after:.1} s after it was healthy"),
+                    format!("`{container}` failed {after:.1} s after it was healthy"),
                 )
-                .hint(format!("`lap logs {container}` shows what it said, as long as it is there")));
+                .hint(format!("`lap logs {container}` shows its output, as long as the container exists")));
             }
         }
         if asked.elapsed() > ASK {

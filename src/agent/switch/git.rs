@@ -54,5 +54,5 @@ async fn update(docker: &Docker, to: &GitMove, new: &str, old: &str) -> Result<(
         return Ok(());
     }
     Err(Error::new(Kind::Refused, format!("cannot move `{}` of `{}`: {}", to.branch, to.repository, done.said))
-        .hint("somebody may have pushed to it meanwhile: run the command again"))
+        .hint("run the command again: another push may have changed it"))
 }

@@ -79,12 +79,12 @@ pub async fn run(
     let next = found.next_number();
     let old = found.current.value_or_refuse()?;
     if identity(old.as_ref()) != order.expects {
-        return Err(Error::new(Kind::Refused, "something else runs here than when this was planned")
-            .hint("run the command again: it plans anew"));
+        return Err(Error::new(Kind::Refused, "the environment changed after this was planned")
+            .hint("run the command again: it makes a new plan"));
     }
     if order.verb == Verb::Promote && order.number < next {
-        return Err(Error::new(Kind::Refused, format!("there was a release {} before", order.number))
-            .hint("run the command again: it plans anew"));
+        return Err(Error::new(Kind::Refused, format!("release {} exists already", order.number))
+            .hint("run the command again: it makes a new plan"));
     }
     for make in &order.start {
         let image = make.body.image.as_deref().unwrap_or_default();
@@ -96,7 +96,7 @@ pub async fn run(
         let digest = order.release.get(key).and_then(|digest| digest.as_str()).unwrap_or_default();
         if !digest.is_empty() && !Path::new(dir).join(digest).is_dir() {
             return Err(Error::new(Kind::Refused, format!("`{dir}/{digest}` is not on the node"))
-                .hint("run the command again: it brings what is missing"));
+                .hint("run the command again: it transfers what is missing"));
         }
     }
     let running = facts::look().await.containers.into_iter().filter(|fact| fact.state == "running");
@@ -124,7 +124,7 @@ pub async fn run(
     };
     let measure = Measure::begin(&record.replaced(), record.old.as_ref()).await;
     let mut switch = Switch { docker, record, watch, measure, note };
-    switch.step("write down what is to be done")?;
+    switch.step("record the planned steps")?;
     switch.record.write()?;
     let made = match switch.forward().await {
         Ok(()) => switch.commit(),
@@ -173,14 +173,14 @@ pub async fn recover(watch: &Watch, tell: bool) -> Result<Option<String>> {
     let mut switch = Switch { docker: facts::docker().await?, record, watch: watch.clone(), measure, note };
     if phase == Phase::Committed {
         switch.finish().await?;
-        return Ok(Some(format!("the switch to release {number} was interrupted and is finished")));
+        return Ok(Some(format!("the switch to release {number} was interrupted, and is complete now")));
     }
     let why = match phase {
         Phase::Back(why) => why,
         _ => "it was interrupted".to_owned(),
     };
     switch.undo(Error::new(Kind::Interrupted, why)).await?;
-    Ok(Some(format!("the switch to release {number} was interrupted and is taken back; what ran before runs again")))
+    Ok(Some(format!("the switch to release {number} was interrupted, and was taken back; the old release runs again")))
 }
 
 impl Switch {
@@ -201,21 +201,21 @@ impl Switch {
 
     async fn forward(&mut self) -> Result<()> {
         let order = self.record.order.clone();
-        self.step("stop what changes")?;
+        self.step("stop the containers that change")?;
         containers::stop(&self.docker, &self.record.ran).await?;
         self.measure.ended(&self.docker).await;
         containers::put_aside(&self.docker, &order.stop).await?;
-        self.step("keep the data as it is")?;
+        self.step("take a snapshot of the data")?;
         self.keep_data(&order).await?;
         self.step("set names and secrets")?;
         staged::put(&order.staged, &self.record.staged, false)?;
         self.start(&order.start).await?;
         self.record.away = self.measure.worst();
-        self.step("ask whether all is healthy")?;
+        self.step("check that all containers are healthy")?;
         gate::all(&self.docker, &order.gate, &self.watch).await?;
         self.step("run the checks")?;
         self.record.checks = gate::checks(&self.docker, &order.release, &self.watch).await?;
-        self.step(&format!("wait whether something falls over, for {} s", order.settle))?;
+        self.step(&format!("watch the release for {} s", order.settle))?;
         gate::settle(&self.docker, &order.gate, Duration::from_secs(order.settle), &self.watch).await?;
         if let Some(to) = &order.git {
             self.step(&format!("move `{}` of `{}`", to.branch, to.repository))?;
@@ -264,7 +264,7 @@ impl Switch {
 
     /// What whoever asked for it felt, if they are there.
     async fn last_word(&mut self, order: &Order) -> Result<()> {
-        self.step("ask how it was from outside")?;
+        self.step("ask the client to confirm the release")?;
         let hooked = order.from.clone().filter(|_| order.hooked);
         let hooked = hooked.map(|from| Hooked { from, commit: order.commit.clone(), release: order.number });
         match self.watch.ask(order.attended, hooked).await {
@@ -274,12 +274,13 @@ impl Switch {
             }
             None if self.watch.aborted().is_some() => self.step("stop"),
             None if order.attended => {
-                Err(Error::new(Kind::Interrupted, "whoever asked for it was to have the last word, and is gone"))
+                Err(Error::new(Kind::Interrupted, "the client disconnected before it confirmed the release"))
             }
             None => match (order.max_outage, self.measure.worst()) {
-                (Some(most), Some(away)) if away > most => {
-                    Err(Error::new(Kind::Unhealthy, format!("it was away for {away} ms, and {most} ms are allowed")))
-                }
+                (Some(most), Some(away)) if away > most => Err(Error::new(
+                    Kind::Unhealthy,
+                    format!("the outage lasted {away} ms, longer than the limit of {most} ms"),
+                )),
                 _ => Ok(()),
             },
         }
@@ -299,7 +300,7 @@ impl Switch {
         let done = self.close().await;
         done.map_err(|error| {
             error.hint(format!(
-                "release {} runs; the agent does what is left by itself, and tries until it is done",
+                "release {} runs; the agent completes the remaining steps, and repeats them until they succeed",
                 order.number
             ))
         })
@@ -320,7 +321,7 @@ impl Switch {
         write_file(&state.join("current.json"), &text, 0o600)?;
         let entry = self.entry(Ended::Done);
         let hash = release::append(&ledger(), entry.clone())?;
-        self.tell("remove what ran before");
+        self.tell("remove the old containers");
         containers::forget(&self.docker, &order.stop).await?;
         if let Some(image) = &order.registry_image {
             images::save(image, "registry.tar").await?;

@@ -39,7 +39,7 @@ pub struct Record {
     pub old: Option<serde_json::Value>,
     /// Of what is stopped, what ran: in the order in which it is started again.
     pub ran: Vec<String>,
-    /// The data before, and what a failed release left: names chosen before anything happens.
+    /// The data before, and the data of a failed release: names chosen before anything happens.
     pub before: Id,
     pub failed: Id,
     /// Inodes of what lies ready, in the order of `order.staged`: on which side of the exchange we are.

@@ -36,7 +36,7 @@ pub fn look(all: &[Staged]) -> Result<Vec<u64>> {
         let (ready, _) = paths_of(staged);
         fs::metadata(&ready)
             .map(|meta| meta.ino())
-            .or_error(Kind::Refused, || format!("`{}` was not brought", ready.display()))
+            .or_error(Kind::Refused, || format!("`{}` was not transferred", ready.display()))
     };
     all.iter().map(inode).collect()
 }

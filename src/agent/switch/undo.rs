@@ -31,24 +31,24 @@ impl Switch {
         }
         self.back(&why).await.map_err(|error| {
             let message = format!(
-                "release {number} did not come up ({why}), and the way back is not done yet: {}",
+                "release {number} failed ({why}), and the old release does not run again yet: {}",
                 error.message
             );
             Error::new(error.kind, message)
-                .hint("the agent tries again by itself until it is done; `lap promote --resume` watches it")
+                .hint("the agent tries again until the old release runs; `lap promote --resume` watches it")
         })
     }
 
     async fn back(&mut self, why: &str) -> Result<Done> {
         let order = self.record.order.clone();
-        self.tell("take back: remove what is new");
+        self.tell("take back: remove the new containers");
         let names: Vec<String> = order.start.iter().map(|make| make.name.clone()).collect();
         containers::remove_new(&self.docker, &names, self.record.fence).await?;
-        self.tell("take back: the data");
+        self.tell("take back: restore the data");
         let failed = self.data_back(why).await?;
-        self.tell("take back: names and secrets");
+        self.tell("take back: restore names and secrets");
         staged::put(&order.staged, &self.record.staged, true)?;
-        self.tell("take back: start what ran before");
+        self.tell("take back: start the old containers");
         self.measure.ended(&self.docker).await;
         containers::take_back(&self.docker, &order.stop).await?;
         containers::start_all(&self.docker, &self.record.ran).await?;
@@ -62,7 +62,7 @@ impl Switch {
         }
         self.record.away = self.measure.worst().or(self.record.away);
         self.tell("take back: close");
-        let why = [&[why.to_owned()], sick.as_slice()].concat().join("; after the way back ");
+        let why = [&[why.to_owned()], sick.as_slice()].concat().join("; after it was taken back ");
         let entry = self.entry(Ended::TakenBack { why, failed });
         let hash = release::append(&super::ledger(), entry.clone())?;
         staged::clear();
@@ -87,7 +87,7 @@ impl Switch {
         let (by, before, failed) = (by.clone(), before.clone(), failed.clone());
         let (concerned, release) = (self.record.concerned(), Some(order.release.clone()));
         let why = why.lines().next().unwrap_or_default();
-        let note = format!("what release {} left, which was taken back: {why}", order.number);
+        let note = format!("the data of release {}, which was taken back: {why}", order.number);
         let kept = Meta {
             id: before.clone(),
             at: self.record.began,

@@ -61,8 +61,8 @@ impl Bare {
         if look.get("who").is_empty() {
             return Ok(());
         }
-        let message = format!("`{}` is a node already: nothing was done with it", self.destination);
-        Err(Error::new(Kind::Refused, message).hint("it takes a machine that is no lab's"))
+        let message = format!("`{}` is a node already: lap changed nothing on it", self.destination);
+        Err(Error::new(Kind::Refused, message).hint("use a machine that belongs to no lab"))
     }
 
     /// Restarts it and waits until it answers again. `Some`: why that is not possible.
@@ -71,7 +71,7 @@ impl Bare {
     /// It does not come back.
     pub async fn restart(&self, how: Restart) -> Result<Option<String>> {
         if !self.may_restart {
-            return Ok(Some("the machine restarts only with `--may-restart`".into()));
+            return Ok(Some("`--may-restart` is needed to restart the machine".into()));
         }
         let ssh = self.ssh();
         let look = machine::look(&ssh, None).await?;
@@ -85,7 +85,7 @@ impl Bare {
         match ssh.run(&command, &[], &|_| {}).await?.code {
             Some(0) => {}
             Some(NOT_A_MACHINE) => {
-                return Ok(Some("it is a container, or has no systemd that would start the agent again".into()));
+                return Ok(Some("it is a container, or has no systemd to start the agent again".into()));
             }
             _ => return Err(Error::new(Kind::Node, format!("`{}` cannot be restarted", self.destination))),
         }

@@ -55,15 +55,15 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
         files.push((NODE_FILE, &machine));
     }
     if other {
-        files.push(("env/prod/env.toml", "description = \"looked at\"\npromote_from = \"test\"\n"));
-        files.push(("env/test/env.toml", "description = \"promoted from\"\n"));
+        files.push(("env/prod/env.toml", "description = \"under test\"\npromote_from = \"test\"\n"));
+        files.push(("env/test/env.toml", "description = \"source of promotions\"\n"));
         files.push(("nodes/test/node.toml", TEST));
         // A container makes the images of what may be emulated.
         if on != On::Docker {
             files.push(("nodes/builder/node.toml", BUILDER));
         }
     } else {
-        files.push(("env/prod/env.toml", "description = \"looked at\"\n"));
+        files.push(("env/prod/env.toml", "description = \"under test\"\n"));
     }
     for (path, text) in files {
         put(&root.join(path), text)?;

@@ -93,8 +93,8 @@ impl Scenario {
             Self::Restore => "restore",
             Self::Promote => "promote",
             Self::Halt => "halt",
-            Self::BootAgain => "boot again",
-            Self::PowerCut => "power cut",
+            Self::BootAgain => "second boot",
+            Self::PowerCut => "power loss",
             Self::Destroy => "destroy",
         }
     }
@@ -150,7 +150,7 @@ pub async fn conformance(name: &str, on: On, bare: Option<Bare>, options: &Optio
     // Also when it was stopped.
     room.clear(options).await?;
     if *stop.borrow() {
-        return Err(Error::new(Kind::Interrupted, "stopped; nothing of it is left"));
+        return Err(Error::new(Kind::Interrupted, "stopped; everything was removed"));
     }
     Ok(rows)
 }

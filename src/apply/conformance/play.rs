@@ -104,7 +104,7 @@ impl Stage {
     }
 
     fn at(&self) -> Result<Ipv4Addr> {
-        self.address.ok_or_else(|| Error::new(Kind::Node, format!("nobody knows where `{NODE}` is")))
+        self.address.ok_or_else(|| Error::new(Kind::Node, format!("the address of `{NODE}` is not known")))
     }
 
     /// The address of its node.toml, from this machine and from inside; and what a container serves there.
@@ -121,7 +121,7 @@ impl Stage {
     /// Every name, asked from here, from the node and from inside a container; and one of them by a plain question.
     async fn names(&self, line: &Line<'_>) -> Played {
         let said = self.lap.ok(&["dns", "check", NODE], line).await?;
-        same("`lap dns check`", &said.contains("from host, node and container: all right"), &true)?;
+        same("`lap dns check`", &said.contains("from host, node and container: correct"), &true)?;
         let at = self.at()?.to_string();
         let said = self.lap.ok(&["dns", "query", "--server", &at, "one.internal", "A"], line).await?;
         same("`one.internal` is the node", &said.contains(&at), &true)
@@ -153,7 +153,7 @@ impl Stage {
         }
         arguments.extend([format!("root@{at}"), "true".into()]);
         match Run::new("ssh", arguments).quiet(Kind::Node).await {
-            Ok(_) => Err(Error::new(Kind::Refused, "the node lets in whoever has any key")),
+            Ok(_) => Err(Error::new(Kind::Refused, "the node admits any key")),
             Err(error) if error.message.contains("Permission denied (publickey)") => Ok(None),
             Err(error) => Err(error),
         }
@@ -186,12 +186,14 @@ impl Stage {
     /// From a container's node to this one: the new image and the old data.
     async fn promote(&self, line: &Line<'_>) -> Played {
         if !self.lap.root.join("env").join(OTHER).exists() {
-            return Ok(Some("where it comes from is a container, and no Docker answers on this machine".into()));
+            return Ok(Some(
+                "the source of the promotion is a container, and no Docker answers on this machine".into(),
+            ));
         }
         files::put(&self.lap.root.join(files::SAY), SECOND)?;
         files::commit(&self.lap.root)?;
         self.lap.ok(&["up", OTHER], line).await?;
-        same("what `one` serves before", &self.page("say").await?.as_str(), &FIRST)?;
+        same("what `one` served before", &self.page("say").await?.as_str(), &FIRST)?;
         self.lap.ok(&["promote", "--to", NODE, "--yes", "--settle", "1s"], line).await?;
         self.second().await
     }
@@ -239,7 +241,7 @@ impl Stage {
         let until = Instant::now() + bare::BOOT;
         while self.lap.run(&["status", NODE], line).await?.code != 0 {
             if *self.stop.borrow() || Instant::now() > until {
-                return Err(Error::new(Kind::Unhealthy, "what ran before does not come up by itself"));
+                return Err(Error::new(Kind::Unhealthy, "the containers do not start automatically"));
             }
             sleep(Duration::from_secs(1)).await;
         }
@@ -328,5 +330,5 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, is: &T, should: &T) -> Playe
     if is == should {
         return Ok(None);
     }
-    Err(Error::new(Kind::Unhealthy, format!("{what}: it is {is:?}, and should be {should:?}")))
+    Err(Error::new(Kind::Unhealthy, format!("{what}: expected {should:?}, found {is:?}")))
 }

@@ -47,7 +47,7 @@ pub async fn cut(workspace: &Workspace, on: On) -> Result<Option<String>> {
                 killed => killed.or_error(Kind::Host, || format!("cannot kill the process {pid}"))?,
             }
         }
-        On::Ssh => return Ok(Some("lap does not switch it".into())),
+        On::Ssh => return Ok(Some("lap cannot switch its power".into())),
         On::Virtualbox => {
             let run = Run::new("VBoxManage", ["controlvm", &domain(lab, NODE), "poweroff"]);
             run.quiet(Kind::Host).await?;
@@ -60,10 +60,10 @@ pub async fn cut(workspace: &Workspace, on: On) -> Result<Option<String>> {
             return Ok(None);
         }
         if tokio::time::Instant::now() > until {
-            return Err(Error::new(Kind::Host, format!("`{NODE}` still runs after its power was cut")));
+            return Err(Error::new(Kind::Host, format!("`{NODE}` still runs after the power loss")));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-const ROOT: &str = "only root may kill a machine's process";
+const ROOT: &str = "only root may kill the process of a machine";

@@ -36,15 +36,15 @@ impl Room {
     /// # Errors
     /// Somebody is in it, or what was left cannot be removed.
     pub async fn take(name: &str, stop: &watch::Receiver<bool>, options: &Options) -> Result<Self> {
-        let name =
-            label(name).map_err(|message| Error::new(Kind::Usage, format!("cannot call the lab so: {message}")))?;
+        let name = label(name)
+            .map_err(|message| Error::new(Kind::Usage, format!("the lab cannot have this name: {message}")))?;
         let all = cache_directory().join("conformance");
         let root = all.join(&name);
         fs::create_dir_all(&all).or_error(Kind::Host, || format!("cannot make `{}`", all.display()))?;
         let alone = alone(&all.join(format!("{name}.lock")), &name)?;
         let room = Self { name, root, stop: stop.clone(), alone };
         if room.root.join(OURS).exists() {
-            options.events.note(format!("clearing up `{}` of one that was killed", room.name));
+            options.events.note(format!("removing the remains of a killed run in `{}`", room.name));
         }
         room.clear(options).await?;
         Ok(room)
@@ -78,10 +78,8 @@ impl Room {
         // A machine that exists is there.
         facts.nodes.retain(|name, _| bare.is_none() || name != files::NODE);
         if !facts.nodes.is_empty() || facts.subnet.is_some() || !facts.vm.disks.is_empty() {
-            let message = format!("this machine has a lab `{}` already: nothing of it was touched", self.name);
-            return Err(
-                Error::new(Kind::Refused, message).hint("`--lab NAME` calls the one that is made here otherwise")
-            );
+            let message = format!("this machine has a lab `{}` already: lap changed nothing in it", self.name);
+            return Err(Error::new(Kind::Refused, message).hint("choose another name with `--lab NAME`"));
         }
         files::put(&self.root.join(OURS), "")?;
         lap.ok(&["keys", "new"], &|_| {}).await?;
@@ -120,7 +118,7 @@ impl Room {
 }
 
 fn by_hand(root: &Path, environment: &str) -> String {
-    format!("`lap -C {} destroy {environment}` removes what is left", root.display())
+    format!("`lap -C {} destroy {environment}` removes the remains", root.display())
 }
 
 /// One at a time: the second would take the first's nodes for leftovers.
@@ -128,7 +126,7 @@ fn alone(path: &Path, name: &str) -> Result<Flock<File>> {
     let file = File::options().create(true).truncate(false).read(true).write(true).open(path);
     let file = file.or_error(Kind::Host, || format!("cannot lock `{}`", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-        Error::new(Kind::Locked, format!("somebody plays the scenarios in the lab `{name}` already"))
-            .hint("try again when that is done, or call the lab otherwise: `--lab NAME`")
+        Error::new(Kind::Locked, format!("another run uses the lab `{name}`"))
+            .hint("try again when it has finished, or choose another name with `--lab NAME`")
     })
 }

@@ -29,7 +29,7 @@ impl Alone {
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
         let file = Flock::lock(file.or_error(Kind::Host, what)?, FlockArg::LockExclusiveNonblock);
         let file = file.map_err(|_| {
-            Error::new(Kind::Locked, "another drill of this lab runs").hint("try again when that is done")
+            Error::new(Kind::Locked, "another drill of this lab is running").hint("try again when it has finished")
         })?;
         Ok(Self { file, path })
     }

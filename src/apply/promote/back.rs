@@ -27,10 +27,11 @@ pub async fn plan_rollback(
     let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(5)).await?);
     let facts = master.facts(Some(options)).await?;
     let name = &environment.name;
-    let old = recorded(&facts)?.ok_or_else(|| Error::new(Kind::Refused, format!("nothing ran on `{name}` yet")))?;
+    let old =
+        recorded(&facts)?.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has not run anything yet")))?;
     let now = old.release.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{name}` runs the working tree, not a release"))
-            .hint("`lap restore` goes back to a snapshot")
+            .hint("use `lap restore` to restore a snapshot")
     })?;
     let releases = watch::releases(&master).await?;
     let ledger = releases.whole_ledger()?;
@@ -50,11 +51,14 @@ pub async fn plan_rollback(
     let wish = Wish::from(target.clone());
     let gone = wish.gone(&facts);
     if !gone.is_empty() {
-        return Err(Error::new(Kind::Refused, format!("images of release {wanted} are gone: `{}`", gone.join("`, `")))
-            .hint(format!("check out {} and promote it again", target.commit)));
+        return Err(Error::new(
+            Kind::Refused,
+            format!("images of release {wanted} no longer exist: `{}`", gone.join("`, `")),
+        )
+        .hint(format!("check out {} and promote it again", target.commit)));
     }
     if !facts.installed.contains_key(&format!("env/{}", target.env)) {
-        return Err(Error::new(Kind::Refused, format!("the environment's files of release {wanted} are gone"))
+        return Err(Error::new(Kind::Refused, format!("the environment's files of release {wanted} no longer exist"))
             .hint(format!("check out {} and promote it again", target.commit)));
     }
     let data = release::data_of(ledger, &known, wanted);
@@ -63,7 +67,7 @@ pub async fn plan_rollback(
         _ if keep_data => None,
         Some(id) => Some(id),
         None => {
-            notes.push(format!("no snapshot of the data of release {wanted} is known: the data stays as it is"));
+            notes.push(format!("there is no snapshot of the data of release {wanted}: the data does not change"));
             None
         }
     };

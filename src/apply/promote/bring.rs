@@ -38,8 +38,10 @@ pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspa
 /// As [`checkout`].
 pub fn fresh(workspace: &Workspace, commit: &str) -> Result<(Workspace, Checkout)> {
     let root = &workspace.lab.root;
-    let checkout = checkout::checkout(root, commit, &commit::inside(root)?, &tempfile::env::temp_dir())
-        .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
+    let checkout =
+        checkout::checkout(root, commit, &commit::inside(root)?, &tempfile::env::temp_dir()).map_err(|error| {
+            error.hint(format!("fetch the commit {} with `git fetch`, and promote again", short(commit)))
+        })?;
     let at = Workspace::at(&checkout.root, Some(&workspace.lab.name)).map_err(|error| {
         let message = format!("the commit {} cannot be used: {}", short(commit), error.message);
         Error { message, ..error }
@@ -58,7 +60,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         client.ask(&request, &tar).await.map(|_| ())
     };
     if let Some(tar) = &planned.environment {
-        options.events.note("  bring the environment's files");
+        options.events.note("  send the environment's files");
         install(Place::Env(planned.target.env.clone()), tar.clone()).await?;
     }
     if let Some(tar) = &planned.checks {

@@ -50,8 +50,11 @@ pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str
     }
     let name = &source.environment.name;
     if !matches!(look(source, facts, commit).await?, Some((_, true))) {
-        let message = format!("`{name}` runs {}, which neither this clone nor its git has", short(commit));
-        return Err(Error::new(Kind::Refused, message).hint("`git fetch` it from the clone it was brought up from"));
+        let message =
+            format!("`{name}` runs {}, and neither this clone nor its git contains this commit", short(commit));
+        return Err(
+            Error::new(Kind::Refused, message).hint("fetch it with `git fetch` from the clone where `lap up` ran")
+        );
     }
     options.events.note(format!("  fetch {} from `{name}`", short(commit)));
     let pack = source.client.objects(REPOSITORY, commit).await?;
@@ -90,12 +93,11 @@ pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &s
         let (old, new) = (full_id(at)?, full_id(commit)?);
         if here.find_commit(old).is_err() {
             let message = format!(
-                "`{BRANCH}` of `{REPOSITORY}` on `{name}` is at {}, which is not in this repository",
+                "`{BRANCH}` of `{REPOSITORY}` on `{name}` is at {}, and this repository does not contain that commit",
                 short(at)
             );
-            return Err(Error::new(Kind::Refused, message).hint(format!(
-                "fetch it from `{name}`: somebody promoted or pushed what this repository does not have"
-            )));
+            return Err(Error::new(Kind::Refused, message)
+                .hint(format!("fetch it from `{name}`: another operator promoted or pushed it")));
         }
         if !here.graph_descendant_of(new, old).or_error(Kind::Other, || "cannot read the repository".into())? {
             let message = format!(
@@ -104,7 +106,7 @@ pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &s
                 short(at)
             );
             return Err(Error::new(Kind::Refused, message)
-                .hint("merge or rebase, have it built and checked on the other environment, and promote that"));
+                .hint("merge or rebase, test the result on the other environment, and promote it"));
         }
     }
     Ok(Some(GitMove { repository: REPOSITORY.into(), branch: BRANCH.into(), old: at, new: commit.into(), keep: None }))
@@ -139,7 +141,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         return Ok(());
     }
     let pack = pack(&planned.master.workspace.lab.root, &to.new, to.old.as_deref())?;
-    options.events.note(format!("  bring the commit {} ({})", short(&to.new), bytes(pack.len() as u64)));
+    options.events.note(format!("  send the commit {} ({})", short(&to.new), bytes(pack.len() as u64)));
     let repository = to.repository.clone();
     let request = Request::TakeObjects { fence: held.fence, repository, size: pack.len() as u64 };
     planned.master.client.ask(&request, &pack).await.map(|_| ())

@@ -61,7 +61,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
                 let fact = fact.ok_or_else(|| {
                     Error::new(Kind::Node, format!("the image of `{name}` is not on `{}`", from.environment.name))
                 })?;
-                options.events.note(format!("  bring the image of `{name}`"));
+                options.events.note(format!("  send the image of `{name}`"));
                 whole.push(fact.tags.first().cloned().unwrap_or_else(|| fact.id.clone()));
             }
         }
@@ -107,10 +107,9 @@ async fn refuse_planted(planned: &Planned, held: &Held, before: &[ImageFact], wa
         return Ok(());
     }
     let from = planned.from.as_ref().map(|from| from.environment.name.clone()).unwrap_or_default();
-    let message = format!("`{from}` sent images that say they are something else: `{}`", planted.join("`, `"));
-    Err(Error::new(Kind::Refused, message).hint(format!(
-        "they are removed again, and nothing has changed; look at `{from}`: it does not do what lap does"
-    )))
+    let message = format!("`{from}` sent images that claim to be other images: `{}`", planted.join("`, `"));
+    Err(Error::new(Kind::Refused, message)
+        .hint(format!("lap removed them, and nothing has changed; inspect `{from}`: it behaves differently from lap")))
 }
 
 /// What is new and is not what was to come.
@@ -132,7 +131,7 @@ async fn again(
         let reference = image
             .reference
             .as_deref()
-            .ok_or_else(|| Error::new(Kind::Refused, format!("the image of `{name}` is not on the node any more")))?;
+            .ok_or_else(|| Error::new(Kind::Refused, format!("the image of `{name}` is no longer on the node")))?;
         options.events.note(format!("  pull the image of `{name}` from the node's registry"));
         build::pull(&docker, reference, &|_| {}).await?;
     }
@@ -151,7 +150,7 @@ async fn copied(
     let (here, there) = (from.registry(None)?, to.registry(Some(held.fence))?);
     let earlier = planned.old.images.values().filter_map(|image| image.reference.as_deref().and_then(parse));
     let mount_from: Vec<String> = earlier.map(|(repository, _)| repository.to_owned()).collect();
-    let title = format!("bring {}", plural(images.len(), "image"));
+    let title = format!("send {}", plural(images.len(), "image"));
     options.events.tell(Event::Started { step: STEP, title: title.clone() });
     let begun = Instant::now();
     let line = |text: &str| options.events.output(STEP, text);
@@ -169,7 +168,7 @@ async fn copied(
     match done {
         Ok(copied) => {
             let there = copied.present + copied.mounted;
-            let title = format!("{title}: {} sent, {} there already", bytes(copied.bytes), plural(there, "layer"));
+            let title = format!("{title}: {} sent, {} existed already", bytes(copied.bytes), plural(there, "layer"));
             options.events.tell(Event::Done { step: STEP, title, seconds });
             Ok(copied.bytes)
         }
@@ -204,8 +203,9 @@ fn has_registry(master: &Master, facts: &NodeFacts) -> Result<bool> {
         Some(fact) if fact.state == "running" => Ok(true),
         Some(fact) => {
             let name = &master.environment.name;
-            let message = format!("the registry of `{name}` is {}, and images go through it", fact.state);
-            Err(Error::new(Kind::Refused, message).hint(format!("`lap start {name} registry`, then again")))
+            let message = format!("the registry of `{name}` is {}, and a promotion needs it", fact.state);
+            Err(Error::new(Kind::Refused, message)
+                .hint(format!("run `lap start {name} registry`, then run the command again")))
         }
     }
 }

@@ -119,7 +119,7 @@ pub async fn carry_out(
 ) -> Result<Switched> {
     let began = std::time::Instant::now();
     if planned.verb == Verb::Promote && hooks.map(Hooks::commit) != Some(planned.target.commit.as_str()) {
-        return Err(Error::new(Kind::Other, format!("nobody agreed to {}", short(&planned.target.commit))));
+        return Err(Error::new(Kind::Other, format!("no operator agreed to {}", short(&planned.target.commit))));
     }
     let number = planned.target.release;
     let hook = async |hook: Hook| match hooks {

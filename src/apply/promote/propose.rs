@@ -117,7 +117,7 @@ impl Proposal {
         if planned.target.commit == self.commit {
             return Ok(planned);
         }
-        Err(Error::new(Kind::Refused, format!("`{}` began to run something else", self.from.name))
-            .hint("run the command again: it plans anew"))
+        Err(Error::new(Kind::Refused, format!("`{}` changed after the plan was made", self.from.name))
+            .hint("run the command again: it makes a new plan"))
     }
 }

@@ -45,7 +45,7 @@ pub fn recompute(
     }
     let candidates = makers.iter().map(|facts| Candidate::of(at, name, *facts)).collect::<Result<Vec<_>>>()?;
     let Some(first) = candidates.first() else {
-        return Err(Error::new(Kind::Other, "no node can have built the images"));
+        return Err(Error::new(Kind::Other, "no node could build the images"));
     };
     let mut wish = first.tree.wish.clone();
     let mut differ = definitions(&wish, runs);
@@ -65,7 +65,7 @@ pub fn recompute(
         }
         if tested.parents != image.parents || !tested.reference.as_deref().is_none_or(|is| is_reference(is, container))
         {
-            differ.entry(container.clone()).or_default().push("where its image is".into());
+            differ.entry(container.clone()).or_default().push("its image".into());
         }
         // Its content is what was tested there: nothing here can say more of it than this.
         *image =
@@ -76,10 +76,9 @@ pub fn recompute(
     }
     let list: Vec<String> = differ.iter().map(|(what, fields)| line(what, fields)).collect();
     let message = format!("`{name}` does not run what commit {} says: {}", short(&runs.commit), list.join("; "));
-    let error = Error::new(Kind::Refused, message)
-        .hint(format!("`lap up {name}` with that commit checked out makes it run what the commit says"));
+    let error = Error::new(Kind::Refused, message).hint(format!("check that commit out and run `lap up {name}`"));
     Err(match beside(here, at, runs, &differ)? {
-        Some(file) => error.hint(format!("{} is in this working tree and not in the commit, and images and files of an environment are made from all that is there: remove it, or commit it", shown(&file))),
+        Some(file) => error.hint(format!("{} is in this working tree and not in the commit, and lap builds images and environment files from the working tree: remove it, or commit it", shown(&file))),
         None => error,
     })
 }
@@ -127,7 +126,7 @@ pub fn definitions(says: &Wish, runs: &Current) -> BTreeMap<String, Vec<String>>
     for name in names {
         let fields = match (says.containers.get(name), runs.containers.get(name)) {
             (Some(says), Some(runs)) => fields(says, runs),
-            (Some(_), None) => vec!["it is missing there".to_owned()],
+            (Some(_), None) => vec!["missing there".to_owned()],
             (None, _) => vec!["the commit has no such container".to_owned()],
         };
         if !fields.is_empty() {

@@ -53,7 +53,7 @@ pub async fn plan_promotion(
     let runs = commit_of(&from.name, &tested)?;
     let old = recorded(&facts)?.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
-            .hint(format!("`lap up {}` makes the first one from a clean commit", to.name))
+            .hint(format!("run `lap up {}` to make the first one from a clean commit", to.name))
     })?;
     // From git, even where the working tree is at that commit: it may have files that git ignores.
     let (at, _as_long_as_it_is_read) = super::bring::fresh(&workspace, &runs.commit)?;
@@ -142,14 +142,14 @@ pub async fn plan_promotion(
     if !unsure.is_empty() {
         let names = unsure.into_iter().collect::<Vec<_>>().join("`, `");
         notes.push(format!(
-            "the images of `{names}` cannot be recomputed: another lap built them, or what they stand on is gone"
+            "the images of `{names}` cannot be recomputed: another build of lap made them, or a base image no longer exists"
         ));
     }
     if env != old.env {
-        notes.push(format!("files under env/{} change, which cannot be tested on `{}`", to.name, from.name));
+        notes.push(format!("files under env/{} change; tests on `{}` do not cover them", to.name, from.name));
     }
     if source.address() != master.address() && shares_host(&workspace) {
-        notes.push(format!("`{}` and `{}` are on one machine: who is root there is root on both", from.name, to.name));
+        notes.push(format!("`{}` and `{}` are on one machine: root there is root on both", from.name, to.name));
     }
     Ok(Planned {
         verb: Verb::Promote,
@@ -177,7 +177,7 @@ async fn checked(source: &Master, options: &Options) -> Result<()> {
     let Answer::Checked { list } = source.client.work(&request, false, |_, _| {}, step).await? else {
         return Err(Error::new(
             Kind::Node,
-            format!("`{}` does not say what its checks found", source.environment.name),
+            format!("`{}` does not report the results of its checks", source.environment.name),
         ));
     };
     let failed: Vec<String> = list
@@ -190,7 +190,7 @@ async fn checked(source: &Master, options: &Options) -> Result<()> {
     }
     let name = &source.environment.name;
     Err(Error::new(Kind::Refused, format!("checks fail on `{name}`: `{}`", failed.join("`, `")))
-        .hint(format!("`lap check {name}` shows what they say")))
+        .hint(format!("`lap check {name}` shows their output")))
 }
 
 /// `docker` nodes are containers of this machine.
@@ -205,13 +205,13 @@ fn shares_host(workspace: &Workspace) -> bool {
 /// Nothing runs, or a working tree does.
 pub fn commit_of(environment: &str, facts: &NodeFacts) -> Result<Current> {
     let Some(runs) = recorded(facts)? else {
-        return Err(Error::new(Kind::Refused, format!("nothing ran on `{environment}` yet"))
-            .hint(format!("`lap up {environment}`, or push to its git")));
+        return Err(Error::new(Kind::Refused, format!("`{environment}` has not run anything yet"))
+            .hint(format!("run `lap up {environment}`, or push to its git")));
     };
     if full_id(&runs.commit).is_err() {
-        let message = format!("`{environment}` runs {}, which is no commit", plain(&short(&runs.commit)));
+        let message = format!("`{environment}` runs {}, and not a commit", plain(&short(&runs.commit)));
         return Err(Error::new(Kind::Refused, message)
-            .hint(format!("commit, then `lap up {environment}` (or push to its git), and promote what it runs then")));
+            .hint(format!("commit the changes, run `lap up {environment}` (or push to its git), and promote again")));
     }
     Ok(runs)
 }
@@ -255,6 +255,6 @@ fn healthy(environment: &str, runs: &Current, facts: &NodeFacts) -> Result<()> {
     if sick.is_empty() {
         return Ok(());
     }
-    Err(Error::new(Kind::Refused, format!("on `{environment}` not all is as it should be: `{}`", sick.join("`, `")))
-        .hint(format!("`lap status {environment}` tells more, `lap up {environment}` mends it")))
+    Err(Error::new(Kind::Refused, format!("`{environment}` is not healthy: `{}`", sick.join("`, `")))
+        .hint(format!("`lap status {environment}` shows details, `lap up {environment}` repairs it")))
 }

@@ -38,7 +38,7 @@ pub struct Releases {
 pub async fn releases(master: &Master) -> Result<Releases> {
     match master.client.ask(&Request::Releases, &[]).await? {
         Answer::Releases { list, ledger, chain, next } => {
-            let what = || format!("the agent of `{}` names a release that has no number", master.environment.master);
+            let what = || format!("the agent of `{}` names a release without a number", master.environment.master);
             let number = |(number, release): (String, _)| Ok((number.parse().or_error(Kind::Node, what)?, release));
             Ok(Releases { list: list.into_iter().map(number).collect::<Result<_>>()?, ledger, chain, next })
         }
@@ -55,7 +55,7 @@ impl Releases {
         match self.list.get(&number) {
             Some(State::Value(release)) => Ok(release),
             Some(State::Unreadable(unreadable)) => Err(Error::from(unreadable.clone()).hint(format!(
-                "`lap release record {number} --env {environment}` writes it anew if a snapshot knows it"
+                "`lap release record {number} --env {environment}` writes it again if a snapshot contains it"
             ))),
             Some(State::Absent) | None => {
                 Err(Error::new(Kind::Usage, format!("`{environment}` has no release {number}"))
@@ -90,7 +90,12 @@ pub(super) async fn follow(
         let worst = outage.iter().max_by_key(|outage| outage.gap);
         let no = worst.zip(max_outage).filter(|(worst, most)| u128::from(worst.gap) > most.as_millis()).map(
             |(worst, most)| {
-                format!("`{}` was away for {} ms, and {} ms are allowed", worst.service, worst.gap, most.as_millis())
+                format!(
+                    "the outage of `{}` lasted {} ms, longer than the limit of {} ms",
+                    worst.service,
+                    worst.gap,
+                    most.as_millis()
+                )
             },
         );
         let no = match (no, hooked) {
@@ -109,7 +114,7 @@ pub(super) async fn follow(
             followed = following => followed,
             _ = stop.wait_for(|stop| *stop) => {
                 let name = &master.environment.name;
-                return Err(Error::new(Kind::Interrupted, format!("stopped watching; `{name}` goes on with it"))
+                return Err(Error::new(Kind::Interrupted, format!("stopped watching; `{name}` continues"))
                     .hint(format!("`lap promote --resume --to {name}` watches it again, `--abort` takes it back")));
             }
         };
@@ -120,7 +125,7 @@ pub(super) async fn follow(
             }
             // Whether it was begun shows when it is watched.
             Err(error) if error.kind == Kind::Node && tries == 0 && lost(&error) => {
-                options.events.note(format!("  {}: looking what became of it", error.message));
+                options.events.note(format!("  {}: checking its state", error.message));
                 request = Request::WatchSwitch;
             }
             followed => return followed,

@@ -28,11 +28,11 @@ pub async fn refuse(workspace: &Workspace, environments: &[&Environment], reache
     }
     let lab = &workspace.lab.name;
     let all_containers = workspace.lab.nodes.values().all(|node| node.provider == Provider::Docker);
-    let copy = all_containers.then_some("`lap --lab NAME recover …` makes a copy beside it, as a lab of another name");
-    let message = format!("the lab `{lab}` exists, and its data would be replaced: {}", found.join(", "));
+    let copy = all_containers.then_some("`lap --lab NAME recover …` makes a copy beside it, with another lab name");
+    let message = format!("the lab `{lab}` exists, and the recovery would replace its data: {}", found.join(", "));
     let error = Error::new(Kind::Refused, message)
         .hint("`lap recover --workspace-only …` brings back the workspace and its keys, and changes no node")
-        .hint("`lap destroy ENVIRONMENT`, in such a workspace, removes an environment with its data: then recover it");
+        .hint("to replace an environment, run `lap destroy ENVIRONMENT` in such a workspace (it removes the data), then recover it");
     Err(copy.into_iter().fold(error, Error::hint))
 }
 

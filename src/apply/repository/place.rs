@@ -62,11 +62,11 @@ impl Place {
             None => match (known.first_key_value(), known.len()) {
                 (Some((name, location)), 1) => (name.clone(), location.clone()),
                 (Some(_), _) => {
-                    return Err(Error::new(Kind::Usage, format!("which repository? lap.toml has {}", names())));
+                    return Err(Error::new(Kind::Usage, format!("name a repository: lap.toml has {}", names())));
                 }
                 (None, _) => {
                     return Err(Error::new(Kind::Usage, "lap.toml names no repository").hint(
-                        "write e.g. `office = \"/srv/backup/lap\"` under `[repositories]`, or name a place here",
+                        "write e.g. `office = \"/srv/backup/lap\"` under `[repositories]`, or name a location in the command",
                     ));
                 }
             },
@@ -167,7 +167,7 @@ impl Place {
                 let at = if *name == location { String::new() } else { format!(" at `{location}`") };
                 Error::new(Kind::Host, format!("there is no repository `{name}`{at}"))
                     .hint(init)
-                    .hint("is its disk mounted?")
+                    .hint("check that its disk is mounted")
             }
         }
     }

@@ -39,7 +39,7 @@ pub fn run(global: &Global, args: &CopyArgs) -> Result<()> {
     let workspace = global.workspace()?;
     let policy = workspace.lab.copies;
     if policy.every.is_none() && policy.verify.is_none() {
-        return Err(Error::new(Kind::Config, "lap.toml does not say when copies are due")
+        return Err(Error::new(Kind::Config, "lap.toml has no schedule for copies")
             .hint("write `every = …` under `[copies]` (`lap help lap.toml`)"));
     }
     let places = match &args.to {
@@ -89,7 +89,7 @@ pub fn run(global: &Global, args: &CopyArgs) -> Result<()> {
         (None, Some(first)) => {
             let faults = plural(first.faults.as_ref().map_or(0, Vec::len), "fault");
             Err(Error::new(Kind::Unhealthy, format!("`{}` is damaged: {faults}", first.repository))
-                .hint(format!("`lap snapshot verify --from {}` names them", first.repository)))
+                .hint(format!("`lap snapshot verify --from {}` lists the damage", first.repository)))
         }
         (None, None) => Ok(()),
     }
@@ -109,14 +109,14 @@ async fn has_node(workspace: &Workspace, environment: &Environment) -> Result<bo
 fn tell(done: &Done) {
     let Done { environment, repository, copied, added, removed, faults, .. } = done;
     if let Some(id) = copied {
-        outln!("{id} of `{environment}` is in `{repository}`, {} were new there.", bytes(*added));
+        outln!("Copied {id} of `{environment}` to `{repository}`, {} were new there.", bytes(*added));
     }
     if *removed > 0 {
-        outln!("{} of `{environment}` went from `{repository}`.", plural(*removed, "snapshot"));
+        outln!("Removed {} of `{environment}` from `{repository}`.", plural(*removed, "snapshot"));
     }
     match faults.as_deref() {
         None => {}
-        Some([]) => outln!("`{repository}` was verified."),
+        Some([]) => outln!("Verified `{repository}`."),
         Some(wrong) => wrong.iter().for_each(|line| outln!("`{repository}`: {line}")),
     }
 }

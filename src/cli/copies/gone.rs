@@ -40,7 +40,7 @@ pub fn remove(global: &Global, environment: Option<&str>, from: &str, ids: Vec<S
     if global.json() {
         return print_json(&ids);
     }
-    outln!("{} went from `{from}`.", plural(ids.len(), "snapshot"));
+    outln!("Removed {} from `{from}`.", plural(ids.len(), "snapshot"));
     room(from, &gone);
     Ok(())
 }
@@ -58,6 +58,6 @@ fn go(global: &Global, environment: Option<&str>, from: &str, changing: &Changin
 fn room(from: &str, gone: &Gone) {
     if let Some(pruned) = gone.pruned {
         let freed = pruned.before.saturating_sub(pruned.after);
-        outln!("`{from}` has {} of data, {} less than before.", bytes(pruned.after), bytes(freed));
+        outln!("`{from}` contains {} of data, {} less than before.", bytes(pruned.after), bytes(freed));
     }
 }

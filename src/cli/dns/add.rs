@@ -71,8 +71,11 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
     // A server passes over a CNAME beside other records, and the other way round, without a word (RFC 2136, 3.4.2.2).
     let there = dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
     if !there.records.iter().any(|data| data.eq_ignore_ascii_case(&shown)) {
-        return Err(Error::new(Kind::Refused, format!("{what}: a CNAME stands alone, and the name has other records"))
-            .hint(format!("`lap dns rm {} {owner}` removes them first", target.environment.name)));
+        return Err(Error::new(
+            Kind::Refused,
+            format!("{what}: a CNAME cannot have other records beside it, and the name has some"),
+        )
+        .hint(format!("remove them first with `lap dns rm {} {owner}`", target.environment.name)));
     }
     let mut lines = vec![format!("{owner} {ttl} {rtype} {shown}")];
     let address: Option<IpAddr> = match record {
@@ -90,7 +93,7 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
         Outcome::Done => lines.push(format!("{reverse} {ttl} PTR {owner}")),
         Outcome::Code(ResponseCode::NotAuth) => {}
         Outcome::Code(ResponseCode::Refused) => {
-            lines.push(format!("({reverse} stays as the workspace says)"));
+            lines.push(format!("({reverse} does not change: the workspace defines it)"));
         }
         other => return Err(other.error(&format!("cannot add PTR {owner} to `{reverse}`"), target.key.name())),
     }
@@ -105,8 +108,8 @@ pub async fn apply(target: &Target, owner: &str, what: &str, needs: &[Need], cha
         Outcome::Done => Ok(true),
         Outcome::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => Ok(false),
         Outcome::Code(ResponseCode::Refused) if target.is_workspaces(owner) => {
-            Err(Error::new(Kind::Refused, format!("`{owner}` is a name of the workspace: change it there"))
-                .hint("`lap.toml` or the container's `container.toml`, then `lap up`"))
+            Err(Error::new(Kind::Refused, format!("the workspace defines `{owner}`: change it there"))
+                .hint("edit `lap.toml` or the container's `container.toml`, then run `lap up`"))
         }
         other => Err(other.error(what, target.key.name())),
     }
@@ -118,6 +121,6 @@ async fn zone_of(server: SocketAddr, target: &Target, owner: &str) -> Result<Nam
     }
     authority(server, &name(owner)?).await?.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{owner}` is in no zone of `{}`", target.environment.name))
-            .hint("a network's reverse zone is written as `reverse` under `[dns]` in lap.toml")
+            .hint("add the reverse zone of a network with `reverse` under `[dns]` in lap.toml")
     })
 }

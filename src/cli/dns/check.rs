@@ -78,7 +78,7 @@ impl Args {
         let (environments, checked) = checked?;
         for (environment, _) in environments.iter().zip(&checked).filter(|(_, checked)| !checked.container) {
             notes.push(format!(
-                "`{}`: no container with a network of its own runs, so none was asked from",
+                "`{}`: no container with a network of its own runs, so there was no query from a container",
                 environment.name
             ));
         }
@@ -100,11 +100,11 @@ async fn running(workspace: &Arc<Workspace>, notes: &mut Vec<String>) -> Result<
         if host.nodes.get(&environment.master).is_some_and(|node| node.running) {
             out.push(environment.clone());
         } else {
-            notes.push(format!("`{}` does not run: not asked", environment.name));
+            notes.push(format!("`{}` does not run: not checked", environment.name));
         }
     }
     if out.is_empty() {
-        return Err(Error::new(Kind::Node, "no environment runs").hint("`lap up` brings one up"));
+        return Err(Error::new(Kind::Node, "no environment runs").hint("`lap up` starts one"));
     }
     Ok(out)
 }
@@ -139,12 +139,14 @@ async fn from_agent(
     let request = Request::Resolve { vantage, servers, questions: questions.to_vec() };
     match master.client.ask(&request, &[]).await {
         Ok(Answer::Resolved { container, server, said }) => Ok((container, server, said)),
-        Ok(_) => {
-            Err(Error::new(Kind::Node, format!("the agent of `{}` answers something else", master.environment.master)))
-        }
+        Ok(_) => Err(Error::new(
+            Kind::Node,
+            format!("the agent of `{}` sent an unexpected answer", master.environment.master),
+        )),
         Err(error) if error.kind == Kind::Usage => {
-            let message = format!("the agent of `{}` is of another build and cannot ask", master.environment.master);
-            Err(Error::new(Kind::Node, message).hint(format!("`lap up {}` replaces it", master.environment.name)))
+            let message =
+                format!("the agent of `{}` is of another build and cannot send queries", master.environment.master);
+            Err(Error::new(Kind::Node, message).hint(format!("replace it with `lap up {}`", master.environment.name)))
         }
         Err(error) => Err(error),
     }
@@ -185,5 +187,5 @@ fn print(checked: &[Checked], rows: &[Row], notes: &[String]) {
         .collect();
     let places =
         if checked.iter().any(|checked| checked.container) { "host, node and container" } else { "host and node" };
-    outln!("{} at {}, from {places}: all right", plural(names.len(), "name"), plural(checked.len(), "server"));
+    outln!("{} at {}, from {places}: correct", plural(names.len(), "name"), plural(checked.len(), "server"));
 }

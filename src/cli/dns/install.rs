@@ -78,7 +78,7 @@ impl Args {
         if plan.steps.is_empty() {
             outln!("Nothing to do.");
         } else {
-            outln!("Names are resolved here by {}.\n", facts.manager.name());
+            outln!("This machine resolves names with {}.\n", facts.manager.name());
             show(&plan);
         }
         if !self.dry_run {
@@ -87,7 +87,7 @@ impl Args {
             if !plan.steps.is_empty() {
                 outln!(
                     "\nDone. {}",
-                    if self.undo { "What was there before is back." } else { "`--undo` takes it back." }
+                    if self.undo { "The former state is restored." } else { "Undo this with `--undo`." }
                 );
             }
             if !self.undo {
@@ -133,9 +133,11 @@ fn verified(zone: &str, servers: &[Ipv4Addr]) -> String {
         Ok(found) => {
             let found = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             // Through `publish` a server is asked elsewhere than where it is.
-            format!("`{name}` is {found}: the lab's server behind `publish`, or somebody else answers for `{zone}`.")
+            format!(
+                "`{name}` is {found}: the answer comes from the lab's server behind `publish`, or from another server for `{zone}`."
+            )
         }
-        Err(why) => format!("`{name}` does not resolve yet ({why}): is the lab up? `lap status`"),
+        Err(why) => format!("`{name}` does not resolve yet ({why}): check with `lap status` that the lab runs."),
     }
 }
 
@@ -143,17 +145,17 @@ fn for_the_office(zone: &str, servers: &[Ipv4Addr]) {
     outln!("");
     if servers.is_empty() {
         outln!(
-            "Other machines do not reach the lab's name server: `publish` in node.toml maps it to this machine's address."
+            "Other machines do not reach the lab's name server: set `publish` in node.toml to an address of this machine."
         );
         return;
     }
-    outln!("For every other machine, on the office's DHCP server:\n");
+    outln!("For all other machines, on the office's DHCP server:\n");
     for line in resolve::dhcp(zone, servers).lines() {
         out!("{}", if line.is_empty() { "\n".to_owned() } else { format!("  {line}\n") });
     }
     if servers.len() > 1 {
         outln!(
-            "\nnote: `git.{zone}` is that of the environment whose server is asked; `git.<environment>.{zone}` is the same at all."
+            "\nnote: `git.{zone}` depends on the environment whose server answers; `git.<environment>.{zone}` is the same on all servers."
         );
     }
 }

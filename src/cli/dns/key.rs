@@ -87,7 +87,7 @@ impl Args {
                 // A workspace without keys says so.
                 workspace.keys()?;
                 let environment = dns::remove(&workspace.lab.root, &rm.name)?;
-                outln!("The key `{}` is removed.", rm.name);
+                outln!("Removed the key `{}`.", rm.name);
                 bring(global, &workspace, environment.as_deref(), rm.wait)?;
             }
         }
@@ -119,16 +119,19 @@ impl New {
         let path = dns::write_file(&workspace.lab.root, &key)?;
         let here = std::env::current_dir().unwrap_or_default();
         let short = path.strip_prefix(&here).unwrap_or(&path).display();
-        outln!("The key `{}` of `{environment}` is made: {}.", key.name(), rights(&key));
+        outln!("Made the key `{}` of `{environment}`: {}.", key.name(), rights(&key));
         if idle {
             outln!(
-                "It may do nothing yet: `lap dns key rm {}`, then again with `--update` or `--transfer`.",
+                "It has no rights yet: run `lap dns key rm {}`, then make it again with `--update` or `--transfer`.",
                 key.name()
             );
         }
-        outln!("For other programs it is in `{short}` (0600), as `tsig-keygen` writes it:");
+        outln!("Other programs can read it from `{short}` (0600), in the format of `tsig-keygen`:");
         outln!("  nsupdate -k {short}");
-        outln!("  include \"{}\";    # in named.conf or dhcpd.conf; elsewhere, of a copy", path.display());
+        outln!(
+            "  include \"{}\";    # in named.conf or dhcpd.conf; on another machine, include a copy",
+            path.display()
+        );
         bring(global, workspace, Some(environment), self.wait)
     }
 
@@ -139,10 +142,11 @@ impl New {
             [] => Ok((default, None)),
             [word] if !workspace.lab.environments.contains_key(word) => Ok((default, Some(word))),
             [environment] if self.from.is_some() => Ok((environment, None)),
-            [environment] => Err(Error::new(Kind::Usage, format!("name the key that is made for `{environment}`"))
-                .hint(format!(
-                    "`{environment}` is an environment here: write e.g. `lap dns key new {environment} dhcp`"
-                ))),
+            [environment] => {
+                Err(Error::new(Kind::Usage, format!("name the new key for `{environment}`")).hint(format!(
+                    "`{environment}` is the name of an environment: write e.g. `lap dns key new {environment} dhcp`"
+                )))
+            }
             [environment, name, ..] => Ok((&workspace.environment(Some(environment))?.name, Some(name))),
         }
     }
@@ -166,7 +170,7 @@ fn seconds(text: &str) -> Result<u32> {
     let time = duration(text).map_err(wrong)?.as_secs();
     match u32::try_from(time) {
         Ok(time) if time > 0 => Ok(time),
-        _ => Err(wrong(format!("`{text}` is not a time names can last: write e.g. `1h`"))),
+        _ => Err(wrong(format!("`{text}` is not a valid lifetime of a name: write e.g. `1h`"))),
     }
 }
 
@@ -183,7 +187,7 @@ fn rights(key: &DnsKey) -> String {
     if words.is_empty() {
         words.push("no rights".to_owned());
     }
-    words.extend(entry.expire.map(|seconds| format!("what it registers lasts {}", lasting(seconds))));
+    words.extend(entry.expire.map(|seconds| format!("its names expire after {}", lasting(seconds))));
     words.join(", ")
 }
 
@@ -244,10 +248,10 @@ fn bring(global: &Global, workspace: &Arc<Workspace>, only: Option<&str>, wait: 
         }
     })?;
     if !done.is_empty() {
-        outln!("The DNS server of `{}` has it so now.", done.join("`, `"));
+        outln!("The change is active on the DNS server of `{}`.", done.join("`, `"));
     }
     for (name, error) in left {
-        outln!("`lap up {name}` brings it to `{name}` ({error}).");
+        outln!("Run `lap up {name}` to install it on `{name}` ({error}).");
     }
     Ok(())
 }
@@ -278,7 +282,7 @@ mod tests {
             ),
             (
                 "a*.internal",
-                "`--update`: `a*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`",
+                "`--update`: `a*.internal` has `*` in a place other than the first label: write e.g. `*.apps.internal`",
             ),
         ] {
             assert_eq!(pattern(text, "internal").unwrap_err().message, want);
@@ -292,7 +296,7 @@ mod tests {
         let key = key.with_rights(vec!["*.pc.internal".into(), "a.internal".into()], true, Some(5400));
         assert_eq!(
             rights(&key),
-            "may update `*.pc.internal`, `a.internal`, may transfer the zones, what it registers lasts 90m"
+            "may update `*.pc.internal`, `a.internal`, may transfer the zones, its names expire after 90m"
         );
         assert_eq!([seconds("1h").unwrap(), seconds("1m30s").unwrap()], [3600, 90]);
         assert!(seconds("0s").is_err() && seconds("500ms").is_err() && seconds("1").is_err());

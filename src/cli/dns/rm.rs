@@ -35,10 +35,10 @@ impl Args {
         let zone = &workspace.lab.dns.zone;
         let ambiguous = |error| called_like_an_environment(&workspace, &self.what, error);
         if words.len() == 1 && workspace.lab.environments.contains_key(&words[0]) {
-            return Err(ambiguous(Error::new(Kind::Usage, format!("name what is removed from `{}`", words[0]))));
+            return Err(ambiguous(Error::new(Kind::Usage, format!("name the record to remove from `{}`", words[0]))));
         }
         let [owner, rest @ ..] = words.as_slice() else {
-            return Err(Error::new(Kind::Usage, "write the name that is removed, e.g. `printer`"));
+            return Err(Error::new(Kind::Usage, "write the name to remove, e.g. `printer`"));
         };
         let owner = complete(owner, zone)?;
         let (rtype, record) = match rest {

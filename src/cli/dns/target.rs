@@ -35,7 +35,7 @@ impl Target {
         let host = drivers::node::observe(&workspace.lab).await?.facts;
         if !host.nodes.get(&environment.master).is_some_and(|node| node.running) {
             return Err(Error::new(Kind::Node, format!("the node `{}` does not run", environment.master))
-                .hint(format!("`lap up {}` brings it up", environment.name)));
+                .hint(format!("`lap up {}` starts it", environment.name)));
         }
         let (subnet, addresses) = workspace.addresses(&host)?;
         let address = addresses.get(&environment.master).copied();
@@ -73,7 +73,7 @@ pub fn split(workspace: &Workspace, words: &[String]) -> Result<(Environment, Ve
 pub fn called_like_an_environment(workspace: &Workspace, words: &[String], error: Error) -> Error {
     match words.first().filter(|word| workspace.lab.environments.contains_key(*word)) {
         Some(word) => error.hint(format!(
-            "`{word}` is an environment here: a name that is called so is written `{word}.{}`",
+            "`{word}` is the name of an environment: write `{word}.{}` for the DNS name",
             workspace.lab.dns.zone
         )),
         None => error,

@@ -70,11 +70,12 @@ async fn what_is_added_is_listed_and_removed() {
     // A CNAME beside them is passed over by the server, which is told.
     let error = add(&target, name, 60, &record("CNAME", &["git"])).await.unwrap_err();
     assert!(
-        error.kind == Kind::Refused && error.message.ends_with("a CNAME stands alone, and the name has other records")
+        error.kind == Kind::Refused
+            && error.message.ends_with("a CNAME cannot have other records beside it, and the name has some")
     );
     // The workspace's own.
     let error = add(&target, "git.internal.", 60, &record("A", &["10.0.0.9"])).await.unwrap_err();
-    assert_eq!(error.message, "`git.internal.` is a name of the workspace: change it there");
+    assert_eq!(error.message, "the workspace defines `git.internal.`: change it there");
 
     assert!(!remove(&target, name, Some(RecordType::A), Some(record("A", &["10.0.0.99"]))).await.unwrap());
     assert!(!remove(&target, name, Some(RecordType::MX), None).await.unwrap());

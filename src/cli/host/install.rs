@@ -44,7 +44,7 @@ impl Args {
         let changing = Changing { dry_run: self.dry_run, wait: false };
         let examined = global.work("host install", &changing, |_| examine(site, hypervisor))?;
         if examined.plan.nothing() {
-            outln!("Nothing to do: {name} runs nodes.");
+            outln!("Nothing to do: {name} can run nodes.");
             examined.plan.notes.iter().for_each(|note| outln!("  {note}"));
             return Ok(ExitCode::SUCCESS);
         }
@@ -56,10 +56,10 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         if !self.yes && !yes("Do it?")? {
-            return Err(Error::new(Kind::Refused, "nothing was done").hint("`--yes` answers the question"));
+            return Err(Error::new(Kind::Refused, "nothing was done").hint("answer the question with `--yes`"));
         }
         global.work("host install", &changing, |options| async move { examined.install(&options).await })?;
-        outln!("{name} runs nodes. `lap doctor` says what else it needs.");
+        outln!("{name} can run nodes. `lap doctor` shows what else it needs.");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -53,15 +53,16 @@ impl Args {
         match &self.host_key {
             Some(wanted) if same_key(&shown, wanted) => {}
             Some(_) => {
-                let message = format!("`{destination}` shows another host key than the one given: {fingerprint}");
-                return Err(Error::new(Kind::Keys, message).hint("nothing was written, and nothing sent to it"));
+                let message = format!("the host key of `{destination}` differs from the given one: {fingerprint}");
+                return Err(Error::new(Kind::Keys, message).hint("lap wrote nothing, and sent nothing to it"));
             }
             None => {
-                outln!("`{destination}` shows the host key {} {fingerprint}", shown.algorithm());
-                let question = "Is it this one? (on the machine: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`)";
+                outln!("The host key of `{destination}` is {} {fingerprint}", shown.algorithm());
+                let question =
+                    "Is this key correct? (on the machine: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`)";
                 if !yes(question)? {
                     return Err(Error::new(Kind::Refused, "nothing was written")
-                        .hint("`--host-key SHA256:…` answers the question"));
+                        .hint("answer the question with `--host-key SHA256:…`"));
                 }
             }
         }
@@ -85,16 +86,16 @@ impl Args {
             (Some(_), None | Some(None)) => {
                 return Err(Error::new(
                     Kind::Refused,
-                    format!("there is a node `{name}` already, and not at `{destination}`"),
+                    format!("there is a node `{name}` already, with another destination than `{destination}`"),
                 )
-                .hint(format!("`lap node rm {name}`, or edit nodes/{name}/node.toml")));
+                .hint(format!("run `lap node rm {name}`, or edit nodes/{name}/node.toml")));
             }
             (Some(_), Some(Some(text))) => text,
             (None, _) => new,
         };
         fs::create_dir_all(&dir).or_error(Kind::Host, || format!("cannot make `{}`", dir.display()))?;
         fs::write(&file, what).or_error(Kind::Host, || format!("cannot write `{}`", file.display()))?;
-        outln!("nodes/{name}/node.toml has it. `lap node prepare {name}` makes it a node.");
+        outln!("Wrote nodes/{name}/node.toml. Prepare the machine with `lap node prepare {name}`.");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -48,7 +48,7 @@ impl Args {
         })?;
         let (keys, examined) = examined;
         if examined.plan.nothing() {
-            outln!("Nothing to do: `{}` is a node.", node.name);
+            outln!("Nothing to do: `{}` is prepared.", node.name);
             return Ok(ExitCode::SUCCESS);
         }
         outln!("On `{}`:", node.name);
@@ -59,13 +59,13 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         if !self.yes && !yes("Do it?")? {
-            return Err(Error::new(Kind::Refused, "nothing was done").hint("`--yes` answers the question"));
+            return Err(Error::new(Kind::Refused, "nothing was done").hint("answer the question with `--yes`"));
         }
         global.work("node prepare", &changing, |options| {
             let (workspace, name) = (workspace.clone(), node.name.clone());
             async move { examined.prepare(&workspace, &keys, &name, &options).await }
         })?;
-        outln!("`{}` is a node. `lap up {}` brings its environment up.", node.name, node.environment);
+        outln!("`{}` is prepared. `lap up {}` starts its environment.", node.name, node.environment);
         Ok(ExitCode::SUCCESS)
     }
 }

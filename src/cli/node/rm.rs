@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Kind, OrError, Result},
 };
 
-/// Uninstall lap from a machine that lap did not make, and remove its node.toml. The data stays on the machine
+/// Uninstall lap from an existing machine, and remove its node.toml. The data stays on the machine
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A node with `provider = "ssh"`
@@ -32,7 +32,7 @@ impl Args {
         stock_ssh(&workspace, &node)?;
         if self.confirm.as_deref() != Some(&node.name) {
             return Err(Error::new(Kind::Refused, format!("this stops all containers of `{}`", node.name))
-                .hint(format!("`--confirm {}` says that this is meant", node.name)));
+                .hint(format!("confirm with `--confirm {}`", node.name)));
         }
         let changing = Changing::default();
         let left = global.work("node rm", &changing, |options| {
@@ -50,7 +50,7 @@ impl Args {
         }
         let dir = workspace.lab.root.join("nodes").join(&node.name);
         fs::remove_dir_all(&dir).or_error(Kind::Host, || format!("cannot remove `{}`", dir.display()))?;
-        outln!("nodes/{} is gone.", node.name);
+        outln!("Removed nodes/{}.", node.name);
         Ok(ExitCode::SUCCESS)
     }
 }

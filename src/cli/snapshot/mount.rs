@@ -44,7 +44,7 @@ impl Args {
         if let Some(source) = mounted(&path) {
             return Err(Error::new(Kind::Refused, format!("`{}` has `{source}` mounted", path.display())));
         }
-        let what = || format!("`{}` is no directory", path.display());
+        let what = || format!("`{}` is not a directory", path.display());
         if fs::read_dir(&path).or_error(Kind::Usage, what)?.next().is_some() {
             return Err(Error::new(Kind::Refused, format!("`{}` is not empty", path.display())));
         }
@@ -63,7 +63,7 @@ impl Args {
         run(sshfs(&login, &id, &path))?;
         let shown = self.path.display();
         outln!(
-            "Snapshot {id} of `{}` is at `{shown}`. `lap snapshot mount {id} {shown} --undo` ends it.",
+            "Mounted snapshot {id} of `{}` at `{shown}`. `lap snapshot mount {id} {shown} --undo` unmounts it.",
             environment.name
         );
         Ok(ExitCode::SUCCESS)
@@ -86,11 +86,14 @@ fn sshfs(login: &Login, id: &str, path: &Path) -> Command {
 }
 
 fn unmount(path: &Path, id: &str) -> Result<()> {
-    let nothing = || Error::new(Kind::Usage, format!("`{}` shows no snapshot", path.display()));
+    let nothing = || Error::new(Kind::Usage, format!("`{}` has no snapshot mounted", path.display()));
     let source = mounted(path).ok_or_else(nothing)?;
     let shown = source.strip_suffix("/data").and_then(|rest| rest.rsplit_once("/snapshots/")).ok_or_else(nothing)?.1;
     if id != "latest" && id != shown {
-        return Err(Error::new(Kind::Usage, format!("`{}` shows the snapshot {shown}, not {id}", path.display())));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("`{}` has the snapshot {shown} mounted, not {id}", path.display()),
+        ));
     }
     let mut command = Command::new("fusermount3");
     command.arg("-u").arg("--").arg(path);

@@ -65,11 +65,11 @@ impl Args {
         if let Some(note) = &meta.note {
             outln!("Note: {note}");
         }
-        outln!("Then ran: {}", ran(meta));
+        outln!("Running at that time: {}", ran(meta));
         outln!("Stays: {}", kept(&snapshot));
         if !meta.nested.kept.is_empty() {
             let all = meta.nested.kept.iter().map(|path| format!("`{path}`")).collect::<Vec<_>>().join(", ");
-            outln!("Subvolumes that containers made, each of a moment of its own: {all}");
+            outln!("Subvolumes that containers made, each with its own time: {all}");
         }
         meta.nested.complaints().iter().for_each(|why| outln!("Attention: {why}"));
         meta.pause.iter().flat_map(felt).for_each(|line| outln!("{line}"));

@@ -40,7 +40,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
         // Lap only picks a subnet for nodes: a host's or pc's own address may be any.
         if unset && !claim.elsewhere && claim.key == "address" && matches!(claim.address, Address::Full(_)) {
             let message = format!(
-                "`{}` needs a `subnet` under `[network]` in lap.toml: write it there, or an offset such as `.10` here",
+                "`{}` needs a `subnet` under `[network]` in lap.toml: write one there, or write an offset such as `.10` here",
                 claim.address
             );
             ledger.key(claim.file, claim.key.clone(), message);
@@ -68,13 +68,11 @@ fn placed(workspace: &Workspace, ledger: &Ledger) {
             // It says itself which one the office's DHCP gave it.
             (Some(_), _) if node.vm.foreign.is_none() && node.vm.hypervisor == Hypervisor::Libvirt => continue,
             (Some(_), _) => {
-                "missing: with a `bridge` only machines of libvirt and of lap's own box tell which one the office's DHCP gave \
-                 them: write all of it, e.g. `192.168.57.10`"
+                "missing: an address from the office's DHCP server needs libvirt and lap's own box: write a full address, e.g. `192.168.57.10`"
             }
             (None, Some(_)) => continue,
             (None, None) => {
-                "missing: no other machine of the same host and hypervisor has one, so nothing says in which network: \
-                 write all of it, e.g. `192.168.57.10`"
+                "missing: no other machine of the same host and hypervisor has an address that defines the network: write a full address, e.g. `192.168.57.10`"
             }
         };
         ledger.key(file, "address", message);

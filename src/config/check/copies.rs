@@ -9,14 +9,12 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     }
     let Some(every) = lap.copies.every else { return };
     match lap.snapshot.as_ref().and_then(|policy| policy.every) {
-        None => {
-            ledger.key(file, "copies.every", "no snapshots are taken that could be copied: write `[snapshot] every`")
-        }
+        None => ledger.key(file, "copies.every", "there are no scheduled snapshots to copy: write `[snapshot] every`"),
         Some(snapshots) if snapshots > every => {
             ledger.key(
                 file,
                 "copies.every",
-                "more often than snapshots are taken: write at least what `[snapshot] every` says",
+                "shorter than the interval of snapshots: write at least the value of `[snapshot] every`",
             );
         }
         Some(_) => {}

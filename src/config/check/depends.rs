@@ -25,9 +25,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
                     format!("{} is not a container{help}", shown(target))
                 }
                 Some(other) if other.value.container.scale == 0 => {
-                    format!(
-                        "`{target}` never runs, its `scale` is 0: leave it out (FROM alone makes it be built first)"
-                    )
+                    format!("`{target}` never runs, its `scale` is 0: remove it (FROM is enough to build it first)")
                 }
                 Some(_) => continue,
             };
@@ -39,7 +37,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
         let next = cycle.get(1).unwrap_or(&cycle[0]);
         let index = first.value.lists.depends_on.iter().find(|(_, target)| target == next);
         if let (Some((i, _)), Some(file)) = (index, &first.file) {
-            let message = format!("a circle: {}: leave one of them out", graph::drawn(&cycle));
+            let message = format!("a cycle: {}: remove one of them", graph::drawn(&cycle));
             ledger.key(file, element("depends_on", *i), message);
         }
     }

@@ -24,7 +24,10 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     }
     for name in SUB_ZONES.into_iter().filter(|name| known.contains(name)) {
         let zone = &workspace.lap.value.dns.dns.zone;
-        ledger.path(&format!("env/{name}"), format!("`{name}.{zone}` is lap's own: call the environment otherwise"));
+        ledger.path(
+            &format!("env/{name}"),
+            format!("`{name}.{zone}` is reserved for lap: choose another name for the environment"),
+        );
     }
     default(workspace, &known, ledger);
     promotion(workspace, &known, ledger);
@@ -55,11 +58,10 @@ fn promotion(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
     for cycle in graph::cycles(&edges) {
         let Some(file) = &workspace.environments[cycle[0]].file else { continue };
         let message = if cycle.len() == 1 {
-            "an environment cannot be promoted from itself: leave it out, or name the one where things are tested"
-                .to_owned()
+            "an environment cannot be promoted from itself: remove it, or name the environment for tests".to_owned()
         } else {
             format!(
-                "a circle: {}: one of them has to run the working tree, without `promote_from`",
+                "a cycle: {}: remove `promote_from` from one of them, which then runs the working tree",
                 graph::drawn(&cycle)
             )
         };

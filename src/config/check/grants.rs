@@ -26,7 +26,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     let grants = &workspace.lap.value.grants;
     for name in grants.keys().filter(|name| !workspace.containers.contains_key(*name)) {
         let guess = did_you_mean(name, workspace.containers.keys().map(String::as_str));
-        let help = if guess.is_empty() { ": leave it out" } else { &guess };
+        let help = if guess.is_empty() { ": remove it" } else { &guess };
         ledger.key(lap, child("grants", name), format!("`{name}` is not a container{help}"));
     }
     let none = BTreeSet::new();
@@ -46,7 +46,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
                     Need::Word(word) => word.clone(),
                 };
                 let message = format!(
-                    "{what}, which nobody granted: leave it out, or add `{}` under `[grants]` in lap.toml",
+                    "{what}, which lap.toml does not grant: remove it, or add `{}` under `[grants]` in lap.toml",
                     entry_for(name, &entry)
                 );
                 ledger.key(file, key, message);
@@ -70,7 +70,7 @@ fn needs(name: &str, file: &ContainerFile) -> Vec<(String, String, Need)> {
     for (i, volume) in lists.volumes.iter().filter(|(_, volume)| is_outside(name, volume)) {
         let source = &volume.source;
         let what = if SOCKETS.iter().any(|socket| source == Path::new(socket)) {
-            "Docker's socket makes it root on the node".to_owned()
+            "Docker's socket makes the container root on the node".to_owned()
         } else {
             format!("`{}` is outside `{}` and `/env`", source.display(), own.display())
         };
@@ -81,15 +81,15 @@ fn needs(name: &str, file: &ContainerFile) -> Vec<(String, String, Need)> {
         out.push((element("cap_add", *i), what, Need::Word(of_capability(capability))));
     }
     for (i, option) in lists.security_opt.iter().filter(|(_, option)| !grant::is_harmless(option)) {
-        let what = format!("`{option}` changes what protects the node");
+        let what = format!("`{option}` changes the protection of the node");
         out.push((element("security_opt", *i), what, Need::Word(of_option(option))));
     }
     if container.privileged {
-        let what = "`privileged` makes it root on the node".to_owned();
+        let what = "`privileged` makes the container root on the node".to_owned();
         out.push(("privileged".to_owned(), what, Need::Word(PRIVILEGED.to_owned())));
     }
     if container.network_mode == NetworkMode::Host {
-        let what = "`host` puts it into the node's network".to_owned();
+        let what = "`host` puts the container into the node's network".to_owned();
         out.push(("network_mode".to_owned(), what, Need::Word(HOST.to_owned())));
     }
     out

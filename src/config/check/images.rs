@@ -34,7 +34,7 @@ pub fn check(root: &Path, workspace: &Workspace, ledger: &Ledger) {
         let next = cycle.get(1).unwrap_or(&cycle[0]);
         let base = dockerfile.bases.iter().find(|base| parent(&base.image).is_some_and(|(target, _)| target == *next));
         let line = base.map_or(1, |base| base.line);
-        let message = format!("a circle: {}: one of them has to stand on something else", graph::drawn(&cycle));
+        let message = format!("a cycle: {}: one of them needs another base image", graph::drawn(&cycle));
         ledger.line(&file.path, line, "", message);
     }
     context(root, workspace, ledger);
@@ -64,7 +64,8 @@ fn context(root: &Path, workspace: &Workspace, ledger: &Ledger) {
         let added = [("with_lap", "lap", build.with_lap), ("rootfs", "rootfs.tar", build.rootfs.is_some())];
         for (key, added, used) in added {
             if used && root.join("containers").join(name).join(added).symlink_metadata().is_ok() {
-                let message = format!("puts `{added}` into the context, where `{added}` is already: rename that file");
+                let message =
+                    format!("puts `{added}` into the context, which contains `{added}` already: rename that file");
                 ledger.key(file, format!("build.{key}"), message);
             }
         }

@@ -14,7 +14,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
         let mut taken = HashSet::new();
         for (key, i, target) in volumes.chain(tmpfs) {
             if !taken.insert(target) {
-                let message = format!("something else is mounted on `{}`: write another target", target.display());
+                let message = format!("another volume is mounted on `{}`: write another target", target.display());
                 ledger.key(file, element(key, i), message);
             }
         }

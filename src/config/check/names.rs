@@ -20,7 +20,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     for (container, file, i, dns) in claims() {
         if let (Some(first), Some(file)) = (taken.get(dns), file) {
             let message = if *first == container {
-                format!("`{dns}` is written twice: leave one out")
+                format!("`{dns}` is written twice: remove one")
             } else {
                 format!("`{dns}` is taken by container `{first}`: write another name")
             };

@@ -24,13 +24,13 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
                 ));
             }
             if (port.host, port.protocol) == (22, Protocol::Tcp) {
-                say("port `22/tcp` is the node's own sshd: write another host port, e.g. `2200:22`".to_owned());
+                say("port `22/tcp` belongs to the node's own sshd: write another host port, e.g. `2200:22`".to_owned());
             } else if (port.host, port.protocol) == (7022, Protocol::Tcp) && beside(workspace) {
-                say("port `7022/tcp` is lap's own sshd on machines with one already: write another host port"
+                say("port `7022/tcp` belongs to lap's sshd on machines with an sshd of their own: write another host port"
                     .to_owned());
             } else if let Some(first) = taken.get(&(port.host, port.protocol)) {
                 say(if first == name {
-                    format!("port `{written}` is written twice: leave one out")
+                    format!("port `{written}` is written twice: remove one")
                 } else {
                     format!("port `{written}` is taken by container `{first}`: write another host port")
                 });

@@ -26,7 +26,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
         let Entry { path, name, rtype, data } = record;
         let say = |message: String| ledger.key(file, path.clone(), message);
         if !seen.insert((name, rtype, data)) {
-            say("written twice: leave one out".to_owned());
+            say("written twice: remove one".to_owned());
             continue;
         }
         let alias = rtype == "CNAME";
@@ -38,16 +38,16 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
             }
             let last = below(name, zone).and_then(|labels| labels.rsplit('.').next());
             if let Some(last) = last.filter(|last| SUB_ZONES.contains(last)) {
-                say(format!("names under `{last}.{zone}` are lap's own: write e.g. `www.{zone}`"));
+                say(format!("names under `{last}.{zone}` are reserved for lap: write e.g. `www.{zone}`"));
                 continue;
             }
         }
         if alias && name == zone {
             say(format!("`{zone}` is the zone itself, which cannot be an alias: write its addresses"));
         } else if alias && types[name.as_str()].len() > 1 {
-            say(format!("`{name}` has other records, and a CNAME stands alone: leave one of them out"));
+            say(format!("`{name}` has other records, and a CNAME cannot have others beside it: remove one of them"));
         } else if alias && records.iter().filter(|other| other.name == *name).count() > 1 {
-            say(format!("`{name}` has two CNAMEs, and a CNAME stands alone: leave one of them out"));
+            say(format!("`{name}` has two CNAMEs, and only one is possible: remove one of them"));
         }
     }
 }

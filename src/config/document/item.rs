@@ -35,7 +35,7 @@ impl<'a> Item<'a> {
         };
         // Nothing a workspace says can be meant to hold a NUL or move a terminal's cursor.
         if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
-            self.problem(format!("holds the control character `{}`: leave it out", c.escape_default()));
+            self.problem(format!("contains the control character `{}`: remove it", c.escape_default()));
             return None;
         }
         Some(text)
@@ -111,7 +111,7 @@ impl<'a> Item<'a> {
             DeValue::Integer(integer) => Some(integer.to_string()),
             DeValue::Float(float) => Some(float.as_str().to_owned()),
             DeValue::Boolean(value) => {
-                self.problem(format!("`{value}` would reach the program as a text: write `\"{value}\"`"));
+                self.problem(format!("the program gets a text: write `\"{value}\"`"));
                 None
             }
             _ => self.string().map(str::to_owned),

@@ -15,9 +15,9 @@ pub const SCHEMA: Schema = Schema {
         key("rootfs", r#"{ suite = "bookworm", packages = ["curl"] }"#),
     ],
     refused: &[
-        ("context", "not taken: the context is the container's own directory"),
-        ("dockerfile", "not taken: it is `Dockerfile` beside this file"),
-        ("target", "not taken: the last stage of the Dockerfile is built"),
+        ("context", "not supported: the context is always the container's own directory"),
+        ("dockerfile", "not supported: it is always `Dockerfile` beside this file"),
+        ("target", "not supported: lap builds the last stage of the Dockerfile"),
     ],
 };
 

@@ -64,17 +64,17 @@ pub const SCHEMA: Schema = Schema {
         key("build", r#"{ args = { VERSION = "1.2" } }"#),
     ],
     refused: &[
-        ("deploy", "reserved for services on several nodes, not there yet: leave it out"),
-        ("route", "reserved for the ingress, not there yet: leave it out"),
-        ("pid", "not supported: a container sees its own processes only, leave it out"),
-        ("ipc", "not supported: a container's shared memory is its own, leave it out"),
-        ("image", "not taken: every image is built, write `FROM …` in the Dockerfile"),
-        ("restart", "not taken: every container is `unless-stopped`, leave it out"),
-        ("container_name", "not taken: it is `infra_` and the directory's name, leave it out"),
-        ("env_file", "not taken: write `environment`, or read a file under `/env`"),
-        ("devices", "not supported: leave it out"),
-        ("networks", "not supported: containers reach each other by their names, leave it out"),
-        ("labels", "not taken: labels are lap's own, leave it out"),
+        ("deploy", "reserved for services on several nodes, not supported yet: remove it"),
+        ("route", "reserved for the ingress, not supported yet: remove it"),
+        ("pid", "not supported, because a container sees only its own processes: remove it"),
+        ("ipc", "not supported, because a container's shared memory is its own: remove it"),
+        ("image", "not supported, because lap builds every image: write `FROM …` in the Dockerfile"),
+        ("restart", "not supported, because every container is `unless-stopped`: remove it"),
+        ("container_name", "not supported, because the name is `infra_` and the directory's name: remove it"),
+        ("env_file", "not supported: write `environment`, or read a file under `/env`"),
+        ("devices", "not supported: remove it"),
+        ("networks", "not supported, because containers reach each other by name: remove it"),
+        ("labels", "not supported, because labels are reserved for lap: remove it"),
     ],
 };
 
@@ -104,7 +104,7 @@ pub struct Lists {
 pub fn read(root: &Path, name: &str, zone: &str, ledger: &Ledger) -> Read<ContainerFile> {
     let mut out = ContainerFile { container: Container::new(name), lists: Lists::default() };
     let path = format!("containers/{name}/container.toml");
-    let missing = "each directory under `containers` is a container and has one, see `lap help container.toml`";
+    let missing = "missing: each directory under `containers` needs one, see `lap help container.toml`";
     let file = files::read(root, &path, missing, ledger).filter(|file| {
         let Some(document) = open(file, ledger) else { return false };
         let table = Table::document(file, &document, &SCHEMA, ledger);
@@ -196,7 +196,7 @@ pub fn variables(item: &Item<'_>) -> BTreeMap<String, String> {
     if item.is_list() {
         let pair = |text: &str| match text.split_once('=') {
             Some((key, value)) => Ok((variable(key)?, value.to_owned())),
-            None => Err(format!("{} has no value: write `KEY=value`, nothing is taken from your shell", shown(text))),
+            None => Err(format!("{} has no value: write `KEY=value`, lap reads nothing from your shell", shown(text))),
         };
         return item.each(pair).into_iter().collect();
     }
@@ -219,7 +219,7 @@ fn variable(key: &str) -> Result<String, String> {
 fn scale(item: &Item<'_>) -> Option<u32> {
     let value = item.integer(0, u32::MAX.into())?;
     if value > 1 {
-        item.problem("more than one is not there yet: write `1`, or `0` for an image that others stand on");
+        item.problem("more than one is not supported yet: write `1`, or `0` for a base image of others");
         return None;
     }
     Some(value as u32)
@@ -228,7 +228,7 @@ fn scale(item: &Item<'_>) -> Option<u32> {
 fn command(item: &Item<'_>) -> Option<Vec<String>> {
     let words = if item.is_string() { item.parse(words::split)? } else { item.list().map(|_| item.strings())? };
     if words.is_empty() {
-        item.problem("empty: write a program, or leave the key out");
+        item.problem("empty: write a program, or remove the key");
         return None;
     }
     Some(words)

@@ -26,7 +26,7 @@ pub fn read(item: &Item<'_>) -> Option<Policy> {
     let time = |key: &str| table.get(key).and_then(|item| item.parse(period));
     let read = table.get("read");
     if let (Some(read), None) = (&read, table.get("verify")) {
-        read.problem("says how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`");
+        read.problem("sets how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`");
     }
     Some(Policy {
         every: time("every"),

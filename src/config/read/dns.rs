@@ -21,7 +21,7 @@ pub const SCHEMA: Schema = Schema {
         key("forward", r#"{ "corp.example" = ["10.0.0.53"] }"#),
         key("records", r#"{ "www.internal" = ["CNAME git.internal."] }"#),
     ],
-    refused: &[("upstreams", "not here: write `upstreams` in the environments' `env.toml`")],
+    refused: &[("upstreams", "not valid here: write `upstreams` in the environments' `env.toml`")],
 };
 
 /// The table as it is written.
@@ -68,10 +68,10 @@ fn forward(item: &Item<'_>, zone: &str) -> BTreeMap<String, Vec<std::net::Socket
         match name::domain(&written.to_ascii_lowercase()) {
             Err(message) => entry.problem(message),
             Ok(domain) if domain == zone || name::below(&domain, zone).is_some() => {
-                entry.problem(format!("`{domain}` is in the lab's own zone `{zone}`: leave it out"));
+                entry.problem(format!("`{domain}` is in the lab's own zone `{zone}`: remove it"));
             }
             Ok(_) if entry.is_list() && entry.list().is_some_and(|list| list.is_empty()) => {
-                entry.problem("empty: write the DNS servers that know this domain, e.g. `[\"10.0.0.53\"]`");
+                entry.problem("empty: write the DNS servers of this domain, e.g. `[\"10.0.0.53\"]`");
             }
             Ok(domain) => drop(out.insert(domain, servers)),
         }

@@ -34,7 +34,7 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
         builder: None,
     };
     let path = format!("env/{name}/env.toml");
-    let missing = "each directory under `env` is an environment and has one, see `lap help env.toml`";
+    let missing = "missing: each directory under `env` needs one, see `lap help env.toml`";
     let file = files::read(root, &path, missing, ledger).filter(|file| {
         let Some(document) = open(file, ledger) else { return false };
         let table = Table::document(file, &document, &SCHEMA, ledger);

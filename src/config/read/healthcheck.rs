@@ -18,8 +18,8 @@ pub const SCHEMA: Schema = Schema {
         key("start_period", r#""30s""#),
     ],
     refused: &[
-        ("disable", "not taken: leave `healthcheck` out"),
-        ("start_interval", "needs a newer Docker Engine than Debian's: leave it out"),
+        ("disable", "not supported: remove `healthcheck`"),
+        ("start_interval", "needs a newer Docker Engine than Debian's: remove it"),
     ],
 };
 
@@ -57,7 +57,7 @@ fn test(item: &Item<'_>) -> Vec<String> {
         Some("CMD") if words.len() > 1 => {}
         Some("CMD-SHELL") if words.len() == 2 => {}
         Some("CMD") => item.problem(format!("names no program: {example}")),
-        Some("CMD-SHELL") => item.problem(format!("`CMD-SHELL` takes exactly one line: {example}")),
+        Some("CMD-SHELL") => item.problem(format!("`CMD-SHELL` needs exactly one line: {example}")),
         _ => item.problem(format!("begins with neither `CMD` nor `CMD-SHELL`: {example}")),
     }
     words

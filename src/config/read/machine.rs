@@ -46,14 +46,12 @@ pub fn vm(item: &Item<'_>) -> Option<Vm> {
     let bridge = table.get("bridge").and_then(|item| item.parse(bridge));
     let (item, version) = (table.get("box"), table.get("box_version"));
     if let (None, Some(version)) = (&item, &version) {
-        version.problem("says which one of `box`: write `box`, too");
+        version.problem("is the version of `box`: write `box`, too");
     }
     let version = version.and_then(|item| item.parse(box_version));
     let name = item.as_ref().and_then(|item| item.parse(box_name));
     if let (Some(item), Hypervisor::Virtualbox) = (&item, hypervisor) {
-        item.problem(
-            "lap gives machines of libvirt only a data disk beside a box of others: leave it out for its own box",
-        );
+        item.problem("a third-party box needs libvirt: remove `box` to use lap's own box");
     }
     Some(Vm { host, hypervisor, bridge, foreign: name.map(|name| ForeignBox { name, version }) })
 }
@@ -62,7 +60,7 @@ pub fn vm(item: &Item<'_>) -> Option<Vm> {
 fn box_name(text: &str) -> Result<String, String> {
     let part = |part: &str| !part.starts_with(['-', '.']) && plain(part);
     if text.starts_with("lap/") {
-        return Err(format!("{} is one that lap makes: leave `box` out", shown(text)));
+        return Err(format!("{} is a box that lap makes: remove `box`", shown(text)));
     }
     let good = text.split('/').all(part) && text.split('/').count() <= 2;
     good.then(|| text.to_owned())

@@ -60,7 +60,7 @@ pub struct NodeFile {
 pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
     let mut out = NodeFile { node: blank(name), environment: None, role: None, placed: false };
     let path = format!("nodes/{name}/node.toml");
-    let missing = "each directory under `nodes` is a node and has one, see `lap help node.toml`";
+    let missing = "missing: each directory under `nodes` needs one, see `lap help node.toml`";
     let file = files::read(root, &path, missing, ledger).filter(|file| {
         let Some(document) = open(file, ledger) else { return false };
         let table = Table::document(file, &document, &SCHEMA, ledger);
@@ -71,7 +71,10 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         node.provider = written.unwrap_or(Provider::Docker);
         node.ssh = table.get("ssh").and_then(|item| machine::ssh(&item));
         if node.provider == Provider::Ssh && table.get("ssh").is_none() {
-            table.problem("ssh", "missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`");
+            table.problem(
+                "ssh",
+                "missing: write the destination of the machine, e.g. `ssh = { destination = \"admin@server\" }`",
+            );
         }
         node.vm = table.get("vm").and_then(|item| machine::vm(&item)).unwrap_or_default();
         let address_item = table.get("address");
@@ -84,15 +87,20 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         };
         out.placed = address_item.is_none() && !of_its_own && node.provider == Provider::Vagrant;
         if of_its_own && !matches!(node.address, Some(Address::Full(_))) {
-            table.problem("address", "a machine needs one of its own: write all of it, e.g. `192.168.57.10`");
+            table.problem(
+                "address",
+                "a machine needs an address of its own: write a full address, e.g. `192.168.57.10`",
+            );
         } else if out.role == Some(Role::Master) && address_item.is_none() {
-            table.problem("address", "missing: a master needs a fixed one, write e.g. `address = \".10\"`");
+            table.problem("address", "missing: a master needs a fixed address, write e.g. `address = \".10\"`");
         }
         node.publish = table.get("publish").and_then(|item| item.parse(address::publish));
         if node.provider == Provider::Vagrant
             && let Some(item) = table.get("publish")
         {
-            item.problem("a virtual machine's ports are not mapped: `[vm] bridge` puts it into the office's network");
+            item.problem(
+                "lap does not publish ports of a virtual machine: use `[vm] bridge` to put it into the office network",
+            );
         }
         node.cpus = table.get("cpus").and_then(|item| cpus(&item));
         node.memory = table.get("memory").and_then(|item| bytes(&item, LEAST_MEMORY, "256m"));
@@ -179,7 +187,7 @@ fn role(text: &str) -> Result<Role, String> {
 
 fn filesystem(text: &str) -> Result<Filesystem, String> {
     Filesystem::named(text)
-        .ok_or_else(|| format!("{} is no file system for a pool: write `btrfs`, `xfs` or `ext4`", shown(text)))
+        .ok_or_else(|| format!("{} is not a file system for a pool: write `btrfs`, `xfs` or `ext4`", shown(text)))
 }
 
 fn provider(text: &str) -> Result<Provider, String> {
@@ -187,7 +195,7 @@ fn provider(text: &str) -> Result<Provider, String> {
         "docker" => Ok(Provider::Docker),
         "ssh" => Ok(Provider::Ssh),
         "vagrant" => Ok(Provider::Vagrant),
-        "local" => Err(format!("`{text}` is not there yet: use `docker`, `vagrant` or `ssh`")),
+        "local" => Err(format!("`{text}` is not supported yet: use `docker`, `vagrant` or `ssh`")),
         _ => Err(format!("{} is not a provider: write `docker`, `vagrant` or `ssh`", shown(text))),
     }
 }

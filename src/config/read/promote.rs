@@ -25,7 +25,7 @@ pub fn read(item: &Item<'_>) -> Option<Promote> {
     let time = |key: &str| {
         table.get(key).and_then(|item| {
             item.parse(|text| match duration(text)? {
-                long if long > LONGEST => Err(format!("`{text}` is too long: an hour is the most")),
+                long if long > LONGEST => Err(format!("`{text}` is too long: one hour is the maximum")),
                 time => Ok(time),
             })
         })

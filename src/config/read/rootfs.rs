@@ -16,7 +16,7 @@ pub const PATH: &str = "nodes/rootfs.toml";
 /// Reads it. Its keys are those of `build.rootfs` in a `container.toml`.
 pub fn read(root: &Path, ledger: &Ledger) -> Read<Rootfs> {
     let mut out = Rootfs::default();
-    let missing = "nodes are made from it, `lap help rootfs.toml` shows one to copy";
+    let missing = "missing: lap makes nodes from it, `lap help rootfs.toml` shows an example to copy";
     let file = files::read(root, PATH, missing, ledger).filter(|file| {
         let Some(document) = open(file, ledger) else { return false };
         out = build::rootfs_table(&Table::document(file, &document, &build::ROOTFS, ledger));

@@ -26,7 +26,7 @@ pub fn read(item: &Item<'_>) -> Option<Policy> {
     let table = item.table()?.with(&SCHEMA);
     let every = table.get("every").and_then(|item| {
         item.parse(|text| match duration(text)?.as_secs() {
-            0..60 => Err(format!("`{text}` is too often: a minute is the least")),
+            0..60 => Err(format!("`{text}` is too short: one minute is the minimum")),
             seconds => Ok(seconds),
         })
     });

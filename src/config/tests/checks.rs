@@ -14,17 +14,15 @@ fn environments() {
     // Whether there is a master is not known.
     World::new()
         .with("nodes/test/node.toml", "")
-        .says(&["nodes/test/node.toml:1: the file is empty: `lap help node.toml` shows what it may hold"]);
+        .says(&["nodes/test/node.toml:1: the file is empty: `lap help node.toml` shows its keys"]);
     World::new().with("nodes/two/node.toml", "address = \".12\"\nenvironment = \"test\"\nrole = \"master\"").says(&[
         "nodes/two/node.toml:3: role: `test` has two masters, `test` and `two`: write `worker` in one of them",
     ]);
     World::new().with("env/test/env.toml", "promote_from = \"test\"").says(&[
-        "env/test/env.toml:1: promote_from: an environment cannot be promoted from itself: leave it out, or name the one \
-         where things are tested",
+        "env/test/env.toml:1: promote_from: an environment cannot be promoted from itself: remove it, or name the environment for tests",
     ]);
     World::new().with("env/test/env.toml", "promote_from = \"prod\"").says(&[
-        "env/prod/env.toml:1: promote_from: a circle: `prod` → `test` → `prod`: one of them has to run the working tree, \
-         without `promote_from`",
+        "env/prod/env.toml:1: promote_from: a cycle: `prod` → `test` → `prod`: remove `promote_from` from one of them, which then runs the working tree",
     ]);
     let two = World::new().with("env/a/env.toml", "#").without("env/test").without("nodes/test");
     two.with("env/prod/env.toml", "#")
@@ -56,8 +54,7 @@ fn addresses() {
 #[test]
 fn machines_without_an_address() {
     let vm = |more: &str| format!("{WORKER}provider = \"vagrant\"\n{more}");
-    let alone = "nodes/x/node.toml:1: address: missing: no other machine of the same host and hypervisor has one, so nothing \
-                 says in which network: write all of it, e.g. `192.168.57.10`";
+    let alone = "nodes/x/node.toml:1: address: missing: no other machine of the same host and hypervisor has an address that defines the network: write a full address, e.g. `192.168.57.10`";
     World::new().with("nodes/x/node.toml", vm("")).says(&[alone]);
     let beside = || World::new().with("nodes/y/node.toml", vm("address = \"192.168.57.12\""));
     beside().with("nodes/x/node.toml", vm("")).says(&[]);
@@ -68,15 +65,14 @@ fn machines_without_an_address() {
     World::new().with("nodes/x/node.toml", vm("[vm]\nbridge = \"br0\"")).says(&[]);
     for other in ["box = \"debian/bookworm64\"", "hypervisor = \"virtualbox\""] {
         World::new().with("nodes/x/node.toml", vm(&format!("[vm]\nbridge = \"br0\"\n{other}"))).says(&[
-            "nodes/x/node.toml:1: address: missing: with a `bridge` only machines of libvirt and of lap's own box tell which \
-             one the office's DHCP gave them: write all of it, e.g. `192.168.57.10`",
+            "nodes/x/node.toml:1: address: missing: an address from the office's DHCP server needs libvirt and lap's own box: write a full address, e.g. `192.168.57.10`",
         ]);
     }
     // A master's is fixed.
     World::new()
         .with("nodes/test/node.toml", "environment = \"test\"\nrole = \"master\"\nprovider = \"vagrant\"")
         .says(&[
-            "nodes/test/node.toml:1: address: a machine needs one of its own: write all of it, e.g. `192.168.57.10`",
+            "nodes/test/node.toml:1: address: a machine needs an address of its own: write a full address, e.g. `192.168.57.10`",
         ]);
 }
 
@@ -87,7 +83,7 @@ fn names() {
         .container("b", "names = [\"z.internal\", \"z.internal\",\n\"x.internal\", \"y.test.internal\"]")
         .container("off", "scale = 0\nnames = [\"x.internal\"]")
         .says(&[
-            "containers/b/container.toml:1: names[1]: `z.internal` is written twice: leave one out",
+            "containers/b/container.toml:1: names[1]: `z.internal` is written twice: remove one",
             "containers/b/container.toml:2: names[2]: `x.internal` is taken by container `a`: write another name",
             "containers/b/container.toml:2: names[3]: `y.test.internal` is `y.internal` of environment `test`, so it is \
              taken by container `a`: write another name",
@@ -118,15 +114,12 @@ office = ".2"
         "lap.toml:6: dns.records.\"git.test.internal\"[0]: `git.test.internal` is taken by container `git`: write another name",
         "lap.toml:7: dns.records.\"ns.internal\"[0]: `ns.internal` is taken by the name server: write another name",
         "lap.toml:8: dns.records.\"office.host.internal\"[0]: `office.host.internal` is taken by host `office`: write another name",
-        "lap.toml:9: dns.records.\"x.pc.internal\"[0]: names under `pc.internal` are lap's own: write e.g. `www.internal`",
+        "lap.toml:9: dns.records.\"x.pc.internal\"[0]: names under `pc.internal` are reserved for lap: write e.g. `www.internal`",
         "lap.toml:11: dns.records.internal[1]: `internal` is the zone itself, which cannot be an alias: write its addresses",
-        "lap.toml:12: dns.records.\"www.internal\"[0]: `www.internal` has other records, and a CNAME stands alone: leave one of \
-         them out",
-        "lap.toml:13: dns.records.\"two.internal\"[0]: `two.internal` has two CNAMEs, and a CNAME stands alone: leave one of \
-         them out",
-        "lap.toml:13: dns.records.\"two.internal\"[1]: `two.internal` has two CNAMEs, and a CNAME stands alone: leave one of \
-         them out",
-        "lap.toml:15: dns.records.\"mail.internal\"[2]: written twice: leave one out",
+        "lap.toml:12: dns.records.\"www.internal\"[0]: `www.internal` has other records, and a CNAME cannot have others beside it: remove one of them",
+        "lap.toml:13: dns.records.\"two.internal\"[0]: `two.internal` has two CNAMEs, and only one is possible: remove one of them",
+        "lap.toml:13: dns.records.\"two.internal\"[1]: `two.internal` has two CNAMEs, and only one is possible: remove one of them",
+        "lap.toml:15: dns.records.\"mail.internal\"[2]: written twice: remove one",
     ]);
 }
 
@@ -140,9 +133,8 @@ fn ports() {
         .says(&[
             "containers/b/container.toml:1: ports[0]: `0` is not a port: write HOST:CONTAINER, e.g. `2200:22`",
             "containers/b/container.toml:2: ports[1]: port `53/tcp` is taken by container `a`: write another host port",
-            "containers/b/container.toml:3: ports[3]: port `8080/tcp` is written twice: leave one out",
-            "containers/b/container.toml:3: ports[4]: port `22/tcp` is the node's own sshd: write another host port, e.g. \
-             `2200:22`",
+            "containers/b/container.toml:3: ports[3]: port `8080/tcp` is written twice: remove one",
+            "containers/b/container.toml:3: ports[4]: port `22/tcp` belongs to the node's own sshd: write another host port, e.g. `2200:22`",
             "containers/c/container.toml:2: ports[0]: with `network_mode = \"host\"` a port is not mapped: write \
              `8000:8000/tcp`",
         ]);
@@ -150,8 +142,7 @@ fn ports() {
                    vm = { box = \"debian/bookworm64\" }\n";
     World::new().container("a", "ports = [\"7022:80\"]").says(&[]);
     World::new().container("a", "ports = [\"7022:80\"]").with("nodes/extra/node.toml", foreign).says(&[
-        "containers/a/container.toml:1: ports[0]: port `7022/tcp` is lap's own sshd on machines with one already: write another \
-         host port",
+        "containers/a/container.toml:1: ports[0]: port `7022/tcp` belongs to lap's sshd on machines with an sshd of their own: write another host port",
     ]);
     let node = |name: &str, offset: u8| {
         format!("environment = \"{name}\"\nrole = \"master\"\naddress = \".{offset}\"\npublish = \"10.0.0.1\"\n")
@@ -173,8 +164,7 @@ fn depends_on() {
         .with("containers/registry/container.toml", "#")
         .says(&[
             "containers/git/container.toml:1: depends_on[0]: `regsitry` is not a container; did you mean `registry`?",
-            "containers/git/container.toml:1: depends_on[1]: `base` never runs, its `scale` is 0: leave it out (FROM \
-             alone makes it be built first)",
+            "containers/git/container.toml:1: depends_on[1]: `base` never runs, its `scale` is 0: remove it (FROM is enough to build it first)",
             "containers/git/container.toml:1: depends_on[2]: `zzz` is not a container: write the name of a directory in \
              `containers`",
         ]);
@@ -184,8 +174,8 @@ fn depends_on() {
         .container("b", "depends_on = [\"c\"]")
         .container("x", "depends_on = [\"x\"]")
         .says(&[
-            "containers/a/container.toml:3: depends_on[1]: a circle: `a` → `b` → `c` → `a`: leave one of them out",
-            "containers/x/container.toml:1: depends_on[0]: a circle: `x` → `x`: leave one of them out",
+            "containers/a/container.toml:3: depends_on[1]: a cycle: `a` → `b` → `c` → `a`: remove one of them",
+            "containers/x/container.toml:1: depends_on[0]: a cycle: `x` → `x`: remove one of them",
         ]);
 }
 
@@ -195,25 +185,29 @@ fn mounts() {
         "containers/a/container.toml",
         &[(
             "volumes = [\"/env/x:/x\"]\ntmpfs = [\"/x:size=1m\", \"/y\"]",
-            &["2: tmpfs[0]: something else is mounted on `/x`: write another target"],
+            &["2: tmpfs[0]: another volume is mounted on `/x`: write another target"],
         )],
     );
 }
 
 #[test]
 fn grants() {
-    let add = "which nobody granted: leave it out, or add";
+    let add = "which lap.toml does not grant: remove it, or add";
     let end = "under `[grants]` in lap.toml";
     for (line, what, grant) in [
         ("volumes = [\"/data/ab:/x\"]", "volumes[0]: `/data/ab` is outside `/data/a` and `/env`", "/data/ab"),
         ("volumes = [\"/data:/x\"]", "volumes[0]: `/data` is outside `/data/a` and `/env`", "/data"),
         (
             "volumes = [\"/var/run/docker.sock:/s\"]",
-            "volumes[0]: Docker's socket makes it root on the node",
+            "volumes[0]: Docker's socket makes the container root on the node",
             "/var/run/docker.sock",
         ),
-        ("privileged = true", "privileged: `privileged` makes it root on the node", "privileged: true"),
-        ("network_mode = \"host\"", "network_mode: `host` puts it into the node's network", "network_mode: host"),
+        ("privileged = true", "privileged: `privileged` makes the container root on the node", "privileged: true"),
+        (
+            "network_mode = \"host\"",
+            "network_mode: `host` puts the container into the node's network",
+            "network_mode: host",
+        ),
         (
             "cap_add = [\"CHOWN\", \"NET_ADMIN\"]",
             "cap_add[1]: `NET_ADMIN` is not among Docker's default capabilities",
@@ -221,12 +215,12 @@ fn grants() {
         ),
         (
             "security_opt = [\"apparmor=unconfined\"]",
-            "security_opt[0]: `apparmor=unconfined` changes what protects the node",
+            "security_opt[0]: `apparmor=unconfined` changes the protection of the node",
             "security_opt: apparmor=unconfined",
         ),
         (
             "security_opt = [\"seccomp=unconfined\"]",
-            "security_opt[0]: `seccomp=unconfined` changes what protects the node",
+            "security_opt[0]: `seccomp=unconfined` changes the protection of the node",
             "security_opt: seccomp=unconfined",
         ),
     ] {
@@ -272,16 +266,15 @@ fn images() {
         .with("containers/a/Dockerfile", "FROM scratch\nCOPY --from=infra/b x y\n")
         .container("b", "#")
         .with("containers/b/Dockerfile", "FROM infra/a\n")
-        .says(&["containers/a/Dockerfile:2: a circle: `a` → `b` → `a`: one of them has to stand on something else"]);
+        .says(&["containers/a/Dockerfile:2: a cycle: `a` → `b` → `a`: one of them needs another base image"]);
     World::new()
         .container("a", "[build]\nwith_lap = true\nrootfs = { suite = \"sid\" }")
         .with("containers/a/lap", "x")
         .with("containers/a/rootfs.tar", "x")
         .says(&[
-            "containers/a/container.toml:2: build.with_lap: puts `lap` into the context, where `lap` is already: rename \
+            "containers/a/container.toml:2: build.with_lap: puts `lap` into the context, which contains `lap` already: rename \
              that file",
-            "containers/a/container.toml:3: build.rootfs: puts `rootfs.tar` into the context, where `rootfs.tar` is \
-             already: rename that file",
+            "containers/a/container.toml:3: build.rootfs: puts `rootfs.tar` into the context, which contains `rootfs.tar` already: rename that file",
         ]);
 }
 

@@ -24,9 +24,9 @@ fn not_text() {
         .with("containers/b/Dockerfile", b"\xfe\xff\0F")
         .says(&[
             "containers/a/Dockerfile:1: the file is empty: it begins with FROM",
-            "containers/a/container.toml:1: the file is empty: `lap help container.toml` shows what it may hold",
+            "containers/a/container.toml:1: the file is empty: `lap help container.toml` shows its keys",
             "containers/b/Dockerfile:1: not UTF-8: save the file as UTF-8",
-            "env/test/env.toml:1: the file is empty: `lap help env.toml` shows what it may hold",
+            "env/test/env.toml:1: the file is empty: `lap help env.toml` shows its keys",
             "lap.toml:2: not UTF-8: save the file as UTF-8",
         ]);
 }
@@ -35,14 +35,13 @@ fn not_text() {
 fn not_there() {
     let world = World::new().container("a", "#").without("containers/a/Dockerfile").with("env/x/readme", "x");
     world.with("nodes/n/x", "x").without("nodes/rootfs.toml").with("containers/c/x", "x").without("lap.toml").says(&[
-        "containers/a/Dockerfile: missing: write one, it begins with FROM",
-        "containers/c/Dockerfile: missing: write one, it begins with FROM",
-        "containers/c/container.toml: missing: each directory under `containers` is a container and has one, see `lap \
-         help container.toml`",
-        "env/x/env.toml: missing: each directory under `env` is an environment and has one, see `lap help env.toml`",
+        "containers/a/Dockerfile: missing: write one that begins with FROM",
+        "containers/c/Dockerfile: missing: write one that begins with FROM",
+        "containers/c/container.toml: missing: missing: each directory under `containers` needs one, see `lap help container.toml`",
+        "env/x/env.toml: missing: missing: each directory under `env` needs one, see `lap help env.toml`",
         "lap.toml: missing: `lap init DIR` makes a new workspace",
-        "nodes/n/node.toml: missing: each directory under `nodes` is a node and has one, see `lap help node.toml`",
-        "nodes/rootfs.toml: missing: nodes are made from it, `lap help rootfs.toml` shows one to copy",
+        "nodes/n/node.toml: missing: missing: each directory under `nodes` needs one, see `lap help node.toml`",
+        "nodes/rootfs.toml: missing: missing: lap makes nodes from it, `lap help rootfs.toml` shows an example to copy",
     ]);
 }
 
@@ -56,7 +55,7 @@ fn not_a_file() {
     world.says(&["lap.toml: not a file: write a text file here"]);
     World::new()
         .with("lap.toml", vec![b'#'; (1 << 20) + 1])
-        .says(&["lap.toml: larger than 1 MiB: this is not a file of settings"]);
+        .says(&["lap.toml: larger than 1 MiB: this is not a settings file"]);
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn bad_directory_names() {
         &format!("containers/My_Git: `My_Git` is not a name: {help}, e.g. `my-git`"),
         &format!("env/A: `A` is not a name: {help}, e.g. `a`"),
         "env/A/env.toml:1: no master: write a `nodes/<name>/node.toml` with `environment = \"A\"`, `role = \"master\"`",
-        "env/node: `node.internal` is lap's own: call the environment otherwise",
+        "env/node: `node.internal` is reserved for lap: choose another name for the environment",
         "env/node/env.toml:1: no master: write a `nodes/<name>/node.toml` with `environment = \"node\"`, `role = \
          \"master\"`",
         &format!("nodes/a.b: `a.b` is not a name: {help}, e.g. `a-b`"),
@@ -98,11 +97,11 @@ fn links_that_leave_the_workspace() {
         .link("env/test/all", outside.path())
         .link("nodes/out", outside.path())
         .says(&[
-            "containers/a/dangling: the link leads out of the workspace, to `../../../nothing`: put a copy here",
-            &format!("containers/a/out: the link leads out of the workspace, to `{to}/f`: put a copy here"),
-            &format!("env/test/all: the link leads out of the workspace, to `{to}`: put a copy here"),
-            &format!("nodes/out: the link leads out of the workspace, to `{to}`: put a copy here"),
-            "nodes/out/node.toml: missing: each directory under `nodes` is a node and has one, see `lap help node.toml`",
+            "containers/a/dangling: the link leads out of the workspace, to `../../../nothing`: replace it by a copy",
+            &format!("containers/a/out: the link leads out of the workspace, to `{to}/f`: replace it by a copy"),
+            &format!("env/test/all: the link leads out of the workspace, to `{to}`: replace it by a copy"),
+            &format!("nodes/out: the link leads out of the workspace, to `{to}`: replace it by a copy"),
+            "nodes/out/node.toml: missing: missing: each directory under `nodes` needs one, see `lap help node.toml`",
         ]);
 }
 

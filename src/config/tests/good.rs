@@ -72,7 +72,7 @@ fn another_name_for_tests() {
     let message = load(world.dir.path(), Some("Lap")).unwrap_err().to_string();
     assert_eq!(
         message,
-        "lap.toml: lab: the name that replaces it: `Lap` is not a name: write lower-case letters, digits and hyphens \
+        "lap.toml: lab: the name in `--lab`: `Lap` is not a name: write lower-case letters, digits and hyphens \
          between them, e.g. `lap`"
     );
 }

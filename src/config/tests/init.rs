@@ -54,7 +54,7 @@ fn says_what_is_in_the_way() {
     let error = init(dir.path(), "X").unwrap_err();
     assert_eq!(
         error.message,
-        "cannot call the lab so: `X` is not a name: write lower-case letters, digits and hyphens between them, e.g. `x`"
+        "the lab cannot have this name: `X` is not a name: write lower-case letters, digits and hyphens between them, e.g. `x`"
     );
     assert!(!dir.path().join("lap.toml").exists());
 }

@@ -37,11 +37,11 @@ fn lap_toml() {
                 &[
                     "3: operators.Anna: `Anna` is not a name: write lower-case letters, digits and hyphens between them, \
                      e.g. `anna`",
-                    "3: operators.Anna: `ssh-dss` is not a kind of public key: write the line of a `.pub` file, e.g. \
+                    "3: operators.Anna: `ssh-dss` is not a type of public key: write the line of a `.pub` file, e.g. \
                      `ssh-ed25519 AAAA… anna`",
                 ],
             ),
-            ("lab = \"a\"\n[grants]\ngti = []", &["3: grants.gti: `gti` is not a container: leave it out"]),
+            ("lab = \"a\"\n[grants]\ngti = []", &["3: grants.gti: `gti` is not a container: remove it"]),
             ("lab = \"a\"\n[hosts]\nx = \".1\"", &["3: hosts.x: `.1` is the router's address: write `.2` to `.254`"]),
             (
                 "lab = \"a\"\n[pcs]\nanna = \".31\"",
@@ -50,7 +50,7 @@ fn lap_toml() {
             (
                 "lab = \"a\"\n[snapshot]\nevery = \"10s\"\nkeep = { hourly = -1, yearly = 1 }",
                 &[
-                    "3: snapshot.every: `10s` is too often: a minute is the least",
+                    "3: snapshot.every: `10s` is too short: one minute is the minimum",
                     "4: snapshot.keep.hourly: `-1` is not in the range: write a number from 0 to 100000",
                     "4: snapshot.keep.yearly: unknown key: known are `last`, `hourly`, `daily`, `weekly`, `monthly`",
                 ],
@@ -59,25 +59,25 @@ fn lap_toml() {
                 "lab = \"a\"\n[copies]\nevery = \"1d\"\nread = \"0%\"\nkeep = { yearly = 1 }",
                 &[
                     "2: copies: there is no repository: write one under `[repositories]`",
-                    "3: copies.every: no snapshots are taken that could be copied: write `[snapshot] every`",
-                    "4: copies.read: `0%` is no part: write a number of percent, e.g. `10%`",
-                    "4: copies.read: says how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`",
+                    "3: copies.every: there are no scheduled snapshots to copy: write `[snapshot] every`",
+                    "4: copies.read: `0%` is not a share: write a percentage, e.g. `10%`",
+                    "4: copies.read: sets how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`",
                     "5: copies.keep.yearly: unknown key: known are `last`, `hourly`, `daily`, `weekly`, `monthly`",
                 ],
             ),
             (
                 "lab = \"a\"\n[snapshot]\nevery = \"2h\"\n[repositories]\nnas = \"/srv/lap\"\n[copies]\nevery = \"1h\"\nverify = \"daily\"",
                 &[
-                    "7: copies.every: more often than snapshots are taken: write at least what `[snapshot] every` says",
+                    "7: copies.every: shorter than the interval of snapshots: write at least the value of `[snapshot] every`",
                     "8: copies.verify: `daily` is not a time: write e.g. `7d`, `12h` or `30m`",
                 ],
             ),
             (
                 "lab = \"a\"\n[repositories]\noffice = \"backup\"\n[promote]\nsettle = \"2h\"\nkeep = 0\nkeep_failed = \"2h\"\nkept = 3",
                 &[
-                    "3: repositories.office: `backup` is no place of a repository: write a path (`/srv/backup/lap`), \
+                    "3: repositories.office: `backup` is not the location of a repository: write a path (`/srv/backup/lap`), \
                      `sftp:user@host:/srv/lap` or `s3:host/bucket/folder`",
-                    "5: promote.settle: `2h` is too long: an hour is the most",
+                    "5: promote.settle: `2h` is too long: one hour is the maximum",
                     "6: promote.keep: `0` is not in the range: write a number from 1 to 100000",
                     "7: promote.keep_failed: `2h` is not a number of days: write e.g. `14d`",
                     "8: promote.kept: unknown key: known are `settle`, `max_outage`, `keep`, `keep_failed`",
@@ -94,9 +94,12 @@ fn dns_of_lap_toml() {
             "zone = \"Office\"",
             "dns.zone: `Office` is not a name: write lower-case letters, digits and hyphens between them, e.g. `office`",
         ),
-        ("zone = \"localhost\"", "dns.zone: the zone `localhost` is not free: write e.g. `internal`"),
+        ("zone = \"localhost\"", "dns.zone: the zone `localhost` is reserved: write e.g. `internal`"),
         ("zones = \"internal\"", "dns.zones: unknown key; did you mean `zone`?"),
-        ("upstreams = [\"9.9.9.9\"]", "dns.upstreams: not here: write `upstreams` in the environments' `env.toml`"),
+        (
+            "upstreams = [\"9.9.9.9\"]",
+            "dns.upstreams: not valid here: write `upstreams` in the environments' `env.toml`",
+        ),
         (
             "clients = [\"10.0.0.1/24\"]",
             "dns.clients[0]: `10.0.0.1/24` is an address inside a network: write `10.0.0.0/24`",
@@ -107,7 +110,7 @@ fn dns_of_lap_toml() {
         ),
         (
             "reverse = [\"fd00::/64\"]",
-            "dns.reverse[0]: `fd00::/64` has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`",
+            "dns.reverse[0]: `fd00::/64` has no reverse zone in lap: write an IPv4 network, e.g. `192.168.0.0/24`",
         ),
         (
             "secondaries = [\"ns2\"]",
@@ -115,11 +118,11 @@ fn dns_of_lap_toml() {
         ),
         (
             "forward = { \"corp.example\" = [] }",
-            "dns.forward.\"corp.example\": empty: write the DNS servers that know this domain, e.g. `[\"10.0.0.53\"]`",
+            "dns.forward.\"corp.example\": empty: write the DNS servers of this domain, e.g. `[\"10.0.0.53\"]`",
         ),
         (
             "forward = { \"x.internal\" = [\"10.0.0.53\"] }",
-            "dns.forward.\"x.internal\": `x.internal` is in the lab's own zone `internal`: leave it out",
+            "dns.forward.\"x.internal\": `x.internal` is in the lab's own zone `internal`: remove it",
         ),
         (
             "forward = { \"a b\" = [\"10.0.0.53\"] }",
@@ -135,7 +138,7 @@ fn dns_of_lap_toml() {
         ),
         (
             "records = { \"a.*.internal\" = [\"A 10.0.0.1\"] }",
-            "dns.records.\"a.*.internal\": `a.*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`",
+            "dns.records.\"a.*.internal\": `a.*.internal` has `*` in a place other than the first label: write e.g. `*.apps.internal`",
         ),
         (
             "records = { \"a.internal\" = [\"A 10.0.0\"] }",
@@ -216,7 +219,7 @@ fn node_toml() {
     ];
     each("nodes/extra/node.toml", rows);
     for (line, want) in [
-        ("provider = \"local\"", "provider: `local` is not there yet: use `docker`, `vagrant` or `ssh`"),
+        ("provider = \"local\"", "provider: `local` is not supported yet: use `docker`, `vagrant` or `ssh`"),
         ("provider = \"aws\"", "provider: `aws` is not a provider: write `docker`, `vagrant` or `ssh`"),
         (
             "ssh = { destination = \"-oProxyCommand=x\" }",
@@ -235,24 +238,24 @@ fn node_toml() {
             "vm = { box = \"https://x/y.box\" }",
             "vm.box: `https://x/y.box` is not a box: write its name, e.g. `debian/bookworm64`",
         ),
-        ("vm = { box = \"lap/0123\" }", "vm.box: `lap/0123` is one that lap makes: leave `box` out"),
-        ("vm = { box_version = \"12\" }", "vm.box_version: says which one of `box`: write `box`, too"),
+        ("vm = { box = \"lap/0123\" }", "vm.box: `lap/0123` is a box that lap makes: remove `box`"),
+        ("vm = { box_version = \"12\" }", "vm.box_version: is the version of `box`: write `box`, too"),
         (
             "vm = { box = \"a/b\", box_version = \">= 1\" }",
             "vm.box_version: `>= 1` is not a version: write one of the box's, e.g. `12.20250126.1`",
         ),
         (
             "vm = { hypervisor = \"virtualbox\", box = \"a/b\" }",
-            "vm.box: lap gives machines of libvirt only a data disk beside a box of others: leave it out for its own box",
+            "vm.box: a third-party box needs libvirt: remove `box` to use lap's own box",
         ),
         (
             "ssh = { destination = \"x\", device = \"sdb\" }",
             "ssh.device: `sdb` is not a device: write its path, e.g. `/dev/disk/by-id/…`",
         ),
-        ("address = \"ten\"", "address: `ten` is not an address: write an offset such as `.10`, or all of it"),
+        ("address = \"ten\"", "address: `ten` is not an address: write an offset such as `.10`, or a full address"),
         (
             "address = \"10.0.0.10\"",
-            "address: `10.0.0.10` needs a `subnet` under `[network]` in lap.toml: write it there, or an offset such as \
+            "address: `10.0.0.10` needs a `subnet` under `[network]` in lap.toml: write one there, or write an offset such as \
              `.10` here",
         ),
         ("publish = \"eth0\"", "publish: `eth0` is not an address of this host: write e.g. `192.168.0.2`"),
@@ -261,7 +264,7 @@ fn node_toml() {
         ("cpus = \"2\"", "cpus: expected a number, found the string `2`: write e.g. `cpus = 2`"),
         ("memory = \"4 GB\"", "memory: `4 GB` is not a size: write a whole number and a unit, e.g. `512m` or `4g`"),
         ("memory = 1", "memory: too small: write `256m` or more"),
-        ("filesystem = \"zfs\"", "filesystem: `zfs` is no file system for a pool: write `btrfs`, `xfs` or `ext4`"),
+        ("filesystem = \"zfs\"", "filesystem: `zfs` is not a file system for a pool: write `btrfs`, `xfs` or `ext4`"),
         ("disk = \"256m\"\nfilesystem = \"xfs\"", "disk: too small for xfs: write `300m` or more"),
         ("disk = -1", "disk: `-1` is not in the range: write a number from 0 to 9223372036854775807"),
     ] {
@@ -272,8 +275,8 @@ fn node_toml() {
         &[(
             "environment = \"test\"\nrole = \"worker\"\nprovider = \"ssh\"",
             &[
-                "1: address: a machine needs one of its own: write all of it, e.g. `192.168.57.10`",
-                "1: ssh: missing: say where the machine is, e.g. `ssh = { destination = \"admin@server\" }`",
+                "1: address: a machine needs an address of its own: write a full address, e.g. `192.168.57.10`",
+                "1: ssh: missing: write the destination of the machine, e.g. `ssh = { destination = \"admin@server\" }`",
             ],
         )],
     );
@@ -286,13 +289,13 @@ fn node_toml() {
     each("nodes/extra/node.toml", &[(machine, &[])]);
     let publish = "environment = \"test\"\nrole = \"worker\"\nprovider = \"vagrant\"\naddress = \"192.168.57.12\"\n\
                    publish = \"127.0.0.1\"";
-    let want = "5: publish: a virtual machine's ports are not mapped: `[vm] bridge` puts it into the office's network";
+    let want = "5: publish: lap does not publish ports of a virtual machine: use `[vm] bridge` to put it into the office network";
     each("nodes/extra/node.toml", &[(publish, &[want])]);
     each(
         "nodes/test/node.toml",
         &[(
             "environment = \"test\"\nrole = \"master\"",
-            &["1: address: missing: a master needs a fixed one, write e.g. `address = \".10\"`"],
+            &["1: address: missing: a master needs a fixed address, write e.g. `address = \".10\"`"],
         )],
     );
 }
@@ -301,17 +304,17 @@ fn node_toml() {
 fn container_toml() {
     for (line, want) in [
         ("port = []", "port: unknown key; did you mean `ports`?"),
-        ("deploy = {}", "deploy: reserved for services on several nodes, not there yet: leave it out"),
-        ("snapshot.before = []", "snapshot.before: empty: write a program, or leave the key out"),
+        ("deploy = {}", "deploy: reserved for services on several nodes, not supported yet: remove it"),
+        ("snapshot.before = []", "snapshot.before: empty: write a program, or remove the key"),
         (
             "snapshot.timeout = \"soon\"",
             "snapshot.timeout: `soon` is not a duration: write e.g. `500ms`, `10s` or `1m30s`",
         ),
-        ("snapshot.scrub = []", "snapshot.scrub: empty: write a program, or leave the key out"),
-        ("route = {}", "route: reserved for the ingress, not there yet: leave it out"),
-        ("pid = \"host\"", "pid: not supported: a container sees its own processes only, leave it out"),
-        ("ipc = \"host\"", "ipc: not supported: a container's shared memory is its own, leave it out"),
-        ("image = \"x\"", "image: not taken: every image is built, write `FROM …` in the Dockerfile"),
+        ("snapshot.scrub = []", "snapshot.scrub: empty: write a program, or remove the key"),
+        ("route = {}", "route: reserved for the ingress, not supported yet: remove it"),
+        ("pid = \"host\"", "pid: not supported, because a container sees only its own processes: remove it"),
+        ("ipc = \"host\"", "ipc: not supported, because a container's shared memory is its own: remove it"),
+        ("image = \"x\"", "image: not supported, because lap builds every image: write `FROM …` in the Dockerfile"),
         ("names = [\"git\"]", "names[0]: `git` is not a name in the zone `internal`: write e.g. `git.internal`"),
         (
             "ports = [\n\"80\", \"99999:22\"]",
@@ -321,15 +324,15 @@ fn container_toml() {
         ("ports = \"80\"", "ports: expected a list, found the string `80`: write e.g. `ports = [\"2200:22\"]`"),
         (
             "volumes = [\"x:/y\"]",
-            "volumes[0]: `x` is a named volume: what lasts is under `/data` and mounted by itself, anything else is a host path",
+            "volumes[0]: `x` is a named volume: lap mounts `/data` for persistent data; write a host path for other volumes",
         ),
-        ("volumes = [\"/data/a/../b:/y\"]", "volumes[0]: `/data/a/../b` holds `.` or `..`: write the path it leads to"),
+        ("volumes = [\"/data/a/../b:/y\"]", "volumes[0]: `/data/a/../b` contains `.` or `..`: write the resolved path"),
         ("tmpfs = [\"run\"]", "tmpfs[0]: `run` is not an absolute path: write e.g. `/srv/files`"),
         (
             "environment = [\"A\"]",
-            "environment[0]: `A` has no value: write `KEY=value`, nothing is taken from your shell",
+            "environment[0]: `A` has no value: write `KEY=value`, lap reads nothing from your shell",
         ),
-        ("environment = { A = true }", "environment.A: `true` would reach the program as a text: write `\"true\"`"),
+        ("environment = { A = true }", "environment.A: the program gets a text: write `\"true\"`"),
         ("environment = { \"a b\" = 1 }", "environment.\"a b\": `a b` is not a variable's name: write e.g. `LANG`"),
         (
             "healthcheck = {}",
@@ -341,7 +344,7 @@ fn container_toml() {
         ),
         (
             "healthcheck.test = [\"CMD-SHELL\", \"a\", \"b\"]",
-            "healthcheck.test: `CMD-SHELL` takes exactly one line: write `[\"CMD\", \"program\", \"argument\"]` or `[\"CMD-SHELL\", \"a line for the shell\"]`",
+            "healthcheck.test: `CMD-SHELL` needs exactly one line: write `[\"CMD\", \"program\", \"argument\"]` or `[\"CMD-SHELL\", \"a line for the shell\"]`",
         ),
         (
             "healthcheck = { test = [\"CMD\", \"a\"], interval = \"10\" }",
@@ -365,7 +368,7 @@ fn container_toml() {
         ("user = \"a b\"", "user: `a b` is not a user: write USER or USER:GROUP, e.g. `git` or `1000:1000`"),
         ("network_mode = \"none\"", "network_mode: `none` is not supported: write `bridge` or `host`"),
         ("command = \"sh 'a\"", "command: `sh 'a` has no closing `'`: add it, or write a list of words"),
-        ("entrypoint = []", "entrypoint: empty: write a program, or leave the key out"),
+        ("entrypoint = []", "entrypoint: empty: write a program, or remove the key"),
         (
             "hostname = \"a_b\"",
             "hostname: `a_b` is not a name: write lower-case letters, digits and hyphens between them, e.g. `a-b`",
@@ -383,7 +386,7 @@ fn container_toml() {
             "secrets = [\"pass\"]",
             "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `admin.pub`, `keys.json`",
         ),
-        ("scale = 2", "scale: more than one is not there yet: write `1`, or `0` for an image that others stand on"),
+        ("scale = 2", "scale: more than one is not supported yet: write `1`, or `0` for a base image of others"),
         ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),
         (
             "[build]\nports = []",
@@ -404,7 +407,7 @@ fn container_toml() {
             "build.rootfs = { suite = \"sid\", exclude = [\"x\"] }",
             "build.rootfs.exclude[0]: `x` is not a pattern of paths: write e.g. `/usr/share/man/*`",
         ),
-        ("description = \"\\u001b[2J\"", "description: holds the control character `\\u{1b}`: leave it out"),
+        ("description = \"\\u001b[2J\"", "description: contains the control character `\\u{1b}`: remove it"),
     ] {
         // The line of an element is its own, of all else the key's.
         let number = 1 + line.matches('\n').count();

@@ -76,14 +76,14 @@ pub fn subnet(text: &str) -> Result<Subnet, String> {
         return Err(format!("{} is an address inside a subnet: write `{base}/{prefix}`", shown(text)));
     }
     if base.is_unspecified() || base.is_loopback() || base.is_multicast() || base.octets()[0] >= 240 {
-        return Err(format!("{} is not for machines: write a private subnet, e.g. `192.168.0.0/24`", shown(text)));
+        return Err(format!("{} is not a private subnet: write one, e.g. `192.168.0.0/24`", shown(text)));
     }
     Ok(Subnet { base, prefix })
 }
 
 /// `.10` (an offset in the subnet) or `192.168.0.10`
 pub fn address(text: &str) -> Result<Address, String> {
-    let wrong = || format!("{} is not an address: write an offset such as `.10`, or all of it", shown(text));
+    let wrong = || format!("{} is not an address: write an offset such as `.10`, or a full address", shown(text));
     if let Some(offset) = text.strip_prefix('.') {
         if offset.is_empty() || !offset.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong());
@@ -144,7 +144,10 @@ pub fn reverse(text: &str) -> Result<String, String> {
     let network = network(text)?;
     let prefix = network.split_once('/').and_then(|(_, prefix)| prefix.parse::<u8>().ok());
     if network.contains(':') || prefix.is_none_or(|prefix| prefix < 8) {
-        return Err(format!("{} has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`", shown(text)));
+        return Err(format!(
+            "{} has no reverse zone in lap: write an IPv4 network, e.g. `192.168.0.0/24`",
+            shown(text)
+        ));
     }
     Ok(network)
 }
@@ -172,8 +175,8 @@ mod tests {
                 ("192.168.0.0", "`192.168.0.0` is not a subnet: write ADDRESS/PREFIX, e.g. `192.168.0.0/24`"),
                 ("192.168.0.0/33", "a prefix of 33 is not possible: write 8 to 29, e.g. `192.168.0.0/24`"),
                 ("192.168.0.7/24", "`192.168.0.7/24` is an address inside a subnet: write `192.168.0.0/24`"),
-                ("127.0.0.0/8", "`127.0.0.0/8` is not for machines: write a private subnet, e.g. `192.168.0.0/24`"),
-                ("255.0.0.0/8", "`255.0.0.0/8` is not for machines: write a private subnet, e.g. `192.168.0.0/24`"),
+                ("127.0.0.0/8", "`127.0.0.0/8` is not a private subnet: write one, e.g. `192.168.0.0/24`"),
+                ("255.0.0.0/8", "`255.0.0.0/8` is not a private subnet: write one, e.g. `192.168.0.0/24`"),
             ],
         );
         messages(
@@ -183,9 +186,9 @@ mod tests {
                 (".1", "`.1` is the router's address: write `.2` to `.254`"),
                 (".255", "`.255` is the broadcast address: write `.2` to `.254`"),
                 (".256", "`.256` is not an offset: write `.2` to `.254`"),
-                (".+5", "`.+5` is not an address: write an offset such as `.10`, or all of it"),
-                ("10", "`10` is not an address: write an offset such as `.10`, or all of it"),
-                ("fe80::1", "`fe80::1` is not an address: write an offset such as `.10`, or all of it"),
+                (".+5", "`.+5` is not an address: write an offset such as `.10`, or a full address"),
+                ("10", "`10` is not an address: write an offset such as `.10`, or a full address"),
+                ("fe80::1", "`fe80::1` is not an address: write an offset such as `.10`, or a full address"),
             ],
         );
         messages(
@@ -213,8 +216,8 @@ mod tests {
         messages(
             reverse,
             &[
-                ("fd00::/8", "`fd00::/8` has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`"),
-                ("0.0.0.0/0", "`0.0.0.0/0` has no reverse zone here: write an IPv4 network, e.g. `192.168.0.0/24`"),
+                ("fd00::/8", "`fd00::/8` has no reverse zone in lap: write an IPv4 network, e.g. `192.168.0.0/24`"),
+                ("0.0.0.0/0", "`0.0.0.0/0` has no reverse zone in lap: write an IPv4 network, e.g. `192.168.0.0/24`"),
             ],
         );
         messages(

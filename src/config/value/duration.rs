@@ -39,7 +39,7 @@ pub fn period(text: &str) -> Result<u64, String> {
             .map_err(|_| format!("{} is not a time: write e.g. `7d`, `12h` or `30m`", shown(text)))?
             .as_secs(),
     };
-    if seconds < 60 { Err(format!("{} is too often: a minute is the least", shown(text))) } else { Ok(seconds) }
+    if seconds < 60 { Err(format!("{} is too short: one minute is the minimum", shown(text))) } else { Ok(seconds) }
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
             &[
                 ("0d", "`0d` is not possible: write `1d` to `366d`"),
                 ("367d", "`367d` is not possible: write `1d` to `366d`"),
-                ("59s", "`59s` is too often: a minute is the least"),
+                ("59s", "`59s` is too short: one minute is the minimum"),
                 ("1d12h", "`1d12h` is not a time: write e.g. `7d`, `12h` or `30m`"),
                 ("daily", "`daily` is not a time: write e.g. `7d`, `12h` or `30m`"),
             ],

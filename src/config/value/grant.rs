@@ -60,7 +60,7 @@ mod tests {
                 ("everything", &wrong("everything")),
                 ("pid: host", &wrong("pid: host")),
                 ("cap_add: NET_ADMN", "`NET_ADMN` is not a capability; did you mean `NET_ADMIN`?"),
-                ("/a/../b", "`/a/../b` holds `.` or `..`: write the path it leads to"),
+                ("/a/../b", "`/a/../b` contains `.` or `..`: write the resolved path"),
             ],
         );
     }

@@ -43,7 +43,7 @@ pub fn zone(text: &str) -> Result<String, String> {
         return Err(format!("the zone {} is longer than 127 characters: write a shorter one", shown(text)));
     }
     if ["localhost", "arpa"].iter().any(|own| below(text, own).is_some() || text == *own) {
-        return Err(format!("the zone {} is not free: write e.g. `{ZONE}`", shown(text)));
+        return Err(format!("the zone {} is reserved: write e.g. `{ZONE}`", shown(text)));
     }
     domain(text)
 }
@@ -79,7 +79,7 @@ pub fn in_zone(text: &str, zone: &str) -> Result<String, String> {
     }
     let last = labels.rsplit('.').next().unwrap_or(labels);
     if SUB_ZONES.contains(&last) {
-        return Err(format!("names under `{last}.{zone}` are lap's own: write e.g. `git.{zone}`"));
+        return Err(format!("names under `{last}.{zone}` are reserved for lap: write e.g. `git.{zone}`"));
     }
     Ok(text.to_owned())
 }
@@ -102,7 +102,7 @@ pub fn owner(text: &str, zone: &str) -> Result<String, String> {
             "*" if i == 0 => {}
             _ if part.contains('*') => {
                 return Err(format!(
-                    "{} has `*` elsewhere than alone in front: write e.g. `*.apps.{zone}`",
+                    "{} has `*` in a place other than the first label: write e.g. `*.apps.{zone}`",
                     shown(text)
                 ));
             }
@@ -162,8 +162,8 @@ mod tests {
             zone,
             &[
                 ("", &format!("the name is empty: {help}")),
-                ("localhost", "the zone `localhost` is not free: write e.g. `internal`"),
-                ("10.in-addr.arpa", "the zone `10.in-addr.arpa` is not free: write e.g. `internal`"),
+                ("localhost", "the zone `localhost` is reserved: write e.g. `internal`"),
+                ("10.in-addr.arpa", "the zone `10.in-addr.arpa` is reserved: write e.g. `internal`"),
                 ("Lab", &format!("`Lab` is not a name: {help} between them, e.g. `lab`")),
             ],
         );
@@ -171,8 +171,14 @@ mod tests {
             |text| owner(text, ZONE),
             &[
                 ("www", "`www` is not a name in the zone `internal`: write e.g. `www.internal`"),
-                ("a.*.internal", "`a.*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`"),
-                ("x*.internal", "`x*.internal` has `*` elsewhere than alone in front: write e.g. `*.apps.internal`"),
+                (
+                    "a.*.internal",
+                    "`a.*.internal` has `*` in a place other than the first label: write e.g. `*.apps.internal`",
+                ),
+                (
+                    "x*.internal",
+                    "`x*.internal` has `*` in a place other than the first label: write e.g. `*.apps.internal`",
+                ),
                 ("a..internal", "`a..internal` is not a name: write e.g. `www.internal`"),
                 ("ä.internal", "`ä.internal` is not a name: write e.g. `www.internal`"),
             ],
@@ -186,7 +192,7 @@ mod tests {
                     "`git.example.com` is not a name in the zone `internal`: write e.g. `git.internal`",
                 ),
                 ("internal", "`internal` is not a name in the zone `internal`: write e.g. `internal.internal`"),
-                ("a.node.internal", "names under `node.internal` are lap's own: write e.g. `git.internal`"),
+                ("a.node.internal", "names under `node.internal` are reserved for lap: write e.g. `git.internal`"),
                 ("a..internal", &format!("the name is empty: {help}")),
             ],
         );

@@ -11,14 +11,14 @@ pub fn absolute(text: &str) -> Result<PathBuf, String> {
     }
     if text.contains(',') {
         // Docker's `--mount` takes no such path.
-        return Err(format!("{} holds a comma: write a path without", shown(text)));
+        return Err(format!("{} contains a comma: write a path without one", shown(text)));
     }
     if text.chars().any(char::is_control) {
-        return Err(format!("{} holds a control character: write a path without", shown(text)));
+        return Err(format!("{} contains a control character: write a path without one", shown(text)));
     }
     let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
     if parts.iter().any(|part| matches!(*part, "." | "..")) {
-        return Err(format!("{} holds `.` or `..`: write the path it leads to", shown(text)));
+        return Err(format!("{} contains `.` or `..`: write the resolved path", shown(text)));
     }
     Ok(PathBuf::from(format!("/{}", parts.join("/"))))
 }
@@ -35,9 +35,9 @@ mod tests {
             absolute,
             &[
                 ("srv", "`srv` is not an absolute path: write e.g. `/srv/files`"),
-                ("/a/./b", "`/a/./b` holds `.` or `..`: write the path it leads to"),
-                ("/a,b", "`/a,b` holds a comma: write a path without"),
-                ("/a\nb", "`/a\\nb` holds a control character: write a path without"),
+                ("/a/./b", "`/a/./b` contains `.` or `..`: write the resolved path"),
+                ("/a,b", "`/a,b` contains a comma: write a path without one"),
+                ("/a\nb", "`/a\\nb` contains a control character: write a path without one"),
             ],
         );
     }

@@ -18,8 +18,7 @@ const TYPES: [&str; 7] = [
 pub fn public_key(text: &str) -> Result<String, String> {
     // The text is not shown: it must not be copied into logs.
     if text.contains("PRIVATE KEY") {
-        return Err("this is a private key, which belongs in no workspace: make a new pair, and write the line of \
-                    its `.pub` file"
+        return Err("this is a private key, which must not be in a workspace: make a new pair, and write the line of its `.pub` file"
             .to_owned());
     }
     let text = text.trim();
@@ -32,7 +31,7 @@ pub fn public_key(text: &str) -> Result<String, String> {
         // Something long may be the inside of a private key.
         let what = if kind.len() > 40 { "this".to_owned() } else { shown(kind) };
         return Err(format!(
-            "{what} is not a kind of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 AAAA… anna`"
+            "{what} is not a type of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 AAAA… anna`"
         ));
     }
     let blob = words.next().and_then(|word| STANDARD.decode(word).ok()).unwrap_or_default();
@@ -67,10 +66,10 @@ mod tests {
         messages(
             public_key,
             &[
-                ("", "`` is not a kind of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 AAAA… anna`"),
+                ("", "`` is not a type of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 AAAA… anna`"),
                 (
                     "command=\"sh\" ssh-ed25519 AAAA",
-                    "`command=\"sh\"` is not a kind of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 \
+                    "`command=\"sh\"` is not a type of public key: write the line of a `.pub` file, e.g. `ssh-ed25519 \
                      AAAA… anna`",
                 ),
                 ("ssh-ed25519", "the `ssh-ed25519` key is damaged: copy the whole line of its `.pub` file"),
@@ -82,8 +81,7 @@ mod tests {
                 (&format!("{GOOD}\nssh-rsa AAAA"), "a key is one line: write the line of a `.pub` file"),
                 (
                     "-----BEGIN OPENSSH PRIVATE KEY-----",
-                    "this is a private key, which belongs in no workspace: make a new pair, and write the line of its \
-                     `.pub` file",
+                    "this is a private key, which must not be in a workspace: make a new pair, and write the line of its `.pub` file",
                 ),
             ],
         );

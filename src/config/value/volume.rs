@@ -22,7 +22,7 @@ pub fn volume(text: &str) -> Result<Volume, String> {
     };
     if !source.starts_with(['/', '.', '~']) {
         return Err(format!(
-            "{} is a named volume: what lasts is under `/data` and mounted by itself, anything else is a host path",
+            "{} is a named volume: lap mounts `/data` for persistent data; write a host path for other volumes",
             shown(source)
         ));
     }
@@ -63,14 +63,14 @@ mod tests {
                 ("/a:/b:z", "`/a:/b:z` ends in an unknown option: write `:ro`, or nothing"),
                 ("/a:/b:ro:x", "`/a:/b:ro:x` ends in an unknown option: write `:ro`, or nothing"),
                 ("./a:/b", "`./a` is not an absolute path: write e.g. `/srv/files`"),
-                ("/data/x/../y:/b", "`/data/x/../y` holds `.` or `..`: write the path it leads to"),
+                ("/data/x/../y:/b", "`/data/x/../y` contains `.` or `..`: write the resolved path"),
                 ("/a:b", "`b` is not an absolute path: write e.g. `/srv/files`"),
                 ("/a:/", "`/` would hide the whole image: write a directory in it, e.g. `/files`"),
                 ("/a:/data/", "`/data/` is mounted by lap itself: write another target"),
-                ("/a,b:/c", "`/a,b` holds a comma: write a path without"),
+                ("/a,b:/c", "`/a,b` contains a comma: write a path without one"),
                 (
                     "cache:/b",
-                    "`cache` is a named volume: what lasts is under `/data` and mounted by itself, anything else is a host path",
+                    "`cache` is a named volume: lap mounts `/data` for persistent data; write a host path for other volumes",
                 ),
             ],
         );

@@ -13,7 +13,7 @@ pub fn split(text: &str) -> Result<Vec<String>, String> {
         match c {
             ' ' | '\t' | '\n' => words.extend(word.take()),
             '\\' => {
-                let next = chars.next().ok_or_else(|| format!("{} ends in a backslash: leave it out", shown(text)))?;
+                let next = chars.next().ok_or_else(|| format!("{} ends in a backslash: remove it", shown(text)))?;
                 // Backslash and end of line join two lines.
                 if next != '\n' {
                     word.get_or_insert_default().push(next);
@@ -70,7 +70,7 @@ mod tests {
             &[
                 ("echo 'a", "`echo 'a` has no closing `'`: add it, or write a list of words"),
                 ("echo \"a", "`echo \"a` has no closing `\"`: add it, or write a list of words"),
-                ("a\\", "`a\\` ends in a backslash: leave it out"),
+                ("a\\", "`a\\` ends in a backslash: remove it"),
             ],
         );
     }

@@ -17,20 +17,20 @@ pub struct Zone {
 /// The whole page.
 pub fn write(metrics: &Metrics, zones: &[Zone]) -> String {
     let mut page = Page { text: String::with_capacity(8 << 10), metrics };
-    page.head("build_info", "gauge", "Always 1; the labels say what runs.");
+    page.head("build_info", "gauge", "Always 1; the labels contain the version.");
     let build = crate::BUILD;
     page.line("build_info", &format!("{{version=\"{}\",build=\"{build}\"}}", env!("CARGO_PKG_VERSION")), 1);
 
-    page.labelled("queries_total", "Messages that came.", "transport", &TRANSPORTS, |s, i| &s.queries[i]);
-    page.labelled("responses_total", "Replies that went out.", "rcode", &CODES, |s, i| &s.responses[i]);
+    page.labelled("queries_total", "Received messages.", "transport", &TRANSPORTS, |s, i| &s.queries[i]);
+    page.labelled("responses_total", "Sent replies.", "rcode", &CODES, |s, i| &s.responses[i]);
     page.durations();
-    page.counter("forward_cache_hits_total", "Forwarded questions answered from the cache.", |s| &s.cache_hits);
-    page.counter("forward_cache_misses_total", "Forwarded questions asked upstream.", |s| &s.cache_misses);
-    page.labelled("updates_total", "Updates that were answered (RFC 2136).", "rcode", &CODES, |s, i| &s.updates[i]);
-    page.counter("transfers_total", "Zone transfers that were begun (AXFR and IXFR).", |s| &s.transfers);
+    page.counter("forward_cache_hits_total", "Forwarded queries answered from the cache.", |s| &s.cache_hits);
+    page.counter("forward_cache_misses_total", "Forwarded queries sent to an upstream.", |s| &s.cache_misses);
+    page.labelled("updates_total", "Answered updates (RFC 2136).", "rcode", &CODES, |s, i| &s.updates[i]);
+    page.counter("transfers_total", "Started zone transfers (AXFR and IXFR).", |s| &s.transfers);
     page.labelled(
         "rate_limited_total",
-        "Replies withheld from strangers: sent empty with TC (slip) or not at all (drop).",
+        "Replies that the rate limit held back: sent empty with TC (slip) or not at all (drop).",
         "action",
         &["slip", "drop"],
         |s, i| if i == 0 { &s.slipped } else { &s.dropped },
@@ -38,7 +38,7 @@ pub fn write(metrics: &Metrics, zones: &[Zone]) -> String {
 
     page.labelled(
         "quota_total",
-        "Forwarded questions answered SERVFAIL and TCP connections closed because a client, or all together, had too many.",
+        "Forwarded queries answered with SERVFAIL and TCP connections closed because a client, or all clients together, had too many.",
         "kind",
         &["forward", "connection"],
         |s, i| if i == 0 { &s.forwards_refused } else { &s.connections_closed },
@@ -83,7 +83,7 @@ impl Page<'_> {
 
     fn durations(&mut self) {
         let name = "request_duration_seconds";
-        self.head(name, "histogram", "From a message to its reply, by who had the answer.");
+        self.head(name, "histogram", "The time from a message to its reply, by the source of the answer.");
         for (by, who) in BY.iter().enumerate() {
             let mut count = 0;
             for bucket in 0..=BOUNDS.len() {

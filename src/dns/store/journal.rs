@@ -92,7 +92,7 @@ impl Journal {
             fs::hard_link(&path, &aside)?;
             doubtful = true;
             found.damage = Some(format!(
-                "the journal is damaged {good} bytes from its start: the {} bytes from there are left out, the whole file is kept as `{}`",
+                "the journal is damaged {good} bytes from its start: the {} bytes from there are ignored, the whole file is kept as `{}`",
                 bytes.len() - good,
                 aside.display()
             ));

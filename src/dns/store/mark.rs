@@ -29,7 +29,7 @@ impl Mark {
         let written = match fs::read_to_string(&file) {
             // Without the mark, serials could be given a second time.
             Ok(text) => {
-                let why = |_| format!("`{}` does not hold a serial", file.display());
+                let why = |_| format!("`{}` does not contain a serial", file.display());
                 Some(text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, why(error)))?)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -82,7 +82,7 @@ mod tests {
         for bad in ["", "x", "-1", "12 13"] {
             fs::write(dir.path().join("serial"), bad).unwrap();
             let error = Mark::open(Some(dir.path())).unwrap_err();
-            assert!(error.to_string().contains("does not hold a serial"), "{bad:?}: {error}");
+            assert!(error.to_string().contains("does not contain a serial"), "{bad:?}: {error}");
         }
         fs::write(dir.path().join("serial"), "77\n").unwrap();
         assert_eq!(Mark::open(Some(dir.path())).unwrap().1, Some(77));

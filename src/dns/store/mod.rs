@@ -150,7 +150,7 @@ impl Store {
     fn close(&mut self) {
         let highest = self.zones.read().unwrap_or_else(PoisonError::into_inner).highest_serial();
         if let Err(e) = self.mark.settle(highest) {
-            self.audit.say(&format!("cannot write the mark of the serials: {e}; the next start gives a new serial"));
+            self.audit.say(&format!("cannot write the limit for serials: {e}; the next start uses a new serial"));
         }
     }
 
@@ -204,17 +204,17 @@ impl Store {
         }
         let code = match self.seen.find(time, fingerprint) {
             Known::Answered(code) => {
-                self.audit.refused(*client, &format!("an update with key `{key}` came again: nothing was changed"));
+                self.audit.refused(*client, &format!("an update with key `{key}` was repeated: nothing was changed"));
                 batch.answers.push((update, code));
                 return;
             }
             Known::Forgotten => {
-                self.audit.refused(*client, &format!("an update with key `{key}` may have come before"));
+                self.audit.refused(*client, &format!("an update with key `{key}` may be a repetition"));
                 batch.answers.push((update, rcode::NOTAUTH));
                 return;
             }
             Known::New if self.journal.is_none() => {
-                self.audit.refused(*client, "an update: this server has no directory to keep it in (`--data`)");
+                self.audit.refused(*client, "an update: this server has no directory to store it (`--data`)");
                 batch.answers.push((update, rcode::REFUSED));
                 return;
             }
@@ -310,12 +310,12 @@ impl Store {
             }
         }
         if let Err(e) = self.write(&batch) {
-            self.audit.say(&format!("cannot write the journal: {e}; what has expired stays for now"));
+            self.audit.say(&format!("cannot write the journal: {e}; expired names stay for now"));
             return;
         }
         for (name, rtype) in ended {
             let (owner, rtype_text) = (wire::text(&name), wire::type_text(rtype));
-            self.audit.say(&format!("`{owner}` {rtype_text} was not renewed and is gone"));
+            self.audit.say(&format!("`{owner}` {rtype_text} was not renewed and was removed"));
             self.leases.remove(&(name, rtype));
         }
         self.apply(batch.diffs, BTreeMap::new());
@@ -337,7 +337,7 @@ impl Store {
                     for record in records {
                         homeless.entry(zone).or_default().extend([name, record.bytes()].concat());
                     }
-                    self.audit.say(&format!("`{}` is in no zone any more and is gone", wire::text(name)));
+                    self.audit.say(&format!("`{}` is no longer in a zone and was removed", wire::text(name)));
                 }
             }
             for (zone, gone) in homeless {

@@ -66,9 +66,9 @@ impl Store {
         }
         let Replay { known, leases, seen } = replay;
         let (mut mark, marked) = Mark::open(places.state.as_deref())
-            .or_error(Kind::Host, || "cannot read the mark of the serials".into())
+            .or_error(Kind::Host, || "cannot read the limit for serials".into())
             .map_err(|error| {
-                error.hint("remove that file: the next serials follow the journal, and without a journal the time")
+                error.hint("remove that file: the next serials follow the journal or, without a journal, the time")
             })?;
         let highest = known.values().map(|(serial, _)| *serial).max().unwrap_or(0);
         // Written exactly so by a server that ended in peace: then nothing was given beyond the journal.

@@ -82,7 +82,7 @@ pub fn read(message: &[u8]) -> Result<Request, (u16, String)> {
     let malformed = || (rcode::FORMERR, "it is malformed".to_owned());
     let count = |at| wire::u16_at(message, at).ok_or_else(malformed);
     if count(4)? != 1 {
-        return Err((rcode::FORMERR, "it is not for exactly one zone".into()));
+        return Err((rcode::FORMERR, "it does not name exactly one zone".into()));
     }
     let (zone, mut at) = wire::expand(message, HEADER).ok_or_else(malformed)?;
     if (wire::u16_at(message, at), wire::u16_at(message, at + 2)) != (Some(rtype::SOA), Some(IN)) {
@@ -144,7 +144,7 @@ fn change(message: &[u8], record: Record) -> Result<Change, (u16, String)> {
         let code = records::taken(record.rtype);
         if code != rcode::NOERROR {
             let name = wire::text(&record.name);
-            return Err((code, format!("records of type {} are not kept here (`{name}`)", record.rtype)));
+            return Err((code, format!("records of type {} are not supported (`{name}`)", record.rtype)));
         }
     }
     let data = || records::canonical(message, record.at, record.length, record.rtype);

@@ -79,7 +79,7 @@ pub fn resolve(view: &View, request: &Request, key: &Key) -> Result<Outcome, (u1
     for (name, records) in &outcome.names {
         if records.len() > MAX_RECORDS {
             let name = wire::text(name);
-            return Err((rcode::REFUSED, format!("`{name}` would have more records than a reply can hold")));
+            return Err((rcode::REFUSED, format!("`{name}` would have more records than a reply can contain")));
         }
         differ(name, &view.registered(name), records, &mut diff);
     }

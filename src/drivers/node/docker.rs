@@ -313,7 +313,7 @@ pub async fn make_network(docker: &Docker, lab: &str, subnet: Subnet) -> Result<
         }
         if attempt == AGAIN {
             return Err(failed(&format!("cannot make the network `{name}` ({subnet})"), &error)
-                .hint("`[network] subnet` in lap.toml chooses another range"));
+                .hint("set another range with `[network] subnet` in lap.toml"));
         }
         tokio::time::sleep(BETWEEN).await;
     }

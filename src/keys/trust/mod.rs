@@ -79,7 +79,7 @@ pub enum TrustChange {
 impl fmt::Display for TrustChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign(path) => write!(f, "leave {}: it holds another certificate", path.display()),
+            Self::Foreign(path) => write!(f, "keep {}: it contains another certificate", path.display()),
             Self::Write { path, .. } => write!(f, "write {}", path.display()),
             Self::Remove(path) => write!(f, "remove {}", path.display()),
             Self::RemoveDirectory(path) => write!(f, "remove {}/", path.display()),

@@ -114,7 +114,7 @@ fn what_is_not_ours_stays() {
     assert!(get(root, BY_ADDRESS).is_none(), "nothing was done");
     assert!(go(root, &inputs(true)).unwrap().is_empty());
     assert_eq!(get(root, BY_NAME).as_deref(), Some("another certificate\n"));
-    assert!(planned(root, &inputs(false)).contains(&format!("leave {BY_NAME}: it holds another certificate")));
+    assert!(planned(root, &inputs(false)).contains(&format!("keep {BY_NAME}: it contains another certificate")));
 }
 
 #[test]

@@ -67,6 +67,6 @@ fn line(bytes: &[u8]) -> String {
 /// The first line of what went wrong.
 fn said(output: &Output) -> String {
     let text = line(&output.stderr);
-    let first = text.lines().next().unwrap_or("`git` does not say why");
+    let first = text.lines().next().unwrap_or("`git` gives no reason");
     first.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned()
 }

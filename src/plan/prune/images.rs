@@ -16,8 +16,8 @@ pub fn containers(found: &Found) -> Vec<Decision> {
             Some(of) if wished(of) => {
                 Decision::stays(what, name, format!("it is {state}, and should run: `lap up` starts it"))
             }
-            Some(_) => Decision::goes(what, name, format!("it is {state}, and not of what should run"), todo),
-            None => Decision::goes(what, name, format!("it is {state}: somebody who was killed left it"), todo),
+            Some(_) => Decision::goes(what, name, format!("it is {state}, and should not run"), todo),
+            None => Decision::goes(what, name, format!("it is {state}: a killed command left it"), todo),
         }
     };
     found.containers.iter().map(decide).collect()
@@ -55,7 +55,7 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
         };
         let stays = |why: String| Decision::stays(What::Image, &name, why).of(image.size);
         if let Some(other) = names().find(|name| !is_ours(name)) {
-            return stays(format!("not lap's: `{other}`"));
+            return stays(format!("does not belong to lap: `{other}`"));
         }
         if let Some(why) = needed(image, needs) {
             return stays(why);
@@ -72,7 +72,7 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
         if is_young(image.created, rules, now) {
             return stays(YOUNG.into());
         }
-        let why = if image.build.is_some() { "nothing that is kept needs it" } else { "left over from building" };
+        let why = if image.build.is_some() { "no kept item needs it" } else { "remains of a build" };
         let todo = Todo::Image { id: image.id.clone(), names: names().cloned().collect() };
         Decision::goes(What::Image, &name, why, todo).of(image.size)
     };
@@ -95,7 +95,7 @@ pub fn files(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decis
             return stays(YOUNG.into());
         }
         let todo = Todo::Files { place: files.place.clone(), name: files.name.clone() };
-        Decision::goes(What::Files, &name, "nothing that is kept needs it", todo)
+        Decision::goes(What::Files, &name, "no kept item needs it", todo)
     };
     found.files.iter().map(decide).collect()
 }

@@ -25,9 +25,9 @@ pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
     let decide = |number: u64| {
         let why = match number {
             number if runs == Some(number) => Some("it runs".to_owned()),
-            number if before == Some(number) => Some("the one before what runs".to_owned()),
+            number if before == Some(number) => Some("the one before the running one".to_owned()),
             // Which one it could be is not known: nothing goes.
-            _ if runs.is_none() => Some("which one runs is not known".to_owned()),
+            _ if runs.is_none() => Some("the running release is not known".to_owned()),
             number if newest.contains(&number) => Some(format!("among the newest {}", rules.keep)),
             _ => None,
         };
@@ -52,13 +52,13 @@ pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(I
         let goes_back = back.iter().find(|(_, id)| *id == meta.id);
         let old = now.saturating_sub(meta.at) >= i64::try_from(rules.keep_failed).unwrap_or(i64::MAX);
         let what = match meta.reason {
-            Reason::Failed => "what a failed release left",
+            Reason::Failed => "the data of a failed release",
             _ => "the data before a switch",
         };
         let name = meta.id.to_string();
         match (goes_back, old) {
             (Some((number, _)), _) => {
-                Decision::stays(What::Snapshot, name, format!("the data that release {number} goes back to"))
+                Decision::stays(What::Snapshot, name, format!("the data for a rollback to release {number}"))
             }
             (None, false) => Decision::stays(What::Snapshot, name, format!("{what}, less than {days} d ago")),
             (None, true) => {

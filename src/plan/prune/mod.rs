@@ -124,7 +124,7 @@ pub fn decide(found: &Found, rules: &Rules, now: i64) -> Vec<Decision> {
         found
             .build_cache
             .iter()
-            .map(|size| Decision::goes(What::BuildCache, size, "it only makes building faster", Todo::BuildCache)),
+            .map(|size| Decision::goes(What::BuildCache, size, "it only makes builds faster", Todo::BuildCache)),
     );
     // In the order of kinds, and of names where the list above has none of its own.
     all.extend(registry);
@@ -137,4 +137,4 @@ fn is_young(since: i64, rules: &Rules, now: i64) -> bool {
     now.saturating_sub(since) < i64::try_from(rules.grace).unwrap_or(i64::MAX)
 }
 
-const YOUNG: &str = "it came a moment ago: somebody may be about to use it";
+const YOUNG: &str = "it is new: a running command may need it";

@@ -42,7 +42,7 @@ pub fn manifests(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<D
 
 fn of_repository(found: &Found, repository: &Repository, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
     let Some(commit) = commit(&repository.name) else {
-        return vec![Decision::stays(What::Registry, &repository.name, "not lap's")];
+        return vec![Decision::stays(What::Registry, &repository.name, "does not belong to lap")];
     };
     let why = |manifest: &Manifest| {
         let reference = format!("{REGISTRY_ADDRESS}/{}@{}", repository.name, manifest.digest);
@@ -61,14 +61,14 @@ fn of_repository(found: &Found, repository: &Repository, needs: &Needs, rules: &
         let name = shown(&format!("{}@{}", repository.name, manifest.digest));
         match why(manifest) {
             Some(why) => Decision::stays(What::Registry, name, why),
-            None if part(&manifest.digest) => Decision::stays(What::Registry, name, "part of one that stays"),
+            None if part(&manifest.digest) => Decision::stays(What::Registry, name, "a part of a kept image"),
             None => {
                 let todo = Todo::Manifest {
                     repository: repository.name.clone(),
                     digest: manifest.digest.clone(),
                     names: names(found, repository, manifest),
                 };
-                Decision::goes(What::Registry, name, "nothing that is kept needs it", todo)
+                Decision::goes(What::Registry, name, "no kept item needs it", todo)
             }
         }
     };
@@ -123,7 +123,7 @@ pub fn unneeded<'a>(registry: &'a Registry, rules: &Rules, now: i64) -> Result<V
         for manifest in &repository.manifests {
             named.insert(manifest.digest.as_str());
             let Some(names) = &manifest.names else {
-                return Err(format!("an image of `{}` cannot be read, and may need any", repository.name));
+                return Err(format!("an image of `{}` cannot be read, and may need any layer", repository.name));
             };
             named.extend(names.iter().map(String::as_str));
         }

@@ -124,11 +124,11 @@ fn the_newest_the_one_that_runs_and_the_one_before_stay_with_all_they_need() {
     assert_eq!(gone(&found, What::Release), ["1", "2", "3"]);
     assert_eq!(
         [why(&found, "5"), why(&found, "4"), why(&found, "3")],
-        ["it runs", "the one before what runs", "not among the newest 2"]
+        ["it runs", "the one before the running one", "not among the newest 2"]
     );
     // Going back to 4 puts back what 5 found; what 4, 3 and 2 found is of no use without them.
     assert_eq!(gone(&found, What::Snapshot).len(), 3);
-    assert_eq!(why(&found, &Id::new(NOW - 20 * DAY + 5, 1).to_string()), "the data that release 4 goes back to");
+    assert_eq!(why(&found, &Id::new(NOW - 20 * DAY + 5, 1).to_string()), "the data for a rollback to release 4");
     assert_eq!(gone(&found, What::Image).len(), 3);
     assert_eq!(gone(&found, What::Files), ["env/e1", "env/e2", "env/e3"]);
     assert_eq!(gone(&found, What::Registry).len(), 3);
@@ -210,7 +210,7 @@ fn what_is_not_of_lap_stays_and_what_came_lately_does() {
     registry.repositories[0].uploading = Some(NOW - 5);
     registry.blobs.extend([blob(9000), Blob { since: NOW - 60, ..blob(9001) }, blob(9002), blob(1007)]);
     registry.linked.insert(digest(9002), NOW - 60);
-    assert_eq!(why(&found, "hello/world"), "not lap's");
+    assert_eq!(why(&found, "hello/world"), "does not belong to lap");
     assert_eq!(gone(&found, What::Registry).len(), 1, "of 3, a container is made");
     // Of release 2 two, and the one that nobody names and nobody asked for lately.
     assert_eq!(gone(&found, What::Layers), ["3 layers"]);

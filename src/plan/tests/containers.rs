@@ -11,11 +11,11 @@ use crate::{
 #[test]
 fn the_first_time_all_is_made_in_order() {
     World::new().plans(&[
-        "0 set who may log in (it is not set yet)",
-        "1 install the lab's certificates (they are not there)",
+        "0 set who may log in (not set yet)",
+        "1 install the lab's certificates (missing)",
         "2 set the names (there are none)",
-        "3 install the environment's files (they are not there)",
-        "4 install the secrets of `git` (they are not there)",
+        "3 install the environment's files (missing)",
+        "4 install the secrets of `git` (missing)",
         "5 build `base` (there is no image of it)",
         "6 build `dns` (`base` is built) after 5",
         "7 build `git` (`base` is built) after 5",
@@ -30,7 +30,7 @@ fn the_first_time_all_is_made_in_order() {
         "16 push `dns` (it is not in the registry) after 6 10 15",
         "17 push `git` (it is not in the registry) after 7 10 15",
         "18 push `registry` (it is not in the registry) after 8 10 15",
-        "19 save the image of `registry` (it is not there) after 8",
+        "19 save the image of `registry` (missing) after 8",
         "20 record what runs (nothing is recorded) after 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19",
     ]);
 }
@@ -139,11 +139,11 @@ fn keys_that_change_while_it_runs() {
     world.installed.files.insert("secrets/dns/keys.json".into(), "two".into());
     world.plans(&["0 set the keys of `dns` (they changed)"]);
     world.node.installed.remove("secrets/dns/keys.json");
-    world.plans(&["0 set the keys of `dns` (they are not there)"]);
+    world.plans(&["0 set the keys of `dns` (missing)"]);
     // With another secret beside it, it is installed with that, and counts.
     world.installed.files.insert("secrets/dns/token".into(), "x".into());
     world.plans(&[
-        "0 install the secrets of `dns` (they are not there)",
+        "0 install the secrets of `dns` (missing)",
         "1 replace `dns` (its secrets changed) after 0",
         "2 wait until `dns` is healthy (it starts) after 1",
     ]);
@@ -175,8 +175,8 @@ fn secrets() {
 #[test]
 fn files_of_the_node() {
     for (path, want) in [
-        ("ssh/authorized_keys", "0 set who may log in (it is not set yet)"),
-        ("trust/root.crt", "0 install the lab's certificates (they are not there)"),
+        ("ssh/authorized_keys", "0 set who may log in (not set yet)"),
+        ("trust/root.crt", "0 install the lab's certificates (missing)"),
         ("names/names.json", "0 set the names (there are none)"),
     ] {
         let mut world = World::settled();
@@ -194,10 +194,10 @@ fn files_of_the_node() {
     }
     let mut world = World::settled();
     world.node.installed.remove("env/e1");
-    world.plans(&["0 install the environment's files (they are not there)"]);
+    world.plans(&["0 install the environment's files (missing)"]);
     let mut world = World::settled();
     world.wish.checks = "k1".into();
-    world.plans(&["0 install the checks (they are not there)", "1 record what runs (it changed) after 0"]);
+    world.plans(&["0 install the checks (missing)", "1 record what runs (it changed) after 0"]);
     world.node.installed.insert("checks/k0".into(), "x".into());
     world.plans(&["0 install the checks (they changed)", "1 record what runs (it changed) after 0"]);
     world.node.installed.insert("checks/k1".into(), "x".into());
@@ -209,11 +209,11 @@ fn strangers_go() {
     let mut world = World::settled();
     world.wish.containers.remove("git");
     world.wish.images.remove("git");
-    world.plans(&["0 remove `git` (it is no longer wished for)", "1 record what runs (it changed) after 0"]);
+    world.plans(&["0 remove `git` (no longer in the workspace)", "1 record what runs (it changed) after 0"]);
     // What is only built from now on runs no more.
     let mut world = World::settled();
     world.container("git").scale = 0;
-    world.plans(&["0 remove `git` (it is no longer wished for)", "1 record what runs (it changed) after 0"]);
+    world.plans(&["0 remove `git` (no longer in the workspace)", "1 record what runs (it changed) after 0"]);
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn what_runs_is_recorded_even_if_nothing_else_changes() {
     world.plans(&["0 record what runs (another commit)"]);
     world.node.recorded = State::Absent;
     world.plans(&["0 record what runs (nothing is recorded)"]);
-    world.node.recorded = State::Unreadable(Unreadable::new("current.json", "it is cut short"));
-    world.plans(&["0 record what runs (what was recorded cannot be read)"]);
+    world.node.recorded = State::Unreadable(Unreadable::new("current.json", "it is truncated"));
+    world.plans(&["0 record what runs (the record cannot be read)"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ fn a_root_file_system_is_made_before_what_it_is_in() {
     let mut world = World::settled().changed("base");
     world.missing_rootfs.insert("base".into(), Rootfs { suite: "bookworm".into(), ..Rootfs::default() });
     let plan = super::text(&world.up());
-    assert!(plan.starts_with("0 make the root file system of `base` (there is none in the cache)\n1 build `base` (its files changed) after 0\n2 build `dns` (`base` is built) after 1\n"), "{plan}");
+    assert!(plan.starts_with("0 make the root file system of `base` (not in the cache)\n1 build `base` (its files changed) after 0\n2 build `dns` (`base` is built) after 1\n"), "{plan}");
     // Nobody needs it.
     let mut world = World::settled();
     world.missing_rootfs.insert("base".into(), Rootfs::default());
@@ -90,7 +90,7 @@ fn what_is_not_in_the_registry_is_pushed() {
     ]);
     let mut world = World::settled();
     world.node.installed.remove("images/registry.tar");
-    world.plans(&["0 save the image of `registry` (it is not there)"]);
+    world.plans(&["0 save the image of `registry` (missing)"]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_builder_makes_them_and_the_node_takes_them() {
     World::settled().with_builder(&[]).plans(&[]);
     World::settled().changed("git").with_builder(&["base"]).plans(&[
         "0 build `git` on `maker` (there is no image of it)",
-        "1 bring the image of `git` from `maker` (it is not on the node) after 0",
+        "1 send the image of `git` from `maker` (it is not on the node) after 0",
         "2 replace `git` (its image changed) after 1",
         "3 wait until `git` is healthy (it starts) after 2",
         "4 push `git` (it is not in the registry) after 1",
@@ -160,7 +160,7 @@ fn a_builder_that_is_new_makes_what_the_image_stands_on_for_itself() {
     World::settled().changed("git").with_builder(&[]).plans(&[
         "0 build `base` on `maker` (there is no image of it)",
         "1 build `git` on `maker` (`base` is built) after 0",
-        "2 bring the image of `git` from `maker` (it is not on the node) after 0 1",
+        "2 send the image of `git` from `maker` (it is not on the node) after 0 1",
         "3 replace `git` (its image changed) after 2",
         "4 wait until `git` is healthy (it starts) after 3",
         "5 push `git` (it is not in the registry) after 2",
@@ -174,7 +174,7 @@ fn what_the_builder_has_is_only_brought() {
     let world = World::settled().changed("base").with_builder(&["base", "dns", "git", "registry"]);
     let plan = world.up();
     let first = &super::text(&plan).lines().next().unwrap().to_owned();
-    assert_eq!(first, "0 bring 4 images from `maker` (they are not on the node)");
+    assert_eq!(first, "0 send 4 images from `maker` (they are not on the node)");
     assert!(!super::text(&plan).contains("build `"), "{}", super::text(&plan));
     super::in_order(&plan);
 }
@@ -201,7 +201,7 @@ fn what_checks_run_in_is_on_the_node_although_nothing_runs_from_it() {
         "2 record what runs (it changed) after 0 1",
     ]);
     World::settled().checks_in("dns", "base").without_image("base").with_builder(&["base"]).plans(&[
-        "0 bring the image of `base` from `maker` (it is not on the node)",
+        "0 send the image of `base` from `maker` (it is not on the node)",
         "1 push `base` (it is not in the registry) after 0",
         "2 record what runs (it changed) after 0 1",
     ]);

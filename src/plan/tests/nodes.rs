@@ -116,7 +116,7 @@ fn the_first_time() {
             "3 wait for the node `test` (it boots) after 2",
             "4 make the node `worker` (there is none) after 0 1",
             "5 wait for the node `worker` (it boots) after 4",
-            "6 make the root file system of `base` (there is none in the cache)",
+            "6 make the root file system of `base` (not in the cache)",
         ],
     );
 }
@@ -142,7 +142,7 @@ fn a_stopped_node_is_started() {
         &[
             "0 start the node `worker` (it is exited)",
             "1 wait for the node `worker` (it boots) after 0",
-            "2 make the root file system of `base` (there is none in the cache)",
+            "2 make the root file system of `base` (not in the cache)",
         ],
     );
 }
@@ -157,9 +157,9 @@ fn a_node_whose_definition_changed_is_made_anew() {
         &host,
         IDENTITY,
         &[
-            "0 make the node `worker` anew, with its data (its definition changed)",
+            "0 make the node `worker` again, with its data (its definition changed)",
             "1 wait for the node `worker` (it boots) after 0",
-            "2 make the root file system of `base` (there is none in the cache)",
+            "2 make the root file system of `base` (not in the cache)",
         ],
     );
 }
@@ -172,11 +172,11 @@ fn another_root_file_system_is_another_image() {
         "r2",
         &[
             "0 make the root file system of nodes (its definition changed)",
-            "1 make the node `test` anew, with its data (its definition changed) after 0",
+            "1 make the node `test` again, with its data (its definition changed) after 0",
             "2 wait for the node `test` (it boots) after 1",
-            "3 make the node `worker` anew, with its data (its definition changed) after 0",
+            "3 make the node `worker` again, with its data (its definition changed) after 0",
             "4 wait for the node `worker` (it boots) after 3",
-            "5 make the root file system of `base` (there is none in the cache)",
+            "5 make the root file system of `base` (not in the cache)",
         ],
     );
 }
@@ -228,7 +228,7 @@ fn a_subnet_is_kept_wished_or_free() {
     (lab.subnet, host.subnet) = (None, None);
     host.taken = vec![net("10.0.0.0/8")];
     let error = subnet(&lab, &host).unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (Kind::Host, "no range of 10.86.0.0/16 is free on this machine"));
+    assert_eq!((error.kind, error.message.as_str()), (Kind::Host, "10.86.0.0/16 has no free range on this machine"));
     // A route to everywhere takes nothing.
     host.taken = vec![Subnet { base: Ipv4Addr::UNSPECIFIED, prefix: 0 }];
     assert!(subnet(&lab, &host).is_err());
@@ -264,7 +264,10 @@ fn addresses_are_written_or_free() {
     for n in 0..4 {
         lab.nodes.insert(format!("w{n}"), node(&format!("w{n}"), "test", Role::Worker, None));
     }
-    assert_eq!(of(&lab, "10.86.7.0/29").unwrap_err().message, "no address is free for the node `w3` in 10.86.7.0/29");
+    assert_eq!(
+        of(&lab, "10.86.7.0/29").unwrap_err().message,
+        "there is no free address for the node `w3` in 10.86.7.0/29"
+    );
 }
 
 #[test]
@@ -321,7 +324,7 @@ fn a_machine_gets_an_address_beside_its_master() {
     // Another host's network is another one.
     lab.nodes.get_mut("a").unwrap().vm.host = Some("office2".into());
     let error = addresses(&lab, &net("192.168.57.0/24"), &host).unwrap_err();
-    assert_eq!(error.message, "no machine beside the node `a` has an address of its own");
+    assert_eq!(error.message, "no machine other than the node `a` has an address");
 }
 
 #[test]
@@ -361,12 +364,12 @@ fn the_first_machine_of_a_new_box_brings_it() {
         &HostFacts::default(),
         IDENTITY,
         &[
-            "0 make the box for libvirt (Vagrant has none like it)",
+            "0 make the box for libvirt (Vagrant does not have it)",
             "1 make the node `test` (there is none) after 0",
             "2 wait for the node `test` (it boots) after 1",
             "3 make the node `worker` (there is none) after 1",
             "4 wait for the node `worker` (it boots) after 3",
-            "5 make the root file system of `base` (there is none in the cache)",
+            "5 make the root file system of `base` (not in the cache)",
         ],
     );
 }
@@ -392,7 +395,7 @@ fn a_machine_is_started_restarted_or_made_anew() {
     };
     put(wish("test"), true);
     plans(&lab, &put(wish("worker"), true), IDENTITY, &[]);
-    let base = "2 make the root file system of `base` (there is none in the cache)";
+    let base = "2 make the root file system of `base` (not in the cache)";
     for (is, running, first) in [
         (wish("worker"), false, "0 start the node `worker` (it is shut off)"),
         (
@@ -403,7 +406,7 @@ fn a_machine_is_started_restarted_or_made_anew() {
         (
             crate::drivers::node::vm::Spec { base: "old".into(), ..wish("worker") },
             true,
-            "0 make the node `worker` anew, with its data (its box changed)",
+            "0 make the node `worker` again, with its data (its box changed)",
         ),
     ] {
         plans(&lab, &put(is, running), IDENTITY, &[first, "1 wait for the node `worker` (it boots) after 0", base]);
@@ -423,10 +426,10 @@ fn another_host_has_its_own_box_and_is_not_guessed_about() {
         &[
             "0 make the node `test` (there is none)",
             "1 wait for the node `test` (it boots) after 0",
-            "2 make the box for libvirt of `office2` (Vagrant has none like it)",
+            "2 make the box for libvirt of `office2` (Vagrant does not have it)",
             "3 make the node `worker` (there is none) after 2",
             "4 wait for the node `worker` (it boots) after 3",
-            "5 make the root file system of `base` (there is none in the cache)",
+            "5 make the root file system of `base` (not in the cache)",
         ],
     );
     host.vm.silent.insert("worker".into(), ("`office2` does not answer".into(), Vec::new()));
@@ -449,9 +452,9 @@ fn a_box_of_others_is_fetched_once() {
         "2 wait for the node `test` (it boots) after 1",
         "3 make the node `worker` (there is none) after 1",
         "4 wait for the node `worker` (it boots) after 3",
-        "5 make the root file system of `base` (there is none in the cache)",
+        "5 make the root file system of `base` (not in the cache)",
     ];
-    let fetch = "0 have Vagrant fetch the box `debian/bookworm64` (it does not have it)";
+    let fetch = "0 download the box `debian/bookworm64` (the host does not have it)";
     plans(&lab, &HostFacts::default(), IDENTITY, &[&[fetch][..], &rest].concat());
     // One version of it is not another.
     lab.nodes.get_mut("worker").unwrap().vm.foreign = foreign(Some("12.1"));
@@ -464,10 +467,10 @@ fn a_box_of_others_is_fetched_once() {
         &[
             "0 make the node `test` (there is none)",
             "1 wait for the node `test` (it boots) after 0",
-            "2 have Vagrant fetch the box `debian/bookworm64 12.1` (it does not have it)",
+            "2 download the box `debian/bookworm64 12.1` (the host does not have it)",
             "3 make the node `worker` (there is none) after 2",
             "4 wait for the node `worker` (it boots) after 3",
-            "5 make the root file system of `base` (there is none in the cache)",
+            "5 make the root file system of `base` (not in the cache)",
         ],
     );
 }
@@ -481,7 +484,7 @@ fn a_pool_grows_and_never_shrinks() {
     };
     assert_eq!(of(Some(node.disk)), (String::new(), vec![]));
     assert_eq!(of(None), (String::new(), vec![]), "it has a disk of its own");
-    assert_eq!(of(Some(512 << 20)).0, "  make the data pool of `test` larger  disk 512.0 MiB → 1.0 GiB\n");
-    let note = "The data pool of `test` stays at 2.0 GiB: one never becomes smaller.";
+    assert_eq!(of(Some(512 << 20)).0, "  extend the data pool of `test`  disk 512.0 MiB → 1.0 GiB\n");
+    let note = "The data pool of `test` stays at 2.0 GiB: a pool cannot become smaller.";
     assert_eq!(of(Some(2 << 30)), (String::new(), vec![note.to_owned()]));
 }

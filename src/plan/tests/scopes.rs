@@ -11,11 +11,11 @@ fn only_some_with_what_they_depend_on() {
     let mut world = World::new();
     world.only = names(&["git"]);
     world.plans(&[
-        "0 set who may log in (it is not set yet)",
-        "1 install the lab's certificates (they are not there)",
+        "0 set who may log in (not set yet)",
+        "1 install the lab's certificates (missing)",
         "2 set the names (there are none)",
-        "3 install the environment's files (they are not there)",
-        "4 install the secrets of `git` (they are not there)",
+        "3 install the environment's files (missing)",
+        "4 install the secrets of `git` (missing)",
         "5 build `base` (there is no image of it)",
         "6 build `dns` (`base` is built) after 5",
         "7 build `git` (`base` is built) after 5",
@@ -40,15 +40,15 @@ fn again() {
     let mut world = World::settled();
     world.again = names(&["git"]);
     world.only = names(&["git"]);
-    world.plans(&["0 replace `git` (asked for)", "1 wait until `git` is healthy (it starts) after 0"]);
+    world.plans(&["0 replace `git` (requested)", "1 wait until `git` is healthy (it starts) after 0"]);
     let mut world = World::settled().release();
     world.again = names(&["base", "dns", "git", "registry"]);
     world.plans(&[
-        "0 replace `registry` (asked for)",
+        "0 replace `registry` (requested)",
         "1 wait until `registry` is healthy (it starts) after 0",
-        "2 replace `dns` (asked for)",
+        "2 replace `dns` (requested)",
         "3 wait until `dns` is healthy (it starts) after 2",
-        "4 replace `git` (asked for) after 1 3",
+        "4 replace `git` (requested) after 1 3",
         "5 wait until `git` is healthy (it starts) after 4",
     ]);
 }

@@ -46,7 +46,7 @@ pub fn here_served(job: &Job, storage: Arc<dyn Storage>, target: &Path) -> Resul
 }
 
 fn child(job: &Job, target: &Path, repository: Stdio) -> Result<()> {
-    let what = || "cannot start the child that restores".to_owned();
+    let what = || "cannot start the process of the restore".to_owned();
     let mut line = serde_json::to_vec(job).or_error(Kind::Other, what)?;
     line.push(b'\n');
     let (mut control, theirs) = UnixStream::pair().or_error(Kind::Host, what)?;
@@ -64,7 +64,7 @@ fn child(job: &Job, target: &Path, repository: Stdio) -> Result<()> {
     match serde_json::from_str(&said) {
         Ok(Answer::Done) if heard.is_ok() && ended.success() => Ok(()),
         Ok(Answer::Failed { kind, message, hints }) => Err(Error { kind, message, hints }),
-        _ => Err(Error::new(Kind::Host, format!("the child that restores ended without a word ({ended})"))
-            .hint("run the command again: it goes on from where it was")),
+        _ => Err(Error::new(Kind::Host, format!("the process of the restore ended without a message ({ended})"))
+            .hint("run the command again: it continues")),
     }
 }

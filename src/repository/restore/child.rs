@@ -42,7 +42,7 @@ fn socket(end: impl AsFd) -> std::io::Result<UnixStream> {
 }
 
 fn work(control: &UnixStream) -> Result<()> {
-    let what = || "cannot read what to restore".to_owned();
+    let what = || "cannot read the request".to_owned();
     let mut line = String::new();
     BufReader::new(control).read_line(&mut line).or_error(Kind::Other, what)?;
     let job: Job = serde_json::from_str(&line).or_error(Kind::Other, what)?;

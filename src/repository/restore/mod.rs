@@ -92,7 +92,7 @@ pub fn here(repository: Repository, what: What, restic: &str, target: &Path) -> 
     let tree = guarded(name, || inner.to_indexed())?;
     let node = guarded(name, || tree.node_from_snapshot_path(&format!("{restic}:{}", what.place()), |_| true))?;
     if !node.is_dir() || node.subtree.is_none() {
-        return Err(Error::new(Kind::Refused, format!("`{name}`: `{}` is no directory in {restic}", what.place())));
+        return Err(Error::new(Kind::Refused, format!("`{name}`: `{}` is not a directory in {restic}", what.place())));
     }
     check(&tree, name, what, &node, target)?;
     let options = what.options()?;
@@ -156,8 +156,8 @@ fn check(
     })??;
     if size > room {
         let (size, room) = (bytes(size), bytes(room));
-        return Err(Error::new(Kind::Refused, format!("what `{name}` has takes {size}, and {room} are free here"))
-            .hint("make room, or restore to another disk"));
+        return Err(Error::new(Kind::Refused, format!("the data in `{name}` needs {size}, and {room} are free here"))
+            .hint("free some space, or restore to another disk"));
     }
     Ok(())
 }

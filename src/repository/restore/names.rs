@@ -53,7 +53,7 @@ impl<'a> Names<'a> {
         let name = node.name();
         let wrong = |why| Err(forged(self.repository, path, why));
         if !is_one(&name) {
-            return wrong("which is not the name of a file");
+            return wrong("which is not a plain file name");
         }
         self.entries += 1;
         if self.entries > MOST {
@@ -62,20 +62,20 @@ impl<'a> Names<'a> {
         // All names above were checked, so each part of the path is one of them.
         let depth = path.components().count();
         if depth == 0 || depth > self.open.len() {
-            return wrong("which is in no directory");
+            return wrong("which is outside any directory");
         }
         if depth > DEEPEST {
-            return wrong("which is deeper than a path can be");
+            return wrong("which is deeper than a path may be");
         }
         self.open.truncate(depth);
         if node.is_dir() != node.subtree.is_some() {
             return wrong("which is a directory only in part");
         }
         if node.subtree.is_some() && self.open.iter().any(|directory| directory.tree == node.subtree) {
-            return wrong("which is a directory inside of itself");
+            return wrong("which is a directory inside itself");
         }
         if !self.open[depth - 1].names.insert(name.into_owned()) {
-            return wrong("two times");
+            return wrong("twice");
         }
         if node.is_dir() {
             self.open.push(Directory::new(node.subtree));
@@ -94,8 +94,8 @@ fn is_one(name: &OsStr) -> bool {
 pub fn forged(repository: &str, path: &Path, why: &str) -> Error {
     let shown: String = path.to_string_lossy().chars().take(SHOWN).flat_map(char::escape_debug).collect();
     Error::new(Kind::Refused, format!("`{repository}` has an entry `{shown}`, {why}: nothing of it was restored"))
-        .hint("lap and restic write no such entry: the repository was forged, or its key is in other hands")
-        .hint("`lap snapshot list --from REPOSITORY` shows older copies; each is checked in the same way")
+        .hint("neither lap nor restic writes such an entry: the repository was forged, or a third party has its key")
+        .hint("`lap snapshot list --from REPOSITORY` shows older copies; lap checks each in the same way")
 }
 
 #[cfg(test)]
@@ -135,19 +135,19 @@ mod tests {
         let b = || node("b", NodeType::File, None);
         assert_eq!(said(&[("a", dir(1)), ("a/a", dir(2)), ("a/a/a", file()), ("a/b", b()), ("b", b())]), None);
         let twice = said(&[("a", dir(1)), ("a/b", b()), ("a", file())]).unwrap();
-        assert!(twice.starts_with("`office` has an entry `a`, two times"), "{twice}");
+        assert!(twice.starts_with("`office` has an entry `a`, twice"), "{twice}");
         let itself = said(&[("a", dir(1)), ("a/a", dir(2)), ("a/a/a", dir(1))]).unwrap();
-        assert!(itself.contains("`a/a/a`, which is a directory inside of itself"), "{itself}");
+        assert!(itself.contains("`a/a/a`, which is a directory inside itself"), "{itself}");
         assert!(said(&[("a", dir(0))]).is_some(), "the top is one, too");
         let link = NodeType::Symlink { linktarget: "/etc".into(), linktarget_raw: None };
         assert!(said(&[("a", node("a", link, tree(1)))]).unwrap().contains("only in part"));
         assert!(said(&[("a", node("a", NodeType::Dir, None))]).unwrap().contains("only in part"));
-        assert!(said(&[("a/b", b())]).unwrap().contains("in no directory"));
+        assert!(said(&[("a/b", b())]).unwrap().contains("outside any directory"));
     }
 
     #[test]
     fn what_is_said_has_one_line_and_an_end() {
-        let said = forged("office", Path::new(&format!("\u{1b}[2J\n{}", "x".repeat(9000))), "two times").message;
+        let said = forged("office", Path::new(&format!("\u{1b}[2J\n{}", "x".repeat(9000))), "twice").message;
         assert!(
             said.contains("`\\u{1b}[2J\\nxxx") && said.len() < 400 && !said.chars().any(char::is_control),
             "{said}"

@@ -35,7 +35,7 @@ fn snapshot(parts: &[&str], node: &Node) -> Rule {
         ["state", ..] => node.is_dir() || node.is_file(),
         _ => false,
     };
-    if fine { Rule::Restore } else { Rule::Refuse("which no snapshot of lap has there") }
+    if fine { Rule::Restore } else { Rule::Refuse("which does not belong in a snapshot of lap") }
 }
 
 /// lap writes its keys and git's settings into it, and git runs in it. Of git's own data only what holds commits is taken: settings,

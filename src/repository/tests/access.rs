@@ -46,7 +46,7 @@ fn locks_are_those_of_restic() {
     let repository = office.open();
     let (one, two) = (repository.lock(false).unwrap(), repository.lock(false).unwrap());
     let error = repository.lock(true).err().unwrap();
-    assert!(error.kind == Kind::Locked && error.message.contains("works on it (process "), "{error}");
+    assert!(error.kind == Kind::Locked && error.message.contains("uses it (process "), "{error}");
     // restic sees them as its own.
     let restic = |arguments: &[&str]| {
         let mut command = Command::new("restic");
@@ -68,7 +68,7 @@ fn locks_are_those_of_restic() {
     // One that nobody can read is somebody's.
     let foreign = office.root().join("locks").join("ab".repeat(32));
     fs::write(&foreign, "x").unwrap();
-    assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: restic works on it");
+    assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: restic uses it");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
     let (dir, back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let root = dir.path();
     let git = |line: &str| sh("sh", &["-c", &format!("cd '{}' && {line}", root.display())]);
-    assert!(office.open().recoverable().unwrap_err().message.contains("has no keys in it"));
+    assert!(office.open().recoverable().unwrap_err().message.contains("contains no keys"));
     crate::keys::Keys::create(root, "lab", "internal", &["test".into()]).unwrap();
     let passphrase = |text: &str| crate::keys::Passphrase::new(secret(text)).unwrap();
     crate::keys::recovery::set_passphrase(root, &passphrase("a good passphrase")).unwrap();

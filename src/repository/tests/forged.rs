@@ -157,7 +157,7 @@ fn a_forged_name_of_a_lab_is_none() {
             forge(&office.open(), &[Entry::Directory(top, vec![])], &["lap", tag, lab], "2030-11-30T05:00:00Z");
         }
         let error = office.open().recoverable().unwrap_err();
-        assert_eq!(error.message, "`office` does not say whose it is", "{lab:?}");
+        assert_eq!(error.message, "`office` does not name its lab", "{lab:?}");
     }
     let tags = ["lap", "lap:\u{1b}[2J", "lap-id:20261118-110640", "lap-lab:\u{1b}[2J"];
     forge(&office.open(), &[Entry::Directory("lap", vec![])], &tags, "2030-11-30T05:00:00Z");

@@ -99,7 +99,7 @@ fn a_pack_that_does_not_arrive_is_in_no_index() {
     for (case, fails) in cases.into_iter().enumerate() {
         let office = furnished(8);
         let error = copied(&office, fails).0.unwrap_err();
-        assert!(error.message.contains("no space is left there"), "case {case}: {error}");
+        assert!(error.message.contains("the disk there is full"), "case {case}: {error}");
         assert!(office.open().copies().unwrap().is_empty(), "half a copy is not listed");
         assert!(office.restic(&["check"]).contains("no errors were found"));
         copied(&office, |_, _| false).0.unwrap();

@@ -87,7 +87,7 @@ fn send(
     warnings::clean()?;
     let checked = guarded(name, || inner.check_with_trees(CheckOptions::default(), vec![written.tree]))?;
     if let Some(first) = damage(checked).first() {
-        return Err(Error::new(Kind::Node, format!("the copy in `{name}` cannot be read back: {first}")));
+        return Err(Error::new(Kind::Node, format!("cannot verify the copy in `{name}`: {first}")));
     }
     Ok(written.summary.unwrap_or_default())
 }
@@ -107,16 +107,16 @@ fn adopt(repository: &Repository) -> Result<()> {
         Ok(known)
     })?;
     if let Some(missing) = known.difference(&there).next() {
-        let message = format!("`{name}` is damaged: `{missing}` is not there");
+        let message = format!("`{name}` is damaged: `{missing}` is missing");
         return Err(Error::new(Kind::Node, message)
-            .hint("`lap snapshot verify` names all damage")
-            .hint("`restic rebuild-index` forgets what is lost; the next copy then sends what is still here"));
+            .hint("`lap snapshot verify` lists all damage")
+            .hint("run `restic rebuild-index` to drop lost data from the index; the next copy then sends the data that still exists"));
     }
     if there.is_subset(&known) {
         return Ok(());
     }
     guarded(name, || repository.inner.repair_index(&RepairIndexOptions::default(), false))
-        .or_error(Kind::Node, || "cannot take over what an earlier copy left".into())?;
+        .or_error(Kind::Node, || "cannot continue an earlier copy".into())?;
     // A pack that no index names and that cannot be read is in nobody's way.
     warnings::listen();
     Ok(())

@@ -23,7 +23,7 @@ const MOST: u64 = 64 << 20;
 pub fn fetch(name: &str, pool: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
     if snapshot::list(pool)?.iter().any(|meta| meta.id == *id) {
         return Err(Error::new(Kind::Usage, format!("the snapshot `{id}` is on the node already"))
-            .hint(format!("`lap restore {id}` goes back to it")));
+            .hint(format!("run `lap restore {id}` to restore it")));
     }
     let half = snapshot::begin(pool, id)?;
     let _held = snapshot::hold_half(pool, id)?;
@@ -53,7 +53,7 @@ fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Pat
         .or_error(Kind::Node, || format!("`{name}` has no description of {id}"))?;
     let mut meta: Meta = serde_json::from_slice(&text).or_error(Kind::Node, || format!("the description of {id}"))?;
     if meta.id != *id {
-        return Err(Error::new(Kind::Node, format!("`{name}` gives {} for {id}", meta.id)));
+        return Err(Error::new(Kind::Node, format!("`{name}` has {} for {id}", meta.id)));
     }
     if !fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
         return Err(Error::new(Kind::Node, format!("`{name}` has no data of {id}")));

@@ -53,7 +53,7 @@ fn say(mut asker: &UnixStream, answer: &Answer) -> std::io::Result<()> {
 }
 
 fn request() -> Result<Request> {
-    let what = || "cannot read what to do".to_owned();
+    let what = || "cannot read the request".to_owned();
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).or_error(Kind::Other, what)?;
     serde_json::from_str(&line).or_error(Kind::Other, what)
@@ -77,6 +77,6 @@ fn work(asker: &UnixStream, request: Request) -> Result<Answer> {
             let job = Job { what: What::Snapshot, restic, repository, key };
             Ok(Answer::Fetched { meta: fetch(&job.repository, pool, &id, |half| restore::inherited(&job, half))? })
         }
-        other => Err(Error::new(Kind::Other, format!("this is nothing for a child: {other:?}"))),
+        other => Err(Error::new(Kind::Other, format!("not a request for the child process: {other:?}"))),
     }
 }

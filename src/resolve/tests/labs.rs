@@ -45,7 +45,7 @@ fn two_labs_elsewhere_are_refused() {
         assert_eq!(error.hints, ["run `lap --lab office dns install --undo` first"]);
         if name != "dnsmasq" {
             let error = machine.plan(&home()).unwrap_err();
-            assert!(error.message.contains("can ask one lab only"), "{name}: {error}");
+            assert!(error.message.contains("can use only one lab"), "{name}: {error}");
         }
         assert_eq!(machine.everything(), after);
         machine.go(&undo()).unwrap();
@@ -70,5 +70,5 @@ fn records_of_other_versions() {
         assert!(error.kind == Kind::Refused && error.message.contains("a newer lap"), "{error}");
     }
     machine.put(RECORD, "{");
-    assert!(machine.plan(&undo()).unwrap_err().message.contains("is not a record of lap's"));
+    assert!(machine.plan(&undo()).unwrap_err().message.contains("is not a record of lap"));
 }

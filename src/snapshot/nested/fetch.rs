@@ -36,7 +36,7 @@ pub fn empty<'a>(data: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Resu
 /// One has not come.
 pub fn settle(half: &Path, nested: &Nested) -> Result<()> {
     for (n, path) in nested.kept.iter().enumerate() {
-        root(&place(half, n)).or_error(Kind::Node, || format!("the copy does not hold the subvolume `{path}`"))?;
+        root(&place(half, n)).or_error(Kind::Node, || format!("the copy does not contain the subvolume `{path}`"))?;
     }
     Ok(())
 }

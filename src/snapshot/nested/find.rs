@@ -53,7 +53,7 @@ pub fn all(subvolume: &Path, most: usize) -> Result<All> {
         for path in inside.paths {
             let path = around.join(path);
             if all.paths.len() == most {
-                let why = format!("it lies with more than {most} others");
+                let why = format!("its directory has more than {most} subvolumes");
                 all.missing.push(Missing { path: shown(&path), why });
                 return Ok(all);
             }

@@ -73,7 +73,7 @@ impl Nested {
     /// One sentence for each that is missing.
     pub fn complaints(&self) -> Vec<String> {
         let one = |Missing { path, why }: &Missing| {
-            format!("the snapshot is incomplete: it does not hold the subvolume `{path}`: {why}")
+            format!("the snapshot is incomplete, without the subvolume `{path}`: {why}")
         };
         self.missing.iter().map(one).collect()
     }
@@ -160,7 +160,7 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
     let (present, copy) = (root(data)?, root(&half.join("data"))?);
     for path in paths {
         if nested.kept.len() == MOST {
-            nested.miss(path, format!("a snapshot holds {MOST} subvolumes at most"));
+            nested.miss(path, format!("a snapshot contains at most {MOST} subvolumes"));
             continue;
         }
         let Some(text) = path.to_str() else {
@@ -172,7 +172,7 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
             continue;
         }
         let Some(found) = walk_to(&present, path).ok().filter(is_subvolume) else {
-            nested.miss(path, "it was gone before it was kept");
+            nested.miss(path, "it was removed during the snapshot");
             continue;
         };
         match btrfs::snapshot(&open::path_of(&found), &place.join(nested.kept.len().to_string()), true) {
@@ -194,6 +194,6 @@ fn has_its_place(copy: &std::os::fd::OwnedFd, beside: &Path, kept: &[String], pa
     match placeholder {
         // The present of before a restore is its own copy: there the subvolume itself is in its place.
         Ok(found) if is_placeholder(&found) || is_subvolume(&found) => Ok(()),
-        _ => Err("it came while the snapshot was taken, or what is around it is not in the snapshot".into()),
+        _ => Err("it was made during the snapshot, or its directory is not in the snapshot".into()),
     }
 }

@@ -60,7 +60,7 @@ fn is(open: &OwnedFd, inode: u64) -> bool {
 /// # Errors
 /// It cannot be looked at.
 pub fn device(open: &OwnedFd) -> Result<u64> {
-    fstat(open).map(|stat| stat.st_dev).or_error(Kind::Node, || "cannot look at a directory".into())
+    fstat(open).map(|stat| stat.st_dev).or_error(Kind::Node, || "cannot read a directory".into())
 }
 
 /// Whether a subvolume is at `path`, which lap alone changes.

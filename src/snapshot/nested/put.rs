@@ -33,7 +33,7 @@ pub fn put(snapshot: &Path, nested: &Nested, below: &Path, target: &Path) -> Res
 }
 
 fn one(from: &Path, target: &Path, path: &Path) -> Result<()> {
-    let what = || format!("cannot put the subvolume `{}` back", shown(path));
+    let what = || format!("cannot restore the subvolume `{}`", shown(path));
     let (above, name) = split(path)?;
     let above = walk_to(&root(target)?, above)?;
     match unlinkat(&above, name, AtFlags::REMOVEDIR) {

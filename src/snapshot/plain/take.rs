@@ -208,9 +208,9 @@ fn in_time(until: Option<(Instant, Duration)>) -> Result<()> {
     let most = most.as_secs_f64() * 1e3;
     Err(Error::new(
         Kind::Refused,
-        format!("no snapshot was taken: containers would stand still for longer than {most:.1} ms"),
+        format!("no snapshot was taken: containers would be frozen for longer than {most:.1} ms"),
     )
-    .hint("allow more with `--max-pause`, or try again when less is written"))
+    .hint("set a larger `--max-pause`, or try again when containers write less"))
 }
 
 /// What the copy of a file is called.

@@ -37,7 +37,7 @@ fn goes_back_in_part(pool: Pool) {
     assert_eq!(pool.read("new/file"), "new");
 
     let wrong = |path| only(&pool, &first.id, &[path], &[], &mut Fake::up()).unwrap_err().message;
-    assert_eq!(wrong("nowhere"), format!("neither {} nor the present has `nowhere`", first.id));
+    assert_eq!(wrong("nowhere"), format!("neither {} nor the present data contains `nowhere`", first.id));
     for path in ["", "/etc", "../state", "git/../../state", ".lap-restore"] {
         assert!(wrong(path).contains("is not a path below /data"), "{path}");
     }
@@ -46,10 +46,10 @@ fn goes_back_in_part(pool: Pool) {
     fs::rename(data.join("git/deep"), data.join("git/aside")).unwrap();
     std::os::unix::fs::symlink("../registry", data.join("git/deep")).unwrap();
     pool.write("registry/file", "theirs");
-    assert_eq!(wrong("git/deep/file"), "the directory of `git/deep/file` is not there any more");
+    assert_eq!(wrong("git/deep/file"), "the directory of `git/deep/file` no longer exists");
     assert_eq!(pool.read("registry/file"), "theirs");
     std::fs::remove_dir_all(data.join("git")).unwrap();
-    assert_eq!(wrong("git/one"), "the directory of `git/one` is not there any more");
+    assert_eq!(wrong("git/one"), "the directory of `git/one` no longer exists");
 }
 
 #[test]

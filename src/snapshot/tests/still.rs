@@ -187,7 +187,7 @@ fn who_may_not_stand_still_for_long_does_not() {
         let pool = Pool::on(filesystem);
         let mut world = Fake { patience: Some(Duration::ZERO), ..Fake::up() };
         let refused = pool.take_at(1_795_254_312, &mut world).unwrap_err();
-        assert_eq!(refused.message, "no snapshot was taken: containers would stand still for longer than 0.0 ms");
+        assert_eq!(refused.message, "no snapshot was taken: containers would be frozen for longer than 0.0 ms");
         assert!(!world.paused && list(&pool.path()).unwrap().is_empty());
         assert_eq!(pool.left_over(), [""; 0]);
         world.patience = Some(Duration::from_secs(60));
@@ -220,7 +220,7 @@ fn what_is_mounted_inside_is_never_silently_left_out() {
     fs::create_dir(&inside).unwrap();
     sh("mount", &["-t", "tmpfs", "tmpfs", inside.to_str().unwrap()]);
     let refused = pool.take_at(1_795_254_312, &mut Nobody).unwrap_err();
-    assert_eq!(refused.message, "`git/inside` is another file system, which a copy would not hold");
+    assert_eq!(refused.message, "`git/inside` is another file system, which a snapshot does not contain");
     sh("umount", &[inside.to_str().unwrap()]);
     pool.take();
 }

@@ -103,7 +103,7 @@ fn alone(tree: &Tree, to: &Path, files: &impl Files, is_shared: &(impl Fn(&Node)
     thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let ended = |one: thread::ScopedJoinHandle<'_, Result<()>>| {
-            one.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a thread that copied fell over")))
+            one.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a copying thread ended with a panic")))
         };
         all.into_iter().map(ended).collect::<Vec<_>>().into_iter().collect()
     })

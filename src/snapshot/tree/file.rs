@@ -44,8 +44,8 @@ pub fn copy(source: &Source<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn F
     let failed = |what: &'static str| move |error: Errno| cannot(what, from, error);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let source = File::from(openat(CWD, from, flags, Mode::empty()).map_err(failed("open"))?);
-    if watched && fstat(&source).map_err(failed("look at"))?.st_ino != node.inode {
-        return Err(Error::new(Kind::Node, format!("`{}` is another file now", from.display())));
+    if watched && fstat(&source).map_err(failed("read"))?.st_ino != node.inode {
+        return Err(Error::new(Kind::Node, format!("`{}` was replaced by another file", from.display())));
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let copy = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed("make a copy of"))?);
@@ -61,7 +61,7 @@ pub fn copy(source: &Source<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn F
     // In this order: a new owner takes rights away, and an ACL is a part of them.
     if node.owner != ROOT {
         let (user, group) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
-        fchown(&copy, Some(user), Some(group)).map_err(failed("give its owner to the copy of"))?;
+        fchown(&copy, Some(user), Some(group)).map_err(failed("set the owner of the copy of"))?;
     }
     let what = |error: std::io::Error| {
         Error::new(Kind::Node, format!("cannot copy the attributes of `{}`: {error}", from.display()))
@@ -77,8 +77,8 @@ pub fn copy(source: &Source<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn F
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {}
         Err(error) => return Err(what(error)),
     }
-    fchmod(&copy, Mode::from_raw_mode(node.mode)).map_err(failed("give its rights to the copy of"))?;
-    futimens(&copy, &times(node)).map_err(failed("give its times to the copy of"))
+    fchmod(&copy, Mode::from_raw_mode(node.mode)).map_err(failed("set the mode of the copy of"))?;
+    futimens(&copy, &times(node)).map_err(failed("set the times of the copy of"))
 }
 
 /// Reads it; what is a hole stays one.
@@ -122,12 +122,12 @@ pub fn special(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Re
 
 /// Gives owner, attributes, rights and times to something that is there and no regular file.
 pub fn rest(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
-    let failed = |error: Errno| cannot("give owner, rights and times to", path, error);
+    let failed = |error: Errno| cannot("set owner, mode and times of", path, error);
     let (user, group) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
     chownat(to.as_fd(), name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
     for (attribute, value) in &node.attributes {
         xattr::set(path, attribute, value).map_err(|error| {
-            Error::new(Kind::Node, format!("cannot give its attributes to `{}`: {error}", path.display()))
+            Error::new(Kind::Node, format!("cannot set the attributes of `{}`: {error}", path.display()))
         })?;
     }
     if node.kind != FileType::Symlink {

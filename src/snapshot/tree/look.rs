@@ -87,7 +87,7 @@ impl Node {
 /// # Errors
 /// Something cannot be read; or something is on another file system, which a copy would not hold.
 pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
-    let stat = statat(CWD, root, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| cannot("look at", root, error))?;
+    let stat = statat(CWD, root, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| cannot("read", root, error))?;
     let mut tree = Tree::default();
     let mut left = vec![(PathBuf::new(), stat)];
     let device = stat.st_dev;
@@ -102,7 +102,7 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
             let name = path.to_string_lossy().escape_debug().to_string();
             return Err(Error::new(
                 Kind::Refused,
-                format!("`{name}` is another file system, which a copy would not hold"),
+                format!("`{name}` is another file system, which a snapshot does not contain"),
             )
             .hint("mount it outside of /data"));
         }
@@ -122,7 +122,7 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
             }
             match statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => {}
-                Err(error) => return Err(cannot("look at", &whole.join(name), error)),
+                Err(error) => return Err(cannot("read", &whole.join(name), error)),
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                     left.push((dir.path.join(name), stat));
                 }
@@ -139,12 +139,12 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
 /// # Errors
 /// There is nothing, or it cannot be read.
 pub fn one(path: &Path) -> Result<Option<Node>> {
-    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| cannot("look at", path, error))?;
+    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| cannot("read", path, error))?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return Ok(None);
     }
     let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-    let gone = || cannot("look at", path, Errno::NOENT);
+    let gone = || cannot("read", path, Errno::NOENT);
     let open = open(above)?.ok_or_else(gone)?;
     other(&open, above, name, &stat)?.map(|(_, node)| Some(node)).ok_or_else(gone)
 }

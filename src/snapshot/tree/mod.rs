@@ -41,7 +41,7 @@ pub fn same_times(from: &Path, to: &Path) -> Result<()> {
     if look::one(from)?.is_some() || look::one(to)?.is_some() {
         return Ok(());
     }
-    file::same_times(from, to).map_err(|error| cannot("give its times to", to, error))
+    file::same_times(from, to).map_err(|error| cannot("set the times of", to, error))
 }
 
 struct Copies<'a> {

@@ -62,7 +62,7 @@ fn all(dirs: &[PathBuf]) -> io::Result<()> {
     thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let ended = |one: thread::ScopedJoinHandle<'_, io::Result<()>>| {
-            one.join().unwrap_or_else(|_| Err(io::Error::other("a thread fell over")))
+            one.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended with a panic")))
         };
         all.into_iter().map(ended).collect::<Vec<_>>().into_iter().collect()
     })

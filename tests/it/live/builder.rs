@@ -40,10 +40,7 @@ fn makes_what_the_master_runs() {
     lab.edit("containers/two/Dockerfile", "echo two", "echo two too");
     lab.commit();
     let plan = lab.lap(&["plan"]).ok();
-    assert!(
-        plan.contains("build `two` on `maker`") && plan.contains("bring the image of `two` from `maker`"),
-        "{plan}"
-    );
+    assert!(plan.contains("build `two` on `maker`") && plan.contains("send the image of `two` from `maker`"), "{plan}");
     lab.lap(&["up"]).ok();
     lab.healthy();
     assert_eq!(lab.lap(&["exec", "two", "--", "cat", "/say"]).ok(), "two too\n");

@@ -60,12 +60,12 @@ fn every_scenario_passes_on_docker() {
     lab.lap(&["up"]).ok();
     let said = Ran::of(&command(&lab.name, &[]).output().unwrap()).fails(10);
     assert!(
-        said.contains(&format!("this machine has a lab `{}` already: nothing of it was touched", lab.name)),
+        said.contains(&format!("this machine has a lab `{}` already: lap changed nothing in it", lab.name)),
         "{said}"
     );
     assert!(!room(&lab.name).exists());
     lab.healthy();
-    assert!(Ran::of(&command("No Name", &[]).output().unwrap()).fails(2).contains("cannot call the lab so"));
+    assert!(Ran::of(&command("No Name", &[]).output().unwrap()).fails(2).contains("the lab cannot have this name"));
 }
 
 #[test]

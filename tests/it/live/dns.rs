@@ -29,7 +29,7 @@ fn names_are_checked_and_keys_come_and_go() {
     let began = Instant::now();
     let all = lab.lap(&["dns", "check"]).ok();
     let took = began.elapsed();
-    assert!(all.ends_with(" names at 1 server, from host, node and container: all right\n"), "{all}");
+    assert!(all.ends_with(" names at 1 server, from host, node and container: correct\n"), "{all}");
     // The addresses' reverse records are asked for, too.
     assert!(all.starts_with("20"), "{all}");
     println!("{took:?}: {all}");
@@ -53,7 +53,7 @@ fn names_are_checked_and_keys_come_and_go() {
     // A key is there at once, for the server and for nobody else, and nothing is started anew.
     assert!(keys_inside(&lab).contains("\"lap-admin-test\""));
     let said = lab.lap(&["dns", "key", "new", "dhcp", "--update", "*.pc.internal"]).ok();
-    assert!(said.ends_with("The DNS server of `test` has it so now.\n"), "{said}");
+    assert!(said.ends_with("The change is active on the DNS server of `test`.\n"), "{said}");
     assert!(keys_inside(&lab).contains("\"dhcp\""));
     let mode = lab.on_node("test", &["stat", "--format", "%a", "/var/lib/lap/secrets/dns/keys.json"]).ok();
     assert_eq!(mode.trim(), "600");
@@ -72,13 +72,13 @@ fn another_zone() {
     lab.write("lap.toml", &format!("{text}[dns]\nzone = \"lab.example\"\n"));
     lab.edit("containers/one/container.toml", "one.internal", "one.lab.example");
     let said = lab.lap(&["up"]).fails(9);
-    assert!(said.contains("are for `internal` and below, and its zone is `lab.example`"), "{said}");
+    assert!(said.contains("are for `internal` and the names below it, and its zone is `lab.example`"), "{said}");
     fs::remove_dir_all(lab.root.join(".lap/keys")).unwrap();
     lab.lap(&["keys", "new"]).ok();
     lab.lap(&["up"]).ok();
     lab.healthy();
     let all = lab.lap(&["dns", "check"]).ok();
-    assert!(all.ends_with("from host, node and container: all right\n"), "{all}");
+    assert!(all.ends_with("from host, node and container: correct\n"), "{all}");
     let server = format!("@{}", lab.address("test"));
     assert_eq!(run("dig", &["+short", &server, "one.test.lab.example"]).ok().trim(), lab.address("test"));
 }
@@ -124,7 +124,7 @@ fn dynamic_names() {
     // The workspace's names are changed in the workspace.
     for verb in [&["dns", "add", "one", "A", "10.0.0.1"][..], &["dns", "rm", "one"]] {
         let said = lab.lap(verb).fails(10);
-        assert!(said.contains("`one.internal.` is a name of the workspace: change it there"), "{said}");
+        assert!(said.contains("the workspace defines `one.internal.`: change it there"), "{said}");
     }
 
     // Stock nsupdate, with a key that may do less.

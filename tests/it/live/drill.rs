@@ -56,7 +56,7 @@ fn a_drill_tells_whether_it_would_come_back() {
     run("docker", &["volume", "rm", &volume]).ok();
 
     let said = lab.lap(&["drill"]).ok();
-    assert!(said.contains("`test` came back from ") && said.contains("healthy, 2 checks passed"), "{said}");
+    assert!(said.contains("Recovered `test` from ") && said.contains("healthy, 2 checks passed"), "{said}");
     assert!(said.contains("would have been lost"), "{said}");
     assert_eq!(left(&lab), "");
     assert!(drilled(&lab)["failed"].is_null() && drilled(&lab)["seconds"].as_f64().unwrap() > 0.0);
@@ -87,7 +87,12 @@ fn a_drill_tells_whether_it_would_come_back() {
     lab.lap(&["snapshot"]).ok();
     lab.lap(&["snapshot", "copy"]).ok();
     let said = lab.lap(&["drill"]).fails(7);
-    assert!(said.contains("does not bring `test` back: 1 of ") && said.contains("failed: `data` of `one`"), "{said}");
+    assert!(
+        said.contains("the recovery of `test` from ")
+            && said.contains(" failed: 1 of ")
+            && said.contains("failed: `data` of `one`"),
+        "{said}"
+    );
     assert_eq!(left(&lab), "");
     assert!(drilled(&lab)["failed"].as_str().unwrap().contains("`data` of `one`"));
     assert!(lab.lap(&["status"]).ok().contains(", a drill failed "));

@@ -105,7 +105,7 @@ fn a_port_that_is_taken(lab: &Lab) {
     lab.edit("nodes/test/node.toml", "disk", &format!("publish = \"{address}\"\ndisk"));
     let said = lab.lap(&["up"]).fails(4);
     assert!(said.contains("cannot start the node `test`") && said.contains("8080"), "{said}");
-    assert!(said.contains("another program has that port"), "{said}");
+    assert!(said.contains("another program uses that port"), "{said}");
     drop(taken);
     lab.lap(&["up"]).ok();
     lab.healthy();

@@ -149,5 +149,5 @@ fn killed_while_packages_come_in(machine: &Machine<'_>) {
     let _ = child.wait();
     assert!(there, "{}", seen.join("\n"));
     let plan = machine.lap(&["plan"]).ok();
-    assert!(plan.contains("make the node `test` anew, with its data  it was not made to its end"), "{plan}");
+    assert!(plan.contains("make the node `test` again, with its data  it is incomplete"), "{plan}");
 }

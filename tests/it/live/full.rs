@@ -88,7 +88,7 @@ fn comes_back(lab: &Lab) {
     lab.lap(&["snapshot"]).ok();
     lab.lap(&["snapshot", "copy", "--to", repository]).ok();
     let said = lab.lap(&["drill", "--from", repository]).ok();
-    assert!(said.contains("`test` came back from ") && said.contains("healthy, 7 checks passed"), "{said}");
+    assert!(said.contains("Recovered `test` from ") && said.contains("healthy, 7 checks passed"), "{said}");
 }
 
 fn dig(address: &str, arguments: &[&str]) -> String {
@@ -205,7 +205,7 @@ fn cache(address: &str, mirror: &str) {
 fn a_stopped_container_is_seen_and_mended(lab: &Lab) {
     lab.on_node("test", &["docker", "stop", "infra_git"]).ok();
     let said = lab.lap(&["status"]).fails(7);
-    assert!(said.contains("not as it should be: `git`"), "{said}");
+    assert!(said.contains("not healthy: `git`"), "{said}");
     let out = lab.lap(&["plan"]).ok();
     assert!(out.contains("replace `git`") && out.contains("it is exited"), "{out}");
     lab.lap(&["up"]).ok();
@@ -246,7 +246,7 @@ fn looking_inside(lab: &Lab) {
     assert!(lab.lap(&["logs", "--tail", "5", "registry"]).ok().lines().count() <= 5);
     let status: serde_json::Value = serde_json::from_str(&lab.lap(&["status", "--json"]).ok()).unwrap();
     assert_eq!((&status["healthy"], &status["facts"]["data"]["filesystem"]), (&true.into(), &"btrfs".into()));
-    assert!(lab.lap(&["doctor"]).ok().contains("node `test` answers with its own host key"));
+    assert!(lab.lap(&["doctor"]).ok().contains("node `test` has its own host key"));
 }
 
 fn seed(lab: &Lab) {

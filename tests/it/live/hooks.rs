@@ -123,7 +123,7 @@ fn a_hook_that_fails_stops_it_there() {
     write_hook(&lab, "before-swich", TEXT);
     lab.commit();
     lab.lap(&["up"]).ok();
-    assert!(lab.lap(&PROMOTE).fails(3).contains("`scripts/promote/before-swich` is no hook"));
+    assert!(lab.lap(&PROMOTE).fails(3).contains("`scripts/promote/before-swich` is not a hook"));
 }
 
 /// While it changes, it may not run.

@@ -74,19 +74,22 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
 
     // Nobody said how: nothing travels.
     let refused = lab.lap(&["restore", "latest", "--into", "test"]).fails(3);
-    assert!(refused.contains("`one`, `two` do not say how their data is scrubbed"), "{refused}");
+    assert!(refused.contains("`one`, `two` do not define how their data is scrubbed"), "{refused}");
     std::fs::write(&two, format!("{silent}[snapshot]\nscrub = \"none\"\n")).unwrap();
     let refused = lab.lap(&["restore", "latest", "--into", "test"]).fails(3);
-    assert!(refused.contains("`one` does not say how its data is scrubbed"), "{refused}");
+    assert!(refused.contains("`one` does not define how its data is scrubbed"), "{refused}");
     let refused = lab.lap(&["restore", "latest", "test", "--into", "prod"]).fails(10);
-    assert!(refused.contains("`prod` runs releases: no other data goes into it"), "{refused}");
+    assert!(
+        refused.contains("`prod` runs releases: lap does not replace its data with another environment's"),
+        "{refused}"
+    );
     let refused = lab.lap(&["restore", "latest", "test", "--into", "test"]).fails(2);
     assert!(refused.contains("both where from and where to"), "{refused}");
 
     // A program that fails, and one that hangs: test is as it was.
     for (scrub, why) in [
         ("scrub = [\"/bin/sh\", \"-c\", \"echo no room; exit 3\"]", "`scrub` of `one` failed: no room"),
-        ("scrub = [\"/bin/sleep\", \"600\"]", "`scrub` of `one` took longer than 20 s"),
+        ("scrub = [\"/bin/sleep\", \"600\"]", "`scrub` of `one` exceeded its time limit of 20 s"),
     ] {
         set_scrub(&lab, scrub);
         let said = lab.lap(&["restore", "latest", "--into", "test"]).fails(7);
@@ -101,7 +104,7 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
     let would = lab.lap(&["restore", "latest", "--into", "test", "--dry-run"]).ok();
     assert!(would.contains("two        none") && would.contains("one        /bin/sh -c"), "{would}");
     let said = lab.lap(&["restore", "latest", "--into", "test"]).ok();
-    assert!(said.contains("nothing had to travel"), "it had come before the programs failed: {said}");
+    assert!(said.contains("nothing had to be sent"), "it had come before the programs failed: {said}");
     until_healthy(&lab);
     let all = on(&lab, "test", "cd /data && ls -A . one && cat one/own one/say two/say one/net one/secrets");
     assert!(!all.contains("gone") && !all.contains("\nsecret\n") && !all.contains("before"), "{all}");
@@ -137,7 +140,7 @@ fn killed_at_each_step_test_is_old_or_new() {
         "cd /data/one && echo secret >secret && echo new >say && head -c 150000000 /dev/urandom >large && sync",
     );
     lab.lap(&["snapshot", "prod"]).ok();
-    let steps = [&["copy what came", "scrub `one`", "keep the scrubbed copy"][..], &RESTORING].concat();
+    let steps = [&["copy the received data", "scrub `one`", "keep the scrubbed copy"][..], &RESTORING].concat();
     let reset = || {
         on(&lab, "test", "cd /data/one && echo old >say && rm -f secret && sync");
     };

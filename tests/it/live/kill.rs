@@ -78,8 +78,7 @@ fn lap_with_a_builder() {
     let killed = kill_at_each_step(&lab, &on_node, &|child| {
         let _ = run("kill", &["-9", &child.id().to_string()]);
     });
-    let titles =
-        ["build `one` on `maker`", "build `two` on `maker`", "bring 2 images from `maker`", "record what runs"];
+    let titles = ["build `one` on `maker`", "build `two` on `maker`", "send 2 images from `maker`", "record what runs"];
     contains(&killed, &titles);
 }
 
@@ -148,7 +147,7 @@ fn between_a_key_and_its_certificate() {
     }
     // As an earlier version may have left it.
     node("rm /var/lib/lap/secrets/one/tls.key").ok();
-    assert!(lab.lap(&["plan"]).ok().contains("its key is not there"));
+    assert!(lab.lap(&["plan"]).ok().contains("its key is missing"));
     lab.lap(&["up"]).ok();
     assert_ne!(pair(), last);
 }

@@ -33,7 +33,7 @@ pub const RESTORING: [&str; 8] = [
     "unmount /data",
     "switch",
     "mount /data",
-    "keep what was there",
+    "keep the replaced data",
     "start the containers",
     "close",
 ];

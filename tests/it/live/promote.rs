@@ -71,12 +71,12 @@ fn there_and_back() {
     // Only what is a commit, and runs, can be promoted; nothing is done without a yes.
     lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, dirty > /say\n");
     lab.lap(&["up"]).ok();
-    assert!(lab.lap(&PROMOTE).fails(10).contains("which is no commit"));
+    assert!(lab.lap(&PROMOTE).fails(10).contains("and not a commit"));
     lab.edit("containers/two/container.toml", "depends_on", "names = [\"second.internal\"]\ndepends_on");
     change_two(&lab, "second", "echo new >/data/file");
     let named = || prod(&lab, "cat /var/lib/lap/names/names.json").contains("\"second.internal.\"");
     prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && echo mine >/data/one/file");
-    assert!(lab.lap(&["promote"]).fails(10).contains("`--yes` answers the question"));
+    assert!(lab.lap(&["promote"]).fails(10).contains("answer the question with `--yes`"));
     let plan = lab.lap(&["promote", "--dry-run"]).ok();
     assert!(
         plan.contains("replace `two`")
@@ -86,7 +86,7 @@ fn there_and_back() {
     );
     assert_eq!(says(&lab, "two"), "two");
     lab.on_node("test", &["docker", "stop", "--time", "1", "infra_two"]).ok();
-    assert!(lab.lap(&PROMOTE).fails(10).contains("on `test` not all is as it should be: `two`"));
+    assert!(lab.lap(&PROMOTE).fails(10).contains("`test` is not healthy: `two`"));
     lab.lap(&["up"]).ok();
 
     let before = started(&lab, "one");
@@ -164,7 +164,7 @@ fn taken_back() {
     change_two(&lab, "dies", &in_prod("while test ! -e /data/die; do sleep 0.1; done; exit 1"));
     let promote = ["promote", "--yes", "--settle", "599s"];
     let promoting = lab.command(&promote).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let settles = "grep -q 'wait whether something falls over, for 599 s' /var/lib/lap/pool/state/journal.jsonl";
+    let settles = "grep -q 'watch the release for 599 s' /var/lib/lap/pool/state/journal.jsonl";
     until("it settles", || lab.on_node("prod", &["sh", "-c", settles]).code == 0);
     prod(&lab, "touch /data/two/die");
     let error = Ran::of(&promoting.wait_with_output().unwrap()).fails(7);
@@ -191,7 +191,7 @@ fn taken_back() {
     let said = lab.lap(&["promote", "--abort"]).ok();
     assert!(said.contains("was taken back"), "{said}");
     assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()));
-    assert!(lab.lap(&["promote", "--abort"]).fails(10).contains("no promotion and no roll-back is under way"));
+    assert!(lab.lap(&["promote", "--abort"]).fails(10).contains("no promotion and no rollback is in progress"));
 
     // And a good one goes through, while its operator is away.
     change_two(&lab, "good", "echo new >/data/file");
@@ -212,19 +212,19 @@ fn taken_back() {
 
 /// The steps of a promotion in a lab without git, as docs/promotion.md has them.
 pub const EACH_STEP: [&str; 14] = [
-    "write down what is to be done",
-    "stop what changes",
-    "keep the data as it is",
+    "record the planned steps",
+    "stop the containers that change",
+    "take a snapshot of the data",
     "set names and secrets",
     "start `two`",
     "wait until `two` is healthy",
-    "ask whether all is healthy",
+    "check that all containers are healthy",
     "run the checks",
-    "wait whether something falls over, for 0 s",
-    "ask how it was from outside",
+    "watch the release for 0 s",
+    "ask the client to confirm the release",
     "make it the release",
     "record what runs",
-    "remove what ran before",
+    "remove the old containers",
     "close",
 ];
 
@@ -287,14 +287,14 @@ fn killed_on_the_way_back() {
     let old = data(&lab);
     change_two(&lab, "ends", &in_prod("echo spoiled >/data/file; exit 3"));
     let back = [
-        "take back: remove what is new",
-        "take back: the data",
+        "take back: remove the new containers",
+        "take back: restore the data",
         // Inside of it, the part restore's own.
         "prepare the data",
         "switch",
-        "keep what was there",
-        "take back: names and secrets",
-        "take back: start what ran before",
+        "keep the replaced data",
+        "take back: restore names and secrets",
+        "take back: start the old containers",
         "take back: close",
     ];
     for node in [false, true] {

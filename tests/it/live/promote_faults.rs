@@ -8,12 +8,12 @@ use super::{
 };
 
 const STEPS: [&str; 9] = [
-    "write down what is to be done",
-    "stop what changes",
-    "keep the data as it is",
+    "record the planned steps",
+    "stop the containers that change",
+    "take a snapshot of the data",
     "set names and secrets",
     "start `two`",
-    "ask whether all is healthy",
+    "check that all containers are healthy",
     "make it the release",
     "record what runs",
     "close",
@@ -87,7 +87,7 @@ fn the_node_cannot_be_reached_at_each_step() {
     let cut = |how: &str| {
         prod(&lab, &format!("iptables {how} INPUT -i eth0 -j DROP; iptables {how} OUTPUT -o eth0 -j DROP"));
     };
-    for step in ["stop what changes", "start `two`", "make it the release", "close"] {
+    for step in ["stop the containers that change", "start `two`", "make it the release", "close"] {
         let promoting = begin(&lab, step);
         cut("-I");
         go_on(&lab);

@@ -58,7 +58,7 @@ fn images_by_digest_and_the_commit_in_git() {
     let reference = format!("localhost:5000/infra/{second}/two@sha256:");
     assert!(tested.contains(&reference), "{tested}");
     assert_eq!(references(&lab, "prod", "two"), tested, "the very same image");
-    let sent = said.lines().find(|line| line.contains("of images were sent")).unwrap();
+    let sent = said.lines().find(|line| line.contains(" of images; ")).unwrap();
     assert!(sent.contains(" KiB of") || sent.contains(" B of") || sent.contains("KB of"), "only its layer: {sent}");
     let shown = lab.lap(&["release", "show", "2", "--json"]).ok();
     assert!(shown.contains(&reference), "{shown}");
@@ -75,7 +75,7 @@ fn images_by_digest_and_the_commit_in_git() {
     // Back, to an image that only the registry has any more; the branch goes back, and what was there keeps a name.
     prod(&lab, "docker image prune --all --force >/dev/null");
     let said = lab.lap(&["rollback", "--yes", "--settle", "1s"]).ok();
-    assert!(said.contains(" ms the last time."), "how long git was away was measured: {said}");
+    assert!(said.contains(" ms in the last promotion."), "how long git was away was measured: {said}");
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, second");
     assert_eq!(references(&lab, "prod", "two"), tested);
     assert_eq!(git(&lab, "rev-parse master"), second);
@@ -134,7 +134,7 @@ fn images_by_digest_and_the_commit_in_git() {
     lab.git(&["reset", "--quiet", "--hard", &pushed]);
     change_two(&lab, "seventh");
     for node in [false, true] {
-        for step in ["move `master` of `lap`", "ask how it was from outside"] {
+        for step in ["move `master` of `lap`", "ask the client to confirm the release"] {
             kill_at(&lab, node, step);
             assert_eq!(git(&lab, "rev-parse master"), pushed, "killed at {step}");
             assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, sixth", "killed at {step}");

@@ -12,7 +12,7 @@ const PRUNE: [&str; 5] = ["prune", "prod", "--yes", "--grace", "0s"];
 
 /// Each has something to do here.
 const STEPS: [&str; 10] = [
-    "look what is there",
+    "list what exists",
     "remove releases",
     "remove snapshots",
     "remove containers",
@@ -20,7 +20,7 @@ const STEPS: [&str; 10] = [
     "remove files",
     "remove images from the registry",
     "set layers aside",
-    "wait for pushes that know of them",
+    "wait for pushes that rely on them",
     "remove layers",
 ];
 
@@ -109,20 +109,20 @@ fn what_stays_is_whole_wherever_it_is_killed() {
     // A look changes nothing, and somebody has to say yes.
     let before = (in_registry(&lab, "prod"), prod(&lab, "docker images --all --quiet | sort; ls /var/lib/lap/env"));
     let would = lab.lap(&["prune", "prod", "--dry-run", "--grace", "0s"]).ok();
-    assert!(lab.lap(&["prune", "prod", "--grace", "0s"]).fails(10).contains("`--yes` answers the question"));
+    assert!(lab.lap(&["prune", "prod", "--grace", "0s"]).fails(10).contains("answer the question with `--yes`"));
     assert_eq!(before.0, in_registry(&lab, "prod"));
     assert_eq!(before.1, prod(&lab, "docker images --all --quiet | sort; ls /var/lib/lap/env"));
     for (kind, name, verdict, why) in [
         ("release", "1 ", "goes", "not among the newest 2"),
-        ("release", "3 ", "stays", "the one before what runs"),
+        ("release", "3 ", "stays", "the one before the running one"),
         ("release", "4 ", "stays", "it runs"),
-        ("snapshot", "", "goes", "what a failed release left"),
-        ("snapshot", "", "stays", "the data that release 3 goes back to"),
+        ("snapshot", "", "goes", "the data of a failed release"),
+        ("snapshot", "", "stays", "the data for a rollback to release 3"),
         ("container", "infra_old", "goes", "not of what should run"),
-        ("image", "", "goes", "left over from building"),
+        ("image", "", "goes", "remains of a build"),
         ("image", "", "stays", "for what runs, release 3"),
-        ("files", "env/", "goes", "nothing that is kept needs it"),
-        ("registry", "infra/", "goes", "nothing that is kept needs it"),
+        ("files", "env/", "goes", "no kept item needs it"),
+        ("registry", "infra/", "goes", "no kept item needs it"),
         ("layers", "", "goes", "no image in the registry names them"),
     ] {
         let one = |line: &str| {
@@ -170,7 +170,7 @@ fn what_stays_is_whole_wherever_it_is_killed() {
 
     // In an environment that has no releases, what runs stays.
     let done = lab.lap(&["prune", "--yes", "--grace", "0s"]).ok();
-    assert!(done.lines().any(|line| line.starts_with("registry") && line.contains("gone")), "{done}");
+    assert!(done.lines().any(|line| line.starts_with("registry") && line.contains("removed")), "{done}");
     for name in in_registry(&lab, "test") {
         lab.on_node("test", &["docker", "pull", "--quiet", &name]).ok();
     }

@@ -103,7 +103,7 @@ fn what_is_pushed_is_built_started_and_checked() {
     lab.edit("containers/two/container.toml", "\n", "\nsecrets = [\"tls.crt\", \"tls.key\"]\n");
     lab.commit();
     let said = push(&lab);
-    assert!(said.contains("`two` needs the secret `tls.crt`, which only an operator can give it"), "{said}");
+    assert!(said.contains("`two` needs the secret `tls.crt`, which only an operator can install"), "{said}");
 
     // No workspace at all.
     let good = std::fs::read_to_string(lab.root.join("lap.toml")).unwrap();

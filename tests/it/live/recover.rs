@@ -76,7 +76,10 @@ fn a_lab_that_exists_is_left_alone(lab: &Lab, disk: &Disk, sums: &str, key: &[u8
     refused("the node `test` on this machine is running");
     assert_eq!(node(lab, SUMS), sums);
     let said = Ran::of(&disk.recover(lab).arg("--workspace-only").output().unwrap()).ok();
-    assert!(said.contains("The workspace is in ") && said.contains(&format!("lab = \"{}\"", lab.name)), "{said}");
+    assert!(
+        said.contains("The workspace and its keys are in ") && said.contains(&format!("lab = \"{}\"", lab.name)),
+        "{said}"
+    );
     assert_eq!(fs::read(new.join(".lap/keys/admin")).unwrap(), key);
     let mut status = Command::new(env!("CARGO_BIN_EXE_lap"));
     status.arg("status").current_dir(&new).env("LAP_LAB", &lab.name);
@@ -135,7 +138,7 @@ fn a_repository_and_a_passphrase_are_enough() {
         working.wait().unwrap();
     }
     let said = Ran::of(&disk.recover(&lab).output().unwrap()).ok();
-    assert!(said.contains("`test` is as it was in ") && said.contains("with its keys"), "{said}");
+    assert!(said.contains("Recovered `test` from ") && said.contains("The workspace and its keys"), "{said}");
     let new = disk.dir.path().join("new");
     put_back(&new, &lab.root);
     assert_eq!(node(&lab, SUMS), sums);
@@ -145,7 +148,7 @@ fn a_repository_and_a_passphrase_are_enough() {
     lab.healthy();
     // What nobody has any more is nothing to go on with; what is there is not overwritten.
     assert!(!new.join(".lap/recover.json").exists());
-    assert!(Ran::of(&disk.recover(&lab).output().unwrap()).fails(10).contains("is there already"));
+    assert!(Ran::of(&disk.recover(&lab).output().unwrap()).fails(10).contains("exists already"));
     let left = lab.lap(&["snapshot", "list", "--json"]).ok();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&left).unwrap().as_array().unwrap().len(), 1, "{left}");
     lab.lap(&["snapshot", "verify", "--read-data"]).ok();

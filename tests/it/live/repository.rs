@@ -72,7 +72,7 @@ fn off_the_machine_and_back() {
     let said = lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
     assert!(said.contains("`office` is there"), "{said}");
     let said = lab.lap(&["repository"]).ok();
-    assert!(said.contains("the lab's own repository, and one of each of `test`"), "{said}");
+    assert!(said.contains("the lab's own repository, and one for each of `test`"), "{said}");
 
     // Killed in the middle: a repository that restic is content with, and nothing of it listed.
     kill_child(&lab, &["snapshot", "copy"], || size(&path.join("data")) > 16 << 20);
@@ -99,7 +99,7 @@ fn off_the_machine_and_back() {
     });
     assert_eq!(node(&lab, "ls -A /var/lib/lap/pool/snapshots"), "", "a killed fetch leaves nothing");
     let said = lab.lap(&["restore", "latest", "--from", "office"]).ok();
-    assert!(said.contains(&format!("`test` is as it was in {id}")), "{said}");
+    assert!(said.contains(&format!("Restored `test` from {id}")), "{said}");
     assert_eq!(node(&lab, "sha256sum /data/one/big"), sum);
     assert_eq!(node(&lab, "cat /data/one/file"), "old\n");
     assert!(lab.lap(&["snapshot", "list"]).ok().contains("fetched"));
@@ -195,9 +195,12 @@ fn copies_by_themselves() {
     let before = size(&path.join("data"));
     let said = lab.lap(&["snapshot", "prune", "--in", "office", "--dry-run"]).ok();
     let line = |id: &str| said.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
-    assert!(line(&first).contains("the newest that was verified"), "{said}");
-    assert!(line(&asked).contains("somebody asked for it"), "{said}");
-    assert!(line(&middle).contains("would go") && line(&last).contains("the newest; the newest of its day"), "{said}");
+    assert!(line(&first).contains("the newest verified one"), "{said}");
+    assert!(line(&asked).contains("taken by hand"), "{said}");
+    assert!(
+        line(&middle).contains("would be removed") && line(&last).contains("the newest; the newest of its day"),
+        "{said}"
+    );
     assert_eq!(copies(&lab).len(), 4);
 
     // Killed on the way: what is listed is whole, and the same again ends it.

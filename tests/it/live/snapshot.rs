@@ -42,7 +42,7 @@ fn there_and_back() {
     assert_eq!(read(&lab), "new", "a dry run changes nothing");
 
     let said = lab.lap(&["restore", "latest"]).ok();
-    assert!(said.contains("`test` is as it was in ") && said.contains("takes this back"), "{said}");
+    assert!(said.contains("Restored `test` from ") && said.contains("undoes this"), "{said}");
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
     let list = lab.lap(&["snapshot", "list", "--sizes"]).ok();
@@ -63,7 +63,7 @@ fn there_and_back() {
     assert_eq!(read(&lab), "old");
     assert_eq!([id_of("infra_one"), id_of("infra_two")], before, "nothing was stopped for a file");
     write(&lab, "new");
-    assert!(lab.lap(&["restore", &all[0], "--only", "one"]).ok().contains("`one` is as it was in"));
+    assert!(lab.lap(&["restore", &all[0], "--only", "one"]).ok().contains("Restored `one` from"));
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
     assert!(id_of("infra_one") != before[0] && id_of("infra_two") == before[1], "only its own container was stopped");
@@ -109,7 +109,7 @@ fn there_and_back() {
     let before = lab.on_node("test", &["sh", "-c", &look]).ok();
     assert!(before.contains("one/plain -rwsr-s--x 1234 2345 2"), "{before}");
     let again = lab.lap(&["snapshot", "import", &file]).fails(10);
-    assert!(again.contains(&format!("there is already a snapshot {id}")), "{again}");
+    assert!(again.contains(&format!("snapshot {id} exists already")), "{again}");
     lab.lap(&["snapshot", "rm", &id]).ok();
     lab.write("no.tar", "nothing");
     assert!(lab.lap(&["snapshot", "import", "no.tar"]).fails(5).contains("`tar` failed"));
@@ -171,8 +171,14 @@ fn killed_at_each_step() {
 /// Of a part: once the containers run again it is answered, and the rest is done also if the agent dies over it.
 #[test]
 fn a_part_killed_at_each_step() {
-    const STEPS: [&str; 6] =
-        ["prepare the data", "stop the containers", "switch", "start the containers", "keep what was there", "close"];
+    const STEPS: [&str; 6] = [
+        "prepare the data",
+        "stop the containers",
+        "switch",
+        "start the containers",
+        "keep the replaced data",
+        "close",
+    ];
     let lab = Lab::tiny("part-kill");
     lab.lap(&["up"]).ok();
     write(&lab, "old");
@@ -233,8 +239,8 @@ fn by_itself() {
     let said = lab.lap(&["snapshot", "--note", "mine"]).ok();
     assert!(said.contains("Snapshot 2"), "{said}");
     let would = lab.lap(&["snapshot", "prune", "--dry-run"]).ok();
-    assert!(would.contains("would go  nothing in the policy keeps it"), "{would}");
-    assert!(would.contains("somebody asked for it; the newest; among the last 2"), "{would}");
+    assert!(would.contains("would go  no rule of the policy keeps it"), "{would}");
+    assert!(would.contains("taken by hand; the newest; among the last 2"), "{would}");
     assert_eq!(snapshots(&lab).len(), 5, "a dry run removes nothing");
     lab.lap(&["snapshot", "prune"]).ok();
     let left = snapshots(&lab);
@@ -287,7 +293,10 @@ fn hooks() {
     lab.lap(&["up"]).ok();
     assert_eq!(started(), first, "other hooks are no reason to start it anew");
     let said = lab.lap(&["snapshot"]).fails(7);
-    assert!(said.contains("no snapshot was taken: the hook `before` of `one` took longer than 10 s"), "{said}");
+    assert!(
+        said.contains("no snapshot was taken: the hook `before` of `one` exceeded its time limit of 10 s"),
+        "{said}"
+    );
     assert!(!frozen() && !lab.on_node("test", &["pgrep", "-a", "sleep"]).out.contains("sleep 600"));
 
     hooks("touch /data/frozen; echo no room; exit 3");

@@ -54,7 +54,7 @@ fn goes_and_comes(lab: &Lab, filesystem: &str) {
          && chown 1234:2345 big && chmod 6751 big && touch -d '2001-02-03 04:05:06.789' big && printf x >\"$(printf 'odd\\n\\377')\" && sync",
     );
     let said = lab.lap(&["snapshot"]).ok();
-    assert!(said.contains("Containers stood still for ") && said.contains(" were copied."), "{said}");
+    assert!(said.contains("Containers were frozen for ") && said.contains(" were copied."), "{said}");
     for _ in 0..3 {
         lab.lap(&["snapshot"]).ok();
     }
@@ -71,14 +71,11 @@ fn goes_and_comes(lab: &Lab, filesystem: &str) {
     assert_eq!(inode(place(&all[2]) + "/two/big"), inode(place(&all[3]) + "/two/big"), "it has not changed");
     assert_ne!(inode(place(&all[3]) + "/two/big"), inode("/data/two/big".into()));
     let refused = lab.lap(&["snapshot", "--max-pause", "1us"]).fails(10);
-    assert!(
-        refused.contains("no snapshot was taken: containers would stand still for longer than 0.0 ms"),
-        "{refused}"
-    );
+    assert!(refused.contains("no snapshot was taken: containers would be frozen for longer than 0.0 ms"), "{refused}");
     lab.lap(&["snapshot", "--max-pause", "1m"]).ok();
     nothing_is_left(lab, "after a refusal");
     let shown = lab.lap(&["snapshot", "show", &all[3]]).ok();
-    assert!(shown.contains("Containers stood still for ") && shown.contains("Stays: "), "{shown}");
+    assert!(shown.contains("Containers were frozen for ") && shown.contains("Stays: "), "{shown}");
     assert!(lab.lap(&["snapshot", "list", "--sizes"]).ok().contains(&all[0]));
 
     // Whole, in part, one file; back again.
@@ -159,12 +156,12 @@ fn wish_for(lab: &Lab, mebibytes: u64) {
 
 /// Killed at each step of it, the pool has its size as soon as the agent is back; or nothing has changed, and the same command does it.
 fn grows(lab: &Lab) {
-    let steps = ["write down the size", "make the file longer", "make the file system larger"];
+    let steps = ["record the size", "extend the file", "extend the file system"];
     for (nth, step) in steps.into_iter().enumerate() {
         let ((image, size), wish) = (pool(lab), 1100 + 100 * nth as u64);
         wish_for(lab, wish);
         let plan = lab.lap(&["plan"]).ok();
-        assert!(plan.contains("make the data pool of `test` larger"), "{plan}");
+        assert!(plan.contains("extend the data pool of `test`"), "{plan}");
         kill_at(lab, step, &["up"]);
         if nth == 0 {
             assert_eq!(pool(lab), (image, size), "killed before {step}");
@@ -178,7 +175,7 @@ fn grows(lab: &Lab) {
     }
     wish_for(lab, 1024);
     let said = lab.lap(&["up"]).ok();
-    assert!(said.contains("The data pool of `test` stays at 1.3 GiB: one never becomes smaller."), "{said}");
+    assert!(said.contains("The data pool of `test` stays at 1.3 GiB: a pool cannot become smaller."), "{said}");
 }
 
 /// Production, on btrfs, and test, which has none: whole archives go both ways, and come scrubbed.
@@ -205,7 +202,7 @@ fn between_kinds(lab: &Lab) {
     );
     let (real, mine) = (on("prod", look), on("test", look));
     lab.lap(&["snapshot", "prod"]).ok();
-    for step in ["copy what came", "scrub `one`", "keep the scrubbed copy"] {
+    for step in ["copy the received data", "scrub `one`", "keep the scrubbed copy"] {
         kill_at(lab, step, &["restore", "--wait", "latest", "prod", "--into", "test"]);
         assert_eq!(on("test", look), mine, "killed at {step}");
         nothing_is_left(lab, step);
@@ -274,12 +271,12 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
         until(&format!("{when}: it goes on"), || number() != before);
     };
     let taking = [
-        "copy what changed",
-        "let the containers stand still",
-        "copy what changed since",
-        "let the containers go on",
-        "put the copy together",
-        "node copy what changed since",
+        "copy the changes",
+        "freeze the containers",
+        "copy the last changes",
+        "unfreeze the containers",
+        "assemble the snapshot",
+        "node copy the last changes",
     ];
     for step in taking {
         text("new");
@@ -308,7 +305,7 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
     }
     // A part, killed while the others stand still for the sake of what is kept.
     text("new");
-    kill("copy what changed since", &["restore", "--wait", &id, "--only", "two"]);
+    kill("copy the last changes", &["restore", "--wait", &id, "--only", "two"]);
     goes_on("a part");
     assert_eq!(node(&lab, "docker exec infra_two cat /data/file").trim(), "new");
     nothing_is_left(&lab, "a part");
@@ -318,6 +315,6 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
     // The kernel makes an ext4 larger for whoever may do more than a container: that is said, and nothing has changed.
     wish_for(&lab, 1100);
     let refused = lab.lap(&["up"]).fails(10);
-    assert!(refused.contains("the pool is ext4, and in a container that cannot become larger"), "{refused}");
+    assert!(refused.contains("an ext4 pool cannot grow in a container"), "{refused}");
     assert_eq!(pool(&lab).0, 1 << 30);
 }

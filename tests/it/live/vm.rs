@@ -162,7 +162,7 @@ fn another_machine_with_the_same_data(machine: &Machine<'_>) {
     fs::remove_file(format!("/var/lib/lap/{}/test/made.json", machine.lab.name)).unwrap();
     machine.inside("touch /here-before");
     let plan = machine.lap(&["plan"]).ok();
-    assert!(plan.contains("make the node `test` anew, with its data  it was not made to its end"), "{plan}");
+    assert!(plan.contains("make the node `test` again, with its data  it is incomplete"), "{plan}");
     machine.lap(&["up"]).ok();
     assert_eq!(machine.inside("test -e /here-before || cat /data/one/file"), "before\n");
     machine.lap(&["status"]).ok();

@@ -87,7 +87,7 @@ fn the_agent_tries_again_by_itself() {
     lab.lap(&["up", "--all"]).ok();
     change_two(&lab, "ends", &in_prod("exit 3"));
     for boot in [false, true] {
-        let step = "take back: start what ran before";
+        let step = "take back: start the old containers";
         lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
         let promoting = promoting(&lab);
         until("it goes back", || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
@@ -102,7 +102,7 @@ fn the_agent_tries_again_by_itself() {
         prod(&lab, "rm /run/lap/reached");
         let ended = promoting.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        assert!(boot || said.contains("the agent tries again by itself"), "{said}");
+        assert!(boot || said.contains("the agent tries again until"), "{said}");
         let status = || lab.lap(&["status", "prod"]);
         until_or(
             || {

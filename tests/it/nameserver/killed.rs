@@ -90,7 +90,7 @@ fn a_second_server_on_the_same_data_says_so() {
     let mut third = Program::new(&small());
     third.address = program.address;
     let output = super::output(&mut third.command());
-    assert!(output.contains("cannot listen on") && output.contains("another name server may run there"), "{output}");
+    assert!(output.contains("cannot listen on") && output.contains("another name server may use it"), "{output}");
     // The first one did not notice.
     assert_eq!(program.update(&Update::of("internal").add("a.pc.internal", A, 60, &[10, 0, 0, 1])), 0);
     program.kill();

@@ -21,7 +21,8 @@ use super::stock::{Authority, Stock, noise};
 /// Nothing is too young to go.
 const NOW: Rules = Rules { keep: 1, keep_failed: 0, grace: 0 };
 
-const STEPS: [&str; 3] = ["wait for pushes that know of them", "put back what is named by now", "remove layers"];
+const STEPS: [&str; 3] =
+    ["wait for pushes that rely on them", "put back layers that an image needs now", "remove layers"];
 
 /// Its directory, as it is on a node.
 fn data(registry: &Stock) -> PathBuf {

@@ -52,7 +52,9 @@ pub fn describe(
             lines.push(format!("compared with what `{environment}` runs ({}):", short(runs.unwrap_or_default())));
             lines.extend(files(&diff).or_error(Kind::Refused, what)?);
         }
-        None => lines.push(format!("this clone does not have what `{environment}` runs: nothing to compare it with")),
+        None => lines.push(format!(
+            "this clone does not contain the commit that `{environment}` runs: no comparison is possible"
+        )),
     }
     let hooks = diff(&repository, before.as_ref(), &tree, Some(&inside.join(DIRECTORY)))?;
     Ok(Description { commit: lines, hooks: text(&hooks).or_error(Kind::Refused, what)? })
@@ -136,7 +138,7 @@ fn text(diff: &Diff<'_>) -> Result<Vec<String>, git2::Error> {
         true
     })?;
     if left > 0 {
-        lines.push(format!("… and {}: `git show` shows them", plural(left, "more line")));
+        lines.push(format!("… and {}: run `git show` to see them", plural(left, "more line")));
     }
     Ok(lines)
 }
@@ -154,6 +156,6 @@ fn mode(delta: &git2::DiffDelta<'_>) -> &'static str {
 /// The error for a commit that nobody agreed to.
 pub fn not_agreed(commit: &str, from: &str) -> Error {
     Error::new(Kind::Refused, format!("this clone does not contain {}, which `{from}` runs", short(commit)))
-        .hint("`lap promote` on a terminal, without `--yes`, shows the commit and asks")
-        .hint("`--yes` agrees to a commit that `HEAD` or a branch of this clone contains, or that an operator's key signed")
+        .hint("run `lap promote` on a terminal without `--yes`: it shows the commit and asks")
+        .hint("`--yes` agrees only to a commit that `HEAD` or a branch of this clone contains, or that an operator's key signed")
 }

@@ -26,8 +26,10 @@ impl Found {
     /// The commit is not in the clone, or a program there is no hook, or a hook no program.
     pub fn of(workspace: &Workspace, commit: &str) -> Result<Self> {
         let here = &workspace.lab.root;
-        let checkout = checkout::checkout(here, commit, &in_git::inside(here)?, &tempfile::env::temp_dir())
-            .map_err(|error| error.hint(format!("`git fetch` it (commit {}), and promote again", short(commit))))?;
+        let checkout =
+            checkout::checkout(here, commit, &in_git::inside(here)?, &tempfile::env::temp_dir()).map_err(|error| {
+                error.hint(format!("fetch the commit {} with `git fetch`, and promote again", short(commit)))
+            })?;
         let there = find(&checkout.root)?;
         Ok(Self { checkout, there })
     }
@@ -75,8 +77,8 @@ pub fn find(root: &Path) -> Result<Vec<Hook>> {
             // Whatever a hook needs beside it belongs elsewhere: a name with a mistake in it would never run.
             (None, true) => {
                 let known = Hook::ALL.map(Hook::name).join("`, `");
-                return Err(Error::new(Kind::Config, format!("`{DIRECTORY}/{name}` is no hook"))
-                    .hint(format!("hooks are called `{known}`")));
+                return Err(Error::new(Kind::Config, format!("`{DIRECTORY}/{name}` is not a hook"))
+                    .hint(format!("the names of hooks are `{known}`")));
             }
             (None, false) => {}
         }

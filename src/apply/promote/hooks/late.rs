@@ -53,6 +53,6 @@ fn agreed(master: &Master, commit: &str) -> Result<Agreed> {
         let message =
             format!("the hooks of {} do not run here: this clone does not contain that commit", short(commit));
         Error::new(Kind::Refused, message)
-            .hint("`git fetch` and merge the commit, or watch where the promotion was begun: `lap promote --resume`")
+            .hint("fetch and merge the commit, or run `lap promote --resume` where the promotion began")
     })
 }

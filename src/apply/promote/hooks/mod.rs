@@ -155,7 +155,7 @@ impl Hooks {
                 last.push(line.to_owned());
             }) => ended.or_error(Kind::Refused, || format!("cannot run the hook `{name}`"))?,
             () = sleep_until(until) => {
-                return Err(Error::new(Kind::Refused, format!("the hook `{name}` did not end in time")));
+                return Err(Error::new(Kind::Refused, format!("the hook `{name}` exceeded its time limit")));
             }
             _ = stop.wait_for(|stop| *stop) => {
                 return Err(Error::new(Kind::Interrupted, format!("stopped in the hook `{name}`")));

@@ -38,7 +38,7 @@ fn a_name_with_a_mistake_is_no_hook_that_never_runs() {
     assert!(hooks(dir.path()).has_last_word());
     hook(dir.path(), "before-swich", 0o755, "");
     let error = find::find(dir.path()).unwrap_err();
-    assert_eq!(error.message, "`scripts/promote/before-swich` is no hook");
+    assert_eq!(error.message, "`scripts/promote/before-swich` is not a hook");
     fs::remove_file(dir.path().join(DIRECTORY).join("before-swich")).unwrap();
     hook(dir.path(), "after-done", 0o644, "");
     let error = find::find(dir.path()).unwrap_err();
@@ -104,7 +104,7 @@ async fn what_it_is_told_what_it_says_and_how_it_ends() {
     assert_eq!(error.message, "the hook `after-bring` failed (exit code 3)\n  | 2\n  | 3\n  | 4\n  | 5\n  | 6");
 
     let error = hooks.run_until(Hook::BeforeSwitch, None, Instant::now(), &options).await.unwrap_err();
-    assert_eq!(error.message, "the hook `before-switch` did not end in time");
+    assert_eq!(error.message, "the hook `before-switch` exceeded its time limit");
     // Ctrl-C: it goes, and what it started.
     let file = dir.path().join("child");
     let _ = fs::remove_file(&file);

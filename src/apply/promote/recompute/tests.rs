@@ -127,10 +127,10 @@ fn every_difference_is_refused_by_name() {
         image("web", "build", json!("0".repeat(32)), "image"),
         image("base", "build", json!("0".repeat(32)), "image"),
         image("dns", "build", json!("../x"), "image"),
-        image("web", "parents", json!([]), "where its image is"),
-        image("web", "reference", reference("infra/c/other"), "where its image is"),
-        image("web", "reference", reference("infra/../web"), "where its image is"),
-        image("web", "reference", json!("registry.example.org/infra/c/web@sha256:0"), "where its image is"),
+        image("web", "parents", json!([]), "its image"),
+        image("web", "reference", reference("infra/c/other"), "its image"),
+        image("web", "reference", reference("infra/../web"), "its image"),
+        image("web", "reference", json!("registry.example.org/infra/c/web@sha256:0"), "its image"),
     ] {
         let mut forged = serde_json::to_value(&runs).unwrap();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
@@ -148,7 +148,7 @@ fn every_difference_is_refused_by_name() {
     forged.containers.insert(evil.name.clone(), evil);
     forged.images.remove("base");
     let error = lab.recompute(&forged, &[Some(&facts)]).err().unwrap();
-    let want = "`base`: image; `evil\\u{1b}[2K`: the commit has no such container; `web`: it is missing there";
+    let want = "`base`: image; `evil\\u{1b}[2K`: the commit has no such container; `web`: missing there";
     assert!(error.message.ends_with(want), "{error}");
     // References that a registry of lap's gives are as good as none.
     let mut right = serde_json::to_value(&runs).unwrap();

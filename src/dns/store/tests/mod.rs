@@ -316,7 +316,7 @@ fn a_clock_set_back_does_not_set_serials_back() {
     }
     let refused = open_at(&places, &zones(2)).err().unwrap();
     assert!(
-        refused.message.contains("state/serial` does not hold a serial") && !refused.hints.is_empty(),
+        refused.message.contains("state/serial` does not contain a serial") && !refused.hints.is_empty(),
         "{refused:?}"
     );
     // Without either, nothing is known, and the time is all there is.

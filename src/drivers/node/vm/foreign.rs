@@ -56,11 +56,14 @@ pub fn known_hosts(spec: &Spec) -> PathBuf {
 /// Vagrant does not say how it logs in.
 pub async fn reach(spec: &Spec, line: &Line<'_>) -> Result<StockSsh> {
     let site = spec.site();
-    line("ask Vagrant how it logs in");
+    line("read Vagrant's login settings");
     let run = vagrant(&site, &spec.lab, &spec.node, spec.hypervisor, &["ssh-config", "--no-tty", "--no-color"]);
     let said = run.quiet(Kind::Node).await?;
     let text = config(spec, &said).ok_or_else(|| {
-        Error::new(Kind::Node, format!("Vagrant does not say how it logs in to `{}`: {}", spec.node, said.trim()))
+        Error::new(
+            Kind::Node,
+            format!("Vagrant does not report its login settings for `{}`: {}", spec.node, said.trim()),
+        )
     })?;
     let file = spec.dir().join("ssh_config");
     site.write(&file, text.as_bytes(), 0o644).await?;
@@ -99,10 +102,12 @@ pub async fn close(machine: &StockSsh, root: &[&str], line: &Line<'_>) -> Result
     let keys = INSECURE;
     let command = [root, &["sh", "-s", "--"], &keys[..]].concat();
     machine
-        .done("close what comes with the box", &command, CLOSE.as_bytes(), line)
+        .done("remove the well-known credentials of the box", &command, CLOSE.as_bytes(), line)
         .await
         .map(drop)
-        .map_err(|error| error.hint("Vagrant replaces it unless a Vagrantfile says `config.ssh.insert_key = false`"))
+        .map_err(|error| {
+            error.hint("Vagrant replaces the well-known key unless a Vagrantfile sets `config.ssh.insert_key = false`")
+        })
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ done"#;
 /// # Errors
 /// The host is not reached.
 pub async fn known(site: &Site, hypervisor: Hypervisor) -> Result<Vec<Known>> {
-    let out = site.script("look at Vagrant's boxes", LOOK, &[hypervisor.name()], Input::Bytes(&[])).await?;
+    let out = site.script("list Vagrant's boxes", LOOK, &[hypervisor.name()], Input::Bytes(&[])).await?;
     Ok(String::from_utf8_lossy(&out).lines().filter_map(parse).collect())
 }
 

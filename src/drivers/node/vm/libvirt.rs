@@ -31,8 +31,8 @@ async fn virsh(site: &Site, arguments: &[&str]) -> Result<String> {
         if error.message.contains("failed to connect to the hypervisor") {
             let place = site.host().map_or("this machine".into(), |host| format!("`{host}`"));
             return Error::new(Kind::Host, format!("libvirt does not answer on {place}"))
-                .hint("start it: `sudo systemctl start libvirtd`; its group `libvirt` may use it")
-                .hint("`lap host install` makes a machine one that runs nodes");
+                .hint("start it with `sudo systemctl start libvirtd`; users need the group `libvirt`")
+                .hint("`lap host install` prepares a machine to run nodes");
         }
         error
     })
@@ -80,7 +80,7 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// It does not say anything: it boots, or hangs.
 pub async fn address(site: &Site, domain: &str, mac: &str) -> Result<Option<Ipv4Addr>> {
     let asked = tokio::time::timeout(ANSWER, virsh(site, &["domifaddr", domain, "--full", "--source", "agent"])).await;
-    let silent = |_| Error::new(Kind::Node, format!("`{domain}` does not say its address"));
+    let silent = |_| Error::new(Kind::Node, format!("`{domain}` does not report its address"));
     Ok(asked.map_err(silent)??.lines().find_map(|line| parse_address(line, mac)))
 }
 
@@ -174,7 +174,7 @@ async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> 
         if let Err(error) = virsh(site, &["net-define", &file]).await
             && !listed(site, &name, &["net-list", "--all", "--name"]).await?
         {
-            return Err(error.hint("another network of this machine may have that range: choose another `address`"));
+            return Err(error.hint("choose another `address`: another network of this machine may use that range"));
         }
         virsh(site, &["net-autostart", &name]).await?;
     }
@@ -183,14 +183,15 @@ async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> 
         if let Err(error) = started
             && !listed(site, &name, &["net-list", "--name"]).await?
         {
-            return Err(error.hint("another network of this machine may have that range: choose another `address`"));
+            return Err(error.hint("choose another `address`: another network of this machine may use that range"));
         }
     }
     let is = virsh(site, &["net-dumpxml", &name]).await?;
     if !is.contains(&format!("<ip address='{}'", range.router())) {
-        let message = format!("the network `{name}` is another one than that of {address}");
-        return Err(Error::new(Kind::Config, message)
-            .hint("all nodes of a lab that are not on a bridge have addresses of one network"));
+        let message = format!("the network `{name}` does not contain {address}");
+        return Err(
+            Error::new(Kind::Config, message).hint("all nodes of a lab without a bridge need addresses in one network")
+        );
     }
     if let Some(rest) = rest(&is, range)
         && let Err(error) =

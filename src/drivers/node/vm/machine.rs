@@ -68,7 +68,7 @@ pub async fn add_box(site: &Site, hypervisor: Hypervisor, identity: &str, file: 
     let file = match site {
         Site::Here => file,
         Site::There(_) => {
-            line(&format!("bring the box{site}"));
+            line(&format!("send the box{site}"));
             site.send(file, &sent).await?;
             &sent
         }
@@ -152,7 +152,7 @@ pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
     }
     match ask(site, spec, line).await {
         Err(error) if error.message.contains(LOST) => {
-            line("libvirt lost an answer: once more");
+            line("libvirt lost an answer, trying again");
             site.remove(&[&id(spec)]).await?;
             adopt(spec, line).await?;
             ask(site, spec, line).await
@@ -176,7 +176,7 @@ async fn ask(site: &Site, spec: &Spec, line: &Line<'_>) -> Result<()> {
         Ok(Err(error)) => error,
         Err(_) => {
             let message = format!("`{}` does not answer {} s after its start", spec.node, began.elapsed().as_secs());
-            Error::new(Kind::Node, message).hint("`lap up` again waits again; it was not stopped")
+            Error::new(Kind::Node, message).hint("the machine was not stopped: run `lap up` again to wait for it")
         }
     };
     Err(with_console(error, site, &spec.lab, &spec.node).await)
@@ -239,7 +239,7 @@ async fn write(spec: &Spec, parts: &Parts<'_>) -> Result<()> {
 async fn make_dir(spec: &Spec) -> Result<()> {
     spec.site().make_dir(&spec.dir(), 0o711).await.map_err(|error| {
         let host = spec.host.as_deref().map(|host| format!(" {host}")).unwrap_or_default();
-        error.hint(format!("`lap host install{host}` gives you `{HOME}` there, or be root"))
+        error.hint(format!("run `lap host install{host}` to make `{HOME}` for you there, or use root"))
     })
 }
 
@@ -264,7 +264,7 @@ fn made(lab: &str, node: &str) -> PathBuf {
 /// The host is not reached.
 pub async fn specs(site: &Site, lab: &str) -> Result<BTreeMap<String, String>> {
     let dir = format!("{HOME}/{lab}");
-    let out = site.script(&format!("look into `{dir}`"), MADE, &[&dir], Input::Bytes(&[])).await?;
+    let out = site.script(&format!("list `{dir}`"), MADE, &[&dir], Input::Bytes(&[])).await?;
     let text = String::from_utf8_lossy(&out);
     let specs = text.split('\0').filter_map(|part| part.split_once('\n'));
     Ok(specs.map(|(node, spec)| (node.to_owned(), spec.to_owned())).collect())
@@ -291,7 +291,7 @@ async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<bool> {
         Hypervisor::Libvirt if known && libvirt::exists(site, &spec.domain()).await? => return Ok(true),
         Hypervisor::Virtualbox if known => return Ok(true),
         Hypervisor::Libvirt => {
-            line("clean what is half made");
+            line("remove an incomplete machine");
             // A new machine has a new host key.
             site.remove(&[&id, &super::foreign::known_hosts(spec)]).await?;
             libvirt::clean(spec).await?;
@@ -328,7 +328,7 @@ pub async fn remove(spec: &Spec, running: bool, line: &Line<'_>) -> Result<()> {
     let site = &spec.site();
     if running && let Err(error) = stop(site, &spec.lab, &spec.node, spec.hypervisor, line).await {
         // It goes anyway, and its data are on a disk that outlives a power cut.
-        line(&format!("it does not stop by itself: {error}"));
+        line(&format!("it does not shut down: {error}"));
     }
     site.remove(&[&made(&spec.lab, &spec.node)]).await?;
     match spec.hypervisor {

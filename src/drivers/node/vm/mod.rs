@@ -217,7 +217,7 @@ pub async fn leased(site: &Site, lab: &str, node: &Node) -> Result<Option<Ipv4Ad
 /// # Errors
 /// The host is not reached.
 pub async fn accelerated(site: &Site) -> Result<bool> {
-    let out = site.script("look at the processor", ACCELERATED, &[], Input::Bytes(&[])).await?;
+    let out = site.script("read the processor's features", ACCELERATED, &[], Input::Bytes(&[])).await?;
     Ok(out.starts_with(b"yes"))
 }
 
