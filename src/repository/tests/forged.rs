@@ -38,7 +38,7 @@ fn a_forged_copy_is_refused_with_its_name_and_nothing_is_written() {
         (data(vec![Entry::File("")]), "`data/`"),
         (data(vec![Entry::File("a\\x00b")]), "`data/a\\0b`"),
         (data(vec![Entry::File("\\x1b[2J/x")]), "`data/\\u{1b}[2J/x`"),
-        (data(vec![Entry::File("twice"), Entry::Link("twice", "/etc")]), "`data/twice`, two times"),
+        (data(vec![Entry::File("twice"), Entry::Link("twice", "/etc")]), "`data/twice`, twice"),
         (data(vec![Entry::LinkWithEntries("l", "/etc", vec![Entry::File("x")])]), "`data/l`"),
         (data(vec![Entry::Endless("deeper")]), "deeper"),
         (vec![Entry::Link("data", "/etc")], "`data`"),
@@ -173,6 +173,6 @@ fn forged_keys_are_no_way_to_another_file() {
         office.open().sealed_keys().unwrap_err()
     };
     let error = keys(vec![Entry::Link("identity.age", "/etc/passwd"), Entry::File("keys.age")]);
-    assert!(error.kind == Kind::Refused && error.message.contains("is no file"), "{error}");
+    assert!(error.kind == Kind::Refused && error.message.contains("is not a file"), "{error}");
     keys(vec![Entry::Large("identity.age", 100), Entry::File("keys.age")]);
 }
