@@ -174,6 +174,19 @@ pub fn restart_docker() -> Result<()> {
     Ok(())
 }
 
+/// Ends containerd in peace. Docker starts its own one again; a system's is systemd's.
+///
+/// # Errors
+/// systemd refuses.
+pub fn restart_containerd() -> Result<()> {
+    if let Some(pid) = running(CONTAINERD_PID, "containerd") {
+        end(pid, Signal::SIGTERM, 10);
+        end(pid, Signal::SIGKILL, 10);
+        return Ok(());
+    }
+    if systemd::is_here() { systemd::systemctl(&["restart", "containerd.service"]) } else { Ok(()) }
+}
+
 /// The number of Docker's process.
 pub fn docker_pid() -> Option<i32> {
     running_dockerd().map(Pid::as_raw)

@@ -104,6 +104,12 @@ impl Lock {
         self.state().held.clone()
     }
 
+    /// Looks at something that only a holder of the lock changes. `None`: the lock is held.
+    pub fn while_free<T>(&self, look: impl FnOnce() -> T) -> Option<T> {
+        let state = self.state();
+        state.held.is_none().then(look)
+    }
+
     /// Whether `fence` is the number of the present holder.
     ///
     /// # Errors
@@ -163,7 +169,9 @@ mod tests {
         assert!(lock.take(&holder("ben"), 6).unwrap().is_err());
         assert_eq!(lock.held().unwrap().0.who, "anna");
         lock.check(1).unwrap();
+        assert_eq!(lock.while_free(|| true), None, "its holder may be in the middle of a change");
         drop(first);
+        assert_eq!(lock.while_free(|| true), Some(true));
         tokio::time::timeout(std::time::Duration::from_secs(1), lock.lost(1)).await.unwrap();
         let second = lock.take(&holder("ben"), 7).unwrap().ok().unwrap();
         assert_eq!(second.fence, 2);

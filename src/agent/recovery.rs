@@ -43,8 +43,8 @@ impl Recovery {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For `lap status`.
-    pub fn look(&self) -> Option<Recovering> {
+    /// The tries so far.
+    fn look(&self) -> Option<Recovering> {
         self.state().known.clone()
     }
 
@@ -81,6 +81,12 @@ pub fn is_pending() -> bool {
 }
 
 impl Agent {
+    /// What waits for its end, for `lap status`: also before the first try, so that no interruption looks healthy.
+    pub(super) fn recovering(&self) -> Option<Recovering> {
+        let waits = || self.lock.while_free(is_pending).unwrap_or_default();
+        self.recovery.look().or_else(|| waits().then(|| Recovering { since: now(), tries: 0, error: None }))
+    }
+
     /// Recovers for ever; `at_boot`: the lock, taken before anybody else could have it, because something is pending.
     pub async fn recover(self, at_boot: Option<Grant>) {
         let mut grant = at_boot;

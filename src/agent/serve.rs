@@ -167,7 +167,7 @@ impl Agent {
             Request::Facts => {
                 let mut facts = facts::look().await;
                 facts.lock = self.lock.held();
-                facts.recovery = self.recovery.look();
+                facts.recovery = self.recovering();
                 facts.unfinished = self.journal(|journal| journal.unfinished().cloned());
                 return Ok(Answer::Facts(Box::new(facts)));
             }

@@ -2,9 +2,10 @@
 //!
 //! A Docker that is killed while it starts a container leaves a task of that container in containerd: a shim, sometimes with a process that
 //! waits for the start. The next Docker does not know this task and does not remove it, and containerd refuses a second one: the container
-//! cannot be started any more. containerd removes the task, and what runs in it, as soon as the shim ends.
+//! cannot be started any more. containerd removes the task, and what runs in it, as soon as the shim ends. It gives itself five seconds for
+//! that. On a busy machine this is too little, and then the task's directory is left, which containerd removes only at its next start.
 
-use std::{fs, os::fd::OwnedFd, time::Duration};
+use std::{fs, os::fd::OwnedFd, path::Path, time::Duration};
 
 use bollard::{
     Docker,
@@ -12,27 +13,60 @@ use bollard::{
     query_parameters::{InspectContainerOptions, StartContainerOptions},
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::{sync::RwLock, time::Instant};
 
-/// How long containerd may take to remove a task after its shim ended, also on a busy machine.
+use super::daemons;
+
+/// How long containerd may take to remove a task after its shim ended, or to come back, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After this time containerd no longer removes the directory of a task by itself.
+const CLEANED: Duration = Duration::from_secs(10);
 /// Between two tries.
 const BETWEEN: Duration = Duration::from_millis(200);
+/// Where Docker's own containerd, and a system's, keep the directories of Docker's tasks.
+const TASKS: [&str; 2] = [
+    "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby",
+    "/run/containerd/io.containerd.runtime.v2.task/moby",
+];
+
+/// No start of the agent is under way while containerd is started again.
+static STARTS: RwLock<()> = RwLock::const_new(());
+
+/// What an earlier start left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    Nothing,
+    /// A shim. It is ended.
+    Shim,
+    /// Only the task's directory.
+    Directory,
+}
 
 /// Starts a container. If a task of an earlier start is in the way, it is removed first.
 ///
 /// # Errors
 /// Docker refuses.
 pub async fn start(docker: &Docker, container: &str) -> Result<(), DockerError> {
-    let mut until = None;
+    let (mut until, mut left, mut restarted) = (None, None, false);
     loop {
+        let turn = STARTS.read().await;
         let Err(error) = docker.start_container(container, None::<StartContainerOptions>).await else { return Ok(()) };
+        drop(turn);
         // Docker versions differ in the code with which they report the task. No answer at all, or no such container, has another cause.
         if !matches!(error, DockerError::DockerResponseServerError { status_code: 500 | 409, .. }) {
             return Err(error);
         }
-        let now = tokio::time::Instant::now();
-        if end_leftovers(docker, container).await? > 0 {
+        let now = Instant::now();
+        let leftover = leftover(docker, container).await?;
+        if leftover != Leftover::Nothing {
             until.get_or_insert(now + PATIENCE);
+        }
+        if leftover == Leftover::Directory && !restarted && now - *left.get_or_insert(now) >= CLEANED {
+            eprintln!("agent: containerd did not remove a task of `{container}`: containerd is started again");
+            if !restart_containerd().await {
+                return Err(error);
+            }
+            (until, restarted) = (Some(Instant::now() + PATIENCE), true);
         }
         // Another cause of the failure is the caller's: nothing was in the way.
         if until.is_none_or(|until| now >= until) {
@@ -42,26 +76,40 @@ pub async fn start(docker: &Docker, container: &str) -> Result<(), DockerError> 
     }
 }
 
-/// Ends the shims of a container that does not run; gives how many there were.
-async fn end_leftovers(docker: &Docker, container: &str) -> Result<usize, DockerError> {
+/// What an earlier start left of a container that does not run; ends the shims.
+async fn leftover(docker: &Docker, container: &str) -> Result<Leftover, DockerError> {
     let inspect = || docker.inspect_container(container, None::<InspectContainerOptions>);
-    let Some(id) = inspect().await?.id else { return Ok(0) };
+    let Some(id) = inspect().await?.id else { return Ok(Leftover::Nothing) };
     let shims = shims(&id);
-    if shims.is_empty() {
-        return Ok(0);
+    let directory = TASKS.iter().any(|tasks| Path::new(tasks).join(&id).exists());
+    if shims.is_empty() && !directory {
+        return Ok(Leftover::Nothing);
     }
     // Docker answers this only when no start of the container is under way. The shim of one that has just succeeded is in use; the shim of
     // one that begins after this is not among these.
     let state = inspect().await?.state.unwrap_or_default();
     if [state.running, state.paused, state.restarting].contains(&Some(true)) {
-        return Ok(0);
+        return Ok(Leftover::Nothing);
     }
-    let mut ended = 0;
-    for shim in shims {
+    for shim in &shims {
         eprintln!("agent: a task of an earlier start is in the way of `{container}`: its shim is ended");
-        ended += usize::from(pidfd_send_signal(shim, Signal::KILL).is_ok());
+        // One that has ended meanwhile is what this is for.
+        let _ = pidfd_send_signal(shim, Signal::KILL);
     }
-    Ok(ended)
+    Ok(if shims.is_empty() { Leftover::Directory } else { Leftover::Shim })
+}
+
+/// Running containers do not notice it: each has its shim, which the next containerd takes over.
+async fn restart_containerd() -> bool {
+    let _no_start = STARTS.write().await;
+    let restarted = tokio::task::spawn_blocking(daemons::restart_containerd).await;
+    let failed = match restarted {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("agent: cannot start containerd again: {failed}");
+    false
 }
 
 /// The shims of the container with this id, by descriptor: the number may be another process's by the time of the signal.

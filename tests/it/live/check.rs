@@ -1,6 +1,6 @@
 //! Checks on a real node: what they see, what they may not, and that one that fails, hangs or loses its agent is told.
 
-use std::{os::unix::fs::PermissionsExt, process::Stdio};
+use std::os::unix::fs::PermissionsExt;
 
 use super::lab::{Lab, run, until};
 
@@ -84,10 +84,10 @@ fn ask_the_running_container_and_change_nothing() {
     let left =
         || lab.on_node("test", &["docker", "ps", "--all", "--quiet", "--filter", "label=lap.check=one/d-hangs"]).ok();
     assert_eq!(left(), "", "nothing stays");
-    let mut child = lab.command(&["check"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    until("it is never run", || !left().is_empty());
+    let mut checking = lab.start(&["check"]);
+    checking.until("the check runs", || !left().is_empty());
     lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
-    assert!(!child.wait().unwrap().success());
+    assert_ne!(checking.end().code, 0);
     until("it is left", || left().is_empty());
 
     // A container that is down fails its checks.

@@ -1,7 +1,6 @@
 //! `lap conformance` on real nodes: all scenarios pass, and nothing of them is left, however it ends.
 
 use std::{
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -9,6 +8,7 @@ use std::{
 use super::{
     lab::{Lab, Ran, run, stripped},
     plain::Plain,
+    working::Working,
 };
 
 /// Where its workspaces are.
@@ -73,24 +73,19 @@ fn nothing_is_left_of_one_that_is_stopped_or_killed() {
     let lab = Lab::tiny("stopped");
     let name = format!("{}-own", lab.name);
     for (signal, until) in [("INT", "boot"), ("TERM", "names"), ("KILL", "address"), ("INT", "address")] {
-        let mut working = command(&name, &["--progress", "json"]);
-        let mut working = working.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(working.stdout.take().unwrap()).lines();
-        let begun = |line: &String| line.contains("\"started\"") && line.contains(&format!("\"title\":\"{until} on"));
-        let mut lines = lines.map_while(Result::ok);
-        assert!(lines.any(|line| begun(&line)), "no scenario `{until}`");
+        let mut working = Working::spawn(&mut command(&name, &["--progress", "json"]));
+        working.until_step(&format!("{until} on"));
         // Nobody else may meanwhile.
         assert!(Ran::of(&command(&name, &[]).output().unwrap()).fails(8).contains("plays the scenarios in the lab"));
         run("kill", &["-s", signal, &working.id().to_string()]).ok();
-        lines.for_each(drop);
-        let code = working.wait().unwrap().code();
+        let ended = working.end();
         if signal == "KILL" {
             assert!(room(&name).exists(), "the next one sees what was left");
             // What was under way ends by itself; the room is taken until then.
             run("flock", &[&format!("{}.lock", room(&name).display()), "true"]).ok();
             continue;
         }
-        assert_eq!(code, Some(130), "{signal}");
+        assert_eq!(ended.code, 130, "{signal}: {ended:?}");
         assert!(!room(&name).exists());
         assert_eq!(left(&name), "");
     }

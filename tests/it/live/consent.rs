@@ -149,12 +149,10 @@ fn a_watcher_runs_no_hook_of_a_commit_that_the_clone_does_not_contain() {
     change_two(&lab, "second", "true");
     let second = lab.git(&["rev-parse", "HEAD"]);
     lab.write(".lap/hold", "");
-    let mut promoting = lab.command(&["promote", "--yes", "--settle", "0s"]);
-    let mut promoting = promoting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut promoting = lab.start(&["promote", "--yes", "--settle", "0s"]);
     let ran = || fs::read_to_string(lab.root.join(".lap/ran")).unwrap_or_default();
-    until("the hook runs", || ran() == "x\n");
-    promoting.kill().unwrap();
-    promoting.wait().unwrap();
+    promoting.until("the hook runs", || ran() == "x\n");
+    promoting.kill();
     fs::remove_file(lab.root.join(".lap/hold")).unwrap();
     forget(&lab, &second);
     let refused = lab.lap(&["promote", "--resume"]).fails(10);

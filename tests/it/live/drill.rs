@@ -1,10 +1,5 @@
 //! A drill brings an environment back beside itself, and nothing of it is left, however it ends.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::Stdio,
-};
-
 use super::lab::{Lab, run};
 
 /// Everything on this machine's Docker that a drill of the lab made.
@@ -67,18 +62,14 @@ fn a_drill_tells_whether_it_would_come_back() {
 
     // Killed at each step, and stopped: the next one begins anew, and leaves nothing either.
     for until in ["make the node", "fetch ", "restore ", "start "] {
-        let mut working = lab.command(&["drill", "--progress", "json"]);
-        let mut working = working.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(working.stdout.take().unwrap()).lines();
-        let is_there = |line: &String| line.contains("\"started\"") && line.contains(&format!("\"title\":\"{until}"));
-        assert!(lines.map_while(Result::ok).any(|line| is_there(&line)), "no step `{until}`");
+        let mut working = lab.start(&["drill", "--progress", "json"]);
+        working.until_step(until);
         if until == "start " {
             run("kill", &["-INT", &working.id().to_string()]).ok();
-            assert_eq!(working.wait().unwrap().code(), Some(130));
+            working.end().fails(130);
             assert_eq!(left(&lab), "", "stopped, it clears up after itself");
         } else {
-            working.kill().unwrap();
-            working.wait().unwrap();
+            working.kill();
         }
         lab.healthy();
     }

@@ -1,6 +1,6 @@
 //! Programs of the workspace that are run around a promotion, and may stop it.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::{
     lab::{Lab, run, until},
@@ -81,16 +81,12 @@ fn a_hook_that_fails_stops_it_there() {
 
     // Whoever has the last word, and is gone: nobody can say that all is well.
     lab.write(".lap/hold-after-switch", "");
-    let command = || {
-        let mut command = lab.command(&["promote", "--yes", "--settle", "0s"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let mut promoting = command();
+    let promote = ["promote", "--yes", "--settle", "0s"];
+    let mut promoting = lab.start(&promote);
     let asked = |name: &str| fs::read_to_string(lab.root.join(".lap/hooks")).is_ok_and(|text| text.contains(name));
-    until("the hook is run", || asked("after-switch"));
+    promoting.until("the hook is run", || asked("after-switch"));
     assert_eq!(says(&lab, "two"), "two, new");
-    promoting.kill().unwrap();
-    promoting.wait().unwrap();
+    promoting.kill();
     until("it is taken back", || says_or_nothing(&lab) == "two");
     until_healthy(&lab);
     assert_eq!(prod(&lab, "cat /data/two/file"), "old");
@@ -99,10 +95,9 @@ fn a_hook_that_fails_stops_it_there() {
 
     // Somebody else takes over: the hooks are asked there, too.
     lab.write(".lap/hold-after-switch", "");
-    let mut promoting = command();
-    until("the hook is run", || asked("after-switch"));
-    promoting.kill().unwrap();
-    promoting.wait().unwrap();
+    let mut promoting = lab.start(&promote);
+    promoting.until("the hook is run", || asked("after-switch"));
+    promoting.kill();
     fs::remove_file(lab.root.join(".lap/hold-after-switch")).unwrap();
     ran(&lab);
     lab.write(".lap/fail-after-done", "");

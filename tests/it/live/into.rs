@@ -1,12 +1,10 @@
 //! Production's data in test: only what differs travels, each container's program has scrubbed it, and a kill leaves test as it was
 //! or as it should be.
 
-use std::{
-    process::Stdio,
-    time::{Duration, Instant},
+use super::{
+    lab::{Lab, RESTORING, ROOTFS, until_or},
+    working::kill_at,
 };
-
-use super::lab::{Lab, RESTORING, ROOTFS, run, until, until_or};
 
 const ONE: &str = "names = [\"one.internal\"]\n\
      healthcheck = { test = [\"CMD\", \"/bin/test\", \"-e\", \"/say\"] }\n";
@@ -144,19 +142,14 @@ fn killed_at_each_step_test_is_old_or_new() {
     let reset = || {
         on(&lab, "test", "cd /data/one && echo old >say && rm -f secret && sync");
     };
-    let bring = || lab.command(&["restore", "--wait", "latest", "--into", "test"]);
-    let quiet =
-        |mut command: std::process::Command| command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let bring = ["restore", "--wait", "latest", "--into", "test"];
 
     // `lap` itself goes while the data travels, which takes longer than to see that it does: nothing has changed, and nothing is left of it.
     reset();
-    let mut child = quiet(bring());
-    let begun = Instant::now();
-    while on(&lab, "test", "ls /var/lib/lap/pool/received/.new/data/one 2>/dev/null || true").is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(300), "it never came");
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let mut bringing = lab.start(&bring);
+    let came = "ls /var/lib/lap/pool/received/.new/data/one 2>/dev/null || true";
+    bringing.until("the data comes", || !on(&lab, "test", came).is_empty());
+    bringing.kill();
     until_or(|| left_over(&lab).is_empty(), || left_over(&lab));
     assert_eq!(seen(&lab, "say"), "old");
 
@@ -164,14 +157,7 @@ fn killed_at_each_step_test_is_old_or_new() {
         for (index, step) in steps.iter().enumerate() {
             reset();
             let at = if node { format!("node {step}") } else { (*step).to_owned() };
-            lab.on_node("test", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
-            let mut child = quiet(bring());
-            if node {
-                until(&at, || lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code != 0);
-                run("docker", &["kill", &lab.node("test")]).ok();
-                run("docker", &["start", &lab.node("test")]).ok();
-            }
-            assert!(!child.wait().unwrap().success(), "killed at {at}, and it says it is done");
+            kill_at(&lab, "test", &at, &bring);
             until_healthy(&lab);
             let switched = index > 6;
             assert_eq!(seen(&lab, "say"), if switched { "new" } else { "old" }, "killed at {at}");
@@ -184,7 +170,7 @@ fn killed_at_each_step_test_is_old_or_new() {
             }
         }
     }
-    assert!(bring().status().unwrap().success());
+    lab.lap(&bring).ok();
     until_healthy(&lab);
     assert_eq!(seen(&lab, "say"), "new");
 }

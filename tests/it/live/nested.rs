@@ -1,9 +1,7 @@
 //! A container makes a btrfs subvolume in its data, which takes no right: nothing refuses because of it, and its content comes back.
 
-use std::process::Stdio;
-
 use super::{
-    lab::{Lab, until},
+    lab::Lab,
     promote::{change_two, in_prod, prod, says, until_healthy},
 };
 
@@ -51,16 +49,11 @@ fn a_subvolume_in_the_data_is_in_nobodys_way() {
     // A release makes one, and comes to nothing: all of it is taken back, and what it left is kept.
     change_two(&lab, "fails", &in_prod("touch /data/broken"));
     prod(&lab, "echo 'pause wait until `two` is healthy' >/run/lap/die-at");
-    let mut promoting = lab
-        .command(&["promote", "--yes", "--settle", "0s"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("the new release starts", || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
+    let mut promoting = lab.start(&["promote", "--yes", "--settle", "0s"]);
+    promoting.until_reached(&lab, "prod", "wait until `two` is healthy");
     make(&lab, "c");
     prod(&lab, &format!("echo spoiled >{LAYERS}/a/file; rm /run/lap/reached"));
-    assert_eq!(promoting.wait().unwrap().code(), Some(7));
+    promoting.end().fails(7);
     assert_eq!((says(&lab, "two").as_str(), layers(&lab)), ("two", old.clone()));
     let left = prod(&lab, "cat /var/lib/lap/pool/snapshots/*/nested/*/file");
     assert!(left.contains("spoiled") && left.lines().any(|line| line == "c"), "{left}");

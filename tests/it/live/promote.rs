@@ -1,8 +1,11 @@
 //! From test to production and back, on two real nodes: what changes, what does not, and what a failure or a kill in the middle leaves.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::lab::{Lab, Ran, run, until, until_or};
+use super::{
+    lab::{Lab, until_or},
+    working,
+};
 
 /// A shell on prod.
 pub fn prod(lab: &Lab, script: &str) -> String {
@@ -55,7 +58,9 @@ fn find_step(line: &serde_json::Value) -> Option<String> {
 }
 
 pub fn until_healthy(lab: &Lab) {
-    until_or(|| lab.lap(&["status", "prod"]).code == 0, || lab.lap(&["status", "prod"]).out);
+    until_or(|| lab.lap(&["status", "prod"]).code == 0, || format!("{:?}", lab.lap(&["status", "prod"])));
+    let waits = "cd /var/lib/lap/pool/state && ls | grep -E '^(switch|restore.*|hooks)[.]json$' || true";
+    assert_eq!(prod(lab, waits), "", "`lap status` says that all is well, and this waits for its end");
 }
 
 const PROMOTE: [&str; 4] = ["promote", "--yes", "--settle", "1s"];
@@ -162,13 +167,11 @@ fn taken_back() {
 
     // One that is healthy and dies later.
     change_two(&lab, "dies", &in_prod("while test ! -e /data/die; do sleep 0.1; done; exit 1"));
-    let promote = ["promote", "--yes", "--settle", "599s"];
-    let promoting = lab.command(&promote).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut promoting = lab.start(&["promote", "--yes", "--settle", "599s"]);
     let settles = "grep -q 'watch the release for 599 s' /var/lib/lap/pool/state/journal.jsonl";
-    until("it settles", || lab.on_node("prod", &["sh", "-c", settles]).code == 0);
+    promoting.until("it settles", || lab.on_node("prod", &["sh", "-c", settles]).code == 0);
     prod(&lab, "touch /data/two/die");
-    let error = Ran::of(&promoting.wait_with_output().unwrap()).fails(7);
-    unchanged("`two` fell over", &error);
+    unchanged("`two` fell over", &promoting.end().fails(7));
 
     // One that cannot even start.
     change_two(&lab, "ends", &in_prod("exit 3"));
@@ -176,18 +179,12 @@ fn taken_back() {
 
     // Somebody changes their mind.
     change_two(&lab, "is aborted", "echo new >/data/file");
-    let mut promoting = lab
-        .command(&["promote", "--yes", "--settle", "1h"])
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("it runs", || prod(&lab, "docker exec infra_two cat /say || true") == "two, is aborted");
+    let mut promoting = lab.start(&["promote", "--yes", "--settle", "1h"]);
+    promoting.until("it runs", || prod(&lab, "docker exec infra_two cat /say || true") == "two, is aborted");
     // Two at once: the second is told who is at it.
     assert!(lab.lap(&PROMOTE).fails(8).contains("holds it for `lap promote`"));
     // The operator's machine is gone; the agent goes on, and somebody else looks.
-    promoting.kill().unwrap();
-    promoting.wait().unwrap();
+    promoting.kill();
     let said = lab.lap(&["promote", "--abort"]).ok();
     assert!(said.contains("was taken back"), "{said}");
     assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()));
@@ -195,15 +192,9 @@ fn taken_back() {
 
     // And a good one goes through, while its operator is away.
     change_two(&lab, "good", "echo new >/data/file");
-    let mut promoting = lab
-        .command(&["promote", "--yes", "--settle", "5s"])
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    until("it runs", || prod(&lab, "docker exec infra_two cat /say || true") == "two, good");
-    promoting.kill().unwrap();
-    promoting.wait().unwrap();
+    let mut promoting = lab.start(&["promote", "--yes", "--settle", "5s"]);
+    promoting.until("it runs", || prod(&lab, "docker exec infra_two cat /say || true") == "two, good");
+    promoting.kill();
     let said = lab.lap(&["promote", "--resume"]).ok();
     assert!(said.contains("`prod` runs release"), "{said}");
     assert_eq!(says(&lab, "two"), "two, good");
@@ -315,19 +306,6 @@ fn killed_on_the_way_back() {
 /// Begins a promotion that dies before `step`, and waits until all is well again: by itself, nobody runs another command.
 pub fn kill_at(lab: &Lab, node: bool, step: &str) {
     let at = if node { format!("node {step}") } else { step.to_owned() };
-    lab.on_node("prod", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
-    let mut promoting = lab
-        .command(&["promote", "--yes", "--wait", "--settle", "0s"])
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    until(&at, || lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code != 0);
-    if node {
-        run("docker", &["kill", &lab.node("prod")]).ok();
-        run("docker", &["start", &lab.node("prod")]).ok();
-    }
-    let ended = promoting.wait().unwrap();
-    assert!(!ended.success(), "killed at {at}, and it says it is done");
+    working::kill_at(lab, "prod", &at, &["promote", "--yes", "--wait", "--settle", "0s"]);
     until_healthy(lab);
 }

@@ -3,21 +3,9 @@
 
 use super::{
     lab::{Lab, until},
-    promote::{change_two, data, prod, says, until_healthy},
+    promote::{change_two, data, prod, says, steps, until_healthy},
     working::Working,
 };
-
-const STEPS: [&str; 9] = [
-    "record the planned steps",
-    "stop the containers that change",
-    "take a snapshot of the data",
-    "set names and secrets",
-    "start `two`",
-    "check that all containers are healthy",
-    "make it the release",
-    "record what runs",
-    "close",
-];
 
 /// Begins a promotion, and comes back when the agent waits before this step.
 fn begin(lab: &Lab, step: &str) -> Working {
@@ -57,7 +45,13 @@ fn the_disk_is_full_at_each_step() {
     prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && sync");
     let old = data(&lab);
     change_two(&lab, "new", "echo new >/data/file");
-    for step in STEPS {
+    // As an undisturbed one tells them, so that a new step is among them.
+    lab.lap(&["promote", "--yes", "--settle", "0s"]).ok();
+    let steps = steps(&lab);
+    assert!(steps.first().is_some_and(|step| step == "record the planned steps"), "{steps:?}");
+    assert!(steps.len() > 8 && steps.last().is_some_and(|step| step == "close"), "{steps:?}");
+    back(&lab, &old);
+    for step in &steps {
         let promoting = begin(&lab, step);
         // Reserved in one go, then byte by byte what is left.
         prod(
@@ -67,6 +61,13 @@ fn the_disk_is_full_at_each_step() {
         );
         go_on(&lab);
         let ended = promoting.end();
+        // Nothing begins by itself: what waits for its end after the question did so before it.
+        let status = lab.lap(&["status", "prod"]);
+        let waits = lab.on_node("prod", &["test", "-e", "/var/lib/lap/pool/state/switch.json"]).code == 0;
+        assert!(
+            !waits || status.err.contains("the agent completes an interrupted operation"),
+            "full at {step}: {status:?}"
+        );
         prod(&lab, "rm -r /var/lib/lap/pool/.fill; sync");
         // What was stuck for lack of room goes on by itself.
         until_healthy(&lab);

@@ -1,10 +1,9 @@
 //! What nothing needs is removed from two real nodes, killed at each step; what stays still does all it is there for.
 
-use std::{fs, process::Stdio, time::Duration};
-
 use super::{
-    lab::{Lab, run},
+    lab::Lab,
     promote::{change_two, in_prod, prod, says, until_healthy},
+    working,
 };
 
 const PROMOTE: [&str; 4] = ["promote", "--yes", "--settle", "0s"];
@@ -54,30 +53,7 @@ fn in_registry(lab: &Lab, node: &str) -> Vec<String> {
 /// Begins one that dies before `step`; then all is well by itself.
 fn kill_at(lab: &Lab, node: bool, step: &str) {
     let at = if node { format!("node {step}") } else { step.to_owned() };
-    lab.on_node("prod", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
-    let said = lab.root.join(".lap/said");
-    let mut pruning = lab
-        .command(&PRUNE)
-        .arg("--wait")
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(&said).unwrap())
-        .spawn()
-        .unwrap();
-    // As long as it is at it, it may still get there, however busy the machine is.
-    loop {
-        // In this order: it dies just after the file is gone.
-        let ended = pruning.try_wait().unwrap();
-        if lab.on_node("prod", &["test", "-e", "/run/lap/die-at"]).code != 0 {
-            break;
-        }
-        assert_eq!(ended, None, "{at} was never reached: {}", fs::read_to_string(&said).unwrap());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    if node {
-        run("docker", &["kill", &lab.node("prod")]).ok();
-        run("docker", &["start", &lab.node("prod")]).ok();
-    }
-    assert!(!pruning.wait().unwrap().success(), "killed at {at}, and it says it is done");
+    working::kill_at(lab, "prod", &at, &[&PRUNE[..], &["--wait"]].concat());
     until_healthy(lab);
 }
 

@@ -4,10 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::lab::{Lab, Ran, run};
+use super::{
+    lab::{Lab, Ran, run},
+    working::Working,
+};
 
 const PASSPHRASE: &str = "nobody guesses this one\n";
 
@@ -122,20 +125,10 @@ fn a_repository_and_a_passphrase_are_enough() {
 
     // Killed here and there; the same command goes on.
     for until in ["the workspace", "fetch ", "restore ", "start `one`"] {
-        let mut working = disk.recover(&lab);
-        working.args(["--progress", "json"]).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut working = working.spawn().unwrap();
-        let lines = std::io::BufRead::lines(std::io::BufReader::new(working.stdout.take().unwrap()));
-        let begun = Instant::now();
-        for line in lines.map_while(Result::ok) {
-            assert!(begun.elapsed() < Duration::from_secs(300));
-            if line.contains("\"started\"") && line.contains(&format!("\"title\":\"{until}")) {
-                std::thread::sleep(Duration::from_millis(60));
-                break;
-            }
-        }
-        let _ = working.kill();
-        working.wait().unwrap();
+        let mut working = Working::spawn(disk.recover(&lab).args(["--progress", "json"]));
+        working.until_step(until);
+        std::thread::sleep(Duration::from_millis(60));
+        working.kill();
     }
     let said = Ran::of(&disk.recover(&lab).output().unwrap()).ok();
     assert!(said.contains("Recovered `test` from ") && said.contains("The workspace and its keys"), "{said}");

@@ -1,10 +1,6 @@
 //! Snapshots off the machine: stock restic is the judge, and a kill in the middle costs nothing.
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, process::Command};
 
 use super::lab::{Lab, Ran, run};
 
@@ -35,14 +31,10 @@ fn node(lab: &Lab, script: &str) -> String {
 
 /// Kills the agent's child as soon as `ready` is true.
 fn kill_child(lab: &Lab, arguments: &[&str], ready: impl Fn() -> bool) {
-    let mut working = lab.command(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    while !ready() {
-        assert!(begun.elapsed() < Duration::from_secs(300) && working.try_wait().unwrap().is_none(), "too late");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut working = lab.start(arguments);
+    working.until("what it is killed at", ready);
     lab.on_node("test", &["pkill", "-9", "-f", "agent repository"]).ok();
-    assert!(!working.wait().unwrap().success());
+    assert_ne!(working.end().code, 0);
 }
 
 fn size(path: &std::path::Path) -> u64 {
@@ -204,14 +196,9 @@ fn copies_by_themselves() {
     assert_eq!(copies(&lab).len(), 4);
 
     // Killed on the way: what is listed is whole, and the same again ends it.
-    let mut working = lab.command(&["snapshot", "prune", "--in", "office"]).stdout(Stdio::null()).spawn().unwrap();
-    let begun = Instant::now();
-    while copies_on_disk(&path) == 4
-        && working.try_wait().unwrap().is_none()
-        && begun.elapsed() < Duration::from_secs(60)
-    {}
-    working.kill().unwrap();
-    working.wait().unwrap();
+    let mut working = lab.start(&["snapshot", "prune", "--in", "office"]);
+    working.until("the first copy goes", || copies_on_disk(&path) < 4);
+    working.kill();
     // Its lock is a dead one's: lap removes it by itself, restic when it is asked to.
     assert!(restic(&lab, &path, &["check", "--no-lock"]).contains("no errors"));
     let said = lab.lap(&["snapshot", "prune", "--in", "office"]).ok();

@@ -1,8 +1,9 @@
 //! Snapshot and restore on a real node: what comes back, what goes on running, and what a kill in the middle leaves.
 
-use std::process::Stdio;
-
-use super::lab::{Lab, RESTORING, ROOTFS, run, until, until_or};
+use super::{
+    lab::{Lab, RESTORING, ROOTFS, until, until_or},
+    working::kill_at,
+};
 
 /// The names of all snapshots, the oldest first.
 fn snapshots(lab: &Lab) -> Vec<String> {
@@ -138,15 +139,7 @@ fn killed_at_each_step() {
         for step in RESTORING {
             write(&lab, "new");
             let at = if node { format!("node {step}") } else { step.to_owned() };
-            lab.on_node("test", &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
-            let mut restoring =
-                lab.command(&["restore", "--wait", &id]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-            if node {
-                until(&at, || lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code != 0);
-                run("docker", &["kill", &lab.node("test")]).ok();
-                run("docker", &["start", &lab.node("test")]).ok();
-            }
-            assert!(!restoring.wait().unwrap().success(), "killed at {at}, and it says it is done");
+            kill_at(&lab, "test", &at, &["restore", "--wait", &id]);
             // By itself: nobody runs another command.
             until_healthy(&lab);
             let switched = RESTORING.iter().position(|s| *s == step).unwrap() > 3;
@@ -308,10 +301,10 @@ fn hooks() {
     // The agent dies while the container holds still: its next life lets it go on.
     hooks("touch /data/frozen; sleep 9");
     lab.lap(&["up"]).ok();
-    let mut child = lab.command(&["snapshot"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    until("the hook runs", frozen);
+    let mut taking = lab.start(&["snapshot"]);
+    taking.until("the hook runs", frozen);
     lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
-    assert!(!child.wait().unwrap().success());
+    assert_ne!(taking.end().code, 0);
     until("it goes on", || !frozen());
     until_healthy(&lab);
 }

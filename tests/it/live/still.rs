@@ -1,8 +1,9 @@
 //! Nodes whose pool is no btrfs: the same commands and the same promises, but containers stand still for a moment.
 
-use std::process::Stdio;
-
-use super::lab::{Lab, RESTORING, SMALL, run, until, until_or};
+use super::{
+    lab::{Lab, RESTORING, SMALL, until, until_or},
+    working,
+};
 
 /// Writes all the time, in place: a number twice, which an instant never shows as two different ones.
 const WRITER: &str = "CMD [\"/bin/sh\", \"-c\", \"trap exit TERM; n=100000; while :; do n=$((n+1)); echo $n 1<>/data/first; echo $n 1<>/data/second; done & wait\"]\n";
@@ -129,14 +130,7 @@ fn goes_and_comes(lab: &Lab, filesystem: &str) {
 
 /// Has the agent, or the node, killed at this step of a command, and waits until all is well by itself: nobody runs another one.
 fn kill_at(lab: &Lab, at: &str, arguments: &[&str]) {
-    node(lab, &format!("echo '{at}' >/run/lap/die-at"));
-    let mut working = lab.command(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    until(at, || lab.on_node("test", &["test", "-e", "/run/lap/die-at"]).code != 0);
-    if at.starts_with("node ") {
-        run("docker", &["kill", &lab.node("test")]).ok();
-        run("docker", &["start", &lab.node("test")]).ok();
-    }
-    assert!(!working.wait().unwrap().success(), "killed at {at}, and it says it is done");
+    working::kill_at(lab, "test", at, arguments);
     until_healthy(lab);
 }
 

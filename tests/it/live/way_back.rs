@@ -1,10 +1,9 @@
 //! The way back always arrives: nobody runs a second command, whatever is in its way for a while.
 
-use std::process::{Child, Stdio};
-
 use super::{
     lab::{Lab, run, until, until_or},
     promote::{change_two, in_prod, prod, says, until_healthy},
+    working::Working,
 };
 
 /// `two` with a port, and a web server behind it that answers for `grace` more seconds once it is told to stop.
@@ -27,9 +26,8 @@ fn serve(lab: &Lab, text: &str, grace: u32) {
     lab.commit();
 }
 
-fn promoting(lab: &Lab) -> Child {
-    let mut command = lab.command(&["promote", "--yes", "--settle", "1s"]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+fn promoting(lab: &Lab) -> Working {
+    lab.start(&["promote", "--yes", "--settle", "1s"])
 }
 
 fn restart_prod(lab: &Lab) {
@@ -67,13 +65,13 @@ fn a_port_that_a_killed_docker_holds_for_nobody() {
     prod(&lab, "test -x /usr/sbin/runc");
     prod(&lab, &format!("cat >/usr/local/sbin/runc <<'end'\n{runc}end\nchmod +x /usr/local/sbin/runc"));
     lab.on_node("prod", &["sh", "-c", "echo 'pause start `two`' >/run/lap/die-at"]).ok();
-    let promoting = promoting(&lab);
-    until("it is about to start", || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
+    let mut promoting = promoting(&lab);
+    promoting.until_reached(&lab, "prod", "start `two`");
     prod(&lab, "touch /hang; rm /run/lap/reached");
-    until("it hangs", || lab.on_node("prod", &["test", "-e", "/hangs"]).code == 0);
+    promoting.until("it hangs", || lab.on_node("prod", &["test", "-e", "/hangs"]).code == 0);
     restart_prod(&lab);
     assert_eq!(runs(&lab), "two");
-    assert!(!promoting.wait_with_output().unwrap().status.success());
+    assert_ne!(promoting.end().code, 0);
     let address = lab.address("prod");
     until("it answers", || std::net::TcpStream::connect((address.as_str(), 8181)).is_ok());
     lab.lap(&["promote", "--yes", "--settle", "1s"]).ok();
@@ -89,8 +87,8 @@ fn the_agent_tries_again_by_itself() {
     for boot in [false, true] {
         let step = "take back: start the old containers";
         lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
-        let promoting = promoting(&lab);
-        until("it goes back", || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
+        let mut promoting = promoting(&lab);
+        promoting.until_reached(&lab, "prod", step);
         if boot {
             // After the next boot the port is taken before the agent gets there.
             lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
@@ -100,8 +98,7 @@ fn the_agent_tries_again_by_itself() {
         run("docker", &["exec", "--detach", &lab.node("prod"), "perl", "-e", LISTENER]).ok();
         until("the port is taken", || lab.on_node("prod", &["test", "-e", "/taken"]).code == 0);
         prod(&lab, "rm /run/lap/reached");
-        let ended = promoting.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let said = promoting.end().err;
         assert!(boot || said.contains("the agent tries again until"), "{said}");
         let status = || lab.lap(&["status", "prod"]);
         until_or(
@@ -112,12 +109,10 @@ fn the_agent_tries_again_by_itself() {
             || format!("{:?}", status()),
         );
         // Whoever looks at it sees it end.
-        let mut watching = lab.command(&["promote", "--resume", "--to", "prod"]);
-        let watching = watching.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let watching = lab.start(&["promote", "--resume", "--to", "prod"]);
         prod(&lab, "rm /taken");
-        let watched = watching.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&watched.stderr).into_owned();
-        assert!(watched.status.code() == Some(7) && said.contains("was taken back"), "{said}");
+        let said = watching.end().fails(7);
+        assert!(said.contains("was taken back"), "{said}");
         until_healthy(&lab);
         assert_eq!(says(&lab, "two"), "two");
         lab.lap(&["ledger", "verify"]).ok();

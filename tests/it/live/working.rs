@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::lab::{Lab, PATIENCE, Ran};
+use super::lab::{Lab, PATIENCE, Ran, run};
 
 pub struct Working {
     child: Child,
@@ -40,11 +40,30 @@ impl Working {
     /// Waits for an event during the work. Fails with the output if the work ends before it.
     #[track_caller]
     pub fn until(&mut self, event: &str, mut is: impl FnMut() -> bool) {
+        self.wait(event, |_| is());
+    }
+
+    /// Waits until a step with this title begins; for `--progress json`.
+    #[track_caller]
+    pub fn until_step(&mut self, title: &str) {
+        let title = format!("\"title\":\"{title}");
+        let begins = |line: &str| line.contains("\"started\"") && line.contains(&title);
+        self.wait(&title, |working| working.said().out.lines().any(begins));
+    }
+
+    /// Waits until the agent of this node pauses at the step that the test wrote into `/run/lap/die-at`.
+    #[track_caller]
+    pub fn until_reached(&mut self, lab: &Lab, node: &str, step: &str) {
+        self.until(step, || lab.on_node(node, &["test", "-e", "/run/lap/reached"]).code == 0);
+    }
+
+    #[track_caller]
+    fn wait(&mut self, event: &str, mut is: impl FnMut(&mut Self) -> bool) {
         let begun = Instant::now();
         loop {
             // In this order: the event may come with the end.
             let ended = self.has_ended();
-            if is() {
+            if is(self) {
                 return;
             }
             let why = if ended { "it ended before" } else { "waited in vain for" };
@@ -52,14 +71,8 @@ impl Working {
                 let said = self.said();
                 panic!("{}: {why} `{event}`: {said:?}", self.call);
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
-    }
-
-    /// Waits until the agent of this node pauses at the step that the test wrote into `/run/lap/die-at`.
-    #[track_caller]
-    pub fn until_reached(&mut self, lab: &Lab, node: &str, step: &str) {
-        self.until(step, || lab.on_node(node, &["test", "-e", "/run/lap/reached"]).code == 0);
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -92,6 +105,20 @@ impl Working {
         let code = self.child.try_wait().unwrap().and_then(|status| status.code()).unwrap_or(-1);
         Ran { code, out: read(&mut self.out), err: read(&mut self.err) }
     }
+}
+
+/// Has the agent of `node` killed at this step of a command; `node ` before the step: the node itself.
+#[track_caller]
+pub fn kill_at(lab: &Lab, node: &str, at: &str, arguments: &[&str]) {
+    lab.on_node(node, &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
+    let mut working = lab.start(arguments);
+    working.until(at, || lab.on_node(node, &["test", "-e", "/run/lap/die-at"]).code != 0);
+    if at.starts_with("node ") {
+        run("docker", &["kill", &lab.node(node)]).ok();
+        run("docker", &["start", &lab.node(node)]).ok();
+    }
+    let ended = working.end();
+    assert_ne!(ended.code, 0, "killed at {at}, and it says it is done: {ended:?}");
 }
 
 /// A test that fails leaves none behind.
