@@ -185,7 +185,7 @@ impl Reading {
         )
         .await;
         self.travel.reading.store(false, Ordering::Relaxed);
-        let (bytes, reply) = piece.map_err(|error| self.failed(Fault { error, again: false }))?;
+        let (bytes, reply) = piece.map_err(|error| self.failed(Fault { again: false, ..Fault::from(error) }))?;
         self.reply = Some(reply);
         self.at += bytes.len() as u64;
         if self.at > self.part.size {

@@ -153,9 +153,9 @@ impl Client {
             if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
                 let message = format!("{} has no valid certificate: {error}", self.name());
                 let hint = "run `lap up` to issue new certificates for expired ones or new keys";
-                return Fault { error: Error::new(Kind::Keys, message).hint(hint), again: false };
+                return Fault { error: Error::new(Kind::Keys, message).hint(hint), again: false, starting: false };
             }
-            self.broke(&error)
+            self.broke(&error).while_it_starts()
         })?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| self.broke(&error))?;
         // Ends with the last of its requests and the sender; what breaks it is told to the request it breaks.

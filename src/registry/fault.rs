@@ -10,6 +10,8 @@ use crate::error::{Error, Kind, Result};
 /// Before the second try, the third, …
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500), Duration::from_millis(4000)];
+/// For so long a registry may take connections and end them before the TLS handshake is done: it starts, or the machine is slow.
+const STARTING: Duration = Duration::from_secs(60);
 
 /// Why a request came to nothing.
 #[derive(Debug)]
@@ -17,25 +19,33 @@ pub struct Fault {
     pub error: Error,
     /// A connection that broke, a registry that is in trouble: the next try may be better.
     pub again: bool,
+    /// The registry took the connection and ended it before the TLS handshake was done.
+    pub starting: bool,
 }
 
 impl Fault {
     /// Worth another try.
     pub fn broken(message: impl Into<String>) -> Self {
         let error = Error::new(Kind::Node, message).hint("run the command again: it does not send received data again");
-        Self { error, again: true }
+        Self { error, again: true, starting: false }
     }
 
     /// A refusal that will be the same next time.
     pub fn refused(message: impl Into<String>) -> Self {
-        Self { error: Error::new(Kind::Node, message), again: false }
+        Self { error: Error::new(Kind::Node, message), again: false, starting: false }
+    }
+
+    /// The same before the TLS handshake was done.
+    #[must_use]
+    pub fn while_it_starts(self) -> Self {
+        Self { starting: true, ..self }
     }
 }
 
 impl From<Error> for Fault {
     /// A registry that cannot be reached may be there in a moment; a lost lock does not come back.
     fn from(error: Error) -> Self {
-        Self { again: error.kind == Kind::Node, error }
+        Self { again: error.kind == Kind::Node, error, starting: false }
     }
 }
 
@@ -48,14 +58,20 @@ pub async fn persist<T, F>(progress: impl Fn() -> u64, act: impl FnMut() -> F) -
 where
     F: Future<Output = Result<T, Fault>>,
 {
-    pausing(&PAUSES, progress, act).await
+    pausing(&PAUSES, STARTING, progress, act).await
 }
 
-async fn pausing<T, F>(pauses: &[Duration], progress: impl Fn() -> u64, mut act: impl FnMut() -> F) -> Result<T>
+async fn pausing<T, F>(
+    pauses: &[Duration],
+    starting: Duration,
+    progress: impl Fn() -> u64,
+    mut act: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<T, Fault>>,
 {
     let (mut tried, mut reached) = (0, progress());
+    let mut begun = tokio::time::Instant::now();
     loop {
         let fault = match act().await {
             Ok(done) => return Ok(done),
@@ -63,8 +79,14 @@ where
         };
         if progress() > reached {
             (tried, reached) = (0, progress());
+            begun = tokio::time::Instant::now();
         }
-        match pauses.get(tried) {
+        let pause = if fault.starting && begun.elapsed() < starting {
+            pauses.get(tried).or(pauses.last())
+        } else {
+            pauses.get(tried)
+        };
+        match pause {
             Some(pause) if fault.again => tokio::time::sleep(*pause).await,
             _ => return Err(fault.error),
         }
@@ -144,13 +166,24 @@ mod tests {
         };
         let pauses = [Duration::ZERO; 4];
         let broken = || async { Err::<(), _>(Fault::broken(count())) };
-        let error = pausing(&pauses, || 0, broken).await.unwrap_err();
+        let long = Duration::from_secs(600);
+        let error = pausing(&pauses, long, || 0, broken).await.unwrap_err();
         assert_eq!(error.message, "5", "the first, and one after each pause");
         tries.set(0);
-        pausing(&pauses, || 0, || async { Err::<(), _>(Fault::refused(count())) }).await.unwrap_err();
+        pausing(&pauses, long, || 0, || async { Err::<(), _>(Fault::refused(count())) }).await.unwrap_err();
         assert_eq!(tries.get(), 1);
         tries.set(0);
-        let error = pausing(&pauses, || tries.get().min(20), broken).await.unwrap_err();
+        let error = pausing(&pauses, long, || tries.get().min(20), broken).await.unwrap_err();
         assert_eq!(error.message, "24");
+        // One that starts is asked until it is there, or the time is over.
+        tries.set(0);
+        let starts = || async {
+            let fault = Fault::broken(count()).while_it_starts();
+            if tries.get() < 50 { Err(fault) } else { Ok(()) }
+        };
+        pausing(&pauses, long, || 0, starts).await.unwrap();
+        tries.set(0);
+        let error = pausing(&pauses, Duration::ZERO, || 0, starts).await.unwrap_err();
+        assert_eq!(error.message, "5");
     }
 }
