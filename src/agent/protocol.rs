@@ -4,7 +4,7 @@
 
 mod facts;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,14 @@ pub enum Request {
     /// Removes what is installed at a place.
     Uninstall { fence: u64, place: Place },
     /// Makes `/data/<name>` for these containers.
-    MakeData { fence: u64, containers: Vec<String> },
+    ///
+    /// `sources`: of their bind mounts; those in the data of a container are mounted where Docker finds them.
+    MakeData {
+        fence: u64,
+        containers: Vec<String>,
+        #[serde(default)]
+        sources: Vec<PathBuf>,
+    },
     /// Writes an image to [`super::paths::IMAGES`], so that it can be loaded before any registry runs.
     SaveImage { fence: u64, image: String, file: String },
     /// Loads an image that [`Request::SaveImage`] wrote. Answer: [`Answer::Done`], or an error if there is no such file.

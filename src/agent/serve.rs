@@ -191,12 +191,10 @@ impl Agent {
                     _ => {}
                 }
             }
-            Request::MakeData { fence, containers } => {
+            Request::MakeData { fence, containers, sources } => {
                 self.lock.check(fence)?;
-                for name in containers {
-                    let dir = Path::new(paths::DATA).join(&name);
-                    fs::create_dir_all(&dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
-                }
+                containers.iter().try_for_each(|name| super::pool::make_data(name))?;
+                return aside(move || super::binds::add(&sources).map(|()| Answer::Done)).await;
             }
             Request::SaveImage { fence, image, file } => {
                 self.lock.check(fence)?;
