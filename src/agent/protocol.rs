@@ -160,7 +160,14 @@ pub enum Request {
     /// Where a branch of a repository in the environment's git is. Answer: [`Answer::Branch`].
     Branch { repository: String, branch: String, wanted: Option<String> },
     /// A commit of such a repository, and its history. Answer: [`Answer::Objects`], then so many bytes of a pack.
-    GiveObjects { repository: String, commit: String },
+    ///
+    /// `alone`: without its history.
+    GiveObjects {
+        repository: String,
+        commit: String,
+        #[serde(default)]
+        alone: bool,
+    },
     /// Objects for such a repository: `size` bytes of a pack follow.
     TakeObjects { fence: u64, repository: String, size: u64 },
     /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:

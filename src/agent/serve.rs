@@ -141,8 +141,8 @@ impl Agent {
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
-            Request::GiveObjects { repository, commit } => {
-                return match git::give(&repository, &commit, git::MAX_PACK as usize).await {
+            Request::GiveObjects { repository, commit, alone } => {
+                return match git::give(&repository, &commit, alone, git::MAX_PACK as usize).await {
                     Ok(pack) => {
                         say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
                         let _ = stream.write_all(&pack).await;
