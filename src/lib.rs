@@ -7,6 +7,7 @@ pub mod agent;
 pub mod apply;
 mod archive;
 pub mod beneath;
+mod binds;
 pub mod cli;
 pub mod clock;
 pub mod config;

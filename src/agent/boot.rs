@@ -59,6 +59,7 @@ async fn live() -> Result<ExitCode> {
         pool::mount(&for_pool)?;
         // Where the whole node was away, only the record is left of it.
         super::still::recover()?;
+        super::binds::refresh_and_tell();
         if let Err(error) = super::prune::recover_at_start() {
             eprintln!("agent: {error}");
         }

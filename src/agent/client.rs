@@ -179,12 +179,12 @@ impl Client {
         }
     }
 
-    /// A pack of a commit that a repository in the environment's git has.
+    /// A pack of a commit that a repository in the environment's git has; `alone`: without its history.
     ///
     /// # Errors
     /// It does not have it, or what the agent says.
-    pub async fn objects(&self, repository: &str, commit: &str) -> Result<Vec<u8>> {
-        let request = Request::GiveObjects { repository: repository.to_owned(), commit: commit.to_owned() };
+    pub async fn objects(&self, repository: &str, commit: &str, alone: bool) -> Result<Vec<u8>> {
+        let request = Request::GiveObjects { repository: repository.to_owned(), commit: commit.to_owned(), alone };
         let mut stream = self.open(&request).await?;
         let size = match self.read(&mut stream).await? {
             Answer::Objects { size } if size <= MAX_PACK => size,

@@ -69,11 +69,11 @@ pub async fn has(repository: &str, commit: &str) -> Result<bool> {
     Ok(said.passed)
 }
 
-/// A pack of a commit and its history.
+/// A pack of a commit and its history; `alone`: without the history.
 ///
 /// # Errors
 /// It is not there, or too much.
-pub async fn give(repository: &str, commit: &str, limit: usize) -> Result<Vec<u8>> {
+pub async fn give(repository: &str, commit: &str, alone: bool, limit: usize) -> Result<Vec<u8>> {
     if !is_plain(commit) {
         return Err(Error::new(Kind::Usage, format!("`{commit}` is not the id of a commit")));
     }
@@ -94,7 +94,9 @@ pub async fn give(repository: &str, commit: &str, limit: usize) -> Result<Vec<u8
     if let StartExecResults::Attached { mut output, mut input } =
         docker.start_exec(&exec.id, None).await.or_error(Kind::Node, what)?
     {
-        input.write_all(format!("{commit}\n").as_bytes()).await.or_error(Kind::Node, what)?;
+        // A shallow commit has no parents.
+        let wanted = if alone { format!("--shallow {commit}\n{commit}\n") } else { format!("{commit}\n") };
+        input.write_all(wanted.as_bytes()).await.or_error(Kind::Node, what)?;
         input.shutdown().await.or_error(Kind::Node, what)?;
         while let Some(chunk) = output.next().await {
             match chunk.or_error(Kind::Node, what)? {

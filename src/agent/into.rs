@@ -19,6 +19,7 @@ use std::{
 };
 
 use nix::fcntl::Flock;
+use rustix::fs::FileType;
 use tokio::{process::Command, runtime::Handle};
 
 use super::{
@@ -27,6 +28,7 @@ use super::{
     snapshots::{self, pool_path},
 };
 use crate::{
+    beneath::{Dir, Walk},
     clock::now,
     durable,
     error::{Error, Kind, OrError, Result},
@@ -142,12 +144,7 @@ fn drop_received(path: &Path) -> Result<()> {
     if path.join("data").exists() {
         volume::delete_all(&path.join("data"))?;
     }
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::new(Kind::Node, format!("cannot remove `{}`: {error}", path.display())))
-        }
-        _ => Ok(()),
-    }
+    snapshot::remove_tree(path)
 }
 
 /// Scrubs a copy of what was received, and puts it in the place of the present.
@@ -196,17 +193,16 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
 
 fn prepare(pool: &Path, source: &Path, copy: &Path, bring: &Bring, step: &dyn Fn(&str)) -> Result<()> {
     volume::copy(source, copy)?;
-    let what = |path: &Path| format!("cannot change `{}`", path.display());
-    for entry in fs::read_dir(copy).or_error(Kind::Node, || what(copy))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if bring.scrub.contains_key(&name) {
+    let open = Dir::open(copy)?;
+    for entry in open.list(&Walk::whole())? {
+        let name = entry.text();
+        // A container's data is a directory: nothing else that another environment sends is taken for it.
+        if bring.scrub.contains_key(&name) && entry.kind() == FileType::Directory {
             continue;
         }
         // Of no container here, so nobody said how to scrub it; the node's own (`.images`) is each node's.
         step(&format!("remove `{}` from the copy", name.escape_debug()));
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
-        removed.or_error(Kind::Node, || what(&entry.path()))?;
+        open.remove(&entry.name)?;
     }
     let images = pool.join("data/.images");
     if images.exists() {

@@ -55,6 +55,7 @@ fn leave(lab: &str, node: &str, data: bool) -> Result<()> {
         paths::NAMES,
         paths::POLICY,
         paths::PUSH,
+        crate::binds::DIRECTORY,
         paths::SSH,
     ];
     for path in ours {

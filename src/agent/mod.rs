@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
+pub mod binds;
 pub mod boot;
 pub mod carry;
 pub mod checks;

@@ -6,7 +6,10 @@ use std::{collections::HashMap, path::Path};
 use bollard::{Docker, query_parameters::ListContainersOptionsBuilder};
 
 use super::{facts::LABEL_CONTAINER, paths, protocol::Part};
-use crate::error::{Error, Kind, OrError, Result};
+use crate::{
+    binds,
+    error::{Error, Kind, OrError, Result},
+};
 
 /// A mount of a container.
 #[derive(Debug)]
@@ -37,6 +40,9 @@ pub async fn of(docker: &Docker) -> Result<Vec<Mounted>> {
 fn below(source: &str) -> Option<String> {
     let data = Path::new(paths::POOL).join("data");
     let path = Path::new(source);
+    if let Some(path) = binds::mounted(path) {
+        return Some(path.to_string_lossy().into_owned());
+    }
     let path = path.strip_prefix(paths::DATA).or_else(|_| path.strip_prefix(data)).ok()?;
     Some(path.to_string_lossy().into_owned())
 }
@@ -84,6 +90,7 @@ mod tests {
         assert_eq!(only(&["two"]), None);
         assert_eq!(said(Part::All), None);
         assert_eq!(below("/var/lib/lap/pool/data/one/x").as_deref(), Some("one/x"));
+        assert_eq!(below("/var/lib/lap/binds/one%2Fx/at").as_deref(), Some("one/x"));
         assert_eq!(below("/var/lib/lap/names"), None);
     }
 }

@@ -13,7 +13,7 @@ use super::{
     protocol::{DataFacts, NodeConfig},
 };
 use crate::{
-    durable,
+    beneath, durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{Filesystem, is_btrfs, volume},
 };
@@ -85,11 +85,24 @@ pub fn unmount_data(patience: Duration) -> Result<()> {
 
 /// Unmounts both; what is still busy stays until the last process is gone.
 pub fn unmount() {
+    super::binds::unmount();
     for path in [paths::DATA, paths::POOL] {
         if is_mounted(path) {
             let _ = run(Command::new("umount").arg(path)).or_else(|_| run(Command::new("umount").args(["-l", path])));
         }
     }
+}
+
+/// Makes the directory for a container's data.
+///
+/// # Errors
+/// It is not a container's name, or something else has it.
+pub fn make_data(container: &str) -> Result<()> {
+    let (above, name) = beneath::split(Path::new(container))?;
+    if !above.as_os_str().is_empty() {
+        return Err(Error::new(Kind::Refused, format!("`{container}` is not the name of a container")));
+    }
+    beneath::Dir::open(Path::new(paths::DATA))?.make(Path::new(name)).map(drop)
 }
 
 /// What the file system below `/data` is and has.

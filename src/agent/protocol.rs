@@ -4,7 +4,7 @@
 
 mod facts;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -70,7 +70,14 @@ pub enum Request {
     /// Removes what is installed at a place.
     Uninstall { fence: u64, place: Place },
     /// Makes `/data/<name>` for these containers.
-    MakeData { fence: u64, containers: Vec<String> },
+    ///
+    /// `sources`: of their bind mounts; those in the data of a container are mounted where Docker finds them.
+    MakeData {
+        fence: u64,
+        containers: Vec<String>,
+        #[serde(default)]
+        sources: Vec<PathBuf>,
+    },
     /// Writes an image to [`super::paths::IMAGES`], so that it can be loaded before any registry runs.
     SaveImage { fence: u64, image: String, file: String },
     /// Loads an image that [`Request::SaveImage`] wrote. Answer: [`Answer::Done`], or an error if there is no such file.
@@ -153,7 +160,14 @@ pub enum Request {
     /// Where a branch of a repository in the environment's git is. Answer: [`Answer::Branch`].
     Branch { repository: String, branch: String, wanted: Option<String> },
     /// A commit of such a repository, and its history. Answer: [`Answer::Objects`], then so many bytes of a pack.
-    GiveObjects { repository: String, commit: String },
+    ///
+    /// `alone`: without its history.
+    GiveObjects {
+        repository: String,
+        commit: String,
+        #[serde(default)]
+        alone: bool,
+    },
     /// Objects for such a repository: `size` bytes of a pack follow.
     TakeObjects { fence: u64, repository: String, size: u64 },
     /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:

@@ -48,6 +48,7 @@ pub async fn revive(since: i64) {
 async fn once(since: i64) -> Result<()> {
     let docker = ports::answering().await?;
     let mut all = Ok(());
+    super::binds::refresh_and_tell();
     for (id, name) in fallen(&docker, since).await? {
         match shims::start(&docker, &id).await {
             Err(error) if !is_gone(&error) => {

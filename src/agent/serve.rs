@@ -141,8 +141,8 @@ impl Agent {
             Request::Check { containers } => {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
-            Request::GiveObjects { repository, commit } => {
-                return match git::give(&repository, &commit, git::MAX_PACK as usize).await {
+            Request::GiveObjects { repository, commit, alone } => {
+                return match git::give(&repository, &commit, alone, git::MAX_PACK as usize).await {
                     Ok(pack) => {
                         say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
                         let _ = stream.write_all(&pack).await;
@@ -191,12 +191,10 @@ impl Agent {
                     _ => {}
                 }
             }
-            Request::MakeData { fence, containers } => {
+            Request::MakeData { fence, containers, sources } => {
                 self.lock.check(fence)?;
-                for name in containers {
-                    let dir = Path::new(paths::DATA).join(&name);
-                    fs::create_dir_all(&dir).or_error(Kind::Node, || format!("cannot make `{}`", dir.display()))?;
-                }
+                containers.iter().try_for_each(|name| super::pool::make_data(name))?;
+                return aside(move || super::binds::add(&sources).map(|()| Answer::Done)).await;
             }
             Request::SaveImage { fence, image, file } => {
                 self.lock.check(fence)?;

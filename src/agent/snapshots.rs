@@ -11,6 +11,7 @@ use std::{
     path::Path,
 };
 
+use rustix::fs::FileType;
 use tokio::runtime::Handle;
 
 pub use take::take;
@@ -21,6 +22,7 @@ use super::{
     recorded, still, switch,
 };
 use crate::{
+    beneath::{Dir, Walk},
     clock::now,
     error::{Error, Kind, OrError, Result},
     plan::wish::Current,
@@ -153,10 +155,10 @@ pub fn show(id: &str) -> Result<Answer> {
     let _held = snapshot::hold(pool, &meta.id)?;
     let data = snapshot::data(pool, &meta.id);
     let mut containers = BTreeMap::new();
-    for entry in fs::read_dir(&data).or_error(Kind::Node, || format!("cannot read `{}`", data.display()))?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().is_dir() && !name.starts_with('.') {
-            containers.insert(name, snapshot::volume::usage(&entry.path())?);
+    for entry in Dir::open(&data)?.list(&Walk::whole())? {
+        let name = entry.text();
+        if entry.kind() == FileType::Directory && !name.starts_with('.') {
+            containers.insert(name, snapshot::volume::usage(&data.join(&entry.name))?);
         }
     }
     let decisions = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, now()));

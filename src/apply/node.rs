@@ -266,7 +266,11 @@ impl OnNode {
         let container = self.container(name)?;
         let images = self.images();
         let image = build::id(&self.wish, &images, name)?;
-        let request = Request::MakeData { fence: self.held.fence, containers: vec![name.to_owned()] };
+        let request = Request::MakeData {
+            fence: self.held.fence,
+            containers: vec![name.to_owned()],
+            sources: container.volumes.iter().map(|volume| volume.source.clone()).collect(),
+        };
         self.client.ask(&request, &[]).await?;
         let secrets = secrets_hash(&self.installed.lock().unwrap_or_else(PoisonError::into_inner), name);
         let address = self.seen.nodes.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);

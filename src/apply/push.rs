@@ -35,10 +35,6 @@ pub async fn build(commit: &str, options: &Options) -> Result<String> {
     let began = Instant::now();
     let seen: Seen = read(&Path::new(paths::POLICY).join("push.json"))?;
     let node: NodeConfig = read(Path::new(paths::CONFIG))?;
-    let repository = Path::new(paths::DATA).join(format!("git/repositories/{REPOSITORY}.git"));
-    let files = checkout::checkout(&repository, commit, Path::new(""), &tempfile::env::temp_dir())?;
-    let workspace = Arc::new(Workspace::at(&files.root, Some(&seen.lab))?);
-    let environment = workspace.environment(Some(&node.environment))?.clone();
     let dial: Dial = Arc::new(|| {
         Box::pin(async {
             let stream = UnixStream::connect(paths::SOCKET).await;
@@ -47,6 +43,12 @@ pub async fn build(commit: &str, options: &Options) -> Result<String> {
         })
     });
     let client = Client::new(&node.node, dial);
+    // The container's own git packs the commit: root does not read a repository in the data of a container.
+    let pack = client.objects(REPOSITORY, commit, true).await?;
+    let files = checkout::unpack(&pack, commit, &tempfile::env::temp_dir())?;
+    drop(pack);
+    let workspace = Arc::new(Workspace::at(&files.root, Some(&seen.lab))?);
+    let environment = workspace.environment(Some(&node.environment))?.clone();
     let master = Arc::new(Master { workspace, keys: None, environment, seen, client });
     let restores = master.environment.on_failure == OnFailure::Restore;
     let before = if restores { keep(&master, commit, options).await? } else { None };

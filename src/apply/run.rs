@@ -16,6 +16,7 @@ use bollard::{
 
 use crate::{
     agent::{facts::LABEL_CONTAINER, paths},
+    binds,
     config::{
         KEYS,
         model::{Container, Healthcheck, NetworkMode, Protocol},
@@ -76,7 +77,7 @@ pub fn create_body(order: &RunOrder<'_>) -> ContainerCreateBody {
         mounts.push(bind(source, &format!("/run/secrets/{secret}"), true));
     }
     for volume in &container.volumes {
-        let source = volume.source.to_string_lossy().into_owned();
+        let source = binds::of(&volume.source).to_string_lossy().into_owned();
         mounts.push(bind(source, &volume.target.to_string_lossy(), volume.read_only));
     }
     let mut exposed = Vec::new();
@@ -245,6 +246,7 @@ pub fn node_failed(what: &str, error: &bollard::errors::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::Volume;
 
     fn container() -> Container {
         let mut container = Container::new("git");
@@ -289,6 +291,17 @@ mod tests {
         assert_eq!(host.privileged, Some(false));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::UNLESS_STOPPED));
+    }
+
+    /// Docker follows links in the source of a mount: what lies in the data of a container is mounted by the agent.
+    #[test]
+    fn a_source_in_the_data_of_a_container_is_a_place_of_laps_own() {
+        let mut container = Container::new("web");
+        let volume = |source: &str| Volume { source: source.into(), target: "/x".into(), read_only: true };
+        container.volumes = ["/data/web/files", "/data/git", "/srv/files"].map(volume).into();
+        let mounts = body(&container).host_config.unwrap().mounts.unwrap();
+        let sources: Vec<_> = mounts.iter().rev().take(3).rev().map(|mount| mount.source.as_deref().unwrap()).collect();
+        assert_eq!(sources, ["/var/lib/lap/binds/web%2Ffiles/at", "/data/git", "/srv/files"]);
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! Regular files, and nothing else.
 
-use std::{fs::File, io::Read, os::fd::AsFd, path::Path};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{Read, Write},
+    os::fd::AsFd,
+    path::Path,
+};
 
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags, fstat, openat},
+    fs::{CWD, FileType, Mode, OFlags, RawMode, fstat, openat, renameat},
     io::Errno,
 };
 
@@ -44,5 +50,24 @@ impl Dir {
             return Err(Error::new(Kind::Refused, format!("`{}` is larger than {most} bytes", path())));
         }
         Ok(Some(bytes))
+    }
+
+    /// Writes the file `name` so that it is there whole or not at all, also after a power cut. A link of that name is replaced, not followed.
+    ///
+    /// # Errors
+    /// It cannot be written; then the old one stands.
+    pub fn write(&self, name: &OsStr, bytes: &[u8], mode: RawMode) -> Result<()> {
+        let path = self.path.join(name);
+        let failed = |error: Errno| cannot("write", &path, error);
+        let mut new = name.to_owned();
+        new.push(".lap-new");
+        // What a killed writer left, or a container planted.
+        self.remove(&new)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(self, &new, flags, Mode::from_raw_mode(mode)).map_err(failed)?);
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        written.or_error(Kind::Node, || format!("cannot write `{}`", shown(&path)))?;
+        renameat(self, &new, self, name).map_err(failed)?;
+        self.sync()
     }
 }

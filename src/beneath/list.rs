@@ -50,6 +50,11 @@ impl Entry {
 }
 
 impl Walk {
+    /// Without limits: for a copy, which holds all there is.
+    pub fn whole() -> Self {
+        Self::of(usize::MAX, usize::MAX)
+    }
+
     /// With other limits.
     pub fn of(most: usize, depth: usize) -> Self {
         Self { left: Cell::new(most), depth }

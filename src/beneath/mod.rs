@@ -84,6 +84,18 @@ impl Dir {
         }
     }
 
+    /// [`Self::dir`], of one that was a directory when it was looked at; `None`: it is gone, or something else has its name by now.
+    ///
+    /// # Errors
+    /// It is another mount, or cannot be opened.
+    pub fn still_dir(&self, below: &Path) -> Result<Option<Self>> {
+        match open(self.as_fd(), below, DIRECTORY) {
+            Ok(open) => Ok(Some(Self { open, path: self.path.join(below) })),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(cannot("open", &self.path.join(below), error)),
+        }
+    }
+
     /// [`Self::dir`], of one that must be there.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub fn split(path: &Path) -> Result<(&Path, &OsStr)> {
 }
 
 impl Dir {
-    /// Makes the directory `below` and those above it, and opens it.
+    /// Makes the directory `below` and those above it, and opens it. The name of each new one is on the disk.
     ///
     /// # Errors
     /// It cannot be made, or something else has its name.
@@ -37,10 +37,14 @@ impl Dir {
             // `open` refuses what is no plain name.
             let next = match here.dir(Path::new(part))? {
                 Some(next) => next,
-                None => match mkdirat(&here, part, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => here.need(Path::new(part))?,
-                    Err(error) => return Err(cannot("make", &path, error)),
-                },
+                None => {
+                    match mkdirat(&here, part, Mode::from_raw_mode(0o755)) {
+                        Ok(()) => here.sync()?,
+                        Err(Errno::EXIST) => {}
+                        Err(error) => return Err(cannot("make", &path, error)),
+                    }
+                    here.need(Path::new(part))?
+                }
             };
             here = next;
         }

@@ -1,8 +1,11 @@
 //! A commit as a workspace: its files in a temporary directory that git takes for a clean checkout of that commit.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use git2::{Oid, Repository, build::CheckoutBuilder};
+use git2::{Indexer, Oid, Repository, build::CheckoutBuilder};
 use tempfile::TempDir;
 
 use crate::error::{Error, Kind, OrError, Result};
@@ -24,21 +27,59 @@ pub struct Checkout {
 pub fn checkout(repository: &Path, commit: &str, inside: &Path, parent: &Path) -> Result<Checkout> {
     let what = || format!("cannot check out `{commit}` of `{}`", repository.display());
     let objects = objects(repository)?;
-    let dir = tempfile::Builder::new().prefix("lap-checkout-").tempdir_in(parent).or_error(Kind::Other, what)?;
-    let here = Repository::init(dir.path()).or_error(Kind::Other, what)?;
+    let (dir, here) = empty(parent).or_error(Kind::Other, what)?;
     here.odb().and_then(|odb| odb.add_disk_alternate(&objects.to_string_lossy())).or_error(Kind::Other, what)?;
     // For whoever opens it after us; a line is a path.
     let info = here.path().join("objects/info");
     std::fs::create_dir_all(&info).or_error(Kind::Other, what)?;
     std::fs::write(info.join("alternates"), format!("{}\n", objects.display())).or_error(Kind::Other, what)?;
-    // The same files everywhere, whatever this machine's git is told about ends of lines.
-    here.config().and_then(|mut config| config.set_bool("core.autocrlf", false)).or_error(Kind::Other, what)?;
-    let id = Oid::from_str(commit).or_error(Kind::Usage, || format!("`{commit}` is not the id of a commit"))?;
-    let there = here.find_commit(id).is_ok();
+    let there = here.find_commit(id(commit)?).is_ok();
     if !there {
         return Err(Error::new(Kind::Usage, format!("`{}` has no commit `{commit}`", repository.display())));
     }
-    here.set_head_detached(id).or_error(Kind::Other, what)?;
+    fill(dir, &here, commit, inside, what)
+}
+
+fn id(commit: &str) -> Result<Oid> {
+    Oid::from_str(commit).or_error(Kind::Usage, || format!("`{commit}` is not the id of a commit"))
+}
+
+/// The same of a pack that holds the commit, as it is sent; the history need not be in it. Each object is what its id says.
+///
+/// # Errors
+/// It is no such pack, or the files cannot be written.
+pub fn unpack(pack: &[u8], commit: &str, parent: &Path) -> Result<Checkout> {
+    let what = || format!("cannot check out `{commit}`");
+    let (dir, here) = empty(parent).or_error(Kind::Other, what)?;
+    let indexed = || -> Result<(), git2::Error> {
+        let (odb, packs) = (here.odb()?, here.path().join("objects/pack"));
+        let mut indexer = Indexer::new(Some(&odb), &packs, 0o444, false)?;
+        indexer.write_all(pack).map_err(|error| git2::Error::from_str(&error.to_string()))?;
+        indexer.commit()?;
+        odb.refresh()
+    };
+    indexed().or_error(Kind::Node, what)?;
+    // Its parents are not here.
+    std::fs::write(here.path().join("shallow"), format!("{commit}\n")).or_error(Kind::Other, what)?;
+    fill(dir, &here, commit, Path::new(""), what)
+}
+
+fn empty(parent: &Path) -> std::io::Result<(TempDir, Repository)> {
+    let dir = tempfile::Builder::new().prefix("lap-checkout-").tempdir_in(parent)?;
+    let here = Repository::init(dir.path()).map_err(std::io::Error::other)?;
+    Ok((dir, here))
+}
+
+fn fill(
+    dir: TempDir,
+    here: &Repository,
+    commit: &str,
+    inside: &Path,
+    what: impl Fn() -> String + Copy,
+) -> Result<Checkout> {
+    // The same files everywhere, whatever this machine's git is told about ends of lines.
+    here.config().and_then(|mut config| config.set_bool("core.autocrlf", false)).or_error(Kind::Other, what)?;
+    here.set_head_detached(id(commit)?).or_error(Kind::Other, what)?;
     here.checkout_head(Some(CheckoutBuilder::new().force())).or_error(Kind::Other, what)?;
     let root = dir.path().join(inside);
     // A link in the commit must not lead to files that are not the commit's.
@@ -110,6 +151,30 @@ mod tests {
             assert!(commit::look(&there.root).unwrap().dirty);
         }
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "gone with what it was for");
+    }
+
+    /// As git packs a shallow commit: without its parents.
+    #[test]
+    fn a_pack_without_history_is_enough() {
+        let (dir, parent) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let repository = Repository::init(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("env")).unwrap();
+        for text in ["one", "two"] {
+            fs::write(dir.path().join("env/file"), text).unwrap();
+            commit_all(&repository);
+        }
+        let last = repository.head().unwrap().peel_to_commit().unwrap();
+        let mut pack = git2::Buf::new();
+        let mut builder = repository.packbuilder().unwrap();
+        builder.insert_object(last.id(), None).unwrap();
+        builder.insert_tree(last.tree_id()).unwrap();
+        builder.write_buf(&mut pack).unwrap();
+        let id = last.id().to_string();
+        let there = unpack(&pack, &id, parent.path()).unwrap();
+        assert_eq!(fs::read_to_string(there.root.join("env/file")).unwrap(), "two");
+        assert_eq!(commit::look(&there.root).unwrap(), commit::Commit { id: Some(id.clone()), dirty: false });
+        assert!(unpack(&pack[..pack.len() - 1], &id, parent.path()).is_err(), "it is not whole");
+        assert!(unpack(&pack, &last.parent_id(0).unwrap().to_string(), parent.path()).is_err(), "another commit");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::model::{Container, Protocol};
+use crate::{
+    binds,
+    config::model::{Container, Protocol},
+};
 
 /// What an environment should run.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +75,12 @@ impl Wish {
         let build = self.images.get(&container.name).map(|image| &image.build);
         // Hooks and checks are read when they are needed: no reason to start it anew.
         let container = Container { snapshot: None, checks: None, ..container.clone() };
-        let text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
+        let is_mounted = container.volumes.iter().any(|volume| binds::below_data(&volume.source).is_some());
+        let mut text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
+        // One that an earlier lap made has the source itself, and Docker follows links in it: it is made anew once.
+        if is_mounted {
+            text.push_str(binds::DIRECTORY);
+        }
         hex::encode(&Sha256::digest(text.as_bytes())[..16])
     }
 

@@ -1,38 +1,50 @@
 //! What a node that is made anew takes over from the one before it.
 
-use std::{fs, path::Path};
+use std::path::Path;
+
+use rustix::fs::FileType;
 
 use super::{Id, meta::directory};
 use crate::{
-    durable::{self, write_file},
-    error::{Kind, OrError, Result},
+    beneath::{Dir, Entry, Walk},
+    error::Result,
 };
 
 /// What of `state` is true on another node, too: not its journal and its lock, nor what was under way there. What ran comes with
 /// the restore.
 const TRAVELS: [&str; 3] = ["releases", "ledger.jsonl", "dns"];
 
+/// No file of them is larger.
+const MOST: u64 = 1 << 30;
+
 /// Puts the `state` that came with the fetched snapshot `id` into the node's own. May be done again.
 ///
 /// # Errors
 /// Something cannot be read or written.
 pub fn adopt(pool: &Path, state: &Path, id: &Id) -> Result<()> {
-    let from = directory(pool).join(id.to_string()).join("state");
-    TRAVELS.into_iter().try_for_each(|name| copy(&from.join(name), &state.join(name)))
+    let Some(from) = Dir::find(&directory(pool).join(id.to_string()).join("state"))? else { return Ok(()) };
+    let (to, walk) = (Dir::open(state)?, Walk::default());
+    let all = from.list(&walk)?;
+    for entry in TRAVELS.iter().filter_map(|name| all.iter().find(|entry| entry.name == *name)) {
+        copy(&from, &to, entry, &walk, 1)?;
+    }
+    Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let what = || format!("cannot read `{}`", from.display());
-    match fs::symlink_metadata(from) {
-        Ok(meta) if meta.is_dir() => {
-            durable::create_dir_all(to).or_error(Kind::Node, || format!("cannot make `{}`", to.display()))?;
-            for entry in fs::read_dir(from).or_error(Kind::Node, what)? {
-                let name = entry.or_error(Kind::Node, what)?.file_name();
-                copy(&from.join(&name), &to.join(&name))?;
-            }
-            Ok(())
+/// Containers may write to a part of the state (`dns`): both sides are reached by open directories.
+fn copy(from: &Dir, to: &Dir, entry: &Entry, walk: &Walk, depth: usize) -> Result<()> {
+    let name = Path::new(&entry.name);
+    match entry.kind() {
+        FileType::Directory => {
+            let Some(from) = from.dir(name)? else { return Ok(()) };
+            walk.may_enter(&from, depth)?;
+            let to = to.make(name)?;
+            from.list(walk)?.iter().try_for_each(|entry| copy(&from, &to, entry, walk, depth + 1))
         }
-        Ok(meta) if meta.is_file() => write_file(to, &fs::read(from).or_error(Kind::Node, what)?, 0o600),
+        FileType::RegularFile => match from.read(name, MOST)? {
+            Some(bytes) => to.write(&entry.name, &bytes, 0o600),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }

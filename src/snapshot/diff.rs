@@ -8,12 +8,13 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::{self, File},
+    fs,
     io::Read,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,8 +22,10 @@ use super::{
     filesystem::is_btrfs,
     nested,
     plain::{Known, Stamp},
+    tree::{self, Node},
 };
 use crate::{
+    beneath::{Dir, Walk, split},
     error::{Kind, OrError, Result},
     state,
 };
@@ -53,55 +56,64 @@ pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<Difference>> {
     let known = if is_btrfs(pool)? { None } else { Known::read(pool).map(|(_, known)| known) };
     let mut out = Vec::new();
     let (from, to) = (Side::of(from)?, Side::of(to)?);
-    Walk { from, to, known: known.unwrap_or_default() }.walk(Path::new(""), &mut out)?;
+    Walker { from, to, known: known.unwrap_or_default() }.walk(Path::new(""), &mut out)?;
     out.sort();
     Ok(out)
 }
 
-/// One of the two states.
-struct Side<'a> {
-    data: &'a Path,
+/// One of the two states. A container may change the present while it is looked at.
+struct Side {
+    data: Dir,
     /// What it holds beside its data: path, and where it is.
-    nested: Vec<(PathBuf, PathBuf)>,
+    nested: Vec<(PathBuf, Dir)>,
 }
 
-impl<'a> Side<'a> {
+impl Side {
     /// Of the present, all is in its place.
-    fn of(data: &'a Path) -> Result<Self> {
+    fn of(data: &Path) -> Result<Self> {
         let snapshot = data.parent().unwrap_or(data);
         let meta: Option<Meta> = state::json(&snapshot.join("meta.json")).value_or_refuse()?;
         let kept = meta.into_iter().flat_map(|meta| meta.nested.kept).enumerate();
-        Ok(Self { data, nested: kept.map(|(n, path)| (path.into(), nested::place(snapshot, n))).collect() })
+        let nested = kept.map(|(n, path)| Ok((path.into(), Dir::open(&nested::place(snapshot, n))?)));
+        Ok(Self { data: Dir::open(data)?, nested: nested.collect::<Result<_>>()? })
     }
 
-    fn at(&self, path: &Path) -> PathBuf {
+    /// Where the path is: an open directory, and the path below it.
+    fn at<'a>(&'a self, path: &'a Path) -> (&'a Dir, &'a Path) {
         // Parents come first, so the last one that is around it is the nearest.
         let around =
             self.nested.iter().rev().find_map(|(around, place)| Some((place, path.strip_prefix(around).ok()?)));
-        around.map_or_else(|| self.data.join(path), |(place, rest)| place.join(rest))
+        around.unwrap_or((&self.data, path))
+    }
+
+    /// What is in a directory; nothing, where there is none by now.
+    fn entries(&self, path: &Path) -> Result<BTreeMap<OsString, Node>> {
+        let (root, below) = self.at(path);
+        let Some(dir) = root.still_dir(below)? else { return Ok(BTreeMap::new()) };
+        Ok(dir.list(&Walk::whole())?.into_iter().map(|entry| (entry.name, Node::of(&entry.stat))).collect())
     }
 }
 
-struct Walk<'a> {
-    from: Side<'a>,
-    to: Side<'a>,
+struct Walker {
+    from: Side,
+    to: Side,
     known: Known,
 }
 
-impl Walk<'_> {
+impl Walker {
     fn walk(&self, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
         let Self { from, to, .. } = self;
-        let (before, after) = (entries(&from.at(below))?, entries(&to.at(below))?);
+        let (before, after) = (from.entries(below)?, to.entries(below)?);
         for (name, old) in &before {
             let path = below.join(name);
             match after.get(name) {
                 None => all(from, &path, old, Change::Removed, out)?,
-                Some(new) if old.is_dir() && new.is_dir() => self.walk(&path, out)?,
-                Some(new) if old.is_dir() || new.is_dir() => {
+                Some(new) if is_dir(old) && is_dir(new) => self.walk(&path, out)?,
+                Some(new) if is_dir(old) || is_dir(new) => {
                     all(from, &path, old, Change::Removed, out)?;
                     all(to, &path, new, Change::Added, out)?;
                 }
-                Some(new) if self.is_copy(old, new) || same(old, new, &from.at(&path), &to.at(&path))? => {}
+                Some(new) if self.is_copy(old, new) || same(old, new, from.at(&path), to.at(&path))? => {}
                 Some(_) => out.push(Difference { path, change: Change::Changed }),
             }
         }
@@ -112,68 +124,56 @@ impl Walk<'_> {
     }
 
     /// Whether it is known that one is the other's copy, also by another name of that.
-    fn is_copy(&self, old: &fs::Metadata, new: &fs::Metadata) -> bool {
-        let copy = self.known.copy_of(new.ino(), &Stamp::of(new)).and_then(|copy| fs::symlink_metadata(copy).ok());
-        copy.is_some_and(|copy| (copy.ino(), copy.size()) == (old.ino(), old.size()))
+    fn is_copy(&self, old: &Node, new: &Node) -> bool {
+        let copy = self.known.copy_of(new.inode, &Stamp::from(new)).and_then(|copy| fs::symlink_metadata(copy).ok());
+        copy.is_some_and(|copy| (copy.ino(), copy.size()) == (old.inode, old.size))
     }
 }
 
-fn all(root: &Side<'_>, path: &Path, meta: &fs::Metadata, change: Change, out: &mut Vec<Difference>) -> Result<()> {
-    if !meta.is_dir() {
+fn is_dir(node: &Node) -> bool {
+    node.kind == FileType::Directory
+}
+
+fn all(root: &Side, path: &Path, node: &Node, change: Change, out: &mut Vec<Difference>) -> Result<()> {
+    if !is_dir(node) {
         out.push(Difference { path: path.to_owned(), change });
         return Ok(());
     }
-    entries(&root.at(path))?.iter().try_for_each(|(name, meta)| all(root, &path.join(name), meta, change, out))
-}
-
-fn entries(directory: &Path) -> Result<BTreeMap<OsString, fs::Metadata>> {
-    let what = || format!("cannot read `{}`", directory.display());
-    let mut all = BTreeMap::new();
-    let list = match fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all),
-        list => list.or_error(Kind::Node, what)?,
-    };
-    for entry in list {
-        let entry = entry.or_error(Kind::Node, what)?;
-        // Of the present: it may go away while we look.
-        if let Ok(meta) = entry.metadata() {
-            all.insert(entry.file_name(), meta);
-        }
-    }
-    Ok(all)
+    root.entries(path)?.iter().try_for_each(|(name, node)| all(root, &path.join(name), node, change, out))
 }
 
 /// How much of a file is looked at at once.
 const PIECE: usize = 64 << 10;
 
-fn same(a: &fs::Metadata, b: &fs::Metadata, old: &Path, new: &Path) -> Result<bool> {
-    let of = |m: &fs::Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
-    let untouched = |m: &fs::Metadata| (m.ino(), m.ctime(), m.ctime_nsec());
-    if of(a) != of(b) || a.size() != b.size() {
+fn same(a: &Node, b: &Node, old: (&Dir, &Path), new: (&Dir, &Path)) -> Result<bool> {
+    let of = |node: &Node| (node.kind, node.mode, node.owner, node.written, node.device, node.size);
+    if of(a) != of(b) {
         return Ok(false);
     }
     // Sockets are made anew by whoever listens.
-    if untouched(a) == untouched(b) || a.file_type().is_socket() {
+    if (a.inode, a.changed) == (b.inode, b.changed) || a.kind == FileType::Socket {
         return Ok(true);
     }
-    let what = |path: &Path| format!("cannot read `{}`", path.display());
-    if a.is_symlink() {
-        return Ok(fs::read_link(old).ok() == fs::read_link(new).ok());
+    // Where something of the present is gone, or is something else by now, it differs.
+    let (Ok(Some(old)), Ok(Some(new))) = (above(old), above(new)) else { return Ok(false) };
+    if a.kind == FileType::Symlink {
+        return Ok(tree::target(&old.0, &old.1)? == tree::target(&new.0, &new.1)?);
     }
-    if attributes(old) != attributes(new) {
+    if attributes(&old) != attributes(&new) {
         return Ok(false);
     }
-    if !a.is_file() || a.size() == 0 {
+    if !a.is_file() || a.size == 0 {
         return Ok(true);
     }
-    // Of the present: it may have gone away since.
-    let (Ok(first), Ok(second)) = (File::open(old), File::open(new)) else { return Ok(false) };
-    let (mut first, mut second) = (first, second);
+    let open = |(dir, name): &(Dir, OsString)| dir.file(Path::new(name)).ok().flatten();
+    let (Some(mut first), Some(mut second)) = (open(&old), open(&new)) else { return Ok(false) };
     let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
-    let mut left = a.size();
+    let mut left = a.size;
     while left > 0 {
         let length = left.min(PIECE as u64) as usize;
-        first.read_exact(&mut one[..length]).or_error(Kind::Node, || what(old))?;
+        first
+            .read_exact(&mut one[..length])
+            .or_error(Kind::Node, || format!("cannot read `{}`", old.0.path().join(&old.1).display()))?;
         // The present may have become shorter meanwhile.
         if second.read_exact(&mut other[..length]).is_err() || one[..length] != other[..length] {
             return Ok(false);
@@ -183,8 +183,15 @@ fn same(a: &fs::Metadata, b: &fs::Metadata, old: &Path, new: &Path) -> Result<bo
     Ok(true)
 }
 
+/// The open directory that holds a file, and the file's name.
+fn above((root, path): (&Dir, &Path)) -> Result<Option<(Dir, OsString)>> {
+    let (above, name) = split(path)?;
+    Ok(root.dir(above)?.map(|dir| (dir, name.to_owned())))
+}
+
 /// Extended attributes, ACLs among them.
-fn attributes(path: &Path) -> BTreeMap<OsString, Option<Vec<u8>>> {
-    let names = xattr::list(path).into_iter().flatten();
-    names.map(|name| (name.clone(), xattr::get(path, &name).ok().flatten())).collect()
+fn attributes((dir, name): &(Dir, OsString)) -> BTreeMap<OsString, Option<Vec<u8>>> {
+    let path = dir.reach().join(name);
+    let names = xattr::list(&path).into_iter().flatten();
+    names.map(|name| (name.clone(), xattr::get(&path, &name).ok().flatten())).collect()
 }

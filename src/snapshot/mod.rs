@@ -52,4 +52,4 @@ pub use sweep::{abandon, drop_half, hold, hold_half, remove, sweep};
 pub use take::{
     Taken, begin, complete, describe, described, finish, finish_import, free_id, is_whole, prepare_import, take,
 };
-pub use tree::copy;
+pub use tree::{copy, remove as remove_tree};

@@ -10,10 +10,11 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
     thread,
 };
+
+use rustix::fs::FileType;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,8 @@ use super::{
     volume,
 };
 use crate::{
-    durable::{self, remove_file, write_file},
+    beneath::{self, Dir},
+    durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
 
@@ -113,13 +115,19 @@ impl Only<'_> {
         for path in *paths {
             check(path)?;
             check_subvolume(pool, path, &held)?;
-            let (then, now) = (from.join(path), pool.join("data").join(path));
-            if inode(&then).is_err() && inode(&now).is_err() {
+            let (then, now) = (Dir::open(&from)?, Dir::open(&pool.join("data"))?);
+            let gone = || {
+                Error::new(Kind::Usage, format!("the directory of `{path}` no longer exists"))
+                    .hint("restore the directory")
+            };
+            // What containers link to is not theirs to have replaced.
+            let now_above = above(&now, path).map_err(|_| gone())?;
+            let (is_then, is_now) = (number_of(&then, path)?.is_some(), number_of(&now, path)?.is_some());
+            if !is_then && !is_now {
                 return Err(Error::new(Kind::Usage, format!("neither {id} nor the present data contains `{path}`")));
             }
-            if !is_reached(&pool.join("data"), path) || (inode(&then).is_ok() && !is_reached(&from, path)) {
-                return Err(Error::new(Kind::Usage, format!("the directory of `{path}` no longer exists"))
-                    .hint("restore the directory"));
+            if now_above.is_none() {
+                return Err(gone());
             }
         }
         let (name, reason, note) = kept.clone().unwrap_or_else(|| {
@@ -163,11 +171,12 @@ impl Only<'_> {
         let half = begin(pool, &record.kept.id)?;
         let shot = if is_btrfs(pool)? { None } else { Some(Shot::begin(pool, &half, &[BESIDE], world)?) };
         let mut new: BTreeMap<String, Option<u64>> = paths.iter().map(|path| (path.clone(), None)).collect();
+        let (then, copies) = (Dir::open(from)?, Dir::open(&beside)?);
         for (index, (path, found)) in new.iter_mut().enumerate() {
-            if inode(&from.join(path)).is_ok() {
-                let copied = beside.join(index.to_string());
-                copy(pool, record, held, path, &copied)?;
-                *found = Some(inode(&copied)?);
+            let index = index.to_string();
+            if number_of(&then, path)?.is_some() {
+                copy(pool, record, held, path, &beside.join(&index))?;
+                *found = number_of(&copies, &index)?;
             }
         }
         record.new = new;
@@ -226,37 +235,52 @@ fn copy(pool: &Path, record: &Record, held: &Nested, path: &str, copied: &Path) 
     nested::put(&snapshot, held, Path::new(path), copied)
 }
 
-/// Every directory above `path` is one, and no link: what containers link to is not theirs to have replaced.
-fn is_reached(root: &Path, path: &str) -> bool {
-    let above = Path::new(path).ancestors().skip(1);
-    above.into_iter().all(|dir| fs::symlink_metadata(root.join(dir)).is_ok_and(|meta| meta.is_dir()))
+/// The open directory of `path`; `None`: it is not there. No part of the path is a link.
+fn above(root: &Dir, path: &str) -> Result<Option<Dir>> {
+    root.dir(beneath::split(Path::new(path))?.0)
 }
 
 /// Puts each in place that is not there yet.
 fn put_all(pool: &Path, record: &Record) -> Result<()> {
+    let (data, copies) = (Dir::open(&pool.join("data"))?, Dir::find(&beside(pool))?);
+    // Without it, all is in its place.
+    let Some(copies) = copies else { return Ok(()) };
     for (index, (path, new)) in record.new.iter().enumerate() {
-        put(pool, path, &index.to_string(), *new)?;
-        if new.is_some() {
-            // xfs gives a directory another time when it comes below another one.
-            tree::same_times(&data(pool, &record.id).join(path), &pool.join("data").join(path))?;
+        put(&data, path, &copies, &index.to_string(), *new)?;
+        // xfs gives a directory another time when it comes below another one. From here on the container may do what it likes with it.
+        let then = Dir::open(&self::data(pool, &record.id))?;
+        if let (Ok(Some(then)), Ok(Some(now))) = (then.dir(Path::new(path)), data.dir(Path::new(path))) {
+            let _ = tree::same_times(&then, &now);
         }
     }
     Ok(())
 }
 
-fn put(pool: &Path, path: &str, copied: &str, new: Option<u64>) -> Result<()> {
-    let (now, beside) = (pool.join("data").join(path), beside(pool).join(copied));
-    let there = inode(&now).ok();
-    if new == there {
+/// Exchanges the copy and what is in its place. Both names change in open directories: what a container makes of the path meanwhile leads
+/// nowhere else.
+fn put(data: &Dir, path: &str, copies: &Dir, copied: &str, new: Option<u64>) -> Result<()> {
+    if is_moved(copies, copied, new)? {
         return Ok(());
     }
-    let moved = match new {
-        // All of it goes to the disk at once, when the last one has moved.
-        Some(_) if there.is_some() => durable::swap(&now, &beside),
-        Some(_) => fs::rename(&beside, &now),
-        None => fs::rename(&now, &beside),
+    let gone = || {
+        Error::new(Kind::Refused, format!("the directory of `{path}` no longer exists"))
+            .hint("a container changed it meanwhile: nothing was restored; try again, or restore the directory")
     };
-    moved.or_error(Kind::Node, || format!("cannot move `{}`", now.display()))
+    let name = beneath::split(Path::new(path))?.1;
+    let above = above(data, path)?.ok_or_else(gone)?;
+    let is_there = above.look(Path::new(name))?.is_some();
+    // All of it goes to the disk at once, when the last one has moved.
+    match new {
+        Some(_) if is_there => above.exchange(name, copies, copied.as_ref()),
+        // A directory that was removed takes no names.
+        Some(_) => copies.rename(copied.as_ref(), &above, name)?.then_some(()).ok_or_else(gone),
+        None => above.rename(name, copies, copied.as_ref()).map(drop),
+    }
+}
+
+/// Whether the copy is in its place. Its own directory tells, in which lap alone changes names; the place itself is a container's.
+fn is_moved(copies: &Dir, copied: &str, new: Option<u64>) -> Result<bool> {
+    Ok(number_of(copies, copied)? != new)
 }
 
 /// Finishes or undoes what was killed; says which, if there was something. As [`super::recover`].
@@ -268,7 +292,12 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
     // What was there before is in the half-made snapshot before anything is moved.
     let kept = half(pool, &record.kept.id).join("data").exists();
-    let moved = record.new.iter().any(|(name, new)| *new == inode(&pool.join("data").join(name)).ok());
+    let mut moved = false;
+    if let Some(copies) = Dir::find(&beside(pool))? {
+        for (index, new) in record.new.values().enumerate() {
+            moved |= is_moved(&copies, &index.to_string(), *new)?;
+        }
+    }
     let begun = record.switched || (kept && moved);
     if begun {
         let kept = record.kept.id.clone();
@@ -349,14 +378,19 @@ fn drop_beside(pool: &Path) -> Result<()> {
     remove(&beside(pool))
 }
 
-/// What tells it from all others in the data, whatever it is called. All subvolumes have the same inode, so of one it is its own number.
-fn inode(path: &Path) -> Result<u64> {
-    let what = || format!("cannot find `{}`", path.display());
-    let meta = fs::symlink_metadata(path).or_error(Kind::Node, what)?;
-    if meta.is_dir() && nested::subvolume_at(path) {
-        return volume::number(path).map(|number| number | 1 << 63);
+/// What tells it from all others in the data, whatever it is called; `None`: it is not there. All subvolumes have the same inode, so of one
+/// it is its own number.
+fn number_of(root: &Dir, path: &str) -> Result<Option<u64>> {
+    let Some(above) = above(root, path)? else { return Ok(None) };
+    let name = Path::new(beneath::split(Path::new(path))?.1);
+    let Some(stat) = above.look(name)? else { return Ok(None) };
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+        && let Some(dir) = above.dir(name)?
+        && nested::is_subvolume(&dir)
+    {
+        return volume::number(&dir.reach()).map(|number| Some(number | 1 << 63));
     }
-    Ok(meta.ino())
+    Ok(Some(stat.st_ino))
 }
 
 /// The snapshots that a restore under way names.

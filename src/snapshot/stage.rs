@@ -11,7 +11,7 @@ use super::{
     meta::{data, directory},
     nested,
     sweep::{HALF, drop_half},
-    volume,
+    tree, volume,
 };
 use crate::{
     durable,
@@ -51,7 +51,7 @@ fn with_state(pool: &Path, id: &Id) -> Result<PathBuf> {
             break;
         }
         if new.exists() {
-            fs::remove_dir_all(&new).or_error(Kind::Node, || format!("cannot remove `{}`", new.display()))?;
+            tree::remove(&new)?;
         }
         match volume::copy(&pool.join("state"), &new) {
             Ok(()) => {

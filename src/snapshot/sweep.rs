@@ -11,7 +11,7 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-use super::{Id, meta::directory, nested, plain, take::half, volume};
+use super::{Id, meta::directory, nested, plain, take::half, tree, volume};
 use crate::{
     error::{Error, Kind, OrError, Result},
     state,
@@ -104,7 +104,7 @@ pub fn drop_half(half: &Path) -> Result<()> {
         }
     }
     nested::drop_kept(half)?;
-    fs::remove_dir_all(half).or_error(Kind::Node, || format!("cannot remove `{}`", half.display()))
+    tree::remove(half)
 }
 
 /// Removes what was left in the middle: snapshots half taken or half removed. What has a name stays, also where its description cannot

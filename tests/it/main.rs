@@ -3,10 +3,12 @@
 #![expect(clippy::print_stderr, reason = "a live test that failed shows its nodes' logs")]
 
 mod bad_input;
+mod container_data;
 mod dead_docker;
 mod dns;
 mod docs;
 mod help;
+mod hostile;
 mod init;
 mod keys;
 mod layers;

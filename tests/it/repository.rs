@@ -10,7 +10,7 @@ use std::{
 const MOST_LINES: usize = 500;
 
 /// Every Rust file below `src`: its path from there, its text.
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut left: Vec<PathBuf> = vec![root.clone()];
     let mut out = Vec::new();
@@ -264,7 +264,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
 ];
 
 /// The statements of a file's code, roughly: lines up to one that ends with `;`, `{` or `}`, joined.
-fn statements(name: &str, text: &str) -> Vec<(usize, String)> {
+pub fn statements(name: &str, text: &str) -> Vec<(usize, String)> {
     let mut all: Vec<(usize, String)> = Vec::new();
     let mut open = false;
     for (n, line) in code(name, text) {

@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +20,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     agent::paths,
+    beneath::Dir,
     durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     snapshot::hooks::Scrub,
@@ -52,8 +52,8 @@ pub fn one(
     step(&format!("scrub `{name}`"));
     // A container that never ran there has no data there, and one that never ran here none here.
     let (data, before) = (copy.join(name), Path::new(paths::POOL).join("data").join(name));
-    for directory in [&data, &before] {
-        fs::create_dir_all(directory).or_error(Kind::Node, || format!("cannot make `{}`", directory.display()))?;
+    for directory in [copy, &Path::new(paths::POOL).join("data")] {
+        Dir::open(directory)?.make(Path::new(name))?;
     }
     write_file(&record(), b"", 0o600)?;
     let runtime = Handle::current();

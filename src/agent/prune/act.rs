@@ -6,7 +6,7 @@ use bollard::Docker;
 
 use super::{Tell, docker, registry, registry_data};
 use crate::{
-    agent::{facts, install::directory, paths, protocol::Place, snapshots},
+    agent::{binds, facts, install::directory, paths, protocol::Place, snapshots},
     error::{Error, Kind, OrError, Result},
     plan::prune::{Decision, Rules, Todo, What},
 };
@@ -48,6 +48,9 @@ pub async fn act(mut decisions: Vec<Decision>, rules: &Rules, tell: &Tell) -> Re
     }
     let tidied = aside(|| registry::tidy(&registry_data())).await;
     if let Err(error) = tidied {
+        eprintln!("agent: {error}");
+    }
+    if let Err(error) = binds::sweep(&docker).await {
         eprintln!("agent: {error}");
     }
     Ok(decisions)

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use crate::{
-    agent::{failpoint, pool, shims, still},
+    agent::{binds, failpoint, pool, shims, still},
     error::{Kind, OrError, Result},
     snapshot::{Step, Still, World},
 };
@@ -87,6 +87,8 @@ impl World for Node {
     }
 
     fn start(&mut self, containers: &[String]) -> Result<()> {
+        // What was restored has other files at the same paths.
+        binds::refresh_and_tell();
         self.each(containers, |docker, name| async move {
             match shims::start(&docker, &name).await {
                 // Somebody removed it in between: nothing to start.
@@ -107,6 +109,7 @@ impl World for Node {
 
     fn mount(&mut self) -> Result<()> {
         pool::mount_data()?;
+        binds::refresh_and_tell();
         self.micros = self.away.map_or(0, |since| since.elapsed().as_micros() as u64);
         Ok(())
     }

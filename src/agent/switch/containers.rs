@@ -1,6 +1,6 @@
 //! The containers of a switch: the old ones are kept, stopped and under another name, until the release is made.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::collections::HashMap;
 
 use bollard::{
     Docker,
@@ -13,7 +13,7 @@ use bollard::{
 use futures_util::future::join_all;
 
 use crate::{
-    agent::{paths, ports, shims},
+    agent::{binds, pool, ports, shims},
     drivers::docker::{AGAIN, name_taken},
     error::{Kind, OrError, Result},
     release::Make,
@@ -74,9 +74,9 @@ async fn rename(docker: &Docker, from: &str, to: &str) -> Result<()> {
 /// Docker refuses.
 pub async fn start(docker: &Docker, make: &Make, fence: u64) -> Result<()> {
     let name = name(&make.name);
-    let data = Path::new(paths::DATA).join(&make.name);
-    fs::create_dir_all(&data).or_error(Kind::Node, || format!("cannot make `{}`", data.display()))?;
+    pool::make_data(&make.name)?;
     let mut body = make.body.clone();
+    binds::replace(&mut body)?;
     body.labels.get_or_insert_default().insert(MADE_BY.to_owned(), fence.to_string());
     for attempt in 1.. {
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -91,6 +91,7 @@ pub async fn start(docker: &Docker, make: &Make, fence: u64) -> Result<()> {
 
 /// Starts one that is there. Whoever had its ports a moment ago may not have let them go.
 async fn start_again(docker: &Docker, container: &str) -> Result<()> {
+    binds::refresh_and_tell();
     for attempt in 1.. {
         match shims::start(docker, &name(container)).await {
             Ok(()) => break,

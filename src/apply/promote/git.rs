@@ -57,7 +57,7 @@ pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str
         );
     }
     options.events.note(format!("  fetch {} from `{name}`", short(commit)));
-    let pack = source.client.objects(REPOSITORY, commit).await?;
+    let pack = source.client.objects(REPOSITORY, commit, false).await?;
     keep(root, id, &pack).map_err(|error| {
         Error::new(
             Kind::Refused,

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::path::absolute;
-use crate::config::{model::Volume, problem::shown};
+use crate::{
+    binds,
+    config::{model::Volume, problem::shown},
+};
 
 /// What lap itself mounts into every container.
 const OWN: [&str; 3] = ["/data", "/env", "/run/secrets"];
@@ -26,7 +29,11 @@ pub fn volume(text: &str) -> Result<Volume, String> {
             shown(source)
         ));
     }
-    Ok(Volume { source: absolute(source)?, target: self::target(target)?, read_only })
+    let source = absolute(source)?;
+    if binds::is_too_long(&source) {
+        return Err(format!("{} is too long for a path in the data of a container", shown(&source.to_string_lossy())));
+    }
+    Ok(Volume { source, target: self::target(target)?, read_only })
 }
 
 /// `/run[:size=64m]`

@@ -6,18 +6,22 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     ffi::OsStr,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::fs::FileType;
 
 use super::{
     Missing,
     open::{device, is_subvolume, path_of, root, walk_to},
     shown,
 };
-use crate::{error::Result, snapshot::btrfs};
+use crate::{
+    beneath::{Dir, Walk},
+    error::Result,
+    snapshot::btrfs,
+};
 
 /// All that lie in a subvolume, also those in one another.
 #[derive(Debug, Default)]
@@ -66,7 +70,7 @@ pub fn all(subvolume: &Path, most: usize) -> Result<All> {
 }
 
 /// Those directly in the subvolume `here`.
-fn direct(here: &OwnedFd) -> Result<All> {
+fn direct(here: &Dir) -> Result<All> {
     let lines = btrfs::list(&path_of(here))?;
     if lines.is_empty() {
         return Ok(All::default());
@@ -78,7 +82,7 @@ fn direct(here: &OwnedFd) -> Result<All> {
 }
 
 /// `None`: a line is not what it seems.
-fn believed(here: &OwnedFd, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
+fn believed(here: &Dir, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
     let device = device(here).ok()?;
     // The list names the whole path, from the top of the file system. How much of it leads to `here`, tells the directory itself.
     let whole = std::fs::read_link(path_of(here)).ok()?;
@@ -109,7 +113,7 @@ fn below<'a>(whole: &Path, path: &'a Path) -> Option<&'a Path> {
 }
 
 /// Reads every directory.
-fn read(here: &OwnedFd) -> Result<All> {
+fn read(here: &Dir) -> Result<All> {
     let (mut all, device) = (All::default(), device(here)?);
     let mut left = vec![PathBuf::new()];
     while let Some(path) = left.pop() {
@@ -120,18 +124,10 @@ fn read(here: &OwnedFd) -> Result<All> {
             }
             continue;
         };
-        let Ok(entries) = Dir::read_from(&open) else { continue };
-        for entry in entries.flatten() {
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "." || name == ".." {
-                continue;
-            }
-            let Ok(stat) = statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-                continue;
-            }
-            let path = path.join(name);
-            if stat.st_dev == device {
+        let Ok(entries) = open.list(&Walk::whole()) else { continue };
+        for entry in entries.into_iter().filter(|entry| entry.kind() == FileType::Directory) {
+            let path = path.join(&entry.name);
+            if entry.stat.st_dev == device {
                 left.push(path);
             } else if walk_to(here, &path).is_ok_and(|open| is_subvolume(&open)) {
                 all.paths.push(path);

@@ -29,7 +29,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{btrfs, filesystem::is_btrfs, tree};
-use crate::error::{Kind, OrError, Result};
+use crate::{
+    beneath::Dir,
+    error::{Kind, OrError, Result},
+};
 
 pub use fetch::{empty, settle};
 pub use find::All;
@@ -37,8 +40,8 @@ pub use put::put;
 pub use remove::{clear, drop_kept, remove_inside};
 
 use find::all;
-pub use open::{is_inside, stands_at, subvolume_at};
-use open::{is_placeholder, is_subvolume, root, walk_to};
+pub use open::{is_inside, is_subvolume, stands_for, subvolume_at};
+use open::{is_placeholder, root, walk_to};
 
 /// Their directory beside the data of a snapshot.
 pub const BESIDE: &str = "nested";
@@ -171,7 +174,7 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
             nested.miss(path, why);
             continue;
         }
-        let Some(found) = walk_to(&present, path).ok().filter(is_subvolume) else {
+        let Some(found) = walk_to(&present, path).ok().filter(|found| is_subvolume(found)) else {
             nested.miss(path, "it was removed during the snapshot");
             continue;
         };
@@ -185,7 +188,7 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
 
 /// Whether the snapshot of what is around it has an empty directory in its place. If not, it came later, and there is no place to put
 /// it back to.
-fn has_its_place(copy: &std::os::fd::OwnedFd, beside: &Path, kept: &[String], path: &Path) -> Result<(), String> {
+fn has_its_place(copy: &Dir, beside: &Path, kept: &[String], path: &Path) -> Result<(), String> {
     let around = kept.iter().enumerate().rev().find_map(|(n, kept)| Some((n, path.strip_prefix(kept).ok()?)));
     let placeholder = match around {
         Some((n, rest)) => root(&beside.join(n.to_string())).and_then(|root| walk_to(&root, rest)),

@@ -9,18 +9,23 @@ use std::{
 use super::{
     BESIDE,
     find::all,
-    open::{path_of, root, split, subvolume_at, walk_to},
+    open::{is_subvolume, path_of, root, split, subvolume_at, walk_to},
 };
 use crate::{
+    beneath::Dir,
     error::{Error, Kind, OrError, Result},
     snapshot::{btrfs, filesystem::is_btrfs, tree},
 };
+
+/// What a subvolume is called that is being deleted.
+const GONE: &str = ".lap-gone";
 
 /// Removes all that lie in the subvolume at `path`, which no container sees.
 ///
 /// # Errors
 /// btrfs refuses.
 pub fn remove_inside(path: &Path) -> Result<()> {
+    drop_gone(&own(path)?)?;
     let inside = all(path, usize::MAX)?.paths;
     if inside.is_empty() {
         return Ok(());
@@ -38,22 +43,46 @@ pub fn clear(data: &Path, below: &str) -> Result<()> {
     if !is_btrfs(data)? || !data.join(below).exists() {
         return Ok(());
     }
+    // What an agent left that was killed.
+    drop_gone(&own(data)?)?;
     let inside: Vec<PathBuf> =
         all(data, usize::MAX)?.paths.into_iter().filter(|path| path.starts_with(below)).collect();
     remove(data, &inside)
 }
 
-/// `inside`: parents before children.
+/// `inside`: parents before children. btrfs(8) takes paths, and a container that still has the directory open may put a link to any
+/// other subvolume in the place of one. So each is first moved, by its open directory, to where lap alone changes names.
 fn remove(path: &Path, inside: &[PathBuf]) -> Result<()> {
-    let open = root(path)?;
+    let (open, own) = (root(path)?, own(path)?);
     for (n, one) in inside.iter().enumerate().rev() {
         let (above, name) = split(one)?;
         if let Some(around) = inside[..n].iter().rev().find(|around| one.starts_with(around)) {
             btrfs::set_writable(&path_of(&walk_to(&open, around)?))?;
         }
-        btrfs::delete(&path_of(&walk_to(&open, above)?).join(name))?;
+        let above = walk_to(&open, above)?;
+        // One that is read-only cannot be moved.
+        if above.rename(name, &own, GONE.as_ref()).is_err() {
+            btrfs::set_writable(&path_of(&walk_to(&above, Path::new(name))?))?;
+            above.rename(name, &own, GONE.as_ref())?;
+        }
+        drop_gone(&own)?;
     }
     Ok(())
+}
+
+/// The directory that holds the subvolume at `path`.
+fn own(path: &Path) -> Result<Dir> {
+    root(path.parent().unwrap_or(path))
+}
+
+/// Deletes what was moved there.
+fn drop_gone(own: &Dir) -> Result<()> {
+    let Some(gone) = own.dir(Path::new(GONE))? else { return Ok(()) };
+    if is_subvolume(&gone) {
+        return btrfs::delete(&own.path().join(GONE));
+    }
+    // Something else had the name of the subvolume by then.
+    own.remove(GONE.as_ref())
 }
 
 /// Removes those that a snapshot holds beside its data.

@@ -10,14 +10,15 @@
 use std::{
     collections::HashMap,
     ffi::OsStr,
-    fs::{self, Metadata},
+    fs,
     io::{BufWriter, Write},
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
+    beneath::Dir,
     error::{Error, Kind, OrError, Result},
     snapshot::{
         Id, meta,
@@ -36,12 +37,6 @@ const PREPARED: &str = "prepared";
 pub struct Stamp {
     changed: (i64, i64),
     size: u64,
-}
-
-impl Stamp {
-    pub fn of(meta: &Metadata) -> Self {
-        Self { changed: (meta.ctime(), meta.ctime_nsec()), size: meta.size() }
-    }
 }
 
 impl From<&Node> for Stamp {
@@ -151,7 +146,7 @@ pub fn prepare(pool: &Path, copy: &Path) -> Result<()> {
     // So that all of it is old enough to be believed.
     std::thread::sleep(2 * TICK);
     let before = Before::sync(pool)?;
-    write_as(pool, PREPARED, &look(copy, &[])?, before)
+    write_as(pool, PREPARED, &look(&Dir::open(copy)?, &[])?, before)
 }
 
 /// It has become the present, as it was in the snapshot `id`. May be called again, and where nothing was prepared.

@@ -5,10 +5,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -21,6 +18,7 @@ use rustix::{
 
 use super::known::{self, Before, Known, Stamp};
 use crate::{
+    beneath::Dir,
     error::{Error, Kind, OrError, Result},
     snapshot::{
         Id,
@@ -39,7 +37,7 @@ const LONG: Duration = Duration::from_secs(1);
 pub struct Shot<'a> {
     pool: &'a Path,
     /// What a snapshot is taken of, without what has one of these names directly in it.
-    data: PathBuf,
+    data: Dir,
     leave: &'a [&'a str],
     /// Of the snapshot.
     half: PathBuf,
@@ -68,7 +66,7 @@ impl<'a> Shot<'a> {
         let place = openat(CWD, &early, flags, Mode::empty()).or_error(Kind::Node, what)?;
         let mut shot = Self {
             pool,
-            data: pool.join("data"),
+            data: Dir::open(&pool.join("data"))?,
             leave,
             half: half.to_owned(),
             base,
@@ -154,15 +152,15 @@ impl<'a> Shot<'a> {
                 }
                 go_on()?;
                 let copy = early(node);
-                let (path, place) = (self.data.join(&dir.path).join(name), self.half.join("early").join(&copy));
+                let (path, place) = (dir.path.join(name), self.half.join("early").join(&copy));
                 if self.early.remove(&node.inode).is_some() || before.is_none() {
                     remove(&place)?;
                 }
-                let source = Source { path: &path, node, watched: true };
+                let source = Source { root: &self.data, path: &path, node };
                 match copy_file(&source, self.place.as_fd(), copy.as_ref(), go_on) {
                     Ok(()) => drop(self.early.insert(node.inode, stamp)),
                     // It was taken away meanwhile, or something else is in its place: it is looked at once more later.
-                    Err(_) if before.is_some() && !is_still(&path, node) => remove(&place)?,
+                    Err(_) if before.is_some() && !self.is_still(&path, node) => remove(&place)?,
                     Err(error) => return Err(error),
                 }
                 files += 1;
@@ -170,6 +168,10 @@ impl<'a> Shot<'a> {
             }
         }
         Ok((files, bytes))
+    }
+
+    fn is_still(&self, path: &Path, node: &Node) -> bool {
+        self.data.look(path).is_ok_and(|found| found.is_some_and(|found| found.st_ino == node.inode))
     }
 }
 
@@ -186,8 +188,14 @@ impl Files for Shot<'_> {
             Ok(()) => Ok(()),
             // It has as many names as a file can have.
             Err(Errno::MLINK) => {
-                let source = Source { path: &copy, node, watched: false };
-                copy_file(&source, at.to, at.name, &|| Ok(()))
+                let root = Dir::open(copy.parent().unwrap_or(&copy))?;
+                let name = Path::new(copy.file_name().unwrap_or_default());
+                // As it is known there: the copy has another inode than the present.
+                let node = match tree::one(&copy)? {
+                    Some(there) => Node { inode: there.inode, ..node.clone() },
+                    None => return Err(failed(Errno::ISDIR)),
+                };
+                copy_file(&Source { root: &root, path: name, node: &node }, at.to, at.name, &|| Ok(()))
             }
             Err(error) => Err(failed(error)),
         }
@@ -216,10 +224,6 @@ fn in_time(until: Option<(Instant, Duration)>) -> Result<()> {
 /// What the copy of a file is called.
 fn early(node: &Node) -> String {
     node.inode.to_string()
-}
-
-fn is_still(path: &Path, node: &Node) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == node.inode)
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -3,12 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, statat};
-
-use crate::{
-    error::{Kind, OrError, Result},
-    snapshot::tree::look,
-};
+use crate::{beneath::Dir, error::Result, snapshot::tree::look};
 
 /// Bytes that only this directory has, and all it has. Files count, and which other snapshots have them, too; what xfs lets a copy
 /// share with the present counts as the copy's own.
@@ -16,7 +11,8 @@ use crate::{
 /// # Errors
 /// Something cannot be read.
 pub fn usage(path: &Path) -> Result<(u64, u64)> {
-    let tree = look(path, &[])?;
+    let root = Dir::open(path)?;
+    let tree = look(&root, &[])?;
     let mut seen: HashMap<u64, u64> = HashMap::new();
     let (mut own, mut total) = (0, 0);
     for dir in &tree.dirs {
@@ -27,9 +23,8 @@ pub fn usage(path: &Path) -> Result<(u64, u64)> {
             if !first && !last {
                 continue;
             }
-            let place = path.join(&dir.path).join(name);
-            let stat = statat(CWD, &place, AtFlags::SYMLINK_NOFOLLOW);
-            let stat = stat.or_error(Kind::Node, || format!("cannot look at `{}`", place.display()))?;
+            // It may be gone by now.
+            let Some(stat) = root.look(&dir.path.join(name))? else { continue };
             let size = stat.st_blocks.cast_unsigned() * 512;
             total += if first { size } else { 0 };
             own += if last { size } else { 0 };

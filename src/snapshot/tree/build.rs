@@ -14,7 +14,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, Node, Tree, cannot, file};
+use super::{Directory, Node, Tree, cannot, file};
 use crate::error::{Error, Kind, Result};
 
 /// Most of the work is the file system's own, and it does two things at once at best.
@@ -23,7 +23,7 @@ const THREADS: usize = 4;
 /// Where one goes.
 pub struct At<'a> {
     /// The directory, as the tree has it.
-    pub dir: &'a Dir,
+    pub dir: &'a Directory,
     pub name: &'a OsStr,
     /// The new directory.
     pub to: BorrowedFd<'a>,

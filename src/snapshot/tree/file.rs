@@ -9,16 +9,18 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, Uid, chownat, copy_file_range,
-        fchmod, fchown, fstat, ftruncate, futimens, ioctl_ficlone, makedev, mknodat, openat, seek, statat, symlinkat,
-        utimensat,
+        AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Timespec, Timestamps, Uid, chownat, copy_file_range, fchmod,
+        fchown, fstat, ftruncate, futimens, ioctl_ficlone, makedev, mknodat, openat, seek, symlinkat, utimensat,
     },
     io::Errno,
 };
 use xattr::FileExt;
 
 use super::{Node, cannot};
-use crate::error::{Error, Kind, Result};
+use crate::{
+    beneath::Dir,
+    error::{Error, Kind, Result},
+};
 
 /// Whose everything is that is made here, as the agent is root's.
 const ROOT: (u32, u32) = (0, 0);
@@ -27,11 +29,11 @@ const PIECE: usize = 8 << 20;
 
 /// A regular file that is to be copied.
 pub struct Source<'a> {
+    pub root: &'a Dir,
+    /// Below `root`.
     pub path: &'a Path,
-    /// What is known of it.
+    /// What is known of it. If another file is in its place, that is an error, and nothing is read.
     pub node: &'a Node,
-    /// Somebody may put something else in its place: then it is an error, and nothing else is read.
-    pub watched: bool,
 }
 
 /// Copies it, with all that is known of it, to `name` in the directory `to`; `go_on` is asked again and again while its content is
@@ -40,11 +42,12 @@ pub struct Source<'a> {
 /// # Errors
 /// It is gone, cannot be read or written, or `go_on` says no.
 pub fn copy(source: &Source<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
-    let Source { path: from, node, watched } = *source;
+    let Source { root, path, node } = *source;
+    let from = &root.path().join(path);
     let failed = |what: &'static str| move |error: Errno| cannot(what, from, error);
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let source = File::from(openat(CWD, from, flags, Mode::empty()).map_err(failed("open"))?);
-    if watched && fstat(&source).map_err(failed("read"))?.st_ino != node.inode {
+    let source = root.file(path)?.ok_or_else(|| cannot("open", from, Errno::NOENT))?;
+    let is = fstat(&source).map_err(failed("look at"))?;
+    if is.st_ino != node.inode || is.st_dev != root.stat()?.st_dev {
         return Err(Error::new(Kind::Node, format!("`{}` was replaced by another file", from.display())));
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -137,9 +140,8 @@ pub fn rest(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Resul
 }
 
 /// Of directories.
-pub fn same_times(from: &Path, to: &Path) -> Result<(), Errno> {
-    let stat = statat(CWD, from, AtFlags::SYMLINK_NOFOLLOW)?;
-    utimensat(CWD, to, &times(&Node::of(&stat)), AtFlags::SYMLINK_NOFOLLOW)
+pub fn same_times(from: &Dir, to: &Dir) -> Result<(), Errno> {
+    futimens(to, &times(&Node::of(&fstat(from)?)))
 }
 
 fn times(node: &Node) -> Timestamps {

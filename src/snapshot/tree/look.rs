@@ -2,20 +2,18 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    os::{
-        fd::OwnedFd,
-        unix::ffi::{OsStrExt, OsStringExt},
-    },
+    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir as Reader, FileType, Mode, OFlags, Stat, openat, readlinkat, statat},
+    fs::{FileType, Stat, readlinkat},
     io::Errno,
 };
 
 use super::cannot;
 use crate::{
+    beneath::{Dir, Entry, Walk},
     error::{Error, Kind, Result},
     snapshot::nested,
 };
@@ -23,12 +21,12 @@ use crate::{
 /// A directory with everything in it: parents come before their children.
 #[derive(Debug, Default)]
 pub struct Tree {
-    pub dirs: Vec<Dir>,
+    pub dirs: Vec<Directory>,
 }
 
 /// One directory, and what is in it that is none.
 #[derive(Debug)]
-pub struct Dir {
+pub struct Directory {
     /// Below the tree's root, which is the first one and has an empty path.
     pub path: PathBuf,
     pub node: Node,
@@ -59,7 +57,7 @@ pub struct Node {
 impl Node {
     /// Bytes on the disk are no property of a file, so they are not here.
     #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
-    pub(super) fn of(stat: &Stat) -> Self {
+    pub fn of(stat: &Stat) -> Self {
         Self {
             kind: FileType::from_raw_mode(stat.st_mode),
             inode: stat.st_ino,
@@ -86,47 +84,39 @@ impl Node {
 ///
 /// # Errors
 /// Something cannot be read; or something is on another file system, which a copy would not hold.
-pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
-    let stat = statat(CWD, root, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| cannot("read", root, error))?;
+pub fn look(root: &Dir, leave: &[&str]) -> Result<Tree> {
     let mut tree = Tree::default();
-    let mut left = vec![(PathBuf::new(), stat)];
-    let device = stat.st_dev;
-    while let Some((path, stat)) = left.pop() {
-        let whole = root.join(&path);
-        if stat.st_dev != device && nested::stands_at(&whole) {
+    let device = root.stat()?.st_dev;
+    let mut left = vec![(PathBuf::new(), device)];
+    let walk = Walk::whole();
+    while let Some((path, on)) = left.pop() {
+        let open = match root.still_dir(&path) {
+            Ok(Some(open)) => open,
+            Ok(None) => continue,
+            Err(_) if on != device => return Err(elsewhere(&path)),
+            Err(error) => return Err(error),
+        };
+        let stat = open.stat()?;
+        if stat.st_dev != device && nested::stands_for(&open) {
             // The caller puts the subvolume there. In what a restore replaced, it still lies in the data.
-            tree.dirs.push(Dir { path, node: Node::of(&stat), files: Vec::new() });
+            tree.dirs.push(Directory { path, node: Node::of(&stat), files: Vec::new() });
             continue;
         }
         if stat.st_dev != device {
-            let name = path.to_string_lossy().escape_debug().to_string();
-            return Err(Error::new(
-                Kind::Refused,
-                format!("`{name}` is another file system, which a snapshot does not contain"),
-            )
-            .hint("mount it outside of /data"));
+            return Err(elsewhere(&path));
         }
         let mut node = Node::of(&stat);
-        node.attributes = attributes(&whole)?;
-        let mut dir = Dir { path, node, files: Vec::new() };
-        let Some(open) = open(&whole)? else { continue };
-        let reader = Reader::read_from(&open).map_err(|error| cannot("read", &whole, error))?;
-        for entry in reader {
-            let entry = entry.map_err(|error| cannot("read", &whole, error))?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name == "."
-                || name == ".."
-                || (dir.path.as_os_str().is_empty() && leave.iter().any(|leave| name == *leave))
-            {
+        // Of the directory itself: the path before it is a link of the kernel's.
+        node.attributes = attributes(&open.reach().join("."))?;
+        let mut dir = Directory { path, node, files: Vec::new() };
+        for Entry { name, stat } in open.list(&walk)? {
+            if dir.path.as_os_str().is_empty() && leave.iter().any(|leave| name == *leave) {
                 continue;
             }
-            match statat(&open, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(cannot("read", &whole.join(name), error)),
-                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                    left.push((dir.path.join(name), stat));
-                }
-                Ok(stat) => dir.files.extend(other(&open, &whole, name, &stat)?),
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                left.push((dir.path.join(name), stat.st_dev));
+            } else {
+                dir.files.extend(other(&open, name, &stat)?);
             }
         }
         tree.dirs.push(dir);
@@ -134,47 +124,54 @@ pub fn look(root: &Path, leave: &[&str]) -> Result<Tree> {
     Ok(tree)
 }
 
-/// What is at `path`; `None`: a directory.
+fn elsewhere(path: &Path) -> Error {
+    let name = path.to_string_lossy().escape_debug().to_string();
+    Error::new(Kind::Refused, format!("`{name}` is another file system, which a snapshot does not contain"))
+        .hint("mount it outside of /data")
+}
+
+/// What is at `path`, in a directory that lap alone changes; `None`: a directory.
 ///
 /// # Errors
 /// There is nothing, or it cannot be read.
 pub fn one(path: &Path) -> Result<Option<Node>> {
-    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| cannot("read", path, error))?;
+    let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    let open = Dir::open(above)?;
+    let gone = || cannot("look at", path, Errno::NOENT);
+    let stat = open.look(Path::new(name))?.ok_or_else(gone)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return Ok(None);
     }
-    let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
-    let gone = || cannot("read", path, Errno::NOENT);
-    let open = open(above)?.ok_or_else(gone)?;
-    other(&open, above, name, &stat)?.map(|(_, node)| Some(node)).ok_or_else(gone)
+    other(&open, name.to_owned(), &stat)?.map(|(_, node)| Some(node)).ok_or_else(gone)
 }
 
-/// `None`: it is gone.
-fn open(path: &Path) -> Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(CWD, path, flags, Mode::empty()) {
-        Ok(open) => Ok(Some(open)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(cannot("open", path, error)),
-    }
-}
-
-fn other(open: &OwnedFd, above: &Path, name: &OsStr, stat: &Stat) -> Result<Option<(OsString, Node)>> {
+fn other(open: &Dir, name: OsString, stat: &Stat) -> Result<Option<(OsString, Node)>> {
     let mut node = Node::of(stat);
     if node.kind == FileType::Symlink {
-        match readlinkat(open, name, Vec::new()) {
-            Ok(target) => node.target = OsString::from_vec(target.into_bytes()),
-            Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
-            Err(error) => return Err(cannot("read", &above.join(name), error)),
+        match target(open, &name)? {
+            Some(target) => node.target = target,
+            None => return Ok(None),
         }
     }
     if !node.is_file() {
-        node.attributes = attributes(&above.join(name))?;
+        node.attributes = attributes(&open.reach().join(&name))?;
     }
-    Ok(Some((name.to_owned(), node)))
+    Ok(Some((name, node)))
 }
 
-/// Of what is no regular file; links are not followed.
+/// Where the link `name` leads; `None`: there is no such link any more.
+///
+/// # Errors
+/// It cannot be read.
+pub fn target(open: &Dir, name: &OsStr) -> Result<Option<OsString>> {
+    match readlinkat(open, name, Vec::new()) {
+        Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()))),
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(error) => Err(cannot("read", &open.path().join(name), error)),
+    }
+}
+
+/// Of what is no regular file; a link at the end of `path` is not followed.
 fn attributes(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
     let what = |error: std::io::Error| {
         Error::new(Kind::Node, format!("cannot read the attributes of `{}`: {error}", path.display()))

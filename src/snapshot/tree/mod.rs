@@ -4,18 +4,19 @@
 mod build;
 mod file;
 mod look;
-mod remove;
 
 use std::{os::fd::AsFd, path::Path};
 
 pub use build::{At, Files, build};
 pub use file::{Source, copy as copy_file};
-pub use look::{Dir, Node, Tree, look};
-pub use remove::remove;
+pub use look::{Directory, Node, Tree, look, one, target};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    beneath::Dir,
+    error::{Error, Kind, Result},
+};
 
 /// Copies `from`, which nobody writes to, to `to`, which is not there yet. Content is shared where the file system can do that, and
 /// read where it cannot.
@@ -23,35 +24,46 @@ use crate::error::{Error, Kind, Result};
 /// # Errors
 /// Something cannot be read or written; what was copied stays.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
-    let Some(node) = look::one(from)? else { return build(&look(from, &[])?, to, &Copies { from }) };
+    let Some(node) = one(from)? else {
+        let root = Dir::open(from)?;
+        return build(&look(&root, &[])?, to, &Copies { from: &root });
+    };
     let (above, name) = (to.parent().unwrap_or(to), to.file_name().unwrap_or_default());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = openat(CWD, above, flags, Mode::empty()).map_err(|error| cannot("open", above, error))?;
     if node.is_file() {
-        return copy_file(&Source { path: from, node: &node, watched: false }, open.as_fd(), name, &|| Ok(()));
+        let root = Dir::open(from.parent().unwrap_or(from))?;
+        let source = Source { root: &root, path: Path::new(from.file_name().unwrap_or_default()), node: &node };
+        return copy_file(&source, open.as_fd(), name, &|| Ok(()));
     }
     file::special(&node, open.as_fd(), name, to)
 }
 
-/// Gives the directory `to` the times of `from`; nothing where they are none.
+/// Removes what is at `path`, in a directory that lap alone changes, with all that is in it; nothing happens where there is nothing.
+///
+/// # Errors
+/// Something in it cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    Dir::find(above)?.map_or(Ok(()), |above| above.remove(name))
+}
+
+/// Gives the directory `to` the times of `from`.
 ///
 /// # Errors
 /// One is gone.
-pub fn same_times(from: &Path, to: &Path) -> Result<()> {
-    if look::one(from)?.is_some() || look::one(to)?.is_some() {
-        return Ok(());
-    }
-    file::same_times(from, to).map_err(|error| cannot("set the times of", to, error))
+pub fn same_times(from: &Dir, to: &Dir) -> Result<()> {
+    file::same_times(from, to).map_err(|error| cannot("give its times to", to.path(), error))
 }
 
 struct Copies<'a> {
-    from: &'a Path,
+    from: &'a Dir,
 }
 
 impl Files for Copies<'_> {
     fn put(&self, at: &At<'_>, node: &Node) -> Result<()> {
-        let path = self.from.join(&at.dir.path).join(at.name);
-        copy_file(&Source { path: &path, node, watched: false }, at.to, at.name, &|| Ok(()))
+        let path = at.dir.path.join(at.name);
+        copy_file(&Source { root: self.from, path: &path, node }, at.to, at.name, &|| Ok(()))
     }
 }
 

@@ -17,6 +17,7 @@ mod foreign;
 mod full;
 mod hooks;
 mod host;
+mod hostile;
 mod inside;
 mod into;
 mod kill;
