@@ -80,7 +80,7 @@ fn nothing_is_left_of_one_that_is_stopped_or_killed() {
         let mut lines = lines.map_while(Result::ok);
         assert!(lines.any(|line| begun(&line)), "no scenario `{until}`");
         // Nobody else may meanwhile.
-        assert!(Ran::of(&command(&name, &[]).output().unwrap()).fails(8).contains("plays the scenarios in the lab"));
+        assert!(Ran::of(&command(&name, &[]).output().unwrap()).fails(8).contains("another run uses the lab"));
         run("kill", &["-s", signal, &working.id().to_string()]).ok();
         lines.for_each(drop);
         let code = working.wait().unwrap().code();
