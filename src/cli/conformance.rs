@@ -18,21 +18,23 @@ use crate::{
     words::plural,
 };
 
-/// Try on this machine what must be true of every kind of node, in a lab that is made for it and removed again
+/// Test on this machine everything that lap expects of a node, in a lab that the command makes and removes
 ///
-/// Boot, address, names, ssh, push and pull, snapshot, restore, promotion, halt, boot again, power cut, destroy: the same scenarios for
-/// each, with what `lap` itself does. Ends with 0 only if all of them pass; what is not possible here is no pass. Needs no workspace. The
-/// lab is called `conformance` (or as `--lab` says); one that is there already is not touched.
+/// The scenarios are the same for each kind of node, and use lap's own commands: boot, address, names, ssh, push and pull,
+/// snapshot, restore, promotion, halt, second boot, power loss, destroy. The exit code is 0 only if all of them pass; a
+/// scenario that is not possible does not pass. The command needs no workspace. The lab's name is `conformance` (or the one
+/// in `--lab`); an existing lab is refused.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// What the nodes are
     #[arg(long = "provider", value_name = "WHAT", default_value = "docker", value_delimiter = ',',
           value_parser = ["docker", "libvirt", "virtualbox", "ssh"])]
     providers: Vec<String>,
-    /// For `ssh`: a Debian or Ubuntu machine that is no node, as `ssh` takes it; it is made one, and ceases to be one
+    /// For `ssh`: a Debian or Ubuntu machine that is not a node, as in `ssh DESTINATION`; lap prepares it, and removes
+    /// itself at the end
     #[arg(long, value_name = "DESTINATION")]
     machine: Option<String>,
-    /// It may be restarted, in order and as by a power cut; without this, two scenarios are not possible on it
+    /// Permit a restart of the machine, in order and as in a power loss; without this, two scenarios are not possible
     #[arg(long, requires = "machine")]
     may_restart: bool,
     /// The result as JSON

@@ -37,13 +37,14 @@ pub use gone::{prune, remove};
 pub struct CopyArgs {
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
-    /// This snapshot, which then stays until it is removed by its name [default: the newest, which stays as lap.toml says]
+    /// This snapshot; its copy then stays until you remove it by name [default: the newest, kept by the rules of lap.toml]
     #[arg(long, value_name = "SNAPSHOT")]
     snapshot: Option<String>,
-    /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only one of lap.toml]
+    /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only
+    /// one of lap.toml]
     #[arg(long, value_name = "REPOSITORY")]
     to: Option<String>,
-    /// Only what `[copies]` in lap.toml says is due: copy, remove what is not kept, verify; to all repositories of lap.toml
+    /// Only what is due by `[copies]` in lap.toml: copy, remove, verify; in all repositories of lap.toml
     #[arg(long, conflicts_with = "snapshot")]
     due: bool,
     /// With `--due`, every environment that has a node

@@ -17,10 +17,10 @@ use crate::{
     words::{ago, duration, plural},
 };
 
-/// Try whether an environment comes back from its newest copy, in a lab that is made for it and removed again
+/// Test whether an environment can be recovered from its newest copy, in a lab that the command makes and removes
 ///
-/// Makes nodes beside the real ones, fetches and restores the copy, starts the containers, waits until they are healthy and runs their
-/// checks; says how long that took and how much would have been lost. `lap status` shows the last one.
+/// The drill makes nodes beside the real ones, fetches and restores the copy, starts the containers, waits until they are
+/// healthy and runs their checks. It prints its duration and the age of the copy. `lap status` shows the last drill.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]
@@ -28,7 +28,7 @@ pub struct Args {
     /// A repository, as in `lap snapshot copy --to`
     #[arg(long, value_name = "REPOSITORY")]
     from: Option<String>,
-    /// Another copy than the newest
+    /// The copy
     #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
     snapshot: String,
     /// The result as JSON

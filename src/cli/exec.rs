@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap exec [OPTIONS] [ENVIRONMENT] <CONTAINER> -- <COMMAND>...")]
 pub struct Args {
-    /// The container; before it the environment, if that is not the default
+    /// The environment (if it is not the default), then the container
     #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
     what: Vec<String>,
     /// Run as this user of the container

@@ -29,7 +29,7 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Make the keys that are missing, and sign certificates again that end within a year; existing keys are never replaced
+    /// Make missing keys, and renew certificates that expire within a year; existing keys are never replaced
     New,
     /// List the keys with their fingerprints
     List {
@@ -37,7 +37,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Write all keys into one file, encrypted under a passphrase (age's format: stock `age -d` opens it)
+    /// Write all keys into one file, encrypted with a passphrase (in age's format: `age -d` opens it)
     Export {
         /// The new file
         file: PathBuf,

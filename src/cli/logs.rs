@@ -15,7 +15,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap logs [OPTIONS] [ENVIRONMENT] <CONTAINER>")]
 pub struct Args {
-    /// The container; before it the environment, if that is not the default
+    /// The environment (if it is not the default), then the container
     #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
     what: Vec<String>,
     /// Follow new output

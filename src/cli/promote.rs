@@ -21,22 +21,24 @@ use crate::{
     words::{bytes, duration, plural},
 };
 
-/// Make what was tested in one environment the release of another, as one transaction
+/// Make the tested commit of one environment the release of another, as one transaction
 ///
-/// Everything is brought over while the other one runs. Then only what changes is stopped, its data kept, the new made and watched; if
-/// anything is not as it should be, all of it is taken back. May be killed at any moment: it ends in the old release or the new one.
+/// lap transfers everything while the old release runs. Then it stops only the containers that change, takes a snapshot of
+/// their data, starts the new ones and watches them. If one is not healthy, lap takes everything back. After a kill at any
+/// moment, the result is the old release or the new one.
 ///
-/// Nothing of the commit runs before you agree to it. Your clone agrees where `HEAD` or a branch contains the commit, an operator's SSH
-/// signature agrees, or lap shows the commit and asks. With `--yes`, only the first two count.
+/// Nothing of the commit runs before you agree to it. These are a consent: `HEAD` or a branch of your clone contains the
+/// commit; an operator signed it with an SSH key; or lap shows the commit and you agree. With `--yes`, only the first two
+/// count.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The environment it was tested in [default: what `promote_from` of the other one says]
+    /// The environment where it was tested [default: `promote_from` of the other one]
     #[arg(long, value_name = "ENVIRONMENT")]
     from: Option<String>,
-    /// The environment it goes to [default: the one that has `promote_from`]
+    /// The target environment [default: the one that has `promote_from`]
     #[arg(long, value_name = "ENVIRONMENT")]
     to: Option<String>,
-    /// Watch the promotion that is under way, or begin one
+    /// Watch the promotion in progress, or begin one
     #[arg(long, conflicts_with = "abort")]
     resume: bool,
     /// Have the promotion that is under way taken back
@@ -52,10 +54,10 @@ pub struct Switching {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// For so long nothing may fall over, e.g. `30s` [default: `settle` in lap.toml, or 10s]
+    /// How long the release must stay healthy, e.g. `30s` [default: `settle` in lap.toml, or 10s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     settle: Option<Duration>,
-    /// Take all back if a service is away for longer, e.g. `5s`
+    /// Take the release back if the outage of a service is longer, e.g. `5s`
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     max_outage: Option<Duration>,
     #[command(flatten)]

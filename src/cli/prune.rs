@@ -18,8 +18,8 @@ use crate::{
 
 /// Remove unused releases, images, registry layers, files, and data of failed releases
 ///
-/// Everything that runs, or that a kept release (`keep` in `[promote]` of lap.toml) or a snapshot needs, stays; the table names the
-/// reason. The registry keeps serving.
+/// lap keeps everything that a running container, a kept release (`keep` in `[promote]` of lap.toml) or a snapshot needs;
+/// the table shows the reason. The registry serves all the time.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: the lab's]

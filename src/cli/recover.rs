@@ -13,11 +13,11 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Make a lab anew out of a repository and its passphrase, on a machine that has nothing else of it
+/// Recover a lab from a repository and its passphrase, on a machine that has nothing else of it
 ///
-/// The workspace and its keys come first, then, environment by environment, the node, the newest copy of its data, and its
-/// containers. May be stopped or killed at any moment: the same command goes on from there. Data of a lab that exists is never replaced:
-/// the command refuses, and names the nodes it found.
+/// lap first recovers the workspace and its keys, and then, for each environment, the node, the newest copy of its data, and
+/// its containers. After a stop or a kill, run the same command again: it continues. The command never replaces the data of
+/// an existing lab: it refuses, and names the nodes it found.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// A path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder`
@@ -25,7 +25,7 @@ pub struct Args {
     from: String,
     #[command(flatten)]
     passphrase: PassphraseFrom,
-    /// Where the workspace comes to be [default: a directory called like the lab]
+    /// The directory for the workspace [default: a directory with the lab's name]
     into: Option<PathBuf>,
     /// Only these environments
     #[arg(long = "env", value_name = "ENVIRONMENT")]

@@ -15,7 +15,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The repositories that snapshots are copied to: what is there, make them, set their passphrase
+/// The repositories for copies of snapshots: list them, make them, set their passphrase
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,18 +24,20 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Make those of a place: one for each environment, and the lab's own for the workspace and the sealed keys
+    /// Make the repositories of a location: one for each environment, and the lab's own for the workspace and the encrypted
+    /// keys
     ///
-    /// The lab's keys open them, and so does the passphrase: with it and the place alone, `lap recover` makes the lab anew. A lab has
-    /// one passphrase for all of them; the first `init` sets it. What is there already stays. Where a repository is that all environments
-    /// share, from an earlier version, its copies stay readable, and new ones go to the environments' own.
+    /// The lab's keys open them, and so does the passphrase: `lap recover` needs only the passphrase and the location. A lab
+    /// has one passphrase for all repositories; the first `init` sets it. Existing repositories do not change. If an earlier
+    /// version made one repository for all environments, its copies stay readable, and new copies go to the separate ones.
     Init {
-        /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only one of lap.toml]
+        /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the
+        /// only one of lap.toml]
         repository: Option<String>,
         #[command(flatten)]
         passphrase: PassphraseFrom,
     },
-    /// Set another passphrase, for the lab and its repositories; the one before opens none of these any more
+    /// Set another passphrase for the lab and its repositories; the old one no longer opens them
     Passphrase {
         /// Repositories, as in `init` [default: all of lap.toml]
         repositories: Vec<String>,

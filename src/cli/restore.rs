@@ -29,20 +29,20 @@ pub struct Args {
     snapshot: String,
     /// The environment [default: `default` in lap.toml]
     environment: Option<String>,
-    /// Out of this repository, as in `lap snapshot copy --to`, if the node does not have it
+    /// From this repository, as in `lap snapshot copy --to`, if the node does not have the snapshot
     #[arg(long, value_name = "REPOSITORY", conflicts_with = "dry_run")]
     from: Option<String>,
     /// Only the data of these containers; the others keep running
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',', conflicts_with = "file")]
     only: Vec<String>,
-    /// Only this file or directory below /data, e.g. `git/config`; nothing is stopped
+    /// Only this file or directory below /data, e.g. `git/config`; no container stops
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
     /// Restore only the data, even if other images ran at that time
     #[arg(long)]
     keep_release: bool,
-    /// Put it into this environment instead, each container's data scrubbed as its container.toml says; the snapshot is then one
-    /// of the environment that is promoted from there, if none is named
+    /// Restore into this environment instead, with each container's data scrubbed as in its container.toml; without a named
+    /// environment, the snapshot is from the environment that takes releases from it
     #[arg(long, value_name = "ENVIRONMENT", conflicts_with_all = ["only", "file", "keep_release", "from"])]
     into: Option<String>,
     #[command(flatten)]

@@ -11,9 +11,9 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Go back to a release that ran before: its images, its names, and the data of what changes
+/// Go back to an earlier release: its images, its names, and the data of the containers that change
 ///
-/// What is there now becomes a snapshot first. If the old release does not come up, all of it is taken back.
+/// lap first takes a snapshot of the present data. If the old release does not become healthy, lap takes everything back.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The release's number (`lap release list` shows them) [default: the one before]

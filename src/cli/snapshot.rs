@@ -48,7 +48,8 @@ pub struct Args {
     /// Why you take it; `lap snapshot list` shows this text
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written first.
+    /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written
+    /// first.
     /// Without btrfs: if containers would have to stand still longer
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_pause: Option<Duration>,
@@ -115,7 +116,7 @@ enum Verb {
         #[arg(long)]
         wait: bool,
     },
-    /// Remove the snapshots that the policy in lap.toml does not keep, as the node does on its schedule
+    /// Remove the snapshots that the policy in lap.toml does not keep, like the node's schedule
     Prune {
         /// The environment [default: `default` in lap.toml]
         environment: Option<String>,

@@ -331,7 +331,10 @@ fn is_killed_at_each_step(pool: Pool) {
                 continue;
             }
             let said = said.expect(&context);
-            assert!(said.ends_with(if switched { "is 20261121-094640" } else { "as it was before" }), "{said}");
+            assert!(
+                said.ends_with(if switched { "is 20261121-094640" } else { "the state before it is back" }),
+                "{said}"
+            );
             assert_eq!(world.started, ["registry", "git"], "{context}");
             if switched {
                 let kept = find(&path, "latest").unwrap();
@@ -349,11 +352,13 @@ fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
     pool.write("git/one", "new");
     let mut world = Fake { fail_at: Some(Step::Mount), ..Fake::up() };
     let error = pool.restore(&first.id, &mut world).unwrap_err();
-    assert!(error.hints.iter().any(|hint| hint.contains("what was there before is not lost")), "{error}");
+    assert!(error.hints.iter().any(|hint| hint.contains("the data before it is not lost")), "{error}");
     let again = pool.restore(&first.id, &mut Fake::up()).unwrap_err();
     assert_eq!(again.message, "an earlier restore is not complete");
     world.fail_at = None;
-    assert!(recover(&pool.path(), &pool.state(), &mut world).unwrap().is_some_and(|said| said.contains("is finished")));
+    assert!(
+        recover(&pool.path(), &pool.state(), &mut world).unwrap().is_some_and(|said| said.contains("is complete now"))
+    );
     assert_eq!(world.started, ["registry", "git"]);
     let kept = find(&pool.path(), "latest").unwrap();
     assert_eq!((pool.read("git/one").as_str(), pool.of(&kept, "git/one").as_str()), ("old", "new"));

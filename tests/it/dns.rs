@@ -6,7 +6,7 @@ use crate::workspace::{NO_DOCKER, Workspace};
 
 fn not_there(name: &str) -> String {
     format!(
-        "`lap up {name}` brings it to `{name}` (Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points).\n"
+        "Run `lap up {name}` to install it on `{name}` (Docker does not answer at `{NO_DOCKER}`, where `DOCKER_HOST` points).\n"
     )
 }
 
@@ -35,7 +35,7 @@ fn a_key_is_made_listed_and_removed() {
     workspace
         .lap(["dns", "key", "rm", "dhcp"])
         .code(0)
-        .prints(&format!("The key `dhcp` is removed.\n{}", not_there("test")));
+        .prints(&format!("Removed the key `dhcp`.\n{}", not_there("test")));
     assert!(!workspace.root().join(".lap/dns/dhcp.key").exists());
     workspace
         .lap(["dns", "key", "rm", "dhcp"])
@@ -47,14 +47,14 @@ fn a_key_is_of_one_environment() {
     let stock = "key \"ns2\" { algorithm hmac-sha256; secret \"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=\"; };\n";
     let workspace = Workspace::with_keys().with("../stock", stock);
     let said = workspace.lap(["dns", "key", "new", "prod", "dhcp", "--transfer"]).code(0).stdout;
-    assert!(said.starts_with("The key `dhcp` of `prod` is made: may transfer the zones.\n"), "{said}");
+    assert!(said.starts_with("Made the key `dhcp` of `prod`: may transfer the zones.\n"), "{said}");
     assert!(said.ends_with(&not_there("prod")) && !said.contains(&not_there("test")), "{said}");
     // Its name is taken in the whole lab.
     workspace
         .lap(["dns", "key", "new", "dhcp"])
         .fails(10, "error: there is a key `dhcp` already\nhint: remove it first with `lap dns key rm dhcp`\n");
     let said = workspace.lap(["dns", "key", "new", "prod", "--from", "../stock"]).code(0).stdout;
-    assert!(said.starts_with("The key `ns2` of `prod` is made: no rights.\n"), "{said}");
+    assert!(said.starts_with("Made the key `ns2` of `prod`: no rights.\n"), "{said}");
     // A file of an earlier version does not say whose it is.
     let old = "{\"name\":\"old\",\"algorithm\":\"hmac-sha256\",\"secret\":\"c2VjcmV0c2VjcmV0c2VjcmV0\"}";
     let path = workspace.root().join(".lap/keys/dns/old.json");
@@ -67,10 +67,10 @@ fn a_key_is_of_one_environment() {
     workspace
         .lap(["dns", "key", "rm", "dhcp"])
         .code(0)
-        .prints(&format!("The key `dhcp` is removed.\n{}", not_there("prod")));
+        .prints(&format!("Removed the key `dhcp`.\n{}", not_there("prod")));
     // That one was brought to all.
     let both = not_there("prod") + &not_there("test");
-    workspace.lap(["dns", "key", "rm", "old"]).code(0).prints(&format!("The key `old` is removed.\n{both}"));
+    workspace.lap(["dns", "key", "rm", "old"]).code(0).prints(&format!("Removed the key `old`.\n{both}"));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_stock_key_is_taken_over() {
     let key = "key \"ns2.internal\" {\n\talgorithm hmac-sha512;\n\tsecret \"c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U=\";\n};\n";
     let workspace = Workspace::with_keys().with("../stock", key).with("../wrong", "key x { secret \"c2VjcmV0\"; };\n");
     let said = workspace.lap(["dns", "key", "new", "--from", "../stock", "--transfer"]).code(0).stdout;
-    assert!(said.starts_with("The key `ns2.internal` of `test` is made: may transfer the zones.\n"), "{said}");
+    assert!(said.starts_with("Made the key `ns2.internal` of `test`: may transfer the zones.\n"), "{said}");
     assert_eq!(fs::read_to_string(workspace.root().join(".lap/dns/ns2.internal.key")).unwrap(), key);
     workspace.lap(["dns", "key", "new", "--from", "../wrong"]).fails(
         9,
@@ -107,7 +107,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         (
             "dns key new stage dhcp",
             2,
-            "error: there is no environment `stage`: there is `prod`, `test`\nhint: an environment is a directory in `env/`: see `lap help env.toml`\n",
+            "error: there is no environment `stage`: the environments are `prod`, `test`\nhint: an environment is a directory in `env/`: see `lap help env.toml`\n",
         ),
         (
             "dns key new x --algorithm hmac-md5",

@@ -50,7 +50,7 @@ fn a_workspace_is_not_made_twice() {
     let before = workspace.everything();
     workspace
         .lap_in(".", ["init", "office"])
-        .fails(10, "error: `[dir]/office` is a workspace already: it has a `lap.toml`\nhint: `lap up` works there\n");
+        .fails(10, "error: `[dir]/office` is a workspace already: it has a `lap.toml`\nhint: run `lap up` there\n");
     assert_eq!(workspace.everything(), before);
 }
 

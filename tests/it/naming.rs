@@ -3,8 +3,8 @@
 use crate::workspace::Workspace;
 
 const NO_ENVIRONMENT: &str =
-    "error: there is no environment `tset`: there is `prod`, `test`\nhint: did you mean `test`?\n";
-const NO_CONTAINER: &str = "error: there is no container `gti`: there is `git`\n";
+    "error: there is no environment `tset`: the environments are `prod`, `test`\nhint: did you mean `test`?\n";
+const NO_CONTAINER: &str = "error: there is no container `gti`: the containers are `git`\n";
 
 #[test]
 fn unknown_environment() {
@@ -34,7 +34,8 @@ fn unknown_environment() {
         ("two", "`two` is a node: name its environment, `test`"),
         ("nowhere", "an environment is a directory in `env/`: see `lap help env.toml`"),
     ] {
-        let error = format!("error: there is no environment `{name}`: there is `prod`, `test`\nhint: {hint}\n");
+        let error =
+            format!("error: there is no environment `{name}`: the environments are `prod`, `test`\nhint: {hint}\n");
         workspace.lap(["stop", name]).fails(2, &error);
     }
 }
@@ -46,7 +47,7 @@ fn unknown_node() {
         ("tset", "did you mean `test`?"),
         ("nowhere", "`lap node list` shows all nodes; `lap node add` adds an existing machine"),
     ] {
-        let error = format!("error: there is no node `{name}`: there is `prod`, `test`\nhint: {hint}\n");
+        let error = format!("error: there is no node `{name}`: the nodes are `prod`, `test`\nhint: {hint}\n");
         workspace.lap(["node", "prepare", name]).fails(2, &error);
     }
 }

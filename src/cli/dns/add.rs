@@ -21,18 +21,18 @@ use crate::{
     report::print::outln,
 };
 
-/// Add a record to an environment's DNS server, which keeps it (RFC 2136)
+/// Add a record to an environment's DNS server, which stores it (RFC 2136)
 ///
-/// An address gets its reverse record, too, where the reverse zone is the server's. Names of the workspace are changed in
-/// the workspace: `lap.toml`, `container.toml`.
+/// An address also gets its reverse record, if the server has the reverse zone. Change names of the workspace in the
+/// workspace: `lap.toml`, `container.toml`.
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap dns add [OPTIONS] [ENVIRONMENT] <NAME> <TYPE> <DATA>...")]
 pub struct Args {
-    /// The name (`printer` is `printer.internal`), the type (`A`, `CNAME`, …) and the data, after the environment if that is not
-    /// the default
+    /// The environment (if it is not the default), then the name (`printer` is `printer.internal`), the type (`A`, `CNAME`,
+    /// …) and the data
     #[arg(required = true, num_args = 3.., value_name = "NAME TYPE DATA")]
     what: Vec<String>,
-    /// Seconds it may be remembered
+    /// How long others may cache it, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=0x7fff_ffff))]
     ttl: u32,
 }

@@ -28,10 +28,10 @@ use crate::{
 
 /// Ask the DNS servers for every name of the workspace, from this host, from the node and from inside a container
 ///
-/// Prints only what differs; ends with 0 if nothing does, else with 1.
+/// The command prints only differences. The exit code is 0 if there are none, and otherwise 1.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Only this environment's server [default: those of all environments that run]
+    /// Only this environment's server [default: the servers of all running environments]
     environment: Option<String>,
     /// As JSON
     #[arg(long)]

@@ -27,7 +27,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 
 /// Make this machine, and its Docker, resolve the lab's names
 ///
-/// Through systemd-resolved, NetworkManager or resolv.conf, whichever answers here.
+/// The command uses systemd-resolved, NetworkManager or resolv.conf, as this machine does.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Undo exactly
@@ -36,7 +36,7 @@ pub struct Args {
     /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// A name server to ask, instead of every environment's; several may be given
+    /// A name server to use instead of every environment's; repeat it for several
     #[arg(long, value_name = "ADDRESS", conflicts_with = "undo")]
     server: Vec<Ipv4Addr>,
 }

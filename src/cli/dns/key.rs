@@ -24,7 +24,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Keys with which others may update names and transfer zones (TSIG, RFC 8945)
+/// Keys for other programs, to update names and transfer zones (TSIG, RFC 8945)
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -34,26 +34,27 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     New(New),
-    /// List the keys, whose server has each and what it may do there
+    /// List the keys with their environments and rights
     List,
     Rm(Rm),
 }
 
-/// Make a key of one environment, say what it may do there, and bring it to its server if that runs
+/// Make a key of one environment with rights, and install it on its server if that runs
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap dns key new [OPTIONS] [ENVIRONMENT] <NAME>")]
 pub struct New {
-    /// Its name on the wire, e.g. `dhcp` or `dhcp.internal` (may be left out with `--from`, whose file says one), after the
-    /// environment if that is not the default
+    /// The environment (if it is not the default), then the key's name, e.g. `dhcp` or `dhcp.internal` (optional with
+    /// `--from`, whose file contains one)
     #[arg(required_unless_present = "from", num_args = 1..=2, value_name = "NAME")]
     what: Vec<String>,
-    /// A name it may change (`anna-meier.pc.internal`), or all below one (`*.pc.internal`); several may be given
+    /// A name that the key may change (`anna-meier.pc.internal`), or all names below one (`*.pc.internal`); repeat it for
+    /// several
     #[arg(long, value_name = "PATTERN")]
     update: Vec<String>,
     /// It may transfer the zones (AXFR, IXFR)
     #[arg(long)]
     transfer: bool,
-    /// What it registers disappears after this time unless it is registered again, e.g. `1h`
+    /// Names expire after this time unless they are registered again, e.g. `1h`
     #[arg(long, value_name = "TIME")]
     expire: Option<String>,
     /// `hmac-sha256` or `hmac-sha512`
@@ -67,7 +68,7 @@ pub struct New {
     wait: bool,
 }
 
-/// Remove a key, here and on its environment's server if that runs
+/// Remove a key in the workspace, and on its environment's server if that runs
 #[derive(clap::Args, Debug)]
 pub struct Rm {
     /// Its name

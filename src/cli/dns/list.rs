@@ -21,7 +21,7 @@ use crate::{
     report::{print::out, table::table},
 };
 
-/// List every name an environment's DNS server answers, by a zone transfer (AXFR)
+/// List every name of an environment's DNS server, by a zone transfer (AXFR)
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The environment [default: `default` in lap.toml]

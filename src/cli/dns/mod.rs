@@ -19,7 +19,7 @@ use clap::Subcommand;
 use super::Global;
 use crate::error::Result;
 
-/// The name server: its names, its keys; serve, ask, and have this machine ask it
+/// The name server: its names and keys; run one, query it, and make this machine use it
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

@@ -21,10 +21,10 @@ pub struct Args {
     /// Its port
     #[arg(long, default_value_t = 53)]
     port: u16,
-    /// What `@` stands for
+    /// The zone of `@`
     #[arg(long, env = "LAP_ZONE", default_value = "internal", hide_env_values = true)]
     zone: String,
-    /// The name that is asked for; `@` is the lab's zone
+    /// The name to query; `@` is the lab's zone
     name: String,
     /// The type of record
     #[arg(default_value = "A", value_name = "TYPE")]

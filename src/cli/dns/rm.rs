@@ -19,11 +19,12 @@ use crate::{
 
 /// Remove records from an environment's DNS server: a name, its records of a type, or one record (RFC 2136)
 ///
-/// The reverse records of addresses that go are removed, too. Names of the workspace are changed in the workspace.
+/// The reverse records of removed addresses are also removed. Change names of the workspace in the workspace.
 #[derive(clap::Args, Debug)]
 #[command(override_usage = "lap dns rm [OPTIONS] [ENVIRONMENT] <NAME> [<TYPE> [<DATA>...]]")]
 pub struct Args {
-    /// The name (`printer` is `printer.internal`), perhaps a type and data, after the environment if that is not the default
+    /// The environment (if it is not the default), then the name (`printer` is `printer.internal`), and optionally a type
+    /// and data
     #[arg(required = true, num_args = 1.., value_name = "NAME TYPE DATA")]
     what: Vec<String>,
 }

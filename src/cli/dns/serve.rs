@@ -17,22 +17,22 @@ use crate::{
 /// Answer for the lab's names, and forward the rest
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The directory of `names.json`; a new one there is taken over at once
+    /// The directory of `names.json`; a new file takes effect at once
     #[arg(long, value_name = "DIR")]
     config: PathBuf,
-    /// Addresses to answer on; several may be given
+    /// The address to listen on; repeat it for several
     #[arg(long, value_name = "ADDRESS", env = "LAP_NODE_ADDRESS", default_value = "127.0.0.1", hide_env_values = true)]
     listen: Vec<IpAddr>,
     /// The port, UDP and TCP
     #[arg(long, default_value_t = 53)]
     port: u16,
-    /// The file of TSIG keys and their rights, `keys.json`; a new one there is taken over at once
+    /// The file of TSIG keys and their rights, `keys.json`; a new file takes effect at once
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// The directory where dynamic names are kept; none are taken without it
+    /// The directory for dynamic names; without it, updates are refused
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The directory of the mark below which no serial may fall, outside what snapshots put back
+    /// The directory of the lower limit for serials; no snapshot may restore it
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Serve Prometheus metrics here, as `/metrics`

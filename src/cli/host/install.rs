@@ -20,7 +20,7 @@ use crate::{
 /// already. It needs no workspace.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// As `ssh` takes it, and as `host` in a node's file names it: a name of `~/.ssh/config`, `[user@]host`, or
+    /// The destination for `ssh`, as in `host` of a node's file: a name in `~/.ssh/config`, `[user@]host`, or
     /// `ssh://[user@]host[:port]` [default: this machine]
     destination: Option<String>,
     /// The hypervisor

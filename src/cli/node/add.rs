@@ -15,14 +15,14 @@ use crate::{
     keys::{same_key, ssh_fingerprint},
 };
 
-/// Add a machine that exists: show its host key, pin it, write its node.toml
+/// Add an existing machine: show its host key, pin it, write its node.toml
 ///
-/// For a node that exists already, lap shows its host key and pins it again.
+/// For an existing node, lap shows its host key and pins it again.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The name of the node
     node: String,
-    /// As `ssh` takes it: a name of `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`
+    /// The destination for `ssh`: a name in `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`
     destination: String,
     /// The address at which clients reach its services [default: the one that `ssh` connects to]
     #[arg(long)]

@@ -12,7 +12,7 @@ use crate::{
 
 /// Build the image of nodes: for Docker, or a box for Vagrant
 ///
-/// `lap up` builds what it needs by itself, from nodes/rootfs.toml with Debian's signed packages.
+/// `lap up` itself builds the images that it needs, from nodes/rootfs.toml with Debian's signed packages.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The provider

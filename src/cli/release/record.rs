@@ -9,11 +9,12 @@ use crate::{
     error::Result,
 };
 
-/// Write a node's record of a release anew, where the record cannot be read
+/// Write a node's record of a release again, if the record cannot be read
 ///
-/// `state/current.json` on the node says which release runs. While that file is damaged or gone, other commands refuse to change anything.
-/// This command takes the release that the ledger names last, from `releases/` or from a snapshot, and writes the file anew. It refuses if
-/// containers on the node belong to another release. It changes nothing that runs, and no file that can be read.
+/// `state/current.json` on the node records which release runs. While that file is damaged or missing, other commands refuse
+/// to change anything. This command takes the newest release in the ledger from `releases/` or from a snapshot, and writes
+/// the file again. It refuses if containers on the node belong to another release. It changes nothing that runs, and no
+/// readable file.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The release's number [default: the one that runs]

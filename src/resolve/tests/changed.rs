@@ -102,7 +102,7 @@ fn keys_of_others_in_daemon_json_stay() {
     result.unwrap();
     assert_eq!(machine.get(DAEMON).unwrap(), "{\"dns\": [\"192.0.2.4\"]}");
     let (machine, result) = after(Machine::resolved(), DAEMON, |_| "{\"dns\": [\"10.86.1.10\"]}".into());
-    assert!(result.unwrap_err().hints[0].contains("take the key `dns` out by hand"));
+    assert!(result.unwrap_err().hints[0].contains("remove the key `dns` by hand"));
     assert_eq!(machine.get(DAEMON).unwrap(), "{\"dns\": [\"10.86.1.10\"]}");
     let (_, result) = after(Machine::resolved(), DAEMON, |t| format!("{t},"));
     assert!(result.unwrap_err().hints[0].contains("not a JSON object"));

@@ -152,7 +152,7 @@ fn a_command_that_fails_loses_nothing() {
     assert!(error.message == "cannot run it" && error.hints[0].contains("--undo"), "{error:?}");
     assert_eq!(machine.go(&install()).unwrap(), ["systemctl reload-or-restart systemd-resolved"]);
     let error = fail(&undo());
-    assert!(error.hints[0].contains("as they were"), "{error:?}");
+    assert!(error.hints[0].contains("are restored"), "{error:?}");
     assert_eq!(machine.everything(), before);
     assert_eq!(run_command(&["/nowhere/lap-test".into()]).unwrap_err().kind, Kind::Host);
     let error = run_command(&["sh".into(), "-c".into(), "echo why >&2; exit 3".into()]).unwrap_err();
@@ -165,7 +165,7 @@ fn a_file_that_changes_between_plan_and_apply_stays() {
     let steps = machine.plan(&install()).unwrap().steps;
     machine.put("/etc/resolv.conf", "nameserver 192.0.2.7\n");
     let error = apply(machine.root(), &steps, &mut nothing).unwrap_err();
-    assert!(error.kind == Kind::Refused && error.message.contains("in the meantime"), "{error}");
+    assert!(error.kind == Kind::Refused && error.message.contains("at the same time"), "{error}");
     machine.go(&undo()).unwrap();
     assert_eq!(machine.get("/etc/resolv.conf").unwrap(), "nameserver 192.0.2.7\n");
 }

@@ -14,7 +14,7 @@ fn two_labs_where_servers_go_by_domain() {
     machine.go(&install()).unwrap();
     let one = machine.everything();
     let plan = machine.plan(&home()).unwrap();
-    assert!(plan.notes.iter().any(|n| n.contains("containers ask the lab `office`")), "{:?}", plan.notes);
+    assert!(plan.notes.iter().any(|n| n.contains("containers use the lab `office`")), "{:?}", plan.notes);
     machine.go(&home()).unwrap();
     let two = machine.everything();
     assert!(machine.plan(&install()).unwrap().steps.is_empty() && machine.plan(&home()).unwrap().steps.is_empty());
@@ -39,7 +39,7 @@ fn two_labs_elsewhere_are_refused() {
         let same = Inputs { zone: "internal".into(), ..home() };
         let error = machine.plan(&same).unwrap_err();
         assert!(
-            error.kind == Kind::Refused && error.message.contains("its zone is `internal`, too"),
+            error.kind == Kind::Refused && error.message.contains("with the same zone `internal`"),
             "{name}: {error}"
         );
         assert_eq!(error.hints, ["run `lap --lab office dns install --undo` first"]);

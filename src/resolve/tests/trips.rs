@@ -149,7 +149,7 @@ fn links_are_followed_and_stay() {
     let machine = make();
     let before = machine.everything();
     let notes = machine.plan(&install()).unwrap().notes.join("\n");
-    assert!(notes.contains("it says: # Dynamic") && notes.contains("resolv.conf.d/head"), "{notes}");
+    assert!(notes.contains("which says: # Dynamic") && notes.contains("resolv.conf.d/head"), "{notes}");
     machine.go(&install()).unwrap();
     let after = machine.everything();
     assert_eq!(
@@ -195,9 +195,9 @@ fn what_cannot_be_done_is_one_sentence() {
     let error = wrong(&Machine::empty(), &install());
     assert_eq!(error.message, "there is no `/etc/resolv.conf`");
     let error = wrong(&Machine::empty().link("/etc/resolv.conf", "/run/x/resolv.conf"), &install());
-    assert!(error.message.contains("leads to `/run/x/resolv.conf`"), "{error}");
+    assert!(error.message.contains("links to `/run/x/resolv.conf`"), "{error}");
     let error = wrong(&Machine::empty().link("/etc/resolv.conf", "resolv.conf"), &install());
-    assert!(error.message.contains("leads back to itself"), "{error}");
+    assert!(error.message.contains("is a link to itself"), "{error}");
     for text in ["[]", "{", "{\"dns\": \"192.0.2.1\"}", "{\"dns\": [], \"dns\": []}"] {
         let error = wrong(&Machine::resolved().with(DAEMON, text), &install());
         assert!(error.message.starts_with("`/etc/docker/daemon.json`: "), "{error}");

@@ -62,7 +62,7 @@ fn at_each_step_it_is_the_old_state_or_the_new_one() {
             let said = recover(&pool.path(), &pool.state(), &mut Fake::default()).unwrap();
             sweep(&pool.path(), &named(&pool.state()).unwrap()).unwrap();
             let context = format!("{filesystem}, cut at {step:?}: {said:?}");
-            let finished = said.as_ref().is_some_and(|said| said.contains("is finished"));
+            let finished = said.as_ref().is_some_and(|said| said.contains("is complete now"));
             assert!(both(&pool, if finished { "old" } else { "new" }), "{context}");
             // From here on containers run, and what they are told is written is written into this.
             assert!(finished || !matches!(step, Step::Start | Step::Close), "{context}");

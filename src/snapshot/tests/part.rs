@@ -92,7 +92,7 @@ fn is_killed_in_part(pool: Pool) {
                 assert_eq!(said, None);
                 continue;
             }
-            assert!(said.is_some_and(|said| said.contains(if switched { "is finished" } else { "is undone" })));
+            assert!(said.is_some_and(|said| said.contains(if switched { "is complete now" } else { "was undone" })));
             assert_eq!(world.started, ["registry", "git"], "{context}");
             if switched {
                 let kept = find(&path, "latest").unwrap();

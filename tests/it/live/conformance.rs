@@ -76,7 +76,7 @@ fn nothing_is_left_of_one_that_is_stopped_or_killed() {
         let mut working = Working::spawn(&mut command(&name, &["--progress", "json"]));
         working.until_step(&format!("{until} on"));
         // Nobody else may meanwhile.
-        assert!(Ran::of(&command(&name, &[]).output().unwrap()).fails(8).contains("plays the scenarios in the lab"));
+        assert!(Ran::of(&command(&name, &[]).output().unwrap()).fails(8).contains("another run uses the lab"));
         run("kill", &["-s", signal, &working.id().to_string()]).ok();
         let ended = working.end();
         if signal == "KILL" {

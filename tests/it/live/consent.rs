@@ -73,7 +73,7 @@ fn nothing_of_a_commit_runs_before_somebody_agreed_to_it() {
     // The yes is remembered.
     assert_eq!(lab.git(&["rev-parse", &format!("refs/lap/agreed/{second}")]), second);
     let said = lab.lap(&["promote", "--yes", "--settle", "0s"]).ok();
-    assert!(said.contains("New in `scripts/promote/`") && ran.exists(), "{said}");
+    assert!(said.contains("New lines in `scripts/promote/`") && ran.exists(), "{said}");
     assert_eq!(says(&lab, "two"), "two, second");
     fs::remove_file(&ran).unwrap();
 

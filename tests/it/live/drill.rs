@@ -52,7 +52,7 @@ fn a_drill_tells_whether_it_would_come_back() {
 
     let said = lab.lap(&["drill"]).ok();
     assert!(said.contains("Recovered `test` from ") && said.contains("healthy, 2 checks passed"), "{said}");
-    assert!(said.contains("would have been lost"), "{said}");
+    assert!(said.contains("would lose the changes"), "{said}");
     assert_eq!(left(&lab), "");
     assert!(drilled(&lab)["failed"].is_null() && drilled(&lab)["seconds"].as_f64().unwrap() > 0.0);
     assert!(lab.lap(&["status"]).ok().contains(", drilled "));

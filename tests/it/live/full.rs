@@ -282,7 +282,7 @@ fn production_beside_it(lab: &Lab) {
     assert_eq!(dig(&prod, &["git.internal"]), prod);
     lab.edit("containers/artifact/site.conf", "# changed", "# changed again");
     let out = lab.lap(&["up", "prod"]).ok();
-    assert!(out.contains("`prod` runs release 1") && out.contains("comes with a promotion"), "{out}");
+    assert!(out.contains("`prod` runs release 1") && out.contains("later changes need a promotion"), "{out}");
     // A release whose images are gone comes back from its registry, and that from its file.
     lab.lap(&["stop", "prod"]).ok();
     lab.on_node("prod", &["docker", "system", "prune", "--all", "--force"]).ok();

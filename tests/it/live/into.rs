@@ -82,7 +82,7 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
         "{refused}"
     );
     let refused = lab.lap(&["restore", "latest", "test", "--into", "test"]).fails(2);
-    assert!(refused.contains("both where from and where to"), "{refused}");
+    assert!(refused.contains("both the source and the target"), "{refused}");
 
     // A program that fails, and one that hangs: test is as it was.
     for (scrub, why) in [

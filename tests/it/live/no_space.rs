@@ -88,7 +88,10 @@ fn a_node_without_room_has_one_whole_state() {
     // A snapshot is taken, or none is.
     fill(&lab);
     let full = lab.lap(&["status"]).fails(7);
-    assert!(full.contains("`/data` is full: ") && full.contains("`lap snapshot rm ID test` lets go of it"), "{full}");
+    assert!(
+        full.contains("`/data` is full: ") && full.contains("remove them with `lap snapshot rm ID test`"),
+        "{full}"
+    );
     // What the hint says helps: more room, while everything runs. Then it is filled again.
     lab.edit("nodes/test/node.toml", "disk = \"1g\"", "disk = \"1100m\"");
     lab.commit();

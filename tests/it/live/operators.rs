@@ -83,7 +83,7 @@ fn keys_of_another_lab() {
     run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "other", "-f", host_key.to_str().unwrap()]).ok();
     std::fs::remove_file(lab.root.join(".lap/keys/hosts/test.pub")).unwrap();
     let said = lab.lap(&["status"]).fails(9);
-    assert!(said.contains("shows another host key than the one lap gave it"), "{said}");
+    assert!(said.contains("has another host key than the one lap gave it"), "{said}");
     std::fs::write(&host_key, kept).unwrap();
     lab.healthy();
 
@@ -171,7 +171,7 @@ fn a_removed_operator_is_named_until_every_environment_is_closed() {
     lab.commit();
     let up = lab.lap(&["up"]);
     assert!(up.code == 0 && up.err.contains("`prod` still admits `anna` (SHA256:"), "{up:?}");
-    assert!(up.err.contains("`lap up --all` closes it"), "{up:?}");
+    assert!(up.err.contains("run `lap up --all` to remove the access"), "{up:?}");
     assert!(!anna.enters("test") && anna.enters("prod"));
     for arguments in [&["status"][..], &["status", "prod"]] {
         let said = lab.lap(arguments).fails(7);

@@ -52,14 +52,14 @@ fn copies_go_on_in_the_environments_own() {
     assert!(!lab.lap(&["status"]).ok().contains("is shared by all environments"));
     let all = copies(&lab);
     assert_eq!(all.iter().map(|(_, shared)| *shared).collect::<Vec<_>>(), [true, false]);
-    assert!(lab.lap(&["snapshot", "list", "--from", "office"]).ok().contains("known from its tag alone"));
+    assert!(lab.lap(&["snapshot", "list", "--from", "office"]).ok().contains("Only its tag says"));
     lab.lap(&["snapshot", "verify", "--read-data"]).ok();
 
     // The old one comes back, and says what it is.
     let old = &all[0].0;
     lab.lap(&["snapshot", "rm", old]).ok();
     let ran = lab.lap(&["restore", old, "--from", "office"]);
-    assert!(ran.err.contains("known from its tag alone"), "{}", ran.err);
+    assert!(ran.err.contains("only its tag says"), "{}", ran.err);
     ran.ok();
     assert_eq!(lab.on_node("test", &["cat", "/data/one/file"]).ok(), "first\n");
 

@@ -155,7 +155,7 @@ fn taken_back() {
     change_two(&lab, "spoils", &in_prod("echo spoiled >/data/file; touch /data/broken"));
     let error = lab.lap(&PROMOTE).fails(7);
     unchanged("`two` is not healthy", &error);
-    let id = error.split("is snapshot ").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    let id = error.split("hint: snapshot ").nth(1).unwrap().split(" has its data").next().unwrap().to_owned();
     assert_eq!(prod(&lab, &format!("cat /var/lib/lap/pool/snapshots/{id}/data/two/file")), "spoiled");
 
     // One that is healthy, and does not do what it should.
@@ -171,7 +171,7 @@ fn taken_back() {
     let settles = "grep -q 'watch the release for 599 s' /var/lib/lap/pool/state/journal.jsonl";
     promoting.until("it settles", || lab.on_node("prod", &["sh", "-c", settles]).code == 0);
     prod(&lab, "touch /data/two/die");
-    unchanged("`two` fell over", &promoting.end().fails(7));
+    unchanged("`two` failed", &promoting.end().fails(7));
 
     // One that cannot even start.
     change_two(&lab, "ends", &in_prod("exit 3"));

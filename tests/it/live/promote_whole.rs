@@ -127,7 +127,7 @@ fn images_by_digest_and_the_commit_in_git() {
 
     // The one step that a lab without git does not have; killed before it and after it, the branch is where it was.
     let told = steps(&lab);
-    let settles = |step: &String| step.starts_with("wait whether something falls over");
+    let settles = |step: &String| step.starts_with("watch the release for");
     let own: Vec<&String> = told.iter().filter(|step| !settles(step) && !EACH_STEP.contains(&step.as_str())).collect();
     assert_eq!(own, ["move `master` of `lap`"]);
     // The next commit follows what production has.

@@ -94,7 +94,7 @@ fn what_stays_is_whole_wherever_it_is_killed() {
         ("release", "4 ", "stays", "it runs"),
         ("snapshot", "", "goes", "the data of a failed release"),
         ("snapshot", "", "stays", "the data for a rollback to release 3"),
-        ("container", "infra_old", "goes", "not of what should run"),
+        ("container", "infra_old", "goes", "and should not run"),
         ("image", "", "goes", "remains of a build"),
         ("image", "", "stays", "for what runs, release 3"),
         ("files", "env/", "goes", "no kept item needs it"),

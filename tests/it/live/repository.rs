@@ -75,7 +75,7 @@ fn off_the_machine_and_back() {
     assert!(said.contains("is in `office`"), "{said}");
     assert!(size(&path.join("data")) < (60 << 20) + (2 << 20), "{before} bytes were there already");
     assert!(lab.lap(&["snapshot", "copy"]).ok().contains("already"));
-    assert!(lab.lap(&["snapshot", "verify", "--read-data"]).ok().contains("all its data were read"));
+    assert!(lab.lap(&["snapshot", "verify", "--read-data"]).ok().contains("all its data was read"));
     assert!(restic(&lab, &path, &["snapshots"]).contains("lap:test"));
     restic(&lab, &path, &["check", "--read-data"]);
 

@@ -93,7 +93,7 @@ fn there_and_back() {
     assert_eq!(says().trim(), "two, changed");
     lab.on_node("test", &["sh", "-c", "docker rmi --force $(docker images --quiet --filter label=lap.build)"]);
     let refused = lab.lap(&["restore", &all[0]]).fails(10);
-    assert!(refused.contains("are gone: `two`") && refused.contains("--keep-release"), "{refused}");
+    assert!(refused.contains("no longer exist: `two`") && refused.contains("--keep-release"), "{refused}");
     lab.healthy();
 
     // Out of the node and in again: everything a file system knows of a file.

@@ -97,7 +97,7 @@ fn a_release_and_the_ledger(lab: &Lab) {
         lab,
         &format!("cp {ledger} /root/ledger && sed -i 's/\"release\":2/\"release\":3/' {ledger} && echo x >>{ledger}"),
     );
-    told(lab, &ledger, "compare it with the one in a copy");
+    told(lab, &ledger, "compare the ledger with the one in a copy");
     for command in [&PROMOTE[..], &["rollback", "1", "--yes"], &["prune", "prod", "--yes"]] {
         assert!(lab.lap(command).fails(10).contains(&ledger), "{command:?}");
     }
