@@ -6,7 +6,7 @@ use crate::error::Kind;
 pub const TABLE: &[(u8, &str, &str)] = &[
     (0, "ok", "the command succeeded, or there was nothing to do"),
     (1, "other", "another error"),
-    (2, "usage", "the command line is wrong"),
+    (2, "usage", "the command line is wrong, or a question has no answer: there is no terminal and no `--yes`"),
     (3, "config", "the workspace has an error; nothing was changed"),
     (4, "host", "this machine has a problem: Docker does not answer, a port is in use, the disk is full"),
     (5, "node", "a node does not answer, or answers incorrectly"),
@@ -15,7 +15,7 @@ pub const TABLE: &[(u8, &str, &str)] = &[
     (8, "locked", "another command holds the node's lock, or took it over"),
     (9, "keys", "a key is missing or wrong"),
     (10, "refused", "refused: the command would lose or break something"),
-    (130, "interrupted", "stopped with Ctrl-C"),
+    (130, "interrupted", "stopped with Ctrl-C, or you answered no"),
 ];
 
 /// The exit code of an error of this kind.

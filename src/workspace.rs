@@ -76,43 +76,16 @@ impl Workspace {
     /// What may have been meant by a name that no environment has.
     pub fn instead_of_environment(&self, name: &str) -> String {
         if self.lab.containers.contains_key(name) {
-            let environment = &self.lab.default_environment;
-            return format!("`{name}` is a container: name the environment first, e.g. `{environment} {name}`");
+            return format!(
+                "`{name}` is a container: this takes an environment, e.g. `{}`",
+                self.lab.default_environment
+            );
         }
         if let Some(node) = self.lab.nodes.get(name) {
             return format!("`{name}` is a node: name its environment, `{}`", node.environment);
         }
         guess(name, self.lab.environments.keys().map(String::as_str))
             .unwrap_or_else(|| "an environment is a directory in `env/`: see `lap help env.toml`".to_owned())
-    }
-
-    /// Checks that these containers exist.
-    ///
-    /// # Errors
-    /// One does not: with those that do.
-    pub fn containers(&self, names: &[String]) -> Result<()> {
-        match names.iter().find(|name| !self.lab.containers.contains_key(*name)) {
-            None => Ok(()),
-            Some(name) => {
-                let known = self.lab.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
-                Err(Error::new(Kind::Usage, format!("there is no container `{name}`: the containers are `{known}`")))
-            }
-        }
-    }
-
-    /// `[ENVIRONMENT] CONTAINER`
-    ///
-    /// # Errors
-    /// One of them does not exist.
-    pub fn environment_and_container(&self, what: &[String]) -> Result<(Environment, String)> {
-        let (environment, container) = match what {
-            [environment, container] => (Some(environment.as_str()), container),
-            [container] => (None, container),
-            _ => return Err(Error::new(Kind::Usage, "name a container")),
-        };
-        let environment = self.environment(environment)?.clone();
-        self.containers(std::slice::from_ref(container))?;
-        Ok((environment, container.clone()))
     }
 
     /// The nodes of an environment.

@@ -1,4 +1,4 @@
-//! `lap drill`: whether an environment comes back from its newest copy, tried in a lab of its own that is gone afterwards.
+//! `lap recover --drill`: whether an environment comes back from its newest copy, tried in a lab of its own that is gone afterwards.
 
 mod alone;
 

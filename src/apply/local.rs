@@ -141,7 +141,7 @@ pub fn hints(workspace: &Workspace, environment: &str, address: Ipv4Addr, facts:
     let commit = facts.recorded.as_ref().value_and_complaint().0.map(|current| &current.commit);
     if let Some(commit) = commit.filter(|_| runs("registry")) {
         let lap = program();
-        out.push_str(&format!("  sudo {lap} trust install && docker pull {address}:5000/infra/{commit}/base\n"));
+        out.push_str(&format!("  sudo {lap} keys trust && docker pull {address}:5000/infra/{commit}/base\n"));
     }
     if runs("artifact") {
         out.push_str(&format!(

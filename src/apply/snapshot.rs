@@ -279,7 +279,7 @@ pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
         format!("images of the containers that ran at snapshot {} no longer exist: `{}`", meta.id, gone.join("`, `"));
     Err(Error::new(Kind::Refused, message)
         .hint("use `--keep-release` to restore only the data, for the present containers")
-        .hint(format!("or check out `{commit}`, run `lap build`, and restore again")))
+        .hint(format!("or check out `{commit}`, run `lap image build`, and restore again")))
 }
 
 pub(super) fn unexpected(answer: &Answer) -> Error {

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use super::{
     Global,
+    address::Addresses,
     common::{Changing, print_json},
 };
 use crate::words;
 use crate::{
     agent::protocol::Checked,
     apply::check::check,
+    config::app_address::Known,
     error::{Error, Kind, Result},
     report::table::table,
 };
@@ -19,11 +21,9 @@ use crate::{
 ///
 /// The exit code is 0 only if every check passes. Checks read and change nothing.
 #[derive(clap::Args, Debug)]
-#[command(override_usage = "lap check [OPTIONS] [ENVIRONMENT] [CONTAINER]...")]
 pub struct Args {
-    /// The environment (if it is not the default), then containers [default: all]
-    #[arg(value_name = "CONTAINER")]
-    what: Vec<String>,
+    #[command(flatten)]
+    addresses: Addresses,
     /// The result as JSON
     #[arg(long)]
     json: bool,
@@ -32,15 +32,8 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let named = self.what.first().filter(|first| workspace.lab.environments.contains_key(*first));
-        let environment = workspace.environment(named.map(String::as_str))?.clone();
-        let containers = &self.what[usize::from(named.is_some())..];
-        if let (None, Some(first)) = (named, containers.first())
-            && !workspace.lab.containers.contains_key(first)
-        {
-            return Err(Error::new(Kind::Usage, format!("`{first}` is neither an environment nor a container")));
-        }
-        workspace.containers(containers)?;
+        let (environment, containers) = self.addresses.find(&workspace, Known::Workspace)?;
+        let containers = &containers;
         let list = global.work("check", &Changing::default(), |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { check(workspace, &environment, containers, &options).await }

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{Global, Progress, prompt};
+use super::{Global, Progress};
 use crate::{
     apply::up::Options,
     error::{Kind, OrError, Result},
@@ -23,6 +23,13 @@ pub struct Changing {
     /// Wait until the lock of the node is free
     #[arg(long)]
     pub wait: bool,
+}
+
+impl Changing {
+    /// The same, but nothing is changed.
+    pub fn dry(&self) -> Self {
+        Self { dry_run: true, ..self.clone() }
+    }
 }
 
 impl Global {
@@ -136,12 +143,6 @@ pub fn who() -> String {
     });
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     format!("{user}@{}", host.unwrap_or_else(|_| "unknown".into()))
-}
-
-/// Asks about a machine; `--yes` and `--host-key` answer without a terminal.
-pub fn yes(question: &str) -> Result<bool> {
-    let hint = "answer the question with `--yes`, or with `--host-key` for a machine's key";
-    prompt::yes(question, "this needs an answer first", hint)
 }
 
 /// Prints a value as JSON, indented.

@@ -3,13 +3,13 @@
 use crate::report::print::outln;
 use std::io::IsTerminal;
 
-use super::prompt;
+use super::confirm;
 use crate::{
     apply::{
         promote::{Agreed, Proposal, Standing, not_agreed},
         up::short,
     },
-    error::{Error, Kind, Result},
+    error::Result,
 };
 
 /// Shows what there is to agree to, and gives the consent. Without a question, where the operator's clone or a signature agrees and
@@ -30,9 +30,8 @@ pub fn agreed(proposal: &Proposal, said_yes: bool) -> Result<Agreed> {
     if proposal.standing.is_none() && !std::io::stdin().is_terminal() {
         return Err(not_agreed(&proposal.commit, proposal.from()));
     }
-    let refusal = format!("the hooks of {} need your agreement", short(&proposal.commit));
-    if !prompt::yes("Agree to this commit?", &refusal, "answer the question with `--yes`")? {
-        return Err(Error::new(Kind::Interrupted, "you did not agree; nothing has changed"));
+    if !confirm::yes("Agree to this commit?", "--yes")? {
+        return Err(confirm::cancelled());
     }
     match proposal.standing {
         Some(_) => proposal.settled(),

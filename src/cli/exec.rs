@@ -2,16 +2,15 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use super::{Global, ssh::ssh};
+use super::{Global, address::OneAddress, ssh::ssh};
 use crate::error::{Error, Kind, Result};
 
 /// Run a command in a container
 #[derive(clap::Args, Debug)]
-#[command(override_usage = "lap exec [OPTIONS] [ENVIRONMENT] <CONTAINER> -- <COMMAND>...")]
+#[command(override_usage = "lap exec [OPTIONS] <ADDRESS> -- <COMMAND>...")]
 pub struct Args {
-    /// The environment (if it is not the default), then the container
-    #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
-    what: Vec<String>,
+    #[command(flatten)]
+    address: OneAddress,
     /// Run as this user of the container
     #[arg(short, long)]
     user: Option<String>,
@@ -23,7 +22,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let (environment, container) = workspace.environment_and_container(&self.what)?;
+        let (environment, container) = self.address.find(&workspace)?;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let mut command: Vec<String> =
             ["docker", "exec", if terminal { "-it" } else { "-i" }].map(str::to_owned).into();

@@ -3,7 +3,7 @@
 use crate::report::print::out;
 use std::process::ExitCode;
 
-use super::reference;
+use super::{moved, reference};
 use crate::{
     config,
     error::{Error, Kind, Result},
@@ -53,12 +53,22 @@ impl Args {
         }
         let mut found = &mut command;
         for word in &self.topic {
-            found = found.find_subcommand_mut(word).ok_or_else(|| {
-                Error::new(Kind::Usage, format!("there is no help on `{word}`"))
-                    .hint("`lap help` lists commands and topics")
-            })?;
+            found = found
+                .find_subcommand_mut(word)
+                .ok_or_else(|| Error::new(Kind::Usage, format!("there is no help on `{word}`")).hint(instead(word)))?;
         }
         out!("{}", found.render_long_help());
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Where else to look for help.
+fn instead(word: &str) -> String {
+    match moved::now(word) {
+        Some(now) => {
+            let verb = now.split(' ').next().unwrap_or_default();
+            format!("`lap {now}` does that now: `lap help {verb}`")
+        }
+        None => "`lap help` lists commands and topics".to_owned(),
     }
 }

@@ -1,5 +1,7 @@
 //! `lap keys`
 
+mod trust;
+
 use crate::report::print::{out, outln};
 use std::{
     path::{Path, PathBuf},
@@ -20,7 +22,7 @@ use crate::{
     words::plural,
 };
 
-/// The lab's keys: make, list, move them
+/// The lab's keys: make, list and move them; make this machine trust the lab's certificates
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -51,15 +53,18 @@ enum Verb {
         #[command(flatten)]
         passphrase: PassphraseFrom,
     },
+    Trust(trust::Args),
 }
 
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
-        let root = config::find(&global.start()?)?;
+        let root = || config::find(&global.start()?);
         match self.verb {
-            Verb::New => new(&root, global)?,
-            Verb::List { json } => list(&root, json || global.json())?,
+            Verb::Trust(args) => return args.run(global),
+            Verb::New => new(&root()?, global)?,
+            Verb::List { json } => list(&root()?, json || global.json())?,
             Verb::Export { file, passphrase } => {
+                let root = root()?;
                 // Before the question: there may be nothing to export.
                 Keys::open(&root)?;
                 keys::export(&root, &file, &passphrase.resolve(true)?)?;
@@ -69,7 +74,7 @@ impl Args {
                 );
             }
             Verb::Import { file, passphrase } => {
-                let imported = keys::import(&root, &file, &passphrase.resolve(false)?)?;
+                let imported = keys::import(&root()?, &file, &passphrase.resolve(false)?)?;
                 if imported.added.is_empty() {
                     outln!("Nothing to do: these keys exist already.");
                 } else {

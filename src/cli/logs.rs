@@ -5,7 +5,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
 
-use super::{Global, common::runtime};
+use super::{Global, address::OneAddress, common::runtime, value};
 use crate::{
     apply::up::Master,
     error::{Error, Kind, Result},
@@ -13,23 +13,22 @@ use crate::{
 
 /// Show the output of a container
 #[derive(clap::Args, Debug)]
-#[command(override_usage = "lap logs [OPTIONS] [ENVIRONMENT] <CONTAINER>")]
+#[command(override_usage = "lap logs [OPTIONS] <ADDRESS>")]
 pub struct Args {
-    /// The environment (if it is not the default), then the container
-    #[arg(required = true, num_args = 1..=2, value_name = "CONTAINER")]
-    what: Vec<String>,
+    #[command(flatten)]
+    address: OneAddress,
     /// Follow new output
     #[arg(short, long)]
     follow: bool,
     /// Only the last lines
-    #[arg(short = 'n', long, value_name = "COUNT")]
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = value::count)]
     tail: Option<usize>,
 }
 
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let (environment, container) = workspace.environment_and_container(&self.what)?;
+        let (environment, container) = self.address.find(&workspace)?;
         runtime()?.block_on(async {
             let master = Master::connect(workspace.clone(), &environment, Duration::from_secs(2)).await?;
             let docker = master.client.docker(None)?;

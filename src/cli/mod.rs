@@ -1,18 +1,17 @@
 //! The command line: the only place with clap. One verb a file: its arguments, whose docs are the help, and its `run`.
 
+mod address;
 mod agent;
-mod build;
 mod check;
 mod common;
 mod completions;
-mod conformance;
+mod confirm;
 mod consent;
 mod copies;
 mod destroy;
 mod dns;
 mod doctor;
 mod down;
-mod drill;
 mod examples;
 mod exec;
 mod help;
@@ -20,13 +19,12 @@ mod host;
 mod image;
 mod init;
 mod keys;
-mod ledger;
 mod logs;
+mod man;
+mod moved;
 mod node;
 mod overview;
-mod plan;
 mod promote;
-mod prompt;
 mod prune;
 mod recover;
 mod reference;
@@ -41,11 +39,11 @@ mod start;
 mod status;
 mod stop;
 mod tables;
-mod trust;
 mod up;
+mod value;
 
 use crate::report::print::headed;
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{
     FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -104,7 +102,6 @@ enum Verb {
     Start(start::Args),
     Stop(stop::Args),
     Restart(restart::Args),
-    Build(build::Args),
     Image(image::Args),
     Status(status::Args),
     Check(check::Args),
@@ -117,30 +114,28 @@ enum Verb {
     Snapshot(snapshot::Args),
     Restore(restore::Args),
     Repository(repository::Args),
-    Drill(drill::Args),
     Recover(recover::Args),
     Promote(promote::Args),
     Rollback(rollback::Args),
     Release(release::Args),
-    Ledger(ledger::Args),
     Prune(prune::Args),
-    Plan(plan::Args),
     Keys(keys::Args),
-    Trust(trust::Args),
     Dns(dns::Args),
-    Conformance(conformance::Args),
     Agent(agent::Args),
     Completions(completions::Args),
+    Man(man::Args),
     Help(help::Args),
 }
 
 /// Runs `lap` with these arguments and returns its exit code (see [`crate::exit`]).
-pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = command().try_get_matches_from(&arguments);
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
-            if let Some(error) = habit(&error) {
+            if let Some(error) = moved::instead(&error, &arguments).or_else(|| habit(&error)) {
                 show(&error);
                 return ExitCode::from(exit::code(error.kind));
             }
@@ -149,7 +144,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode 
             return if error.use_stderr() { ExitCode::from(exit::code(Kind::Usage)) } else { ExitCode::SUCCESS };
         }
     };
-    match dispatch(cli) {
+    match confirm::check(&matches).and_then(|()| dispatch(cli)) {
         Ok(code) => code,
         Err(error) => {
             show(&error);
@@ -168,7 +163,6 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Start(args) => args.run(&global),
         Verb::Stop(args) => args.run(&global),
         Verb::Restart(args) => args.run(&global),
-        Verb::Build(args) => args.run(&global),
         Verb::Image(args) => args.run(&global),
         Verb::Status(args) => args.run(&global),
         Verb::Check(args) => args.run(&global),
@@ -181,20 +175,16 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Snapshot(args) => args.run(&global),
         Verb::Restore(args) => args.run(&global),
         Verb::Repository(args) => args.run(&global),
-        Verb::Drill(args) => args.run(&global),
         Verb::Recover(args) => args.run(&global),
         Verb::Promote(args) => args.run(&global),
         Verb::Rollback(args) => args.run(&global),
         Verb::Release(args) => args.run(&global),
-        Verb::Ledger(args) => args.run(&global),
         Verb::Prune(args) => args.run(&global),
-        Verb::Plan(args) => args.run(&global),
         Verb::Keys(args) => args.run(&global),
-        Verb::Trust(args) => args.run(&global),
         Verb::Dns(args) => args.run(&global),
-        Verb::Conformance(args) => args.run(&global),
         Verb::Agent(args) => args.run(),
         Verb::Completions(args) => args.run(),
+        Verb::Man(args) => args.run(),
         Verb::Help(args) => args.run(),
     }
 }

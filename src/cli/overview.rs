@@ -8,9 +8,8 @@ pub const GROUPS: [(&str, &[(&str, &str)]); 6] = [
         "start",
         &[
             ("init", "Write a new workspace, with keys"),
-            ("doctor", "Check this machine and the workspace"),
+            ("doctor", "Check this machine and the workspace; test it as a node"),
             ("up", "Bring an environment up to date with the workspace"),
-            ("plan", "Show what `lap up` would do, and why"),
             ("status", "Show what runs, and whether it is healthy"),
         ],
     ),
@@ -32,8 +31,7 @@ pub const GROUPS: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("promote", "Make the tested commit the release of another environment"),
             ("rollback", "Go back to an earlier release"),
-            ("release", "List, show and compare releases"),
-            ("ledger", "Show who made which release, when, and the result"),
+            ("release", "List, show and compare releases; show their ledger"),
         ],
     ),
     (
@@ -41,28 +39,18 @@ pub const GROUPS: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("snapshot", "Take, list, compare, copy and remove snapshots"),
             ("restore", "Restore data from a snapshot"),
-            ("recover", "Recover a lab from a repository and its passphrase"),
-            ("drill", "Test whether the newest copy can be recovered"),
+            ("recover", "Recover a lab from a repository; test whether that works"),
             ("repository", "Make the repositories that snapshots are copied to"),
             ("prune", "Remove unused releases, images and files"),
         ],
     ),
-    (
-        "team",
-        &[
-            ("keys", "Make, list, export and import the keys of the lab"),
-            ("trust", "Make this machine trust the certificates of the lab"),
-        ],
-    ),
+    ("team", &[("keys", "Make, list, export, import and trust the keys of the lab")]),
     (
         "machines",
         &[
             ("node", "List, add and prepare machines"),
             ("host", "Prepare hosts that run nodes as virtual machines"),
             ("dns", "List, change and check names; use the name server here"),
-            ("image", "List images on a node, and copy images to it"),
-            ("build", "Build images without starting a container"),
-            ("conformance", "Test on this machine all that lap expects of a node"),
             ("destroy", "Remove the nodes of an environment with all their data"),
         ],
     ),
@@ -82,7 +70,7 @@ const HABITS: [(&str, &str); 8] = [
     ("run", "`lap exec CONTAINER -- COMMAND` runs a command in a container; `lap start` starts containers"),
     (
         "diff",
-        "`lap plan` compares the workspace with the nodes; `lap snapshot diff` and `lap release diff` compare their own",
+        "`lap up --dry-run` compares the workspace with the nodes; `lap snapshot diff` and `lap release diff` compare their own",
     ),
 ];
 
@@ -102,7 +90,9 @@ pub fn page() -> String {
         }
         out.push('\n');
     }
-    out + "`lap help COMMAND` explains one; `lap completions SHELL` prints completions.\n" + super::help::TOPICS
+    out + "`lap help COMMAND` explains a command, `lap help reference` all of them.\n\
+           `lap completions SHELL` and `lap man DIRECTORY` write completions and man pages.\n"
+        + super::help::TOPICS
 }
 
 /// The command that does what a word of another tool says.
@@ -129,7 +119,7 @@ mod tests {
     use super::*;
 
     /// Commands that help to use the others: the last lines name them.
-    const BESIDE: [&str; 2] = ["completions", "help"];
+    const BESIDE: [&str; 4] = ["completions", "help", "image", "man"];
 
     #[test]
     fn each_command_stands_in_one_group() {

@@ -6,7 +6,8 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use super::{
     Global,
     common::{Changing, print_json},
-    consent, prompt,
+    confirm::Confirm,
+    consent, value,
 };
 use crate::{
     apply::{
@@ -51,21 +52,16 @@ pub struct Args {
 /// Options of whatever switches to another release.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Switching {
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
     /// How long the release must stay healthy, e.g. `30s` [default: `settle` in lap.toml, or 10s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     settle: Option<Duration>,
     /// Take the release back if the outage of a service is longer, e.g. `5s`
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     max_outage: Option<Duration>,
     #[command(flatten)]
     changing: Changing,
-}
-
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    crate::config::value::duration::duration(text)
 }
 
 impl Switching {
@@ -152,7 +148,7 @@ impl Args {
                 return Ok(ExitCode::SUCCESS);
             }
         }
-        let agreed = consent::agreed(&proposal, self.switching.yes)?;
+        let agreed = consent::agreed(&proposal, self.switching.confirm.is_given())?;
         let (planned, hooks) =
             global.work("promote", &changing, async |options| proposal.plan(agreed, &options).await)?;
         carry_out(global, planned, Some(&hooks), &self.switching, "promote")
@@ -192,9 +188,7 @@ pub fn carry_out(
     if planned.is_nothing() || switching.changing.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
-    if !switching.yes && !agreed(&name)? {
-        return Err(Error::new(Kind::Interrupted, format!("you answered no; `{name}` has not changed")));
-    }
+    switching.confirm.ask(&format!("Change `{name}`?"))?;
     let switched = global.work(verb, &switching.changing, |options| async move {
         promote::carry_out(planned, hooks, rules, &options).await
     })?;
@@ -273,14 +267,6 @@ fn show(planned: &Planned, rules: Rules) {
         outln!("Note: {note}.");
     }
     outln!("");
-}
-
-pub fn agreed(environment: &str) -> Result<bool> {
-    prompt::yes(
-        "Go on?",
-        &format!("a change of `{environment}` needs a confirmation"),
-        "answer the question with `--yes`",
-    )
 }
 
 /// How it ended; a release that was taken back is an error.

@@ -6,11 +6,12 @@ use std::{process::ExitCode, time::Duration};
 use super::{
     Global,
     common::{Changing, print_json},
-    promote::{agreed, parse_duration},
+    confirm::Confirm,
+    value,
 };
 use crate::{
     apply::prune,
-    error::{Error, Kind, Result},
+    error::Result,
     plan::prune::{Decision, Rules, What},
     report::table::table,
     words::{bytes, plural},
@@ -24,11 +25,10 @@ use crate::{
 pub struct Args {
     /// The environment [default: the lab's]
     environment: Option<String>,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Keep everything that is younger than this
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1h")]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "1h")]
     grace: Duration,
     /// List only what is removed
     #[arg(long)]
@@ -55,7 +55,7 @@ impl Args {
                 async move { prune::prune(workspace, &environment, rules, &options).await }
             })
         };
-        if self.changing.dry_run || !self.yes {
+        if self.changing.dry_run || !self.confirm.is_given() {
             let would = work(true)?;
             if self.changing.dry_run && json {
                 print_json(&would)?;
@@ -65,14 +65,12 @@ impl Args {
             if self.changing.dry_run || !would.iter().any(goes) {
                 return Ok(ExitCode::SUCCESS);
             }
-            if !agreed(&environment.name)? {
-                return Err(Error::new(Kind::Interrupted, "you answered no; nothing was removed"));
-            }
+            self.confirm.ask(&format!("Remove them from `{}`?", environment.name))?;
         }
         let done = work(false)?;
         if json {
             print_json(&done)?;
-        } else if self.yes {
+        } else if self.confirm.is_given() {
             self.show(&done, "removed");
         }
         prune::whole(&done)?;

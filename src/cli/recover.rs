@@ -1,7 +1,11 @@
 //! `lap recover`
 
+mod drill;
+
 use crate::report::print::outln;
 use std::{path::PathBuf, process::ExitCode};
+
+use drill::Drill;
 
 use super::{
     Global,
@@ -13,19 +17,28 @@ use crate::{
     error::{Error, Kind, Result},
 };
 
-/// Recover a lab from a repository and its passphrase, on a machine that has nothing else of it
+/// Recover a lab from a repository and its passphrase, on a machine that has nothing else of the lab
 ///
-/// lap first recovers the workspace and its keys, and then, for each environment, the node, the newest copy of its data, and
-/// its containers. After a stop or a kill, run the same command again: it continues. The command never replaces the data of
-/// an existing lab: it refuses, and names the nodes it found.
+/// lap writes the workspace and its keys first. Then it recovers each environment: the node, the newest copy of its data, its containers.
+/// You may stop or kill the command at any moment: run it again to continue. lap never replaces the data of a lab that exists: it refuses
+/// and names the nodes that it found.
+///
+/// With `--drill`, lap tests whether an environment can be recovered from its newest copy: in a lab that it makes for the drill beside the
+/// real one, it restores the copy, starts the containers, waits until they are healthy, runs their checks, and removes the lab. It prints
+/// how long that took and which changes a disaster would lose. `lap status` shows the last drill.
 #[derive(clap::Args, Debug)]
+#[command(
+    override_usage = "lap recover [OPTIONS] --from <REPOSITORY> [DIRECTORY]\n       lap recover [OPTIONS] --drill [ENVIRONMENT]"
+)]
 pub struct Args {
-    /// A path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder`
-    #[arg(long, value_name = "REPOSITORY")]
-    from: String,
+    /// The repository: a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder`; for `--drill`, as in
+    /// `lap snapshot copy --to`
+    #[arg(long, value_name = "REPOSITORY", required_unless_present = "drill")]
+    from: Option<String>,
     #[command(flatten)]
     passphrase: PassphraseFrom,
-    /// The directory for the workspace [default: a directory with the lab's name]
+    /// The directory of the workspace [default: the name of the lab]
+    #[arg(value_name = "DIRECTORY")]
     into: Option<PathBuf>,
     /// Only these environments
     #[arg(long = "env", value_name = "ENVIRONMENT")]
@@ -33,11 +46,25 @@ pub struct Args {
     /// Only the workspace and its keys: no node is made or changed
     #[arg(long, conflicts_with = "environments")]
     workspace_only: bool,
+    /// Test whether this environment can be recovered [default: `default` in lap.toml]
+    #[arg(long, value_name = "ENVIRONMENT", num_args = 0..=1, conflicts_with_all = ["into", "environments", "workspace_only"])]
+    drill: Option<Option<String>>,
+    /// For `--drill`: this copy instead of the newest
+    #[arg(long, value_name = "SNAPSHOT", default_value = "latest", requires = "drill")]
+    snapshot: String,
+    /// The result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
-        let location = self.from.parse().map_err(|message: String| Error::new(Kind::Usage, message))?;
+        if let Some(environment) = self.drill {
+            let Self { from, snapshot, json, .. } = self;
+            return Drill { environment, from, snapshot, json }.run(global);
+        }
+        let from = self.from.unwrap_or_default();
+        let location = from.parse().map_err(|message: String| Error::new(Kind::Usage, message))?;
         let passphrase = self.passphrase.resolve(false)?;
         let here = global.start()?;
         let recovered = global.work("recover", &Changing::default(), |options| {
@@ -52,7 +79,7 @@ impl Args {
             };
             async move { recover::recover(wanted, &options).await }
         })?;
-        if global.json() {
+        if self.json || global.json() {
             print_json(&recovered)?;
             return Ok(ExitCode::SUCCESS);
         }

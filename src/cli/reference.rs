@@ -10,8 +10,13 @@ const HEAD: &str = "\
 
 # The command line
 
-`lap help` explains commands and files in the terminal; `lap help exit-codes` lists the exit codes.
+`lap help` explains commands and files in the terminal; `lap help exit-codes` lists the exit codes; `lap man DIRECTORY` writes manual pages.
 Without an environment, a command uses the `default` of lap.toml.
+
+An `ADDRESS` is `[environment/]application[/service[/copy]]`. A container is an application with one service, which has its name, and one copy, `1`:
+`git`, `prod/git` and `prod/git/git/1` are addresses. An environment alone means all its containers, and `prod git dns` means `prod/git prod/dns`.
+
+A command with `--yes` asks before it acts. Without a terminal and without `--yes` it refuses with exit code 2.
 ";
 
 /// The page: every verb that is for people, in the order of `lap help`.

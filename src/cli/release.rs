@@ -1,5 +1,6 @@
 //! `lap release`
 
+mod ledger;
 mod record;
 
 use crate::report::print::{out, outln};
@@ -10,6 +11,7 @@ use clap::Subcommand;
 use super::{
     Global,
     common::{print_json, runtime},
+    value,
 };
 use crate::{
     apply::{
@@ -23,7 +25,7 @@ use crate::{
     words::ago,
 };
 
-/// Show the releases of an environment, and repair their record
+/// Show the releases of an environment and their ledger; repair the record of a release
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -38,6 +40,7 @@ enum What {
     Show(Show),
     /// Compare two releases
     Diff(Diff),
+    Ledger(ledger::Args),
     Record(record::Args),
 }
 
@@ -53,6 +56,7 @@ struct List {
 #[derive(clap::Args, Debug)]
 struct Show {
     /// The release's number
+    #[arg(value_parser = value::release)]
     release: u64,
     /// The environment [default: the one that has `promote_from`]
     environment: Option<String>,
@@ -64,8 +68,10 @@ struct Show {
 #[derive(clap::Args, Debug)]
 struct Diff {
     /// The older release's number
+    #[arg(value_parser = value::release)]
     from: u64,
     /// The newer one's [default: the newest]
+    #[arg(value_parser = value::release)]
     to: Option<u64>,
     /// The environment [default: the one that has `promote_from`]
     #[arg(long = "env", value_name = "ENVIRONMENT")]
@@ -78,6 +84,7 @@ impl Args {
             What::List(args) => list(global, args),
             What::Show(args) => show(global, args),
             What::Diff(args) => diff(global, args),
+            What::Ledger(args) => args.run(global),
             What::Record(args) => args.run(global),
         }
     }

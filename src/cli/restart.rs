@@ -2,19 +2,18 @@
 
 use std::process::ExitCode;
 
-use super::{Global, common::Changing, tables};
+use super::{Global, address::Addresses, common::Changing, tables};
 use crate::{
     apply::up::{Scope, up},
+    config::app_address::Known,
     error::Result,
 };
 
 /// Replace containers with new ones from the same images
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// Only these containers [default: all]
-    containers: Vec<String>,
+    #[command(flatten)]
+    addresses: Addresses,
     #[command(flatten)]
     changing: Changing,
 }
@@ -22,13 +21,13 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let environment = workspace.environment(self.environment.as_deref())?.clone();
-        let again = if self.containers.is_empty() {
+        let (environment, containers) = self.addresses.find(&workspace, Known::Node)?;
+        let again = if containers.is_empty() {
             workspace.lab.containers.keys().cloned().collect()
         } else {
-            self.containers.iter().cloned().collect()
+            containers.iter().cloned().collect()
         };
-        let scope = Scope { only: self.containers.into_iter().collect(), again, as_recorded: true, ..Scope::default() };
+        let scope = Scope { only: containers.into_iter().collect(), again, as_recorded: true, ..Scope::default() };
         let outcome = global.work("restart", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { up(workspace, &environment, scope, &options).await }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
+    confirm::Confirm,
     copies,
     snapshot::{print_differs, short},
 };
@@ -16,6 +17,7 @@ use crate::{
         snapshot::Snapshots,
         up::{Scope, up},
     },
+    config::app_address::{Known, several},
     error::Result,
     report::table::table,
     snapshot::hooks::Scrub,
@@ -32,8 +34,8 @@ pub struct Args {
     /// From this repository, as in `lap snapshot copy --to`, if the node does not have the snapshot
     #[arg(long, value_name = "REPOSITORY", conflicts_with = "dry_run")]
     from: Option<String>,
-    /// Only the data of these containers; the others keep running
-    #[arg(long, value_name = "CONTAINER", value_delimiter = ',', conflicts_with = "file")]
+    /// Only the data of these containers, as `[environment/]application[/service[/copy]]`; the others keep running
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', conflicts_with = "file")]
     only: Vec<String>,
     /// Only this file or directory below /data, e.g. `git/config`; no container stops
     #[arg(long, value_name = "PATH")]
@@ -46,6 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "ENVIRONMENT", conflicts_with_all = ["only", "file", "keep_release", "from"])]
     into: Option<String>,
     #[command(flatten)]
+    confirm: Confirm,
+    #[command(flatten)]
     changing: Changing,
 }
 
@@ -55,7 +59,33 @@ impl Args {
             return self.bring(global, &into);
         }
         let workspace = global.workspace()?;
-        let environment = workspace.environment(self.environment.as_deref())?.clone();
+        // The environment by itself, so that a name that is none gets its own error.
+        let named = self.environment.as_deref().map(|name| workspace.environment(Some(name))).transpose()?;
+        let default =
+            if self.only.iter().any(|word| word.contains('/')) { None } else { workspace.environment(None).ok() };
+        let words = named.or(default).map(|environment| environment.name.clone()).into_iter();
+        let words: Vec<String> = words.chain(self.only.iter().cloned()).collect();
+        let (environment, only) = several(&workspace.lab, &words, Known::Node)?;
+        let environment = environment.clone();
+        let part = match (&self.file, self.only.is_empty()) {
+            (Some(path), _) => Part::Path(path.trim_start_matches("/data/").to_owned()),
+            (None, true) => Part::All,
+            (None, false) => Part::Containers(only),
+        };
+        let what = match &part {
+            Part::All | Part::AllAndRelease => format!("`{}`", environment.name),
+            Part::Containers(names) => format!("`{}`", names.join("`, `")),
+            Part::Path(path) => format!("`{path}`"),
+        };
+        if !self.changing.dry_run {
+            let question = match &part {
+                Part::All | Part::AllAndRelease => {
+                    format!("This replaces all data of {what}; a snapshot keeps it. Restore?")
+                }
+                _ => format!("This replaces {what} in `{}`; a snapshot keeps it. Restore?", environment.name),
+            };
+            self.confirm.ask(&question)?;
+        }
         let snapshot = match &self.from {
             None => self.snapshot.clone(),
             Some(from) => {
@@ -63,11 +93,6 @@ impl Args {
                     copies::fetch_first(global, &self.snapshot, Some(&environment.name), Some(from.as_str()))?;
                 fetched.id.to_string()
             }
-        };
-        let part = match (&self.file, self.only.is_empty()) {
-            (Some(path), _) => Part::Path(path.trim_start_matches("/data/").to_owned()),
-            (None, true) => Part::All,
-            (None, false) => Part::Containers(self.only.clone()),
         };
         if self.changing.dry_run {
             let mut differs = runtime()?
@@ -85,11 +110,6 @@ impl Args {
             print_differs(&differs, ["lost", "taken back", "come back"]);
             return Ok(ExitCode::SUCCESS);
         }
-        let what = match &part {
-            Part::All | Part::AllAndRelease => format!("`{}`", environment.name),
-            Part::Containers(names) => format!("`{}`", names.join("`, `")),
-            Part::Path(path) => format!("`{path}`"),
-        };
         let restored = global.work("restore", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             let (snapshot, part, keep_release) = (snapshot.clone(), part.clone(), self.keep_release);
@@ -150,6 +170,7 @@ impl Args {
             out!("{}", table(["CONTAINER", "SCRUB"], &rows));
             return Ok(ExitCode::SUCCESS);
         }
+        self.confirm.ask(&format!("This replaces all data of `{}`; a snapshot keeps it. Restore?", into.name))?;
         let brought = global.work("restore", &self.changing, |options| {
             let (workspace, from, into) = (workspace.clone(), from.clone(), into.clone());
             async move { self::into(workspace, (&from, &into), &self.snapshot, scrubs, &options).await }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{
     Global,
     promote::{Switching, carry_out},
+    value,
 };
 use crate::{
     apply::promote,
@@ -17,6 +18,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The release's number (`lap release list` shows them) [default: the one before]
+    #[arg(value_parser = value::release)]
     release: Option<u64>,
     /// The environment [default: the one that has `promote_from`]
     #[arg(long, value_name = "ENVIRONMENT")]

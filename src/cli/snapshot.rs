@@ -16,14 +16,15 @@ use serde::Serialize;
 use super::{
     Global,
     common::{Changing, print_json, runtime},
+    confirm::Confirm,
     copies::{self, CopyArgs, FetchArgs, VerifyArgs},
+    value,
 };
 use crate::words;
 use crate::{
     agent::protocol::ListedSnapshot,
     apply::snapshot::{Differs, Snapshots},
     clock::now,
-    config::value::duration::duration,
     error::Result,
     plan::wish::Current,
     report::{
@@ -51,7 +52,7 @@ pub struct Args {
     /// Take none if writers would have to wait for the disk longer than that, e.g. `50ms`; what is to be written is written
     /// first.
     /// Without btrfs: if containers would have to stand still longer
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     max_pause: Option<Duration>,
     /// Wait until the lock of the node is free
     #[arg(long)]
@@ -124,6 +125,8 @@ enum Verb {
         #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
         repository: Option<String>,
         #[command(flatten)]
+        confirm: Confirm,
+        #[command(flatten)]
         changing: Changing,
     },
     /// Remove snapshots
@@ -137,6 +140,8 @@ enum Verb {
         /// Those in a repository, as in `copy --to`
         #[arg(long = "in", value_name = "REPOSITORY", conflicts_with = "wait")]
         repository: Option<String>,
+        #[command(flatten)]
+        confirm: Confirm,
         /// Wait until the lock of the node is free
         #[arg(long)]
         wait: bool,
@@ -159,14 +164,14 @@ impl Args {
             Some(Verb::Diff { from, to, environment, json }) => diff(global, environment, &from, to.as_deref(), json)?,
             Some(Verb::Export { id, file, environment }) => export(global, environment, &id, &file)?,
             Some(Verb::Import { file, environment, wait }) => import(global, environment, &file, wait)?,
-            Some(Verb::Prune { environment, repository: Some(place), changing }) => {
-                copies::prune(global, environment.as_deref(), &place, &changing)?;
+            Some(Verb::Prune { environment, repository: Some(place), confirm, changing }) => {
+                copies::prune(global, environment.as_deref(), &place, confirm, &changing)?;
             }
-            Some(Verb::Rm { ids, environment, repository: Some(place), .. }) => {
-                copies::remove(global, environment.as_deref(), &place, ids)?;
+            Some(Verb::Rm { ids, environment, repository: Some(place), confirm, .. }) => {
+                copies::remove(global, environment.as_deref(), &place, ids, confirm)?;
             }
-            Some(Verb::Prune { environment, changing, .. }) => prune(global, environment, &changing)?,
-            Some(Verb::Rm { ids, environment, wait, .. }) => remove(global, environment, &ids, wait)?,
+            Some(Verb::Prune { environment, confirm, changing, .. }) => prune(global, environment, confirm, &changing)?,
+            Some(Verb::Rm { ids, environment, confirm, wait, .. }) => remove(global, environment, &ids, confirm, wait)?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -333,13 +338,22 @@ fn import(global: &Global, environment: Option<String>, file: &Path, wait: bool)
     Ok(())
 }
 
-fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> Result<()> {
+fn prune(global: &Global, environment: Option<String>, confirm: Confirm, changing: &Changing) -> Result<()> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment.as_deref())?.clone();
-    let decisions = global.work("snapshot", changing, |options| {
-        let (workspace, environment) = (workspace.clone(), environment.clone());
-        async move { Snapshots::of(workspace, &environment).await?.prune(&options).await }
-    })?;
+    let work = |changing: &Changing| {
+        global.work("snapshot", changing, |options| {
+            let (workspace, environment) = (workspace.clone(), environment.clone());
+            async move { Snapshots::of(workspace, &environment).await?.prune(&options).await }
+        })
+    };
+    if !changing.dry_run && !confirm.is_given() {
+        let would = work(&changing.dry())?;
+        if !ask_to_prune(global, confirm, &environment.name, &would)? {
+            return Ok(());
+        }
+    }
+    let decisions = work(changing)?;
     if global.json() {
         return print_json(&decisions);
     }
@@ -347,9 +361,20 @@ fn prune(global: &Global, environment: Option<String>, changing: &Changing) -> R
     Ok(())
 }
 
+/// Shows what a prune would remove from `place`, and asks. `false`: there is nothing to remove.
+pub fn ask_to_prune(global: &Global, confirm: Confirm, place: &str, would: &[Decision]) -> Result<bool> {
+    if !global.json() {
+        print_decisions(would, true);
+    }
+    match would.iter().filter(|decision| decision.because.is_empty()).count() {
+        0 => Ok(false),
+        count => confirm.ask(&format!("Remove {} from `{place}`?", plural(count, "snapshot"))).map(|()| true),
+    }
+}
+
 /// Which stay and which go, and why.
 pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
-    let goes = if dry_run { "would be removed" } else { "gone" };
+    let goes = if dry_run { "would be removed" } else { "removed" };
     let rows: Vec<[String; 3]> = decisions
         .iter()
         .map(|d| match d.because.is_empty() {
@@ -360,9 +385,10 @@ pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
     out!("{}", table(["SNAPSHOT", "", "WHY"], &rows));
 }
 
-fn remove(global: &Global, environment: Option<String>, ids: &[String], wait: bool) -> Result<()> {
+fn remove(global: &Global, environment: Option<String>, ids: &[String], confirm: Confirm, wait: bool) -> Result<()> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment.as_deref())?.clone();
+    confirm.ask(&format!("Remove {} from `{}`?", plural(ids.len(), "snapshot"), environment.name))?;
     global.work("snapshot", &Changing { wait, ..Changing::default() }, |options| {
         let (workspace, environment) = (workspace.clone(), environment.clone());
         async move {

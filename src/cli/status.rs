@@ -130,7 +130,7 @@ impl Args {
             return Err(error.hint(recovering(&facts, crate::clock::now())));
         }
         Err(error.hint(format!(
-            "`lap logs {1} {2}` shows the reason; `lap up {0}` repairs it",
+            "`lap logs {1}/{2}` shows the reason; `lap up {0}` repairs it",
             environment.name, environment.name, sick[0]
         )))
     }

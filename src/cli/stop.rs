@@ -2,16 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::{Global, common::Changing, tables};
-use crate::{apply::down::stop, error::Result};
+use super::{Global, address::Addresses, common::Changing, tables};
+use crate::{apply::down::stop, config::app_address::Known, error::Result};
 
 /// Stop and remove containers of an environment. The node keeps running; data and images stay
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// Only these containers [default: all]
-    containers: Vec<String>,
+    #[command(flatten)]
+    addresses: Addresses,
     #[command(flatten)]
     changing: Changing,
 }
@@ -19,9 +17,8 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let environment = workspace.environment(self.environment.as_deref())?.clone();
-        workspace.containers(&self.containers)?;
-        let only = self.containers.into_iter().collect();
+        let (environment, containers) = self.addresses.find(&workspace, Known::Workspace)?;
+        let only = containers.into_iter().collect();
         let outcome = global.work("stop", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { stop(workspace, &environment, &only, &options).await }

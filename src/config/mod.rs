@@ -4,6 +4,7 @@
 //! (what several files say together) → [`model::Lab`]. Single values (a port, a duration) live in `value`. No step stops
 //! at the first problem: all go into one [`problem::Ledger`] and come out sorted, each with its line.
 
+pub mod app_address;
 mod check;
 pub mod dockerfile;
 mod document;

@@ -109,7 +109,7 @@ fn keys(workspace: &Workspace) -> Finding {
         }
         Ok((_, wrong)) => {
             let text = format!(
-                "{}: `lap keys new` signs it again where `.lap/keys/root.key` is; then `lap up --all`, and `lap trust install` on each \
+                "{}: `lap keys new` signs it again where `.lap/keys/root.key` is; then `lap up --all`, and `lap keys trust` on each \
                  machine if it is `root.crt`",
                 wrong.join("; ")
             );

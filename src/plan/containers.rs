@@ -434,7 +434,7 @@ fn missing(wish: &Wish, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &Image
 
 /// The containers a plan is about: all that run, or the named ones with what they depend on.
 fn targets(wish: &Wish, only: &BTreeSet<String>) -> BTreeSet<String> {
-    // By its name also one that is only built: `lap build test base`.
+    // By its name also one that is only built: `lap image build test/base`.
     let meant = |c: &&Container| if only.is_empty() { c.scale > 0 } else { only.contains(&c.name) };
     let mut left: Vec<&str> = wish.containers.values().filter(meant).map(|c| c.name.as_str()).collect();
     let mut out = BTreeSet::new();

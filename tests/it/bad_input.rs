@@ -203,7 +203,7 @@ fn many_at_once_from_any_verb() {
         "nodes/test/node.toml:4: cpu: unknown key; did you mean `cpus`?",
     ]);
     let before = workspace.everything();
-    for line in ["up", "up --all", "plan", "status", "down", "doctor", "keys new", "destroy test --confirm test", "ssh"]
+    for line in ["up", "up --all", "up --dry-run", "status", "down", "doctor", "keys new", "destroy test --yes", "ssh"]
     {
         workspace.lap(line.split(' ')).fails(3, &want);
     }

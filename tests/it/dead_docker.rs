@@ -14,7 +14,7 @@ fn every_verb_that_needs_it_says_so() {
         "up",
         "up --all",
         "up --dry-run",
-        "plan",
+        "up --dry-run",
         "status",
         "status --json",
         "down",
@@ -22,13 +22,13 @@ fn every_verb_that_needs_it_says_so() {
         "stop",
         "stop test git",
         "restart test git",
-        "build test git",
+        "image build test git",
         "image list",
         "image seed debian",
         "logs git",
         "exec git -- ls",
         "ssh",
-        "destroy test --confirm test",
+        "destroy test --yes",
     ] {
         workspace.lap(line.split(' ')).fails(4, ERROR);
     }

@@ -33,12 +33,12 @@ fn a_key_is_made_listed_and_removed() {
     let secret = fs::read_to_string(workspace.root().join(".lap/dns/dhcp.key")).unwrap();
     assert!(secret.starts_with("key \"dhcp\" {\n\talgorithm hmac-sha256;\n\tsecret \""), "{secret}");
     workspace
-        .lap(["dns", "key", "rm", "dhcp"])
+        .lap(["dns", "key", "rm", "--yes", "dhcp"])
         .code(0)
         .prints(&format!("Removed the key `dhcp`.\n{}", not_there("test")));
     assert!(!workspace.root().join(".lap/dns/dhcp.key").exists());
     workspace
-        .lap(["dns", "key", "rm", "dhcp"])
+        .lap(["dns", "key", "rm", "--yes", "dhcp"])
         .fails(2, "error: there is no key `dhcp`\nhint: `lap dns key list` shows the existing ones\n");
 }
 
@@ -65,12 +65,12 @@ fn a_key_is_of_one_environment() {
     assert_eq!(rows[1..3], [["dhcp", "prod"], ["lap-admin-prod", "prod"]]);
     assert_eq!(rows[3..], [["lap-admin-test", "test"], ["ns2", "prod"], ["old", "test"]]);
     workspace
-        .lap(["dns", "key", "rm", "dhcp"])
+        .lap(["dns", "key", "rm", "--yes", "dhcp"])
         .code(0)
         .prints(&format!("Removed the key `dhcp`.\n{}", not_there("prod")));
     // That one was brought to all.
     let both = not_there("prod") + &not_there("test");
-    workspace.lap(["dns", "key", "rm", "old"]).code(0).prints(&format!("Removed the key `old`.\n{both}"));
+    workspace.lap(["dns", "key", "rm", "--yes", "old"]).code(0).prints(&format!("Removed the key `old`.\n{both}"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         ("dns key new a_b", 2, "error: `a_b` is not a key's name: write e.g. `dhcp` or `dhcp.internal`\n"),
         ("dns key new lap-admin", 10, "error: `lap-admin` is lap's own key: choose another name\n"),
         ("dns key new lap-admin-x", 10, "error: `lap-admin-x` is lap's own key: choose another name\n"),
-        ("dns key rm lap-admin-test", 10, "error: `lap-admin-test` is lap's own key: `lap dns` needs it\n"),
+        ("dns key rm --yes lap-admin-test", 10, "error: `lap-admin-test` is lap's own key: `lap dns` needs it\n"),
         (
             "dns key new prod",
             2,

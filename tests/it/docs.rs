@@ -70,6 +70,55 @@ fn the_command_lines_of_every_page_parse() {
     }
 }
 
+/// Where a text in backticks is a command of lap's: its words after `lap`. Words that a message fills in end it.
+fn named_commands(text: &str) -> Vec<Vec<&str>> {
+    let mut out = Vec::new();
+    for (at, begin) in text.match_indices("`lap ").chain(text.match_indices("`sudo lap ")) {
+        let rest = &text[at + begin.len()..];
+        let rest = &rest[..rest.find(['`', '\n']).unwrap_or(rest.len())];
+        let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || "-|".contains(c));
+        let words: Vec<&str> = rest.split(' ').take_while(|word| is_word(word) && !word.starts_with('-')).collect();
+        out.push(words);
+    }
+    out
+}
+
+#[test]
+fn every_command_that_a_text_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut left, mut found, mut wrong) = (vec![root.join("src"), root.join("docs")], 0, Vec::new());
+    left.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "containers", "env", "scripts"]
+            .map(|name| root.join(name)),
+    );
+    let command = lap::cli::command();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        // The words of earlier versions are named there.
+        if path.ends_with("src/cli/moved.rs") {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for words in named_commands(&text) {
+            let Some(first) = words.first() else { continue };
+            found += 1;
+            let exists = first.split('|').all(|first| {
+                let Some(verb) = command.find_subcommand(first) else { return false };
+                let second = words.get(1).filter(|_| verb.is_subcommand_required_set());
+                second.is_none_or(|second| second.split('|').all(|second| verb.find_subcommand(second).is_some()))
+            });
+            if !exists {
+                wrong.push(format!("{}: `lap {}`", path.display(), words.join(" ")));
+            }
+        }
+    }
+    assert!(found > 200, "only {found} commands are named: this test checks nothing");
+    assert!(wrong.is_empty(), "no such commands:\n{}", wrong.join("\n"));
+}
+
 /// `file.rs::test` in backticks, wherever the page names one.
 fn named_tests(page: &str) -> Vec<(&str, &str)> {
     page.split('`').skip(1).step_by(2).filter_map(|word| word.split_once(".rs::")).collect()

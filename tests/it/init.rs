@@ -71,7 +71,7 @@ fn what_the_templates_say_is_right() {
     let workspace = Workspace::from_templates();
     workspace.lap(["keys", "new"]).code(0).prints("Nothing to do: all keys exist.\n");
     // The next thing that is missing is Docker, not something in a file.
-    workspace.lap(["plan"]).code(4);
+    workspace.lap(["up", "--dry-run"]).code(4);
 }
 
 #[test]
@@ -82,13 +82,13 @@ fn found_from_any_directory_in_it() {
     assert_eq!(workspace.lap_in("home", ["-C", "../office/env", "keys", "list"]).code(0).stdout, keys);
     assert_eq!(workspace.lap_in("home", ["keys", "list", "-C", "../office"]).code(0).stdout, keys);
     // Past keys and files to Docker: the plan found its workspace.
-    workspace.lap_in("office/containers/git", ["plan"]).code(4);
+    workspace.lap_in("office/containers/git", ["up", "--dry-run"]).code(4);
 }
 
 #[test]
 fn outside_of_every_workspace() {
     let workspace = Workspace::none();
-    for line in ["up", "status", "plan", "doctor", "keys new", "destroy test"] {
+    for line in ["up", "status", "up --dry-run", "doctor", "keys new", "destroy test --yes"] {
         workspace.lap(line.split(' ')).fails(
             3,
             "error: no `lap.toml` in `[dir]/office` or any directory above\nhint: `lap init DIR` makes a new workspace\n",

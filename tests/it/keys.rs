@@ -10,7 +10,7 @@ const MISSING: &str = "error: this workspace has no keys\nhint: run `lap keys im
 fn without_keys_the_next_step_is_said() {
     let workspace = Workspace::small();
     let before = workspace.everything();
-    for line in ["up", "plan", "keys list", "keys export /nowhere/x", "trust install --dry-run"] {
+    for line in ["up", "up --dry-run", "keys list", "keys export /nowhere/x", "keys trust --dry-run"] {
         workspace.lap(line.split(' ')).fails(9, MISSING);
     }
     assert_eq!(workspace.everything(), before);

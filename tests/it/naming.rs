@@ -4,7 +4,8 @@ use crate::workspace::Workspace;
 
 const NO_ENVIRONMENT: &str =
     "error: there is no environment `tset`: the environments are `prod`, `test`\nhint: did you mean `test`?\n";
-const NO_CONTAINER: &str = "error: there is no container `gti`: the containers are `git`\n";
+const NEITHER: &str = "error: `tset` is neither an environment nor a container: the environments are `prod`, `test`, the containers `git`\nhint: did you mean `test`?\n";
+const NO_CONTAINER: &str = "error: there is no container `gti`: the containers are `git`\nhint: did you mean `git`?\n";
 
 #[test]
 fn unknown_environment() {
@@ -12,31 +13,38 @@ fn unknown_environment() {
     for line in [
         "up tset",
         "up tset --dry-run",
-        "plan tset",
         "down tset",
-        "start tset",
-        "stop tset",
-        "restart tset",
-        "build tset",
         "status tset",
-        "logs tset git",
-        "exec tset git -- ls",
         "ssh tset",
+        "restore latest tset --yes",
         "image list tset",
         "image seed debian -e tset",
-        "destroy tset --confirm tset",
+        "destroy tset --yes",
     ] {
         workspace.lap(line.split(' ')).fails(2, NO_ENVIRONMENT);
     }
+    for line in [
+        "start tset",
+        "stop tset",
+        "restart tset",
+        "image build tset",
+        "check tset",
+        "logs tset",
+        "logs tset git",
+        "logs tset/git",
+        "exec tset/git -- ls",
+    ] {
+        workspace.lap(line.split(' ')).fails(2, NEITHER);
+    }
     let workspace = workspace.with("nodes/two/node.toml", "environment = \"test\"\nrole = \"worker\"\n");
     for (name, hint) in [
-        ("git", "`git` is a container: name the environment first, e.g. `test git`"),
+        ("git", "`git` is a container: this takes an environment, e.g. `test`"),
         ("two", "`two` is a node: name its environment, `test`"),
         ("nowhere", "an environment is a directory in `env/`: see `lap help env.toml`"),
     ] {
         let error =
             format!("error: there is no environment `{name}`: the environments are `prod`, `test`\nhint: {hint}\n");
-        workspace.lap(["stop", name]).fails(2, &error);
+        workspace.lap(["down", name]).fails(2, &error);
     }
 }
 
@@ -48,34 +56,57 @@ fn unknown_node() {
         ("nowhere", "`lap node list` shows all nodes; `lap node add` adds an existing machine"),
     ] {
         let error = format!("error: there is no node `{name}`: the nodes are `prod`, `test`\nhint: {hint}\n");
-        workspace.lap(["node", "prepare", name]).fails(2, &error);
+        workspace.lap(["node", "prepare", name, "--yes"]).fails(2, &error);
     }
 }
 
 #[test]
 fn unknown_container() {
     let workspace = Workspace::with_keys();
-    for line in
-        ["stop test gti", "build test gti", "logs gti", "logs test gti", "exec gti -- ls", "exec test gti -- ls"]
-    {
+    for line in [
+        "stop test gti",
+        "stop test/gti",
+        "image build test gti",
+        "logs test gti",
+        "logs prod/gti",
+        "exec test/gti -- ls",
+    ] {
         workspace.lap(line.split(' ')).fails(2, NO_CONTAINER);
     }
 }
 
 #[test]
-fn destroying_wants_the_name() {
+fn a_container_is_named_by_its_address() {
     let workspace = Workspace::with_keys();
-    workspace.lap(["destroy", "test"]).fails(
-        10,
-        "error: `lap destroy` needs the environment's name as a confirmation, and there is no terminal\nhint: confirm with `--confirm test`\n",
-    );
-    for wrong in ["prod", "TEST", ""] {
-        workspace.lap(["destroy", "test", "--confirm", wrong]).fails(
-            10,
-            &format!("error: `{wrong}` is not `test`: nothing was removed\nhint: confirm with `--confirm test`\n"),
-        );
+    // Docker does not answer: the command line was right.
+    for line in [
+        "start git",
+        "stop git",
+        "stop prod/git/git/1",
+        "restart prod git",
+        "image build test/git",
+        "check git/git",
+        "logs prod/git",
+        "exec prod/git -- ls",
+        "restore latest --only prod/git --yes",
+        "restore latest prod --only git --yes",
+    ] {
+        workspace.lap(line.split(' ')).code(4);
     }
-    let ended = workspace.lap(["destroy", "--confirm", "test"]).code(2);
+    let error = "error: `prod` is an environment: name a container in it\nhint: e.g. `prod/git`\n";
+    workspace.lap(["logs", "prod"]).fails(2, error);
+    let error = "error: `git` has no service `web`: its one service is `git`\n";
+    workspace.lap(["logs", "git/web"]).fails(2, error);
+}
+
+#[test]
+fn destroying_asks_for_the_name() {
+    let workspace = Workspace::with_keys();
+    let error = "error: `lap destroy` asks for confirmation, and there is no terminal\nhint: answer the question with `--yes`\n";
+    workspace.lap(["destroy", "test"]).fails(2, error);
+    let error = "error: there is no option `--confirm`\nhint: answer the question with `--yes`\n";
+    workspace.lap(["destroy", "test", "--confirm", "test"]).fails(2, error);
+    let ended = workspace.lap(["destroy", "--yes"]).code(2);
     assert!(ended.stderr.contains("<ENVIRONMENT>"), "{}", ended.stderr);
 }
 
@@ -102,7 +133,7 @@ fn wrong_command_lines() {
 fn another_name_for_the_lab() {
     let error = "error: the workspace has 1 problem:\nlap.toml: lab: the name in `--lab`: `A B` is not a name: write \
                  lower-case letters, digits and hyphens between them, e.g. `a-b`\n";
-    let ended = Workspace::with_keys().lap(["--lab", "A B", "plan"]).code(3);
+    let ended = Workspace::with_keys().lap(["--lab", "A B", "up", "--dry-run"]).code(3);
     assert!(ended.stderr.starts_with(error), "{}", ended.stderr);
-    Workspace::with_keys().variable("LAP_LAB", "other").lap(["plan"]).code(4);
+    Workspace::with_keys().variable("LAP_LAB", "other").lap(["up", "--dry-run"]).code(4);
 }

@@ -77,7 +77,7 @@ fn files_are_small() {
 
 #[test]
 fn only_cli_knows_the_command_line() {
-    only(&["cli"], &["clap", "clap_complete"]);
+    only(&["cli"], &["clap", "clap_complete", "clap_mangen"]);
 }
 
 #[test]

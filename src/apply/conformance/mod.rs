@@ -1,4 +1,4 @@
-//! `lap conformance`: the same scenarios on every kind of node, in a lab that is made for them and is gone afterwards. What they do is
+//! `lap doctor --conformance`: the same scenarios on every kind of node, in a lab that is made for them and is gone afterwards. What they do is
 //! what a person does: they call this very program, and look from outside at what came of it.
 
 mod bare;

@@ -178,7 +178,7 @@ impl Stage {
     async fn restore(&self, line: &Line<'_>) -> Played {
         self.lap.inside("echo after >/data/one/page && echo new >/data/one/new", line).await?;
         same("the page", &self.page("data/page").await?.as_str(), &"after\n")?;
-        self.lap.ok(&["restore", "latest", NODE], line).await?;
+        self.lap.ok(&["restore", "--yes", "latest", NODE], line).await?;
         same("the page", &self.page("data/page").await?.as_str(), &"before\n")?;
         same("files", &self.lap.inside("cd /data/one && echo *", line).await?.as_str(), &"page\n")
     }
@@ -272,7 +272,7 @@ impl Stage {
 
     /// Nothing of the node is left on this machine.
     async fn destroy(&self, line: &Line<'_>) -> Played {
-        self.lap.ok(&["destroy", NODE, "--confirm", NODE], line).await?;
+        self.lap.ok(&["destroy", NODE, "--yes"], line).await?;
         if let Some(bare) = &self.bare {
             return same("what is left on the machine", &bare.left().await?.as_str(), &"");
         }

@@ -103,7 +103,7 @@ impl Room {
                 if !self.root.join("env").join(environment).exists() {
                     continue;
                 }
-                let removed = lap.ok(&["destroy", environment, "--confirm", environment], &|_| {}).await;
+                let removed = lap.ok(&["destroy", environment, "--yes"], &|_| {}).await;
                 removed.map_err(|error| error.hint(by_hand(&self.root, environment)))?;
             }
         }

@@ -5,7 +5,8 @@ use crate::report::print::outln;
 use super::super::{
     Global,
     common::{Changing, print_json},
-    snapshot::print_decisions,
+    confirm::Confirm,
+    snapshot::{ask_to_prune, print_decisions},
 };
 use crate::{
     apply::{
@@ -18,10 +19,23 @@ use crate::{
 };
 
 /// `lap snapshot prune --in`
-pub fn prune(global: &Global, environment: Option<&str>, from: &str, changing: &Changing) -> Result<()> {
+pub fn prune(
+    global: &Global,
+    environment: Option<&str>,
+    from: &str,
+    confirm: Confirm,
+    changing: &Changing,
+) -> Result<()> {
     let workspace = global.workspace()?;
     let policy = workspace.lab.copies;
-    let gone = go(global, environment, from, changing, &Going::Policy(&policy))?;
+    let work = |changing: &Changing| go(global, environment, from, changing, &Going::Policy(&policy));
+    if !changing.dry_run && !confirm.is_given() {
+        let would = work(&changing.dry())?;
+        if !ask_to_prune(global, confirm, from, &would.decisions)? {
+            return Ok(());
+        }
+    }
+    let gone = work(changing)?;
     if global.json() {
         return print_json(&gone.decisions);
     }
@@ -35,7 +49,14 @@ pub fn prune(global: &Global, environment: Option<&str>, from: &str, changing: &
 }
 
 /// `lap snapshot rm --in`
-pub fn remove(global: &Global, environment: Option<&str>, from: &str, ids: Vec<String>) -> Result<()> {
+pub fn remove(
+    global: &Global,
+    environment: Option<&str>,
+    from: &str,
+    ids: Vec<String>,
+    confirm: Confirm,
+) -> Result<()> {
+    confirm.ask(&format!("Remove {} from `{from}`?", plural(ids.len(), "snapshot")))?;
     let gone = go(global, environment, from, &Changing::default(), &Going::Named(&ids))?;
     if global.json() {
         return print_json(&ids);

@@ -13,7 +13,7 @@ use hickory_server::proto::{
 
 use super::target::{Target, called_like_an_environment, complete, data, name, split};
 use crate::{
-    cli::{Global, common::runtime},
+    cli::{Global, common::runtime, value},
     dns,
     dns_client::{Change, Need, Outcome, authority, update},
     error::{Error, Kind, Result},
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(required = true, num_args = 3.., value_name = "NAME TYPE DATA")]
     what: Vec<String>,
     /// How long others may cache it, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(0..=0x7fff_ffff))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value::ttl)]
     ttl: u32,
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{Global, common::runtime};
+use super::super::{Global, common::runtime, value};
 use crate::{
     config::model::{Dns, Lab},
     drivers,
@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// A name server to use instead of every environment's; repeat it for several
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "undo")]
+    #[arg(long, value_name = "ADDRESS", value_parser = value::ipv4, conflicts_with = "undo")]
     server: Vec<Ipv4Addr>,
 }
 

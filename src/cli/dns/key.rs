@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use crate::{
     apply::{dns_keys::deliver, up::Master},
-    cli::{Global, common::Changing},
+    cli::{Global, common::Changing, confirm::Confirm},
     config::value::{
         duration::duration,
         name::{below, owner},
@@ -73,6 +73,8 @@ pub struct New {
 pub struct Rm {
     /// Its name
     name: String,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Wait until the lock of the node is free
     #[arg(long)]
     wait: bool,
@@ -87,6 +89,7 @@ impl Args {
             Verb::Rm(rm) => {
                 // A workspace without keys says so.
                 workspace.keys()?;
+                rm.confirm.ask(&format!("Remove the key `{}`? No copy of it is kept.", rm.name))?;
                 let environment = dns::remove(&workspace.lab.root, &rm.name)?;
                 outln!("Removed the key `{}`.", rm.name);
                 bring(global, &workspace, environment.as_deref(), rm.wait)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    cli::value,
     dns,
     error::{Error, Kind, OrError, Result},
     report::print::out,
@@ -16,10 +17,10 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The server that is asked
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = value::ip)]
     server: IpAddr,
     /// Its port
-    #[arg(long, default_value_t = 53)]
+    #[arg(long, default_value_t = 53, value_parser = value::port)]
     port: u16,
     /// The zone of `@`
     #[arg(long, env = "LAP_ZONE", default_value = "internal", hide_env_values = true)]

@@ -9,7 +9,7 @@ use std::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    cli::common::runtime,
+    cli::{common::runtime, value},
     dns,
     error::{Kind, OrError, Result},
 };
@@ -21,10 +21,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     config: PathBuf,
     /// The address to listen on; repeat it for several
-    #[arg(long, value_name = "ADDRESS", env = "LAP_NODE_ADDRESS", default_value = "127.0.0.1", hide_env_values = true)]
+    #[arg(long, value_name = "ADDRESS", value_parser = value::ip, env = "LAP_NODE_ADDRESS", default_value = "127.0.0.1", hide_env_values = true)]
     listen: Vec<IpAddr>,
     /// The port, UDP and TCP
-    #[arg(long, default_value_t = 53)]
+    #[arg(long, default_value_t = 53, value_parser = value::port)]
     port: u16,
     /// The file of TSIG keys and their rights, `keys.json`; a new file takes effect at once
     #[arg(long, value_name = "FILE")]
@@ -36,10 +36,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Serve Prometheus metrics here, as `/metrics`
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = value::socket)]
     metrics: Option<SocketAddr>,
     /// The same on this port of the first address of `--listen`
-    #[arg(long, value_name = "PORT", conflicts_with = "metrics")]
+    #[arg(long, value_name = "PORT", value_parser = value::port, conflicts_with = "metrics")]
     metrics_port: Option<u16>,
     /// Do not answer on 127.0.0.1 as well
     #[arg(long)]

@@ -3,10 +3,7 @@
 use crate::report::print::outln;
 use std::process::ExitCode;
 
-use super::super::{
-    Global,
-    common::{Changing, yes},
-};
+use super::super::{Global, common::Changing, confirm::Confirm};
 use crate::{
     apply::host_install::examine,
     config::{destination, model::Hypervisor},
@@ -29,9 +26,8 @@ pub struct Args {
     /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 impl Args {
@@ -55,9 +51,7 @@ impl Args {
         if self.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
-        if !self.yes && !yes("Do it?")? {
-            return Err(Error::new(Kind::Refused, "nothing was done").hint("answer the question with `--yes`"));
-        }
+        self.confirm.ask("Install this?")?;
         global.work("host install", &changing, |options| async move { examined.install(&options).await })?;
         outln!("{name} can run nodes. `lap doctor` shows what else it needs.");
         Ok(ExitCode::SUCCESS)

@@ -5,7 +5,9 @@ use std::{fs, net::Ipv4Addr, process::ExitCode};
 
 use super::super::{
     Global,
-    common::{runtime, yes},
+    common::runtime,
+    confirm::{cancelled, yes},
+    value,
 };
 use crate::{
     apply::local::read,
@@ -25,7 +27,7 @@ pub struct Args {
     /// The destination for `ssh`: a name in `~/.ssh/config`, `[user@]host`, or `ssh://[user@]host[:port]`
     destination: String,
     /// The address at which clients reach its services [default: the one that `ssh` connects to]
-    #[arg(long)]
+    #[arg(long, value_parser = value::ipv4)]
     address: Option<Ipv4Addr>,
     /// The environment [default: `default` in lap.toml]
     #[arg(short, long)]
@@ -60,9 +62,8 @@ impl Args {
                 outln!("The host key of `{destination}` is {} {fingerprint}", shown.algorithm());
                 let question =
                     "Is this key correct? (on the machine: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`)";
-                if !yes(question)? {
-                    return Err(Error::new(Kind::Refused, "nothing was written")
-                        .hint("answer the question with `--host-key SHA256:…`"));
+                if !yes(question, "--host-key SHA256:…")? {
+                    return Err(cancelled());
                 }
             }
         }

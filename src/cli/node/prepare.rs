@@ -4,15 +4,10 @@ use crate::report::print::outln;
 use std::process::ExitCode;
 
 use super::{
-    super::{Global, common::Changing, common::yes},
+    super::{Global, common::Changing, confirm::Confirm},
     find,
 };
-use crate::{
-    apply::machine::examine,
-    drivers,
-    error::{Error, Kind, Result},
-    keys::Keys,
-};
+use crate::{apply::machine::examine, drivers, error::Result, keys::Keys};
 
 /// Prepare a bare Debian or Ubuntu machine as a node: show what to install, ask, install
 ///
@@ -24,9 +19,8 @@ pub struct Args {
     /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 impl Args {
@@ -58,9 +52,7 @@ impl Args {
         if self.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
-        if !self.yes && !yes("Do it?")? {
-            return Err(Error::new(Kind::Refused, "nothing was done").hint("answer the question with `--yes`"));
-        }
+        self.confirm.ask("Install this?")?;
         global.work("node prepare", &changing, |options| {
             let (workspace, name) = (workspace.clone(), node.name.clone());
             async move { examined.prepare(&workspace, &keys, &name, &options).await }

@@ -4,12 +4,12 @@ use crate::report::print::outln;
 use std::{fs, process::ExitCode};
 
 use super::{
-    super::{Global, common::Changing},
+    super::{Global, common::Changing, confirm::Confirm},
     find,
 };
 use crate::{
     apply::machine::{leave, stock_ssh},
-    error::{Error, Kind, OrError, Result},
+    error::{Kind, OrError, Result},
 };
 
 /// Uninstall lap from an existing machine, and remove its node.toml. The data stays on the machine
@@ -17,9 +17,8 @@ use crate::{
 pub struct Args {
     /// A node with `provider = "ssh"`
     node: String,
-    /// The name of the node again, instead of the question
-    #[arg(long, value_name = "NAME")]
-    confirm: Option<String>,
+    #[command(flatten)]
+    confirm: Confirm,
     /// Remove the node.toml even if the machine does not answer; nothing changes on the machine
     #[arg(long)]
     gone: bool,
@@ -30,10 +29,8 @@ impl Args {
         let workspace = global.workspace()?;
         let node = find(&workspace, &self.node)?;
         stock_ssh(&workspace, &node)?;
-        if self.confirm.as_deref() != Some(&node.name) {
-            return Err(Error::new(Kind::Refused, format!("this stops all containers of `{}`", node.name))
-                .hint(format!("confirm with `--confirm {}`", node.name)));
-        }
+        let what = format!("This stops all containers of `{}` and uninstalls lap there.", node.name);
+        self.confirm.ask_name(&what, &node.name)?;
         let changing = Changing::default();
         let left = global.work("node rm", &changing, |options| {
             let (workspace, node) = (workspace.clone(), node.clone());

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::{
     apply::{record, up::short},
-    cli::{Global, common::Changing},
+    cli::{Global, common::Changing, value},
     error::Result,
 };
 
@@ -18,6 +18,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The release's number [default: the one that runs]
+    #[arg(value_parser = value::release)]
     release: Option<u64>,
     /// The environment [default: the one that has `promote_from`]
     #[arg(long = "env", value_name = "ENVIRONMENT")]

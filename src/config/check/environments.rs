@@ -29,6 +29,10 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
             format!("`{name}.{zone}` is reserved for lap: choose another name for the environment"),
         );
     }
+    for name in workspace.containers.keys().filter(|name| known.contains(name.as_str())) {
+        let message = format!("`{name}` is also an environment, and an address could mean either: rename one of them");
+        ledger.path(&format!("containers/{name}"), message);
+    }
     default(workspace, &known, ledger);
     promotion(workspace, &known, ledger);
     nodes(workspace, &known, ledger);

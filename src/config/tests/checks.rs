@@ -31,6 +31,14 @@ fn environments() {
 }
 
 #[test]
+fn a_name_is_an_environment_or_a_container() {
+    World::new().container("prod", "mem_limit = \"1g\"").says(&[
+        "containers/prod: `prod` is also an environment, and an address could mean either: rename one of them",
+    ]);
+    World::new().container("production", "mem_limit = \"1g\"").says(&[]);
+}
+
+#[test]
 fn addresses() {
     World::new()
         .with("nodes/x/node.toml", format!("{WORKER}address = \".11\""))

@@ -26,7 +26,7 @@ pub fn apply(root: &Path, changes: &[TrustChange], run: &mut dyn FnMut(&[&str]) 
     if !foreign.is_empty() {
         let message = format!("another certificate has this name: {}", foreign.join(", "));
         return Err(Error::new(Kind::Refused, message)
-            .hint("run `lap trust install --undo` in the workspace that installed it, or move it away"));
+            .hint("run `lap keys trust --undo` in the workspace that installed it, or move it away"));
     }
     if !changes.is_empty() && root == Path::new("/") && !nix::unistd::geteuid().is_root() {
         return Err(Error::new(Kind::Refused, "only root may change what this machine trusts")

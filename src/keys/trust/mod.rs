@@ -1,4 +1,4 @@
-//! `lap trust install [--undo]`: makes this machine trust the lab's root certificate, in the system's store and for
+//! `lap keys trust [--undo]`: makes this machine trust the lab's root certificate, in the system's store and for
 //! Docker (`certs.d`, which dockerd reads at each pull: no restart).
 //!
 //! Three beats: [`observe()`] what is there, [`plan`] what to change (pure; each change prints as one line), [`apply()`].

@@ -1,4 +1,4 @@
-//! Parts of an environment: `lap start test git`, `lap restart`, `lap build`.
+//! Parts of an environment: `lap start test git`, `lap restart`, `lap image build`.
 
 use super::World;
 

@@ -140,7 +140,7 @@ fn a_machine_in_the_offices_network_has_the_address_it_was_given() {
     );
     lab.write("nodes/worker/node.toml", &node("worker", "", &office.bridge));
 
-    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lap(&["destroy", "test", "--yes"]).ok();
     assert!(!virsh(&["list", "--all", "--name"]).contains(&lab.name));
     assert!(!virsh(&["vol-list", "lap"]).contains(&lab.name));
     assert!(!std::path::Path::new("/var/lib/lap").join(&lab.name).exists());
@@ -148,5 +148,5 @@ fn a_machine_in_the_offices_network_has_the_address_it_was_given() {
 
 fn plan_with(lab: &Lab, machine: &Machine<'_>, address: &str, bridge: &str) -> String {
     lab.write("nodes/worker/node.toml", &node("worker", address, bridge));
-    machine.lap(&["plan"]).ok()
+    machine.lap(&["up", "--dry-run"]).ok()
 }

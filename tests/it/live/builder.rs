@@ -39,7 +39,7 @@ fn makes_what_the_master_runs() {
     // A change: made there, brought, and what it replaces is not kept there.
     lab.edit("containers/two/Dockerfile", "echo two", "echo two too");
     lab.commit();
-    let plan = lab.lap(&["plan"]).ok();
+    let plan = lab.lap(&["up", "--dry-run"]).ok();
     assert!(plan.contains("build `two` on `maker`") && plan.contains("send the image of `two` from `maker`"), "{plan}");
     lab.lap(&["up"]).ok();
     lab.healthy();
@@ -64,7 +64,7 @@ fn makes_what_the_master_runs() {
 
     // One that does not run is started.
     run("docker", &["stop", "--time", "0", &lab.node("maker")]).ok();
-    assert!(lab.lap(&["plan"]).ok().contains("start the node `maker`"));
+    assert!(lab.lap(&["up", "--dry-run"]).ok().contains("start the node `maker`"));
     lab.lap(&["up"]).ok();
     lab.healthy();
 

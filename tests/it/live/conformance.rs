@@ -1,4 +1,4 @@
-//! `lap conformance` on real nodes: all scenarios pass, and nothing of them is left, however it ends.
+//! `lap doctor --conformance` on real nodes: all scenarios pass, and nothing of them is left, however it ends.
 
 use std::{
     path::{Path, PathBuf},
@@ -36,7 +36,7 @@ fn command(name: &str, arguments: &[&str]) -> Command {
 fn command_of(binary: &Path, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary);
     // Not in a workspace: it needs none.
-    command.args(["--lab", name, "conformance"]).args(arguments).current_dir("/").stdin(Stdio::null());
+    command.args(["--lab", name, "doctor", "--conformance"]).args(arguments).current_dir("/").stdin(Stdio::null());
     command
 }
 

@@ -71,6 +71,6 @@ fn each_snapshot_holds_every_row_that_was_acknowledged_before_it() {
 
     // The database itself goes on from there.
     let (id, before) = &taken[2];
-    lab.lap(&["restore", id]).ok();
+    lab.lap(&["restore", "--yes", id]).ok();
     until("it goes on", || acknowledged(&lab) > *before + 50);
 }

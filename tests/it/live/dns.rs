@@ -57,9 +57,9 @@ fn names_are_checked_and_keys_come_and_go() {
     assert!(keys_inside(&lab).contains("\"dhcp\""));
     let mode = lab.on_node("test", &["stat", "--format", "%a", "/var/lib/lap/secrets/dns/keys.json"]).ok();
     assert_eq!(mode.trim(), "600");
-    let plan = lab.lap(&["plan"]).ok();
+    let plan = lab.lap(&["up", "--dry-run"]).ok();
     assert!(!plan.contains("the keys of `dns`"), "{plan}");
-    lab.lap(&["dns", "key", "rm", "dhcp"]).ok();
+    lab.lap(&["dns", "key", "rm", "--yes", "dhcp"]).ok();
     assert!(!keys_inside(&lab).contains("\"dhcp\""));
     assert_eq!(started(&lab), since);
 }

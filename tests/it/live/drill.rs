@@ -37,7 +37,7 @@ fn a_drill_tells_whether_it_would_come_back() {
     let passphrase = disk.path().join("passphrase");
     std::fs::write(&passphrase, "a good passphrase\n").unwrap();
     lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
-    assert!(lab.lap(&["drill"]).fails(2).contains("`office` has no snapshot of `test`"));
+    assert!(lab.lap(&["recover", "--drill"]).fails(2).contains("`office` has no snapshot of `test`"));
     lab.on_node("test", &["sh", "-c", "echo then >/data/one/file"]).ok();
     lab.lap(&["snapshot"]).ok();
     lab.lap(&["snapshot", "copy"]).ok();
@@ -46,11 +46,11 @@ fn a_drill_tells_whether_it_would_come_back() {
     // Another lab may have the name that the drill would take: its data is no leftover.
     let volume = format!("lap-{}-drill-test-lap", lab.name);
     run("docker", &["volume", "create", &volume]).ok();
-    let said = lab.lap(&["drill"]).fails(10);
+    let said = lab.lap(&["recover", "--drill"]).fails(10);
     assert!(said.contains("the data of the node `test` is on this machine"), "{said}");
     run("docker", &["volume", "rm", &volume]).ok();
 
-    let said = lab.lap(&["drill"]).ok();
+    let said = lab.lap(&["recover", "--drill"]).ok();
     assert!(said.contains("Recovered `test` from ") && said.contains("healthy, 2 checks passed"), "{said}");
     assert!(said.contains("would lose the changes"), "{said}");
     assert_eq!(left(&lab), "");
@@ -62,7 +62,7 @@ fn a_drill_tells_whether_it_would_come_back() {
 
     // Killed at each step, and stopped: the next one begins anew, and leaves nothing either.
     for until in ["make the node", "fetch ", "restore ", "start "] {
-        let mut working = lab.start(&["drill", "--progress", "json"]);
+        let mut working = lab.start(&["recover", "--drill", "--progress", "json"]);
         working.until_step(until);
         if until == "start " {
             run("kill", &["-INT", &working.id().to_string()]).ok();
@@ -77,7 +77,7 @@ fn a_drill_tells_whether_it_would_come_back() {
     // What would not come back is said, and is no secret of the one who drilled.
     lab.lap(&["snapshot"]).ok();
     lab.lap(&["snapshot", "copy"]).ok();
-    let said = lab.lap(&["drill"]).fails(7);
+    let said = lab.lap(&["recover", "--drill"]).fails(7);
     assert!(
         said.contains("the recovery of `test` from ")
             && said.contains(" failed: 1 of ")

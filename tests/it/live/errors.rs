@@ -49,7 +49,7 @@ fn one_that_is_never_healthy(lab: &Lab) {
     lab.on_node("test", &["docker", "exec", "infra_two", "sh", "-c", "echo broken > /say"]).ok();
     until("it is unhealthy", || lab.lap(&["status"]).out.contains("unhealthy"));
     assert!(lab.lap(&["status"]).fails(7).contains("`two`"));
-    assert!(lab.lap(&["plan"]).ok().contains("it is unhealthy"));
+    assert!(lab.lap(&["up", "--dry-run"]).ok().contains("it is unhealthy"));
     lab.lap(&["up"]).ok();
     lab.healthy();
 }
@@ -114,7 +114,7 @@ fn a_port_that_is_taken(lab: &Lab) {
 
 fn what_is_no_longer_wished_for(lab: &Lab) {
     std::fs::remove_dir_all(lab.root.join("containers/two")).unwrap();
-    assert!(lab.lap(&["plan"]).ok().contains("remove `two`"));
+    assert!(lab.lap(&["up", "--dry-run"]).ok().contains("remove `two`"));
     lab.lap(&["up"]).ok();
     lab.healthy();
     assert!(!lab.on_node("test", &["docker", "ps", "--all"]).ok().contains("infra_two"));

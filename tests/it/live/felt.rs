@@ -49,7 +49,7 @@ fn the_wait_of_the_writers_is_told(lab: &Lab) {
         }
         // Each keeps what was written over.
         let id = shown["snapshot"]["meta"]["id"].as_str().unwrap();
-        lab.lap(&["snapshot", "rm", id]).ok();
+        lab.lap(&["snapshot", "rm", "--yes", id]).ok();
     }
     assert!(waited, "`one` writes all the time, and was never seen to wait");
 }
@@ -94,7 +94,7 @@ fn a_subvolume_inside_is_kept_and_removed_with_a_snapshot(lab: &Lab, id: &str) {
     let newest = shown["snapshot"]["meta"]["id"].as_str().unwrap();
     let beside = format!("snapshots/{newest}/nested/0");
     assert!(subvolumes().contains(&beside), "{}", subvolumes());
-    lab.lap(&["snapshot", "rm", newest]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", newest]).ok();
     assert!(!subvolumes().contains(newest), "{}", subvolumes());
     lab.on_node("test", &["btrfs", "subvolume", "delete", "/data/two/own"]).ok();
     let nest = format!(
@@ -102,7 +102,7 @@ fn a_subvolume_inside_is_kept_and_removed_with_a_snapshot(lab: &Lab, id: &str) {
          && btrfs subvolume create data/a/b && btrfs property set -ts data ro true"
     );
     lab.on_node("test", &["sh", "-c", &nest]).ok();
-    lab.lap(&["snapshot", "rm", id]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", id]).ok();
     assert!(!subvolumes().contains(id), "{}", subvolumes());
 }
 

@@ -98,7 +98,7 @@ fn a_box_of_others_becomes_a_node() {
     let machine = Machine::new(&lab);
     let lap = |arguments: &[&str]| machine.lap(arguments);
 
-    let plan = lap(&["plan"]).ok();
+    let plan = lap(&["up", "--dry-run"]).ok();
     assert!(plan.contains("make the node `test`") && !plan.contains("make the box"), "{plan}");
     killed_while_packages_come_in(&machine);
     lap(&["up"]).ok();
@@ -121,7 +121,7 @@ fn a_box_of_others_becomes_a_node() {
     machine.inside("mkdir -p /data/one && echo before >/data/one/file && sync");
     lap(&["snapshot"]).ok();
     machine.inside("echo after >/data/one/file");
-    lap(&["restore", "latest"]).ok();
+    lap(&["restore", "--yes", "latest"]).ok();
     assert_eq!(machine.inside("cat /data/one/file"), "before\n");
 
     lap(&["down"]).ok();
@@ -129,7 +129,7 @@ fn a_box_of_others_becomes_a_node() {
     lap(&["status"]).ok();
     assert_eq!(machine.inside("cat /data/one/file"), "before\n");
 
-    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lap(&["destroy", "test", "--yes"]).ok();
     assert!(!virsh(&["list", "--all", "--name"]).contains(&machine.domain));
     assert!(!virsh(&["vol-list", "lap"]).contains(&format!("{}-test", lab.name)));
     assert!(!Path::new("/var/lib/lap").join(&lab.name).exists());
@@ -148,6 +148,6 @@ fn killed_while_packages_come_in(machine: &Machine<'_>) {
     child.kill().unwrap();
     let _ = child.wait();
     assert!(there, "{}", seen.join("\n"));
-    let plan = machine.lap(&["plan"]).ok();
+    let plan = machine.lap(&["up", "--dry-run"]).ok();
     assert!(plan.contains("make the node `test` again, with its data  it is incomplete"), "{plan}");
 }

@@ -37,17 +37,17 @@ fn nothing_to_do(lab: &Lab) {
     let before = lab.on_node("test", &["docker", "ps", "--quiet", "--no-trunc"]).ok();
     let out = lab.lap(&["up"]).ok();
     assert!(out.starts_with("Nothing to do: 6 containers run and are healthy"), "{out}");
-    assert_eq!(lab.lap(&["plan"]).ok().lines().next(), Some("Nothing to do."));
+    assert_eq!(lab.lap(&["up", "--dry-run"]).ok().lines().next(), Some("Nothing to do."));
     assert_eq!(lab.on_node("test", &["docker", "ps", "--quiet", "--no-trunc"]).ok(), before);
 }
 
-/// Each line is run by a shell in the workspace; `sudo lap trust install && docker pull` would change this machine, so
+/// Each line is run by a shell in the workspace; `sudo lap keys trust && docker pull` would change this machine, so
 /// that one is tried with curl against the same registry, with the certificate it would install.
 fn the_hints_work_as_printed(lab: &Lab, out: &str) {
     fs::write(lab.root.join("README.md"), "a file to put\n").unwrap();
     let hints: Vec<&str> = out.lines().skip_while(|line| *line != "Try next:").skip(1).map(str::trim).collect();
     assert_eq!(hints.len(), 3, "{out}");
-    for hint in hints.iter().filter(|hint| !hint.contains("trust install")) {
+    for hint in hints.iter().filter(|hint| !hint.contains("keys trust")) {
         let output = Command::new("bash").args(["-c", hint]).current_dir(&lab.root).output().unwrap();
         assert!(output.status.success(), "{hint}\n{}", String::from_utf8_lossy(&output.stderr));
     }
@@ -87,7 +87,7 @@ fn comes_back(lab: &Lab) {
     lab.lap(&["repository", "init", repository, "--passphrase-file", passphrase]).ok();
     lab.lap(&["snapshot"]).ok();
     lab.lap(&["snapshot", "copy", "--to", repository]).ok();
-    let said = lab.lap(&["drill", "--from", repository]).ok();
+    let said = lab.lap(&["recover", "--drill", "--from", repository]).ok();
     assert!(said.contains("Recovered `test` from ") && said.contains("healthy, 7 checks passed"), "{said}");
 }
 
@@ -206,7 +206,7 @@ fn a_stopped_container_is_seen_and_mended(lab: &Lab) {
     lab.on_node("test", &["docker", "stop", "infra_git"]).ok();
     let said = lab.lap(&["status"]).fails(7);
     assert!(said.contains("not healthy: `git`"), "{said}");
-    let out = lab.lap(&["plan"]).ok();
+    let out = lab.lap(&["up", "--dry-run"]).ok();
     assert!(out.contains("replace `git`") && out.contains("it is exited"), "{out}");
     lab.lap(&["up"]).ok();
     lab.healthy();
@@ -290,9 +290,8 @@ fn production_beside_it(lab: &Lab) {
     lab.lap(&["start", "prod"]).ok();
     lab.lap(&["status", "prod"]).ok();
     lab.lap(&["down", "--all"]).ok();
-    lab.lap(&["destroy", "prod"]).fails(10);
-    lab.lap(&["destroy", "prod", "--confirm", "test"]).fails(10);
-    lab.lap(&["destroy", "prod", "--confirm", "prod"]).ok();
+    lab.lap(&["destroy", "prod"]).fails(2);
+    lab.lap(&["destroy", "prod", "--yes"]).ok();
     assert_eq!(
         run("docker", &["volume", "ls", "--quiet", "--filter", &format!("name=lap-{}-prod", lab.name)]).ok(),
         ""

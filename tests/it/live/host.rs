@@ -25,7 +25,7 @@ fn another_host_is_reached_over_ssh() {
 
     // A host that nobody knows is not spoken to, and of its nodes nothing is said that is not known.
     let unknown = "your ssh does not know the host key of `the-server`";
-    for verb in [&["plan"][..], &["up"], &["down"], &["destroy", "test", "--confirm", "test"]] {
+    for verb in [&["up", "--dry-run"][..], &["up"], &["down"], &["destroy", "test", "--yes"]] {
         let said = lap(verb).fails(4);
         assert!(said.contains(unknown) && said.contains("nothing was changed"), "{verb:?}: {said}");
     }
@@ -34,7 +34,7 @@ fn another_host_is_reached_over_ssh() {
     host.known();
 
     // What is missing there is said, with the way to it.
-    let said = lap(&["plan"]).fails(4);
+    let said = lap(&["up", "--dry-run"]).fails(4);
     assert!(said.contains("cannot run `virsh` on `the-server`: it is not installed"), "{said}");
     let said = lap(&["doctor"]);
     assert!(said.out.contains("BAD   `the-server`: `vagrant` is missing"), "{}", said.out);
@@ -108,7 +108,7 @@ fn a_bare_machine_becomes_a_host_of_nodes() {
     run("docker", &["exec", "--detach", &host.name, "/usr/lib/polkit-1/polkitd", "--no-debug"]).ok();
     host.inside("virtlogd -d && libvirtd -d").ok();
 
-    assert!(lap(&["plan"]).ok().contains("make the box for libvirt of `the-server`"));
+    assert!(lap(&["up", "--dry-run"]).ok().contains("make the box for libvirt of `the-server`"));
     let dir = format!("/var/lib/lap/{}/test", lab.name);
     for half in ["/var/lib/lap/.boxes/*.lap-new", &format!("{dir}/.vagrant/machines/test/libvirt/id")] {
         kill_up(&slim, &lab, &host, half);
@@ -136,7 +136,7 @@ fn a_bare_machine_becomes_a_host_of_nodes() {
     host.inside(&format!("virsh -c qemu:///system destroy {domain} && /usr/local/lib/lap/start-nodes")).ok();
     assert!(host.inside("virsh -c qemu:///system list --name").ok().contains(&domain));
 
-    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lap(&["destroy", "test", "--yes"]).ok();
     let left = host.inside("virsh -q -c qemu:///system list --all --name; virsh -q -c qemu:///system vol-list lap").out;
     assert!(!left.contains(&domain) && !left.contains(&format!("{}-test-data", lab.name)), "{left}");
     assert_ne!(host.inside(&format!("test -e /var/lib/lap/{}", lab.name)).code, 0);

@@ -45,7 +45,7 @@ fn a_part_of_the_data_is_mounted_without_following_what_a_container_planted() {
     let snapshot = node(&lab, "ls /var/lib/lap/pool/snapshots | tail -1");
     for part in [vec![], vec!["--only", "two"]] {
         in_two(&lab, "echo new >/files/say");
-        lab.lap(&[&["restore", &snapshot][..], &part].concat()).ok();
+        lab.lap(&[&["restore", "--yes", &snapshot][..], &part].concat()).ok();
         assert_eq!(in_two(&lab, "cat /files/say"), "own", "{part:?}");
     }
 

@@ -71,17 +71,17 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
     lab.lap(&["snapshot", "prod"]).ok();
 
     // Nobody said how: nothing travels.
-    let refused = lab.lap(&["restore", "latest", "--into", "test"]).fails(3);
+    let refused = lab.lap(&["restore", "--yes", "latest", "--into", "test"]).fails(3);
     assert!(refused.contains("`one`, `two` do not define how their data is scrubbed"), "{refused}");
     std::fs::write(&two, format!("{silent}[snapshot]\nscrub = \"none\"\n")).unwrap();
-    let refused = lab.lap(&["restore", "latest", "--into", "test"]).fails(3);
+    let refused = lab.lap(&["restore", "--yes", "latest", "--into", "test"]).fails(3);
     assert!(refused.contains("`one` does not define how its data is scrubbed"), "{refused}");
-    let refused = lab.lap(&["restore", "latest", "test", "--into", "prod"]).fails(10);
+    let refused = lab.lap(&["restore", "--yes", "latest", "test", "--into", "prod"]).fails(10);
     assert!(
         refused.contains("`prod` runs releases: lap does not replace its data with another environment's"),
         "{refused}"
     );
-    let refused = lab.lap(&["restore", "latest", "test", "--into", "test"]).fails(2);
+    let refused = lab.lap(&["restore", "--yes", "latest", "test", "--into", "test"]).fails(2);
     assert!(refused.contains("both the source and the target"), "{refused}");
 
     // A program that fails, and one that hangs: test is as it was.
@@ -90,7 +90,7 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
         ("scrub = [\"/bin/sleep\", \"600\"]", "`scrub` of `one` exceeded its time limit of 20 s"),
     ] {
         set_scrub(&lab, scrub);
-        let said = lab.lap(&["restore", "latest", "--into", "test"]).fails(7);
+        let said = lab.lap(&["restore", "--yes", "latest", "--into", "test"]).fails(7);
         assert!(said.contains(why), "{said}");
         assert_eq!((seen(&lab, "say").as_str(), left_over(&lab).as_str()), ("old", ""));
     }
@@ -99,9 +99,9 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
     let script = "rm /data/secret; cp /before/own /data/own; ls /sys/class/net >/data/net; ls /run/secrets >/data/secrets; \
                   touch /before/x 2>/dev/null && echo writable >/data/before; true";
     set_scrub(&lab, &format!("scrub = [\"/bin/sh\", \"-c\", \"{script}\"]"));
-    let would = lab.lap(&["restore", "latest", "--into", "test", "--dry-run"]).ok();
+    let would = lab.lap(&["restore", "--yes", "latest", "--into", "test", "--dry-run"]).ok();
     assert!(would.contains("two        none") && would.contains("one        /bin/sh -c"), "{would}");
-    let said = lab.lap(&["restore", "latest", "--into", "test"]).ok();
+    let said = lab.lap(&["restore", "--yes", "latest", "--into", "test"]).ok();
     assert!(said.contains("nothing had to be sent"), "it had come before the programs failed: {said}");
     until_healthy(&lab);
     let all = on(&lab, "test", "cd /data && ls -A . one && cat one/own one/say two/say one/net one/secrets");
@@ -114,12 +114,12 @@ fn production_comes_scrubbed_and_only_what_differs_travels() {
     // And back; then the next one, of which little is new.
     let list: serde_json::Value = serde_json::from_str(&lab.lap(&["snapshot", "list", "--json"]).ok()).unwrap();
     let kept = list.as_array().unwrap().last().unwrap()["meta"]["id"].as_str().unwrap().to_owned();
-    lab.lap(&["restore", &kept]).ok();
+    lab.lap(&["restore", "--yes", &kept]).ok();
     until_healthy(&lab);
     assert_eq!(seen(&lab, "say"), "old");
     on(&lab, "prod", "echo newer >/data/one/say; sync");
     lab.lap(&["snapshot", "prod"]).ok();
-    let said = lab.lap(&["restore", "latest", "prod", "--into", "test"]).ok();
+    let said = lab.lap(&["restore", "--yes", "latest", "prod", "--into", "test"]).ok();
     assert!(travelled(&said) < 1.0, "{said}");
     until_healthy(&lab);
     assert_eq!((seen(&lab, "say").as_str(), seen(&lab, "own").as_str()), ("newer", "test"));
@@ -142,7 +142,7 @@ fn killed_at_each_step_test_is_old_or_new() {
     let reset = || {
         on(&lab, "test", "cd /data/one && echo old >say && rm -f secret && sync");
     };
-    let bring = ["restore", "--wait", "latest", "--into", "test"];
+    let bring = ["restore", "--yes", "--wait", "latest", "--into", "test"];
 
     // `lap` itself goes while the data travels, which takes longer than to see that it does: nothing has changed, and nothing is left of it.
     reset();
@@ -166,7 +166,7 @@ fn killed_at_each_step_test_is_old_or_new() {
             assert_eq!(on(&lab, "test", "ls /var/lib/lap/pool/received/prod | wc -l").trim(), "1", "killed at {at}");
             let all: serde_json::Value = serde_json::from_str(&lab.lap(&["snapshot", "list", "--json"]).ok()).unwrap();
             for listed in all.as_array().unwrap() {
-                lab.lap(&["snapshot", "rm", "--wait", listed["meta"]["id"].as_str().unwrap()]).ok();
+                lab.lap(&["snapshot", "rm", "--yes", "--wait", listed["meta"]["id"].as_str().unwrap()]).ok();
             }
         }
     }

@@ -209,7 +209,7 @@ impl Lab {
         self.write("nodes/prod/node.toml", node);
         self.edit("lap.toml", "lab = \"tiny\"\n", "lab = \"tiny\"\ndefault = \"test\"\n");
         // Of a run that was killed: until now nobody knew of it.
-        self.lap(&["destroy", "prod", "--confirm", "prod"]);
+        self.lap(&["destroy", "prod", "--yes"]);
         self.commit();
     }
 
@@ -349,7 +349,7 @@ impl Lab {
     fn destroy(&self) {
         for environment in fs::read_dir(self.root.join("env")).into_iter().flatten().flatten() {
             let name = environment.file_name().to_string_lossy().into_owned();
-            self.lap(&["destroy", &name, "--confirm", &name]);
+            self.lap(&["destroy", &name, "--yes"]);
         }
     }
 }

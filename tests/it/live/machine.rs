@@ -192,7 +192,7 @@ fn a_bare_machine_becomes_a_node_and_ceases_to_be_one() {
     machine.inside("mkdir -p /data/one && echo before >/data/one/file").ok();
     lap(&["snapshot"]).ok();
     machine.inside("echo after >/data/one/file").ok();
-    lap(&["restore", "latest"]).ok();
+    lap(&["restore", "--yes", "latest"]).ok();
     assert_eq!(machine.inside("cat /data/one/file").ok(), "before\n");
     lap(&["status"]).ok();
 
@@ -204,9 +204,8 @@ fn a_bare_machine_becomes_a_node_and_ceases_to_be_one() {
     lap(&["down"]).ok();
     assert_eq!(machine.inside("docker ps --quiet").ok(), "");
     lap(&["up"]).ok();
-    let said = lap(&["node", "rm", "test"]).fails(10);
-    assert!(said.contains("--confirm test"), "{said}");
-    lap(&["node", "rm", "test", "--confirm", "test"]).ok();
+    assert!(lap(&["node", "rm", "test"]).fails(2).contains("answer the question with `--yes`"));
+    lap(&["node", "rm", "test", "--yes"]).ok();
     assert!(!lab.root.join("nodes/test").exists());
     let left = machine.inside("ls -A /var/lib/lap /usr/local/bin; pgrep -a lap").out;
     assert_eq!(left, "/usr/local/bin:\n\n/var/lib/lap:\npool.img\n", "only the data stay");
@@ -216,7 +215,7 @@ fn a_bare_machine_becomes_a_node_and_ceases_to_be_one() {
     lab.edit("nodes/test/node.toml", "provider", "disk = \"1g\"\nprovider");
     lap(&["node", "prepare", "test", "--yes"]).ok();
     assert_eq!(machine.inside("cat /data/one/file").ok(), "before\n");
-    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lap(&["destroy", "test", "--yes"]).ok();
     assert_ne!(machine.inside("test -e /var/lib/lap/pool.img").code, 0);
     fs::remove_dir_all(lab.root.join("nodes/test")).unwrap();
     on_a_disk_of_its_own(&lab, &machine, &[&add[..], &pinned].concat());
@@ -295,13 +294,13 @@ fn on_a_disk_of_its_own(lab: &Lab, machine: &Machine, add: &[&str]) {
     let large = "test $(df --output=size -BM /data | tail -n 1 | tr -d M) -ge 2000";
     until_or(|| machine.inside(large).code == 0, || machine.inside("df /data").out);
 
-    lap(&["node", "rm", "test", "--confirm", "test"]).ok();
+    lap(&["node", "rm", "test", "--yes"]).ok();
     add();
     let said = lap(&["node", "prepare", "test", "--dry-run"]).ok();
     assert!(said.contains(&format!("use the existing pool on {device}")), "{said}");
     lap(&prepare).ok();
     assert_eq!(machine.inside("cat /data/one/file").ok(), "kept\n");
-    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lap(&["destroy", "test", "--yes"]).ok();
     assert_eq!(machine.inside(&format!("blkid -p {device}")).code, 2, "nothing is on it any more");
 }
 

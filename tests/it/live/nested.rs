@@ -37,13 +37,13 @@ fn a_subvolume_in_the_data_is_in_nobodys_way() {
     prod(&lab, &format!("echo changed >{LAYERS}/a/file"));
     make(&lab, "b");
     let changed = layers(&lab);
-    lab.lap(&["restore", &id, "prod"]).ok();
+    lab.lap(&["restore", "--yes", &id, "prod"]).ok();
     assert_eq!(layers(&lab), old);
     until_healthy(&lab);
     let kept = prod(&lab, "ls /var/lib/lap/pool/snapshots | tail -1");
-    lab.lap(&["restore", &kept, "prod", "--only", "two"]).ok();
+    lab.lap(&["restore", "--yes", &kept, "prod", "--only", "two"]).ok();
     assert_eq!(layers(&lab), changed);
-    lab.lap(&["restore", &id, "prod", "--only", "two"]).ok();
+    lab.lap(&["restore", "--yes", &id, "prod", "--only", "two"]).ok();
     assert_eq!(layers(&lab), old);
 
     // A release makes one, and comes to nothing: all of it is taken back, and what it left is kept.

@@ -110,11 +110,11 @@ fn a_node_without_room_has_one_whole_state() {
     assert_eq!(left_over(&lab), "");
     assert_eq!(read(&lab), new);
     for id in snapshots(&lab).iter().filter(|id| **id != first) {
-        lab.lap(&["snapshot", "rm", id]).ok();
+        lab.lap(&["snapshot", "rm", "--yes", id]).ok();
     }
 
     // A restore, whole and in part: done, or nothing happened.
-    for arguments in [&["restore", &first][..], &["restore", &first, "--only", "one"]] {
+    for arguments in [&["restore", "--yes", &first][..], &["restore", "--yes", &first, "--only", "one"]] {
         let ran = lab.lap(arguments);
         until_healthy(&lab);
         let is = read(&lab);
@@ -122,11 +122,11 @@ fn a_node_without_room_has_one_whole_state() {
             assert_eq!(is, old, "{arguments:?}");
             let kept = snapshots(&lab).pop().unwrap();
             empty(&lab);
-            lab.lap(&["restore", &kept]).ok();
+            lab.lap(&["restore", "--yes", &kept]).ok();
             until_healthy(&lab);
             assert_eq!(read(&lab), new, "what was there is kept");
             for id in snapshots(&lab).iter().filter(|id| **id != first) {
-                lab.lap(&["snapshot", "rm", id]).ok();
+                lab.lap(&["snapshot", "rm", "--yes", id]).ok();
             }
             empty(&lab);
             fill(&lab);
@@ -143,7 +143,7 @@ fn a_node_without_room_has_one_whole_state() {
     // What makes room needs none, also where the lock is taken for the first time after a start.
     run("docker", &["restart", "--time", "2", &lab.node("test")]).ok();
     until_healthy(&lab);
-    lab.lap(&["snapshot", "rm", &first]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &first]).ok();
     empty(&lab);
     node(&lab, "btrfs subvolume sync /var/lib/lap/pool");
     fill(&lab);
@@ -156,7 +156,7 @@ fn a_node_without_room_has_one_whole_state() {
 
     // With room again, the same commands do it.
     empty(&lab);
-    let said = lab.lap(&["restore", "latest", "--from", "office"]).ok();
+    let said = lab.lap(&["restore", "--yes", "latest", "--from", "office"]).ok();
     assert!(said.contains(&format!("Restored `test` from {first}")), "{said}");
     until_healthy(&lab);
     assert_eq!(read(&lab), old);

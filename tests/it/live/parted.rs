@@ -57,14 +57,14 @@ fn copies_go_on_in_the_environments_own() {
 
     // The old one comes back, and says what it is.
     let old = &all[0].0;
-    lab.lap(&["snapshot", "rm", old]).ok();
-    let ran = lab.lap(&["restore", old, "--from", "office"]);
+    lab.lap(&["snapshot", "rm", "--yes", old]).ok();
+    let ran = lab.lap(&["restore", "--yes", old, "--from", "office"]);
     assert!(ran.err.contains("only its tag says"), "{}", ran.err);
     ran.ok();
     assert_eq!(lab.on_node("test", &["cat", "/data/one/file"]).ok(), "first\n");
 
     // The policy counts both.
-    let said = lab.lap(&["snapshot", "prune", "--in", "office"]).ok();
+    let said = lab.lap(&["snapshot", "prune", "--yes", "--in", "office"]).ok();
     assert_eq!(copies(&lab), [(all[1].0.clone(), false)], "{said}");
     lab.lap(&["snapshot", "verify", "--read-data"]).ok();
 }

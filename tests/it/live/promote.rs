@@ -81,7 +81,7 @@ fn there_and_back() {
     change_two(&lab, "second", "echo new >/data/file");
     let named = || prod(&lab, "cat /var/lib/lap/names/names.json").contains("\"second.internal.\"");
     prod(&lab, "mkdir -p /data/one /data/two && echo old >/data/two/file && echo mine >/data/one/file");
-    assert!(lab.lap(&["promote"]).fails(10).contains("answer the question with `--yes`"));
+    assert!(lab.lap(&["promote"]).fails(2).contains("answer the question with `--yes`"));
     let plan = lab.lap(&["promote", "--dry-run"]).ok();
     assert!(
         plan.contains("replace `two`")
@@ -105,7 +105,7 @@ fn there_and_back() {
     assert_eq!(prod(&lab, "docker ps --all --format '{{.Names}}' | sort | xargs"), "infra_one infra_two");
     assert!(lab.lap(&["up", "prod"]).ok().contains("Nothing to do"));
     let hash = said.lines().find_map(|line| line.strip_prefix("Ledger: ")).unwrap();
-    lab.lap(&["ledger", "verify", hash]).ok();
+    lab.lap(&["release", "ledger", "verify", hash]).ok();
     let list = lab.lap(&["release", "list"]).ok();
     assert!(list.lines().count() == 3 && list.lines().last().unwrap().ends_with("runs"), "{list}");
     let differs = lab.lap(&["release", "diff", "1", "2"]).ok();
@@ -123,7 +123,7 @@ fn there_and_back() {
     // And forward again, with the data that was there.
     lab.lap(&["rollback", "2", "--yes", "--settle", "1s", "--keep-data"]).ok();
     assert_eq!(says(&lab, "two"), "two, second");
-    let ledger = lab.lap(&["ledger"]).ok();
+    let ledger = lab.lap(&["release", "ledger"]).ok();
     assert_eq!(ledger.matches("done").count(), 3, "{ledger}");
 }
 
@@ -148,7 +148,7 @@ fn taken_back() {
             !left.contains("staged") && !left.contains("switch.json") && !left.contains("lap_kept"),
             "{why}: {left}"
         );
-        lab.lap(&["ledger", "verify"]).ok();
+        lab.lap(&["release", "ledger", "verify"]).ok();
     };
 
     // A migration that spoils the data and then fails.
@@ -252,7 +252,7 @@ fn killed_at_each_step() {
                 lab.lap(&["rollback", "1", "--yes", "--settle", "0s"]).ok();
                 assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "back after {step}");
             }
-            lab.lap(&["ledger", "verify"]).ok();
+            lab.lap(&["release", "ledger", "verify"]).ok();
             let left = prod(
                 &lab,
                 "ls -A /var/lib/lap /var/lib/lap/pool /var/lib/lap/pool/state; docker ps --all --format '{{.Names}}'",
@@ -294,7 +294,7 @@ fn killed_on_the_way_back() {
             assert_eq!((says(&lab, "two").as_str(), data(&lab)), ("two", old.clone()), "killed at {step}");
             let kept = prod(&lab, "cat /var/lib/lap/pool/snapshots/*/data/two/file | grep -c spoiled");
             assert_eq!(kept, "1", "killed at {step}: what the failed release left is kept once");
-            lab.lap(&["ledger", "verify"]).ok();
+            lab.lap(&["release", "ledger", "verify"]).ok();
             prod(
                 &lab,
                 "btrfs subvolume delete /var/lib/lap/pool/snapshots/*/data >/dev/null && rm -r /var/lib/lap/pool/snapshots/*",

@@ -107,7 +107,7 @@ fn images_by_digest_and_the_commit_in_git() {
     prod(&lab, "docker unpause infra_registry");
     lab.lap(&PROMOTE).ok();
     assert_eq!(prod(&lab, "docker exec infra_two cat /say"), "two, fifth");
-    lab.lap(&["ledger", "verify"]).ok();
+    lab.lap(&["release", "ledger", "verify"]).ok();
 
     // What a colleague pushed is promoted without having been fetched, by an operator who saw it and agreed.
     let here = lab.git(&["rev-parse", "HEAD"]);

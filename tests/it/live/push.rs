@@ -51,7 +51,7 @@ fn what_is_pushed_is_built_started_and_checked() {
     assert!(status.contains(&format!("push: {} by admin@git runs and passed its checks", &commit[..12])), "{status}");
     assert!(test(&lab, "cat /var/lib/lap/pool/state/current.json").contains(&commit));
     // The operator's machine, at the same commit, finds all as it would have made it.
-    let plan = lab.lap(&["plan"]).ok();
+    let plan = lab.lap(&["up", "--dry-run"]).ok();
     assert!(plan.starts_with("Nothing to do"), "{plan}");
 
     // A check that fails: what was pushed stays, to be looked at.

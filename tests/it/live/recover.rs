@@ -45,7 +45,7 @@ impl Disk {
 
 /// Everything but the repository goes.
 fn destroy(lab: &Lab) {
-    lab.lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lab.lap(&["destroy", "test", "--yes"]).ok();
     for entry in fs::read_dir(&lab.root).unwrap().flatten() {
         if entry.path().is_dir() {
             fs::remove_dir_all(entry.path()).unwrap()

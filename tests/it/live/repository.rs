@@ -83,14 +83,14 @@ fn off_the_machine_and_back() {
     let id = lab.lap(&["snapshot", "list", "--from", "office", "--json"]).ok();
     let id = serde_json::from_str::<serde_json::Value>(&id).unwrap()[0]["id"].as_str().unwrap().to_owned();
     let sum = node(&lab, "sha256sum /data/one/big");
-    lab.lap(&["snapshot", "rm", &id]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &id]).ok();
     node(&lab, "rm /data/one/big && echo new >/data/one/file");
     kill_child(&lab, &["snapshot", "fetch", &id, "--from", "office"], || {
         let script = "test $(du -sm /var/lib/lap/pool/snapshots | cut -f1) -ge 8";
         lab.on_node("test", &["sh", "-c", script]).code == 0
     });
     assert_eq!(node(&lab, "ls -A /var/lib/lap/pool/snapshots"), "", "a killed fetch leaves nothing");
-    let said = lab.lap(&["restore", "latest", "--from", "office"]).ok();
+    let said = lab.lap(&["restore", "--yes", "latest", "--from", "office"]).ok();
     assert!(said.contains(&format!("Restored `test` from {id}")), "{said}");
     assert_eq!(node(&lab, "sha256sum /data/one/big"), sum);
     assert_eq!(node(&lab, "cat /data/one/file"), "old\n");
@@ -185,7 +185,7 @@ fn copies_by_themselves() {
     let last = take();
     lab.lap(&["snapshot", "copy"]).ok();
     let before = size(&path.join("data"));
-    let said = lab.lap(&["snapshot", "prune", "--in", "office", "--dry-run"]).ok();
+    let said = lab.lap(&["snapshot", "prune", "--yes", "--in", "office", "--dry-run"]).ok();
     let line = |id: &str| said.lines().find(|line| line.contains(id)).unwrap_or_default().to_owned();
     assert!(line(&first).contains("the newest verified one"), "{said}");
     assert!(line(&asked).contains("taken by hand"), "{said}");
@@ -196,16 +196,16 @@ fn copies_by_themselves() {
     assert_eq!(copies(&lab).len(), 4);
 
     // Killed on the way: what is listed is whole, and the same again ends it.
-    let mut working = lab.start(&["snapshot", "prune", "--in", "office"]);
+    let mut working = lab.start(&["snapshot", "prune", "--yes", "--in", "office"]);
     working.until("the first copy goes", || copies_on_disk(&path) < 4);
     working.kill();
     // Its lock is a dead one's: lap removes it by itself, restic when it is asked to.
     assert!(restic(&lab, &path, &["check", "--no-lock"]).contains("no errors"));
-    let said = lab.lap(&["snapshot", "prune", "--in", "office"]).ok();
+    let said = lab.lap(&["snapshot", "prune", "--yes", "--in", "office"]).ok();
     assert_eq!(copies(&lab), [first.as_str(), &asked, &last], "{said}");
     assert!(size(&path.join("data")) < before - (7 << 20), "{said}");
-    lab.lap(&["snapshot", "rm", "--in", "office", &asked]).ok();
-    assert!(lab.lap(&["snapshot", "rm", "--in", "office", &asked]).fails(2).contains("has no snapshot"));
+    lab.lap(&["snapshot", "rm", "--yes", "--in", "office", &asked]).ok();
+    assert!(lab.lap(&["snapshot", "rm", "--yes", "--in", "office", &asked]).fails(2).contains("has no snapshot"));
     assert_eq!(copies(&lab), [first.as_str(), &last]);
     assert!(restic(&lab, &path, &["check", "--read-data"]).contains("no errors"));
 

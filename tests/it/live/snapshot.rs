@@ -35,14 +35,14 @@ fn there_and_back() {
     write(&lab, "new");
     lab.on_node("test", &["sh", "-c", "echo x >/data/one/more"]).ok();
 
-    let would = lab.lap(&["restore", "latest", "--dry-run"]).ok();
+    let would = lab.lap(&["restore", "--yes", "latest", "--dry-run"]).ok();
     assert!(
         would.contains("LOST") && would.contains("taken back one/file") && would.contains("lost       one/more"),
         "{would}"
     );
     assert_eq!(read(&lab), "new", "a dry run changes nothing");
 
-    let said = lab.lap(&["restore", "latest"]).ok();
+    let said = lab.lap(&["restore", "--yes", "latest"]).ok();
     assert!(said.contains("Restored `test` from ") && said.contains("undoes this"), "{said}");
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
@@ -51,7 +51,7 @@ fn there_and_back() {
     let all = snapshots(&lab);
     assert_eq!(all.len(), 2);
 
-    lab.lap(&["restore", &all[1]]).ok();
+    lab.lap(&["restore", "--yes", &all[1]]).ok();
     until_healthy(&lab);
     assert_eq!(read(&lab), "new", "what the restore replaced came back");
     let diff = lab.lap(&["snapshot", "diff", &all[0], &all[1]]).ok();
@@ -60,39 +60,45 @@ fn there_and_back() {
     // One container, one file: the rest goes on running.
     let id_of = |name: &str| lab.on_node("test", &["docker", "inspect", "--format", "{{.State.StartedAt}}", name]).ok();
     let before = [id_of("infra_one"), id_of("infra_two")];
-    lab.lap(&["restore", &all[0], "--file", "one/file"]).ok();
+    lab.lap(&["restore", "--yes", &all[0], "--file", "one/file"]).ok();
     assert_eq!(read(&lab), "old");
     assert_eq!([id_of("infra_one"), id_of("infra_two")], before, "nothing was stopped for a file");
     write(&lab, "new");
-    assert!(lab.lap(&["restore", &all[0], "--only", "one"]).ok().contains("Restored `one` from"));
+    assert!(lab.lap(&["restore", "--yes", &all[0], "--only", "one"]).ok().contains("Restored `one` from"));
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
     assert!(id_of("infra_one") != before[0] && id_of("infra_two") == before[1], "only its own container was stopped");
     assert_eq!(lab.on_node("test", &["ls", "/data/one"]).ok().trim(), "file");
-    assert!(lab.lap(&["restore", &all[0], "--file", "one"]).fails(2).contains("`--only one` restores it"));
-    assert!(lab.lap(&["restore", &all[0], "--only", "one/file"]).fails(2).contains("is not a container"));
-    assert!(lab.lap(&["restore", &all[0], "--file", "../state"]).fails(2).contains("is not a path below /data"));
+    assert!(lab.lap(&["restore", "--yes", &all[0], "--file", "one"]).fails(2).contains("`--only one` restores it"));
+    assert!(
+        lab.lap(&["restore", "--yes", &all[0], "--only", "one/file"]).fails(2).contains("`one` has no service `file`")
+    );
+    assert!(
+        lab.lap(&["restore", "--yes", &all[0], "--file", "../state"]).fails(2).contains("is not a path below /data")
+    );
     write(&lab, "new");
 
     // Wrong names, somebody else's turn, another release: one sentence each, nothing done.
-    assert!(lab.lap(&["restore", "20200101-000000"]).fails(2).contains("there is no snapshot `20200101-000000`"));
-    assert!(lab.lap(&["snapshot", "rm", "../data"]).fails(2).contains("there is no snapshot `../data`"));
+    assert!(
+        lab.lap(&["restore", "--yes", "20200101-000000"]).fails(2).contains("there is no snapshot `20200101-000000`")
+    );
+    assert!(lab.lap(&["snapshot", "rm", "--yes", "../data"]).fails(2).contains("there is no snapshot `../data`"));
     lab.write("containers/two/Dockerfile", "FROM infra/one\nRUN echo two, changed > /say\n");
     lab.lap(&["up"]).ok();
     let says = || lab.on_node("test", &["docker", "exec", "infra_two", "cat", "/say"]).ok();
     assert_eq!(says().trim(), "two, changed");
-    lab.lap(&["restore", &all[0], "--keep-release"]).ok();
+    lab.lap(&["restore", "--yes", &all[0], "--keep-release"]).ok();
     until_healthy(&lab);
     assert_eq!((read(&lab).as_str(), says().trim()), ("old", "two, changed"));
     write(&lab, "new");
-    assert!(lab.lap(&["restore", &all[0]]).ok().contains("with the images of that time"));
+    assert!(lab.lap(&["restore", "--yes", &all[0]]).ok().contains("with the images of that time"));
     until_healthy(&lab);
     assert_eq!((read(&lab).as_str(), says().trim()), ("old", "two"));
     // Their images are gone, and there is no registry in this small lab: found before anything is stopped.
     lab.lap(&["up"]).ok();
     assert_eq!(says().trim(), "two, changed");
     lab.on_node("test", &["sh", "-c", "docker rmi --force $(docker images --quiet --filter label=lap.build)"]);
-    let refused = lab.lap(&["restore", &all[0]]).fails(10);
+    let refused = lab.lap(&["restore", "--yes", &all[0]]).fails(10);
     assert!(refused.contains("no longer exist: `two`") && refused.contains("--keep-release"), "{refused}");
     lab.healthy();
 
@@ -111,17 +117,17 @@ fn there_and_back() {
     assert!(before.contains("one/plain -rwsr-s--x 1234 2345 2"), "{before}");
     let again = lab.lap(&["snapshot", "import", &file]).fails(10);
     assert!(again.contains(&format!("snapshot {id} exists already")), "{again}");
-    lab.lap(&["snapshot", "rm", &id]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &id]).ok();
     lab.write("no.tar", "nothing");
     assert!(lab.lap(&["snapshot", "import", "no.tar"]).fails(5).contains("`tar` failed"));
     assert!(!snapshots(&lab).contains(&id));
     lab.lap(&["snapshot", "import", &file]).ok();
     assert_eq!(lab.on_node("test", &["sh", "-c", &look]).ok(), before);
-    lab.lap(&["restore", &id, "--keep-release"]).ok();
+    lab.lap(&["restore", "--yes", &id, "--keep-release"]).ok();
     until_healthy(&lab);
 
     for id in snapshots(&lab) {
-        lab.lap(&["snapshot", "rm", &id]).ok();
+        lab.lap(&["snapshot", "rm", "--yes", &id]).ok();
     }
     assert!(snapshots(&lab).is_empty());
     assert_eq!(lab.on_node("test", &["ls", "-A", "/var/lib/lap/pool/snapshots"]).ok(), "");
@@ -139,7 +145,7 @@ fn killed_at_each_step() {
         for step in RESTORING {
             write(&lab, "new");
             let at = if node { format!("node {step}") } else { step.to_owned() };
-            kill_at(&lab, "test", &at, &["restore", "--wait", &id]);
+            kill_at(&lab, "test", &at, &["restore", "--yes", "--wait", &id]);
             // By itself: nobody runs another command.
             until_healthy(&lab);
             let switched = RESTORING.iter().position(|s| *s == step).unwrap() > 3;
@@ -149,14 +155,14 @@ fn killed_at_each_step() {
             for other in others {
                 let kept = format!("/var/lib/lap/pool/snapshots/{other}/data/one/file");
                 assert_eq!(lab.on_node("test", &["cat", &kept]).ok().trim(), "new");
-                lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
+                lab.lap(&["snapshot", "rm", "--yes", "--wait", &other]).ok();
             }
             let left = lab.on_node("test", &["ls", "-A", "/var/lib/lap/pool", "/var/lib/lap/pool/snapshots"]).ok();
             assert!(!left.contains("lap-new") && !left.contains(".new-"), "killed at {at}: {left}");
         }
     }
     // The way there is free again.
-    lab.lap(&["restore", "--wait", &id]).ok();
+    lab.lap(&["restore", "--yes", "--wait", &id]).ok();
     until_healthy(&lab);
     assert_eq!(read(&lab), "old");
 }
@@ -180,7 +186,7 @@ fn a_part_killed_at_each_step() {
     for (nth, step) in STEPS.into_iter().enumerate() {
         write(&lab, "new");
         lab.on_node("test", &["sh", "-c", &format!("echo '{step}' >/run/lap/die-at")]).ok();
-        let ran = lab.lap(&["restore", "--wait", &id, "--only", "one"]);
+        let ran = lab.lap(&["restore", "--yes", "--wait", &id, "--only", "one"]);
         assert!(nth > 3 || ran.code != 0, "killed at {step}, and it says it is done");
         until_healthy(&lab);
         let asked = lab.on_node("test", &["test", "-e", "/run/lap/die-at"]);
@@ -192,7 +198,7 @@ fn a_part_killed_at_each_step() {
         for other in others {
             let kept = format!("/var/lib/lap/pool/snapshots/{other}/data/one/file");
             assert_eq!(lab.on_node("test", &["cat", &kept]).ok().trim(), "new");
-            lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
+            lab.lap(&["snapshot", "rm", "--yes", "--wait", &other]).ok();
         }
         let left = "cd /var/lib/lap/pool && ls -A . snapshots data state && ls -A snapshots/*/data";
         let left = || lab.on_node("test", &["sh", "-c", left]).ok();
@@ -202,10 +208,10 @@ fn a_part_killed_at_each_step() {
     }
     // Not killed, and whoever looks right afterwards finds what was there before.
     write(&lab, "new");
-    let said = lab.lap(&["restore", "--wait", &id, "--only", "one"]).ok();
+    let said = lab.lap(&["restore", "--yes", "--wait", &id, "--only", "one"]).ok();
     let others = snapshots(&lab).into_iter().filter(|other| *other != id).collect::<Vec<_>>();
     assert!(others.len() == 1 && said.contains(&others[0]), "{others:?}: {said}");
-    lab.lap(&["restore", "--wait", &others[0], "--only", "one"]).ok();
+    lab.lap(&["restore", "--yes", "--wait", &others[0], "--only", "one"]).ok();
     assert_eq!(read(&lab), "new");
 }
 
@@ -231,11 +237,11 @@ fn by_itself() {
     }
     let said = lab.lap(&["snapshot", "--note", "mine"]).ok();
     assert!(said.contains("Snapshot 2"), "{said}");
-    let would = lab.lap(&["snapshot", "prune", "--dry-run"]).ok();
-    assert!(would.contains("would go  no rule of the policy keeps it"), "{would}");
+    let would = lab.lap(&["snapshot", "prune", "--yes", "--dry-run"]).ok();
+    assert!(would.contains("would be removed  no rule of the policy keeps it"), "{would}");
     assert!(would.contains("taken by hand; the newest; among the last 2"), "{would}");
     assert_eq!(snapshots(&lab).len(), 5, "a dry run removes nothing");
-    lab.lap(&["snapshot", "prune"]).ok();
+    lab.lap(&["snapshot", "prune", "--yes"]).ok();
     let left = snapshots(&lab);
     assert_eq!((left.len(), left[0].as_str()), (2, first.as_str()), "{left:?}");
     // None for longer than the schedule allows. The agent cannot take one: a hook that fails prevents it.
@@ -243,7 +249,7 @@ fn by_itself() {
     lab.edit("containers/one/container.toml", "[build.rootfs]", failing);
     lab.lap(&["up"]).ok();
     for id in snapshots(&lab) {
-        lab.lap(&["snapshot", "rm", &id]).ok();
+        lab.lap(&["snapshot", "rm", "--yes", &id]).ok();
     }
     lab.on_node("test", &["touch", "-d", "2026-01-01", "/var/lib/lap/policy/snapshot.json"]).ok();
     assert!(lab.lap(&["status"]).fails(7).contains("the newest snapshot is older than the schedule allows"));

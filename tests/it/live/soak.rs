@@ -144,7 +144,7 @@ impl Soak {
                 self.mark += 1;
                 prod(lab, &format!("echo {} >/data/one/mark && sync", self.mark));
                 let after = State::look(lab).expect("it is whole before the restore");
-                let arguments = ["restore", &id, "prod", "--wait"].map(str::to_owned).into();
+                let arguments = ["restore", "--yes", &id, "prod", "--wait"].map(str::to_owned).into();
                 return self.spawn(arguments, after, old);
             }
             _ => ["up", "prod", "--wait"].map(str::to_owned).into(),

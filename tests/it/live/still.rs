@@ -83,22 +83,22 @@ fn goes_and_comes(lab: &Lab, filesystem: &str) {
     let look = "cd /data/two && find . ! -name '.lap*' -printf '%P %M %U %G %n %s %T@ %l\\n' | sort && sha256sum big";
     let before = node(lab, look);
     node(lab, "cd /data/two && echo new >file && echo more >more && rm link && echo x >>big");
-    let would = lab.lap(&["restore", &all[3], "--dry-run"]).ok();
+    let would = lab.lap(&["restore", "--yes", &all[3], "--dry-run"]).ok();
     assert!(would.contains("taken back two/file") && would.contains("lost       two/more"), "{would}");
-    lab.lap(&["restore", &all[3], "--file", "two/file"]).ok();
+    lab.lap(&["restore", "--yes", &all[3], "--file", "two/file"]).ok();
     assert_eq!(node(lab, "cat /data/two/file /data/two/more"), "old\nmore\n");
     let started = || node(lab, "docker inspect --format '{{.State.StartedAt}}' infra_one");
     let first = started();
-    lab.lap(&["restore", &all[3], "--only", "two"]).ok();
+    lab.lap(&["restore", "--yes", &all[3], "--only", "two"]).ok();
     until_healthy(lab);
     assert_eq!(node(lab, look), before);
     assert_eq!(started(), first, "only its own container was stopped");
     let kept = ids(lab).pop().unwrap();
     assert_eq!(node(lab, &format!("cat {}/two/more", place(&kept))), "more\n");
-    lab.lap(&["restore", &kept]).ok();
+    lab.lap(&["restore", "--yes", &kept]).ok();
     until_healthy(lab);
     assert_eq!(node(lab, "docker exec infra_two cat /data/more"), "more\n");
-    lab.lap(&["restore", &all[3]]).ok();
+    lab.lap(&["restore", "--yes", &all[3]]).ok();
     until_healthy(lab);
     assert_eq!(node(lab, look), before);
     nothing_is_left(lab, "after restores");
@@ -115,14 +115,14 @@ fn goes_and_comes(lab: &Lab, filesystem: &str) {
     // Out and in.
     let file = lab.root.join("snapshot.tar").display().to_string();
     lab.lap(&["snapshot", "export", &all[3], &file]).ok();
-    lab.lap(&["snapshot", "rm", &all[3]]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &all[3]]).ok();
     lab.lap(&["snapshot", "import", &file]).ok();
     assert_eq!(sum(&all[3]), then);
-    lab.lap(&["snapshot", "rm", &all[0], &kept]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &all[0], &kept]).ok();
     lab.lap(&["snapshot", "copy", "--snapshot", &last]).ok();
     assert!(lab.lap(&["snapshot", "verify"]).code == 0);
     let (fetched, is) = (sum(&last), last.clone());
-    lab.lap(&["snapshot", "rm", &last]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &last]).ok();
     lab.lap(&["snapshot", "fetch", &is]).ok();
     assert_eq!(sum(&is), fetched);
     nothing_is_left(lab, "at the end");
@@ -154,7 +154,7 @@ fn grows(lab: &Lab) {
     for (nth, step) in steps.into_iter().enumerate() {
         let ((image, size), wish) = (pool(lab), 1100 + 100 * nth as u64);
         wish_for(lab, wish);
-        let plan = lab.lap(&["plan"]).ok();
+        let plan = lab.lap(&["up", "--dry-run"]).ok();
         assert!(plan.contains("extend the data pool of `test`"), "{plan}");
         kill_at(lab, step, &["up"]);
         if nth == 0 {
@@ -165,7 +165,7 @@ fn grows(lab: &Lab) {
         }
         lab.lap(&["up"]).ok();
         assert!(pool(lab).0 == wish << 20 && pool(lab).1 > size + (40 << 20), "{step}: {:?} after {size}", pool(lab));
-        assert_eq!(lab.lap(&["plan"]).ok().lines().next(), Some("Nothing to do."));
+        assert_eq!(lab.lap(&["up", "--dry-run"]).ok().lines().next(), Some("Nothing to do."));
     }
     wish_for(lab, 1024);
     let said = lab.lap(&["up"]).ok();
@@ -197,11 +197,11 @@ fn between_kinds(lab: &Lab) {
     let (real, mine) = (on("prod", look), on("test", look));
     lab.lap(&["snapshot", "prod"]).ok();
     for step in ["copy the received data", "scrub `one`", "keep the scrubbed copy"] {
-        kill_at(lab, step, &["restore", "--wait", "latest", "prod", "--into", "test"]);
+        kill_at(lab, step, &["restore", "--yes", "--wait", "latest", "prod", "--into", "test"]);
         assert_eq!(on("test", look), mine, "killed at {step}");
         nothing_is_left(lab, step);
     }
-    lab.lap(&["restore", "latest", "prod", "--into", "test"]).ok();
+    lab.lap(&["restore", "--yes", "latest", "prod", "--into", "test"]).ok();
     until_healthy(lab);
     assert_eq!(on("test", look), real);
     assert_eq!(
@@ -212,7 +212,7 @@ fn between_kinds(lab: &Lab) {
 
     on("test", "echo later >/data/two/file && echo secret >/data/one/secret && sync");
     lab.lap(&["snapshot", "test"]).ok();
-    let said = lab.lap(&["restore", "latest", "test", "--into", "prod"]).ok();
+    let said = lab.lap(&["restore", "--yes", "latest", "test", "--into", "prod"]).ok();
     assert!(said.contains(" travelled"), "{said}");
     assert_eq!(on("prod", look), on("test", look));
     assert_eq!(on("prod", "cd /data/one && cat own && ls secret 2>/dev/null || true"), "prod\n");
@@ -251,7 +251,7 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
     let _disk = with_repository(&lab);
     goes_and_comes(&lab, "ext4");
     for id in ids(&lab) {
-        lab.lap(&["snapshot", "rm", &id]).ok();
+        lab.lap(&["snapshot", "rm", "--yes", &id]).ok();
     }
     let text = |text: &str| node(&lab, &format!("echo {text} >/data/two/file && sync"));
     text("old");
@@ -281,7 +281,7 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
     }
     for (at, step) in RESTORING.iter().enumerate() {
         text("new");
-        kill(step, &["restore", "--wait", &id]);
+        kill(step, &["restore", "--yes", "--wait", &id]);
         let switched = at > 3;
         assert_eq!(
             node(&lab, "docker exec infra_two cat /data/file").trim(),
@@ -293,17 +293,17 @@ fn there_and_back_on_ext4_and_killed_at_each_step() {
         for other in others {
             let kept = format!("cat /var/lib/lap/pool/snapshots/{other}/data/two/file");
             assert_eq!(node(&lab, &kept).trim(), "new", "killed at {step}");
-            lab.lap(&["snapshot", "rm", "--wait", &other]).ok();
+            lab.lap(&["snapshot", "rm", "--yes", "--wait", &other]).ok();
         }
         nothing_is_left(&lab, step);
     }
     // A part, killed while the others stand still for the sake of what is kept.
     text("new");
-    kill("copy the last changes", &["restore", "--wait", &id, "--only", "two"]);
+    kill("copy the last changes", &["restore", "--yes", "--wait", &id, "--only", "two"]);
     goes_on("a part");
     assert_eq!(node(&lab, "docker exec infra_two cat /data/file").trim(), "new");
     nothing_is_left(&lab, "a part");
-    lab.lap(&["restore", "--wait", &id, "--only", "two"]).ok();
+    lab.lap(&["restore", "--yes", "--wait", &id, "--only", "two"]).ok();
     assert_eq!(node(&lab, "cat /data/two/file").trim(), "old");
 
     // The kernel makes an ext4 larger for whoever may do more than a container: that is said, and nothing has changed.

@@ -63,7 +63,7 @@ fn a_docker_that_is_killed_while_it_starts_a_container() {
 /// Begins a restore, and returns when a container is at this moment of its start.
 fn restore_until(lab: &Lab, id: &str, moment: &str) -> Working {
     prod(lab, &format!("touch /hold-{moment}"));
-    let mut restoring = lab.start(&["restore", id, "prod"]);
+    let mut restoring = lab.start(&["restore", "--yes", id, "prod"]);
     restoring.until(moment, || lab.on_node("prod", &["test", "-e", "/held"]).code == 0);
     restoring
 }

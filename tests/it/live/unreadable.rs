@@ -54,7 +54,7 @@ fn nothing_is_changed_while_it_is_not_known_what_runs() {
             &["start", "prod"],
             &PROMOTE,
             &["rollback", "1", "--yes", "--settle", "0s"],
-            &["restore", "latest", "prod"],
+            &["restore", "--yes", "latest", "prod"],
             &["prune", "prod", "--yes", "--grace", "0s"],
         ] {
             let said = lab.lap(command).fails(10);
@@ -102,23 +102,26 @@ fn a_release_and_the_ledger(lab: &Lab) {
         assert!(lab.lap(command).fails(10).contains(&ledger), "{command:?}");
     }
     prod(lab, &format!("cp /root/ledger {ledger}"));
-    lab.lap(&["ledger", "verify"]).ok();
+    lab.lap(&["release", "ledger", "verify"]).ok();
 
     let id = prod(lab, "ls /var/lib/lap/pool/snapshots | sort | tail -n 1");
     let meta = format!("/var/lib/lap/pool/snapshots/{id}/meta.json");
     prod(lab, &format!("sed -i 's/\"reason\"/\"raison\"/' {meta}"));
     told(lab, &meta, &format!("lap snapshot rm {id}"));
     assert!(lab.lap(&["snapshot", "list", "prod"]).ok().contains("damaged"));
-    assert!(lab.lap(&["restore", "latest", "prod"]).fails(10).contains(&meta), "an older one is not the latest");
+    assert!(
+        lab.lap(&["restore", "--yes", "latest", "prod"]).fails(10).contains(&meta),
+        "an older one is not the latest"
+    );
     let plan = lab.lap(&["prune", "prod", "--dry-run", "--grace", "0s"]).ok();
     assert!(!plan.contains("no kept item needs it"), "{plan}");
-    lab.lap(&["snapshot", "rm", &id, "--env", "prod"]).ok();
+    lab.lap(&["snapshot", "rm", "--yes", &id, "--env", "prod"]).ok();
     lab.lap(&["status", "prod"]).ok();
 
     let policy = "/var/lib/lap/policy/snapshot.json";
     prod(lab, &format!("mkdir -p /var/lib/lap/policy && echo '{{' >{policy}"));
     told(lab, policy, "lap up");
-    assert!(lab.lap(&["snapshot", "prune", "prod"]).fails(10).contains(policy));
+    assert!(lab.lap(&["snapshot", "prune", "--yes", "prod"]).fails(10).contains(policy));
     lab.lap(&["up", "prod"]).ok();
     lab.lap(&["status", "prod"]).ok();
 }

@@ -76,7 +76,7 @@ impl Drop for Machine<'_> {
             let console = format!("/var/lib/lap/{}/test/console.log", self.lab.name);
             eprintln!("--- {console}\n{}", run("tail", &["-n", "40", &console]).out);
         }
-        self.lap(&["destroy", "test", "--confirm", "test"]);
+        self.lap(&["destroy", "test", "--yes"]);
     }
 }
 
@@ -97,7 +97,7 @@ fn a_virtual_machine_is_a_node() {
     let machine = Machine::new(&lab);
     let lap = |arguments: &[&str]| machine.lap(arguments);
 
-    let plan = lap(&["plan"]).ok();
+    let plan = lap(&["up", "--dry-run"]).ok();
     assert!(plan.contains("make the node `test`"), "{plan}");
     lap(&["up"]).ok();
     assert!(virsh(&["dumpxml", &machine.domain]).contains("<title>as I say</title>"));
@@ -117,7 +117,7 @@ fn a_virtual_machine_is_a_node() {
     machine.inside("mkdir -p /data/one && echo before >/data/one/file && sync");
     lap(&["snapshot"]).ok();
     machine.inside("echo after >/data/one/file");
-    lap(&["restore", "latest"]).ok();
+    lap(&["restore", "--yes", "latest"]).ok();
     assert_eq!(machine.inside("cat /data/one/file"), "before\n");
 
     a_power_cut(&machine);
@@ -126,7 +126,7 @@ fn a_virtual_machine_is_a_node() {
 
     // Who takes his own words back is not held up by what was written of them.
     fs::remove_file(lab.root.join("nodes/test/Vagrantfile")).unwrap();
-    lap(&["destroy", "test", "--confirm", "test"]).ok();
+    lap(&["destroy", "test", "--yes"]).ok();
     assert!(!virsh(&["list", "--all", "--name"]).contains(&machine.domain));
     assert!(!virsh(&["vol-list", "lap"]).contains(&lab.name));
     assert!(!virsh(&["net-list", "--all", "--name"]).contains(&lab.name));
@@ -148,7 +148,7 @@ fn a_halt_and_more_memory(machine: &Machine<'_>) {
     machine.lap(&["down"]).ok();
     assert!(virsh(&["list", "--all"]).lines().any(|line| line.contains(&machine.domain) && line.contains("shut off")));
     machine.lab.edit("nodes/test/node.toml", "memory = \"1g\"", "memory = \"1280m\"");
-    let plan = machine.lap(&["plan"]).ok();
+    let plan = machine.lap(&["up", "--dry-run"]).ok();
     assert!(plan.contains("it is shut off: memory 1.0 GiB → 1.2 GiB"), "{plan}");
     machine.lap(&["up"]).ok();
     assert_eq!(
@@ -161,7 +161,7 @@ fn a_halt_and_more_memory(machine: &Machine<'_>) {
 fn another_machine_with_the_same_data(machine: &Machine<'_>) {
     fs::remove_file(format!("/var/lib/lap/{}/test/made.json", machine.lab.name)).unwrap();
     machine.inside("touch /here-before");
-    let plan = machine.lap(&["plan"]).ok();
+    let plan = machine.lap(&["up", "--dry-run"]).ok();
     assert!(plan.contains("make the node `test` again, with its data  it is incomplete"), "{plan}");
     machine.lap(&["up"]).ok();
     assert_eq!(machine.inside("test -e /here-before || cat /data/one/file"), "before\n");

@@ -54,7 +54,7 @@ pub fn until_whole(lab: &Lab, allowed: &[&State]) -> Result<State, String> {
     loop {
         let status = lab.lap(&["status", "prod"]);
         let found = State::look(lab);
-        let verified = || lab.lap(&["ledger", "verify"]).code == 0;
+        let verified = || lab.lap(&["release", "ledger", "verify"]).code == 0;
         match &found {
             Ok(state) if status.code == 0 && allowed.contains(&state) && verified() => return Ok(state.clone()),
             _ if begun.elapsed() > PATIENCE => return Err(format!("{found:?}\n{}\n{}", status.out, status.err)),

@@ -1,43 +1,32 @@
-//! `lap trust`
+//! `lap keys trust`
 
-use crate::report::print::outln;
 use std::{path::Path, process::ExitCode};
 
-use clap::Subcommand;
-
-use super::{Global, common::runtime};
 use crate::{
+    cli::{Global, common::runtime},
     drivers,
     error::Result,
     keys::trust::{self, TrustInputs},
     names,
     plan::containers::REGISTRY,
+    report::print::outln,
     workspace::Workspace,
 };
 
-/// Make this machine trust the certificates of the lab
+/// Make this machine trust the certificates of the lab: the system store and Docker's `certs.d`
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Subcommand, Debug)]
-enum Verb {
-    /// Put the root certificate of the lab into the system store and Docker's `certs.d`
-    Install {
-        /// Undo exactly
-        #[arg(long)]
-        undo: bool,
-        /// Show the plan and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
+    /// Undo exactly
+    #[arg(long)]
+    undo: bool,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
-        let Verb::Install { undo, dry_run } = self.verb;
+        let Self { undo, dry_run } = self;
         let workspace = global.workspace()?;
         let inputs = TrustInputs {
             lab: workspace.lab.name.clone(),

@@ -1,13 +1,14 @@
-//! `lap ledger`
+//! `lap release ledger`
 
 use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Global, common::print_json, release::ask};
+use super::ask;
 use crate::{
     apply::up::short,
+    cli::{Global, common::print_json},
     error::{Error, Kind, Result},
     release::Ended,
     report::table::table,

@@ -1,48 +1,42 @@
-//! `lap conformance`
+//! `lap doctor --conformance`
 
 use std::process::ExitCode;
 
-use super::{
-    Global,
-    common::{Changing, print_json},
-};
-use crate::words;
 use crate::{
     apply::conformance::{Bare, Ended, NAME, On, Row, conformance},
+    cli::{
+        Global,
+        common::{Changing, print_json},
+    },
     config::destination,
     error::{Error, Kind, Result},
     report::{
         print::{out, outln},
         table::table,
     },
-    words::plural,
+    words::{self, plural},
 };
 
-/// Test on this machine everything that lap expects of a node, in a lab that the command makes and removes
-///
-/// The scenarios are the same for each kind of node, and use lap's own commands: boot, address, names, ssh, push and pull,
-/// snapshot, restore, promotion, halt, second boot, power loss, destroy. The exit code is 0 only if all of them pass; a
-/// scenario that is not possible does not pass. The command needs no workspace. The lab's name is `conformance` (or the one
-/// in `--lab`); an existing lab is refused.
+/// Options of the test. Without `conformance` none of them is taken.
 #[derive(clap::Args, Debug)]
-pub struct Args {
-    /// What the nodes are
-    #[arg(long = "provider", value_name = "WHAT", default_value = "docker", value_delimiter = ',',
+pub struct Conformance {
+    /// Test that a node on this machine can do all that lap needs
+    #[arg(long)]
+    conformance: bool,
+    /// The providers of the nodes to test, separated by commas
+    #[arg(long = "provider", value_name = "PROVIDER", default_value = "docker", value_delimiter = ',', requires = "conformance",
           value_parser = ["docker", "libvirt", "virtualbox", "ssh"])]
     providers: Vec<String>,
     /// For `ssh`: a Debian or Ubuntu machine that is not a node, as in `ssh DESTINATION`; lap prepares it, and removes
     /// itself at the end
-    #[arg(long, value_name = "DESTINATION")]
+    #[arg(long, value_name = "DESTINATION", requires = "conformance")]
     machine: Option<String>,
     /// Permit a restart of the machine, in order and as in a power loss; without this, two scenarios are not possible
     #[arg(long, requires = "machine")]
     may_restart: bool,
-    /// The result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
-impl Args {
+impl Conformance {
     /// The machine for the provider `ssh`.
     fn bare(&self) -> Result<Option<Bare>> {
         let wrong = |message: String| Error::new(Kind::Usage, message);
@@ -58,7 +52,12 @@ impl Args {
         }
     }
 
-    pub fn run(self, global: &Global) -> Result<ExitCode> {
+    /// Whether the person asked for the test.
+    pub fn is_asked(&self) -> bool {
+        self.conformance
+    }
+
+    pub fn run(self, global: &Global, json: bool) -> Result<ExitCode> {
         let name = global.lab.clone().unwrap_or_else(|| NAME.to_owned());
         let bare = self.bare()?;
         let mut rows = Vec::new();
@@ -69,12 +68,12 @@ impl Args {
                 "ssh" => On::Ssh,
                 _ => On::Docker,
             };
-            rows.extend(global.work("conformance", &Changing::default(), |options| {
+            rows.extend(global.work("doctor --conformance", &Changing::default(), |options| {
                 let (name, bare) = (name.clone(), bare.clone().filter(|_| on == On::Ssh));
                 async move { conformance(&name, on, bare, &options).await }
             })?);
         }
-        if self.json || global.json() {
+        if json || global.json() {
             print_json(&rows)?;
         } else {
             print(&rows);

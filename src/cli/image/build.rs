@@ -1,20 +1,19 @@
-//! `lap build`
+//! `lap image build`
 
 use std::process::ExitCode;
 
-use super::{Global, common::Changing, tables};
 use crate::{
     apply::up::{Scope, up},
+    cli::{Global, address::Addresses, common::Changing, tables},
+    config::app_address::Known,
     error::Result,
 };
 
 /// Build images of the working tree on the node without starting a container
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// Only these containers [default: all]
-    containers: Vec<String>,
+    #[command(flatten)]
+    addresses: Addresses,
     #[command(flatten)]
     changing: Changing,
 }
@@ -22,10 +21,9 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let environment = workspace.environment(self.environment.as_deref())?.clone();
-        workspace.containers(&self.containers)?;
-        let scope = Scope { only: self.containers.into_iter().collect(), build_only: true, ..Scope::default() };
-        let outcome = global.work("build", &self.changing, |options| {
+        let (environment, containers) = self.addresses.find(&workspace, Known::Workspace)?;
+        let scope = Scope { only: containers.into_iter().collect(), build_only: true, ..Scope::default() };
+        let outcome = global.work("image build", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
             async move { up(workspace, &environment, scope, &options).await }
         })?;

@@ -1,47 +1,39 @@
-//! `lap drill`
+//! `lap recover --drill`
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
-use super::{
-    Global,
-    check::print,
-    common::{Changing, print_json},
-};
 use crate::{
     apply::{
         drill::{copy_of, drill},
         repository::Place,
     },
+    cli::{
+        Global,
+        check::print,
+        common::{Changing, print_json},
+    },
     error::{Error, Kind, Result},
+    report::print::outln,
     words::{ago, duration, plural},
 };
 
-/// Test whether an environment can be recovered from its newest copy, in a lab that the command makes and removes
-///
-/// The drill makes nodes beside the real ones, fetches and restores the copy, starts the containers, waits until they are
-/// healthy and runs their checks. It prints its duration and the age of the copy. `lap status` shows the last drill.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// A repository, as in `lap snapshot copy --to`
-    #[arg(long, value_name = "REPOSITORY")]
-    from: Option<String>,
-    /// The copy
-    #[arg(long, value_name = "SNAPSHOT", default_value = "latest")]
-    snapshot: String,
-    /// The result as JSON
-    #[arg(long)]
-    json: bool,
+/// Recovers the newest copy of an environment, or the named one, in a lab that lap makes for the drill and removes again.
+pub struct Drill {
+    /// The environment; without a name, the default one.
+    pub environment: Option<String>,
+    /// The repository; without a name, the only one of lap.toml.
+    pub from: Option<String>,
+    /// The copy: a snapshot, or `latest`.
+    pub snapshot: String,
+    pub json: bool,
 }
 
-impl Args {
+impl Drill {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let place = Place::of(&workspace, self.from.as_deref())?;
-        let done = global.work("drill", &Changing::default(), |options| {
+        let done = global.work("recover --drill", &Changing::default(), |options| {
             let (workspace, environment, place) = (workspace.clone(), environment.clone(), place.clone());
             let id = self.snapshot.clone();
             async move {
