@@ -30,7 +30,7 @@ impl Dir {
         // First what it is: to open a device may already do something.
         let kind = fstat(&place).map_err(|error| cannot("look at", &path, error))?.st_mode;
         if FileType::from_raw_mode(kind) != FileType::RegularFile {
-            return Err(Error::new(Kind::Refused, format!("`{}` is no regular file", shown(&path))));
+            return Err(Error::new(Kind::Refused, format!("`{}` is not a regular file", shown(&path))));
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = openat(CWD, reach(place.as_fd()), flags, Mode::empty());

@@ -164,14 +164,15 @@ fn cannot(what: &str, path: &Path, error: Errno) -> Error {
     let path = shown(path);
     match error {
         Errno::LOOP => {
-            Error::new(Kind::Refused, format!("cannot {what} `{path}`: a part of the path is a symbolic link"))
-                .hint("lap follows no link in the data of a container: put the directory or the file itself there")
+            Error::new(Kind::Refused, format!("cannot {what} `{path}`: a part of the path is a symbolic link")).hint(
+                "lap does not follow links in the data of a container: replace the link by the file or the directory",
+            )
         }
         Errno::XDEV => {
-            Error::new(Kind::Refused, format!("cannot {what} `{path}`: it lies elsewhere, or in another mount"))
+            Error::new(Kind::Refused, format!("cannot {what} `{path}`: it is in another place, or in another mount"))
         }
         Errno::NOTDIR => {
-            Error::new(Kind::Refused, format!("cannot {what} `{path}`: a part of the path is no directory"))
+            Error::new(Kind::Refused, format!("cannot {what} `{path}`: a part of the path is not a directory"))
         }
         _ => Error::new(Kind::Node, format!("cannot {what} `{path}`: {error}")),
     }

@@ -52,7 +52,7 @@ fn a_fifo_keeps_nobody_waiting() {
     let room = room();
     let path = room.path().join("web/fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
-    assert!(web(&room).file(Path::new("fifo")).unwrap_err().message.ends_with("is no regular file"));
+    assert!(web(&room).file(Path::new("fifo")).unwrap_err().message.ends_with("is not a regular file"));
     let (done, waits) = std::sync::mpsc::channel();
     let planted = path.clone();
     std::thread::spawn(move || done.send(fs::read(planted).is_ok()));

@@ -67,7 +67,7 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
             return stays("its image in the registry stays".into());
         }
         if found.strange_registry.is_some() && image.digests.iter().any(|name| name.starts_with(REGISTRY_ADDRESS)) {
-            return stays("the data of the registry cannot be looked at, and may hold it".into());
+            return stays("the data of the registry cannot be read, and may contain it".into());
         }
         if is_young(image.created, rules, now) {
             return stays(YOUNG.into());

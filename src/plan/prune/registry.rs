@@ -30,7 +30,7 @@ pub fn shown(name: &str) -> String {
 /// That the registry's data cannot be looked at.
 pub fn strange(found: &Found) -> Option<Decision> {
     let why = found.strange_registry.clone()?;
-    let decision = Decision::stays(What::Registry, "all", "the data of the registry cannot be looked at");
+    let decision = Decision::stays(What::Registry, "all", "the data of the registry cannot be read");
     Some(Decision { failed: Some(why), ..decision })
 }
 
