@@ -56,6 +56,8 @@ fn a_docker_that_is_killed_while_it_starts_a_container() {
         );
         let restored = restoring.end();
         assert_eq!(slow, lab.on_node("prod", &["rm", "/slowed"]).code == 0, "killed {moment}");
+        let log = run("docker", &["logs", &lab.node("prod")]).err;
+        assert!(!slow || log.contains("containerd is started again"), "killed {moment}: {log}");
         assert_eq!(restored.code, 5, "killed {moment}: Docker was to be killed during the restore: {restored:?}");
     }
 }
