@@ -35,6 +35,7 @@ pub mod repository;
 pub mod resolve;
 pub mod snapshot;
 pub mod state;
+pub mod wire;
 pub mod words;
 pub mod workspace;
 

@@ -6,15 +6,16 @@ use std::{
 };
 
 use lap::{
-    agent::protocol::NodeFacts,
     config::model::{Address, Container, Environment, Lab, Node, Port, Protocol, Provider, Role, Rootfs},
     drivers::node::docker::HostFacts,
     plan::{
         Plan,
         containers::{Inputs, Installed, REGISTRY, up},
         nodes::{self, NodeInputs},
-        wish::{Image, Wish},
+        wish::Wish,
     },
+    release::manifest::Image,
+    wire::protocol::NodeFacts,
 };
 
 pub const NODES: usize = 100;

@@ -17,12 +17,13 @@ use bollard::{Docker, models::ContainerCreateBody, query_parameters::ListContain
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{FileType, Stat, fstat};
 
-use super::{paths, pool};
+use super::pool;
 use crate::{
     beneath::{self, Dir},
     binds, durable,
     error::{Error, Kind, OrError, Result},
     state,
+    wire::paths,
 };
 
 /// Two at a time would mount one over the other.

@@ -4,16 +4,14 @@ use std::{fs, process::ExitCode, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{
-    daemons, init,
-    journal::Journal,
-    kernel,
-    lock::Lock,
-    paths, pool, ports,
-    protocol::{Holder, NodeConfig},
-    push, recovery, revive, serve, systemd,
+use super::{daemons, init, journal::Journal, kernel, lock::Lock, pool, ports, push, recovery, revive, serve, systemd};
+use crate::{
+    error::{Error, Kind, OrError, Result},
+    wire::{
+        paths,
+        protocol::{Holder, NodeConfig},
+    },
 };
-use crate::error::{Error, Kind, OrError, Result};
 
 /// How often the daemons are looked after.
 const LOOK: Duration = Duration::from_secs(1);

@@ -19,18 +19,16 @@ use bollard::{
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{io::AsyncWrite, sync::Mutex};
 
-use super::{
-    boot::read_config,
-    facts::{self, LABEL_BUILD},
-    paths,
-    protocol::{Answer, Checked},
-    recorded,
-    serve::say,
-};
+use super::{boot::read_config, facts, recorded, serve::say};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
+    release::manifest::Current,
     state,
+    wire::{
+        labels::LABEL_BUILD,
+        paths,
+        protocol::{Answer, Checked},
+    },
 };
 
 /// The label of a check's container, so that what a killed agent left is found.

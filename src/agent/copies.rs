@@ -7,12 +7,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{paths, protocol::Answer};
 use crate::{
     durable::write_file,
     error::{Kind, OrError, Result},
     repository::policy::{Known, News},
     state::{self, State},
+    wire::{paths, protocol::Answer},
 };
 
 /// Two may have news at the same time.

@@ -18,10 +18,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{kernel, paths, protocol::NodeConfig, systemd};
+use super::{kernel, systemd};
 use crate::{
     durable::write_file,
     error::{Error, Kind, OrError, Result},
+    wire::{paths, protocol::NodeConfig},
 };
 
 const SSHD_CONFIG: &str = "/run/lap/sshd_config";

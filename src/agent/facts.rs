@@ -11,29 +11,25 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder},
 };
 
-use super::{
-    health, install, paths, pool,
-    protocol::{ContainerFact, Health, ImageFact, NodeFacts},
-    recorded,
-};
+use super::{health, install, pool, recorded};
 use crate::{
     drivers,
     error::{Kind, OrError, Result},
     keys,
     state::{self, State, Unreadable},
+    wire::{
+        labels::{LABEL_BUILD, LABEL_CONTAINER},
+        paths,
+        protocol::{ContainerFact, Health, ImageFact, NodeFacts},
+    },
 };
-
-/// The label that says "this is lap's": the container's name without `infra_`.
-pub const LABEL_CONTAINER: &str = "lap.container";
-/// The label with the hash of an image's inputs.
-pub const LABEL_BUILD: &str = "lap.build";
 
 /// Docker on this node, in the version it speaks.
 ///
 /// # Errors
 /// It does not answer.
 pub async fn docker() -> Result<Docker> {
-    let docker = Docker::connect_with_unix(paths::DOCKER, 3600, drivers::docker::OLDEST)
+    let docker = Docker::connect_with_unix(paths::DOCKER, 3600, crate::wire::client::OLDEST)
         .or_error(Kind::Node, || "cannot reach Docker".into())?;
     drivers::docker::settled(docker).await.or_error(Kind::Node, || "Docker does not answer".into())
 }
@@ -168,7 +164,7 @@ async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {
 
 fn container(summary: ContainerSummary) -> Option<ContainerFact> {
     // What a switch put aside runs no more, and is nobody's but the switch's.
-    let aside = |name: &String| name.trim_start_matches('/').starts_with(super::switch::KEPT);
+    let aside = |name: &String| name.trim_start_matches('/').starts_with(crate::wire::labels::KEPT);
     if summary.names.iter().flatten().any(aside) {
         return None;
     }

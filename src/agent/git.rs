@@ -13,8 +13,6 @@ use crate::error::{Error, Kind, OrError, Result};
 
 /// The container that runs git.
 pub const CONTAINER: &str = "infra_git";
-/// No commit of a lab's own repository brings more bytes than this.
-pub const MAX_PACK: u64 = 512 << 20;
 /// Who owns the repositories in it.
 pub const USER: &str = "git";
 

@@ -6,16 +6,15 @@ use std::{
     process::Command,
 };
 
-use super::{
-    boot::read_config,
-    failpoint, mkfs, paths, pool,
-    prepare::config_text,
-    protocol::{Answer, NodeConfig},
-};
+use super::{boot::read_config, failpoint, mkfs, pool, prepare::config_text};
 use crate::{
     durable::write_file,
     error::{Error, Kind, OrError, Result},
     snapshot::Filesystem,
+    wire::{
+        paths,
+        protocol::{Answer, NodeConfig},
+    },
 };
 
 /// CAP_SYS_RESOURCE, see capabilities(7).

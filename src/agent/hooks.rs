@@ -12,12 +12,13 @@ use bollard::{Docker, query_parameters::InspectContainerOptions};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 
-use super::{facts, health, paths, recorded};
+use super::{facts, health, recorded};
 use crate::{
     durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     snapshot::{HookRan, hooks::Hooks},
     state::{self, State},
+    wire::paths,
 };
 
 /// Of `state/current.json` what counts here.

@@ -6,10 +6,11 @@ use bollard::query_parameters::ImportImageOptions;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
 
-use super::{facts, paths};
+use super::facts;
 use crate::{
     durable,
     error::{Error, Kind, OrError, Result},
+    wire::paths,
 };
 
 /// Writes an image to [`paths::IMAGES`].

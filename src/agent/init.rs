@@ -19,7 +19,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::paths;
+use crate::wire::paths;
 
 /// The agent ends with this to be started again, from a newer binary.
 pub const RESTART: u8 = 75;

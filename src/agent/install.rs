@@ -10,11 +10,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{failpoint, paths, protocol::Place};
+use super::failpoint;
 use crate::{
     durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     state::{self, State, Unreadable},
+    wire::{paths, protocol::Place},
 };
 
 /// The directory of a place.

@@ -23,8 +23,7 @@ use rustix::fs::FileType;
 use tokio::{process::Command, runtime::Handle};
 
 use super::{
-    carry, facts, failpoint, paths,
-    protocol::{Answer, Bring, Part},
+    archive, facts, failpoint,
     snapshots::{self, pool_path},
 };
 use crate::{
@@ -34,6 +33,10 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{self, Id, Meta, Reason, volume},
     state,
+    wire::{
+        paths,
+        protocol::{Answer, Bring, Part},
+    },
 };
 
 pub use scrub::{is_pending, recover};
@@ -76,7 +79,7 @@ pub fn find(id: &Id, parent: Option<&Id>) -> Result<(Meta, Vec<Flock<File>>)> {
 }
 
 /// Begins to send one.
-pub fn pack(id: &Id, parent: Option<&Id>) -> Result<carry::Source> {
+pub fn pack(id: &Id, parent: Option<&Id>) -> Result<archive::Source> {
     let pool = pool_path()?;
     let mut command = Command::new("btrfs");
     command.args(["send", "--quiet"]);
@@ -85,7 +88,7 @@ pub fn pack(id: &Id, parent: Option<&Id>) -> Result<carry::Source> {
     }
     command.arg(snapshot::data(pool, id));
     command.kill_on_drop(true).stdin(Stdio::null()).stderr(Stdio::piped());
-    carry::Source::of("btrfs send", command)
+    archive::Source::of("btrfs send", command)
 }
 
 /// Takes what another environment's agent sent.
@@ -117,14 +120,14 @@ async fn replay(half: &Path, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) 
     // Whatever the stream says, it is written below that directory only.
     command.args(["receive", "--quiet", "--chroot"]).arg(half);
     command.kill_on_drop(true).stdout(Stdio::null()).stderr(Stdio::piped());
-    carry::feed("btrfs receive", command, from).await.map(drop)
+    archive::feed("btrfs receive", command, from).await.map(drop)
 }
 
 async fn unpack(half: &Path, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Result<()> {
     let data = half.join("data");
     volume::create(&data)?;
     let number = volume::number(&data)?;
-    carry::unpack(from, half).await?;
+    archive::unpack(from, half).await?;
     // An archive may hold a link of this name.
     if fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) && volume::number(&data)? == number {
         return volume::set_read_only(&data);

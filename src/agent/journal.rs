@@ -15,10 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::protocol::{Holder, Note, Unfinished};
 use crate::{
     durable,
     error::{Kind, OrError, Result},
+    wire::protocol::{Holder, Note, Unfinished},
 };
 use lines::{Line, What};
 

@@ -8,10 +8,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{paths, pool, prepare, protocol::NodeConfig, systemd};
+use super::{pool, prepare, systemd};
 use crate::{
     error::{Error, Kind, OrError, Result},
     state,
+    wire::{paths, protocol::NodeConfig},
 };
 
 /// Does it. `data`: also the pool.

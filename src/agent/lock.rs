@@ -11,12 +11,12 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::protocol::Holder;
 use crate::{
     durable::try_write_file,
     error::{Error, Kind, OrError, Result},
     random::random,
     state,
+    wire::protocol::Holder,
 };
 
 /// The lock of one node.

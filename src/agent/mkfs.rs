@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{paths, pool::run};
+use super::pool::run;
 use crate::{
     error::{Error, Kind, Result},
     snapshot::Filesystem,
+    wire::paths,
 };
 
 /// The pool's label, so that it is known whatever the disk is called.

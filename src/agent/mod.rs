@@ -6,11 +6,10 @@
 
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
+mod archive;
 pub mod binds;
 pub mod boot;
-pub mod carry;
 pub mod checks;
-pub mod client;
 pub mod copies;
 pub mod daemons;
 pub mod disk;
@@ -32,17 +31,16 @@ pub mod leave;
 pub mod lock;
 mod mkfs;
 mod mounts;
-pub mod paths;
 pub mod pool;
 mod ports;
 pub mod prepare;
-pub mod protocol;
 pub mod prune;
 pub mod push;
 pub mod recorded;
 mod recovery;
 pub mod releases;
 pub mod repository;
+pub mod repository_child;
 pub mod resolve;
 pub mod revive;
 pub mod serve;

@@ -5,10 +5,10 @@ use std::{collections::HashMap, path::Path};
 
 use bollard::{Docker, query_parameters::ListContainersOptionsBuilder};
 
-use super::{facts::LABEL_CONTAINER, paths, protocol::Part};
 use crate::{
     binds,
     error::{Error, Kind, OrError, Result},
+    wire::{labels::LABEL_CONTAINER, paths, protocol::Part},
 };
 
 /// A mount of a container.

@@ -8,14 +8,15 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    disk, grow, kernel, mkfs, paths,
-    protocol::{DataFacts, NodeConfig},
-};
+use super::{disk, grow, kernel, mkfs};
 use crate::{
     beneath, durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{Filesystem, is_btrfs, volume},
+    wire::{
+        paths,
+        protocol::{DataFacts, NodeConfig},
+    },
 };
 
 /// Mounts the pool and `/data`, making the pool first where there is none. Does nothing where both are mounted.

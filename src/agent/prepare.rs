@@ -18,13 +18,14 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{paths, protocol::NodeConfig, systemd};
+use super::systemd;
 use crate::{
     durable::write_file,
     error::{Error, Kind, OrError, Result},
     exit,
     keys::{Secret, exposed},
     state,
+    wire::{paths, protocol::NodeConfig},
 };
 
 /// Docker's own settings, written only where there are none.

@@ -8,11 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{boot::read_config, paths};
+use super::boot::read_config;
 use crate::{
-    plan::wish::Current,
-    release,
+    release::{self, manifest::Current},
     state::{self, State, Unreadable},
+    wire::paths,
 };
 
 pub use anew::record;

@@ -9,9 +9,7 @@ use std::{
 
 use super::{
     lock::Grant,
-    ports,
-    protocol::{Answer, Holder, Recovering},
-    prune,
+    ports, prune,
     serve::Agent,
     snapshots,
     switch::{self, Watch, aside},
@@ -20,6 +18,7 @@ use crate::{
     clock::now,
     error::{Error, Kind, OrError, Result},
     release,
+    wire::protocol::{Answer, Holder, Recovering},
 };
 
 /// How often the agent looks whether something was left, and the first pause between two tries.

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use super::{paths, protocol::Answer, recorded};
-use crate::error::{Error, Result};
+use super::recorded;
+use crate::{
+    error::{Error, Result},
+    wire::{paths, protocol::Answer},
+};
 
 /// All of it.
 ///

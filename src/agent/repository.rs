@@ -9,10 +9,10 @@ use tokio::{
     process::Command,
 };
 
-use super::{paths, protocol::Request};
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{self, Id},
+    wire::{paths, protocol::Request},
 };
 
 /// How long a child's child may take to die, and how often the agent looks.

@@ -13,14 +13,12 @@ use bollard::{
 };
 use nix::sched::{CloneFlags, setns};
 
-use super::{
-    facts,
-    protocol::{Answer, Vantage},
-};
+use super::facts;
 use crate::{
     dns_client::{Said, ask_all},
     error::{Error, Kind, OrError, Result},
     nameservers::unscoped,
+    wire::protocol::{Answer, Vantage},
 };
 
 /// More than this is no resolv.conf.
@@ -78,7 +76,7 @@ async fn inhabitant(docker: &Docker) -> Result<Option<(String, i64)>> {
     let mut running: Vec<(bool, String, String)> = Vec::new();
     for container in list.or_error(Kind::Node, || "cannot list containers".into())? {
         let (Some(id), Some(names)) = (container.id, container.names) else { continue };
-        let ours = container.labels.is_some_and(|labels| labels.contains_key(facts::LABEL_CONTAINER));
+        let ours = container.labels.is_some_and(|labels| labels.contains_key(crate::wire::labels::LABEL_CONTAINER));
         let name = names.first().map_or("", |name| name.trim_start_matches('/')).to_owned();
         running.push((!ours, name, id));
     }

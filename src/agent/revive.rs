@@ -13,8 +13,11 @@ use bollard::{
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{facts::LABEL_CONTAINER, ports, recovery, shims};
-use crate::error::{Kind, OrError, Result};
+use super::{ports, recovery, shims};
+use crate::{
+    error::{Kind, OrError, Result},
+    wire::labels::LABEL_CONTAINER,
+};
 
 /// Between two tries, at first and at most.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -75,7 +78,7 @@ async fn fallen(docker: &Docker, since: i64) -> Result<Vec<(String, String)>> {
     ]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let all = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
-    let aside = |name: &String| name.trim_start_matches('/').starts_with(super::switch::KEPT);
+    let aside = |name: &String| name.trim_start_matches('/').starts_with(crate::wire::labels::KEPT);
     let mut out = Vec::new();
     for container in all.into_iter().filter(|container| !container.names.iter().flatten().any(aside)) {
         let (Some(id), Some(labels)) = (container.id, container.labels) else { continue };

@@ -1,4 +1,4 @@
-//! The agent's socket: takes one request a connection and answers it (see [`super::protocol`]).
+//! The agent's socket: takes one request a connection and answers it (see [`crate::wire::protocol`]).
 
 mod archives;
 mod ready;
@@ -21,8 +21,6 @@ use super::{
     checks, copies, facts, git, grow, health, images, install, into,
     journal::Journal,
     lock::{Grant, Lock},
-    paths,
-    protocol::{Answer, Holder, Note, Place, Request},
     recovery::Recovery,
     repository, resolve, snapshots,
     switch::Watch,
@@ -33,6 +31,10 @@ use crate::{
     durable,
     error::{Error, Kind, OrError, Result},
     snapshot::Reason,
+    wire::{
+        paths,
+        protocol::{self, Answer, Holder, Note, Place, Request},
+    },
 };
 
 /// No place takes more than this.
@@ -142,7 +144,7 @@ impl Agent {
                 checks::answer(&mut stream, &containers).await.unwrap_or_else(Answer::from)
             }
             Request::GiveObjects { repository, commit, alone } => {
-                return match git::give(&repository, &commit, alone, git::MAX_PACK as usize).await {
+                return match git::give(&repository, &commit, alone, protocol::MAX_PACK as usize).await {
                     Ok(pack) => {
                         say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
                         let _ = stream.write_all(&pack).await;
@@ -213,7 +215,7 @@ impl Agent {
                 return Ok(Answer::Branch { at, has });
             }
             Request::TakeObjects { fence, repository, size } => {
-                let pack = receive(stream, size, git::MAX_PACK).await?;
+                let pack = receive(stream, size, crate::wire::protocol::MAX_PACK).await?;
                 self.lock.check(fence)?;
                 git::take(&repository, &pack).await?;
             }

@@ -16,22 +16,22 @@ use tokio::runtime::Handle;
 
 pub use take::take;
 
-use super::{
-    facts, hooks, into, mounts, paths, pool,
-    protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
-    recorded, still, switch,
-};
+use super::{facts, hooks, into, mounts, pool, recorded, still, switch};
 use crate::{
     beneath::{Dir, Walk},
     clock::now,
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
+    release::manifest::Current,
     snapshot::{
         self, Reason, Restore,
         keep::{Decision, decide},
         only::Only,
     },
     state::{self, State, Unreadable},
+    wire::{
+        paths,
+        protocol::{Answer, ListedSnapshot, Part, SnapshotFacts},
+    },
 };
 use node::Node;
 
@@ -168,7 +168,7 @@ pub fn show(id: &str) -> Result<Answer> {
     Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because }, containers })
 }
 
-/// For [`super::protocol::NodeFacts`], and what of it cannot be read.
+/// For [`crate::wire::protocol::NodeFacts`], and what of it cannot be read.
 pub fn facts() -> (SnapshotFacts, Vec<Unreadable>) {
     let (policy, since, unreadable) = policy::look();
     let mut complaints: Vec<Unreadable> = unreadable.into_iter().collect();

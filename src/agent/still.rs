@@ -15,12 +15,13 @@ use bollard::query_parameters::ListContainersOptionsBuilder;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::runtime::Handle;
 
-use super::{facts, failpoint, paths};
+use super::{facts, failpoint};
 use crate::{
     durable::write_file,
     error::{Error, Kind, OrError, Result},
     snapshot::Still,
     state::{self, State},
+    wire::paths,
 };
 
 /// Those that are to stand still, in `state`.
@@ -102,7 +103,7 @@ fn go_on(but: &BTreeSet<i32>) -> Result<()> {
 
 /// The ids of those that run.
 async fn running() -> Result<BTreeSet<String>> {
-    let label = facts::LABEL_CONTAINER.to_owned();
+    let label = crate::wire::labels::LABEL_CONTAINER.to_owned();
     let filters = [("label".to_owned(), vec![label]), ("status".to_owned(), vec!["running".to_owned()])].into();
     let options = ListContainersOptionsBuilder::new().filters(&filters).build();
     let list = facts::docker().await?.list_containers(Some(options)).await;

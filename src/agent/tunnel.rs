@@ -8,11 +8,12 @@ use tokio::{
 
 use super::{
     lock::Lock,
-    paths,
-    protocol::Answer,
     serve::{Connection, say},
 };
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    wire::{paths, protocol::Answer},
+};
 
 /// What is passed on at a time, each way.
 const PIECE: usize = 64 << 10;

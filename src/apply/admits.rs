@@ -13,12 +13,12 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::protocol::{NodeFacts, Place, Request},
     archive::pack,
     drivers::{self, node::docker::HostFacts},
     error::{Error, Kind, Result},
     keys::{self, Keys, ssh_fingerprint},
     plan::wish::Wish,
+    wire::protocol::{NodeFacts, Place, Request},
     words::plain,
     workspace::Workspace,
 };

@@ -8,10 +8,10 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::{client::Held, protocol::NodeFacts},
     error::Result,
     observe::wish::Tree,
     plan::{Action, Plan, wish::Wish},
+    wire::{client::Held, protocol::NodeFacts},
 };
 
 /// The id that an image from outside has on a node, by the name that a Dockerfile gives it.

@@ -17,11 +17,11 @@ use futures_util::StreamExt;
 
 use super::run::node_failed;
 use crate::{
-    agent::facts::LABEL_BUILD,
     error::{Error, Kind, OrError, Result},
     observe::context::Context,
-    plan::{containers::REGISTRY_ADDRESS, wish::Wish},
+    plan::wish::Wish,
     report::Line,
+    wire::{labels::LABEL_BUILD, paths::REGISTRY_ADDRESS},
 };
 
 /// How many of a failing build's last lines are shown.

@@ -16,14 +16,14 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::{
-        client::{Client, Held},
-        facts::LABEL_BUILD,
-    },
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Wish,
     report::Line,
+    wire::{
+        client::{Client, Held},
+        labels::LABEL_BUILD,
+    },
 };
 
 /// One that is worked on, under its own lock.

@@ -7,9 +7,9 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::protocol::{Answer, Checked, Request},
     config::model::Environment,
     error::Result,
+    wire::protocol::{Answer, Checked, Request},
     workspace::Workspace,
 };
 

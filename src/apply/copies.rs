@@ -7,7 +7,6 @@ use super::{
     up::Options,
 };
 use crate::{
-    agent::protocol::Request,
     clock::now,
     error::{Error, Kind, Result},
     repository::{
@@ -15,6 +14,7 @@ use crate::{
         policy::{Known, News, Policy, Verified, decide},
     },
     snapshot::{Id, Reason, keep::Decision},
+    wire::protocol::Request,
 };
 
 /// What of the copies of an environment is to go.

@@ -5,10 +5,10 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::protocol::{Place, Request},
     archive::pack,
     config::{KEYS, model::Container},
     error::{Error, Kind, Result},
+    wire::protocol::{Place, Request},
 };
 
 /// Installs `keys.json` for the container that takes it, under the node's lock. The server sees it at once.

@@ -9,7 +9,6 @@ use super::{
     up::{Master, Options, Outcome},
 };
 use crate::{
-    agent::protocol::NodeFacts,
     config::model::{Environment, Node, Provider},
     drivers::{
         self,
@@ -17,6 +16,7 @@ use crate::{
     },
     error::{Kind, Result},
     plan::{Action, Plan, wish::Wish},
+    wire::protocol::NodeFacts,
     workspace::Workspace,
 };
 

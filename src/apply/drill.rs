@@ -17,7 +17,6 @@ use super::{
     up::{Options, Scope, up},
 };
 use crate::{
-    agent::protocol::Checked,
     clock::now,
     config::model::{Address, Environment, Lab, Provider},
     error::{Error, Kind, Result},
@@ -25,6 +24,7 @@ use crate::{
         Copy,
         policy::{Drilled, News},
     },
+    wire::protocol::Checked,
     words::plural,
     workspace::Workspace,
 };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::promote::checkout;
-use crate::{error::Result, observe::context::Context, plan::wish::Current, workspace::Workspace};
+use crate::{error::Result, observe::context::Context, release::manifest::Current, workspace::Workspace};
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,10 +10,10 @@ use super::{
     up::{Master, Options, Outcome},
 };
 use crate::{
-    agent::protocol::{Answer, NodeFacts, Request},
     error::{Error, Kind, Result},
     plan::{Action, pool},
     report::Line,
+    wire::protocol::{Answer, NodeFacts, Request},
 };
 
 struct Grow {

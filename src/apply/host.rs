@@ -7,10 +7,7 @@ use bollard::Docker;
 
 use super::{Perform, machine, vm};
 use crate::{
-    agent::{
-        prepare::{Order, config_text},
-        protocol::{NodeConfig, Request},
-    },
+    agent::prepare::{Order, config_text},
     archive::pack,
     config::model::{Node, Provider},
     drivers::{
@@ -27,6 +24,7 @@ use crate::{
     keys::{self, Keys},
     plan::{self, Action},
     report::Line,
+    wire::protocol::{NodeConfig, Request},
     workspace::Workspace,
 };
 
@@ -234,12 +232,12 @@ pub fn binary() -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Not in time: with dockerd's last lines.
-pub async fn ready(agent: &crate::agent::client::Client) -> Result<()> {
+pub async fn ready(agent: &crate::wire::client::Client) -> Result<()> {
     ready_in(agent, BOOT).await
 }
 
 /// The same, with another patience.
-async fn ready_in(agent: &crate::agent::client::Client, patience: Duration) -> Result<()> {
+async fn ready_in(agent: &crate::wire::client::Client, patience: Duration) -> Result<()> {
     let until = tokio::time::Instant::now() + patience;
     let request = Request::Ready { seconds: patience.as_secs() };
     loop {

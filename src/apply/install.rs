@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::{
-    agent::protocol::{NodeFacts, Place},
     config::{
         KEYS,
         model::{Container, Environment, Subnet},
@@ -22,6 +21,7 @@ use crate::{
         containers::{GIT, Installed},
         wish::Wish,
     },
+    wire::protocol::{NodeFacts, Place},
     workspace::Workspace,
 };
 

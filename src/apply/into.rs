@@ -8,10 +8,10 @@ use super::{
     up::Options,
 };
 use crate::{
-    agent::protocol::{Answer, Bring, Request},
     config::model::{Environment, Lab},
     error::{Error, Kind, Result},
     snapshot::{Filesystem, Id, Meta, hooks::Scrub, none_newer},
+    wire::protocol::{Answer, Bring, Request},
     words::bytes,
     workspace::Workspace,
 };

@@ -12,10 +12,10 @@ use futures_util::TryStreamExt;
 
 use super::up::Master;
 use crate::{
-    agent::protocol::NodeFacts,
     durable::write_file,
     error::{Kind, OrError, Result},
     keys::{self, known_hosts},
+    wire::protocol::NodeFacts,
     workspace::Workspace,
 };
 

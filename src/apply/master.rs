@@ -8,15 +8,15 @@ use super::{
     up::Options,
 };
 use crate::{
-    agent::{
-        client::{Client, Held},
-        protocol::{Holder, NodeFacts, Request},
-    },
     config::model::Environment,
     drivers::{self, node::docker::HostFacts},
     error::{Error, Kind, Result},
     keys::Keys,
     plan::wish::Wish,
+    wire::{
+        client::{Client, Held},
+        protocol::{Holder, NodeFacts, Request},
+    },
     words::ago,
     workspace::Workspace,
 };

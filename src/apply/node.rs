@@ -15,10 +15,6 @@ use super::{
     up::short,
 };
 use crate::{
-    agent::{
-        client::{Client, Held},
-        protocol::{Answer, NodeFacts, Note, Place, Request},
-    },
     archive::pack,
     config::model::{Container, Environment},
     drivers::rootfs,
@@ -27,10 +23,16 @@ use crate::{
     observe::wish::Tree,
     plan::{
         Action,
-        containers::{REGISTRY, REGISTRY_ADDRESS, secrets_hash},
-        wish::{Current, Wish},
+        containers::{REGISTRY, secrets_hash},
+        wish::Wish,
     },
+    release::manifest::Current,
     report::Line,
+    wire::{
+        client::{Client, Held},
+        paths::REGISTRY_ADDRESS,
+        protocol::{Answer, NodeFacts, Note, Place, Request},
+    },
     workspace::Workspace,
 };
 use async_trait::async_trait;

@@ -8,14 +8,12 @@ use super::{
     up::{Master, Options, Scope, short},
 };
 use crate::{
-    agent::protocol::NodeFacts,
     error::{Error, Kind, Result},
     observe::wish::{Tree, tree},
-    plan::{
-        self, Plan,
-        wish::{Current, Wish},
-    },
+    plan::{self, Plan, wish::Wish},
+    release::manifest::Current,
     state::State,
+    wire::protocol::NodeFacts,
 };
 
 /// The nodes that an environment's images are made on and run on, and what was seen of them.

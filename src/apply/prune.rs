@@ -7,13 +7,13 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::protocol::{Answer, Request},
     config::model::Environment,
     drivers::{self, node::images},
     error::{Error, Kind, Result},
-    plan::{
-        nodes::image_tag,
-        prune::{Decision, Rules, Todo, host},
+    plan::{nodes::image_tag, prune::host},
+    wire::{
+        protocol::{Answer, Request},
+        prune::{Decision, Rules, Todo},
     },
     workspace::Workspace,
 };

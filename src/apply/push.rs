@@ -11,17 +11,17 @@ use super::{
     up::{Master, Options, Scope, short, up_on},
 };
 use crate::{
-    agent::{
-        client::{Client, Dial, Stream},
-        paths,
-        protocol::{Answer, Checked, NodeConfig, Part, Request},
-        push::REPOSITORY,
-    },
+    agent::push::REPOSITORY,
     config::model::OnFailure,
     error::{Error, Kind, OrError, Result},
     observe::checkout,
-    plan::wish::Current,
+    release::manifest::Current,
     snapshot::Id,
+    wire::{
+        client::{Client, Dial, Stream},
+        paths,
+        protocol::{Answer, Checked, NodeConfig, Part, Request},
+    },
     words::plural,
     workspace::Workspace,
 };

@@ -7,10 +7,10 @@ use super::{
     up::{Master, Options},
 };
 use crate::{
-    agent::protocol::{Answer, Request},
     config::model::Environment,
     error::Result,
-    plan::wish::Current,
+    release::manifest::Current,
+    wire::protocol::{Answer, Request},
     workspace::Workspace,
 };
 

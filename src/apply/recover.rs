@@ -20,14 +20,14 @@ use super::{
     up::{Options, Scope, up},
 };
 use crate::{
-    agent::protocol::{Answer, NodeFacts, Part, Request},
     config::model::Environment,
     durable::write_file,
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
-    plan::wish::Current,
+    release::manifest::Current,
     repository::{Copy, Door, Location, Repository, Room},
     snapshot::{Change, Id, Meta, Reason},
+    wire::protocol::{Answer, NodeFacts, Part, Request},
     workspace::Workspace,
 };
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::up::Master;
-use crate::{agent::client::Dial, error::Result, registry::Client};
+use crate::{error::Result, registry::Client, wire::client::Dial};
 
 /// The name that every TLS server's certificate has, and the one by which a node reaches its own registry.
 const SERVER: &str = "localhost";

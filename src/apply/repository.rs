@@ -11,12 +11,12 @@ pub use place::{Layout, Place};
 
 use super::{copies::newest_of, snapshot::Snapshots, up::Options};
 use crate::{
-    agent::protocol::{Answer, Request},
     error::{Error, Kind, OrError, Result},
     keys::recovery,
     report::Event,
     repository::{Repository, Room, Tell, policy::News},
     snapshot::{Id, Meta},
+    wire::protocol::{Answer, Request},
 };
 
 /// How a copy ended.

@@ -15,7 +15,6 @@ use bollard::{
 };
 
 use crate::{
-    agent::{facts::LABEL_CONTAINER, paths},
     binds,
     config::{
         KEYS,
@@ -23,7 +22,10 @@ use crate::{
     },
     drivers::docker::{AGAIN, name_taken},
     error::{Error, Kind, Result},
-    plan::containers::{LABEL_SECRETS, LABEL_SPEC},
+    wire::{
+        labels::{LABEL_CONTAINER, LABEL_SECRETS, LABEL_SPEC},
+        paths,
+    },
 };
 
 /// Between two tries to take a name that is about to become free.

@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use super::up::{Master, Options};
 use crate::{
-    agent::{
+    config::model::Environment,
+    error::{Error, Kind, OrError, Result},
+    plan::wish::Wish,
+    release::manifest::Current,
+    report::Events,
+    snapshot::{Change, Damaged, Meta, keep::Decision, none_newer},
+    wire::{
         client::Client,
         protocol::{Answer, Holder, ListedSnapshot, NodeFacts, Part, Request},
     },
-    config::model::Environment,
-    error::{Error, Kind, OrError, Result},
-    plan::wish::{Current, Wish},
-    report::Events,
-    snapshot::{Change, Damaged, Meta, keep::Decision, none_newer},
     workspace::Workspace,
 };
 

@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::watch;
 
 pub use super::master::Master;
+
 use super::{
     admits::{self, Allowed, Doors, Stranger},
     bases,
@@ -20,20 +21,17 @@ use super::{
     place::{Place, awake},
 };
 use crate::{
-    agent::{
-        client::Held,
-        protocol::{Holder, NodeFacts},
-    },
     config::model::Environment,
     drivers::{self, node::Machines},
     error::{Error, Kind, Result},
     keys::Keys,
-    plan::{
-        self, Action, Plan, Step,
-        containers::GIT,
-        wish::{Current, Wish},
-    },
+    plan::{self, Action, Plan, Step, containers::GIT, wish::Wish},
+    release::manifest::Current,
     report::Events,
+    wire::{
+        client::Held,
+        protocol::{Holder, NodeFacts},
+    },
     workspace::Workspace,
 };
 

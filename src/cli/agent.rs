@@ -58,7 +58,7 @@ impl Args {
             Verb::Run => agent::boot::run(),
             Verb::Prepare => agent::prepare::run(),
             Verb::Leave { lab, node, data } => agent::leave::run(&lab, &node, data),
-            Verb::Repository => repository::work::run(),
+            Verb::Repository => agent::repository_child::run(),
             Verb::RepositoryRestore => repository::restore::run(),
             Verb::Build { commit, who } => build(&commit, who)?,
         })

@@ -1,6 +1,5 @@
 //! `lap check`
 
-use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use super::{
@@ -8,13 +7,16 @@ use super::{
     address::Addresses,
     common::{Changing, print_json},
 };
-use crate::words;
 use crate::{
-    agent::protocol::Checked,
     apply::check::check,
     config::app_address::Known,
     error::{Error, Kind, Result},
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
+    wire::protocol::Checked,
+    words,
 };
 
 /// Run the checks of the containers (the programs in `containers/<name>/checks/`)

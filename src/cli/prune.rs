@@ -1,6 +1,5 @@
 //! `lap prune`
 
-use crate::report::print::{out, outln};
 use std::{process::ExitCode, time::Duration};
 
 use super::{
@@ -12,8 +11,11 @@ use super::{
 use crate::{
     apply::prune,
     error::Result,
-    plan::prune::{Decision, Rules, What},
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
+    wire::prune::{Decision, Rules, What},
     words::{bytes, plural},
 };
 

@@ -3,7 +3,6 @@
 mod ledger;
 mod record;
 
-use crate::report::print::{out, outln};
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use clap::Subcommand;
@@ -19,8 +18,11 @@ use crate::{
         up::{Master, short},
     },
     error::Result,
-    plan::wish::Current,
-    report::table::table,
+    release::manifest::Current,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     state::State,
     words::ago,
 };

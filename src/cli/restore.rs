@@ -1,6 +1,5 @@
 //! `lap restore`
 
-use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use super::{
@@ -11,7 +10,6 @@ use super::{
     snapshot::{print_differs, short},
 };
 use crate::{
-    agent::protocol::Part,
     apply::{
         into::{into, scrubs, source},
         snapshot::Snapshots,
@@ -19,8 +17,12 @@ use crate::{
     },
     config::app_address::{Known, several},
     error::Result,
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     snapshot::hooks::Scrub,
+    wire::protocol::Part,
     words::bytes,
 };
 

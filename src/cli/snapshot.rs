@@ -20,19 +20,18 @@ use super::{
     copies::{self, CopyArgs, FetchArgs, VerifyArgs},
     value,
 };
-use crate::words;
 use crate::{
-    agent::protocol::ListedSnapshot,
     apply::snapshot::{Differs, Snapshots},
     clock::now,
     error::Result,
-    plan::wish::Current,
+    release::manifest::Current,
     report::{
         print::{out, outln},
         table::table,
     },
     snapshot::{Change, HookRan, Meta, Pause, Reason, keep::Decision},
-    words::{ago, bytes, plural},
+    wire::protocol::ListedSnapshot,
+    words::{self, ago, bytes, plural},
 };
 
 /// How many files of a difference are named; `--json` names all.

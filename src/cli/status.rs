@@ -1,6 +1,5 @@
 //! `lap status`
 
-use crate::report::print::{out, outln};
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use serde::Serialize;
@@ -12,7 +11,6 @@ use super::{
     tables::{self, Row},
 };
 use crate::{
-    agent::protocol::NodeFacts,
     apply::{
         admits,
         up::{Master, short},
@@ -20,9 +18,11 @@ use crate::{
     drivers,
     error::{Error, Kind, Result},
     keys::{self, Keys},
-    plan::wish::Current,
+    release::manifest::Current,
+    report::print::{out, outln},
     snapshot::Filesystem,
     state::Unreadable,
+    wire::protocol::NodeFacts,
     words::{ago, bytes, duration, plural},
     workspace::Workspace,
 };

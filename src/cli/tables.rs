@@ -1,20 +1,21 @@
 //! The table of an environment's containers, and the outcome of a plan: the same after every verb.
 
-use crate::report::print::{out, outln};
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
 use super::common::print_json;
-use crate::words;
 use crate::{
-    agent::protocol::{Health, NodeFacts},
     apply::up::Outcome,
     config::model::{Container, Protocol},
     error::Result,
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     state::State,
-    words::ago,
+    wire::protocol::{Health, NodeFacts},
+    words::{self, ago},
     workspace::Workspace,
 };
 

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use bollard::{ClientVersion, Docker};
+use bollard::Docker;
 
-use crate::error::{Error, Kind, Result};
+use crate::{
+    error::{Error, Kind, Result},
+    wire::client::OLDEST,
+};
 
 /// Docker's socket on this machine.
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// Taking in a root file system takes minutes on a slow machine; bollard's own limit is two.
 const PATIENCE: Duration = Duration::from_secs(3600);
-
-/// The oldest version lap speaks: Docker 20.10's. Everything it asks for exists there.
-pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
 
 /// Connects as the `docker` command does (`DOCKER_HOST`, else the local socket), in the version both speak.
 ///

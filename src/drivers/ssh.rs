@@ -12,11 +12,11 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{quickack::QuickAck, stock_ssh::StockSsh};
 use crate::{
-    agent::{
+    error::{Error, Kind, Result},
+    wire::{
         client::{Client, Dial, Stream},
         paths,
     },
-    error::{Error, Kind, Result},
 };
 
 /// Between two tries while a node boots.

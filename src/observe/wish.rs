@@ -12,10 +12,8 @@ use crate::{
     },
     drivers::rootfs,
     error::{Kind, OrError, Result},
-    plan::{
-        order::topological,
-        wish::{Image, Wish},
-    },
+    plan::{order::topological, wish::Wish},
+    release::manifest::Image,
 };
 
 /// Raised when the way of building changes what comes out.

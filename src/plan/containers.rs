@@ -4,23 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Made, Plan, order::topological, wish::Wish};
 use crate::{
-    agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     config::{
         KEYS,
         model::{Container, Rootfs},
     },
+    wire::{
+        labels::{LABEL_SECRETS, LABEL_SPEC},
+        paths::REGISTRY_ADDRESS,
+        protocol::{ContainerFact, Health, ImageFact, NodeFacts},
+    },
 };
 
-/// The label with the hash of the wish a container was made from.
-pub const LABEL_SPEC: &str = "lap.spec";
-/// The label with the hash of the secrets it was started with.
-pub const LABEL_SECRETS: &str = "lap.secrets";
 /// The container that must run before anything can be pulled.
 pub const REGISTRY: &str = "registry";
 /// The container through which a push is heard: replaced last, so that its link lasts as long as it can.
 pub const GIT: &str = "git";
-/// Where a node's own registry is, seen from that node.
-pub const REGISTRY_ADDRESS: &str = "localhost:5000";
 
 /// What should be on the node beside containers, already worked out.
 #[derive(Clone, Debug, Default)]

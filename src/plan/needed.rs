@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wish::{Image, Wish};
-use crate::agent::protocol::NodeFacts;
+use super::wish::Wish;
+use crate::{release::manifest::Image, wire::protocol::NodeFacts};
 
 impl Wish {
     /// The containers whose images are needed, so that these containers can run and be checked.
@@ -44,8 +44,8 @@ impl Wish {
 mod tests {
     use super::*;
     use crate::{
-        agent::protocol::ImageFact,
         config::model::{Checks, Container},
+        wire::protocol::ImageFact,
     };
 
     /// `dns` runs and is checked in `base`, which does not run; `web` is only built.

@@ -1,7 +1,7 @@
 //! A data pool that is to be larger. One on a disk of its own is as large as that disk.
 
 use super::{Action, Plan};
-use crate::{agent::protocol::DataFacts, config::model::Node, words::bytes};
+use crate::{config::model::Node, wire::protocol::DataFacts, words::bytes};
 
 /// What it takes until the pool of `node` has the size that its file wishes for.
 pub fn grow(node: &Node, facts: &DataFacts) -> Plan {

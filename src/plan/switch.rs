@@ -5,12 +5,14 @@ use std::{
     fmt,
 };
 
-use super::{
-    containers::{LABEL_SPEC, await_seconds},
-    order::topological,
-    wish::{Current, Wish},
+use super::{containers::await_seconds, order::topological, wish::Wish};
+use crate::{
+    release::manifest::Current,
+    wire::{
+        labels::LABEL_SPEC,
+        protocol::{Health, NodeFacts},
+    },
 };
-use crate::agent::protocol::{Health, NodeFacts};
 
 /// What is done with one container, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +127,7 @@ fn why(target: &Wish, old: Option<&Current>, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{agent::protocol::ContainerFact, config::model::Container, plan::wish::Image};
+    use crate::{config::model::Container, release::manifest::Image, wire::protocol::ContainerFact};
 
     fn wish(images: &[(&str, &str, &[&str])]) -> Wish {
         let mut wish = Wish::nothing();

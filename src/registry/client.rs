@@ -25,8 +25,8 @@ use super::{
     tls,
 };
 use crate::{
-    agent::client::Dial,
     error::{Error, Kind, OrError, Result},
+    wire::client::Dial,
 };
 
 /// How long a registry may say nothing at all.

@@ -2,6 +2,7 @@
 
 mod history;
 mod ledger;
+pub mod manifest;
 mod order;
 
 pub use history::{before, data_of};

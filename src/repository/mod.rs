@@ -1,6 +1,6 @@
 //! Snapshots off the machine: repositories in restic's format.
 //!
-//! The agent's child (`work`) reads and writes the data on the node; the repository's files lie where the operator is, or
+//! The agent's child reads and writes the data on the node (`work`); the repository's files lie where the operator is, or
 //! where the operator gets with SSH, and are reached through the connection that asked (`relay`):
 //!
 //! ```text
@@ -40,7 +40,7 @@ mod sftp;
 mod snapshots;
 mod users;
 mod verify;
-mod warnings;
+pub mod warnings;
 pub mod work;
 
 #[cfg(test)]
@@ -56,6 +56,7 @@ pub use location::Location;
 pub use lock::Lock;
 pub use open::{Repository, Tell};
 pub use prune::Pruned;
+pub use remote::Remote;
 pub use rights::Rights;
 pub use room::Room;
 pub use snapshots::Copy;

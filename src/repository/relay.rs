@@ -1,5 +1,5 @@
 //! A repository's files, served to a node through the connection that asked it to work: one JSON line and then bytes, both
-//! ways. The node asks with [`Answer::Call`], and is told a [`Reply`].
+//! ways. The node asks with [`Message::Call`] and gets a [`Reply`].
 
 use std::{io, sync::Arc};
 
@@ -14,10 +14,7 @@ use super::{
     File, Folder, Storage,
     rights::{is_readable, is_writable},
 };
-use crate::{
-    agent::protocol::Answer,
-    error::{Error, Kind, OrError, Result},
-};
+use crate::error::{Error, Kind, OrError, Result};
 
 /// So many files are read and written at the same time.
 pub const AT_ONCE: usize = 4;
@@ -45,6 +42,29 @@ pub struct Call {
     pub act: Act,
     /// Bytes that follow.
     pub size: u64,
+}
+
+/// A line from the side that works with the repository. The names are those of the agent's answers: the same connection carries both.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Message {
+    /// A file is asked for, or brought: `size` bytes follow.
+    Call(Call),
+    /// What is being done now, for people.
+    Step { text: String },
+    /// The work is done.
+    Done,
+    /// The work failed.
+    Failed { kind: Kind, message: String, hints: Vec<String> },
+    /// The last line, whose meaning only the asker knows.
+    #[serde(other)]
+    Other,
+}
+
+impl From<Error> for Message {
+    fn from(error: Error) -> Self {
+        Self::Failed { kind: error.kind, message: error.message, hints: error.hints }
+    }
 }
 
 /// What became of it.
@@ -88,7 +108,7 @@ impl From<Fault> for io::Error {
     }
 }
 
-/// Serves until the answer that is no call; `told` hears of each step.
+/// Serves until the last line, which is neither a call nor a step, and returns that line; `told` hears of each step.
 ///
 /// # Errors
 /// What the node says, or that the connection ended.
@@ -97,7 +117,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
     node: &str,
     storage: Arc<dyn Storage>,
     told: impl Fn(&str),
-) -> Result<Answer> {
+) -> Result<String> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(256 << 10, reader);
     let (reply, mut replies) = mpsc::channel::<(Reply, Bytes)>(AT_ONCE);
@@ -125,7 +145,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
                 .hint("run the command again: it continues"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
-            Answer::Call(call) => {
+            Message::Call(call) => {
                 if call.size > MOST {
                     return Err(Error::new(Kind::Refused, format!("{} bytes are too many for a file", call.size)));
                 }
@@ -142,11 +162,11 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
                     drop(place);
                 });
             }
-            Answer::Step { text } => told(&text),
-            Answer::Failed { kind, message, hints } => {
+            Message::Step { text } => told(&text),
+            Message::Failed { kind, message, hints } => {
                 return Err(Error { kind, message: format!("{node}: {message}"), hints });
             }
-            answer => return Ok(answer),
+            Message::Done | Message::Other => return Ok(line),
         }
     }
 }

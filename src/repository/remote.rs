@@ -19,9 +19,8 @@ use super::{
     File, Folder, Storage,
     behind::{Behind, UnderWay},
     open::Tell,
-    relay::{AT_ONCE, Act, Call, MOST, Reply},
+    relay::{AT_ONCE, Act, Call, MOST, Message, Reply},
 };
-use crate::agent::protocol::Answer;
 
 /// How long whoever works may clean up after whoever asked went away.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,7 +86,7 @@ impl Remote {
         let remote = self.clone();
         Arc::new(move |text: &str| {
             // Nobody listening is found out by the next question.
-            let _ = remote.say(&Answer::Step { text: text.to_owned() }, &[]);
+            let _ = remote.say(&Message::Step { text: text.to_owned() }, &[]);
         })
     }
 
@@ -95,7 +94,7 @@ impl Remote {
     ///
     /// # Errors
     /// Nobody listens.
-    pub fn say(&self, answer: &Answer, parts: &[Bytes]) -> io::Result<()> {
+    pub fn say(&self, answer: &Message, parts: &[Bytes]) -> io::Result<()> {
         let mut line = serde_json::to_vec(answer)?;
         line.push(b'\n');
         let mut all: Vec<IoSlice<'_>> = vec![IoSlice::new(&line)];
@@ -125,7 +124,7 @@ impl Remote {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(GONE))?.insert(number, asker);
         let size = parts.iter().map(|part| part.len() as u64).sum();
-        self.say(&Answer::Call(Call { number, act, size }), parts)
+        self.say(&Message::Call(Call { number, act, size }), parts)
     }
 }
 

@@ -19,11 +19,11 @@ use futures_util::StreamExt;
 use tokio::runtime::Handle;
 
 use crate::{
-    agent::paths,
     beneath::Dir,
     durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     snapshot::hooks::Scrub,
+    wire::paths,
 };
 
 /// Says that a container is one of these.

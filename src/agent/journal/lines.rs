@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::protocol::{Holder, Note},
     error::{Kind, OrError, Result},
+    wire::protocol::{Holder, Note},
 };
 
 /// How many lines a rewrite keeps.

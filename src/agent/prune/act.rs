@@ -6,9 +6,13 @@ use bollard::Docker;
 
 use super::{Tell, docker, registry, registry_data};
 use crate::{
-    agent::{binds, facts, install::directory, paths, protocol::Place, snapshots},
+    agent::{binds, facts, install::directory, snapshots},
     error::{Error, Kind, OrError, Result},
-    plan::prune::{Decision, Rules, Todo, What},
+    wire::{
+        paths,
+        protocol::Place,
+        prune::{Decision, Rules, Todo, What},
+    },
 };
 
 /// The step that takes this kind away.

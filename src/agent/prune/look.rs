@@ -10,19 +10,16 @@ use bollard::{
 
 use super::{registry, registry_data};
 use crate::{
-    agent::{
-        checks,
-        facts::{LABEL_BUILD, LABEL_CONTAINER, own_labels},
-        paths, recorded, snapshots,
-        switch::KEPT,
-    },
+    agent::{checks, facts::own_labels, recorded, snapshots},
     error::{Error, Kind, OrError, Result},
-    plan::{
-        prune::{Container, Files, Found, Image},
-        wish::Current,
-    },
+    plan::prune::{Container, Files, Found, Image},
+    release::manifest::Current,
     snapshot,
     state::{self, State},
+    wire::{
+        labels::{KEPT, LABEL_BUILD, LABEL_CONTAINER},
+        paths,
+    },
 };
 
 /// Looks. `checks`: none run, so that containers of checks are left over.

@@ -11,15 +11,19 @@ use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
 
 use super::{
-    checks, facts, failpoint, paths,
-    protocol::{Answer, Holder, Note},
+    checks, facts, failpoint,
     serve::{Agent, Connection, say},
     snapshots,
 };
 use crate::{
     clock::now,
     error::{Error, Kind, OrError, Result},
-    plan::prune::{Decision, Rules, decide},
+    plan::prune::decide,
+    wire::{
+        paths,
+        protocol::{Answer, Holder, Note},
+        prune::{Decision, Rules},
+    },
 };
 
 /// Tells a step as it begins.

@@ -19,17 +19,17 @@ mod look;
 
 use std::{path::Path, time::Duration};
 
+pub use aside::{is_set_aside, put_all_back, take_over};
+pub use look::look;
+
 use crate::{
     beneath::Dir,
     clock::now,
     error::{Error, Kind, OrError, Result},
-    plan::prune::{Blob, Rules, unneeded},
+    plan::prune::{Blob, unneeded},
     registry::Digest,
+    wire::prune::Rules,
 };
-
-pub use aside::{is_set_aside, put_all_back, take_over};
-pub use look::look;
-
 use aside::{Aside, drop_aside, in_order_of};
 use look::since;
 

@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::{facts, git};
+pub use crate::wire::protocol::PushFact;
 use crate::{
     error::{Error, Kind, Result},
     state,
 };
 use job::Job;
-pub use record::{PushFact, read};
+pub use record::read;
 
 /// The lab's own repository.
 pub const REPOSITORY: &str = "lap";

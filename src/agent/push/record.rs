@@ -3,28 +3,14 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use super::job::Job;
 use crate::{
-    agent::paths,
     clock::now,
     durable::write_file,
     error::{Kind, OrError, Result},
     state::{self, State},
+    wire::{paths, protocol::PushFact},
 };
-
-/// The newest push.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PushFact {
-    pub commit: String,
-    /// `anna@git`
-    pub by: String,
-    /// Unix seconds: when it came, and then when it ended.
-    pub at: i64,
-    /// `None`: it is being built.
-    pub result: Option<Result<(), String>>,
-}
 
 fn path() -> PathBuf {
     PathBuf::from(paths::STATE).join("push.json")

@@ -18,8 +18,8 @@ use tokio::{
 
 use super::{Queue, job::Job};
 use crate::{
-    agent::paths,
     error::{Error, Kind, OrError, Result},
+    wire::paths,
 };
 
 /// A line is not longer.

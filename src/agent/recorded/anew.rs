@@ -5,21 +5,19 @@ use std::{fs, path::Path};
 
 use super::{Recorded, look, path};
 use crate::{
-    agent::{
-        facts, paths,
-        protocol::{Answer, ContainerFact},
-        snapshots::pool_path,
-    },
+    agent::{facts, snapshots::pool_path},
     clock::now,
     durable::write_file,
     error::{Error, Kind, OrError, Result},
-    plan::{
-        containers::LABEL_SPEC,
-        wish::{Current, Wish},
-    },
-    release::Ended,
+    plan::wish::Wish,
+    release::{Ended, manifest::Current},
     snapshot::{self, Meta},
     state::{self, State},
+    wire::{
+        labels::LABEL_SPEC,
+        paths,
+        protocol::{Answer, ContainerFact},
+    },
 };
 
 /// Does it, for the release that runs or for `number`. Nothing is written where nothing is damaged.
@@ -141,16 +139,17 @@ fn compare<'a>(release: &Current, containers: &'a [ContainerFact]) -> (Vec<&'a s
 mod tests {
     use super::*;
     use crate::{
-        agent::protocol::Health,
         config::model::Container,
         release::{Entry, tests::entry},
         snapshot::{Id, Reason},
         state::Unreadable,
+        wire::protocol::Health,
     };
 
     /// A release whose one container stands on the image `build`.
     fn release(number: u64, at: i64) -> Current {
-        let image = crate::plan::wish::Image { build: format!("build-{number}"), parents: Vec::new(), reference: None };
+        let image =
+            crate::release::manifest::Image { build: format!("build-{number}"), parents: Vec::new(), reference: None };
         Current {
             commit: format!("c{number}"),
             release: Some(number),

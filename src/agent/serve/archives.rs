@@ -2,20 +2,17 @@
 
 use super::{Agent, Connection, aside, say};
 use crate::{
-    agent::{
-        carry, into,
-        protocol::{Answer, Bring, Holder, Note},
-        snapshots,
-    },
+    agent::{archive, into, snapshots},
     clock::now,
     error::Result,
     snapshot::Id,
+    wire::protocol::{Answer, Bring, Holder, Note},
 };
 
 /// Sends one as btrfs does, or as an archive.
 pub async fn send(stream: &mut Connection, id: &Id, parent: Option<&Id>, archive: bool) -> Result<Answer> {
     let (meta, held) = into::find(id, parent)?;
-    let source = if archive { carry::pack(&meta)? } else { into::pack(id, parent)? };
+    let source = if archive { archive::pack(&meta)? } else { into::pack(id, parent)? };
     say(stream, &Answer::Exporting { meta }).await;
     let sent = source.send(stream).await;
     drop(held);
@@ -26,7 +23,7 @@ impl Agent {
     pub(super) async fn export(&self, stream: &mut Connection, id: &str) -> Result<Answer> {
         let id = id.to_owned();
         let meta = aside(move || snapshots::find(&id)).await?;
-        let source = carry::pack(&meta)?;
+        let source = archive::pack(&meta)?;
         say(stream, &Answer::Exporting { meta }).await;
         source.send(stream).await
     }
@@ -38,7 +35,7 @@ impl Agent {
         self.journal(|journal| journal.begin(fence, holder, now()))?;
         say(stream, &Answer::Ready).await;
         let result = match aside(snapshots::settle).await {
-            Ok(()) => carry::import(stream).await,
+            Ok(()) => archive::import(stream).await,
             Err(error) => Err(error),
         };
         let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    agent::{daemons, facts, paths, pool},
+    agent::{daemons, facts, pool},
     error::{Error, Kind, Result},
+    wire::paths,
 };
 
 /// Polls, because dockerd has no other way to say that it is ready here; 10 ms is a fraction of its own start.

@@ -9,10 +9,10 @@ use std::{
 };
 
 use crate::{
-    agent::paths,
     error::{Error, Result},
     snapshot::keep::{Keep, Policy},
     state::{self, State, Unreadable},
+    wire::paths,
 };
 
 /// The last one that could be read.

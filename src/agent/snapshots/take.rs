@@ -9,10 +9,11 @@ use tokio::runtime::Handle;
 
 use super::{pool_path, running};
 use crate::{
-    agent::{facts, felt, hooks, paths, protocol::Answer, recorded, still::Containers},
+    agent::{facts, felt, hooks, recorded, still::Containers},
     clock::now,
     error::{Error, Kind, Result},
     snapshot::{self, Meta, Nested, Pause, Reason, Stood},
+    wire::{paths, protocol::Answer},
 };
 
 /// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.

@@ -5,13 +5,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use super::{Watch, run, watch::Seen};
 use crate::{
     agent::{
-        protocol::{Answer, Holder, Note},
         serve::{Agent, Connection, say},
         snapshots,
     },
     clock::now,
     error::{Error, Kind, OrError, Result},
     release::Order,
+    wire::protocol::{Answer, Holder, Note},
 };
 
 impl Agent {

@@ -17,10 +17,9 @@ use crate::{
     drivers::docker::{AGAIN, name_taken},
     error::{Kind, OrError, Result},
     release::Make,
+    wire::labels::KEPT,
 };
 
-/// What a container is called while it is kept.
-pub const KEPT: &str = "lap_kept_";
 /// Says which switch made a container: the number of its lock.
 const MADE_BY: &str = "lap.switch";
 /// Between two tries for what is about to become free.

@@ -14,8 +14,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::containers::kept;
 use crate::{
     agent::boot::read_config,
-    plan::wish::Current,
     probe::{Prober, Service},
+    release::manifest::Current,
 };
 
 /// Between two requests to one service.

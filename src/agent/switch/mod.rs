@@ -21,16 +21,16 @@ use bollard::Docker;
 use futures_util::future::try_join_all;
 use sha2::{Digest, Sha256};
 
-pub use containers::KEPT;
+pub use crate::wire::labels::KEPT;
 
-use super::{facts, failpoint, images, paths, recorded, snapshots};
+use super::{facts, failpoint, images, recorded, snapshots};
 use crate::{
     clock::now,
     durable::{self, write_file},
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
-    release::{self, Ended, Entry, Hooked, Make, Order, Verb},
+    release::{self, Ended, Entry, Hooked, Make, Order, Verb, manifest::Current},
     snapshot::{Id, Reason},
+    wire::paths,
 };
 use measure::Measure;
 use record::{Phase, Record};

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::paths,
     durable::{remove_file, write_file},
     error::{Kind, OrError, Result},
     release::{Order, Outage},
     snapshot::Id,
     state,
+    wire::paths,
 };
 
 /// How far it is, as far as it matters for the way out.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use crate::{
-    agent::paths,
     durable,
     error::{Kind, OrError, Result},
     release::Staged,
+    wire::paths,
 };
 
 /// Where it lies ready, and where it belongs.

@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 
 use super::{Done, Phase, Switch, aside, containers, git, record::Record, staged};
 use crate::{
-    agent::{health, paths, snapshots},
+    agent::{health, snapshots},
     error::{Error, Result},
     release::{self, Ended},
     snapshot::{self, Meta, Nested, Reason},
+    wire::paths,
 };
 
 /// How long what ran before may take until it is healthy again.

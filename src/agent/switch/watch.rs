@@ -8,8 +8,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    agent::protocol::Answer,
     release::{Hooked, Reply},
+    wire::protocol::Answer,
 };
 
 /// How long whoever is asked may take.

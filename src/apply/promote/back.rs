@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Planned, compare, git, recorded, stage, watch};
 use crate::{
-    agent::protocol::Place,
     apply::up::{Master, Options},
     config::model::Environment,
     error::{Error, Kind, Result},
     plan::wish::Wish,
     release::{self, Staged, Verb},
+    wire::protocol::Place,
     workspace::Workspace,
 };
 

@@ -4,10 +4,6 @@ use std::sync::Arc;
 
 use super::{Planned, git, images, packed};
 use crate::{
-    agent::{
-        client::Held,
-        protocol::{Place, Request},
-    },
     apply::up::{Options, short},
     error::{Error, Result},
     observe::{
@@ -15,6 +11,10 @@ use crate::{
         commit,
     },
     release::Staged,
+    wire::{
+        client::Held,
+        protocol::{Place, Request},
+    },
     workspace::Workspace,
 };
 

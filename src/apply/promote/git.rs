@@ -10,18 +10,18 @@ use super::{
     consent::{full_id, open},
 };
 use crate::{
-    agent::{
-        client::Held,
-        protocol::{Answer, NodeFacts, Request},
-        push::{BRANCH, REPOSITORY},
-    },
+    agent::push::{BRANCH, REPOSITORY},
     apply::{
         snapshot::unexpected,
         up::{Master, Options, short},
     },
     error::{Error, Kind, OrError, Result},
-    plan::{containers::GIT, wish::Current},
-    release::GitMove,
+    plan::containers::GIT,
+    release::{GitMove, manifest::Current},
+    wire::{
+        client::Held,
+        protocol::{Answer, NodeFacts, Request},
+    },
     words::bytes,
 };
 

@@ -10,11 +10,6 @@ use bollard::query_parameters::RemoveImageOptionsBuilder;
 
 use super::Planned;
 use crate::{
-    agent::{
-        client::Held,
-        facts::LABEL_BUILD,
-        protocol::{ImageFact, NodeFacts},
-    },
     apply::{
         build,
         run::node_failed,
@@ -22,12 +17,15 @@ use crate::{
         up::{Master, Options},
     },
     error::{Error, Kind, Result},
-    plan::{
-        containers::{REGISTRY, REGISTRY_ADDRESS},
-        wish::{self, Wish},
-    },
+    plan::{containers::REGISTRY, wish::Wish},
     registry::{self, Copied},
     report::Event,
+    wire::{
+        client::Held,
+        labels::LABEL_BUILD,
+        paths::REGISTRY_ADDRESS,
+        protocol::{ImageFact, NodeFacts},
+    },
     words::{bytes, plural},
 };
 
@@ -124,7 +122,7 @@ async fn again(
     planned: &Planned,
     held: &Held,
     options: &Options,
-    missing: BTreeMap<&str, &wish::Image>,
+    missing: BTreeMap<&str, &crate::release::manifest::Image>,
 ) -> Result<u64> {
     let docker = planned.master.client.docker(Some(held.fence))?;
     for (name, image) in missing {
@@ -188,7 +186,7 @@ async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Re
 }
 
 /// Sets where each image of a release is found on the node it was brought to.
-pub fn settle(images: &mut BTreeMap<String, wish::Image>, facts: &NodeFacts) {
+pub fn settle(images: &mut BTreeMap<String, crate::release::manifest::Image>, facts: &NodeFacts) {
     for image in images.values_mut() {
         let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
         let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
@@ -246,7 +244,7 @@ mod tests {
         let here = format!("{REGISTRY_ADDRESS}/infra/new/git@{digest}");
         assert_eq!(parse(&here), Some(("infra/new/git", digest.as_str())));
         assert_eq!(parse("docker.io/infra/new/git@sha256:0"), None);
-        let image = |build: &str, reference: Option<&str>| wish::Image {
+        let image = |build: &str, reference: Option<&str>| crate::release::manifest::Image {
             build: build.into(),
             parents: Vec::new(),
             reference: reference.map(str::to_owned),

@@ -30,19 +30,17 @@ use super::{
     up::{Master, Options, short},
 };
 use crate::{
-    agent::{
-        protocol::{NodeFacts, Place, Request},
-        switch::identity,
-    },
+    agent::switch::identity,
     archive::pack,
     error::{Error, Kind, Result},
     plan::{
         containers::{REGISTRY, secrets_hash},
         switch::{Changes, changes},
-        wish::{Current, Wish},
+        wish::Wish,
     },
-    release::{Ended, Entry, GitMove, Make, Order, Staged, Verb},
+    release::{Ended, Entry, GitMove, Make, Order, Staged, Verb, manifest::Current},
     snapshot::Id,
+    wire::protocol::{NodeFacts, Place, Request},
 };
 use hooks::Hook;
 

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    agent::protocol::NodeFacts,
     apply::{bases, up::short},
     error::{Error, Kind, Result},
     observe::{
@@ -12,10 +11,9 @@ use crate::{
         context::Context,
         wish::{Tree, tree},
     },
-    plan::{
-        containers::REGISTRY_ADDRESS,
-        wish::{Current, Image, Wish},
-    },
+    plan::wish::Wish,
+    release::manifest::{Current, Image},
+    wire::{paths::REGISTRY_ADDRESS, protocol::NodeFacts},
     words::{plain, shown},
     workspace::Workspace,
 };

@@ -12,7 +12,6 @@ use super::{
     recorded, stage,
 };
 use crate::{
-    agent::protocol::{Answer, Health, NodeFacts, Place, Request},
     apply::{
         admits::{self, Allowed, Doors},
         builder,
@@ -25,11 +24,12 @@ use crate::{
     },
     error::{Error, Kind, Result},
     observe::context::Context,
-    plan::{
-        containers::LABEL_SPEC,
-        wish::{Current, Wish},
+    plan::wish::Wish,
+    release::{Staged, Verb, manifest::Current},
+    wire::{
+        labels::LABEL_SPEC,
+        protocol::{Answer, Health, NodeFacts, Place, Request},
     },
-    release::{Staged, Verb},
     words::plain,
     workspace::Workspace,
 };

@@ -4,16 +4,15 @@ use std::{cell::Cell, collections::BTreeMap, net::IpAddr, sync::Arc, time::Durat
 
 use super::{hooks, prober::EVERY};
 use crate::{
-    agent::protocol::{Answer, Request},
     apply::{
         snapshot::unexpected,
         up::{Master, Options},
     },
     error::{Error, Kind, OrError, Result},
-    plan::wish::Current,
     probe::{Prober, Service},
-    release::{Entry, Hooked, Reply},
+    release::{Entry, Hooked, Reply, manifest::Current},
     state::{State, Unreadable},
+    wire::protocol::{Answer, Request},
 };
 
 /// How often a connection that broke is opened again.

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use crate::{
-    agent::protocol::NodeFacts,
     config::model::{Environment, Node, Provider},
     drivers::{
         self,
         node::{Machines, docker},
     },
     error::{Error, Kind, Result},
+    wire::protocol::NodeFacts,
     workspace::Workspace,
 };
 

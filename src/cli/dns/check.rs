@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::target::Target;
 use crate::{
-    agent::protocol::{Answer, Request, Vantage},
     apply::up::Master,
     cli::{
         Global,
@@ -22,6 +21,7 @@ use crate::{
         print::{out, outln},
         table::table,
     },
+    wire::protocol::{Answer, Request, Vantage},
     words::plural,
     workspace::Workspace,
 };

@@ -9,11 +9,11 @@ use std::{
 };
 
 use crate::{
-    agent::paths,
     apply::snapshot::Snapshots,
     cli::{Global, common::runtime, ssh::Login},
     error::{Error, Kind, OrError, Result},
     report::print::outln,
+    wire::paths,
 };
 
 /// Mount a snapshot in a directory of this machine, read-only, over SSH (needs sshfs)

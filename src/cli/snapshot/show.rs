@@ -7,7 +7,6 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{felt, kept, ran};
 use crate::{
-    agent::protocol::ListedSnapshot,
     apply::snapshot::Snapshots,
     cli::{
         Global,
@@ -19,6 +18,7 @@ use crate::{
         print::{out, outln},
         table::table,
     },
+    wire::protocol::ListedSnapshot,
     words::{ago, bytes},
 };
 

@@ -31,10 +31,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    agent::{kernel::Cgroups, paths},
+    agent::kernel::Cgroups,
     config::model::{Port, Subnet},
     drivers::docker::{AGAIN, failed, name_taken},
     error::{Kind, OrError, Result},
+    wire::paths,
 };
 
 /// Between two tries to take a name that is about to become free.

@@ -1,7 +1,10 @@
 //! Images of nodes on the machine where they live.
 
-use super::{Decision, Rules, Todo, What, YOUNG, is_young};
-use crate::drivers::node::images::NodeImage;
+use super::{YOUNG, is_young};
+use crate::{
+    drivers::node::images::NodeImage,
+    wire::prune::{Decision, Rules, Todo, What},
+};
 
 /// Another lab of this machine may be about to make a node from one that no node has.
 const LEAST_GRACE: u64 = 24 * 3600;
@@ -10,14 +13,14 @@ const LEAST_GRACE: u64 = 24 * 3600;
 pub fn decide(images: &[NodeImage], wished: &str, rules: &Rules, now: i64) -> Vec<Decision> {
     let rules = Rules { grace: rules.grace.max(LEAST_GRACE), ..*rules };
     let decide = |image: &NodeImage| {
-        let stays = |why: String| Decision::stays(What::NodeImage, &image.tag, why).of(image.size);
+        let stays = |why: String| Decision::stays(What::NodeImage, &image.tag, why).with_size(image.size);
         match &image.used_by {
             Some(container) => stays(format!("`{container}` is made from it")),
             None if image.tag == wished => stays("this workspace's nodes are made from it".into()),
             None if is_young(image.created, &rules, now) => stays(YOUNG.into()),
             None => {
                 let todo = Todo::NodeImage(image.tag.clone());
-                Decision::goes(What::NodeImage, &image.tag, "no node is made from it", todo).of(image.size)
+                Decision::goes(What::NodeImage, &image.tag, "no node is made from it", todo).with_size(image.size)
             }
         }
     };

@@ -1,7 +1,13 @@
 //! What is in the node's Docker, and the directories that were installed for its containers.
 
-use super::{Decision, Found, Image, Needs, Rules, Todo, What, YOUNG, is_young, registry::shown};
-use crate::plan::{containers::REGISTRY_ADDRESS, wish::Current};
+use super::{Found, Image, Needs, YOUNG, is_young, registry::shown};
+use crate::{
+    release::manifest::Current,
+    wire::{
+        paths::REGISTRY_ADDRESS,
+        prune::{Decision, Rules, Todo, What},
+    },
+};
 
 /// Containers that do not run.
 pub fn containers(found: &Found) -> Vec<Decision> {
@@ -53,7 +59,7 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
             Some(name) => shown(name),
             None => image.id.trim_start_matches("sha256:").chars().take(12).collect(),
         };
-        let stays = |why: String| Decision::stays(What::Image, &name, why).of(image.size);
+        let stays = |why: String| Decision::stays(What::Image, &name, why).with_size(image.size);
         if let Some(other) = names().find(|name| !is_ours(name)) {
             return stays(format!("does not belong to lap: `{other}`"));
         }
@@ -74,7 +80,7 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
         }
         let why = if image.build.is_some() { "no kept item needs it" } else { "remains of a build" };
         let todo = Todo::Image { id: image.id.clone(), names: names().cloned().collect() };
-        Decision::goes(What::Image, &name, why, todo).of(image.size)
+        Decision::goes(What::Image, &name, why, todo).with_size(image.size)
     };
     found.images.iter().map(decide).collect()
 }

@@ -1,10 +1,10 @@
 //! Which releases stay, and which snapshots that promotions left.
 
-use super::{Decision, Found, Rules, Todo, What};
+use super::Found;
 use crate::{
-    plan::wish::Current,
-    release,
+    release::{self, manifest::Current},
     snapshot::{Id, Reason},
+    wire::prune::{Decision, Rules, Todo, What},
 };
 
 /// The number of the release that runs.

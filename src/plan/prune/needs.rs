@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Decision, Found};
-use crate::{plan::wish::Current, snapshot::Id};
+use super::Found;
+use crate::{release::manifest::Current, snapshot::Id, wire::prune::Decision};
 
 /// At most so many of those who need something are named.
 const NAMED: usize = 3;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Blob, Decision, Found, Manifest, Needs, Registry, Repository, Rules, Todo, What, YOUNG, images::needed, is_young,
+use super::{Blob, Found, Manifest, Needs, Registry, Repository, YOUNG, images::needed, is_young};
+use crate::wire::{
+    paths::REGISTRY_ADDRESS,
+    prune::{Decision, Rules, Todo, What},
 };
-use crate::plan::containers::REGISTRY_ADDRESS;
 
 /// The commit of a repository that is lap's.
 fn commit(repository: &str) -> Option<&str> {
@@ -108,7 +109,7 @@ pub fn layers(found: &Found, manifests: &[Decision], rules: &Rules, now: i64) ->
             let name = if list.len() == 1 { "1 layer".to_owned() } else { format!("{} layers", list.len()) };
             let size = list.iter().map(|blob| blob.size).sum();
             let why = "no image in the registry names them";
-            Some(Decision::goes(What::Layers, name, why, Todo::Layers).of(size))
+            Some(Decision::goes(What::Layers, name, why, Todo::Layers).with_size(size))
         }
     }
 }

@@ -2,11 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Blob, Container, Decision, Files, Found, Image, Manifest, Registry, Repository, Rules, What, decide};
+use super::{Blob, Container, Files, Found, Image, Manifest, Registry, Repository, decide};
 use crate::{
     drivers::node::images::NodeImage,
     release::{Ended, Entry, Verb},
     snapshot::{Id, Meta, Reason},
+    wire::prune::{Decision, Rules, What},
 };
 
 const DAY: i64 = 86_400;

@@ -2,10 +2,10 @@
 
 use super::{World, in_order, text};
 use crate::{
-    agent::protocol::Health,
     config::model::Healthcheck,
     plan::Action,
     state::{State, Unreadable},
+    wire::protocol::Health,
 };
 
 #[test]

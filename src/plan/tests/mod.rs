@@ -9,13 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Plan,
-    containers::{Builder, Inputs, Installed, LABEL_SECRETS, LABEL_SPEC, REGISTRY, secrets_hash, up},
-    wish::{Current, Image, Wish},
+    containers::{Builder, Inputs, Installed, REGISTRY, secrets_hash, up},
+    wish::Wish,
 };
 use crate::{
-    agent::protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     config::model::{Checks, Container, Rootfs},
+    release::manifest::{Current, Image},
     state::State,
+    wire::{
+        labels::{LABEL_SECRETS, LABEL_SPEC},
+        protocol::{ContainerFact, Health, ImageFact, NodeFacts},
+    },
 };
 
 /// A step a line: its number, what, why, and after which others.

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use super::{in_order, text};
 use crate::{
     Kind,
-    agent::protocol::DataFacts,
     config::model::{Address, Container, Environment, Lab, Node, Port, Protocol, Provider, Role, Rootfs, Subnet},
     drivers::node::docker::{HostFacts, NodeState, spec_identity},
     plan::{
@@ -13,6 +12,7 @@ use crate::{
         nodes::{NodeInputs, image_tag, spec, subnet, up},
         pool,
     },
+    wire::protocol::DataFacts,
 };
 
 const IDENTITY: &str = "r1";

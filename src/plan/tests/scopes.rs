@@ -30,7 +30,7 @@ fn only_some_with_what_they_depend_on() {
     world
         .node
         .containers
-        .push(crate::agent::protocol::ContainerFact { name: "old".into(), ..world.node.containers[0].clone() });
+        .push(crate::wire::protocol::ContainerFact { name: "old".into(), ..world.node.containers[0].clone() });
     world.only = names(&["git"]);
     world.plans(&[]);
 }

@@ -10,9 +10,12 @@ use std::{
 
 use super::Job;
 use crate::{
-    agent::protocol::Answer,
     error::{Error, Kind, OrError, Result},
-    repository::{Storage, relay, rights::ReadOnly},
+    repository::{
+        Storage,
+        relay::{self, Message},
+        rights::ReadOnly,
+    },
 };
 
 /// Restores into `target`; the repository is behind this process's own standard output, which the child gets.
@@ -62,8 +65,8 @@ fn child(job: &Job, target: &Path, repository: Stdio) -> Result<()> {
     let heard = control.write_all(&line).and_then(|()| BufReader::new(&control).read_line(&mut said));
     let ended = child.wait().or_error(Kind::Host, what)?;
     match serde_json::from_str(&said) {
-        Ok(Answer::Done) if heard.is_ok() && ended.success() => Ok(()),
-        Ok(Answer::Failed { kind, message, hints }) => Err(Error { kind, message, hints }),
+        Ok(Message::Done) if heard.is_ok() && ended.success() => Ok(()),
+        Ok(Message::Failed { kind, message, hints }) => Err(Error { kind, message, hints }),
         _ => Err(Error::new(Kind::Host, format!("the process of the restore ended without a message ({ended})"))
             .hint("run the command again: it continues")),
     }

@@ -18,9 +18,8 @@ use nix::{
 
 use super::{Job, What, confine::confine, here};
 use crate::{
-    agent::protocol::Answer,
     error::{Error, Kind, OrError, Result},
-    repository::{Repository, remote::Remote, warnings},
+    repository::{Repository, relay::Message, remote::Remote, warnings},
 };
 
 /// Does it.
@@ -28,8 +27,8 @@ pub fn run() -> ExitCode {
     // The parent is gone: nothing would clean up after this process.
     let _ = set_pdeathsig(Signal::SIGKILL);
     let Ok(mut control) = socket(std::io::stdin()) else { return ExitCode::FAILURE };
-    let answer = work(&control).map_or_else(Answer::from, |()| Answer::Done);
-    let failed = matches!(answer, Answer::Failed { .. });
+    let answer = work(&control).map_or_else(Message::from, |()| Message::Done);
+    let failed = matches!(answer, Message::Failed { .. });
     let said = serde_json::to_vec(&answer).map_err(std::io::Error::other).and_then(|mut line| {
         line.push(b'\n');
         control.write_all(&line)

@@ -1,82 +1,8 @@
-//! What the agent's child does: one copy or one fetch. The request is on its standard input, the repository behind its
-//! standard output. It may be killed at any time.
+//! One copy into a repository, or one out of it, on the machine that has the snapshots.
 
 mod copy;
 mod fetch;
 
-use std::{
-    io::{BufRead, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
-
-use nix::sys::{prctl::set_pdeathsig, signal::Signal};
-
 pub(in crate::repository) use copy::PLACE;
 pub use copy::{Copied, Source, copy};
 pub use fetch::fetch;
-
-use super::{
-    Repository,
-    remote::Remote,
-    restore::{self, Job, What},
-    warnings,
-};
-use crate::{
-    agent::{
-        paths,
-        protocol::{Answer, Request},
-    },
-    error::{Error, Kind, OrError, Result},
-};
-
-/// Reads the request and does it; the answer is the last thing written.
-pub fn run() -> ExitCode {
-    // The agent is gone: only its successor would clean up after this process.
-    let _ = set_pdeathsig(Signal::SIGKILL);
-    // The other end of standard output, a socket, is the one that asked.
-    let Ok(asker) = std::io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from) else {
-        return ExitCode::FAILURE;
-    };
-    let answer = request().and_then(|request| work(&asker, request)).unwrap_or_else(Answer::from);
-    let failed = matches!(answer, Answer::Failed { .. });
-    let said = say(&asker, &answer);
-    if failed || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-fn say(mut asker: &UnixStream, answer: &Answer) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.push(b'\n');
-    asker.write_all(&line)
-}
-
-fn request() -> Result<Request> {
-    let what = || "cannot read the request".to_owned();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).or_error(Kind::Other, what)?;
-    serde_json::from_str(&line).or_error(Kind::Other, what)
-}
-
-fn work(asker: &UnixStream, request: Request) -> Result<Answer> {
-    let pool = Path::new(paths::POOL);
-    match request {
-        Request::CopySnapshot { id, asked, lab, environment, node, repository, key } => {
-            let remote = asker.try_clone().and_then(Remote::start).or_error(Kind::Other, || "the connection".into())?;
-            let remote = Arc::new(remote);
-            let tell = remote.tell();
-            warnings::listen();
-            let repository = Repository::open_with(remote, &repository, &key, true, tell)?;
-            let source = Source { pool, id: &id, lab: &lab, environment: &environment, node: &node, asked };
-            let copied = copy(repository, &source)?;
-            Ok(Answer::Copied { id: copied.id, added: copied.added, size: copied.size })
-        }
-        // The child that restores has the connection for itself, and it alone notices when it ends.
-        Request::FetchSnapshot { id, restic, repository, key } => {
-            let job = Job { what: What::Snapshot, restic, repository, key };
-            Ok(Answer::Fetched { meta: fetch(&job.repository, pool, &id, |half| restore::inherited(&job, half))? })
-        }
-        other => Err(Error::new(Kind::Other, format!("not a request for the child process: {other:?}"))),
-    }
-}

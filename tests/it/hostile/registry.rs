@@ -11,7 +11,7 @@ use std::{
 use lap::{
     Kind,
     agent::prune::registry::{is_set_aside, look, put_all_back, remove, sweep, take_over, tidy},
-    plan::prune::Rules,
+    wire::prune::Rules,
 };
 
 use super::{all_of, control, fifo, while_swapping};

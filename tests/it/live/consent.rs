@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lap::plan::wish::{Current, Wish};
+use lap::{plan::wish::Wish, release::manifest::Current};
 
 use super::{
     lab::{Lab, Ran, until},

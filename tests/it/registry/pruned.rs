@@ -12,8 +12,8 @@ use std::{
 
 use lap::{
     agent::prune::registry::{look, put_all_back, remove, sweep},
-    plan::prune::Rules,
     registry::Digest,
+    wire::prune::Rules,
 };
 
 use super::stock::{Authority, Stock, noise};

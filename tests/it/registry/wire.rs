@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use lap::{Error, Kind, agent::client::Dial};
+use lap::{Error, Kind, wire::client::Dial};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,

@@ -3,7 +3,7 @@ use std::{fs, path::Path, process::Command};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{agent::protocol::ImageFact, apply::promote::bring::fresh};
+use crate::{apply::promote::bring::fresh, wire::protocol::ImageFact};
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);

@@ -7,13 +7,11 @@ use sha2::{Digest, Sha256};
 
 use super::Spec;
 use crate::{
-    agent::{
-        paths,
-        prepare::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
-    },
+    agent::prepare::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
     archive::pack,
     config::model::Hypervisor,
     error::Result,
+    wire::paths,
 };
 
 /// What a CD's sectors and an archive's records have in common.
@@ -105,7 +103,7 @@ UseHostname=no
 #[cfg(test)]
 mod tests {
     use super::{super::tests::spec, *};
-    use crate::agent::protocol::NodeConfig;
+    use crate::wire::protocol::NodeConfig;
 
     fn order() -> Order {
         Order {

@@ -1,54 +1,20 @@
-//! What is spoken on the agent's socket: one JSON line asks, one JSON line answers; then, for some requests, raw bytes.
-//!
-//! Every request that changes something carries the fencing number of the lock it is made under.
-
-mod facts;
+//! What the agent is asked.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub use facts::{
-    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, Recovering, SnapshotFacts,
-    Unfinished,
-};
-
+use super::lock::Holder;
 use crate::{
-    dns_client::Said,
-    error::{Error, Kind},
     keys::{Secret, exposed},
-    plan::{
-        prune::{Decision as Verdict, Rules},
-        wish::Current,
-    },
-    release::{Entry, Hooked, Order},
-    repository::{policy::News, relay::Call},
-    snapshot::{Change, Damaged, Filesystem, Id, Meta, hooks::Scrub, keep::Decision},
-    state::{State, Unreadable},
+    release::Order,
+    repository::policy::News,
+    snapshot::{Id, hooks::Scrub},
+    wire::prune::Rules,
 };
 
-/// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeConfig {
-    pub lab: String,
-    pub node: String,
-    pub environment: String,
-    /// The node's own address: its containers ask the DNS server there.
-    pub address: String,
-    /// Size of the data pool in bytes.
-    pub disk: u64,
-    /// Name servers that are asked while the environment's own does not answer.
-    pub upstreams: Vec<String>,
-    /// Where lap's own sshd listens; `None`: on port 22 of every address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sshd: Option<SocketAddr>,
-    /// The disk for the pool; `None`: a sparse file.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
-    /// What a new pool is; `None`: the best that the kernel has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filesystem: Option<Filesystem>,
-}
+/// The largest pack of Git objects that travels, in bytes.
+pub const MAX_PACK: u64 = 512 << 20;
 
 /// The first line on a connection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,7 +70,7 @@ pub enum Request {
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: [`Answer::Step`] for each
     /// step, then [`Answer::Restored`].
     RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
-    /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Answer::Call`], each to be
+    /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Message::Call`](crate::repository::relay::Message::Call), each to be
     /// replied to, and [`Answer::Step`], then [`Answer::Copied`]. Ends when the connection does.
     CopySnapshot {
         id: String,
@@ -133,7 +99,7 @@ pub enum Request {
     NoteCopies { repository: String, news: News },
     /// On a node that is made anew: what the node of this fetched snapshot knew (releases, …) is what this one knows.
     AdoptState { holder: Holder, wait: bool, id: String },
-    /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::carry`]), then [`Answer::Done`].
+    /// Sends a snapshot. Answer: [`Answer::Exporting`], then the archive (see [`super::archive_stream`]), then [`Answer::Done`].
     ExportSnapshot { id: String },
     /// Which snapshots of the environment `from` were brought here and can be the base of the next. Answer: [`Answer::Received`].
     ListReceived { from: String },
@@ -244,178 +210,4 @@ pub struct Bring {
     pub scrub: BTreeMap<String, (Scrub, Duration)>,
     /// It comes as an archive, since one of the two has no btrfs.
     pub archive: bool,
-}
-
-/// Who holds a lock, and for what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// `anna@notebook`
-    pub who: String,
-    /// The verb, e.g. `up`.
-    pub verb: String,
-    /// Process on that machine.
-    pub pid: u32,
-}
-
-impl Holder {
-    /// The agent itself, after a start, until what was killed is finished or taken back.
-    pub fn recovery() -> Self {
-        Self { who: "agent".into(), verb: "restore".into(), pid: std::process::id() }
-    }
-
-    /// Whether it is that.
-    pub fn is_recovery(&self) -> bool {
-        self.who == "agent" && self.verb == "restore"
-    }
-}
-
-/// What the holder of the lock tells the journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Note {
-    /// A step begins.
-    Step(String),
-    /// A step is done.
-    Did(String),
-    /// All is done, or failed with this message.
-    End(Result<(), String>),
-}
-
-/// The line that answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Answer {
-    Facts(Box<NodeFacts>),
-    Locked {
-        fence: u64,
-    },
-    /// Someone else holds the lock, and the caller did not want to wait or is waiting from now on.
-    Busy {
-        holder: Holder,
-        since: i64,
-    },
-    /// Path below its place → sha256.
-    Installed {
-        files: BTreeMap<String, String>,
-    },
-    Taken {
-        meta: Meta,
-        /// How long it took, without the hooks.
-        micros: u64,
-        /// What went wrong after it, a sentence each.
-        complaints: Vec<String>,
-    },
-    /// The archive of this snapshot follows.
-    Exporting {
-        meta: Meta,
-    },
-    Received {
-        list: Vec<Id>,
-    },
-    /// The archive may come.
-    Ready,
-    Snapshots {
-        list: Vec<ListedSnapshot>,
-        /// Those whose description cannot be read.
-        #[serde(default)]
-        damaged: Vec<Damaged>,
-    },
-    Shown {
-        snapshot: ListedSnapshot,
-        /// The bytes that only it holds of a container's, and all of that one's.
-        containers: BTreeMap<String, (u64, u64)>,
-    },
-    /// Every snapshot and why it stays; the others are gone, or would be.
-    Pruned {
-        decisions: Vec<Decision>,
-    },
-    Differences {
-        /// The names of both, as they are.
-        from: String,
-        to: String,
-        list: Vec<(String, Change)>,
-    },
-    Step {
-        text: String,
-    },
-    /// A file of a repository is wanted, or brought: `size` bytes follow. See [`crate::repository::relay`].
-    Call(Call),
-    Copied {
-        id: Id,
-        /// Bytes that came to the repository.
-        added: u64,
-        /// Bytes of all files.
-        size: u64,
-    },
-    Fetched {
-        meta: Meta,
-    },
-    Restored {
-        id: String,
-        kept: Meta,
-        /// Of it, how long the data was away, from unmounting to mounting; of a part, how long its containers were stopped.
-        micros: u64,
-    },
-    /// How was it from outside, and may the release be made?
-    Asked {
-        /// Whose hooks are run before that is answered.
-        hooked: Option<Hooked>,
-    },
-    Switched {
-        entry: Box<Entry>,
-        /// Of that line of the ledger.
-        hash: String,
-    },
-    Releases {
-        /// `state/releases/<number>.json`, by number (as text: JSON has no other keys).
-        list: BTreeMap<String, State<Current>>,
-        /// Without the entries that cannot be read.
-        ledger: Vec<Entry>,
-        /// Hash of the newest entry; or why the chain is broken.
-        chain: Result<String, Unreadable>,
-        /// A number that no release had.
-        next: u64,
-    },
-    RecordedAnew {
-        release: Box<Current>,
-        /// The files that were written.
-        wrote: Vec<String>,
-    },
-    /// Everything that was looked at, and what became of it.
-    Swept {
-        decisions: Vec<Verdict>,
-    },
-    Checked {
-        list: Vec<Checked>,
-    },
-    Objects {
-        size: u64,
-    },
-    Branch {
-        /// The commit it is at; `None`: it does not exist.
-        at: Option<String>,
-        /// Whether the commit that was asked for is there, with all that belongs to it.
-        has: bool,
-    },
-    /// What [`Request::Resolve`] found out.
-    Resolved {
-        /// The container that was asked from; `None`: the node, or there is no suitable one and nothing was asked.
-        container: Option<String>,
-        /// The server that answered.
-        server: Option<SocketAddr>,
-        /// In the order of the questions.
-        said: Vec<Said>,
-    },
-    Done,
-    Failed {
-        kind: Kind,
-        message: String,
-        hints: Vec<String>,
-    },
-}
-
-impl From<Error> for Answer {
-    fn from(error: Error) -> Self {
-        Self::Failed { kind: error.kind, message: error.message, hints: error.hints }
-    }
 }

@@ -42,3 +42,6 @@ pub const DOCKER: &str = "/var/run/docker.sock";
 pub const BINARY: &str = "/usr/local/bin/lap";
 /// The node's own registry, as the node itself reaches it.
 pub const REGISTRY: &str = "127.0.0.1:5000";
+
+/// Where a node's own registry is, seen from that node.
+pub const REGISTRY_ADDRESS: &str = "localhost:5000";

@@ -2,20 +2,19 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use bollard::Docker;
+use bollard::{ClientVersion, Docker};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::{
-    git::MAX_PACK,
-    protocol::{Answer, Holder, NodeFacts, Note, Request},
-};
+use super::protocol::{Answer, Holder, MAX_PACK, NodeFacts, Note, Request};
 use crate::{
-    drivers::docker::OLDEST,
     error::{Error, Kind, OrError, Result},
     release::{Entry, Hooked, Reply},
     repository::{Rights, Storage, relay},
     snapshot::Meta,
 };
+
+/// The oldest version of Docker's interface that lap speaks: that of Docker 20.10. All that lap asks for exists there.
+pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
 
 /// A byte stream to the agent's socket.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -135,7 +134,8 @@ impl Client {
     pub async fn serve(&self, request: &Request, storage: Arc<dyn Storage>, step: impl Fn(&str)) -> Result<Answer> {
         let rights = if matches!(request, Request::CopySnapshot { .. }) { Rights::Append } else { Rights::Read };
         let stream = self.open(request).await?;
-        relay::serve(stream, &self.node, rights.over(storage), step).await
+        let line = relay::serve(stream, &self.node, rights.over(storage), step).await?;
+        serde_json::from_str(&line).or_error(Kind::Node, || format!("the agent of `{}` does not answer", self.node))
     }
 
     /// Writes what is sent for `request` of a snapshot into `to`; gives its description and the number of bytes.
@@ -149,7 +149,7 @@ impl Client {
             other => return Err(self.unexpected(&other)),
         };
         let broke = || "the archive is incomplete".to_owned();
-        let bytes = super::carry::receive(&mut stream, to).await.or_error(Kind::Node, broke)?;
+        let bytes = super::archive_stream::receive(&mut stream, to).await.or_error(Kind::Node, broke)?;
         self.read(&mut stream).await.map(|_| (meta, bytes))
     }
 
@@ -169,7 +169,7 @@ impl Client {
             Answer::Ready => {}
             other => return Err(self.unexpected(&other)),
         }
-        let sent = super::carry::send(from, &mut stream).await;
+        let sent = super::archive_stream::send(from, &mut stream).await;
         // What the agent says tells more than that it stopped reading.
         match self.read(&mut stream).await? {
             Answer::Taken { meta, .. } => {
@@ -219,7 +219,7 @@ impl Client {
             Answer::Ready => {}
             other => return Err(self.unexpected(&other)),
         }
-        let sent = super::carry::send(from, &mut stream).await;
+        let sent = super::archive_stream::send(from, &mut stream).await;
         // What the agent says tells more than that it stopped reading.
         let mut answer = self.read(&mut stream).await?;
         while let Answer::Step { text } = answer {

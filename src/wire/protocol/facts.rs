@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Holder;
 use crate::{
-    agent::{paths, push::PushFact},
-    plan::wish::Current,
+    release::manifest::Current,
     repository::policy::Known,
     snapshot::{Meta, keep::Policy},
     state::{State, Unreadable},
+    wire::paths,
 };
 
 /// All that is known about a node from inside.
@@ -172,4 +172,16 @@ pub struct Unfinished {
     pub step: Option<String>,
     /// `None`: the holder went away.
     pub error: Option<String>,
+}
+
+/// The newest push.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushFact {
+    pub commit: String,
+    /// `anna@git`
+    pub by: String,
+    /// Unix seconds: when it came, and then when it ended.
+    pub at: i64,
+    /// `None`: it is being built.
+    pub result: Option<Result<(), String>>,
 }

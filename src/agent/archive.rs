@@ -1,8 +1,5 @@
 //! A whole snapshot as one tar file, out of the node and into it. GNU tar makes and reads it, on the node: owners, times, hard
 //! links, holes, attributes and ACLs as they are; sockets are left out, as no archive has them.
-//!
-//! The archive goes over the agent's socket in pieces, each with its length (4 bytes, big-endian) before it; 0 ends it. Then
-//! comes the last line of whoever sent it or took it.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,62 +7,23 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, BufReader},
     process::{Child, Command},
     task::JoinHandle,
 };
 
-use super::{paths, protocol::Answer};
 use crate::{
     error::{Error, Kind, OrError, Result},
     snapshot::{self, Meta},
+    wire::{
+        archive_stream::{receive, send},
+        paths,
+        protocol::Answer,
+    },
 };
 
-/// How long a piece is at most.
-const PIECE: usize = 256 << 10;
 /// What an archive holds: the description, and the data.
 const MEMBERS: [&str; 2] = ["meta.json", "data"];
-
-/// Sends `from` in pieces, and gives how many bytes it was.
-///
-/// # Errors
-/// Either side broke.
-pub async fn send(mut from: impl AsyncRead + Unpin, to: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<u64> {
-    let (mut piece, mut total) = (vec![0; PIECE], 0);
-    loop {
-        let length = from.read(&mut piece).await?;
-        to.write_u32(length as u32).await?;
-        if length == 0 {
-            to.flush().await?;
-            return Ok(total);
-        }
-        to.write_all(&piece[..length]).await?;
-        total += length as u64;
-    }
-}
-
-/// Takes pieces until their end, and gives how many bytes they were.
-///
-/// # Errors
-/// Either side broke, or the pieces ended without an end.
-pub async fn receive(from: &mut (impl AsyncBufRead + Unpin), mut to: impl AsyncWrite + Unpin) -> std::io::Result<u64> {
-    let mut total = 0;
-    loop {
-        let length = u64::from(from.read_u32().await?);
-        if length == 0 {
-            to.flush().await?;
-            return Ok(total);
-        }
-        if length > PIECE as u64 {
-            return Err(std::io::Error::other("a part of the archive is too long"));
-        }
-        let taken = tokio::io::copy(&mut from.take(length), &mut to).await?;
-        if taken < length {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        total += taken;
-    }
-}
 
 fn tar(how: [&str; 3], directory: &Path) -> Command {
     let mut command = Command::new("tar");
@@ -106,15 +64,6 @@ pub struct Source {
     words: JoinHandle<String>,
 }
 
-/// Begins to pack a snapshot.
-///
-/// # Errors
-/// tar is not there.
-pub fn pack(meta: &Meta) -> Result<Source> {
-    let directory = Path::new(paths::POOL).join("snapshots").join(meta.id.to_string());
-    Source::of("tar", tar(["--create", "--sparse", "--format=posix"], &directory))
-}
-
 impl Source {
     /// Starts `command`.
     ///
@@ -137,6 +86,15 @@ impl Source {
         }
         ended(self.program, self.child, self.words).await.map(|()| Answer::Done)
     }
+}
+
+/// Begins to pack a snapshot.
+///
+/// # Errors
+/// tar is not there.
+pub fn pack(meta: &Meta) -> Result<Source> {
+    let directory = Path::new(paths::POOL).join("snapshots").join(meta.id.to_string());
+    Source::of("tar", tar(["--create", "--sparse", "--format=posix"], &directory))
 }
 
 /// Takes a snapshot and gives it its name.

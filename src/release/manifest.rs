@@ -1,0 +1,42 @@
+//! What an environment runs, as a release records it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::model::{Container, Protocol};
+
+/// `state/current.json` on the master: what the environment runs, with all that is needed to start it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Current {
+    pub commit: String,
+    pub release: Option<u64>,
+    pub env: String,
+    /// Digest of all containers' `checks/`; empty: there are none.
+    #[serde(default)]
+    pub checks: String,
+    pub containers: BTreeMap<String, Container>,
+    pub images: BTreeMap<String, Image>,
+    /// Who made it so, and when (unix seconds).
+    pub by: String,
+    pub at: i64,
+}
+
+impl Current {
+    /// The TCP ports of a container on the node.
+    pub fn tcp_ports(&self, container: &str) -> Vec<u16> {
+        let ports = self.containers.get(container).into_iter().flat_map(|container| &container.ports);
+        ports.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.host).collect()
+    }
+}
+
+/// An image that is wished for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Hash of everything it is built from: equal inputs, nothing to build.
+    pub build: String,
+    /// Containers of this workspace it stands on.
+    pub parents: Vec<String>,
+    /// `<registry>/infra/<commit>/<name>@sha256:…`, once it was pushed.
+    pub reference: Option<String>,
+}

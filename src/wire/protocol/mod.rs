@@ -1,0 +1,19 @@
+//! The messages on the agent's socket. A connection carries one request, a line of JSON, and its answer, another line; for some requests,
+//! raw bytes follow.
+//!
+//! A request that changes something carries the fencing number of the lock under which it is made.
+
+mod answer;
+mod facts;
+mod lock;
+mod node_config;
+mod request;
+
+pub use answer::Answer;
+pub use facts::{
+    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
+    SnapshotFacts, Unfinished,
+};
+pub use lock::{Holder, Note};
+pub use node_config::NodeConfig;
+pub use request::{Bring, MAX_PACK, Part, Place, Request, Vantage};
