@@ -8,6 +8,7 @@ pub mod apply;
 mod archive;
 pub mod beneath;
 mod binds;
+mod cgroups;
 pub mod cli;
 pub mod clock;
 pub mod config;

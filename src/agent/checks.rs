@@ -19,20 +19,21 @@ use bollard::{
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{io::AsyncWrite, sync::Mutex};
 
-use super::{boot::read_config, facts, recorded, serve::say};
+use super::{
+    docker, recorded,
+    system::{node_config::read_config, stream::say},
+};
 use crate::{
     error::{Error, Kind, OrError, Result},
     release::manifest::Current,
     state,
     wire::{
-        labels::LABEL_BUILD,
+        labels::{LABEL_BUILD, LABEL_CHECK},
         paths,
         protocol::{Answer, Checked},
     },
 };
 
-/// The label of a check's container, so that what a killed agent left is found.
-pub(super) const LABEL: &str = "lap.check";
 /// Between two tries to end what a killed agent left.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How many run at the same time.
@@ -189,7 +190,7 @@ fn body(check: &Check<'_>, image: String, network: String, dir: &Path, env: &str
         cmd: Some(Vec::new()),
         working_dir: Some("/".to_owned()),
         env: Some(check.environment.clone()),
-        labels: Some(HashMap::from([(LABEL.to_owned(), format!("{}/{}", check.container, check.name))])),
+        labels: Some(HashMap::from([(LABEL_CHECK.to_owned(), format!("{}/{}", check.container, check.name))])),
         healthcheck: Some(HealthConfig { test: of(&["NONE"]), ..HealthConfig::default() }),
         host_config: Some(HostConfig {
             mounts: Some(vec![
@@ -253,7 +254,7 @@ async fn last_words(docker: &Docker, id: &str) -> String {
 
 /// Removes what a killed agent left.
 async fn sweep(docker: &Docker) -> Result<()> {
-    let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+    let filters = HashMap::from([("label".to_owned(), vec![LABEL_CHECK.to_owned()])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let left = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
     for id in left.into_iter().filter_map(|container| container.id) {
@@ -267,7 +268,7 @@ async fn sweep(docker: &Docker) -> Result<()> {
 pub async fn recover() {
     let _one = ONE.lock().await;
     loop {
-        if let Ok(docker) = facts::docker().await {
+        if let Ok(docker) = docker::connect().await {
             match sweep(&docker).await {
                 Ok(()) => return,
                 Err(error) => eprintln!("agent: {error}"),
@@ -288,7 +289,7 @@ pub(super) async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, containers: &[
     if !containers.is_empty() {
         current.containers.retain(|name, _| containers.contains(name));
     }
-    let docker = facts::docker().await?;
+    let docker = docker::connect().await?;
     let (told, mut steps) = tokio::sync::mpsc::unbounded_channel();
     let note = move |text: &str| {
         let _ = told.send(text.to_owned());

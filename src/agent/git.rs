@@ -5,8 +5,8 @@ use bollard::{Docker, container::LogOutput, exec::StartExecResults, models::Exec
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
-use super::{
-    facts,
+use super::docker::{
+    self,
     health::{self, Checked},
 };
 use crate::error::{Error, Kind, OrError, Result};
@@ -48,7 +48,7 @@ pub async fn at(repository: &str, branch: &str) -> Result<Option<String>> {
     if !is_plain(branch) {
         return Err(Error::new(Kind::Usage, format!("`{branch}` is not a branch's name")));
     }
-    let docker = facts::docker().await?;
+    let docker = docker::connect().await?;
     let name = format!("refs/heads/{branch}^{{commit}}");
     let said = git(&docker, repository, &["rev-parse", "--verify", "--quiet", &name], &[]).await?;
     Ok(said.passed.then_some(said.said))
@@ -62,7 +62,7 @@ pub async fn has(repository: &str, commit: &str) -> Result<bool> {
     if !is_plain(commit) {
         return Err(Error::new(Kind::Usage, format!("`{commit}` is not the id of a commit")));
     }
-    let docker = facts::docker().await?;
+    let docker = docker::connect().await?;
     let said = git(&docker, repository, &["rev-list", "--objects", "--quiet", "--end-of-options", commit], &[]).await?;
     Ok(said.passed)
 }
@@ -75,7 +75,7 @@ pub async fn give(repository: &str, commit: &str, alone: bool, limit: usize) -> 
     if !is_plain(commit) {
         return Err(Error::new(Kind::Usage, format!("`{commit}` is not the id of a commit")));
     }
-    let docker = facts::docker().await?;
+    let docker = docker::connect().await?;
     let path = path(repository)?;
     let command = ["git", "-C", &path, "pack-objects", "--revs", "--stdout", "--quiet"];
     let what = || format!("cannot pack {commit}");
@@ -118,7 +118,7 @@ pub async fn give(repository: &str, commit: &str, alone: bool, limit: usize) -> 
 /// # Errors
 /// The pack is damaged, or needs objects that are not there; the disk is full.
 pub async fn take(repository: &str, pack: &[u8]) -> Result<()> {
-    let docker = facts::docker().await?;
+    let docker = docker::connect().await?;
     if !git(&docker, repository, &["rev-parse", "--git-dir"], &[]).await?.passed {
         // As if the administrator had made it, so that gitolite knows whose it is.
         let command = ["env", "GL_USER=admin", "HOME=/data", "gitolite", "create", repository];

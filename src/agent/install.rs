@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::failpoint;
+use super::system::failpoint;
 use crate::{
     durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},

@@ -7,7 +7,6 @@ use bollard::Docker;
 
 use super::{Perform, machine, vm};
 use crate::{
-    agent::prepare::{Order, config_text},
     archive::pack,
     config::model::{Node, Provider},
     drivers::{
@@ -24,7 +23,10 @@ use crate::{
     keys::{self, Keys},
     plan::{self, Action},
     report::Line,
-    wire::protocol::{NodeConfig, Request},
+    wire::{
+        machine::{Order, config_text},
+        protocol::{NodeConfig, Request},
+    },
     workspace::Workspace,
 };
 

@@ -7,7 +7,6 @@ use super::{
     up::Options,
 };
 use crate::{
-    agent::prepare::config_text,
     config::model::Node,
     drivers::{
         node::{
@@ -20,6 +19,7 @@ use crate::{
     keys::Keys,
     plan::prepare::{Prepare, Wish, prepare as plan},
     report::Line,
+    wire::machine::config_text,
     workspace::Workspace,
 };
 

@@ -11,7 +11,6 @@ use super::{
     up::{Master, Options, Scope, short, up_on},
 };
 use crate::{
-    agent::push::REPOSITORY,
     config::model::OnFailure,
     error::{Error, Kind, OrError, Result},
     observe::checkout,
@@ -19,6 +18,7 @@ use crate::{
     snapshot::Id,
     wire::{
         client::{Client, Dial, Stream},
+        git::REPOSITORY,
         paths,
         protocol::{Answer, Checked, NodeConfig, Part, Request},
     },

@@ -6,7 +6,12 @@ use clap::Subcommand;
 
 use super::common;
 use crate::{
-    agent, apply,
+    agent::{
+        self,
+        boot::{init, prepare, uninstall},
+        copies::child,
+    },
+    apply,
     error::Result,
     report::{Style, print::outln},
     repository,
@@ -54,11 +59,11 @@ enum Verb {
 impl Args {
     pub fn run(self) -> Result<ExitCode> {
         Ok(match self.verb {
-            Verb::Init => agent::init::run(),
+            Verb::Init => init::run(),
             Verb::Run => agent::boot::run(),
-            Verb::Prepare => agent::prepare::run(),
-            Verb::Leave { lab, node, data } => agent::leave::run(&lab, &node, data),
-            Verb::Repository => agent::repository_child::run(),
+            Verb::Prepare => prepare::run(),
+            Verb::Leave { lab, node, data } => uninstall::run(&lab, &node, data),
+            Verb::Repository => child::run(),
             Verb::RepositoryRestore => repository::restore::run(),
             Verb::Build { commit, who } => build(&commit, who)?,
         })

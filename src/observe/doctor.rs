@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::hypervisors;
 use crate::{
-    agent::kernel::{Cgroups, cgroups},
+    cgroups::{Cgroups, cgroups},
     config::model::Provider,
     drivers::{self, node::docker},
     keys::Keys,

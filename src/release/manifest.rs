@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::config::model::{Container, Protocol};
 
@@ -39,4 +40,11 @@ pub struct Image {
     pub parents: Vec<String>,
     /// `<registry>/infra/<commit>/<name>@sha256:…`, once it was pushed.
     pub reference: Option<String>,
+}
+
+/// The name of what runs: sha256 of what `state/current.json` says.
+pub fn identity(current: Option<&Current>) -> String {
+    current.map_or_else(String::new, |current| {
+        hex::encode(Sha256::digest(serde_json::json!(current).to_string().as_bytes()))
+    })
 }

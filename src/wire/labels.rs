@@ -14,3 +14,6 @@ pub const LABEL_SECRETS: &str = "lap.secrets";
 
 /// The prefix of the name of a container that a switch keeps, so that it can be taken back.
 pub const KEPT: &str = "lap_kept_";
+
+/// The label of a check's container, so that what a killed agent left is found.
+pub const LABEL_CHECK: &str = "lap.check";

@@ -3,7 +3,10 @@
 
 pub mod archive_stream;
 pub mod client;
+pub mod git;
 pub mod labels;
+pub mod machine;
 pub mod paths;
 pub mod protocol;
 pub mod prune;
+pub mod units;

@@ -4,9 +4,9 @@ use std::{fs, io::ErrorKind, path::Path};
 
 use bollard::Docker;
 
-use super::{Tell, docker, registry, registry_data};
+use super::{docker, recover::registry_data, registry};
 use crate::{
-    agent::{binds, facts, install::directory, snapshots},
+    agent::{install::directory, pool::binds, snapshots},
     error::{Error, Kind, OrError, Result},
     wire::{
         paths,
@@ -35,7 +35,7 @@ fn step(what: What) -> &'static str {
 /// # Errors
 /// Docker does not answer.
 pub async fn act(mut decisions: Vec<Decision>, rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
-    let docker = facts::docker().await?;
+    let docker = crate::agent::docker::connect().await?;
     let mut kind = None;
     for decision in &mut decisions {
         let Some(todo) = decision.todo.clone() else { continue };
@@ -50,7 +50,7 @@ pub async fn act(mut decisions: Vec<Decision>, rules: &Rules, tell: &Tell) -> Re
             Err(error) => decision.failed = Some(error.message),
         }
     }
-    let tidied = aside(|| registry::tidy(&registry_data())).await;
+    let tidied = run_blocking(|| registry::tidy(&registry_data())).await;
     if let Err(error) = tidied {
         eprintln!("agent: {error}");
     }
@@ -60,20 +60,20 @@ pub async fn act(mut decisions: Vec<Decision>, rules: &Rules, tell: &Tell) -> Re
     Ok(decisions)
 }
 
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
 async fn one(docker: &Docker, todo: &Todo, rules: &Rules, tell: &Tell) -> Result<()> {
     match todo.clone() {
-        Todo::Release(number) => aside(move || release(number)).await,
-        Todo::Snapshot(id) => aside(move || snapshots::remove(&id.to_string()).map(drop)).await,
+        Todo::Release(number) => run_blocking(move || release(number)).await,
+        Todo::Snapshot(id) => run_blocking(move || snapshots::remove(&id.to_string()).map(drop)).await,
         Todo::Container(id) => docker::container(docker, &id).await,
         Todo::Image { id, names } => docker::image(docker, &id, &names).await,
-        Todo::Files { place, name } => aside(move || files(&place, name)).await,
+        Todo::Files { place, name } => run_blocking(move || files(&place, name)).await,
         Todo::Manifest { repository, digest, names } => {
             docker::names(docker, &names).await?;
-            aside(move || registry::remove(&registry_data(), &repository, &digest)).await
+            run_blocking(move || registry::remove(&registry_data(), &repository, &digest)).await
         }
         Todo::Layers => registry::sweep(&registry_data(), rules, tell).await,
         Todo::BuildCache => docker::build_cache(docker).await,
@@ -111,3 +111,6 @@ fn files(place: &str, name: String) -> Result<()> {
     }
     fs::remove_dir_all(&gone).or_error(Kind::Node, || format!("cannot remove `{}`", gone.display()))
 }
+
+/// Tells a step as it begins.
+pub type Tell = Box<dyn Fn(&str) + Send + Sync>;

@@ -8,16 +8,16 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder},
 };
 
-use super::{registry, registry_data};
+use super::{recover::registry_data, registry};
 use crate::{
-    agent::{checks, facts::own_labels, recorded, snapshots},
+    agent::{docker::own_labels, pool, recorded},
     error::{Error, Kind, OrError, Result},
     plan::prune::{Container, Files, Found, Image},
     release::manifest::Current,
     snapshot,
     state::{self, State},
     wire::{
-        labels::{KEPT, LABEL_BUILD, LABEL_CONTAINER},
+        labels::{KEPT, LABEL_BUILD, LABEL_CHECK, LABEL_CONTAINER},
         paths,
     },
 };
@@ -55,7 +55,7 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
         if let Some(unreadable) = recorded.directory {
             return Err(unreadable.into());
         }
-        let (snapshots, damaged) = snapshot::all(snapshots::pool_path()?)?;
+        let (snapshots, damaged) = snapshot::all(pool::path()?)?;
         // The registry decides what its data is: nothing of it goes then, and all else as usual.
         let (registry, strange_registry) = match registry::look(&registry_data()) {
             Ok(registry) => (registry, None),
@@ -94,7 +94,7 @@ fn stopped(container: &ContainerSummary, checks: bool) -> Option<Container> {
     }
     let label = |name: &str| container.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
     let name = name(container);
-    let of = match (label(LABEL_CONTAINER), label(checks::LABEL)) {
+    let of = match (label(LABEL_CONTAINER), label(LABEL_CHECK)) {
         (Some(_), _) if name.starts_with(KEPT) => None,
         (Some(of), _) => Some(of),
         (None, Some(_)) if checks => None,

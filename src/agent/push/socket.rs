@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Queue, job::Job};
+use super::{job::Job, queue::Queue};
 use crate::{
     error::{Error, Kind, OrError, Result},
     wire::paths,

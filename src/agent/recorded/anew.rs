@@ -3,9 +3,9 @@
 
 use std::{fs, path::Path};
 
-use super::{Recorded, look, path};
+use super::read::{Recorded, look, path};
 use crate::{
-    agent::{facts, snapshots::pool_path},
+    agent::{docker, pool},
     clock::now,
     durable::write_file,
     error::{Error, Kind, OrError, Result},
@@ -28,13 +28,14 @@ pub fn record(number: Option<u64>) -> Result<Answer> {
     let state = Path::new(paths::STATE);
     let found = look(state);
     let runtime = tokio::runtime::Handle::current();
-    let facts = runtime.block_on(facts::look());
-    if facts.docker.is_none() {
-        return Err(Error::new(Kind::Node, "cannot list the containers: Docker does not answer")
-            .hint("`lap status` shows details"));
-    }
-    let snapshots = snapshot::list(pool_path()?)?;
-    let release = choose(&found, &snapshots, &facts.containers, number)?;
+    let list = async { docker::containers(&docker::connect().await?).await };
+    let containers = runtime.block_on(list).map_err(|error| {
+        Error::new(Kind::Node, "cannot list the containers: Docker does not answer")
+            .hint(error.message)
+            .hint("`lap status` shows details")
+    })?;
+    let snapshots = snapshot::list(pool::path()?)?;
+    let release = choose(&found, &snapshots, &containers, number)?;
     let text = serde_json::to_vec_pretty(&release).or_error(Kind::Other, || "cannot describe a release".into())?;
     let mut wrote = Vec::new();
     let releases = state.join("releases");

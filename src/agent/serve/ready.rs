@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    agent::{daemons, facts, pool},
+    agent::{daemons, docker, pool},
     error::{Error, Kind, Result},
     wire::paths,
 };
@@ -12,7 +12,7 @@ use crate::{
 pub(super) async fn ready(patience: Duration) -> Result<()> {
     let wait = async {
         loop {
-            if pool::is_mounted(paths::DATA) && facts::docker().await.is_ok() {
+            if pool::is_mounted(paths::DATA) && docker::connect().await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -7,7 +7,12 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use crate::{
-    agent::{binds, failpoint, pool, shims, still},
+    agent::{
+        daemons::shims,
+        data::freeze,
+        pool::{self, binds},
+        system::failpoint,
+    },
     error::{Kind, OrError, Result},
     snapshot::{Step, Still, World},
 };
@@ -25,13 +30,13 @@ pub(super) struct Node {
     away: Option<Instant>,
     /// How long the data was away; where it was not, how long containers were stopped.
     pub(super) micros: u64,
-    still: still::Containers,
+    still: freeze::Containers,
 }
 
 impl Node {
     /// Without Docker no container is stopped or started; `note` hears of each step.
     pub(super) fn new(docker: Option<Docker>, note: Box<dyn Fn(&str) + Send>) -> Self {
-        Self { docker, note, stopped: None, away: None, micros: 0, still: still::Containers::default() }
+        Self { docker, note, stopped: None, away: None, micros: 0, still: freeze::Containers::default() }
     }
 
     fn each<F: Future<Output = Result<()>>>(
@@ -71,7 +76,7 @@ impl World for Node {
     }
 
     fn running(&mut self) -> Result<Vec<String>> {
-        super::running(&Handle::current())
+        crate::agent::docker::running(&Handle::current())
     }
 
     fn can_start(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::snapshot::{Meta, only::Rest};
 static UNDER_WAY: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 
 /// Begins with it; gives back the snapshot that there will be.
-pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta {
+pub fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta {
     let Some(rest) = rest else { return kept };
     let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
     let log = |step: &str| eprintln!("agent: restore: {step}");
@@ -29,7 +29,7 @@ pub(super) fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta 
 }
 
 /// Whether it is under way.
-pub(super) fn is_under_way() -> bool {
+pub fn is_under_way() -> bool {
     match UNDER_WAY.try_lock() {
         Ok(under_way) => under_way.as_ref().is_some_and(|thread| !thread.is_finished()),
         Err(TryLockError::Poisoned(under_way)) => under_way.into_inner().is_some(),
@@ -39,7 +39,7 @@ pub(super) fn is_under_way() -> bool {
 }
 
 /// Returns when nothing of it is under way.
-pub(super) fn wait() {
+pub fn wait() {
     let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(thread) = under_way.take() {
         // What it had to say it has said.

@@ -7,9 +7,13 @@ use std::{
 
 use tokio::runtime::Handle;
 
-use super::{pool_path, running};
 use crate::{
-    agent::{facts, felt, hooks, recorded, still::Containers},
+    agent::{
+        data::{freeze::Containers, hooks, io_latency},
+        docker::{self, running},
+        pool::path,
+        recorded,
+    },
     clock::now,
     error::{Error, Kind, Result},
     snapshot::{self, Meta, Nested, Pause, Reason, Stood},
@@ -28,7 +32,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     let recorded = recorded::current();
     // Without its record the hooks of what runs are not known.
     let unknown = recorded.unreadable().map(|why| format!("lap ran no hooks: {}", why.sentence()));
-    let (pool, current) = (pool_path()?, recorded::describe(recorded));
+    let (pool, current) = (path()?, recorded::describe(recorded));
     // Elsewhere it is not the file system's commit that they wait for, and what they do wait for has its own end.
     if let Some(most) = most.filter(|_| snapshot::is_btrfs(pool).unwrap_or(true)) {
         calm(pool, most)?;
@@ -46,7 +50,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     };
     let taking = async {
         let mut micros = 0;
-        let (taken, felt) = felt::during(Path::new(paths::STATE), || {
+        let (taken, felt) = io_latency::during(Path::new(paths::STATE), || {
             let begun = Instant::now();
             let taken = snapshot::take(pool, &meta, &mut Containers::at_most(most));
             micros = begun.elapsed().as_micros() as u64;
@@ -57,7 +61,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
     let runtime = Handle::current();
     let ((taken, micros, felt), ran) = if wants_hooks {
-        let docker = runtime.block_on(facts::docker())?;
+        let docker = runtime.block_on(docker::connect())?;
         let running = running(&runtime)?;
         runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
     } else {
@@ -83,9 +87,9 @@ fn millis(time: Duration) -> String {
 }
 
 /// What was measured, in the containers' names.
-async fn pause(felt: felt::Felt, still: Option<Stood>, hooks: Vec<snapshot::HookRan>) -> Pause {
+async fn pause(felt: io_latency::Felt, still: Option<Stood>, hooks: Vec<snapshot::HookRan>) -> Pause {
     let micros = |time: Duration| time.as_micros() as u64;
-    let names = if felt.stood.is_empty() { Default::default() } else { facts::names().await };
+    let names = if felt.stood.is_empty() { Default::default() } else { docker::names_by_id().await };
     let named = |(id, time): (String, Duration)| Some((names.get(&id)?.clone(), micros(time)));
     let containers = felt.stood.into_iter().filter_map(named).collect();
     Pause { probe: felt.probe.map(micros), containers, still, hooks }
@@ -101,7 +105,7 @@ fn calm(pool: &Path, most: Duration) -> Result<()> {
             std::thread::sleep(BETWEEN);
         }
         snapshot::volume::sync(pool)?;
-        let (synced, felt) = felt::during(Path::new(paths::STATE), || snapshot::volume::sync(pool));
+        let (synced, felt) = io_latency::during(Path::new(paths::STATE), || snapshot::volume::sync(pool));
         synced?;
         expected = felt.probe.unwrap_or(Duration::MAX);
         if expected <= most {

@@ -13,7 +13,11 @@ use bollard::{
 use futures_util::future::join_all;
 
 use crate::{
-    agent::{binds, pool, ports, shims},
+    agent::{
+        daemons::shims,
+        docker,
+        pool::{self, binds},
+    },
     drivers::docker::{AGAIN, name_taken},
     error::{Kind, OrError, Result},
     release::Make,
@@ -94,7 +98,7 @@ async fn start_again(docker: &Docker, container: &str) -> Result<()> {
     for attempt in 1.. {
         match shims::start(docker, &name(container)).await {
             Ok(()) => break,
-            Err(error) if attempt < AGAIN && ports::is_taken(&error) => tokio::time::sleep(BETWEEN).await,
+            Err(error) if attempt < AGAIN && docker::port_is_taken(&error) => tokio::time::sleep(BETWEEN).await,
             Err(error) => return Err(error).or_error(Kind::Node, || format!("cannot start `{container}`")),
         }
     }

@@ -6,7 +6,7 @@ use bollard::{Docker, query_parameters::InspectContainerOptions};
 
 use super::watch::Watch;
 use crate::{
-    agent::{checks, health},
+    agent::{checks, docker::health},
     error::{Error, Kind, OrError, Result},
 };
 

@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::containers::kept;
 use crate::{
-    agent::boot::read_config,
+    agent::system::node_config::read_config,
     probe::{Prober, Service},
     release::manifest::Current,
 };

@@ -5,9 +5,14 @@ use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
 
-use super::{Done, Phase, Switch, aside, containers, git, record::Record, staged};
+use super::{
+    containers, git,
+    record::{Phase, Record},
+    staged,
+    transaction::{Done, Switch, ledger},
+};
 use crate::{
-    agent::{health, snapshots},
+    agent::{docker::health, snapshots, system::blocking::run_blocking},
     error::{Error, Result},
     release::{self, Ended},
     snapshot::{self, Meta, Nested, Reason},
@@ -65,7 +70,7 @@ impl Switch {
         self.tell("take back: close");
         let why = [&[why.to_owned()], sick.as_slice()].concat().join("; after it was taken back ");
         let entry = self.entry(Ended::TakenBack { why, failed });
-        let hash = release::append(&super::ledger(), entry.clone())?;
+        let hash = release::append(&ledger(), entry.clone())?;
         staged::clear();
         Record::remove()?;
         Ok((entry, hash))
@@ -99,7 +104,7 @@ impl Switch {
             pause: None,
             nested: Nested::default(),
         };
-        aside(move || {
+        run_blocking(move || {
             let pool = Path::new(paths::POOL);
             // Without it nothing new was ever started. One whose description cannot be read is not absent: the data is there.
             if !snapshot::complete(pool, &kept)? {

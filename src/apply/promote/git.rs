@@ -10,7 +10,6 @@ use super::{
     consent::{full_id, open},
 };
 use crate::{
-    agent::push::{BRANCH, REPOSITORY},
     apply::{
         snapshot::unexpected,
         up::{Master, Options, short},
@@ -20,6 +19,7 @@ use crate::{
     release::{GitMove, manifest::Current},
     wire::{
         client::Held,
+        git::{BRANCH, REPOSITORY},
         protocol::{Answer, NodeFacts, Request},
     },
     words::bytes,

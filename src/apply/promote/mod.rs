@@ -30,7 +30,6 @@ use super::{
     up::{Master, Options, short},
 };
 use crate::{
-    agent::switch::identity,
     archive::pack,
     error::{Error, Kind, Result},
     plan::{
@@ -38,7 +37,10 @@ use crate::{
         switch::{Changes, changes},
         wish::Wish,
     },
-    release::{Ended, Entry, GitMove, Make, Order, Staged, Verb, manifest::Current},
+    release::{
+        Ended, Entry, GitMove, Make, Order, Staged, Verb,
+        manifest::{Current, identity},
+    },
     snapshot::Id,
     wire::protocol::{NodeFacts, Place, Request},
 };

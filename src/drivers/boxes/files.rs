@@ -1,6 +1,6 @@
 //! What stands on a box's disk beside Debian's packages.
 
-use crate::{agent::systemd, archive::pack, error::Result};
+use crate::{archive::pack, error::Result, wire::units};
 
 /// Takes in the seed before anything looks at who the machine is.
 const SEED_UNIT: &str = "\
@@ -79,8 +79,8 @@ pub fn archive() -> Result<Vec<u8>> {
         ("etc/systemd/network/90-lap.network", 0o644, NETWORK.as_bytes()),
         ("etc/systemd/system/lap-seed.service", 0o644, SEED_UNIT.as_bytes()),
         ("etc/systemd/system/lap-agent.service.d/seed.conf", 0o644, AGENT.as_bytes()),
-        (relative(systemd::UNIT), 0o644, systemd::UNIT_TEXT.as_bytes()),
-        (relative(systemd::DOCKER_UNIT), 0o644, systemd::DOCKER_TEXT.as_bytes()),
+        (relative(units::UNIT), 0o644, units::UNIT_TEXT.as_bytes()),
+        (relative(units::DOCKER_UNIT), 0o644, units::DOCKER_TEXT.as_bytes()),
         ("etc/systemd/system/lap-modules.service", 0o644, MODULES_UNIT.as_bytes()),
         (DISK, 0o644, include_bytes!("disk.sh").as_slice()),
         ("usr/local/lib/lap/seed", 0o755, include_bytes!("seed.sh").as_slice()),

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    agent::kernel::Cgroups,
+    cgroups::Cgroups,
     config::model::{Port, Subnet},
     drivers::docker::{AGAIN, failed, name_taken},
     error::{Kind, OrError, Result},
@@ -208,7 +208,7 @@ pub async fn observe(docker: &Docker, lab: &str) -> Result<HostFacts> {
         docker.list_images(Some(images)),
     );
     let mut facts = HostFacts {
-        v2: crate::agent::kernel::cgroups() == Cgroups::V2,
+        v2: crate::cgroups::cgroups() == Cgroups::V2,
         taken: routes(),
         images: images
             .map_err(|e| failed("cannot list images", &e))?

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lap::{Kind, agent::binds::refresh_in};
+use lap::{Kind, agent::pool::binds::refresh_in};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::fs::FileType;
 
-use super::{STORE, hex};
+use super::store::{STORE, hex};
 use crate::{
     beneath::{Dir, Walk},
     error::Result,

@@ -7,7 +7,7 @@ use std::{
 
 use rustix::fs::FileType;
 
-use super::{SMALL, hex, store};
+use super::store::{SMALL, hex, store};
 use crate::{
     beneath::{Dir, Entry, Walk},
     error::{Error, Kind, Result},

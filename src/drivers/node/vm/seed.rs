@@ -7,11 +7,13 @@ use sha2::{Digest, Sha256};
 
 use super::Spec;
 use crate::{
-    agent::prepare::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
     archive::pack,
     config::model::Hypervisor,
     error::Result,
-    wire::paths,
+    wire::{
+        machine::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
+        paths,
+    },
 };
 
 /// What a CD's sectors and an archive's records have in common.

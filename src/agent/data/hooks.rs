@@ -1,0 +1,169 @@
+//! What containers do around a snapshot (`[snapshot]` in container.toml). Nothing stays frozen: `after` runs whatever became of
+//! `before`, also when the agent died in between.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use bollard::{Docker, query_parameters::InspectContainerOptions};
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    agent::{
+        docker::{self, health},
+        recorded,
+    },
+    durable::{remove_file, write_file},
+    error::{Error, Kind, OrError, Result},
+    snapshot::{HookRan, hooks::Hooks},
+    state::{self, State},
+    wire::paths,
+};
+
+/// Of `state/current.json` what counts here.
+#[derive(Deserialize)]
+struct Current {
+    containers: BTreeMap<String, Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    snapshot: Option<Hooks>,
+}
+
+/// One container's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hook {
+    container: String,
+    hooks: Hooks,
+}
+
+/// The hooks of what runs.
+pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<Hook> {
+    let current = current.and_then(|json| serde_json::from_value::<Current>(json.clone()).ok());
+    let containers = current.map(|current| current.containers).unwrap_or_default();
+    let hook = |(container, of): (String, Container)| Some(Hook { hooks: of.snapshot?, container });
+    let has_some = |hook: &Hook| !hook.hooks.before.is_empty() || !hook.hooks.after.is_empty();
+    containers.into_iter().filter(|(name, _)| running.contains(name)).filter_map(hook).filter(has_some).collect()
+}
+
+/// Runs `work` between the hooks; says what they did.
+///
+/// # Errors
+/// A `before` failed or took too long: then `work` was not done; or `work` failed.
+pub async fn around<T>(
+    docker: &Docker,
+    hooks: Vec<Hook>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<(T, Vec<HookRan>)> {
+    if hooks.is_empty() {
+        return work.await.map(|done| (done, Vec::new()));
+    }
+    // Before anything is frozen: whoever finds this at the next start lets it go on.
+    let text = serde_json::to_vec(&hooks).or_error(Kind::Other, || "hooks".into())?;
+    write_file(&record(), &text, 0o600)?;
+    let before = all(docker, &hooks, "before", |hooks| &hooks.before).await;
+    let done = match failures(&before).next() {
+        None => work.await,
+        Some(why) => Err(Error::new(Kind::Unhealthy, format!("no snapshot was taken: {why}"))),
+    };
+    let after = all(docker, &hooks, "after", |hooks| &hooks.after).await;
+    if failures(&after).next().is_none() {
+        let _ = remove_file(&record());
+    }
+    match done {
+        Ok(done) => Ok((done, before.into_iter().chain(after).collect())),
+        Err(error) => Err(failures(&after).fold(error, Error::hint)),
+    }
+}
+
+/// What went wrong, a sentence each.
+pub fn failures(hooks: &[HookRan]) -> impl Iterator<Item = &str> {
+    hooks.iter().filter_map(|hook| hook.failed.as_deref())
+}
+
+/// Lets go on what was frozen when the agent died, or whose `after` failed.
+///
+/// # Errors
+/// An `after` failed: call it again.
+pub async fn recover(docker: &Docker) -> Result<()> {
+    let path = record();
+    let mut hooks = match state::json::<Vec<Hook>>(&path) {
+        State::Absent => return Ok(()),
+        State::Value(hooks) => hooks,
+        // Which ones were frozen is not known: the hooks of all that run are run.
+        State::Unreadable(why) => {
+            eprintln!("agent: {}", why.sentence());
+            let running: Vec<String> = docker::names_by_id().await.into_values().collect();
+            of(recorded::described().as_ref(), &running)
+        }
+    };
+    let ran = all(docker, &hooks, "after", |hooks| &hooks.after).await;
+    let failed: Vec<&str> = ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| ran.container.as_str()).collect();
+    let mut left = Vec::new();
+    for container in failed {
+        if is_there(docker, container).await {
+            left.push(container.to_owned());
+        }
+    }
+    if let Some(why) = failures(&ran).next().filter(|_| !left.is_empty()) {
+        hooks.retain(|hook| left.contains(&hook.container));
+        let text = serde_json::to_vec(&hooks).or_error(Kind::Other, || "hooks".into())?;
+        write_file(&path, &text, 0o600)?;
+        return Err(Error::new(Kind::Unhealthy, why));
+    }
+    remove_file(&path)
+}
+
+/// Whether there is still such a container: with it goes what its hook had frozen.
+async fn is_there(docker: &Docker, container: &str) -> bool {
+    let found = docker.inspect_container(&format!("infra_{container}"), None::<InspectContainerOptions>).await;
+    !matches!(found, Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }))
+}
+
+fn record() -> PathBuf {
+    PathBuf::from(paths::STATE).join("hooks.json")
+}
+
+/// Runs one hook of all at the same time.
+async fn all(docker: &Docker, hooks: &[Hook], which: &str, of: impl Fn(&Hooks) -> &Vec<String>) -> Vec<HookRan> {
+    let with = hooks.iter().filter(|hook| !of(&hook.hooks).is_empty());
+    let each = with.map(async |hook| {
+        let begun = Instant::now();
+        let failed = run(docker, &hook.container, which, of(&hook.hooks), hook.hooks.timeout).await;
+        let micros = begun.elapsed().as_micros() as u64;
+        HookRan { container: hook.container.clone(), hook: which.to_owned(), micros, failed }
+    });
+    join_all(each).await
+}
+
+async fn run(docker: &Docker, name: &str, which: &str, command: &[String], patience: Duration) -> Option<String> {
+    let exec = Mutex::new(String::new());
+    let begun = |id: &str| {
+        if let Ok(mut exec) = exec.lock() {
+            id.clone_into(&mut exec);
+        }
+    };
+    let container = format!("infra_{name}");
+    let ran = health::exec_told(docker, &container, command.to_vec(), begun);
+    let hook = format!("the hook `{which}` of `{name}`");
+    match tokio::time::timeout(patience, ran).await {
+        Ok(Ok(checked)) if checked.passed => None,
+        Ok(Ok(checked)) if checked.said.is_empty() => Some(format!("{hook} failed")),
+        Ok(Ok(checked)) => Some(format!("{hook} failed: {}", checked.said)),
+        Ok(Err(error)) => Some(format!("{hook}: {}", error.message)),
+        Err(_) => {
+            let id = exec.into_inner().unwrap_or_default();
+            // Docker has no way to end it; it is the first of a process group on this node.
+            let pid = docker.inspect_exec(&id).await.ok().and_then(|exec| exec.pid);
+            if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
+                let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+            Some(format!("{hook} exceeded its time limit of {} s, and lap ended it", patience.as_secs_f64()))
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Looks at everything, has [`crate::plan::prune`] decide, and does it.
+
+use super::{
+    act::{self, Tell},
+    look,
+};
+use crate::{
+    agent::{checks, docker},
+    clock::now,
+    error::{Error, Kind, Result},
+    plan::prune::decide,
+    wire::prune::{Decision, Rules},
+};
+
+/// Decides and does it. The caller holds the lock and has brought what was interrupted to its end.
+///
+/// # Errors
+/// Docker does not answer, or something cannot be read that must be known.
+pub async fn run(rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
+    tell("list what exists");
+    let decisions = look_and_decide(rules).await?;
+    act::act(decisions, rules, tell).await
+}
+
+/// Decides and changes nothing.
+///
+/// # Errors
+/// As [`run`].
+pub async fn look_and_decide(rules: &Rules) -> Result<Vec<Decision>> {
+    let docker = docker::connect().await?;
+    // While checks run, their containers are theirs.
+    let idle = checks::idle();
+    let found = look::look(&docker, idle.is_some()).await?;
+    if found.current.is_none() {
+        return Err(Error::new(
+            Kind::Refused,
+            "nothing can be removed, because the node has no record of what should run",
+        )
+        .hint("`lap up` records it"));
+    }
+    Ok(decide(&found, rules, now()))
+}

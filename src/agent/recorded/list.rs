@@ -1,0 +1,23 @@
+//! What ran here: the releases that are kept, and the ledger.
+
+use std::path::Path;
+
+use super::read;
+use crate::{
+    error::{Error, Result},
+    wire::{paths, protocol::Answer},
+};
+
+/// All of it.
+///
+/// # Errors
+/// The directory of the releases cannot be read.
+pub fn list() -> Result<Answer> {
+    let found = read::look(Path::new(paths::STATE));
+    if let Some(unreadable) = &found.directory {
+        return Err(Error::from(unreadable.clone()));
+    }
+    let next = found.next_number();
+    let list = found.releases.into_iter().map(|(number, release)| (number.to_string(), release)).collect();
+    Ok(Answer::Releases { list, ledger: found.ledger, chain: found.chain, next })
+}

@@ -1,0 +1,34 @@
+//! The data at the start of the agent, before Docker.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    agent::{clone_data, snapshots, switch},
+    error::Result,
+    snapshot,
+    wire::paths,
+};
+
+/// At boot, before Docker: brings the data into one whole state.
+///
+/// # Errors
+/// It cannot be brought there; the node must not start anything on it.
+pub fn recover_data() -> Result<()> {
+    let note: Box<dyn Fn(&str) + Send> = Box::new(|step| eprintln!("agent: restore: {step}"));
+    for said in snapshots::recover(None, note)? {
+        eprintln!("agent: {said}");
+    }
+    // What cannot be removed costs room, and is no reason to stay down.
+    let swept = named().and_then(|named| snapshot::sweep(Path::new(paths::POOL), &named));
+    if let Err(error) = swept.and_then(|()| clone_data::sweep()) {
+        eprintln!("agent: {error}");
+    }
+    Ok(())
+}
+
+/// The snapshots that records of work under way name.
+fn named() -> Result<BTreeSet<snapshot::Id>> {
+    let mut all = snapshot::named(Path::new(paths::STATE))?;
+    all.extend(switch::named()?);
+    Ok(all)
+}

@@ -1,0 +1,22 @@
+//! Whether something was interrupted and has not come to its end.
+
+use std::path::Path;
+
+use crate::{
+    agent::{clone_data, daemons::ports, prune, snapshots, switch},
+    state,
+    wire::paths,
+};
+
+/// Whether [`super::recover_containers`] has something to do.
+pub fn needs_containers() -> bool {
+    snapshots::is_pending()
+        || clone_data::is_pending()
+        || !state::is_absent(&Path::new(paths::STATE).join("hooks.json"))
+}
+
+/// Whether something waits for its end that no running command works on.
+pub fn is_pending() -> bool {
+    !snapshots::is_under_way()
+        && (needs_containers() || switch::is_pending() || prune::is_pending() || ports::are_leaked())
+}

@@ -1,0 +1,10 @@
+//! What `lap status` says about the recovery.
+
+use super::{pending::is_pending, progress::Progress};
+use crate::{agent::lock::Lock, clock::now, wire::protocol::Recovering};
+
+/// The operation that waits for its end, also before the first try: no interruption looks healthy.
+pub fn recovering(lock: &Lock, progress: &Progress) -> Option<Recovering> {
+    let waits = || lock.while_free(is_pending).unwrap_or_default();
+    progress.current().or_else(|| waits().then(|| Recovering { since: now(), tries: 0, error: None }))
+}

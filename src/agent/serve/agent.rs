@@ -1,0 +1,151 @@
+//! What all connections share, and work under the lock.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{io::AsyncReadExt, sync::mpsc};
+
+use crate::{
+    agent::{
+        journal::Journal,
+        lock::{Grant, Lock},
+        recovery::{Progress, settle},
+        switch::LastSwitch,
+        system::{
+            blocking::run_blocking,
+            stream::{Connection, say},
+        },
+    },
+    clock::now,
+    error::{Kind, OrError, Result},
+    wire::protocol::{Answer, Holder, Note},
+};
+
+/// What all connections share.
+#[derive(Clone)]
+pub struct Agent {
+    journal: Arc<Mutex<Journal>>,
+    pub lock: Lock,
+    /// Is told when a newer binary is in place.
+    pub replaced: mpsc::Sender<()>,
+    pub switch: LastSwitch,
+    pub recovery: Progress,
+}
+
+impl Agent {
+    /// `replaced` is told when a newer binary is in place.
+    pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
+        Self {
+            journal: Arc::new(Mutex::new(journal)),
+            lock,
+            replaced,
+            switch: LastSwitch::default(),
+            recovery: Progress::default(),
+        }
+    }
+
+    /// The lock, as soon as it is free; `None`: it is not, or whoever waited went away, and all is said.
+    pub(super) async fn granted(&self, stream: &mut Connection, holder: &Holder, wait: bool) -> Result<Option<Grant>> {
+        let mut told = false;
+        loop {
+            match self.lock.take(holder, now())? {
+                Ok(grant) => return Ok(Some(grant)),
+                Err((holder, since)) => {
+                    if !told {
+                        say(stream, &Answer::Busy { holder, since }).await;
+                        told = true;
+                    }
+                    if !wait {
+                        return Ok(None);
+                    }
+                    tokio::select! {
+                        () = self.lock.freed() => {}
+                        // Whoever waits says nothing: this is its end.
+                        _ = stream.read_u8() => return Ok(None),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does something that the agent itself holds the lock for, to its end, whether or not anybody listens.
+    pub async fn under(
+        &self,
+        grant: Grant,
+        holder: Holder,
+        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        self.journaled(grant, holder, true, act).await
+    }
+
+    /// The same for what makes room, also where there is none for the journal: it is the way out.
+    pub async fn making_room(
+        &self,
+        grant: Grant,
+        holder: Holder,
+        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        self.journaled(grant, holder, false, act).await
+    }
+
+    pub async fn journaled(
+        &self,
+        grant: Grant,
+        holder: Holder,
+        must: bool,
+        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
+    ) -> Result<Answer> {
+        let agent = self.clone();
+        let by = holder.who.clone();
+        let work = tokio::spawn(async move {
+            let fence = grant.fence;
+            let written = agent.journal(|journal| journal.begin(fence, holder, now()));
+            let is_open = written.is_ok();
+            written.or_else(|error| if must { Err(error) } else { Ok(()) })?;
+            let work = move || {
+                match settle() {
+                    Err(error) if must => return Err(error),
+                    // Too little room may be why it does not come to its end.
+                    Err(error) => eprintln!("agent: {error}"),
+                    Ok(()) => {}
+                }
+                act(&by)
+            };
+            let result = run_blocking(work).await;
+            let end = result.as_ref().map(|_| ()).map_err(|error| error.message.clone());
+            if is_open {
+                let ended = agent.journal(|journal| journal.note(fence, Note::End(end), now()));
+                ended.or_else(|error| if must { Err(error) } else { Ok(()) })?;
+            }
+            drop(grant);
+            result
+        });
+        work.await.or_error(Kind::Other, || "the agent".into())?
+    }
+
+    /// Does something under the lock, to its end; tells each step as long as somebody listens.
+    pub async fn told(
+        &self,
+        mut stream: Connection,
+        grant: Grant,
+        holder: Holder,
+        act: impl FnOnce(&str, Box<dyn Fn(&str) + Send>) -> Result<Answer> + Send + 'static,
+    ) {
+        let (told, mut steps) = mpsc::unbounded_channel();
+        let (agent, fence) = (self.clone(), grant.fence);
+        let note = move |text: &str| {
+            let _ = agent.journal(|journal| journal.note(fence, Note::Step(text.to_owned()), now()));
+            let _ = told.send(text.to_owned());
+        };
+        let agent = self.clone();
+        let work = tokio::spawn(async move { agent.under(grant, holder, move |by| act(by, Box::new(note))).await });
+        while let Some(text) = steps.recv().await {
+            say(&mut stream, &Answer::Step { text }).await;
+        }
+        let answer = work.await.or_error(Kind::Other, || "the agent".into()).and_then(|answer| answer);
+        say(&mut stream, &answer.unwrap_or_else(Answer::from)).await;
+    }
+
+    pub(super) fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
+        act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

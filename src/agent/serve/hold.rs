@@ -1,0 +1,54 @@
+//! A connection that holds the lock.
+
+use tokio::io::AsyncBufReadExt;
+
+use super::agent::Agent;
+use crate::{
+    agent::{
+        recovery::settle,
+        snapshots,
+        system::{
+            blocking::run_blocking,
+            stream::{Connection, say},
+        },
+    },
+    clock::now,
+    wire::protocol::{Answer, Holder, Note},
+};
+
+/// Holds the lock until the connection ends; writes down what the holder says.
+pub async fn hold(agent: &Agent, mut stream: Connection, holder: Holder, wait: bool) {
+    let grant = match agent.granted(&mut stream, &holder, wait).await {
+        Ok(Some(grant)) => grant,
+        Ok(None) => return,
+        Err(error) => return say(&mut stream, &error.into()).await,
+    };
+    let fence = grant.fence;
+    let begun = match agent.journal(|journal| journal.begin(fence, holder, now())) {
+        // Whatever is half done comes to its end before anybody builds on it.
+        Ok(()) if snapshots::is_pending() || crate::agent::switch::is_pending() => run_blocking(settle).await,
+        begun => begun,
+    };
+    if let Err(error) = begun {
+        return say(&mut stream, &error.into()).await;
+    }
+    say(&mut stream, &Answer::Locked { fence }).await;
+    let mut line = String::new();
+    while matches!(stream.read_line(&mut line).await, Ok(1..)) {
+        if let Ok(note) = serde_json::from_str::<Note>(&line) {
+            let end = matches!(note, Note::End(_));
+            if let Err(error) = agent.journal(|journal| journal.note(fence, note, now())) {
+                return say(&mut stream, &error.into()).await;
+            }
+            if end {
+                drop(grant);
+                return say(&mut stream, &Answer::Done).await;
+            }
+        }
+        line.clear();
+    }
+    drop(grant);
+    if let Err(error) = agent.journal(|journal| journal.lost(fence, now())) {
+        eprintln!("agent: {error}");
+    }
+}

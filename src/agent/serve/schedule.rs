@@ -1,0 +1,40 @@
+//! Snapshots that are due.
+
+use std::time::Duration;
+
+use super::agent::Agent;
+use crate::{
+    agent::{snapshots, system::blocking::run_blocking},
+    clock::now,
+    wire::protocol::Holder,
+};
+
+/// How often the agent looks whether a snapshot is due.
+const SCHEDULE: Duration = Duration::from_secs(5);
+/// And when the last one could not be taken.
+const AFTER_FAILURE: Duration = Duration::from_secs(300);
+
+/// Takes snapshots when they are due, for ever. One that was missed, because the node was off or somebody worked on it, is
+/// taken as soon as it can be.
+pub async fn schedule(agent: Agent) {
+    let mut pause = SCHEDULE;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = SCHEDULE;
+        match run_blocking(snapshots::is_due).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) => {
+                eprintln!("agent: cannot decide whether a snapshot is due: {error}");
+                pause = AFTER_FAILURE;
+                continue;
+            }
+        }
+        let holder = Holder { who: "agent".into(), verb: "snapshot".into(), pid: std::process::id() };
+        let Ok(Ok(grant)) = agent.lock.take(&holder, now()) else { continue };
+        if let Err(error) = agent.under(grant, holder, |_| snapshots::take_due()).await {
+            eprintln!("agent: the scheduled snapshot failed: {error}");
+            pause = AFTER_FAILURE;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The requests about switches: begin one, watch one, have one taken back.
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+use super::agent::Agent;
+use crate::{
+    agent::{
+        recovery::settle,
+        switch::{Seen, Watch, run},
+        system::stream::{Connection, say},
+    },
+    clock::now,
+    error::{Error, Kind, OrError, Result},
+    release::Order,
+    wire::protocol::{Answer, Holder, Note},
+};
+
+/// Begins one, and watches it. It goes on when the connection ends.
+pub async fn begin(agent: &Agent, mut stream: Connection, holder: Holder, wait: bool, order: Order) {
+    let grant = match agent.granted(&mut stream, &holder, wait).await {
+        Ok(Some(grant)) => grant,
+        Ok(None) => return,
+        Err(error) => return say(&mut stream, &error.into()).await,
+    };
+    let watch = Watch::default();
+    agent.switch.set(watch.clone());
+    let (agent, watched, fence) = (agent.clone(), watch.clone(), grant.fence);
+    tokio::spawn(async move {
+        let work = async {
+            agent.journal(|journal| journal.begin(fence, holder.clone(), now()))?;
+            crate::agent::system::blocking::run_blocking(settle).await?;
+            let journal = agent.clone();
+            let note = move |text: &str| {
+                let _ = journal.journal(|journal| journal.note(fence, Note::Step(text.to_owned()), now()));
+            };
+            run(order, holder.who.clone(), fence, watched.clone(), Box::new(note)).await
+        };
+        let result = work.await;
+        let end = match &result {
+            Ok((entry, _)) => match &entry.result {
+                crate::release::Ended::Done => Ok(()),
+                crate::release::Ended::TakenBack { why, .. } => Err(format!("taken back: {why}")),
+            },
+            Err(error) => Err(error.message.clone()),
+        };
+        let _ = agent.journal(|journal| journal.note(fence, Note::End(end), now()));
+        drop(grant);
+        watched.end(match result {
+            Ok((entry, hash)) => Answer::Switched { entry: Box::new(entry), hash },
+            Err(error) => error.into(),
+        });
+    });
+    follow(stream, watch).await;
+}
+
+/// Watches the one that is under way.
+pub async fn watch(agent: &Agent, mut stream: Connection) {
+    match running(agent) {
+        Ok(watch) => follow(stream, watch).await,
+        Err(error) => say(&mut stream, &error.into()).await,
+    }
+}
+
+/// Has the one that is under way taken back.
+pub fn abort(agent: &Agent, by: &str) -> Result<Answer> {
+    running(agent)?.abort(format!("`{by}` aborted it"));
+    Ok(Answer::Done)
+}
+
+fn running(agent: &Agent) -> Result<Watch> {
+    agent.switch.running().ok_or_else(|| Error::new(Kind::Refused, "no promotion and no rollback is in progress"))
+}
+
+/// Tells what happens, and takes the answer to what is asked.
+async fn follow(stream: Connection, watch: Watch) {
+    let mut here = Some(watch.watcher());
+    let (read, mut write) = tokio::io::split(stream);
+    let mut replies = BufReader::new(read).lines();
+    let mut seen = Seen::default();
+    loop {
+        tokio::select! {
+            answer = watch.next(&mut seen) => {
+                let over = !matches!(answer, Answer::Step { .. } | Answer::Asked { .. });
+                let Ok(mut line) = serde_json::to_vec(&answer).or_error(Kind::Other, || "answer".into()) else { return };
+                line.push(b'\n');
+                if write.write_all(&line).await.is_err() || over {
+                    return;
+                }
+            }
+            line = replies.next_line(), if here.is_some() => match line {
+                Ok(Some(line)) => {
+                    if let Ok(reply) = serde_json::from_str(&line) {
+                        watch.reply(reply);
+                    }
+                }
+                // Nobody who answers any more, though somebody may still listen: who went away is found when told something.
+                _ => here = None,
+            },
+        }
+    }
+}
