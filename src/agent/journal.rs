@@ -1,8 +1,8 @@
-//! The node's journal: what was begun, which step it is in, how it ended. Lines of JSON in `state`, which no restore
-//! takes back, each on disk before the step it announces.
+//! The node's journal: each operation, its present step, and its result. It consists of lines of JSON in `state`, which no
+//! restore changes. Each line is on the disk before its step begins.
 //!
-//! The file stays below [`MAX_BYTES`] while the agent runs. A line that could not be written whole is cut off before the next
-//! one is appended, so a full disk costs that one line and no other.
+//! The file stays below `MAX_BYTES` while the agent runs. An incomplete line is removed before the next one is appended, so a
+//! full disk costs only that line.
 
 mod lines;
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The other side of DNS: asks name servers many questions, changes their names (RFC 2136) and takes over whole zones
+//! The client side of DNS: sends many queries to name servers, updates their names (RFC 2136) and transfers whole zones
 //! (AXFR, RFC 5936), both signed with a TSIG key (RFC 8945).
 //!
-//! [`exchange`] sends a message and believes the answer; the others say what is in it.
+//! `exchange` sends a message and verifies the answer; the other modules interpret it.
 
 pub mod bulk;
 mod exchange;

@@ -54,8 +54,8 @@ impl Repository {
         Ok(Self { name: name.to_owned(), inner, storage })
     }
 
-    /// Opens it with what [`Self::key`] gave: as a password does, without the time and the memory that a password takes.
-    /// `strict`: see [`super::warnings`].
+    /// Opens the repository with a key from [`Self::key`], without the time and the memory that a password needs.
+    /// `strict`: see `super::warnings`.
     ///
     /// # Errors
     /// As [`Self::open`].

@@ -1,4 +1,4 @@
-//! Mounts sources of bind mounts that lie in the data of a container, so that Docker follows no link in it ([`crate::binds`]).
+//! Mounts sources of bind mounts that lie in the data of a container, so that Docker follows no link in it (`crate::binds`).
 //!
 //! A source is opened below `/data` without following a link, and mounted by its descriptor. A mount lasts as long as nothing is restored and
 //! the node runs: so all are looked at again before Docker starts anything. What cannot be mounted has no mount point, and then Docker

@@ -93,7 +93,7 @@ impl Hooks {
     /// Those of the commit that was agreed to, for a promotion `from` one environment `to` another.
     ///
     /// # Errors
-    /// As [`Found::of`].
+    /// The commit is not in the clone, a program there is not a hook, or a hook is not a program.
     pub fn of(workspace: &Workspace, agreed: Agreed, from: &str, to: &str) -> Result<Self> {
         let Found { checkout, there } = Found::of(workspace, agreed.commit())?;
         let variables = vec![
