@@ -59,8 +59,6 @@ fn find_step(line: &serde_json::Value) -> Option<String> {
 
 pub fn until_healthy(lab: &Lab) {
     until_or(|| lab.lap(&["status", "prod"]).code == 0, || format!("{:?}", lab.lap(&["status", "prod"])));
-    let waits = "cd /var/lib/lap/pool/state && ls | grep -E '^(switch|restore.*|hooks)[.]json$' || true";
-    assert_eq!(prod(lab, waits), "", "`lap status` says that all is well, and this waits for its end");
 }
 
 const PROMOTE: [&str; 4] = ["promote", "--yes", "--settle", "1s"];

@@ -71,6 +71,8 @@ fn the_disk_is_full_at_each_step() {
         prod(&lab, "rm -r /var/lib/lap/pool/.fill; sync");
         // What was stuck for lack of room goes on by itself.
         until_healthy(&lab);
+        let waits = "cd /var/lib/lap/pool/state && ls | grep -E '^(switch|restore.*|hooks)[.]json$' || true";
+        assert_eq!(prod(&lab, waits), "", "full at {step}: `lap status` does not report this");
         let is_new = whole(&lab, step, &old);
         assert!(is_new || ended.code != 0, "full at {step}: it said it was done, and is not: {ended:?}");
         lab.lap(&["release", "ledger", "verify"]).ok();

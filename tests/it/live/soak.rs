@@ -162,15 +162,21 @@ impl Soak {
     /// Kills, and waits until all is whole.
     fn end(&self, mut begun: Begun, victim: &str, round: &mut Round) {
         let node = self.lab.node("prod");
-        match victim {
-            "lap" => drop(begun.child.kill()),
-            "agent" => drop(self.lab.on_node("prod", &["pkill", "-9", "-f", "lap agent run"])),
-            "docker" => drop(self.lab.on_node("prod", &["pkill", "-9", "-x", "dockerd"])),
+        // `lap` may have ended before, and the agent may just start Docker again.
+        round.missed = match victim {
+            "lap" => {
+                let ended = begun.child.try_wait().unwrap().is_some();
+                begun.child.kill().unwrap();
+                ended
+            }
+            "agent" => self.lab.on_node("prod", &["pkill", "-9", "-f", "lap agent run"]).code != 0,
+            "docker" => self.lab.on_node("prod", &["pkill", "-9", "-x", "dockerd"]).code != 0,
             _ => {
                 run("docker", &["kill", &node]).ok();
                 run("docker", &["start", &node]).ok();
+                false
             }
-        }
+        };
         let returned = Instant::now();
         let ended = whole::until_whole(&self.lab, &[&begun.old, &begun.new]);
         round.seconds = returned.elapsed().as_secs_f64();

@@ -128,7 +128,9 @@ async fn a_push_at_the_same_time_is_whole_or_is_refused() {
     let (pulls, slowest) = pulling.join().unwrap();
     eprintln!("{pulls} whole pulls meanwhile, the slowest took {slowest} ms");
 
-    for ((repository, layer), (named, said)) in layers.iter().zip(said.lock().unwrap().iter()) {
+    let said = said.lock().unwrap();
+    assert!(!layers.is_empty() && layers.len() == said.len(), "{} layers, {} answers", layers.len(), said.len());
+    for ((repository, layer), (named, said)) in layers.iter().zip(said.iter()) {
         assert!(said.contains("MANIFEST_BLOB_UNKNOWN") && said.ends_with("400"), "{said}");
         // It is sent, as the registry says that it is not there; then it is whole.
         assert_eq!(status(&registry, repository, &Digest::of(layer)), "404");

@@ -203,6 +203,7 @@ impl Stock {
         let text = self.manifest_of(repository, digest);
         assert_eq!(Digest::of(text.as_bytes()).to_string(), digest);
         let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(manifest["manifests"].is_array() || manifest["layers"].is_array(), "neither images nor layers: {text}");
         for image in manifest["manifests"].as_array().into_iter().flatten() {
             self.has_whole(repository, image["digest"].as_str().unwrap());
         }

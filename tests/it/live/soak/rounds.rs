@@ -73,7 +73,8 @@ impl Settings {
         if let Some(text) = &round.logs {
             fs::write(&logs, text).unwrap();
         }
-        eprintln!("  {} after {:.1} s", round.ended, round.seconds);
+        let missed = if round.missed { ", the kill met nothing" } else { "" };
+        eprintln!("  {} after {:.1} s{missed}", round.ended, round.seconds);
         let late = self.within.is_some_and(|most| round.seconds > most);
         let (seed, number) = (self.seed, round.number);
         assert!(
@@ -89,9 +90,10 @@ impl Settings {
     pub fn sum_up(&self) {
         let all = self.results();
         let count = |ended: &str| all.iter().filter(|round| round.ended == ended).count();
+        let missed = all.iter().filter(|round| round.missed).count();
         let slowest = all.iter().map(|round| round.seconds).fold(0.0, f64::max);
         eprintln!(
-            "soak {}: seed {}, commit {}: {} rounds, {} in the old state, {} in the new one, {} broken; the slowest {slowest:.1} s",
+            "soak {}: seed {}, commit {}: {} rounds, {} in the old state, {} in the new one, {} broken, {missed} kills met nothing; the slowest {slowest:.1} s",
             self.name,
             self.seed,
             self.commit,
@@ -121,6 +123,9 @@ pub struct Round {
     milliseconds: u64,
     /// `old`, `new` or `broken`.
     pub ended: String,
+    /// What was to be killed did not run.
+    #[serde(default)]
+    pub missed: bool,
     /// From the return of what was killed until all was whole.
     pub seconds: f64,
     #[serde(skip)]
@@ -130,7 +135,17 @@ pub struct Round {
 impl Round {
     pub fn new(number: u64, operation: &str, victim: &str, step: &str, milliseconds: u64) -> Self {
         let (operation, victim, step) = (operation.to_owned(), victim.to_owned(), step.to_owned());
-        Self { number, operation, victim, step, milliseconds, ended: String::new(), seconds: 0.0, logs: None }
+        Self {
+            number,
+            operation,
+            victim,
+            step,
+            milliseconds,
+            ended: String::new(),
+            missed: false,
+            seconds: 0.0,
+            logs: None,
+        }
     }
 
     pub fn tell(&self) {
