@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, cannot, reach, shown};
+use super::dir::{Dir, cannot, reach, shown};
 use crate::error::{Error, Kind, OrError, Result};
 
 impl Dir {

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, cannot, shown};
+use super::dir::{Dir, cannot, shown};
 use crate::error::{Error, Kind, Result};
 
 /// How many entries a walk sees, and how deep it goes.

@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Dir, cannot, shown};
+use super::dir::{Dir, cannot, shown};
 use crate::error::{Error, Kind, Result};
 
 /// The directory of a path, and its last part.

@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIRECTORY, Dir, cannot, open};
+use super::dir::{DIRECTORY, Dir, cannot, open};
 use crate::error::Result;
 
 /// As many as unlink at the same time.

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat};
+use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat, openat};
 
-use super::*;
+use super::{Dir, Walk, dir::DIRECTORY, split};
+use crate::error::{Error, Kind};
 
 /// A directory of a container beside one that is not its own.
 fn room() -> tempfile::TempDir {

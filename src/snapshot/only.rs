@@ -256,15 +256,16 @@ fn put_all(pool: &Path, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Exchanges the copy and what is in its place. Both names change in open directories: what a container makes of the path meanwhile leads
-/// nowhere else.
+/// Exchanges the copy and what is in its place. Both names change in open directories: a path that a container changes at the same time
+/// leads nowhere else.
 fn put(data: &Dir, path: &str, copies: &Dir, copied: &str, new: Option<u64>) -> Result<()> {
     if is_moved(copies, copied, new)? {
         return Ok(());
     }
     let gone = || {
-        Error::new(Kind::Refused, format!("the directory of `{path}` no longer exists"))
-            .hint("a container changed it meanwhile: nothing was restored; try again, or restore the directory")
+        Error::new(Kind::Refused, format!("the directory of `{path}` no longer exists")).hint(
+            "a container changed it during the restore: nothing was restored; try again, or restore the directory",
+        )
     };
     let name = beneath::split(Path::new(path))?.1;
     let above = above(data, path)?.ok_or_else(gone)?;

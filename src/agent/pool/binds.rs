@@ -190,8 +190,9 @@ impl Source {
                     .hint("make it before the container starts, or leave the volume out"));
             }
             Err(rustix::io::Errno::LOOP) => {
-                return Err(error("a part of the path is a symbolic link".into())
-                    .hint("lap follows no link in the data of a container: name the directory itself in `volumes`"));
+                return Err(error("a part of the path is a symbolic link".into()).hint(
+                    "lap does not follow links in the data of a container: name the directory itself in `volumes`",
+                ));
             }
             Err(why) => return Err(error(why.to_string())),
         };
@@ -199,7 +200,7 @@ impl Source {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory | FileType::RegularFile | FileType::Socket => Ok(Self { open, stat }),
             FileType::Symlink => Err(error("it is a symbolic link".into())
-                .hint("lap follows no link in the data of a container: name the directory itself in `volumes`")),
+                .hint("lap does not follow links in the data of a container: name the directory itself in `volumes`")),
             _ => Err(error("it is neither a directory nor a file".into())),
         }
     }

@@ -174,7 +174,7 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
             nested.miss(path, why);
             continue;
         }
-        let Some(found) = walk_to(&present, path).ok().filter(|found| is_subvolume(found)) else {
+        let Some(found) = walk_to(&present, path).ok().filter(is_subvolume) else {
             nested.miss(path, "it was removed during the snapshot");
             continue;
         };

@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::{beneath::Dir, error::Result, snapshot::tree::look};
+use crate::{
+    beneath::Dir,
+    error::{Kind, Result},
+    snapshot::tree::look,
+};
 
 /// Bytes that only this directory has, and all it has. Files count, and which other snapshots have them, too; what xfs lets a copy
 /// share with the present counts as the copy's own.
@@ -23,8 +27,13 @@ pub fn usage(path: &Path) -> Result<(u64, u64)> {
             if !first && !last {
                 continue;
             }
-            // It may be gone by now.
-            let Some(stat) = root.look(&dir.path.join(name))? else { continue };
+            let stat = match root.look(&dir.path.join(name)) {
+                Ok(Some(stat)) => stat,
+                // It is gone, or something else is in its place.
+                Ok(None) => continue,
+                Err(error) if error.kind == Kind::Refused => continue,
+                Err(error) => return Err(error),
+            };
             let size = stat.st_blocks.cast_unsigned() * 512;
             total += if first { size } else { 0 };
             own += if last { size } else { 0 };

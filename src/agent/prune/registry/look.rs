@@ -26,7 +26,7 @@ pub fn look(data: &Path) -> Result<Option<Registry>> {
         let Some(dir) = store.dir(&Path::new("repositories").join(&name))? else { continue };
         walk.may_enter(&dir, name.components().count())?;
         let below = directories(&dir, &walk)?;
-        if below.iter().any(|entry| is_own(entry)) {
+        if below.iter().any(is_own) {
             let name = name.to_string_lossy().into_owned();
             registry.repositories.push(repository(&store, &dir, name, &walk, &mut registry.linked)?);
         }
