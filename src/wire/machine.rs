@@ -47,3 +47,27 @@ pub fn is_ours(settings: &str) -> bool {
 
 /// A label on the daemon itself, by which the file is known as lap's.
 pub const OURS: &str = "lap.node=true";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_asks_the_environment_first() {
+        let config = NodeConfig {
+            lab: "a".into(),
+            node: "b".into(),
+            environment: "test".into(),
+            address: "192.168.0.10".into(),
+            disk: 1,
+            upstreams: vec!["9.9.9.9".into()],
+            sshd: None,
+            device: None,
+            filesystem: None,
+        };
+        let text = docker_settings_text(&config);
+        assert!(text.contains(OURS));
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["dns"], serde_json::json!(["192.168.0.10", "9.9.9.9"]));
+    }
+}

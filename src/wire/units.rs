@@ -45,3 +45,15 @@ After=lap-agent.service
 
 /// The content of [`MODULES`].
 pub const MODULES_TEXT: &str = "btrfs\nloop\noverlay\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The unit gives the agent what `agent init` gives it on a `docker` node.
+    #[test]
+    fn the_unit_gives_enough_descriptors() {
+        let limit = UNIT_TEXT.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap();
+        assert_eq!(limit.split(':').next().unwrap().parse(), Ok(crate::descriptors::ENOUGH));
+    }
+}

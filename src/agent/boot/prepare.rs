@@ -168,27 +168,3 @@ pub(crate) fn agent_pid() -> Result<i32> {
     let stream = UnixStream::connect(paths::SOCKET).or_error(Kind::Node, what)?;
     getsockopt(&stream, PeerCredentials).map(|peer| peer.pid()).or_error(Kind::Node, what)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn docker_asks_the_environment_first() {
-        let config = NodeConfig {
-            lab: "a".into(),
-            node: "b".into(),
-            environment: "test".into(),
-            address: "192.168.0.10".into(),
-            disk: 1,
-            upstreams: vec!["9.9.9.9".into()],
-            sshd: None,
-            device: None,
-            filesystem: None,
-        };
-        let text = docker_settings_text(&config);
-        assert!(text.contains(OURS));
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(json["dns"], serde_json::json!(["192.168.0.10", "9.9.9.9"]));
-    }
-}

@@ -9,14 +9,11 @@ use std::{
 };
 
 use super::{
-    disk, grow, mkfs,
+    binds, disk, grow, mkfs,
     mountinfo::{is_mounted, mounted},
 };
 use crate::{
-    agent::{
-        pool,
-        system::{command::run, kernel},
-    },
+    agent::system::{command::run, kernel},
     beneath, durable,
     error::{Error, Kind, OrError, Result},
     snapshot::{Filesystem, is_btrfs, volume},
@@ -144,7 +141,7 @@ fn mount_image() -> Result<()> {
 
 /// The pool. Not `/data`: that is away in the middle of a restore.
 pub fn path() -> Result<&'static Path> {
-    if pool::is_mounted(paths::POOL) {
+    if is_mounted(paths::POOL) {
         return Ok(Path::new(paths::POOL));
     }
     Err(Error::new(Kind::Refused, format!("there is no pool at `{}`", paths::POOL)))

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{job::Job, record};
 use crate::{
-    agent::{docker, git, push::read},
+    agent::{docker, git},
     error::{Error, Kind, Result},
     state,
     wire::git::{BRANCH, REPOSITORY},
@@ -89,7 +89,7 @@ impl Queue {
 
     /// What the agent had not finished when it ended.
     pub async fn take_up(&self) {
-        let left = match read() {
+        let left = match record::read() {
             state::State::Value(fact) => fact,
             state::State::Absent => return,
             state::State::Unreadable(why) => {

@@ -75,15 +75,3 @@ pub fn active(unit: &str) -> Result<bool> {
     let status = Command::new("systemctl").args(["is-active", "--quiet", unit]).status();
     Ok(status.or_error(Kind::Node, || "cannot run `systemctl`".into())?.success())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The unit gives the agent what `agent init` gives it on a `docker` node.
-    #[test]
-    fn the_unit_gives_enough_descriptors() {
-        let limit = UNIT_TEXT.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap();
-        assert_eq!(limit.split(':').next().unwrap().parse(), Ok(crate::descriptors::ENOUGH));
-    }
-}

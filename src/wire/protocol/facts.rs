@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Holder;
+use super::lock::Holder;
 use crate::{
     release::manifest::Current,
     repository::policy::Known,

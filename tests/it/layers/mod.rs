@@ -20,9 +20,6 @@ mod tokens;
 /// Folders that are not clean yet.
 const LEFT: &[&str] = &[
     "",
-    "agent/",
-    "agent/prune/",
-    "agent/push/",
     "apply/",
     "apply/conformance/",
     "apply/promote/",
