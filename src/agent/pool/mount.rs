@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    binds, disk, grow, mkfs,
+    disk, grow, mkfs,
     mountinfo::{is_mounted, mounted},
 };
 use crate::{
