@@ -19,11 +19,11 @@
 //! The keys and the workspace are snapshots of another repository, see `office`.
 
 mod backend;
-mod behind;
 mod cipher;
 mod directory;
 mod doors;
 mod file;
+mod in_flight;
 mod location;
 mod lock;
 mod office;

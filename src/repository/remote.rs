@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, raise};
 
 use super::{
     File, Folder, Storage,
-    behind::{Behind, UnderWay},
+    in_flight::{InFlightWrite, InFlightWrites},
     open::Tell,
     relay::{AT_ONCE, Act, Call, MOST, Message, Reply},
 };
@@ -36,7 +36,7 @@ type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
 enum Asker {
     Waits(mpsc::Sender<io::Result<Bytes>>),
     /// Nobody yet: a pack on its way.
-    Behind(UnderWay),
+    InFlight(InFlightWrite),
 }
 
 /// The repository of whoever asked.
@@ -45,7 +45,7 @@ pub struct Remote {
     waiting: Waiting,
     next: AtomicU64,
     out: Mutex<UnixStream>,
-    behind: Arc<Behind>,
+    in_flight: Arc<InFlightWrites>,
 }
 
 impl Remote {
@@ -70,7 +70,7 @@ impl Remote {
                 let asker = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
                 match asker {
                     Some(Asker::Waits(asker)) => drop(asker.send(result)),
-                    Some(Asker::Behind(pack)) => pack.end(result.map(drop)),
+                    Some(Asker::InFlight(pack)) => pack.end(result.map(drop)),
                     None => {}
                 }
             }
@@ -78,7 +78,7 @@ impl Remote {
             lock(&mine).take();
             end();
         });
-        Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection), behind: Arc::default() })
+        Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection), in_flight: Arc::default() })
     }
 
     /// Tells whoever asked.
@@ -160,10 +160,10 @@ impl Storage for Remote {
     fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
         let act = Act::Write(file.clone());
         if file.folder == Folder::Data {
-            let pack = self.behind.begin(AT_ONCE)?;
-            return self.call(act, parts, Asker::Behind(pack));
+            let pack = self.in_flight.begin(AT_ONCE)?;
+            return self.call(act, parts, Asker::InFlight(pack));
         }
-        self.behind.all()?;
+        self.in_flight.all()?;
         self.ask(act, parts).map(drop)
     }
 

@@ -26,7 +26,7 @@ const RESCAN: Duration = Duration::from_millis(50);
 
 /// What was measured.
 #[derive(Debug, Default)]
-pub struct Felt {
+pub struct IoLatency {
     /// The longest write of the probe; `None`: it cannot write.
     pub probe: Option<Duration>,
     /// By the id of the container, the longest that one of its threads waited.
@@ -34,7 +34,7 @@ pub struct Felt {
 }
 
 /// Does `work`, which may block, and measures; the probe's file lies in `directory` and is gone afterwards.
-pub fn during<T>(directory: &Path, work: impl FnOnce() -> T) -> (T, Felt) {
+pub fn during<T>(directory: &Path, work: impl FnOnce() -> T) -> (T, IoLatency) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let (ready, begun) = channel();
@@ -47,7 +47,7 @@ pub fn during<T>(directory: &Path, work: impl FnOnce() -> T) -> (T, Felt) {
         let end = End(&done);
         let result = work();
         drop(end);
-        let felt = Felt { probe: probe.join().unwrap_or(None), stood: watch.join().unwrap_or_default() };
+        let felt = IoLatency { probe: probe.join().unwrap_or(None), stood: watch.join().unwrap_or_default() };
         (result, felt)
     })
 }
@@ -100,7 +100,7 @@ fn watch(done: &AtomicBool, ready: Sender<()>) -> BTreeMap<String, Duration> {
         }
         let begun = Instant::now();
         for (task, thread) in &mut threads {
-            if let Some(waited) = thread.look(task) {
+            if let Some(waited) = thread.waited(task) {
                 let longest = stood.entry(thread.container.clone()).or_insert(Duration::ZERO);
                 *longest = waited.max(*longest);
             }
@@ -120,7 +120,7 @@ struct Thread {
 
 impl Thread {
     /// How long it has been waiting, if it does.
-    fn look(&mut self, task: &Path) -> Option<Duration> {
+    fn waited(&mut self, task: &Path) -> Option<Duration> {
         let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
         if !waits_for_disk(&stat) {
             self.waits = None;

@@ -50,7 +50,7 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
         ..Found::default()
     };
     let work = move || -> Result<Found> {
-        let recorded = recorded::look(Path::new(paths::STATE));
+        let recorded = recorded::read(Path::new(paths::STATE));
         recorded.chain.map_err(Error::from)?;
         if let Some(unreadable) = recorded.directory {
             return Err(unreadable.into());

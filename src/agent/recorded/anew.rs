@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use super::read::{Recorded, look, path};
+use super::read::{Recorded, path, read};
 use crate::{
     agent::{docker, pool},
     clock::now,
@@ -26,7 +26,7 @@ use crate::{
 /// No file says what that release is, or the ledger or the containers say something else.
 pub fn record(number: Option<u64>) -> Result<Answer> {
     let state = Path::new(paths::STATE);
-    let found = look(state);
+    let found = read(state);
     let runtime = tokio::runtime::Handle::current();
     let list = async { docker::containers(&docker::connect().await?).await };
     let containers = runtime.block_on(list).map_err(|error| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::read;
+use super::read::read;
 use crate::{
     error::{Error, Result},
     wire::{paths, protocol::Answer},
@@ -13,7 +13,7 @@ use crate::{
 /// # Errors
 /// The directory of the releases cannot be read.
 pub fn list() -> Result<Answer> {
-    let found = read::look(Path::new(paths::STATE));
+    let found = read(Path::new(paths::STATE));
     if let Some(unreadable) = &found.directory {
         return Err(Error::from(unreadable.clone()));
     }

@@ -7,4 +7,4 @@ mod read;
 
 pub use anew::record;
 pub use list::list;
-pub use read::{Recorded, current, describe, described, ledger, look, path};
+pub use read::{Recorded, current, describe, described, ledger, path, read};

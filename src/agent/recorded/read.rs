@@ -38,7 +38,7 @@ pub fn ledger(state: &Path) -> PathBuf {
 
 /// What this node runs.
 pub fn current() -> State<Current> {
-    look(Path::new(paths::STATE)).current
+    read(Path::new(paths::STATE)).current
 }
 
 /// What runs, for the description of a snapshot. A record that cannot be read is described as that: a snapshot is taken all the same,
@@ -57,7 +57,7 @@ pub fn describe(current: State<Current>) -> Option<serde_json::Value> {
 }
 
 /// Reads all of it below `state`.
-pub fn look(state: &Path) -> Recorded {
+pub fn read(state: &Path) -> Recorded {
     let (releases, directory) = releases(&state.join("releases"));
     let path = ledger(state);
     let (ledger, chain) = release::read_all(&path);
@@ -156,17 +156,17 @@ mod tests {
     #[test]
     fn absent_is_what_file_releases_and_ledger_agree_on() {
         let dir = tempfile::tempdir().unwrap();
-        let found = look(dir.path());
+        let found = read(dir.path());
         assert_eq!((&found.current, found.next_number(), found.unreadable()), (&State::Absent, 1, Vec::new()));
         let dir = state();
-        let found = look(dir.path());
+        let found = read(dir.path());
         assert_eq!(
             (&found.current, found.next_number(), found.unreadable()),
             (&State::Value(current(4)), 5, Vec::new())
         );
         fs::remove_file(path(dir.path())).unwrap();
         for remove in ["releases/4.json", "releases/3.json", "ledger.jsonl"] {
-            let found = look(dir.path()).current;
+            let found = read(dir.path()).current;
             let unreadable = found.unreadable().unwrap_or_else(|| panic!("before {remove}: {found:?}"));
             assert!(
                 unreadable.is_gone && unreadable.reason.contains("the file is missing, although release"),
@@ -175,14 +175,14 @@ mod tests {
             assert!(unreadable.hints[0].contains("lap release record"), "{unreadable:?}");
             fs::remove_file(dir.path().join(remove)).unwrap();
         }
-        assert_eq!(look(dir.path()).current, State::Absent);
+        assert_eq!(read(dir.path()).current, State::Absent);
         // A ledger or a directory that cannot be read may know of a release.
         fs::write(ledger(dir.path()), "x\n").unwrap();
-        assert!(look(dir.path()).current.unreadable().is_some_and(|found| found.is_gone));
+        assert!(read(dir.path()).current.unreadable().is_some_and(|found| found.is_gone));
         fs::remove_file(ledger(dir.path())).unwrap();
         fs::remove_dir(dir.path().join("releases")).unwrap();
         fs::write(dir.path().join("releases"), "").unwrap();
-        assert!(look(dir.path()).current.unreadable().is_some_and(|found| found.is_gone));
+        assert!(read(dir.path()).current.unreadable().is_some_and(|found| found.is_gone));
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
         let good = json(4);
         for bad in [&good[..good.len() / 2], "", "null", &good.replace("\"release\": 4", "\"release\": \"5\"")] {
             fs::write(path(dir.path()), bad).unwrap();
-            let found = look(dir.path());
+            let found = read(dir.path());
             let unreadable = found.current.unreadable().unwrap_or_else(|| panic!("{bad}"));
             assert!(!unreadable.is_gone && unreadable.path == path(dir.path()), "{unreadable:?}");
             assert_eq!((found.next_number(), found.unreadable().len()), (5, 1));
@@ -205,7 +205,7 @@ mod tests {
     fn a_cut_release_is_listed_and_its_number_taken() {
         let dir = state();
         fs::write(dir.path().join("releases/6.json"), &json(6)[..20]).unwrap();
-        let found = look(dir.path());
+        let found = read(dir.path());
         assert!(found.releases[&6].unreadable().is_some() && found.releases[&4].unreadable().is_none());
         assert_eq!((found.next_number(), found.unreadable().len()), (7, 1));
         assert!(found.unreadable()[0].path.ends_with("releases/6.json"));
@@ -216,7 +216,7 @@ mod tests {
         let dir = state();
         let good = fs::read_to_string(ledger(dir.path())).unwrap();
         fs::write(ledger(dir.path()), format!("{good}{{\"number\": \"x\"}}\n")).unwrap();
-        let found = look(dir.path());
+        let found = read(dir.path());
         assert_eq!((found.ledger.len(), found.unreadable().len()), (1, 1));
         assert!(found.unreadable()[0].path.ends_with("ledger.jsonl"));
         assert_eq!(found.current, State::Value(current(4)), "what runs is known all the same");

@@ -68,7 +68,7 @@ impl Agent {
     }
 
     /// Does something that the agent itself holds the lock for, to its end, whether or not anybody listens.
-    pub async fn under(
+    pub async fn run_locked(
         &self,
         grant: Grant,
         holder: Holder,
@@ -123,7 +123,7 @@ impl Agent {
     }
 
     /// Does something under the lock, to its end; tells each step as long as somebody listens.
-    pub async fn told(
+    pub async fn run_with_steps(
         &self,
         mut stream: Connection,
         grant: Grant,
@@ -137,7 +137,8 @@ impl Agent {
             let _ = told.send(text.to_owned());
         };
         let agent = self.clone();
-        let work = tokio::spawn(async move { agent.under(grant, holder, move |by| act(by, Box::new(note))).await });
+        let work =
+            tokio::spawn(async move { agent.run_locked(grant, holder, move |by| act(by, Box::new(note))).await });
         while let Some(text) = steps.recv().await {
             say(&mut stream, &Answer::Step { text }).await;
         }

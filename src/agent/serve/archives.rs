@@ -71,5 +71,5 @@ pub async fn clone_data(
             return say(&mut stream, &error.into()).await;
         }
     }
-    agent.told(stream, grant, holder, move |by, note| clone_data::run(by, &bring, note)).await;
+    agent.run_with_steps(stream, grant, holder, move |by, note| clone_data::run(by, &bring, note)).await;
 }

@@ -48,7 +48,7 @@ pub async fn connection(agent: &Agent, mut stream: Connection) {
         Request::RestoreSnapshot { holder, wait, id, part } => {
             let act = move |by: &str, note| snapshots::restore(by, &id, part, note);
             return match agent.granted(&mut stream, &holder, wait).await {
-                Ok(Some(grant)) => agent.told(stream, grant, holder, act).await,
+                Ok(Some(grant)) => agent.run_with_steps(stream, grant, holder, act).await,
                 Ok(None) => {}
                 Err(error) => say(&mut stream, &error.into()).await,
             };
@@ -143,7 +143,7 @@ async fn under_lock(
 ) -> Result<Answer> {
     let grant: Option<Grant> = agent.granted(stream, &holder, wait).await?;
     match grant {
-        Some(grant) => agent.under(grant, holder, act).await,
+        Some(grant) => agent.run_locked(grant, holder, act).await,
         None => Ok(Answer::Done),
     }
 }
@@ -163,7 +163,7 @@ async fn making_room(
 }
 
 async fn facts_of(agent: &Agent) -> Answer {
-    let mut facts = facts::look().await;
+    let mut facts = facts::collect().await;
     facts.lock = agent.lock.held();
     facts.recovery = recovering(&agent.lock, &agent.recovery);
     facts.unfinished = agent.journal(|journal| journal.unfinished().cloned());

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Everything but what the agent itself knows (lock, journal). A node whose Docker does not answer has facts, too.
-pub async fn look() -> NodeFacts {
+pub async fn collect() -> NodeFacts {
     let files = tokio::task::spawn_blocking(files);
     let mut facts = NodeFacts { build: crate::BUILD.to_owned(), ..NodeFacts::default() };
     if let Ok(docker) = docker::connect().await {
@@ -20,7 +20,7 @@ pub async fn look() -> NodeFacts {
             (facts.containers, facts.images) = (containers, images);
         }
     }
-    let recorded = recorded::look(Path::new(paths::STATE));
+    let recorded = recorded::read(Path::new(paths::STATE));
     facts.next_release = recorded.next_number();
     facts.unreadable = recorded.unreadable();
     facts.recorded = recorded.current;

@@ -32,7 +32,7 @@ pub async fn schedule(agent: Agent) {
         }
         let holder = Holder { who: "agent".into(), verb: "snapshot".into(), pid: std::process::id() };
         let Ok(Ok(grant)) = agent.lock.take(&holder, now()) else { continue };
-        if let Err(error) = agent.under(grant, holder, |_| snapshots::take_due()).await {
+        if let Err(error) = agent.run_locked(grant, holder, |_| snapshots::take_due()).await {
             eprintln!("agent: the scheduled snapshot failed: {error}");
             pause = AFTER_FAILURE;
         }

@@ -87,7 +87,7 @@ pub fn show(id: &str) -> Result<Answer> {
 
 /// For [`crate::wire::protocol::NodeFacts`], and what of it cannot be read.
 pub fn facts() -> (SnapshotFacts, Vec<Unreadable>) {
-    let (policy, since, unreadable) = policy::look();
+    let (policy, since, unreadable) = policy::current();
     let mut complaints: Vec<Unreadable> = unreadable.into_iter().collect();
     let all = match path().and_then(snapshot::all) {
         Ok((all, damaged)) => {

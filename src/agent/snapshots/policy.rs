@@ -27,7 +27,7 @@ fn read(directory: &Path) -> State<Policy> {
 }
 
 /// The policy that goes on, since when it is there (unix seconds), and why its file cannot be read.
-pub fn look() -> (Policy, i64, Option<Unreadable>) {
+pub fn current() -> (Policy, i64, Option<Unreadable>) {
     let since = fs::metadata(path()).map_or(0, |file| file.mtime());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let (policy, unreadable) = goes_on(read(Path::new(paths::POLICY)), &mut known);
@@ -56,7 +56,7 @@ fn goes_on(read: State<Policy>, known: &mut Option<Policy>) -> (Policy, Option<U
 /// # Errors
 /// The policy cannot be read: nothing is removed by one that was.
 pub fn keep() -> Result<Option<Keep>> {
-    match look() {
+    match current() {
         (_, _, Some(unreadable)) => Err(Error::from(unreadable)),
         (policy, ..) => Ok(policy.keep),
     }

@@ -15,7 +15,7 @@ use crate::{
 /// The snapshots cannot be read.
 pub fn is_due() -> Result<bool> {
     let all = snapshot::list(path()?)?;
-    Ok(policy::look().0.due(&all, now()).is_some_and(|due| due <= now()))
+    Ok(policy::current().0.due(&all, now()).is_some_and(|due| due <= now()))
 }
 
 /// Takes the one that is due, and removes what the policy does not keep.

@@ -87,7 +87,7 @@ fn millis(time: Duration) -> String {
 }
 
 /// What was measured, in the containers' names.
-async fn pause(felt: io_latency::Felt, still: Option<Stood>, hooks: Vec<snapshot::HookRan>) -> Pause {
+async fn pause(felt: io_latency::IoLatency, still: Option<Stood>, hooks: Vec<snapshot::HookRan>) -> Pause {
     let micros = |time: Duration| time.as_micros() as u64;
     let names = if felt.stood.is_empty() { Default::default() } else { docker::names_by_id().await };
     let named = |(id, time): (String, Duration)| Some((names.get(&id)?.clone(), micros(time)));

@@ -61,7 +61,7 @@ pub async fn checks(docker: &Docker, release: &serde_json::Value, watch: &Watch)
 pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watch: &Watch) -> Result<()> {
     let mut at_first = Vec::new();
     for container in containers {
-        at_first.push(look(docker, container).await?);
+        at_first.push(process_and_starts(docker, container).await?);
     }
     let (begun, mut asked) = (Instant::now(), Instant::now());
     while begun.elapsed() < span {
@@ -70,7 +70,7 @@ pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watc
             error = aborted(watch) => return Err(error),
         }
         for (container, first) in containers.iter().zip(&at_first) {
-            let now = look(docker, container).await?;
+            let now = process_and_starts(docker, container).await?;
             if now != *first {
                 let after = begun.elapsed().as_secs_f64();
                 return Err(Error::new(
@@ -89,7 +89,7 @@ pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watc
 }
 
 /// Its process, and how often it was started: equal as long as it lives.
-async fn look(docker: &Docker, container: &str) -> Result<(Option<i64>, Option<i64>, Option<String>)> {
+async fn process_and_starts(docker: &Docker, container: &str) -> Result<(Option<i64>, Option<i64>, Option<String>)> {
     let what = || format!("cannot look at `{container}`");
     let facts = docker.inspect_container(&format!("infra_{container}"), None::<InspectContainerOptions>).await;
     let facts = facts.or_error(Kind::Unhealthy, what)?;

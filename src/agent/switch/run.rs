@@ -30,7 +30,7 @@ pub async fn run(
     note: Box<dyn Fn(&str) + Send + Sync>,
 ) -> Result<Done> {
     let docker = docker::connect().await?;
-    let found = run_blocking(|| Ok(recorded::look(Path::new(paths::STATE)))).await?;
+    let found = run_blocking(|| Ok(recorded::read(Path::new(paths::STATE)))).await?;
     // Who made which release is written down by every switch, and the number must be one that no release had.
     found.chain.as_ref().map_err(|why| Error::from(why.clone()))?;
     let next = found.next_number();
@@ -61,7 +61,7 @@ pub async fn run(
         running.filter(|fact| order.stop.contains(&fact.name)).map(|fact| (fact.created, fact.name)).collect();
     ran.sort();
     let (before, failed) = snapshots::two_names()?;
-    let staged = staged::look(&order.staged)?;
+    let staged = staged::inodes(&order.staged)?;
     let ran = ran.into_iter().map(|(_, name)| name).collect();
     let record = Record {
         order,

@@ -31,7 +31,7 @@ fn paths_of(staged: &Staged) -> (PathBuf, PathBuf) {
 ///
 /// # Errors
 /// One is not there.
-pub fn look(all: &[Staged]) -> Result<Vec<u64>> {
+pub fn inodes(all: &[Staged]) -> Result<Vec<u64>> {
     let inode = |staged| {
         let (ready, _) = paths_of(staged);
         fs::metadata(&ready)

@@ -10,7 +10,7 @@ use super::relay::Fault;
 
 /// What is on its way.
 #[derive(Default)]
-pub struct Behind {
+pub struct InFlightWrites {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -23,21 +23,21 @@ struct State {
 }
 
 /// One of them. Dropped, it has failed: nobody will ever say what became of it.
-pub struct UnderWay {
-    behind: Arc<Behind>,
+pub struct InFlightWrite {
+    in_flight: Arc<InFlightWrites>,
     became: Fault,
     arrived: bool,
 }
 
-impl Behind {
+impl InFlightWrites {
     /// One more, as soon as fewer than `most` are on their way.
     ///
     /// # Errors
     /// An earlier one has failed.
-    pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<UnderWay> {
+    pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<InFlightWrite> {
         self.wait(most - 1)?.under_way += 1;
         let became = Fault::Other(super::remote::GONE.into());
-        Ok(UnderWay { behind: self.clone(), became, arrived: false })
+        Ok(InFlightWrite { in_flight: self.clone(), became, arrived: false })
     }
 
     /// Waits until all have arrived.
@@ -62,7 +62,7 @@ impl Behind {
     }
 }
 
-impl UnderWay {
+impl InFlightWrite {
     /// What became of it.
     pub fn end(mut self, result: Result<(), io::Error>) {
         match result {
@@ -72,14 +72,14 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightWrite {
     fn drop(&mut self) {
-        let mut state = self.behind.lock();
+        let mut state = self.in_flight.lock();
         state.under_way -= 1;
         if !self.arrived && state.failed.is_none() {
             state.failed = Some(self.became.clone());
         }
-        self.behind.changed.notify_all();
+        self.in_flight.changed.notify_all();
     }
 }
 
@@ -89,27 +89,27 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_all_hears_of_the_one_that_failed() {
-        let behind = Arc::new(Behind::default());
-        let (one, two) = (behind.begin(2).unwrap(), behind.begin(2).unwrap());
+        let in_flight = Arc::new(InFlightWrites::default());
+        let (one, two) = (in_flight.begin(2).unwrap(), in_flight.begin(2).unwrap());
         one.end(Ok(()));
-        let three = behind.begin(2).unwrap();
+        let three = in_flight.begin(2).unwrap();
         let waiting = std::thread::spawn({
-            let behind = behind.clone();
-            move || behind.all()
+            let in_flight = in_flight.clone();
+            move || in_flight.all()
         });
         two.end(Err(io::ErrorKind::StorageFull.into()));
         assert_eq!(waiting.join().unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
         three.end(Ok(()));
         // Also later, and whatever else arrives.
-        assert_eq!(behind.all().unwrap_err().kind(), io::ErrorKind::StorageFull);
-        assert_eq!(behind.begin(2).map(drop).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(in_flight.all().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(in_flight.begin(2).map(drop).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
     fn nobody_waits_for_what_went_away() {
-        let behind = Arc::new(Behind::default());
-        behind.all().unwrap();
-        drop(behind.begin(1).unwrap());
-        assert!(behind.all().unwrap_err().to_string().contains("disconnected"));
+        let in_flight = Arc::new(InFlightWrites::default());
+        in_flight.all().unwrap();
+        drop(in_flight.begin(1).unwrap());
+        assert!(in_flight.all().unwrap_err().to_string().contains("disconnected"));
     }
 }
