@@ -26,7 +26,7 @@ impl Switch {
     /// Takes it back because of `error`, and says so in the ledger.
     ///
     /// # Errors
-    /// Something in the way: the agent tries again by itself ([`super::super::recovery`]).
+    /// Something in the way: the agent tries again by itself ([`crate::agent::recovery`]).
     pub(super) async fn undo(&mut self, error: Error) -> Result<Done> {
         let why = error.message;
         let number = self.record.order.number;

@@ -131,7 +131,7 @@ pub enum Answer {
         /// Whether the commit that was asked for is there, with all that belongs to it.
         has: bool,
     },
-    /// What [`Request::Resolve`] found out.
+    /// What `Request::Resolve` found out.
     Resolved {
         /// The container that was asked from; `None`: the node, or there is no suitable one and nothing was asked.
         container: Option<String>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::snapshot::Filesystem;
 
-/// Who a node is. Written to [`super::paths::CONFIG`] before its first start.
+/// Who a node is. Written to [`crate::wire::paths::CONFIG`] before its first start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeConfig {
     pub lab: String,

@@ -69,7 +69,9 @@ fn there_and_back() {
     assert_eq!(read(&lab), "old");
     assert!(id_of("infra_one") != before[0] && id_of("infra_two") == before[1], "only its own container was stopped");
     assert_eq!(lab.on_node("test", &["ls", "/data/one"]).ok().trim(), "file");
-    assert!(lab.lap(&["restore", "--yes", &all[0], "--file", "one"]).fails(2).contains("`--only one` restores it"));
+    assert!(
+        lab.lap(&["restore", "--yes", &all[0], "--file", "one"]).fails(2).contains("use `--only one` to restore it")
+    );
     assert!(
         lab.lap(&["restore", "--yes", &all[0], "--only", "one/file"]).fails(2).contains("`one` has no service `file`")
     );
