@@ -6,15 +6,19 @@
 pub mod agent;
 pub mod apply;
 mod archive;
+pub mod base;
 pub mod beneath;
 mod binds;
 mod cgroups;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod conformance;
 mod descriptors;
-pub mod dns;
-pub mod dns_client;
+pub mod docker;
+pub mod nameserver;
+pub mod prune;
+
 pub mod drivers;
 mod durable;
 pub mod error;
@@ -23,12 +27,12 @@ pub mod keys;
 #[cfg(test)]
 mod loopback;
 pub mod names;
-pub mod nameservers;
+
 pub mod observe;
 pub mod plan;
 mod probe;
 mod random;
-pub mod records;
+
 pub mod registry;
 pub mod release;
 pub mod report;

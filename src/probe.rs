@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{dns, release::Outage};
+use crate::{nameserver::client::query::query, release::Outage};
 
 /// Longer is no answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -126,7 +126,7 @@ async fn ask(service: &Service, server: IpAddr, hurry: Duration) -> std::io::Res
         let address = match &service.name {
             None => service.address,
             Some(name) => {
-                let found = dns::query(SocketAddr::from((server, 53)), name, "A", PATIENCE).await;
+                let found = query(SocketAddr::from((server, 53)), name, "A", PATIENCE).await;
                 let found = found.map_err(std::io::Error::other)?;
                 // Whatever address it has: that one is asked.
                 let data = found.records.iter().find_map(|data| data.parse().ok());

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    base::upstreams,
     config::{
         self,
         model::{Environment, Lab, Node, Provider, Rootfs, Subnet},
@@ -23,7 +24,6 @@ use crate::{
     },
     error::{Error, Kind, Result},
     keys::Keys,
-    observe::resolver,
     plan,
 };
 
@@ -111,7 +111,7 @@ impl Workspace {
         }
         let published = self.lab.nodes.values().filter_map(|node| node.publish);
         let own: Vec<IpAddr> = nodes.values().copied().chain(published).map(IpAddr::from).collect();
-        resolver::upstreams().into_iter().filter(|address| !own.contains(address)).collect()
+        upstreams::upstreams().into_iter().filter(|address| !own.contains(address)).collect()
     }
 
     /// Identity of the nodes' root file system.

@@ -12,9 +12,8 @@ use lap::{
         Plan,
         containers::{Inputs, Installed, REGISTRY, up},
         nodes::{self, NodeInputs},
-        wish::Wish,
     },
-    release::manifest::Image,
+    release::{desired_state::DesiredState, manifest::Image},
     wire::protocol::NodeFacts,
 };
 
@@ -24,7 +23,7 @@ pub const CONTAINERS: usize = 1000;
 /// The wish.
 pub struct MadeUp {
     lab: Lab,
-    wish: Wish,
+    wish: DesiredState,
     installed: Installed,
 }
 
@@ -94,8 +93,14 @@ impl MadeUp {
             containers: containers.clone(),
             rootfs: Rootfs::default(),
         };
-        let wish =
-            Wish { commit: "c1".into(), containers, images, env: "e1".into(), checks: String::new(), release: None };
+        let wish = DesiredState {
+            commit: "c1".into(),
+            containers,
+            images,
+            env: "e1".into(),
+            checks: String::new(),
+            release: None,
+        };
         Self { lab, wish, installed }
     }
 

@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    lap::dns::fuzzing::journal(directory.path(), data);
+    lap::nameserver::server::fuzzing::journal(directory.path(), data);
 });

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, OrError, Result},
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     state,
     wire::{
         labels::{LABEL_BUILD, LABEL_CHECK},
@@ -72,7 +72,7 @@ pub(super) fn idle() -> Option<tokio::sync::MutexGuard<'static, ()>> {
 ///
 /// # Errors
 /// Docker does not answer. A check that cannot be run is one that failed.
-pub async fn run(docker: &Docker, current: &Current, note: &(dyn Fn(&str) + Sync)) -> Result<Vec<Checked>> {
+pub async fn run(docker: &Docker, current: &ReleaseManifest, note: &(dyn Fn(&str) + Sync)) -> Result<Vec<Checked>> {
     let _one = ONE.lock().await;
     sweep(docker).await?;
     let dir = Path::new(paths::CHECKS).join(&current.checks);

@@ -29,11 +29,15 @@ use super::{
     system::failpoint,
 };
 use crate::{
-    beneath::{Dir, Walk},
+    beneath::{Walk, dir::Dir},
     clock::now,
     durable,
     error::{Error, Kind, OrError, Result},
-    snapshot::{self, Id, Meta, Reason, volume},
+    snapshot::{
+        self, Id, Meta, Reason,
+        nested::{list, remove},
+        volume,
+    },
     state,
     wire::{
         paths,
@@ -76,7 +80,11 @@ pub fn received(from: &str) -> Result<Answer> {
 pub fn find(id: &Id, parent: Option<&Id>) -> Result<(Meta, Vec<Flock<File>>)> {
     let pool = path()?;
     let meta = snapshot::find(pool, &id.to_string())?;
-    let held = [Some(id), parent].into_iter().flatten().map(|id| snapshot::hold(pool, id)).collect::<Result<_>>()?;
+    let held = [Some(id), parent]
+        .into_iter()
+        .flatten()
+        .map(|id| crate::snapshot::half::hold(pool, id))
+        .collect::<Result<_>>()?;
     Ok((meta, held))
 }
 
@@ -147,7 +155,7 @@ pub fn sweep() -> Result<()> {
 
 fn drop_received(path: &Path) -> Result<()> {
     if path.join("data").exists() {
-        volume::delete_all(&path.join("data"))?;
+        remove::delete_all(&path.join("data"))?;
     }
     snapshot::remove_tree(path)
 }
@@ -175,7 +183,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
         by: by.to_owned(),
         current: None,
         pause: None,
-        nested: snapshot::Nested::default(),
+        nested: list::Nested::default(),
     };
     let half = snapshot::begin(pool, &meta.id)?;
     let prepared = prepare(pool, &source, &half.join("data"), bring, &step).and_then(|()| {
@@ -184,7 +192,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
         snapshot::finish(pool, &meta)
     });
     if let Err(error) = prepared {
-        return Err(match snapshot::drop_half(&half) {
+        return Err(match crate::snapshot::half::drop_half(&half) {
             Ok(()) => error.hint("nothing was changed"),
             Err(also) => error.hint(format!("and then: {also}")),
         });

@@ -7,17 +7,13 @@ use futures_util::future::join_all;
 use russh::keys::PublicKey;
 use sha2::{Digest, Sha256};
 
-use super::{
-    builder,
-    install::Files,
-    up::{Master, Options},
-};
+use super::{builder, install::Files, master::Master, options::Options};
 use crate::{
     archive::pack,
     drivers::{self, node::docker::HostFacts},
     error::{Error, Kind, Result},
     keys::{self, Keys, ssh_fingerprint},
-    plan::wish::Wish,
+    release::desired_state::DesiredState,
     wire::protocol::{NodeFacts, Place, Request},
     words::plain,
     workspace::Workspace,
@@ -174,7 +170,7 @@ pub async fn close_others(master: &Arc<Master>, options: &Options) -> Result<()>
         return Ok(());
     }
     options.events.note(format!("  set who may log in on `{}`", node.environment.master));
-    let files: Files = node.contents(&Wish::nothing()).files(&Place::Ssh, None)?;
+    let files: Files = node.contents(&DesiredState::nothing()).files(&Place::Ssh, None)?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
     let held = node.lock(options).await?;
     let request = Request::Install { fence: held.fence, place: Place::Ssh, size: tar.len() as u64 };

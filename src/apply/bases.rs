@@ -3,14 +3,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{
-    node::Making,
-    up::{Master, Options},
-};
+use super::{making::Making, master::Master, options::Options};
 use crate::{
     error::Result,
     observe::wish::Tree,
-    plan::{Action, Plan, wish::Wish},
+    plan::{Action, Plan},
+    release::desired_state::DesiredState,
     wire::{client::Held, protocol::NodeFacts},
 };
 
@@ -42,5 +40,5 @@ pub async fn pull(maker: &Arc<Master>, held: Held, bases: &BTreeSet<String>, opt
         plan.push(Action::PullBase { image: image.clone() }, "a Dockerfile uses it", []);
     }
     let facts = NodeFacts::default();
-    maker.carry_out(&plan, held, &facts, Wish::nothing(), Making::default(), options).await
+    maker.carry_out(&plan, held, &facts, DesiredState::nothing(), Making::default(), options).await
 }

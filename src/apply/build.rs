@@ -19,7 +19,7 @@ use super::run::node_failed;
 use crate::{
     error::{Error, Kind, OrError, Result},
     observe::context::Context,
-    plan::wish::Wish,
+    release::desired_state::DesiredState,
     report::Line,
     wire::{labels::LABEL_BUILD, paths::REGISTRY_ADDRESS},
 };
@@ -56,7 +56,12 @@ fn registry_name(commit: &str, container: &str) -> String {
 ///
 /// # Errors
 /// It is not there.
-pub async fn name_it(docker: &Docker, wish: &Wish, ids: &BTreeMap<String, String>, container: &str) -> Result<()> {
+pub async fn name_it(
+    docker: &Docker,
+    wish: &DesiredState,
+    ids: &BTreeMap<String, String>,
+    container: &str,
+) -> Result<()> {
     let id = id(wish, ids, container)?;
     let options = TagImageOptionsBuilder::new().repo(&name(container)).tag("latest").build();
     let tagged = docker.tag_image(id, Some(options)).await;
@@ -67,7 +72,7 @@ pub async fn name_it(docker: &Docker, wish: &Wish, ids: &BTreeMap<String, String
 ///
 /// # Errors
 /// It is not there.
-pub fn id<'a>(wish: &Wish, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
+pub fn id<'a>(wish: &DesiredState, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
     let id = wish.images.get(container).and_then(|image| ids.get(&image.build));
     id.map(String::as_str).ok_or_else(|| {
         Error::new(Kind::Node, format!("the image of `{container}` is not on the node"))

@@ -8,17 +8,11 @@ use std::{
 
 use bollard::{Docker, query_parameters::PruneImagesOptionsBuilder};
 
-use super::{
-    build,
-    node::image_ids,
-    run::node_failed,
-    transfer,
-    up::{Master, Options},
-};
+use super::{build, images::image_ids, master::Master, options::Options, run::node_failed, transfer};
 use crate::{
     config::model::Environment,
     error::{Error, Kind, Result},
-    plan::wish::Wish,
+    release::desired_state::DesiredState,
     report::Line,
     wire::{
         client::{Client, Held},
@@ -88,7 +82,7 @@ impl Builder {
     pub async fn bring(
         &self,
         to: &Docker,
-        wish: &Wish,
+        wish: &DesiredState,
         containers: &[String],
         bases: &BTreeMap<String, BTreeSet<String>>,
         line: &Line<'_>,

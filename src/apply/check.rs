@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    snapshot::unexpected,
-    up::{Master, Options},
-};
+use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
     error::Result,

@@ -2,16 +2,19 @@
 //! `lap status` knows without the repository.
 
 use super::{
-    repository::{Copied, Place, aside, silent, step},
+    options::Options,
+    repository::{
+        Copied, Place,
+        progress::{aside, silent, step},
+    },
     snapshot::Snapshots,
-    up::Options,
 };
 use crate::{
     clock::now,
     error::{Error, Kind, Result},
     repository::{
         Copy, Pruned, Repository, Room,
-        policy::{Known, News, Policy, Verified, decide},
+        policy::{Known, News, Policy, Verified, decide, newest_of},
     },
     snapshot::{Id, Reason, keep::Decision},
     wire::protocol::Request,
@@ -185,9 +188,4 @@ fn named(copies: &[Copy], ids: &[String], repository: &str) -> Result<Vec<Decisi
     }
     let because = |copy: &Copy| if ids.contains(&copy.id.to_string()) { Vec::new() } else { vec!["not named".into()] };
     Ok(copies.iter().map(|copy| Decision { id: copy.id.clone(), because: because(copy) }).collect())
-}
-
-/// Of copies, the oldest first.
-pub(super) fn newest_of(copies: &[Copy]) -> News {
-    News::Newest(copies.last().map(|copy| (copy.id.clone(), copy.at)))
 }

@@ -1,9 +1,6 @@
 //! Brings the DNS servers' keys to a master that runs, without waiting for the next `up`.
 
-use super::{
-    install::Contents,
-    up::{Master, Options},
-};
+use super::{install::Contents, master::Master, options::Options};
 use crate::{
     archive::pack,
     config::{KEYS, model::Container},

@@ -2,12 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    carry_out,
-    host::Host,
-    node::Making,
-    up::{Master, Options, Outcome},
-};
+use super::{carry_out, host::Host, making::Making, master::Master, options::Options, outcome::Outcome};
 use crate::{
     config::model::{Environment, Node, Provider},
     drivers::{
@@ -15,7 +10,8 @@ use crate::{
         node::{Machines, docker},
     },
     error::{Kind, Result},
-    plan::{Action, Plan, wish::Wish},
+    plan::{Action, Plan},
+    release::desired_state::DesiredState,
     wire::protocol::NodeFacts,
     workspace::Workspace,
 };
@@ -46,7 +42,7 @@ pub async fn stop(
         let held = master.lock(options).await?;
         let facts = master.client.facts().await?;
         plan = plan_of(&facts);
-        master.carry_out(&plan, held, &facts, Wish::nothing(), Making::default(), options).await?;
+        master.carry_out(&plan, held, &facts, DesiredState::nothing(), Making::default(), options).await?;
     }
     outcome.plans.push(plan);
     outcome.seconds = began.elapsed().as_secs_f64();

@@ -11,10 +11,11 @@ use self::alone::Alone;
 use super::{
     check::check,
     down::destroy,
+    options::{Options, Scope},
     recover::{can_start, restore, running},
-    repository::{Place, aside},
+    repository::{Place, progress::aside},
     snapshot::Snapshots,
-    up::{Options, Scope, up},
+    up::up,
 };
 use crate::{
     clock::now,

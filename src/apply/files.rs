@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
-use super::promote::checkout;
-use crate::{error::Result, observe::context::Context, release::manifest::Current, workspace::Workspace};
+use crate::{
+    apply::checkout::checkout, error::Result, observe::context::Context, release::manifest::ReleaseManifest,
+    workspace::Workspace,
+};
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub fn find(
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn are_there(workspace: &Arc<Workspace>, environment: &str, current: &Current) -> Result<bool> {
+pub fn are_there(workspace: &Arc<Workspace>, environment: &str, current: &ReleaseManifest) -> Result<bool> {
     let find =
         |which, digest| -> Result<bool> { Ok(find(workspace, environment, &current.commit, which, digest)?.is_some()) };
     Ok(find(Which::Environment, &current.env)? && (current.checks.is_empty() || find(Which::Checks, &current.checks)?))

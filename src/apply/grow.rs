@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{
-    Perform, carry_out,
-    snapshot::unexpected,
-    up::{Master, Options, Outcome},
-};
+use super::{Perform, answers::unexpected, carry_out, master::Master, options::Options, outcome::Outcome};
 use crate::{
     error::{Error, Kind, Result},
     plan::{Action, pool},

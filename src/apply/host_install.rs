@@ -1,6 +1,6 @@
 //! Machines that run nodes as virtual machines: what one takes until it does (`lap host install`).
 
-use super::{machine::INSTALL, up::Options};
+use super::{machine::INSTALL, options::Options};
 use crate::{
     config::model::Hypervisor,
     drivers::{

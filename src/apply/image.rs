@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{carry_out, host::Host, up::Options};
+use super::{carry_out, host::Host, options::Options};
 use crate::{
     config::model::{Hypervisor, Provider},
-    drivers::{self, boxes, node::docker},
+    drivers::{boxes, node::docker},
     error::Result,
     plan::{Action, Plan, nodes::image_tag},
     workspace::Workspace,
@@ -29,7 +29,7 @@ pub async fn make(workspace: Arc<Workspace>, what: (Provider, Hypervisor), optio
         plan.push(Action::PackBox { hypervisor }, "requested", []);
         boxes::cached(&workspace.cache, &rootfs, hypervisor).display().to_string()
     } else {
-        let client = drivers::docker::local().await?;
+        let client = crate::docker::local().await?;
         let facts = docker::observe(&client, &workspace.lab.name).await?;
         let tag = image_tag(&workspace.rootfs_identity());
         if !facts.images.contains(&tag) {

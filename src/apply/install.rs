@@ -16,11 +16,10 @@ use crate::{
     },
     error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
-    names::{self, Names},
-    plan::{
-        containers::{GIT, Installed},
-        wish::Wish,
-    },
+    names,
+    nameserver::names::Names,
+    plan::containers::{GIT, Installed},
+    release::desired_state::DesiredState,
     wire::protocol::{NodeFacts, Place},
     workspace::Workspace,
 };
@@ -180,7 +179,7 @@ impl Contents<'_> {
     ///
     /// # Errors
     /// A key is missing.
-    pub fn wished(&self, wish: &Wish, node: &NodeFacts) -> Result<Installed> {
+    pub fn wished(&self, wish: &DesiredState, node: &NodeFacts) -> Result<Installed> {
         let mut installed = Installed::default();
         let mut add = |prefix: &str, files: Files| {
             for (name, _, bytes) in files {
@@ -240,7 +239,7 @@ impl Contents<'_> {
     }
 
     /// Without keys nothing can be made that is not there.
-    fn has_what_it_needs(&self, wish: &Wish, node: &NodeFacts) -> Result<()> {
+    fn has_what_it_needs(&self, wish: &DesiredState, node: &NodeFacts) -> Result<()> {
         for container in wish.running() {
             let name = &container.name;
             let lacks = container

@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{
-    snapshot::{Snapshots, unexpected},
-    up::Options,
-};
+use super::{answers::unexpected, options::Options, snapshot::Snapshots};
 use crate::{
     config::model::{Environment, Lab},
     error::{Error, Kind, Result},

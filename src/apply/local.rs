@@ -10,7 +10,7 @@ use std::{
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::TryStreamExt;
 
-use super::up::Master;
+use super::master::Master;
 use crate::{
     durable::write_file,
     error::{Kind, OrError, Result},

@@ -3,15 +3,15 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use super::{
-    host::{binary, order, ready},
-    up::Options,
+    joining::{binary, order, ready},
+    options::Options,
 };
 use crate::{
     config::model::Node,
     drivers::{
         node::{
             machine::{self, Look},
-            vm::{Spec, foreign},
+            vm::{foreign, spec::Spec},
         },
         stock_ssh::StockSsh,
     },

@@ -3,16 +3,16 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use super::{
-    host::{binary, ready},
     install::{Contents, Seen, no_keys},
-    up::Options,
+    joining::{binary, ready},
+    options::Options,
 };
 use crate::{
     config::model::Environment,
     drivers::{self, node::docker::HostFacts},
     error::{Error, Kind, Result},
     keys::Keys,
-    plan::wish::Wish,
+    release::desired_state::DesiredState,
     wire::{
         client::{Client, Held},
         protocol::{Holder, NodeFacts, Request},
@@ -79,7 +79,7 @@ impl Master {
     }
 
     /// What is put on this master when it runs `wish`.
-    pub fn contents<'a>(&'a self, wish: &'a Wish) -> Contents<'a> {
+    pub fn contents<'a>(&'a self, wish: &'a DesiredState) -> Contents<'a> {
         Contents {
             workspace: &self.workspace,
             keys: self.keys.as_deref(),

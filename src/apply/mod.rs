@@ -1,11 +1,15 @@
 //! The only place that changes the world: carries a plan out.
 
 pub mod admits;
+mod answers;
 mod bases;
 pub mod build;
 mod builder;
 pub mod check;
-pub mod conformance;
+mod checkout;
+mod images;
+pub mod outcome;
+
 pub mod copies;
 pub mod dns_keys;
 pub mod down;
@@ -17,10 +21,13 @@ pub mod host_install;
 pub mod image;
 pub mod install;
 pub mod into;
+mod joining;
 pub mod local;
 pub mod machine;
-mod master;
+mod making;
+pub mod master;
 pub mod node;
+pub mod options;
 mod place;
 pub mod promote;
 pub mod prune;

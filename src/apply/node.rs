@@ -10,9 +10,11 @@ use super::{
     Perform, build,
     builder::Builder,
     files::{self, Which},
+    images::image_ids,
     install::{Contents, Files, Seen},
+    making::Making,
+    options::short,
     run::{self, RunOrder},
-    up::short,
 };
 use crate::{
     archive::pack,
@@ -20,32 +22,25 @@ use crate::{
     drivers::rootfs,
     error::{Error, Kind, OrError, Result},
     keys::Keys,
-    observe::wish::Tree,
     plan::{
         Action,
         containers::{REGISTRY, secrets_hash},
-        wish::Wish,
     },
-    release::manifest::Current,
+    release::{desired_state::DesiredState, manifest::ReleaseManifest},
     report::Line,
     wire::{
         client::{Client, Held},
         paths::REGISTRY_ADDRESS,
-        protocol::{Answer, NodeFacts, Note, Place, Request},
+        protocol::{
+            answer::Answer,
+            lock::Note,
+            request::{Place, Request},
+        },
     },
     workspace::Workspace,
 };
 use async_trait::async_trait;
 use bollard::Docker;
-
-/// What images are made from, and where.
-#[derive(Default)]
-pub struct Making {
-    /// The working tree, where images are built from it.
-    pub tree: Option<Tree>,
-    /// `None`: they are made where they run.
-    pub builder: Option<Builder>,
-}
 
 /// Performs on one master.
 pub struct OnNode {
@@ -56,7 +51,7 @@ pub struct OnNode {
     pub client: Client,
     pub docker: Docker,
     pub held: Held,
-    pub wish: Wish,
+    pub wish: DesiredState,
     pub making: Making,
     /// What is installed on the node, kept up to date while it changes.
     pub installed: Mutex<BTreeMap<String, String>>,
@@ -302,7 +297,7 @@ impl OnNode {
                 );
             }
         }
-        let current = Current {
+        let current = ReleaseManifest {
             commit: self.wish.commit.clone(),
             release: self.wish.release,
             env: self.wish.env.clone(),
@@ -317,9 +312,4 @@ impl OnNode {
         files.extend(current.release.map(|number| (format!("releases/{number}.json"), 0o600, json)));
         self.send(Place::State, files).await
     }
-}
-
-/// Ids of the node's images by what they were built from.
-pub fn image_ids(facts: &NodeFacts) -> BTreeMap<String, String> {
-    facts.images.iter().filter_map(|image| Some((image.build.clone()?, image.id.clone()))).collect()
 }

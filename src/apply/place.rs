@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::{
     bases, builder,
-    host::ready,
-    up::{Master, Options, Scope, short},
+    joining::ready,
+    master::Master,
+    options::{Options, Scope, short},
 };
 use crate::{
     error::{Error, Kind, Result},
     observe::wish::{Tree, tree},
-    plan::{self, Plan, wish::Wish},
-    release::manifest::Current,
+    plan::{self, Plan},
+    release::{desired_state::DesiredState, manifest::ReleaseManifest},
     state::State,
     wire::protocol::NodeFacts,
 };
@@ -61,12 +62,12 @@ impl Place {
     ///
     /// # Errors
     /// The tree cannot be read, nothing is recorded, or a first release is not made from a clean commit.
-    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(Wish, Option<Tree>)> {
+    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<Tree>)> {
         let recorded = &self.facts.recorded;
         let (environment, lab) = (&self.master.environment, &self.master.workspace.lab);
         let name = &environment.name;
         if let Some(current) = &scope.instead {
-            return Ok((Current::clone(current).into(), None));
+            return Ok((ReleaseManifest::clone(current).into(), None));
         }
         if scope.as_recorded {
             let current = recorded.clone().value_or_refuse()?.ok_or_else(|| {
@@ -132,7 +133,7 @@ impl Place {
     ///
     /// # Errors
     /// Something of what is installed cannot be read.
-    pub fn plan(&self, scope: &Scope, wish: &Wish, build: bool) -> Result<Plan> {
+    pub fn plan(&self, scope: &Scope, wish: &DesiredState, build: bool) -> Result<Plan> {
         let Self { master, facts, builder } = self;
         let installed = master.contents(wish).wished(wish, facts)?;
         let builder = builder

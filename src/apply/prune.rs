@@ -2,15 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    snapshot::unexpected,
-    up::{Master, Options},
-};
+use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
-    drivers::{self, node::images},
+    drivers::node::images,
     error::{Error, Kind, Result},
-    plan::{nodes::image_tag, prune::host},
+    plan::{node_images, nodes::image_tag},
     wire::{
         protocol::{Answer, Request},
         prune::{Decision, Rules, Todo},
@@ -44,10 +41,10 @@ pub async fn prune(
 
 /// Images of nodes on this machine.
 async fn nodes(workspace: &Workspace, rules: Rules, dry_run: bool) -> Result<Vec<Decision>> {
-    let here = drivers::docker::local().await?;
+    let here = crate::docker::local().await?;
     let images = images::list(&here).await?;
     let wished = image_tag(&workspace.rootfs_identity());
-    let mut decisions = host::decide(&images, &wished, &rules, crate::clock::now());
+    let mut decisions = node_images::decide(&images, &wished, &rules, crate::clock::now());
     for decision in decisions.iter_mut().filter(|_| !dry_run) {
         let Some(Todo::NodeImage(tag)) = &decision.todo else { continue };
         if let Err(error) = images::remove(&here, tag).await {

@@ -6,15 +6,17 @@ use std::{path::Path, sync::Arc, time::Instant};
 use tokio::net::UnixStream;
 
 use super::{
+    answers::unexpected,
     install::Seen,
-    snapshot::unexpected,
-    up::{Master, Options, Scope, short, up_on},
+    master::Master,
+    options::{Options, Scope, short},
+    up::up_on,
 };
 use crate::{
     config::model::OnFailure,
     error::{Error, Kind, OrError, Result},
     observe::checkout,
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     snapshot::Id,
     wire::{
         client::{Client, Dial, Stream},
@@ -98,7 +100,7 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
 }
 
 /// What to go back to: what ran, and a snapshot of the data.
-async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option<(Current, Id)>> {
+async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option<(ReleaseManifest, Id)>> {
     let facts = master.client.facts().await?;
     let Some(old) = facts.recorded.value_or_refuse()? else { return Ok(None) };
     let note = Some(format!("before the push of {}", short(commit)));
@@ -110,7 +112,7 @@ async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option
 }
 
 /// Puts back what there is to be put back, and adds to the error what became of the environment.
-async fn failed(master: &Arc<Master>, before: Option<(Current, Id)>, error: Error, options: &Options) -> Error {
+async fn failed(master: &Arc<Master>, before: Option<(ReleaseManifest, Id)>, error: Error, options: &Options) -> Error {
     let name = &master.environment.name;
     let Some((old, id)) = before else {
         return error.hint(format!("`{name}` stays as it is, for analysis; push again with a correction"));

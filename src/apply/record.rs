@@ -2,14 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    snapshot::unexpected,
-    up::{Master, Options},
-};
+use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
     error::Result,
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     wire::protocol::{Answer, Request},
     workspace::Workspace,
 };
@@ -23,7 +20,7 @@ pub async fn record(
     environment: &Environment,
     number: Option<u64>,
     options: &Options,
-) -> Result<(Current, Vec<String>)> {
+) -> Result<(ReleaseManifest, Vec<String>)> {
     let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
     // An agent of another build is replaced first: it may not know the question.
     master.facts(Some(options)).await?;

@@ -14,18 +14,24 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    answers::unexpected,
     files, local,
-    repository::{Place, aside, silent, step, storage},
-    snapshot::{Snapshots, images_are_there, unexpected},
-    up::{Options, Scope, up},
+    options::{Options, Scope},
+    repository::{
+        Place,
+        progress::{aside, silent, step},
+        storage,
+    },
+    snapshot::{Snapshots, images_are_there},
+    up::up,
 };
 use crate::{
     config::model::Environment,
     durable::write_file,
     error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
-    release::manifest::Current,
-    repository::{Copy, Door, Location, Repository, Room},
+    release::manifest::ReleaseManifest,
+    repository::{Copy, KeySlot, Location, Repository, Room},
     snapshot::{Change, Id, Meta, Reason},
     wire::protocol::{Answer, NodeFacts, Part, Request},
     workspace::Workspace,
@@ -193,7 +199,7 @@ pub(super) fn source(location: &Location, passphrase: &Passphrase) -> Result<Rep
     for room in [Room::Lab, Room::Shared] {
         let (storage, name) = (storage(location, &room)?, room.name(&location.to_string()));
         if Repository::is_there(&storage, &name)? {
-            return Repository::open(storage, &name, Door::Passphrase, passphrase.secret(), silent());
+            return Repository::open(storage, &name, KeySlot::Passphrase, passphrase.secret(), silent());
         }
     }
     Err(Error::new(Kind::Host, format!("there is no repository at `{location}`"))
@@ -284,7 +290,7 @@ pub(super) fn can_start(
     if meta.current.as_ref().is_some_and(|current| current.get("unreadable").is_some()) {
         return Ok(false);
     }
-    let current = meta.current.clone().map(serde_json::from_value::<Current>).transpose();
+    let current = meta.current.clone().map(serde_json::from_value::<ReleaseManifest>).transpose();
     let what = || format!("cannot read what ran when {} was taken", meta.id);
     let current = current.or_error(Kind::Node, what).map_err(|error| error.hint("a newer lap may have taken it"))?;
     match current {

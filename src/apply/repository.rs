@@ -2,19 +2,23 @@
 
 mod init;
 mod place;
+pub mod progress;
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 pub use init::{Made, change_passphrase};
 pub(super) use place::storage;
 pub use place::{Layout, Place};
 
-use super::{copies::newest_of, snapshot::Snapshots, up::Options};
+use self::progress::{aside, silent, step, tell};
+use super::{options::Options, snapshot::Snapshots};
 use crate::{
-    error::{Error, Kind, OrError, Result},
+    error::{Error, Kind, Result},
     keys::recovery,
-    report::Event,
-    repository::{Repository, Room, Tell, policy::News},
+    repository::{
+        Repository, Room,
+        policy::{News, newest_of},
+    },
     snapshot::{Id, Meta},
     wire::protocol::{Answer, Request},
 };
@@ -105,7 +109,7 @@ impl Snapshots {
                 self.note(place, News::Newest(Some(newest)), options).await;
                 Ok(Copied { id, sent: Some((added, size)), seconds: seconds() })
             }
-            other => Err(super::snapshot::unexpected(&other)),
+            other => Err(super::answers::unexpected(&other)),
         }
     }
 
@@ -147,7 +151,7 @@ impl Snapshots {
         let title = format!("fetch {} from `{}`", copy.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
             Answer::Fetched { meta } => Ok(Fetched { id: meta.id, new: true, seconds: begun.elapsed().as_secs_f64() }),
-            other => Err(super::snapshot::unexpected(&other)),
+            other => Err(super::answers::unexpected(&other)),
         }
     }
 
@@ -178,33 +182,6 @@ impl Snapshots {
             }
         }
     }
-}
-
-/// A step of its own, with what is told while it runs.
-pub(super) async fn step<T>(options: &Options, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let begun = Instant::now();
-    options.events.tell(Event::Started { step: 0, title: title.clone() });
-    let result = work.await;
-    let seconds = begun.elapsed().as_secs_f64();
-    options.events.tell(match &result {
-        Ok(_) => Event::Done { step: 0, title, seconds },
-        Err(error) => Event::Failed { step: 0, title, seconds, message: error.message.clone() },
-    });
-    result
-}
-
-fn tell(options: &Options) -> Tell {
-    let events = options.events.clone();
-    Arc::new(move |text: &str| events.output(0, text))
-}
-
-pub(super) fn silent() -> Tell {
-    Arc::new(|_: &str| {})
-}
-
-/// The library blocks.
-pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the repository".into())?
 }
 
 #[cfg(test)]

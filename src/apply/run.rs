@@ -20,7 +20,7 @@ use crate::{
         KEYS,
         model::{Container, Healthcheck, NetworkMode, Protocol},
     },
-    drivers::docker::{AGAIN, name_taken},
+    docker::{AGAIN, name_taken},
     error::{Error, Kind, Result},
     wire::{
         labels::{LABEL_CONTAINER, LABEL_SECRETS, LABEL_SPEC},

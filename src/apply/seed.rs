@@ -5,13 +5,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bollard::Docker;
 
-use super::{
-    Perform, carry_out, transfer,
-    up::{Master, Options},
-};
+use super::{Perform, carry_out, master::Master, options::Options, transfer};
 use crate::{
     config::model::Environment,
-    drivers,
     error::{Error, Kind, Result},
     plan::{Action, Plan},
     report::Line,
@@ -43,7 +39,7 @@ pub async fn seed(
     images: &[String],
     options: &Options,
 ) -> Result<()> {
-    let here = drivers::docker::local().await?;
+    let here = crate::docker::local().await?;
     let mut plan = Plan::new(&environment.name);
     for image in images {
         here.inspect_image(image).await.map_err(|_| {

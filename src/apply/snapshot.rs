@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use super::up::{Master, Options};
+use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
     error::{Error, Kind, OrError, Result},
-    plan::wish::Wish,
-    release::manifest::Current,
+    release::{desired_state::DesiredState, manifest::ReleaseManifest},
     report::Events,
     snapshot::{Change, Damaged, Meta, keep::Decision, none_newer},
     wire::{
@@ -247,7 +246,7 @@ impl Snapshots {
 }
 
 /// What ran when a snapshot was taken; `None`: nothing did.
-pub(super) fn read(meta: &Meta) -> Result<Option<Current>> {
+pub(super) fn read(meta: &Meta) -> Result<Option<ReleaseManifest>> {
     let current = meta.current.clone().map(serde_json::from_value).transpose();
     current
         .or_error(Kind::Refused, || format!("the snapshot {} has no record of the running release", meta.id))
@@ -259,7 +258,7 @@ pub(super) fn read(meta: &Meta) -> Result<Option<Current>> {
 /// # Errors
 /// What runs now, or what ran then, cannot be read.
 fn ran_other(meta: &Meta, facts: &NodeFacts) -> Result<bool> {
-    let builds = |current: Option<Current>| {
+    let builds = |current: Option<ReleaseManifest>| {
         current.map(|c| c.images.into_iter().map(|(name, image)| (name, image.build)).collect::<Vec<_>>())
     };
     let now = builds(facts.recorded.clone().value_or_refuse()?);
@@ -271,7 +270,7 @@ fn ran_other(meta: &Meta, facts: &NodeFacts) -> Result<bool> {
 pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     let Some(then) = read(meta)? else { return Ok(()) };
     let commit = then.commit.clone();
-    let then = Wish::from(then);
+    let then = DesiredState::from(then);
     let gone = then.gone(facts);
     if gone.is_empty() {
         return Ok(());
@@ -281,8 +280,4 @@ pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     Err(Error::new(Kind::Refused, message)
         .hint("use `--keep-release` to restore only the data, for the present containers")
         .hint(format!("or check out `{commit}`, run `lap image build`, and restore again")))
-}
-
-pub(super) fn unexpected(answer: &Answer) -> Error {
-    Error::new(Kind::Node, format!("the agent sent an unexpected answer: {answer:?}"))
 }

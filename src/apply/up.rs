@@ -1,23 +1,23 @@
 //! `lap up`: nodes first, then what runs on them; and the smaller verbs that are parts of it.
 
 use std::{
-    collections::BTreeSet,
-    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use tokio::sync::watch;
-
 pub use super::master::Master;
 
 use super::{
-    admits::{self, Allowed, Doors, Stranger},
+    admits::{self, Allowed, Doors},
     bases,
     builder::Builder,
     carry_out, grow,
     host::Host,
-    node::{Making, OnNode, image_ids},
+    images::image_ids,
+    making::Making,
+    node::OnNode,
+    options::{Options, Scope, short},
+    outcome::Outcome,
     place::{Place, awake},
 };
 use crate::{
@@ -25,90 +25,11 @@ use crate::{
     drivers::{self, node::Machines},
     error::{Error, Kind, Result},
     keys::Keys,
-    plan::{self, Action, Plan, Step, containers::GIT, wish::Wish},
-    release::manifest::Current,
-    report::Events,
-    wire::{
-        client::Held,
-        protocol::{Holder, NodeFacts},
-    },
+    plan::{self, Action, Plan, Step, containers::GIT},
+    release::desired_state::DesiredState,
+    wire::{client::Held, protocol::NodeFacts},
     workspace::Workspace,
 };
-
-/// How the work is done.
-#[derive(Clone)]
-pub struct Options {
-    pub dry_run: bool,
-    /// Wait for the node's lock.
-    pub wait: bool,
-    pub events: Events,
-    /// Turns true on Ctrl-C.
-    pub stop: watch::Receiver<bool>,
-    /// `anna@notebook`
-    pub who: String,
-    /// The verb, for the lock.
-    pub verb: &'static str,
-}
-
-impl Options {
-    /// This process, for the node's lock.
-    pub fn holder(&self) -> Holder {
-        Holder { who: self.who.clone(), verb: self.verb.to_owned(), pid: std::process::id() }
-    }
-}
-
-/// What of the environment is wanted.
-#[derive(Clone, Debug, Default)]
-pub struct Scope {
-    /// Only these containers and what they depend on; empty: all.
-    pub only: BTreeSet<String>,
-    /// Replaced in any case.
-    pub again: BTreeSet<String>,
-    /// What ran last, without building anything (`lap start`).
-    pub as_recorded: bool,
-    /// Images only: nothing is started.
-    pub build_only: bool,
-    /// This, which ran before, instead of the tree.
-    pub instead: Option<Box<Current>>,
-    /// Nothing on the nodes.
-    pub nodes_only: bool,
-    /// The node was made anew, and knows the releases of the one before it: that nothing says what runs is no damage.
-    pub made_anew: bool,
-}
-
-impl Scope {
-    /// All of the environment, as its files say.
-    pub(super) fn is_all(&self) -> bool {
-        self.only.is_empty() && self.again.is_empty() && self.instead.is_none() && !self.as_recorded && !self.build_only
-    }
-}
-
-/// What was done, or would be.
-#[derive(Default)]
-pub struct Outcome {
-    /// Plans that were carried out, or only printed (`--dry-run`).
-    pub plans: Vec<Plan>,
-    pub facts: Option<NodeFacts>,
-    /// `None`: its node does not run.
-    pub master: Option<Arc<Master>>,
-    /// Worth a line: why there was nothing to do, what runs instead.
-    pub notes: Vec<String>,
-    /// Keys that the environment admitted before, and lap.toml does not have.
-    pub removed: Vec<Stranger>,
-    pub seconds: f64,
-}
-
-impl Outcome {
-    /// The master's address.
-    pub fn address(&self) -> Option<Ipv4Addr> {
-        self.master.as_ref().map(|master| master.address())
-    }
-
-    /// Whether there was nothing to do.
-    pub fn idle(&self) -> bool {
-        self.plans.iter().all(|plan| plan.steps.is_empty())
-    }
-}
 
 impl Master {
     /// Carries a plan out under the lock.
@@ -120,7 +41,7 @@ impl Master {
         plan: &Plan,
         held: Held,
         facts: &NodeFacts,
-        wish: Wish,
+        wish: DesiredState,
         making: Making,
         options: &Options,
     ) -> Result<()> {
@@ -160,15 +81,6 @@ impl Master {
             }
             Err(_) => result,
         }
-    }
-}
-
-/// The first twelve digits of a commit, and what follows its id.
-pub fn short(commit: &str) -> String {
-    match commit.split_once('-') {
-        Some((id, rest)) if id.len() > 12 => format!("{}-{rest}", &id[..12]),
-        None if commit.len() > 12 => commit[..12].to_owned(),
-        _ => commit.to_owned(),
     }
 }
 
@@ -309,7 +221,7 @@ async fn on(
     Ok(outcome)
 }
 
-fn known(wish: &Wish, scope: &Scope) -> Result<()> {
+fn known(wish: &DesiredState, scope: &Scope) -> Result<()> {
     for name in scope.only.iter().chain(&scope.again) {
         if !wish.containers.contains_key(name) {
             let known = wish.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
@@ -322,7 +234,7 @@ fn known(wish: &Wish, scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-fn why_nothing(wish: &Wish, facts: &NodeFacts) -> String {
+fn why_nothing(wish: &DesiredState, facts: &NodeFacts) -> String {
     let data = format!("{} of `/data` free", crate::words::bytes(facts.data.free));
     format!(
         "Nothing to do: {} run and are healthy, up to date with {}; {data}.",

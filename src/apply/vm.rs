@@ -5,14 +5,18 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    host::{binary, order},
+    joining::{binary, order},
     machine::take_in,
 };
 use crate::{
     config::model::{Hypervisor, Node},
     drivers::{
         boxes,
-        node::vm::{self, Spec, machine, machine::Parts},
+        node::vm::{
+            self,
+            machine::{self, Parts},
+            spec::Spec,
+        },
         site::Site,
     },
     error::{Error, Kind, Result},

@@ -9,7 +9,7 @@
 //!
 //! `None` means absent. A link is an error, never "absent".
 
-mod dir;
+pub mod dir;
 mod file;
 mod list;
 mod names;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use super::{
-    Global,
     address::Addresses,
     common::{Changing, print_json},
+    global::Global,
 };
 use crate::{
     apply::check::check,

@@ -1,16 +1,16 @@
 //! What every verb does the same way: open the workspace, run async work, draw progress, stop on Ctrl-C.
 
-use crate::report::print;
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 
-use super::{Global, Progress};
+use super::global::{Global, Progress};
 use crate::{
-    apply::up::Options,
+    apply::options::Options,
+    base::secret::Secret,
     error::{Kind, OrError, Result},
-    keys::{self, Passphrase, Secret},
-    report::{self, Events, Style},
+    keys::{self, Passphrase},
+    report::{self, Events, Style, print},
     workspace::Workspace,
 };
 

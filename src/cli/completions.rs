@@ -12,8 +12,8 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self) -> Result<ExitCode> {
-        clap_complete::generate(self.shell, &mut super::command(), "lap", &mut std::io::stdout());
+    pub fn run(self, mut command: clap::Command) -> Result<ExitCode> {
+        clap_complete::generate(self.shell, &mut command, "lap", &mut std::io::stdout());
         Ok(ExitCode::SUCCESS)
     }
 }

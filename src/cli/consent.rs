@@ -1,15 +1,15 @@
 //! The question of `lap promote` about a commit: asked before anything of it runs.
 
-use crate::report::print::outln;
 use std::io::IsTerminal;
 
 use super::confirm;
 use crate::{
     apply::{
+        options::short,
         promote::{Agreed, Proposal, Standing, not_agreed},
-        up::short,
     },
     error::Result,
+    report::print::outln,
 };
 
 /// Shows what there is to agree to, and gives the consent. Without a question, where the operator's clone or a signature agrees and

@@ -1,5 +1,6 @@
 //! The parts of `lap snapshot` and `lap restore` that are about copies in repositories.
 
+pub mod args;
 mod due;
 mod gone;
 
@@ -8,15 +9,15 @@ use std::{process::ExitCode, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    Global,
     common::{Changing, print_json},
-    snapshot::short,
+    global::Global,
+    snapshot::texts::short,
 };
 use crate::{
     apply::{
+        options::Options,
         repository::{Fetched, Place},
         snapshot::Snapshots,
-        up::Options,
     },
     clock::now,
     error::{Error, Kind, Result},
@@ -30,27 +31,8 @@ use crate::{
     workspace::Workspace,
 };
 
+use self::args::CopyArgs;
 pub use gone::{prune, remove};
-
-/// What `lap snapshot copy` is given.
-#[derive(clap::Args, Debug)]
-pub struct CopyArgs {
-    /// The environment [default: `default` in lap.toml]
-    environment: Option<String>,
-    /// This snapshot; its copy then stays until you remove it by name [default: the newest, kept by the rules of lap.toml]
-    #[arg(long, value_name = "SNAPSHOT")]
-    snapshot: Option<String>,
-    /// A repository of lap.toml, a path of this machine, `sftp:user@host:path` or `s3:host/bucket/folder` [default: the only
-    /// one of lap.toml]
-    #[arg(long, value_name = "REPOSITORY")]
-    to: Option<String>,
-    /// Only what is due by `[copies]` in lap.toml: copy, remove, verify; in all repositories of lap.toml
-    #[arg(long, conflicts_with = "snapshot")]
-    due: bool,
-    /// With `--due`, every environment that has a node
-    #[arg(long, requires = "due", conflicts_with = "environment")]
-    all: bool,
-}
 
 /// What `lap snapshot fetch` is given.
 #[derive(clap::Args, Debug)]

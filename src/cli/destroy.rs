@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Global, common::Changing, confirm::Confirm, tables};
+use super::{common::Changing, confirm::Confirm, global::Global, tables};
 use crate::{apply::down::destroy, error::Result};
 
 /// Remove an environment's nodes with all their data

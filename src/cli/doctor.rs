@@ -2,18 +2,18 @@
 
 mod conformance;
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
 use conformance::Conformance;
 
 use super::{
-    Global,
     common::{print_json, runtime},
+    global::Global,
 };
 use crate::{
     error::{Error, Kind, Result},
-    observe::doctor::{self, Verdict},
+    observe::{doctor, finding::Verdict},
+    report::print::outln,
 };
 
 /// Check this machine and the workspace; list what is missing or risky

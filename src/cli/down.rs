@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Global, common::Changing, tables};
+use super::{common::Changing, global::Global, tables};
 use crate::{apply::down::down, error::Result};
 
 /// Stop an environment: its containers, then its nodes. Data and images stay

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use super::{Global, address::OneAddress, ssh::ssh};
+use super::{address::OneAddress, global::Global, ssh::ssh};
 use crate::error::{Error, Kind, Result};
 
 /// Run a command in a container

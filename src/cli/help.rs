@@ -1,6 +1,5 @@
 //! `lap help`
 
-use crate::report::print::out;
 use std::process::ExitCode;
 
 use super::{moved, reference};
@@ -8,7 +7,7 @@ use crate::{
     config,
     error::{Error, Kind, Result},
     exit,
-    report::table::table,
+    report::{print::out, table::table},
 };
 
 /// What `lap help` explains beside the verbs.
@@ -23,8 +22,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self) -> Result<ExitCode> {
-        let mut command = super::command();
+    pub fn run(self, mut command: clap::Command) -> Result<ExitCode> {
         // Names and defaults are worked out as in a run.
         command.build();
         let Some(first) = self.topic.first() else {

@@ -4,11 +4,11 @@ mod build;
 mod list;
 mod seed;
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
-use super::Global;
+use std::process::ExitCode;
+
+use super::global::Global;
 use crate::error::Result;
 
 /// Build images on an environment's node, list them, and copy images to it

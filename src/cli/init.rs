@@ -1,13 +1,13 @@
 //! `lap init`
 
-use crate::report::print::outln;
 use std::{path::PathBuf, process::ExitCode};
 
-use super::Global;
+use super::global::Global;
 use crate::{
     config,
     error::{Error, Kind, Result},
     keys::Keys,
+    report::print::outln,
     words::plural,
 };
 

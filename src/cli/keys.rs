@@ -2,7 +2,6 @@
 
 mod trust;
 
-use crate::report::print::{out, outln};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -11,14 +10,17 @@ use std::{
 use clap::Subcommand;
 
 use super::{
-    Global,
     common::{PassphraseFrom, print_json},
+    global::Global,
 };
 use crate::{
     config,
     error::{Error, Kind, Result},
     keys::{self, Keys},
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     words::plural,
 };
 

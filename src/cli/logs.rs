@@ -5,9 +5,9 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
 
-use super::{Global, address::OneAddress, common::runtime, value};
+use super::{address::OneAddress, common::runtime, global::Global, value};
 use crate::{
-    apply::up::Master,
+    apply::master::Master,
     error::{Error, Kind, Result},
 };
 

@@ -24,10 +24,10 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(self, command: &Command) -> Result<ExitCode> {
         let shown = self.directory.display();
         fs::create_dir_all(&self.directory).or_error(Kind::Host, || format!("cannot make `{shown}`"))?;
-        let pages = pages(&super::command()).or_error(Kind::Other, || "cannot write a manual page".into())?;
+        let pages = pages(command).or_error(Kind::Other, || "cannot write a manual page".into())?;
         for (name, text) in &pages {
             let path = self.directory.join(name);
             fs::write(&path, text).or_error(Kind::Host, || format!("cannot write `{}`", path.display()))?;

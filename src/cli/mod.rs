@@ -14,6 +14,7 @@ mod doctor;
 mod down;
 mod examples;
 mod exec;
+mod global;
 mod help;
 mod host;
 mod image;
@@ -42,17 +43,18 @@ mod tables;
 mod up;
 mod value;
 
-use crate::report::print::headed;
-use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
 
 use clap::{
-    FromArgMatches, Parser, Subcommand, ValueEnum,
+    FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use self::global::Global;
 use crate::{
     error::{Error, Kind},
     exit,
+    report::print::headed,
 };
 
 /// A small, complete platform for a team, on its own hardware.
@@ -64,33 +66,6 @@ pub struct Cli {
     global: Global,
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// Options of every verb. The help of a verb does not repeat them: `lap help options` explains them once.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Global {
-    /// Search for the workspace from this directory upwards
-    #[arg(short = 'C', long, value_name = "DIR", global = true, hide = true)]
-    directory: Option<PathBuf>,
-    /// Use this lab name instead of the one in `lap.toml`
-    #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, hide = true, hide_env_values = true)]
-    lab: Option<String>,
-    /// How progress is shown
-    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true, hide = true)]
-    progress: Progress,
-}
-
-/// How progress is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// Bars on a terminal, else plain lines
-    Auto,
-    /// Bars
-    Bars,
-    /// A line a step
-    Plain,
-    /// Events as JSON lines on standard output
-    Json,
 }
 
 #[derive(Subcommand, Debug)]
@@ -135,7 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            if let Some(error) = moved::instead(&error, &arguments).or_else(|| habit(&error)) {
+            if let Some(error) = moved::instead(&error, &arguments, &command()).or_else(|| habit(&error)) {
                 show(&error);
                 return ExitCode::from(exit::code(error.kind));
             }
@@ -183,9 +158,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Error> {
         Verb::Keys(args) => args.run(&global),
         Verb::Dns(args) => args.run(&global),
         Verb::Agent(args) => args.run(),
-        Verb::Completions(args) => args.run(),
-        Verb::Man(args) => args.run(),
-        Verb::Help(args) => args.run(),
+        Verb::Completions(args) => args.run(command()),
+        Verb::Man(args) => args.run(&command()),
+        Verb::Help(args) => args.run(command()),
     }
 }
 

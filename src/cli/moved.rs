@@ -21,7 +21,7 @@ const MOVED: [(&[&str], &[&str]); 7] = [
 ];
 
 /// The error for a command line with an old word; `None`: clap's own error stands.
-pub fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<Error> {
+pub fn instead(error: &clap::Error, arguments: &[OsString], command: &clap::Command) -> Option<Error> {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(word)) => Some(word.as_str()),
         _ => None,
@@ -32,7 +32,7 @@ pub fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<Error> {
     }
     let word = context(ContextKind::InvalidSubcommand).filter(|_| error.kind() == ErrorKind::InvalidSubcommand)?;
     let new = now(word)?;
-    let line = MOVED.iter().find_map(|(old, new)| rewritten(old, new, arguments));
+    let line = MOVED.iter().find_map(|(old, new)| rewritten(old, new, arguments, command));
     let hint = line.unwrap_or_else(|| format!("`lap {new}`: see `lap {new} --help`"));
     Some(Error::new(Kind::Usage, format!("there is no command `{word}`")).hint(hint))
 }
@@ -43,7 +43,7 @@ pub fn now(word: &str) -> Option<String> {
 }
 
 /// The command line with the new words instead of the old, if it is a right one.
-fn rewritten(old: &[&str], new: &[&str], arguments: &[OsString]) -> Option<String> {
+fn rewritten(old: &[&str], new: &[&str], arguments: &[OsString], command: &clap::Command) -> Option<String> {
     (1..arguments.len()).find_map(|at| {
         let rest = arguments[at..].get(..old.len())?;
         if rest != old {
@@ -52,7 +52,7 @@ fn rewritten(old: &[&str], new: &[&str], arguments: &[OsString]) -> Option<Strin
         let words = ["lap".into()].into_iter().chain(arguments[1..at].iter().cloned());
         let words = words.chain(new.iter().map(OsString::from)).chain(arguments[at + old.len()..].iter().cloned());
         let words: Vec<String> = words.map(OsString::into_string).collect::<Result<_, _>>().ok()?;
-        super::command().try_get_matches_from(&words).ok()?;
+        command.clone().try_get_matches_from(&words).ok()?;
         Some(format!("`{}`", quoted(&words).join(" ")))
     })
 }
@@ -64,7 +64,10 @@ mod tests {
     fn hint(line: &str) -> String {
         let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let error = super::super::command().try_get_matches_from(&arguments).unwrap_err();
-        instead(&error, &arguments).unwrap_or_else(|| panic!("{line}: {error}")).hints.join("\n")
+        instead(&error, &arguments, &super::super::command())
+            .unwrap_or_else(|| panic!("{line}: {error}"))
+            .hints
+            .join("\n")
     }
 
     #[test]

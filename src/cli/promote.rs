@@ -1,24 +1,28 @@
 //! `lap promote`
 
-use crate::report::print::{out, outln};
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use super::{
-    Global,
     common::{Changing, print_json},
     confirm::Confirm,
-    consent, value,
+    consent,
+    global::Global,
+    value,
 };
 use crate::{
     apply::{
-        promote::{self, Hooks, Planned, Proposal, Rules, Switched},
-        up::{Master, short},
+        master::Master,
+        options::short,
+        promote::{self, Proposal, Rules, Switched, hooks::run::Hooks, planned::Planned, stage},
     },
     config::model::{Environment, Lab},
     error::{Error, Kind, Result},
     plan::switch::Act,
     release::{Ended, Entry, Verb},
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     words::{bytes, duration, plural},
 };
 
@@ -215,7 +219,7 @@ fn shown(planned: &Planned, hooks: &[&str], switching: &Switching) {
             "Nothing to {}: `{}` runs {} already.",
             planned.verb.word(),
             planned.master.environment.name,
-            promote::named(&planned.old)
+            stage::named(&planned.old)
         );
         planned.notes.iter().for_each(|note| outln!("Note: {note}."));
         return;
@@ -231,8 +235,8 @@ fn show(planned: &Planned, rules: Rules) {
     let from = planned.from.as_ref().map(|from| format!(" from `{}`", from.environment.name)).unwrap_or_default();
     outln!(
         "`{name}` runs {}; the promotion makes it run {}{from}.\n",
-        promote::named(&planned.old),
-        promote::named(&planned.target)
+        stage::named(&planned.old),
+        stage::named(&planned.target)
     );
     let row = |change: &crate::plan::switch::Change| {
         let data = match change.act {

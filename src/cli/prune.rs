@@ -3,9 +3,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use super::{
-    Global,
     common::{Changing, print_json},
     confirm::Confirm,
+    global::Global,
     value,
 };
 use crate::{

@@ -2,19 +2,19 @@
 
 mod drill;
 
-use crate::report::print::outln;
 use std::{path::PathBuf, process::ExitCode};
 
 use drill::Drill;
 
 use super::{
-    Global,
     common::{Changing, PassphraseFrom, print_json},
+    global::Global,
 };
-use crate::words;
 use crate::{
     apply::recover::{self, Wanted},
     error::{Error, Kind, Result},
+    report::print::outln,
+    words,
 };
 
 /// Recover a lab from a repository and its passphrase, on a machine that has nothing else of the lab

@@ -1,24 +1,19 @@
 //! `lap release`
 
+mod ask;
 mod ledger;
 mod record;
 
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::Subcommand;
 
-use super::{
-    Global,
-    common::{print_json, runtime},
-    value,
-};
+use self::ask::ask;
+use super::{common::print_json, global::Global, value};
 use crate::{
-    apply::{
-        promote::{Releases, releases},
-        up::{Master, short},
-    },
+    apply::options::short,
     error::Result,
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     report::{
         print::{out, outln},
         table::table,
@@ -92,18 +87,6 @@ impl Args {
     }
 }
 
-/// The environment's name, its releases, and the number of the one that runs.
-pub fn ask(global: &Global, environment: Option<&str>) -> Result<(String, Releases, Option<u64>)> {
-    let workspace = global.workspace()?;
-    let environment = super::promote::target(&workspace.lab, environment)?.clone();
-    runtime()?.block_on(async {
-        let master = Master::connect(workspace, &environment, Duration::from_secs(2)).await?;
-        let facts = master.facts(None).await?;
-        let (runs, _) = facts.recorded.value_and_complaint();
-        Ok((environment.name, releases(&master).await?, runs.and_then(|runs| runs.release)))
-    })
-}
-
 fn list(global: &Global, args: List) -> Result<ExitCode> {
     let (name, releases, runs) = ask(global, args.environment.as_deref())?;
     if args.json || global.json() {
@@ -115,7 +98,7 @@ fn list(global: &Global, args: List) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let now = crate::clock::now();
-    let row = |(number, release): (&u64, &State<Current>)| {
+    let row = |(number, release): (&u64, &State<ReleaseManifest>)| {
         let mark = if runs == Some(*number) { "runs" } else { "" };
         match release {
             State::Value(release) => {
@@ -150,7 +133,7 @@ fn show(global: &Global, args: Show) -> Result<ExitCode> {
 }
 
 /// What runs: by digest, or by what it was built from.
-fn images(release: &Current) -> impl Iterator<Item = (&str, &str)> {
+fn images(release: &ReleaseManifest) -> impl Iterator<Item = (&str, &str)> {
     let runs = release.containers.values().filter(|container| container.scale > 0);
     runs.filter_map(|container| {
         let image = release.images.get(&container.name)?;
@@ -163,9 +146,10 @@ fn diff(global: &Global, args: Diff) -> Result<ExitCode> {
     let newest = releases.list.keys().next_back().copied().unwrap_or_default();
     let (old, new) = (releases.release(&name, args.from)?, releases.release(&name, args.to.unwrap_or(newest))?);
     let names: BTreeSet<&str> = images(old).chain(images(new)).map(|(name, _)| name).collect();
-    let built = |release: &Current, name: &str| release.images.get(name).map(|image| image.build.clone());
-    let runs =
-        |release: &Current, name: &str| release.containers.get(name).is_some_and(|container| container.scale > 0);
+    let built = |release: &ReleaseManifest, name: &str| release.images.get(name).map(|image| image.build.clone());
+    let runs = |release: &ReleaseManifest, name: &str| {
+        release.containers.get(name).is_some_and(|container| container.scale > 0)
+    };
     let mut rows = Vec::new();
     for name in names {
         let what = match (runs(old, name), runs(new, name)) {

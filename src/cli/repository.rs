@@ -1,17 +1,17 @@
 //! `lap repository`
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::{
-    Global,
     common::{PassphraseFrom, print_json},
+    global::Global,
 };
 use crate::{
     apply::repository::{Layout, Made, Place, change_passphrase},
     error::{Error, Kind, Result},
+    report::print::outln,
     workspace::Workspace,
 };
 

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::{Global, address::Addresses, common::Changing, tables};
+use super::{address::Addresses, common::Changing, global::Global, tables};
 use crate::{
-    apply::up::{Scope, up},
+    apply::{options::Scope, up::up},
     config::app_address::Known,
     error::Result,
 };

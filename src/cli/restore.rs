@@ -3,17 +3,18 @@
 use std::process::ExitCode;
 
 use super::{
-    Global,
     common::{Changing, print_json, runtime},
     confirm::Confirm,
     copies,
-    snapshot::{print_differs, short},
+    global::Global,
+    snapshot::{print_differs, texts::short},
 };
 use crate::{
     apply::{
         into::{into, scrubs, source},
+        options::Scope,
         snapshot::Snapshots,
-        up::{Scope, up},
+        up::up,
     },
     config::app_address::{Known, several},
     error::Result,

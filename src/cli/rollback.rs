@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::{
-    Global,
+    global::Global,
     promote::{Switching, carry_out},
     value,
 };

@@ -1,7 +1,9 @@
 //! `lap snapshot`
 
+pub mod decisions;
 mod mount;
 mod show;
+pub mod texts;
 
 use std::{
     collections::BTreeMap,
@@ -13,25 +15,28 @@ use std::{
 use clap::Subcommand;
 use serde::Serialize;
 
+use self::{
+    decisions::{ask_to_prune, print_decisions},
+    texts::{felt, kept, ran, short},
+};
 use super::{
-    Global,
     common::{Changing, print_json, runtime},
     confirm::Confirm,
-    copies::{self, CopyArgs, FetchArgs, VerifyArgs},
+    copies::{self, FetchArgs, VerifyArgs, args::CopyArgs},
+    global::Global,
     value,
 };
 use crate::{
     apply::snapshot::{Differs, Snapshots},
     clock::now,
     error::Result,
-    release::manifest::Current,
     report::{
         print::{out, outln},
         table::table,
     },
-    snapshot::{Change, HookRan, Meta, Pause, Reason, keep::Decision},
+    snapshot::{Change, Reason},
     wire::protocol::ListedSnapshot,
-    words::{self, ago, bytes, plural},
+    words::{ago, bytes, plural},
 };
 
 /// How many files of a difference are named; `--json` names all.
@@ -245,24 +250,6 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
     Ok(())
 }
 
-/// What ran when it was taken.
-fn ran(meta: &Meta) -> String {
-    match meta.current.clone().map(serde_json::from_value::<Current>) {
-        None => "-".into(),
-        Some(Ok(current)) => crate::apply::up::short(&current.commit),
-        Some(Err(_)) => "not known".into(),
-    }
-}
-
-/// Why it stays.
-fn kept(listed: &ListedSnapshot) -> String {
-    match &listed.because {
-        None => "until removed".into(),
-        Some(because) if because.is_empty() => "no longer".into(),
-        Some(because) => because.join("; "),
-    }
-}
-
 #[derive(Serialize)]
 struct File<'a> {
     change: Change,
@@ -360,30 +347,6 @@ fn prune(global: &Global, environment: Option<String>, confirm: Confirm, changin
     Ok(())
 }
 
-/// Shows what a prune would remove from `place`, and asks. `false`: there is nothing to remove.
-pub fn ask_to_prune(global: &Global, confirm: Confirm, place: &str, would: &[Decision]) -> Result<bool> {
-    if !global.json() {
-        print_decisions(would, true);
-    }
-    match would.iter().filter(|decision| decision.because.is_empty()).count() {
-        0 => Ok(false),
-        count => confirm.ask(&format!("Remove {} from `{place}`?", plural(count, "snapshot"))).map(|()| true),
-    }
-}
-
-/// Which stay and which go, and why.
-pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
-    let goes = if dry_run { "would be removed" } else { "removed" };
-    let rows: Vec<[String; 3]> = decisions
-        .iter()
-        .map(|d| match d.because.is_empty() {
-            true => [d.id.to_string(), goes.into(), "no rule of the policy keeps it".into()],
-            false => [d.id.to_string(), "stays".into(), d.because.join("; ")],
-        })
-        .collect();
-    out!("{}", table(["SNAPSHOT", "", "WHY"], &rows));
-}
-
 fn remove(global: &Global, environment: Option<String>, ids: &[String], confirm: Confirm, wait: bool) -> Result<()> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment.as_deref())?.clone();
@@ -399,29 +362,4 @@ fn remove(global: &Global, environment: Option<String>, ids: &[String], confirm:
             Ok(())
         }
     })
-}
-
-/// What writers felt, a line each.
-fn felt(pause: &Pause) -> Vec<String> {
-    let time = |micros: u64| short(micros as f64 / 1e6);
-    let mut lines = Vec::new();
-    if let Some(probe) = pause.probe {
-        lines.push(format!("Slowest write during the snapshot: {}.", time(probe)));
-    }
-    if let Some(stood) = pause.still {
-        let (files, size) = (plural(stood.files as usize, "file"), bytes(stood.bytes));
-        lines.push(format!("Containers were frozen for {} while {files} ({size}) were copied.", time(stood.micros)));
-    }
-    if !pause.containers.is_empty() {
-        let each = pause.containers.iter().map(|(name, micros)| format!("`{name}` {}", time(*micros)));
-        lines.push(format!("Longest wait for the disk: {}.", each.collect::<Vec<_>>().join(", ")));
-    }
-    let hook = |ran: &HookRan| format!("The hook `{}` of `{}` took {}.", ran.hook, ran.container, time(ran.micros));
-    lines.extend(pause.hooks.iter().map(hook));
-    lines
-}
-
-/// Milliseconds where a second would hide what it is about.
-pub fn short(seconds: f64) -> String {
-    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { words::duration(seconds) }
 }

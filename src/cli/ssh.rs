@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use super::{Global, common::runtime};
+use super::{common::runtime, global::Global};
 use crate::{
     apply::local::{known_hosts_file, read},
     drivers::{self, stock_ssh::quoted},

@@ -6,19 +6,16 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::{
-    Global,
     common::{print_json, runtime},
+    global::Global,
     tables::{self, Row},
 };
 use crate::{
-    apply::{
-        admits,
-        up::{Master, short},
-    },
+    apply::{admits, master::Master, options::short},
     drivers,
     error::{Error, Kind, Result},
     keys::{self, Keys},
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     report::print::{out, outln},
     snapshot::Filesystem,
     state::Unreadable,
@@ -147,9 +144,9 @@ fn unreadable(all: &[Unreadable], sick: &[&str]) -> Error {
     Error { kind: Kind::Unhealthy, message: sentences.join("; "), hints }
 }
 
-fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Current>) {
+fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&ReleaseManifest>) {
     let runs = match current {
-        Some(Current { release: Some(number), commit, .. }) => format!("release {number} ({})", short(commit)),
+        Some(ReleaseManifest { release: Some(number), commit, .. }) => format!("release {number} ({})", short(commit)),
         Some(current) => short(&current.commit),
         None if facts.recorded.unreadable().is_some() => "the record of what runs cannot be read".into(),
         None => "nothing yet".into(),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Global, address::Addresses, common::Changing, tables};
+use super::{address::Addresses, common::Changing, global::Global, tables};
 use crate::{apply::down::stop, config::app_address::Known, error::Result};
 
 /// Stop and remove containers of an environment. The node keeps running; data and images stay

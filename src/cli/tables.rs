@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::common::print_json;
 use crate::{
-    apply::up::Outcome,
+    apply::outcome::Outcome,
     config::model::{Container, Protocol},
     error::Result,
     report::{

@@ -1,20 +1,17 @@
 //! `lap up`
 
-use crate::report::print::{errln, out, outln};
 use std::process::ExitCode;
 
 use super::{
-    Global,
     common::{Changing, print_json, runtime},
+    global::Global,
     tables,
 };
-use crate::words;
 use crate::{
-    apply::{
-        admits, local,
-        up::{Outcome, Scope, up},
-    },
+    apply::{admits, local, options::Scope, outcome::Outcome, up::up},
     error::Result,
+    report::print::{errln, out, outln},
+    words,
     workspace::Workspace,
 };
 

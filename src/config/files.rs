@@ -8,18 +8,13 @@ use std::{
     rc::Rc,
 };
 
-use super::problem::{Ledger, shown};
+use super::{
+    file::File,
+    problem::{Ledger, shown},
+};
 
 /// Larger is a mistake: no file that people write is.
 const LARGEST: u64 = 1 << 20;
-
-/// A text file of the workspace.
-#[derive(Debug)]
-pub struct File {
-    /// Relative to the workspace, with `/`.
-    pub path: String,
-    pub text: String,
-}
 
 /// Reads `path` (relative to `root`). `missing` says what to do when it is not there; every failure is told. `root` is canonical.
 pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<Rc<File>> {

@@ -3,32 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    rc::Rc,
 };
 
 use super::{
-    check,
-    dockerfile::{self, Dockerfile},
-    files::{self, File},
-    model::{Container, Environment, Lab, Role, Rootfs},
+    check, dockerfile, files,
+    model::{Container, Lab, Role},
     problem::{Ledger, Problems},
-    read::{self, Read, container::ContainerFile, lap::LapFile, node::NodeFile},
+    read,
     value::name,
+    workspace::WorkspaceFiles,
 };
 
 /// The variable in which every container finds the lab's zone.
 const ZONE_VARIABLE: &str = "LAP_ZONE";
-
-/// Everything that was read, before it is found to fit together.
-pub struct Workspace {
-    pub lap: Read<LapFile>,
-    pub rootfs: Read<Rootfs>,
-    pub environments: BTreeMap<String, Read<Environment>>,
-    pub nodes: BTreeMap<String, Read<NodeFile>>,
-    pub containers: BTreeMap<String, Read<ContainerFile>>,
-    /// By container; those that could be read.
-    pub dockerfiles: BTreeMap<String, (Rc<File>, Dockerfile)>,
-}
 
 /// Reads the workspace at `root`; `lab_override` replaces its name (tests run many labs from one workspace).
 ///
@@ -51,7 +38,7 @@ pub fn load(root: &Path, lab_override: Option<&str>) -> Result<Lab, Problems> {
     }
 }
 
-fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
+fn read_all(root: &Path, ledger: &Ledger) -> WorkspaceFiles {
     let named = |dir: &str| {
         let names = files::directories(root, dir, ledger);
         for name in &names {
@@ -63,7 +50,7 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
     };
     let environments = named("env").into_iter().map(|name| (name.clone(), read::env::read(root, &name, ledger)));
     let nodes = named("nodes").into_iter().map(|name| (name.clone(), read::node::read(root, &name, ledger)));
-    let mut workspace = Workspace {
+    let mut workspace = WorkspaceFiles {
         lap: read::lap::read(root, ledger),
         rootfs: read::rootfs::read(root, ledger),
         environments: environments.collect(),
@@ -86,7 +73,7 @@ fn read_all(root: &Path, ledger: &Ledger) -> Workspace {
 }
 
 /// The model, of a workspace without problems.
-fn resolve(root: &Path, workspace: Workspace, lab_override: Option<String>) -> Lab {
+fn resolve(root: &Path, workspace: WorkspaceFiles, lab_override: Option<String>) -> Lab {
     let lap = workspace.lap.value;
     let zone = lap.dns.dns.zone.clone();
     let nodes: BTreeMap<_, _> = workspace.nodes.into_iter().map(|(name, read)| (name, read.value.node)).collect();

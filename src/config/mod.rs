@@ -9,16 +9,19 @@ mod check;
 pub mod dockerfile;
 mod document;
 mod example;
+mod file;
 mod files;
 mod find;
 mod graph;
 mod init;
+pub mod lines;
 mod load;
 pub mod model;
 pub mod network;
 pub mod problem;
 mod read;
 pub mod value;
+mod workspace;
 
 #[cfg(test)]
 mod tests;

@@ -73,7 +73,7 @@ pub struct Dns {
 impl Default for Dns {
     fn default() -> Self {
         Self {
-            zone: super::value::name::ZONE.to_owned(),
+            zone: ZONE.to_owned(),
             clients: None,
             reverse: Vec::new(),
             secondaries: Vec::new(),
@@ -438,3 +438,6 @@ pub struct Rootfs {
     /// dpkg's `path-include` patterns: unpacked although excluded.
     pub include: Vec<String>,
 }
+
+/// The zone of a lab that does not say another: reserved for private use (ICANN, 2024).
+pub const ZONE: &str = "internal";

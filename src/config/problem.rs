@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{document::lines, files::File};
+use super::{file::File, lines};
 pub use crate::words::shown;
 use crate::{
     error::{Error, Kind},

@@ -2,7 +2,7 @@
 
 pub mod boxes;
 pub mod command;
-pub mod docker;
+
 pub mod host;
 pub mod node;
 mod quickack;

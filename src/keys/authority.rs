@@ -13,8 +13,8 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::{Secret, certificate};
-use crate::{Error, Kind, OrError, Result, random::random};
+use super::certificate;
+use crate::{Error, Kind, OrError, Result, base::secret::Secret, random::random};
 
 /// What a lab's certificates may name beside its zone.
 const LOCALHOST: &str = "localhost";
@@ -220,6 +220,13 @@ fn ranges() -> impl Iterator<Item = (IpAddr, u8)> {
 /// A common name has 64 characters at most, and the root's must differ from the issuing one's also when shortened.
 fn short(label: &str) -> &str {
     label.get(..24).unwrap_or(label)
+}
+
+/// The certificate of an authority is signed again that long before its end: everything below it ends with it.
+pub(super) const AHEAD: Duration = Duration::days(365);
+
+pub(super) fn is_near(authority: &Authority, now: OffsetDateTime) -> bool {
+    certificate::facts(authority.der()).is_some_and(|facts| facts.not_after - now < AHEAD)
 }
 
 #[cfg(test)]

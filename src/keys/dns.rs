@@ -13,10 +13,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Keys, Secret, files, reading::damaged, ssh::is_label, store};
+use super::{directory, files, reading::damaged};
 use crate::{
     Error, Kind, OrError, Result,
-    dns::{KeyEntry, KeyFile},
+    base::{label::is_label, secret::Secret},
+    nameserver::keys::KeyEntry,
     random::random,
 };
 
@@ -155,7 +156,7 @@ impl DnsKey {
     /// The secret's bytes.
     pub fn secret(&self) -> zeroize::Zeroizing<Vec<u8>> {
         // It was found to be base64 when it was made or read.
-        zeroize::Zeroizing::new(STANDARD.decode(&self.entry.secret).unwrap_or_default())
+        self.entry.secret_bytes()
     }
 
     /// `SHA256:…`, for people to compare.
@@ -348,8 +349,8 @@ pub(super) fn read_all(dir: &Path) -> Result<Vec<DnsKey>> {
 /// # Errors
 /// [`Kind::Refused`] when there is one of that name; [`Kind::Host`] when the disk refuses.
 pub fn add(root: &Path, key: &DnsKey) -> Result<()> {
-    let _lock = store::lock(root)?;
-    write_new(&store::keys_dir(root), key).map(drop).map_err(|error| match error.kind {
+    let _lock = directory::lock(root)?;
+    write_new(&directory::keys_dir(root), key).map(drop).map_err(|error| match error.kind {
         Kind::Refused => Error::new(Kind::Refused, format!("there is a key `{}` already", key.name()))
             .hint(format!("remove it first with `lap dns key rm {}`", key.name())),
         _ => error,
@@ -366,8 +367,8 @@ pub fn remove(root: &Path, name: &str) -> Result<Option<String>> {
     if is_own(&name) {
         return Err(Error::new(Kind::Refused, format!("`{name}` is lap's own key: `lap dns` needs it")));
     }
-    let _lock = store::lock(root)?;
-    let path = store::keys_dir(root).join(DIRECTORY).join(format!("{name}.json"));
+    let _lock = directory::lock(root)?;
+    let path = directory::keys_dir(root).join(DIRECTORY).join(format!("{name}.json"));
     let what = || format!("cannot remove `{}`", path.display());
     let content = files::read_private(&path)?;
     let belongs = content.and_then(|content| serde_json::from_slice::<Belongs>(&content).ok());
@@ -391,7 +392,7 @@ pub fn remove(root: &Path, name: &str) -> Result<Option<String>> {
 
 /// Where a key lies for other programs: `.lap/dns/<name>.key`.
 pub fn file(root: &Path, name: &str) -> PathBuf {
-    store::lap_dir(root).join(DIRECTORY).join(format!("{name}.key"))
+    directory::lap_dir(root).join(DIRECTORY).join(format!("{name}.key"))
 }
 
 /// Writes the file for other programs (0600) unless it is there as it should be.
@@ -406,39 +407,6 @@ pub fn write_file(root: &Path, key: &DnsKey) -> Result<PathBuf> {
         files::replace(&path, text.expose().as_bytes(), 0o600)?;
     }
     Ok(path)
-}
-
-impl Keys {
-    /// What the DNS server of `environment` is given, in a lab with this zone: its keys and nobody else's. `default`: the
-    /// environment of keys that do not say theirs.
-    pub fn dns_file(&self, environment: &str, default: &str, zone: &str) -> KeyFile {
-        let own = self.dns().iter().filter(|key| key.environment().unwrap_or(default) == environment);
-        KeyFile { keys: own.map(|key| key.entry_in(zone)).collect() }
-    }
-
-    /// lap's own key for the server of `environment`: the one there is, or, in a store that was made before each had its own,
-    /// a new one.
-    ///
-    /// # Errors
-    /// [`Kind::Host`] when the disk refuses.
-    pub fn dns_admin(&self, environment: &str, zone: &str) -> Result<DnsKey> {
-        let name = admin_name(environment);
-        if let Some(key) = self.dns().iter().find(|key| key.name() == name) {
-            return Ok(key.clone());
-        }
-        let dir = self.directory();
-        let _lock = files::lock(dir.parent().unwrap_or(dir))?;
-        let key = match read_all(dir)?.into_iter().find(|key| key.name() == name) {
-            Some(key) => key,
-            None => {
-                let key = admin(environment, zone)?;
-                write_new(dir, &key)?;
-                key
-            }
-        };
-        retire(dir)?;
-        Ok(key)
-    }
 }
 
 #[cfg(test)]

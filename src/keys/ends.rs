@@ -1,12 +1,9 @@
 //! Certificates of authorities that end soon.
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use super::{Keys, authority::Authority, certificate, maker};
+use super::{authority::AHEAD, certificate, maker, store::Keys};
 use crate::Result;
-
-/// The certificate of an authority is signed again that long before its end: everything below it ends with it.
-const AHEAD: Duration = Duration::days(365);
 
 /// A certificate of an authority that ends within a year.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +19,6 @@ impl Ending {
         let verb = if self.at < now { "ended" } else { "ends" };
         format!("the certificate `.lap/keys/{}` {verb} on {}", self.file, self.at.date())
     }
-}
-
-pub(super) fn is_near(authority: &Authority, now: OffsetDateTime) -> bool {
-    certificate::facts(authority.der()).is_some_and(|facts| facts.not_after - now < AHEAD)
 }
 
 impl Keys {

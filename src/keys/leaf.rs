@@ -6,12 +6,12 @@ use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Secret,
     authority::{self, Authority, contains_name, parameters, permits_address},
     certificate,
     ssh::is_name,
 };
-use crate::{Error, Kind, OrError, Result};
+
+use crate::{Error, Kind, OrError, Result, base::secret::Secret};
 
 /// From its (backdated) start to its end.
 const VALIDITY: Duration = Duration::days(397);

@@ -6,12 +6,12 @@ use rcgen::KeyPair;
 use time::OffsetDateTime;
 
 use super::{
-    Secret, SshKey,
     authority::{self, Authority},
-    certificate, dns, ends, files, password,
+    certificate, dns, files, password,
     reading::{self, authority, key_pair, missing, ssh_key},
+    ssh::SshKey,
 };
-use crate::Result;
+use crate::{Result, base::secret::Secret};
 
 /// The password of a repository: of the lab's at the top of the store, of an environment's in its directory.
 pub(super) const REPOSITORY: &str = "repository.password";
@@ -75,14 +75,14 @@ impl<'a> Maker<'a> {
         }
         let now = self.now;
         let mut root = authority(self.dir, "root")?;
-        if ends::is_near(&root, now) {
+        if authority::is_near(&root, now) {
             self.replace("root.crt", &authority::root_again(&root, now)?)?;
             root = authority(self.dir, "root")?;
         }
         for environment in environments {
             let old = authority(&self.dir.join(environment), "issuing")?;
             let others = others(environments, environment);
-            if ends::is_near(&old, now) || !excludes(&old, &others) {
+            if authority::is_near(&old, now) || !excludes(&old, &others) {
                 let new = authority::issuing_again(&old, &others, &root, now)?;
                 self.replace(&format!("{environment}/issuing.crt"), &new)?;
             }

@@ -18,6 +18,7 @@
 
 mod authority;
 mod certificate;
+mod directory;
 pub mod dns;
 mod ends;
 mod files;
@@ -27,7 +28,7 @@ mod passphrase;
 mod password;
 mod reading;
 pub mod recovery;
-mod secret;
+mod server_keys;
 mod ssh;
 mod store;
 pub mod transfer;
@@ -37,13 +38,8 @@ pub use certificate::fingerprint as certificate_fingerprint;
 pub use ends::Ending;
 pub use leaf::{Leaf, ends_soon, is_for, needs_renewal, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
-pub use secret::{Secret, exposed};
 pub use ssh::{
-    SshKey, admitted, authorized, authorized_keys, is_label, known_hosts, line as public_line, same_key,
-    ssh_fingerprint,
+    SshKey, admitted, authorized, authorized_keys, known_hosts, line as public_line, same_key, ssh_fingerprint,
 };
 pub use store::{Created, KeyInfo, Keys};
 pub use transfer::{Imported, export, import};
-
-/// The user of uploads to artifact and maven.
-pub const UPLOAD_USER: &str = "lap";

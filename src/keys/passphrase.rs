@@ -3,8 +3,7 @@
 
 use std::{fs, path::Path};
 
-use super::Secret;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, base::secret::Secret};
 
 /// The variable that names a file with the passphrase.
 const VARIABLE: &str = "LAP_PASSPHRASE_FILE";

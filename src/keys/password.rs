@@ -6,8 +6,8 @@ use ring::{
     hmac,
 };
 
-use super::{Secret, UPLOAD_USER, ssh::is_host};
-use crate::{Error, Kind, Result, random::random};
+use super::ssh::is_host;
+use crate::{Error, Kind, Result, base::secret::Secret, random::random};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const LENGTH: usize = 32;
@@ -67,6 +67,9 @@ pub(super) fn netrc(password: &Secret, machines: &[String]) -> Result<Secret> {
     }
     Ok(Secret::new(lines))
 }
+
+/// The user of uploads to artifact and maven.
+pub const UPLOAD_USER: &str = "lap";
 
 #[cfg(test)]
 mod tests {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rcgen::KeyPair;
 
-use super::{Secret, SshKey, authority::Authority, files};
-use crate::{Error, Kind, Result};
+use super::{authority::Authority, files, ssh::SshKey};
+use crate::{Error, Kind, Result, base::secret::Secret};
 
 pub(super) fn ssh_key(path: &Path) -> Result<Option<SshKey>> {
     let Some(content) = files::read_private(path)? else { return Ok(None) };

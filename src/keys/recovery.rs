@@ -9,11 +9,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Imported, Keys, Passphrase, Secret, files,
-    store::{keys_dir, lock},
-    transfer,
+    directory::{keys_dir, lock},
+    files,
+    passphrase::Passphrase,
+    store::Keys,
+    transfer::{self, Imported},
 };
-use crate::{Error, Kind, OrError, Result};
+use crate::{Error, Kind, OrError, Result, base::secret::Secret};
 
 /// In the key store.
 const FILE: &str = "recovery.json";

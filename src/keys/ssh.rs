@@ -11,8 +11,11 @@ use russh::keys::{
 };
 use zeroize::Zeroizing;
 
-use super::Secret;
-use crate::{Error, Kind, OrError, Result, random::random};
+use crate::{
+    Error, Kind, OrError, Result,
+    base::{label::is_label, secret::Secret},
+    random::random,
+};
 
 /// An ed25519 key pair.
 #[derive(Clone)]
@@ -173,15 +176,6 @@ pub(super) fn is_host(text: &str) -> bool {
 /// Labels of letters, digits and inner hyphens, lower case.
 pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
-}
-
-/// One part of a DNS name; also what labs, environments and nodes are called.
-pub fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 63
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
 }
 
 /// `ssh-ed25519 AAAA… comment`, without a newline.

@@ -9,15 +9,20 @@ use std::{
 use time::OffsetDateTime;
 
 use super::{
-    Leaf, Secret, SshKey,
     authority::{self, Authority},
-    certificate, dns, files, leaf,
+    certificate,
+    directory::{keys_dir, lock},
+    dns, files,
+    leaf::{self, Leaf},
     maker::{Maker, REPOSITORY},
     password,
     reading::{authority, damaged, missing, password, ssh_key},
-    ssh::is_label,
+    ssh::SshKey,
 };
-use crate::{Error, Kind, OrError, Result};
+use crate::{
+    Error, Kind, OrError, Result,
+    base::{label::is_label, secret::Secret},
+};
 
 /// What a store may hold at its top beside environments; an environment cannot be called so.
 const RESERVED: [&str; 3] = ["admin", dns::DIRECTORY, "hosts"];
@@ -60,30 +65,6 @@ pub struct KeyInfo {
     pub fingerprint: String,
     /// The day a certificate ends, `2045-12-31`.
     pub ends: Option<String>,
-}
-
-/// `<workspace>/.lap`.
-pub(super) fn lap_dir(root: &Path) -> PathBuf {
-    root.join(".lap")
-}
-
-/// `<workspace>/.lap/keys`.
-pub(super) fn keys_dir(root: &Path) -> PathBuf {
-    lap_dir(root).join("keys")
-}
-
-/// Takes the store's lock and clears up after killed writers.
-pub(super) fn lock(root: &Path) -> Result<files::Lock> {
-    std::fs::create_dir_all(lap_dir(root))
-        .or_error(Kind::Host, || format!("cannot make directory `{}`", lap_dir(root).display()))?;
-    let lock = files::lock(&lap_dir(root))?;
-    files::sweep(&keys_dir(root))?;
-    // Whatever the workspace's own `.gitignore` says: keys must not get into git.
-    let ignore = lap_dir(root).join(".gitignore");
-    if !ignore.exists() {
-        files::write_new(&ignore, b"*\n", 0o644)?;
-    }
-    Ok(lock)
 }
 
 impl Keys {

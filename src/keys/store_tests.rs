@@ -1,9 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, thread};
 
-use super::{
-    super::{Ending, reading},
-    *,
-};
+use super::{super::reading, *};
+use crate::keys::ends::Ending;
 
 fn lab() -> (tempfile::TempDir, Keys) {
     let dir = tempfile::tempdir().unwrap();

@@ -11,11 +11,11 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{
-    Keys, Passphrase, certificate, dns, files,
-    store::{keys_dir, lap_dir, lock},
+use super::{certificate, dns, files, passphrase::Passphrase, store::Keys};
+use crate::{
+    Error, Kind, OrError, Result,
+    keys::directory::{keys_dir, lap_dir, lock},
 };
-use crate::{Error, Kind, OrError, Result};
 
 /// scrypt's work, as a power of two: what stock `age` uses (256 MB, about a second).
 const WORK: u8 = 18;

@@ -1,7 +1,13 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::keys::{Secret, maker::Maker};
+use crate::{
+    base::secret::Secret,
+    keys::{
+        directory::{keys_dir, lap_dir},
+        maker::Maker,
+    },
+};
 
 fn passphrase(text: &str) -> Passphrase {
     Passphrase::new(Secret::new(text.into())).unwrap()

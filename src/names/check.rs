@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Names;
-use crate::{dns_client::Said, records};
+use crate::nameserver::{client::Said, names::Names, records};
 
 /// A question, and the data a server should answer it with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +84,7 @@ fn same(wished: &BTreeSet<String>, got: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nameserver::names::Names;
 
     fn asked() -> Vec<Question> {
         let names = Names {

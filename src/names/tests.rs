@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::model::{Build, Container, Dns, Environment, NetworkMode, Node, Provider, Role};
+use crate::{
+    config::model::{Build, Container, Dns, Environment, NetworkMode, Node, Provider, Role},
+    nameserver::names::Names,
+};
 
 fn container(name: &str, names: &[&str]) -> Container {
     Container {

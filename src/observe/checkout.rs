@@ -108,6 +108,7 @@ mod tests {
     use std::fs;
 
     use super::{super::commit, *};
+    use crate::observe::commit::id;
 
     /// Commits all there is; gives its id.
     fn commit_all(repository: &Repository) -> String {
@@ -139,7 +140,7 @@ mod tests {
             (bare.as_path(), &first, "one"),
         ] {
             let there = checkout(from, id, Path::new("lab"), parent.path()).unwrap();
-            assert_eq!(commit::look(&there.root).unwrap(), commit::Commit { id: Some(id.clone()), dirty: false });
+            assert_eq!(commit::look(&there.root).unwrap(), id::Commit { id: Some(id.clone()), dirty: false });
             let read = |name: &str| fs::read_to_string(there.root.join(name)).unwrap();
             assert_eq!(
                 (read("lap.toml"), read("containers/x/run")),
@@ -172,7 +173,7 @@ mod tests {
         let id = last.id().to_string();
         let there = unpack(&pack, &id, parent.path()).unwrap();
         assert_eq!(fs::read_to_string(there.root.join("env/file")).unwrap(), "two");
-        assert_eq!(commit::look(&there.root).unwrap(), commit::Commit { id: Some(id.clone()), dirty: false });
+        assert_eq!(commit::look(&there.root).unwrap(), id::Commit { id: Some(id.clone()), dirty: false });
         assert!(unpack(&pack[..pack.len() - 1], &id, parent.path()).is_err(), "it is not whole");
         assert!(unpack(&pack, &last.parent_id(0).unwrap().to_string(), parent.path()).is_err(), "another commit");
     }

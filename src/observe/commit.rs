@@ -1,28 +1,15 @@
 //! Which commit the workspace is at, and whether its files are that commit's. libgit2 is asked first; where it cannot open the repository,
 //! the program `git` is, which knows more formats. Only where there is no repository, there is no commit.
 
+pub mod id;
 mod program;
 
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, StatusOptions};
 
+use self::id::{Commit, DEFINES, NONE};
 use crate::error::{Error, Kind, Result};
-
-/// The state of a workspace in git.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// The full id; `None` without a repository, or without a commit in it.
-    pub id: Option<String>,
-    /// Files that define the lab differ from the commit.
-    pub dirty: bool,
-}
-
-/// What defines a lab; other changes do not make its images dirty.
-const DEFINES: [&str; 4] = ["lap.toml", "nodes", "containers", "env"];
-
-/// No repository, or no commit in it.
-const NONE: Commit = Commit { id: None, dirty: true };
 
 /// Looks.
 ///
@@ -100,21 +87,12 @@ fn unreadable(root: &Path, why: &git2::Error, said: Option<String>) -> Error {
     }
 }
 
-impl Commit {
-    /// How images are named: `<id>`, `<id>-dirty-<hash>` or `none-<hash>`; `hash` is over everything that was read.
-    pub fn name(&self, hash: &str) -> String {
-        let hash = &hash[..hash.len().min(12)];
-        match &self.id {
-            Some(id) if !self.dirty => id.clone(),
-            Some(id) => format!("{id}-dirty-{hash}"),
-            None => format!("none-{hash}"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        id::{Commit, NONE},
+        *,
+    };
 
     #[test]
     fn clean_dirty_and_none() {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, process::Command};
 
-use serde::Serialize;
-
-use super::hypervisors;
+use super::{
+    finding::{Finding, Verdict},
+    hypervisors,
+};
 use crate::{
     cgroups::{Cgroups, cgroups},
     config::model::Provider,
@@ -14,36 +15,6 @@ use crate::{
     words::bytes,
     workspace::Workspace,
 };
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    pub verdict: Verdict,
-    /// What it is; for a bad one also the next step.
-    pub text: String,
-}
-
-/// How it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    Good,
-    /// Works, but somebody should know.
-    Warn,
-    /// `lap up` would fail.
-    Bad,
-}
-
-impl Verdict {
-    /// For the first column.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Warn => "warn",
-            Self::Bad => "BAD",
-        }
-    }
-}
 
 /// Below this a lab does not fit: images, node volumes and the cache.
 const LEAST_DISK: u64 = 6 << 30;

@@ -5,13 +5,13 @@ use std::{
     net::Ipv4Addr,
 };
 
-use super::doctor::{Finding, Verdict};
+use super::finding::{Finding, Verdict};
 use crate::{
     config::model::{Hypervisor, Lab, Provider, Subnet},
     drivers::{
         node::{
             docker::HostFacts,
-            vm::{Facts, Spec},
+            vm::{Facts, spec::Spec},
         },
         site::{Input, Site},
     },
@@ -301,6 +301,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{drivers::node::vm::spec::Spec, observe::finding::Verdict};
 
     fn wish(hypervisor: Hypervisor) -> Spec {
         Spec {

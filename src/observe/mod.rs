@@ -4,6 +4,7 @@ pub mod checkout;
 pub mod commit;
 pub mod context;
 pub mod doctor;
+pub mod finding;
 pub mod hypervisors;
-pub mod resolver;
+
 pub mod wish;

@@ -12,8 +12,8 @@ use crate::{
     },
     drivers::rootfs,
     error::{Kind, OrError, Result},
-    plan::{order::topological, wish::Wish},
-    release::manifest::Image,
+    plan::order::topological,
+    release::{desired_state::DesiredState, manifest::Image},
 };
 
 /// Raised when the way of building changes what comes out.
@@ -21,7 +21,7 @@ const GENERATION: u32 = 1;
 
 /// The working tree's wish, and what it was made from.
 pub struct Tree {
-    pub wish: Wish,
+    pub wish: DesiredState,
     pub contexts: BTreeMap<String, Context>,
     /// `env/<name>`
     pub environment: Context,
@@ -77,7 +77,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
     let commit = commit::look(&lab.root)?;
     let all =
         serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
-    let wish = Wish {
+    let wish = DesiredState {
         commit: commit.name(&hex::encode(Sha256::digest(all.as_bytes()))),
         containers: lab.containers.clone(),
         images,

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Made, Plan, order::topological, wish::Wish};
+use super::{Action, Made, Plan, order::topological};
 use crate::{
     config::{
         KEYS,
         model::{Container, Rootfs},
     },
+    release::desired_state::DesiredState,
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
         paths::REGISTRY_ADDRESS,
@@ -38,7 +39,7 @@ pub struct Builder<'a> {
 
 /// Everything a plan of containers is made from.
 pub struct Inputs<'a> {
-    pub wish: &'a Wish,
+    pub wish: &'a DesiredState,
     pub node: &'a NodeFacts,
     /// Who makes the images; `None`: the node itself.
     pub builder: Option<Builder<'a>>,
@@ -406,7 +407,7 @@ fn by_build(facts: &NodeFacts) -> BTreeMap<&str, &ImageFact> {
 }
 
 /// All images, each after those it stands on.
-fn in_order(wish: &Wish) -> Vec<&str> {
+fn in_order(wish: &DesiredState) -> Vec<&str> {
     let depends: BTreeMap<&str, BTreeSet<&str>> = wish
         .images
         .iter()
@@ -417,7 +418,7 @@ fn in_order(wish: &Wish) -> Vec<&str> {
 
 /// Those of `wanted` that are not `there`, and what they stand on as far as it is not there either: a parent is needed only if
 /// something that stands on it must be built.
-fn missing(wish: &Wish, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &ImageFact>) -> BTreeSet<String> {
+fn missing(wish: &DesiredState, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &ImageFact>) -> BTreeSet<String> {
     let mut parents: BTreeSet<&str> = BTreeSet::new();
     let mut out = BTreeSet::new();
     for name in in_order(wish).into_iter().rev() {
@@ -431,7 +432,7 @@ fn missing(wish: &Wish, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &Image
 }
 
 /// The containers a plan is about: all that run, or the named ones with what they depend on.
-fn targets(wish: &Wish, only: &BTreeSet<String>) -> BTreeSet<String> {
+fn targets(wish: &DesiredState, only: &BTreeSet<String>) -> BTreeSet<String> {
     // By its name also one that is only built: `lap image build test/base`.
     let meant = |c: &&Container| if only.is_empty() { c.scale > 0 } else { only.contains(&c.name) };
     let mut left: Vec<&str> = wish.containers.values().filter(meant).map(|c| c.name.as_str()).collect();

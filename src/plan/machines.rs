@@ -7,7 +7,7 @@ use crate::{
         model::{Lab, Node, Provider},
         network,
     },
-    drivers::{boxes, node::vm::Spec},
+    drivers::{boxes, node::vm::spec::Spec},
     words::bytes,
 };
 
@@ -101,7 +101,7 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Hypervisor;
+    use crate::{config::model::Hypervisor, drivers::node::vm::spec::Spec};
 
     fn machine() -> Spec {
         Spec {

@@ -7,13 +7,13 @@ pub mod containers;
 pub mod host;
 pub mod machines;
 mod needed;
+pub mod node_images;
 pub mod nodes;
 pub mod order;
 pub mod pool;
 pub mod prepare;
-pub mod prune;
+
 pub mod switch;
-pub mod wish;
 
 use std::{collections::BTreeMap, fmt};
 

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wish::Wish;
-use crate::{release::manifest::Image, wire::protocol::NodeFacts};
+use crate::{
+    release::{desired_state::DesiredState, manifest::Image},
+    wire::protocol::NodeFacts,
+};
 
-impl Wish {
+impl DesiredState {
     /// The containers whose images are needed, so that these containers can run and be checked.
     pub fn needs<'a>(&'a self, containers: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
         let of = |name: &'a str| {
@@ -45,12 +47,13 @@ mod tests {
     use super::*;
     use crate::{
         config::model::{Checks, Container},
+        release::{desired_state::DesiredState, manifest::Image},
         wire::protocol::ImageFact,
     };
 
     /// `dns` runs and is checked in `base`, which does not run; `web` is only built.
-    fn wish() -> Wish {
-        let mut wish = Wish::nothing();
+    fn wish() -> DesiredState {
+        let mut wish = DesiredState::nothing();
         for name in ["base", "dns", "web"] {
             let mut container = Container::new(name);
             container.scale = u32::from(name == "dns");

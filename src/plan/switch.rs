@@ -5,9 +5,9 @@ use std::{
     fmt,
 };
 
-use super::{containers::await_seconds, order::topological, wish::Wish};
+use super::{containers::await_seconds, order::topological};
 use crate::{
-    release::manifest::Current,
+    release::{desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
         protocol::{Health, NodeFacts},
@@ -56,7 +56,7 @@ impl Changes {
     }
 
     /// The containers that are made, each with those among them that it waits for.
-    pub fn starts<'a>(&'a self, wish: &'a Wish) -> impl Iterator<Item = (&'a str, Vec<String>, u64)> {
+    pub fn starts<'a>(&'a self, wish: &'a DesiredState) -> impl Iterator<Item = (&'a str, Vec<String>, u64)> {
         let made = |name: &str| self.list.iter().any(|change| change.container == name && change.act != Act::Remove);
         let starts = self.list.iter().filter(|change| change.act != Act::Remove);
         starts.filter_map(move |change| {
@@ -73,7 +73,7 @@ impl Changes {
 }
 
 /// Compares. `old` is what is recorded, for the reasons.
-pub fn changes(target: &Wish, node: &NodeFacts, old: Option<&Current>) -> Changes {
+pub fn changes(target: &DesiredState, node: &NodeFacts, old: Option<&ReleaseManifest>) -> Changes {
     let facts: BTreeMap<&str, _> = node.containers.iter().map(|fact| (fact.name.as_str(), fact)).collect();
     let depends: BTreeMap<&str, BTreeSet<&str>> =
         target.running().map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect())).collect();
@@ -105,7 +105,7 @@ pub fn changes(target: &Wish, node: &NodeFacts, old: Option<&Current>) -> Change
     out
 }
 
-fn why(target: &Wish, old: Option<&Current>, name: &str) -> String {
+fn why(target: &DesiredState, old: Option<&ReleaseManifest>, name: &str) -> String {
     let Some(old) = old else { return "there is no record of what ran before".into() };
     let mut why = Vec::new();
     if old.images.get(name).map(|image| &image.build) != target.images.get(name).map(|image| &image.build) {
@@ -127,10 +127,17 @@ fn why(target: &Wish, old: Option<&Current>, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::model::Container, release::manifest::Image, wire::protocol::ContainerFact};
+    use crate::{
+        config::model::Container,
+        release::{
+            desired_state::DesiredState,
+            manifest::{Image, ReleaseManifest},
+        },
+        wire::protocol::ContainerFact,
+    };
 
-    fn wish(images: &[(&str, &str, &[&str])]) -> Wish {
-        let mut wish = Wish::nothing();
+    fn wish(images: &[(&str, &str, &[&str])]) -> DesiredState {
+        let mut wish = DesiredState::nothing();
         for (name, build, on) in images {
             let mut container = Container::new(*name);
             container.depends_on = on.iter().map(|on| (*on).to_owned()).collect();
@@ -141,7 +148,7 @@ mod tests {
         wish
     }
 
-    fn runs(wish: &Wish) -> NodeFacts {
+    fn runs(wish: &DesiredState) -> NodeFacts {
         let fact = |container: &Container| ContainerFact {
             name: container.name.clone(),
             id: String::new(),
@@ -155,9 +162,9 @@ mod tests {
         NodeFacts { containers: wish.running().map(fact).collect(), ..NodeFacts::default() }
     }
 
-    fn current(wish: &Wish) -> Current {
-        let Wish { commit, containers, images, env, checks, release } = wish.clone();
-        Current { commit, release, env, checks, containers, images, by: String::new(), at: 0 }
+    fn current(wish: &DesiredState) -> ReleaseManifest {
+        let DesiredState { commit, containers, images, env, checks, release } = wish.clone();
+        ReleaseManifest { commit, release, env, checks, containers, images, by: String::new(), at: 0 }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::config::model::{Container, Protocol};
 
 /// `state/current.json` on the master: what the environment runs, with all that is needed to start it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Current {
+pub struct ReleaseManifest {
     pub commit: String,
     pub release: Option<u64>,
     pub env: String,
@@ -23,7 +23,7 @@ pub struct Current {
     pub at: i64,
 }
 
-impl Current {
+impl ReleaseManifest {
     /// The TCP ports of a container on the node.
     pub fn tcp_ports(&self, container: &str) -> Vec<u16> {
         let ports = self.containers.get(container).into_iter().flat_map(|container| &container.ports);
@@ -43,7 +43,7 @@ pub struct Image {
 }
 
 /// The name of what runs: sha256 of what `state/current.json` says.
-pub fn identity(current: Option<&Current>) -> String {
+pub fn identity(current: Option<&ReleaseManifest>) -> String {
     current.map_or_else(String::new, |current| {
         hex::encode(Sha256::digest(serde_json::json!(current).to_string().as_bytes()))
     })

@@ -1,5 +1,6 @@
 //! Releases: what an environment ran, runs and is to run, and the ledger of how it came to that.
 
+pub mod desired_state;
 mod history;
 mod ledger;
 pub mod manifest;

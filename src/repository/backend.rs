@@ -8,7 +8,12 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
-use super::{Door, File, Folder, Storage, warnings};
+use super::{
+    file::{File, Folder},
+    key_slot::KeySlot,
+    storage::Storage,
+    warnings,
+};
 
 /// So many packs are in memory at the same time: a restore asks for twenty.
 const PACKS: usize = 3;
@@ -25,12 +30,12 @@ pub struct Backend {
     /// No snapshot is written once the library has said something.
     strict: bool,
     /// Whose keys are tried first: each one takes a second.
-    door: Door,
+    door: KeySlot,
 }
 
 impl Backend {
     /// `name` is for messages.
-    pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool, door: Door) -> Self {
+    pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool, door: KeySlot) -> Self {
         Self { storage, name: name.to_owned(), packs: Arc::default(), directories: Mutex::default(), strict, door }
     }
 
@@ -90,7 +95,7 @@ impl ReadBackend for Backend {
         let folder = folder(kind);
         let mut all = self.storage.list(folder).map_err(|error| self.failed("read", folder.name(), &error))?;
         if folder == Folder::Keys {
-            all.sort_by_cached_key(|(file, _)| Door::of(self.storage.as_ref(), file) != Some(self.door));
+            all.sort_by_cached_key(|(file, _)| KeySlot::of(self.storage.as_ref(), file) != Some(self.door));
         }
         let id = |file: &File| match folder {
             Folder::Config => Ok(Id::default()),

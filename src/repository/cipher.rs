@@ -1,9 +1,7 @@
 //! restic's encryption, for the files that rustic_core does not write: a nonce, then AES-256-CTR with Poly1305-AES.
 
 use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, aead::Aead};
-use rustic_core::repofile::MasterKey;
 
-use super::Repository;
 use crate::{
     error::{Error, Kind, Result},
     random::random,
@@ -41,12 +39,5 @@ impl Cipher {
     pub fn open(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (nonce, rest) = bytes.split_first_chunk::<NONCE>()?;
         self.0.decrypt(nonce.into(), rest).ok()
-    }
-}
-
-impl Repository {
-    pub(super) fn cipher(&self) -> Result<Cipher> {
-        let MasterKey { mac, encrypt, .. } = self.inner.key();
-        Cipher::new(&encrypt, &mac.k, &mac.r)
     }
 }

@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{File, Folder, Storage};
+use super::{
+    file::{File, Folder},
+    storage::Storage,
+};
 use crate::durable;
 
 /// Where files are written before they get their name; restic knows nothing of it and leaves it alone.

@@ -2,16 +2,20 @@
 //! Each is a key of restic's format, so that stock restic takes either.
 
 use rustic_core::{
-    KeyOptions,
     jiff::Zoned,
     repofile::{KeyFile, KeyId},
 };
 use sha2::{Digest, Sha256};
 
-use super::{File, Folder, Repository, Storage, cipher::Cipher, open::guarded};
+use super::{
+    cipher::Cipher,
+    file::{File, Folder},
+    key_slot::KeySlot,
+    open::{Repository, guarded},
+};
 use crate::{
+    base::secret::Secret,
     error::{Error, Kind, OrError, Result},
-    keys::Secret,
     random::random,
 };
 
@@ -19,50 +23,13 @@ use crate::{
 /// copy, and the password is 32 random letters and digits: nobody guesses it, however cheap a try is.
 const LAB_N: u32 = 1 << 15;
 
-/// Whose key it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    Lab,
-    Passphrase,
-}
-
-impl Door {
-    /// The user that its keys name, for people who look at them with `restic key list`.
-    fn user(self) -> &'static str {
-        match self {
-            Self::Lab => "lap",
-            Self::Passphrase => "lap-passphrase",
-        }
-    }
-
-    /// Of a key file.
-    pub(super) fn of(storage: &dyn Storage, file: &File) -> Option<Self> {
-        let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None).ok()?).ok()?;
-        let user = key.get("username")?.as_str()?;
-        [Self::Lab, Self::Passphrase].into_iter().find(|door| door.user() == user)
-    }
-
-    pub(super) fn key(self) -> KeyOptions {
-        KeyOptions::default().username(self.user().to_owned()).with_created(true)
-    }
-
-    /// What is said when it does not open.
-    pub(super) fn closed(self, name: &str) -> Error {
-        match self {
-            Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
-                .hint("it belongs to another lab, or was made with other keys"),
-            Self::Passphrase => Error::new(Kind::Keys, format!("the passphrase does not open `{name}`")),
-        }
-    }
-}
-
 impl Repository {
     /// Whether there is a passphrase.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn has_passphrase(&self) -> Result<bool> {
-        self.behind(Door::Passphrase).map(|files| !files.is_empty())
+        self.behind(KeySlot::Passphrase).map(|files| !files.is_empty())
     }
 
     /// Makes this the passphrase; an earlier one opens no more.
@@ -70,9 +37,9 @@ impl Repository {
     /// # Errors
     /// It cannot be written.
     pub fn set_passphrase(&self, passphrase: &Secret) -> Result<()> {
-        let before = self.behind(Door::Passphrase)?;
+        let before = self.behind(KeySlot::Passphrase)?;
         let name = self.name.as_str();
-        let new: KeyId = guarded(name, || self.inner.add_key(passphrase.expose(), &Door::Passphrase.key()))?;
+        let new: KeyId = guarded(name, || self.inner.add_key(passphrase.expose(), &KeySlot::Passphrase.key()))?;
         let new = File::new(Folder::Keys, new.to_hex().as_str());
         for file in before.iter().filter(|file| Some(*file) != new.as_ref()) {
             self.storage.remove(file).or_error(Kind::Host, || format!("cannot remove `{file}` of `{name}`"))?;
@@ -82,10 +49,10 @@ impl Repository {
 
     /// Has the password that just made it open it sooner from now on.
     pub(super) fn lighten(&self, password: &Secret) -> Result<()> {
-        let before = self.behind(Door::Lab)?;
+        let before = self.behind(KeySlot::Lab)?;
         let mut key = KeyFile {
             hostname: None,
-            username: Some(Door::Lab.user().to_owned()),
+            username: Some(KeySlot::Lab.user().to_owned()),
             created: Some(Zoned::now()),
             kdf: "scrypt".to_owned(),
             n: LAB_N,
@@ -105,12 +72,12 @@ impl Repository {
         before.iter().try_for_each(|file| self.storage.remove(file)).or_error(Kind::Host, what)
     }
 
-    fn behind(&self, door: Door) -> Result<Vec<File>> {
+    fn behind(&self, door: KeySlot) -> Result<Vec<File>> {
         let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
         Ok(files
             .into_iter()
             .map(|(file, _)| file)
-            .filter(|file| Door::of(self.storage.as_ref(), file) == Some(door))
+            .filter(|file| KeySlot::of(self.storage.as_ref(), file) == Some(door))
             .collect())
     }
 }

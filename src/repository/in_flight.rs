@@ -36,7 +36,7 @@ impl InFlightWrites {
     /// An earlier one has failed.
     pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<InFlightWrite> {
         self.wait(most - 1)?.under_way += 1;
-        let became = Fault::Other(super::remote::GONE.into());
+        let became = Fault::Other(GONE.into());
         Ok(InFlightWrite { in_flight: self.clone(), became, arrived: false })
     }
 
@@ -82,6 +82,9 @@ impl Drop for InFlightWrite {
         self.in_flight.changed.notify_all();
     }
 }
+
+/// Why nothing comes any more.
+pub(super) const GONE: &str = "the client disconnected";
 
 #[cfg(test)]
 mod tests {

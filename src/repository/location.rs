@@ -3,7 +3,7 @@
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::{Storage, directory::Directory, s3::S3, sftp::Sftp};
+use super::{directory::Directory, s3::S3, sftp::Sftp, storage::Storage};
 use crate::error::Result;
 
 /// A repository's place.

@@ -11,7 +11,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{File, Folder, Repository, Storage, cipher::Cipher};
+use super::{
+    cipher::Cipher,
+    file::{File, Folder},
+    open::Repository,
+    storage::Storage,
+};
 use crate::{
     error::{Error, Kind, OrError, Result},
     words::ago,
@@ -53,6 +58,11 @@ impl Drop for Lock {
 }
 
 impl Repository {
+    pub(super) fn cipher(&self) -> Result<Cipher> {
+        let rustic_core::repofile::MasterKey { mac, encrypt, .. } = self.inner.key();
+        Cipher::new(&encrypt, &mac.k, &mac.r)
+    }
+
     /// Takes a lock: `exclusive` to remove, else to add. Those that a killed process of this machine left, and those that
     /// nobody renewed, are removed.
     ///

@@ -24,12 +24,13 @@ mod directory;
 mod doors;
 mod file;
 mod in_flight;
+pub mod key_slot;
 mod location;
 mod lock;
-mod office;
 mod open;
 pub mod policy;
 mod prune;
+pub mod recovery_bundle;
 pub mod relay;
 mod remote;
 pub mod restore;
@@ -38,6 +39,7 @@ mod room;
 mod s3;
 mod sftp;
 mod snapshots;
+pub mod storage;
 mod users;
 mod verify;
 pub mod warnings;
@@ -46,11 +48,7 @@ pub mod work;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::io;
-
-use bytes::Bytes;
-
-pub use doors::Door;
+pub use self::key_slot::KeySlot;
 pub use file::{File, Folder};
 pub use location::Location;
 pub use lock::Lock;
@@ -60,39 +58,5 @@ pub use remote::Remote;
 pub use rights::Rights;
 pub use room::Room;
 pub use snapshots::Copy;
+pub use storage::Storage;
 pub use verify::Depth;
-
-/// Where a repository's files lie.
-pub trait Storage: Send + Sync + 'static {
-    /// All files of a folder, with their sizes; none if there is no such folder.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>>;
-    /// A file, or `(offset, length)` of it.
-    ///
-    /// # Errors
-    /// It is not there, is shorter, or cannot be read.
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes>;
-    /// Makes a file, whole or not at all, and on the disk when this returns; packs may be on their way until what names them, an
-    /// index or a snapshot, is written. One that is there stays as it is.
-    ///
-    /// # Errors
-    /// It cannot be written, or a pack before it.
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()>;
-    /// Removes a file; one that is not there is no error.
-    ///
-    /// # Errors
-    /// It cannot be removed, or not from here.
-    fn remove(&self, file: &File) -> io::Result<()>;
-    /// What is in it beside the folders; `None`: there is no such place.
-    ///
-    /// # Errors
-    /// It cannot be looked at.
-    fn look(&self) -> io::Result<Option<Vec<String>>>;
-    /// Makes the place, in a directory that is there.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    fn make(&self) -> io::Result<()>;
-}

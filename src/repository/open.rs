@@ -14,10 +14,10 @@ use rustic_core::{
     RepositoryOptions, RusticError, RusticProgress, RusticResult, repofile::MasterKey,
 };
 
-use super::{Door, Folder, Storage, backend::Backend, room::is_room};
+use super::{backend::Backend, file::Folder, key_slot::KeySlot, room::is_room, storage::Storage, warnings::one_line};
 use crate::{
+    base::secret::Secret,
     error::{Error, Kind, OrError, Result},
-    keys::Secret,
     words::bytes,
 };
 
@@ -44,7 +44,7 @@ impl Repository {
     ///
     /// # Errors
     /// There is none, it is damaged, or has another password: each in a sentence.
-    pub fn open(storage: Arc<dyn Storage>, name: &str, door: Door, password: &Secret, tell: Tell) -> Result<Self> {
+    pub fn open(storage: Arc<dyn Storage>, name: &str, door: KeySlot, password: &Secret, tell: Tell) -> Result<Self> {
         let raw = raw(&storage, name, (false, door), tell)?;
         let opened = guarded(name, || Ok(raw.open(&Credentials::password(password.expose()))))?;
         let inner = opened.map_err(|error| match error.is_incorrect_password() {
@@ -62,7 +62,7 @@ impl Repository {
     pub fn open_with(storage: Arc<dyn Storage>, name: &str, key: &Secret, strict: bool, tell: Tell) -> Result<Self> {
         let key: MasterKey =
             serde_json::from_str(key.expose()).or_error(Kind::Other, || "the repository's key".into())?;
-        let raw = raw(&storage, name, (strict, Door::Lab), tell)?;
+        let raw = raw(&storage, name, (strict, KeySlot::Lab), tell)?;
         let inner = guarded(name, || raw.open(&Credentials::Masterkey(key)))?;
         Ok(Self { name: name.to_owned(), inner, storage })
     }
@@ -102,7 +102,7 @@ impl Repository {
     /// The place cannot be written.
     pub fn make(storage: Arc<dyn Storage>, name: &str, password: &Secret, tell: Tell) -> Result<Self> {
         storage.make().or_error(Kind::Host, || format!("cannot make the repository `{name}`"))?;
-        let raw = raw(&storage, name, (false, Door::Lab), tell)?;
+        let raw = raw(&storage, name, (false, KeySlot::Lab), tell)?;
         let options = ConfigOptions::default()
             .set_datapack_size(bytesize::ByteSize::b(PACK))
             .set_datapack_growfactor(0_u32)
@@ -111,7 +111,7 @@ impl Repository {
             // gets lost on the way is found by the names; what a machine miscalculates, `verify --read-data` finds.
             .set_extra_verify(false);
         let credentials = Credentials::password(password.expose());
-        let inner = guarded(name, || raw.init(&credentials, &Door::Lab.key(), &options))?;
+        let inner = guarded(name, || raw.init(&credentials, &KeySlot::Lab.key(), &options))?;
         let made = Self { name: name.to_owned(), inner, storage };
         made.lighten(password)?;
         Ok(made)
@@ -126,7 +126,7 @@ impl Repository {
 fn raw(
     storage: &Arc<dyn Storage>,
     name: &str,
-    (strict, door): (bool, Door),
+    (strict, door): (bool, KeySlot),
     tell: Tell,
 ) -> Result<rustic_core::Repository<()>> {
     let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict, door)), None);
@@ -164,21 +164,6 @@ fn damaged(name: &str, text: &str) -> Error {
     let text: String = one_line(text).chars().take(MOST).collect();
     Error::new(Kind::Node, format!("the repository `{name}`: {text}"))
         .hint("`lap snapshot verify --read-data --from REPOSITORY` names the damaged files")
-}
-
-/// Without the library's frame around it.
-pub(super) fn one_line(text: &str) -> String {
-    // An error in a panic is printed with `Debug`.
-    let inner = text.split_once("guidance: \"").and_then(|(_, rest)| rest.split_once("\", ")).map(|(inner, _)| inner);
-    let text = inner.unwrap_or(text);
-    let text = text.strip_prefix("Error: ").unwrap_or(text);
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let line = words.join(" ");
-    match (line.find(" (kind: related to "), line.find("): caused by: ")) {
-        (Some(from), Some(to)) if from < to => format!("{}: {}", &line[..from], &line[to + 14..]),
-        (Some(from), None) => line[..from].to_owned(),
-        _ => line,
-    }
 }
 
 /// The library's progress, as words.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Copy, Depth};
+use super::{snapshots::Copy, verify::Depth};
 use crate::snapshot::{
     Id,
     keep::{Decision, Keep, spans},
@@ -161,6 +161,11 @@ pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id]) -> V
         Decision { id: copy.id.clone(), because: because.chain(spans).collect() }
     };
     copies.iter().zip(spans(&ages, keep)).enumerate().map(one).collect()
+}
+
+/// Of copies, the oldest first.
+pub(crate) fn newest_of(copies: &[Copy]) -> News {
+    News::Newest(copies.last().map(|copy| (copy.id.clone(), copy.at)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,13 @@ use rustic_core::{
     repofile::{SnapshotFile, SnapshotId},
 };
 
-use super::{Copy, Folder, Lock, Repository, office, open::guarded};
+use super::{
+    file::Folder,
+    lock::Lock,
+    open::{Repository, guarded},
+    recovery_bundle,
+    snapshots::Copy,
+};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// What pruning gave back.
@@ -39,7 +45,7 @@ impl Repository {
     pub fn forget_old_keys_and_workspaces(&self, _lock: &Lock) -> Result<()> {
         let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let mut gone = Vec::new();
-        for tag in office::TAGS {
+        for tag in recovery_bundle::TAGS {
             let mut tagged: Vec<&SnapshotFile> = files.iter().filter(|file| file.tags.contains(tag)).collect();
             tagged.sort_by_key(|file| file.time.timestamp());
             tagged.pop();

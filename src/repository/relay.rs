@@ -11,8 +11,9 @@ use tokio::{
 };
 
 use super::{
-    File, Folder, Storage,
+    file::{File, Folder},
     rights::{is_readable, is_writable},
+    storage::Storage,
 };
 use crate::error::{Error, Kind, OrError, Result};
 

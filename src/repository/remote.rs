@@ -16,19 +16,17 @@ use bytes::Bytes;
 use nix::sys::signal::{Signal, raise};
 
 use super::{
-    File, Folder, Storage,
-    in_flight::{InFlightWrite, InFlightWrites},
+    file::{File, Folder},
+    in_flight::{GONE, InFlightWrite, InFlightWrites},
     open::Tell,
     relay::{AT_ONCE, Act, Call, MOST, Message, Reply},
+    storage::Storage,
 };
 
 /// How long whoever works may clean up after whoever asked went away.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What is read at a time.
 const PIECE: usize = 256 << 10;
-
-/// Why nothing comes any more.
-pub(super) const GONE: &str = "the client disconnected";
 
 type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
 

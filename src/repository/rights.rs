@@ -4,7 +4,10 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{File, Folder, Storage};
+use super::{
+    file::{File, Folder},
+    storage::Storage,
+};
 
 /// Which files a node's request may add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,5 +38,5 @@ impl Room {
 
 /// Whether a directory of this name is a repository's of this layout.
 pub(super) fn is_room(name: &str) -> bool {
-    name == LAB || name.strip_prefix(ENVIRONMENT).is_some_and(crate::keys::is_label)
+    name == LAB || name.strip_prefix(ENVIRONMENT).is_some_and(crate::base::label::is_label)
 }

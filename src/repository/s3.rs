@@ -23,7 +23,10 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
-use super::{File, Folder, Storage};
+use super::{
+    file::{File, Folder},
+    storage::Storage,
+};
 use crate::error::{Error, Kind, Result};
 
 /// A signed address is good for so long: for all tries of a slow body.

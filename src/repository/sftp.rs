@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{File, Folder, Storage};
+use super::{
+    file::{File, Folder},
+    storage::Storage,
+};
 use crate::error::{Error, Kind, Result};
 
 /// What every server takes in one piece.

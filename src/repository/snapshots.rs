@@ -3,10 +3,13 @@
 use rustic_core::repofile::SnapshotFile;
 use serde::Serialize;
 
-use super::{Lock, Repository, open::guarded};
+use super::{
+    lock::Lock,
+    open::{Repository, guarded},
+};
 use crate::{
+    base::label::is_label,
     error::{Error, Kind, Result},
-    keys::is_label,
     snapshot::Id,
 };
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
+    io::{self, Write},
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
@@ -17,15 +17,16 @@ use bytes::Bytes;
 
 use super::{
     directory::Directory,
+    restore::{here, job},
     sftp::Sftp,
     work::{Copied, Source, copy, fetch},
     *,
 };
 use crate::{
-    error::{Kind, Result},
-    keys::Secret,
+    base::secret::Secret,
+    error::Result,
     snapshot::{
-        self, Filesystem, Meta, Reason,
+        self, Filesystem, Meta, Reason, half,
         tests::{Nobody, Pool, sh},
     },
 };
@@ -78,7 +79,7 @@ impl Office {
     }
 
     fn open(&self) -> Repository {
-        Repository::open(self.storage.clone(), "office", Door::Lab, &secret("pw"), silent()).unwrap()
+        Repository::open(self.storage.clone(), "office", KeySlot::Lab, &secret("pw"), silent()).unwrap()
     }
 
     fn copy_through(&self, storage: Arc<dyn Storage>, id: &str) -> Result<Copied> {
@@ -101,7 +102,7 @@ impl Office {
     /// As the agent's child does it, in this process: without its walls.
     fn fetch_as(&self, id: &snapshot::Id, restic: &str) -> Result<Meta> {
         warnings::listen();
-        let restore = |half: &Path| restore::here(self.open(), restore::What::Snapshot, restic, half);
+        let restore = |half: &Path| here::here(self.open(), job::What::Snapshot, restic, half);
         fetch("office", &self.pool.path(), id, restore)
     }
 
@@ -154,7 +155,7 @@ fn workspace(repository: &Repository, into: &Path) -> Result<()> {
     repository.workspace_by(into, |job| {
         let storage = repository.storage();
         let again = Repository::open_with(storage, &job.repository, &job.key, false, silent())?;
-        restore::here(again, job.what, &job.restic, into)
+        here::here(again, job.what, &job.restic, into)
     })
 }
 
@@ -442,7 +443,8 @@ fn damage_is_named_and_never_restored() {
 #[test]
 fn one_sentence_each() {
     let office = Office::new();
-    let again = |password| Repository::open(office.storage.clone(), "office", Door::Lab, &secret(password), silent());
+    let again =
+        |password| Repository::open(office.storage.clone(), "office", KeySlot::Lab, &secret(password), silent());
     let error = again("wrong").err().unwrap();
     assert_eq!(error.message, "the lab's repository password does not open `office`");
     assert_eq!(again("pw").unwrap().copies_of("lab", "test").unwrap(), []);
@@ -470,7 +472,7 @@ fn one_sentence_each() {
     // A file that root may not read: of a snapshot in which something is missing nothing is listed.
     let (meta, pool) = (office.take(1_795_254_400), office.pool.path());
     assert_eq!(fs::metadata(office.root().join("config")).unwrap().permissions().mode() & 0o777, 0o600);
-    let held = snapshot::hold(&pool, &meta.id).unwrap();
+    let held = half::hold(&pool, &meta.id).unwrap();
     assert!(snapshot::remove(&pool, &meta.id).unwrap_err().message.contains("is being copied"));
     drop(held);
     snapshot::remove(&pool, &meta.id).unwrap();

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use rustic_core::{CheckOptions, ReadSubsetOption};
 
 use super::{
-    Repository,
-    open::{guarded, one_line},
+    open::{Repository, guarded},
+    warnings::one_line,
 };
 use crate::error::Result;
 

@@ -23,7 +23,7 @@ impl Log for Listener {
     fn log(&self, record: &Record<'_>) {
         let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
         if self.enabled(record.metadata()) && said.len() < MOST {
-            said.push(super::open::one_line(&record.args().to_string()));
+            said.push(one_line(&record.args().to_string()));
         }
     }
 
@@ -53,5 +53,20 @@ pub fn clean() -> Result<()> {
             let error = Error::new(Kind::Node, first.clone());
             Err(if more.is_empty() { error } else { error.hint(format!("and: {}", more.join("; "))) })
         }
+    }
+}
+
+/// Without the library's frame around it.
+pub(super) fn one_line(text: &str) -> String {
+    // An error in a panic is printed with `Debug`.
+    let inner = text.split_once("guidance: \"").and_then(|(_, rest)| rest.split_once("\", ")).map(|(inner, _)| inner);
+    let text = inner.unwrap_or(text);
+    let text = text.strip_prefix("Error: ").unwrap_or(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    match (line.find(" (kind: related to "), line.find("): caused by: ")) {
+        (Some(from), Some(to)) if from < to => format!("{}: {}", &line[..from], &line[to + 14..]),
+        (Some(from), None) => line[..from].to_owned(),
+        _ => line,
     }
 }

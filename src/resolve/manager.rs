@@ -2,7 +2,12 @@
 
 use std::{net::Ipv4Addr, path::Path};
 
-use super::{Facts, Inputs, Manager, block, daemon, file::Content, record::Part};
+use super::{
+    block, daemon,
+    facts::{Facts, Inputs, Manager},
+    file::Content,
+    record::Part,
+};
 use crate::{Error, Kind, Result};
 
 /// As many servers as resolv.conf(5) takes (MAXNS), and so as many as containers ask.
@@ -147,7 +152,7 @@ fn before(inputs: &Inputs, others: &[String], cut: bool) -> Vec<String> {
 
 /// `nameserver` of a resolv.conf(5).
 pub fn nameservers(text: &str) -> Vec<String> {
-    crate::nameservers::all(text.as_bytes()).iter().map(ToString::to_string).collect()
+    crate::base::nameservers::all(text.as_bytes()).iter().map(ToString::to_string).collect()
 }
 
 /// The words behind each line that begins with `key`.

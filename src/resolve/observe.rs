@@ -8,12 +8,13 @@ use std::{
 };
 
 use super::{
-    Facts, Inputs, Manager, file,
+    facts::{Facts, Inputs, Manager},
+    file,
     manager::{ANCHORS, RESOLV_CONF, RESOLVED, nameservers, own_files, values},
     record::{self, Record},
     tree::{follow, inside},
 };
-use crate::{Error, Kind, OrError, Result, nameservers::unscoped};
+use crate::{Error, Kind, OrError, Result, base::nameservers::unscoped};
 
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 

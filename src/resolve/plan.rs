@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Facts, Inputs, Manager,
     block::{self, Cut},
     diff::diff,
+    facts::{Facts, Inputs, Manager},
     file::Content,
     manager::{self, MOST_SERVERS, RESOLV_CONF, Wanted},
     record::{Kept, Part, Record},

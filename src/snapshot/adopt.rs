@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use super::{Id, meta::directory};
+use super::{id::Id, meta::directory};
 use crate::{
-    beneath::{Dir, Entry, Walk},
+    beneath::{Entry, Walk, dir::Dir},
     error::Result,
 };
 

@@ -18,14 +18,14 @@ use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Meta,
     filesystem::is_btrfs,
-    nested,
+    meta::Meta,
+    nested::list,
     plain::{Known, Stamp},
     tree::{self, Node},
 };
 use crate::{
-    beneath::{Dir, Walk, split},
+    beneath::{Walk, dir::Dir, split},
     error::{Kind, OrError, Result},
     state,
 };
@@ -74,7 +74,7 @@ impl Side {
         let snapshot = data.parent().unwrap_or(data);
         let meta: Option<Meta> = state::json(&snapshot.join("meta.json")).value_or_refuse()?;
         let kept = meta.into_iter().flat_map(|meta| meta.nested.kept).enumerate();
-        let nested = kept.map(|(n, path)| Ok((path.into(), Dir::open(&nested::place(snapshot, n))?)));
+        let nested = kept.map(|(n, path)| Ok((path.into(), Dir::open(&list::place(snapshot, n))?)));
         Ok(Self { data: Dir::open(data)?, nested: nested.collect::<Result<_>>()? })
     }
 

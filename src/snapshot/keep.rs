@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::{Id, Meta, Reason};
+use super::{
+    id::Id,
+    meta::{Meta, Reason},
+};
 
 /// `[snapshot]` of `lap.toml`, as the agent gets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Pause, nested::Nested};
+use super::{id::Id, nested::list::Nested, pause::Pause};
 use crate::{
     error::{Error, Kind, Result},
     state::{self, State, Unreadable},
@@ -150,6 +150,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::snapshot::nested::list::Nested;
 
     fn meta(id: &str) -> Meta {
         Meta {

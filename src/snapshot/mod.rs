@@ -15,6 +15,8 @@
 
 mod adopt;
 mod btrfs;
+pub mod half;
+pub mod subvolume;
 
 mod diff;
 mod filesystem;
@@ -37,18 +39,19 @@ pub(crate) mod tests;
 mod tree;
 pub mod volume;
 
+pub use self::half::{drop_half, hold, hold_half};
+pub use self::nested::list::{Missing, Nested};
 pub use adopt::adopt;
 pub use diff::{Change, Difference, diff};
 pub use filesystem::{Filesystem, is_btrfs};
 pub use id::Id;
 pub use meta::{Damaged, Meta, Reason, all, data, find, list, none_newer};
-pub use nested::{Missing, Nested};
 pub use pause::{HookRan, Pause};
 pub use records::named;
 pub use restore::{Restore, Step, World, recover};
 pub use stage::{stage, unstage};
 pub use still::{STEPS, Still, Stood};
-pub use sweep::{abandon, drop_half, hold, hold_half, remove, sweep};
+pub use sweep::{abandon, remove, sweep};
 pub use take::{
     Taken, begin, complete, describe, described, finish, finish_import, free_id, is_whole, prepare_import, take,
 };

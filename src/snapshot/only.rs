@@ -19,19 +19,22 @@ use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Id, Meta, Reason, World,
     filesystem::is_btrfs,
-    meta::{data, directory},
-    nested::{self, Nested},
+    half::{drop_half, half},
+    id::Id,
+    meta::{Meta, Reason, data, directory},
+    nested::{
+        self,
+        list::{self, Nested},
+    },
     plain::Shot,
-    restore::{Step, pending},
-    sweep::drop_half,
-    take::{begin, complete, copy_present, described, finish, free_id, half, is_whole},
+    restore::{Step, World, pending},
+    take::{begin, complete, copy_present, described, finish, free_id, is_whole},
     tree::{self, remove},
     volume,
 };
 use crate::{
-    beneath::{self, Dir},
+    beneath::{self, dir::Dir},
     durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
@@ -229,7 +232,7 @@ fn check_subvolume(pool: &Path, path: &str, held: &Nested) -> Result<()> {
 fn copy(pool: &Path, record: &Record, held: &Nested, path: &str, copied: &Path) -> Result<()> {
     let snapshot = directory(pool).join(record.id.to_string());
     match held.kept.iter().position(|kept| kept == path) {
-        Some(n) => volume::copy(&nested::place(&snapshot, n), copied)?,
+        Some(n) => volume::copy(&list::place(&snapshot, n), copied)?,
         None => tree::copy(&snapshot.join("data").join(path), copied)?,
     }
     nested::put(&snapshot, held, Path::new(path), copied)

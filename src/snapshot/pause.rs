@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Stood;
+use super::still::Stood;
 
 /// What writers felt, in microseconds. It says how long they waited meanwhile, not that the snapshot was the reason: on a busy
 /// disk they wait anyway.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{Id, only, restore};
+use super::{id::Id, only, restore};
 use crate::error::Result;
 
 /// Those that a restore under way needs, or is about to make.

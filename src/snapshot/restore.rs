@@ -10,12 +10,14 @@ use std::{fs, io::ErrorKind, path::Path};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Id, Meta, Reason,
     filesystem::is_btrfs,
-    meta::{data, directory},
-    nested, plain,
+    half::half,
+    id::Id,
+    meta::{Meta, Reason, data, directory},
+    nested::{self, list, remove},
+    plain,
     still::Still,
-    take::{begin, complete, described, finish, free_id, half},
+    take::{begin, complete, described, finish, free_id},
     volume,
 };
 use crate::{
@@ -154,7 +156,7 @@ impl Restore<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
             pause: None,
-            nested: nested::Nested::default(),
+            nested: list::Nested::default(),
         };
         let mut record = Record {
             id: (*id).clone(),
@@ -228,7 +230,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         )));
     }
     if new.exists() {
-        volume::delete_all(&new)?;
+        remove::delete_all(&new)?;
     }
     world.mount()?;
     close(state, &record, world)?;

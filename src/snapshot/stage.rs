@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    Id, btrfs,
+    btrfs,
     filesystem::is_btrfs,
+    half::{HALF, drop_half},
+    id::Id,
     meta::{data, directory},
-    nested,
-    sweep::{HALF, drop_half},
-    tree, volume,
+    nested, tree, volume,
 };
 use crate::{
     durable,

@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::{
-    Id, Meta, Reason, btrfs,
+    btrfs,
     filesystem::is_btrfs,
-    meta::{data, directory},
-    nested::{self, Nested},
+    half::{drop_half, half},
+    id::Id,
+    meta::{Meta, Reason, data, directory},
+    nested::{self, list::Nested},
     plain::Shot,
     still::{Still, Stood},
-    sweep::{HALF, drop_half},
     volume,
 };
 use crate::{
@@ -79,11 +80,6 @@ pub fn free_id(pool: &Path, at: i64) -> Id {
         }
         nth += 1;
     }
-}
-
-/// Where a snapshot is while it is being made.
-pub fn half(pool: &Path, id: &Id) -> PathBuf {
-    directory(pool).join(format!("{HALF}{id}"))
 }
 
 /// Makes the place of a snapshot that is about to be made.

@@ -13,7 +13,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-use super::*;
+use super::{nested::list::Nested, *};
 use crate::error::{Error, Kind, Result};
 
 pub(crate) mod cut;

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use super::{btrfs, filesystem::is_btrfs, nested, plain, tree};
+use super::{btrfs, filesystem::is_btrfs, plain, tree};
 use crate::error::{Error, Kind, OrError, Result};
 
 /// Makes an empty one.
@@ -36,17 +36,6 @@ pub fn delete(path: &Path) -> Result<()> {
         return btrfs::delete(path);
     }
     tree::remove(path)
-}
-
-/// Deletes one, and all that containers made inside it.
-///
-/// # Errors
-/// As [`delete`].
-pub fn delete_all(path: &Path) -> Result<()> {
-    if is_btrfs(path)? {
-        nested::remove_inside(path)?;
-    }
-    delete(path)
 }
 
 /// Nobody may write to it from now on. Elsewhere than on btrfs nobody holds root back: containers do not see it, and lap does not.

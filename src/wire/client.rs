@@ -9,7 +9,7 @@ use super::protocol::{Answer, Holder, MAX_PACK, NodeFacts, Note, Request};
 use crate::{
     error::{Error, Kind, OrError, Result},
     release::{Entry, Hooked, Reply},
-    repository::{Rights, Storage, relay},
+    repository::{Rights, relay, storage::Storage},
     snapshot::Meta,
 };
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::NodeConfig;
 use crate::{
+    base::secret::{Secret, exposed},
     error::{Kind, OrError, Result},
-    keys::{Secret, exposed},
 };
 
 /// What a machine needs to know to be a node.

@@ -15,7 +15,10 @@ use crate::{
     error::{Error, Kind, OrError, Result},
     repository::{
         Remote, Repository,
-        restore::{self, Job, What},
+        restore::{
+            self,
+            job::{Job, What},
+        },
         warnings,
         work::{Source, copy, fetch},
     },

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bollard::Docker;
 
 use crate::{
-    drivers,
     error::{Kind, OrError, Result},
     wire::paths,
 };
@@ -17,7 +16,7 @@ use crate::{
 pub async fn connect() -> Result<Docker> {
     let docker = Docker::connect_with_unix(paths::DOCKER, 3600, crate::wire::client::OLDEST)
         .or_error(Kind::Node, || "cannot reach Docker".into())?;
-    drivers::docker::settled(docker).await.or_error(Kind::Node, || "Docker does not answer".into())
+    crate::docker::settled(docker).await.or_error(Kind::Node, || "Docker does not answer".into())
 }
 
 /// Between two tries to reach a Docker that starts.

@@ -12,8 +12,8 @@ use super::{recover::registry_data, registry};
 use crate::{
     agent::{docker::own_labels, pool, recorded},
     error::{Error, Kind, OrError, Result},
-    plan::prune::{Container, Files, Found, Image},
-    release::manifest::Current,
+    prune::{Container, Files, Found, Image},
+    release::manifest::ReleaseManifest,
     snapshot,
     state::{self, State},
     wire::{
@@ -132,7 +132,7 @@ fn files(mounted: &[(String, String)]) -> Result<Vec<Files>> {
 }
 
 /// A release; null where its file cannot be read.
-fn known(release: State<Current>) -> serde_json::Value {
+fn known(release: State<ReleaseManifest>) -> serde_json::Value {
     match release {
         State::Value(release) => serde_json::json!(release),
         _ => serde_json::Value::Null,

@@ -8,7 +8,7 @@ use crate::{
     agent::{checks, docker},
     clock::now,
     error::{Error, Kind, Result},
-    plan::prune::decide,
+    prune::decide,
     wire::prune::{Decision, Rules},
 };
 

@@ -9,8 +9,8 @@ use crate::{
     clock::now,
     durable::write_file,
     error::{Error, Kind, OrError, Result},
-    plan::wish::Wish,
-    release::{Ended, manifest::Current},
+    release::desired_state::DesiredState,
+    release::{Ended, manifest::ReleaseManifest},
     snapshot::{self, Meta},
     state::{self, State},
     wire::{
@@ -66,7 +66,12 @@ fn write(path: &Path, text: &[u8]) -> Result<String> {
 }
 
 /// What the release is whose file is to be written.
-fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], number: Option<u64>) -> Result<Current> {
+fn choose(
+    found: &Recorded,
+    snapshots: &[Meta],
+    containers: &[ContainerFact],
+    number: Option<u64>,
+) -> Result<ReleaseManifest> {
     let runs = match &found.current {
         State::Value(current) => Some(current),
         _ => None,
@@ -85,7 +90,7 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
         return Err(Error::new(Kind::Refused, format!("according to the ledger, release {last} runs, not {number}"))
             .hint(format!("run `lap release record {last}`, then `lap rollback {number}`")));
     }
-    let mut all: Vec<Current> = found
+    let mut all: Vec<ReleaseManifest> = found
         .releases
         .values()
         .filter_map(|release| match release {
@@ -93,7 +98,9 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
             _ => None,
         })
         .collect();
-    all.extend(snapshots.iter().filter_map(|meta| serde_json::from_value::<Current>(meta.current.clone()?).ok()));
+    all.extend(
+        snapshots.iter().filter_map(|meta| serde_json::from_value::<ReleaseManifest>(meta.current.clone()?).ok()),
+    );
     all.retain(|release| release.release.is_some() && (wanted.is_none() || release.release == wanted));
     all.sort_by_key(|release| std::cmp::Reverse(release.at));
     let Some(newest) = all.first() else {
@@ -105,7 +112,7 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
     if other {
         return Ok(newest.clone());
     }
-    let agrees = |release: &&Current| {
+    let agrees = |release: &&ReleaseManifest| {
         let (same, differ) = compare(release, containers);
         differ.is_empty() && (wanted.is_some() || !same.is_empty())
     };
@@ -125,8 +132,8 @@ fn choose(found: &Recorded, snapshots: &[Meta], containers: &[ContainerFact], nu
 }
 
 /// The containers that are those of the release, and those that are not. One that is missing says nothing.
-fn compare<'a>(release: &Current, containers: &'a [ContainerFact]) -> (Vec<&'a str>, Vec<&'a str>) {
-    let wish = Wish::from(release.clone());
+fn compare<'a>(release: &ReleaseManifest, containers: &'a [ContainerFact]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let wish = DesiredState::from(release.clone());
     let is_of = |fact: &&ContainerFact| {
         let container = wish.containers.get(&fact.name).filter(|container| container.scale > 0);
         container.is_some_and(|container| fact.labels.get(LABEL_SPEC) == Some(&wish.spec(container)))
@@ -148,10 +155,10 @@ mod tests {
     };
 
     /// A release whose one container stands on the image `build`.
-    fn release(number: u64, at: i64) -> Current {
+    fn release(number: u64, at: i64) -> ReleaseManifest {
         let image =
             crate::release::manifest::Image { build: format!("build-{number}"), parents: Vec::new(), reference: None };
-        Current {
+        ReleaseManifest {
             commit: format!("c{number}"),
             release: Some(number),
             env: "e".into(),
@@ -163,8 +170,8 @@ mod tests {
         }
     }
 
-    fn containers(of: &Current) -> Vec<ContainerFact> {
-        let wish = Wish::from(of.clone());
+    fn containers(of: &ReleaseManifest) -> Vec<ContainerFact> {
+        let wish = DesiredState::from(of.clone());
         let fact = |container: &Container| ContainerFact {
             name: container.name.clone(),
             id: String::new(),
@@ -193,7 +200,7 @@ mod tests {
         }
     }
 
-    fn snapshot(of: &Current) -> Meta {
+    fn snapshot(of: &ReleaseManifest) -> Meta {
         Meta {
             id: Id::new(of.at, 1),
             at: of.at,

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     agent::system::node_config::read_config,
-    release::{self, manifest::Current},
+    release::{self, manifest::ReleaseManifest},
     state::{self, State, Unreadable},
     wire::paths,
 };
@@ -16,8 +16,8 @@ use crate::{
 /// All of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
-    pub current: State<Current>,
-    pub releases: BTreeMap<u64, State<Current>>,
+    pub current: State<ReleaseManifest>,
+    pub releases: BTreeMap<u64, State<ReleaseManifest>>,
     /// The entries of the ledger that can be read.
     pub ledger: Vec<release::Entry>,
     /// Hash of the ledger's newest entry, or why the chain is broken.
@@ -37,7 +37,7 @@ pub fn ledger(state: &Path) -> PathBuf {
 }
 
 /// What this node runs.
-pub fn current() -> State<Current> {
+pub fn current() -> State<ReleaseManifest> {
     read(Path::new(paths::STATE)).current
 }
 
@@ -48,7 +48,7 @@ pub fn described() -> Option<serde_json::Value> {
 }
 
 /// The same for what was read before.
-pub fn describe(current: State<Current>) -> Option<serde_json::Value> {
+pub fn describe(current: State<ReleaseManifest>) -> Option<serde_json::Value> {
     match current {
         State::Absent => None,
         State::Value(current) => Some(serde_json::json!(current)),
@@ -75,7 +75,7 @@ pub fn read(state: &Path) -> Recorded {
 }
 
 /// The files in `releases/`, and why the directory cannot be read.
-fn releases(directory: &Path) -> (BTreeMap<u64, State<Current>>, Option<Unreadable>) {
+fn releases(directory: &Path) -> (BTreeMap<u64, State<ReleaseManifest>>, Option<Unreadable>) {
     let (names, unreadable) = state::names(directory).value_and_complaint();
     let number = |name: &String| name.strip_suffix(".json")?.parse::<u64>().ok();
     let numbers = names.iter().flatten().filter_map(number);
@@ -83,7 +83,7 @@ fn releases(directory: &Path) -> (BTreeMap<u64, State<Current>>, Option<Unreadab
 }
 
 /// The highest number that is known.
-fn last(releases: &BTreeMap<u64, State<Current>>, ledger: &[release::Entry]) -> Option<u64> {
+fn last(releases: &BTreeMap<u64, State<ReleaseManifest>>, ledger: &[release::Entry]) -> Option<u64> {
     releases.keys().copied().chain(ledger.iter().map(|entry| entry.release)).max()
 }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::release::tests::entry;
 
-    fn current(release: u64) -> Current {
+    fn current(release: u64) -> ReleaseManifest {
         let text = format!(
             r#"{{"commit": "c{release}", "release": {release}, "env": "e", "containers": {{}}, "images": {{}}, "by": "a@b", "at": 5}}"#
         );
@@ -196,7 +196,10 @@ mod tests {
             assert!(!unreadable.is_gone && unreadable.path == path(dir.path()), "{unreadable:?}");
             assert_eq!((found.next_number(), found.unreadable().len()), (5, 1));
             let described = describe(found.current).unwrap();
-            assert!(serde_json::from_value::<Current>(described).is_err(), "a snapshot of it is not one of nothing");
+            assert!(
+                serde_json::from_value::<ReleaseManifest>(described).is_err(),
+                "a snapshot of it is not one of nothing"
+            );
         }
     }
 

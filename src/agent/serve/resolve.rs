@@ -15,9 +15,9 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{
     agent::docker,
-    dns_client::{Said, ask_all},
+    base::nameservers::unscoped,
     error::{Error, Kind, OrError, Result},
-    nameservers::unscoped,
+    nameserver::client::{Said, bulk::ask_all},
     wire::protocol::{Answer, Vantage},
 };
 

@@ -14,7 +14,7 @@ use crate::{
     },
     clock::now,
     error::{Error, Kind, OrError, Result},
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     snapshot::{self, Reason, Restore, only::Only},
     state::State,
     wire::{
@@ -58,7 +58,7 @@ fn recorded_in(meta: &snapshot::Meta) -> Result<Option<serde_json::Value>> {
         _ => {}
     }
     let Some(json) = &meta.current else { return Ok(None) };
-    let parsed = serde_json::from_value::<Current>(json.clone());
+    let parsed = serde_json::from_value::<ReleaseManifest>(json.clone());
     parsed
         .or_error(Kind::Refused, || format!("the snapshot {} has no record of the running release", meta.id))
         .map_err(|error| error.hint("use `--keep-release` to restore only the data, for the present containers"))?;

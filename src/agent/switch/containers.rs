@@ -18,7 +18,7 @@ use crate::{
         docker,
         pool::{self, binds},
     },
-    drivers::docker::{AGAIN, name_taken},
+    docker::{AGAIN, name_taken},
     error::{Kind, OrError, Result},
     release::Make,
     wire::labels::KEPT,

@@ -15,7 +15,7 @@ use super::containers::kept;
 use crate::{
     agent::system::node_config::read_config,
     probe::{Prober, Service},
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
 };
 
 /// Between two requests to one service.
@@ -42,7 +42,7 @@ struct Away {
 impl Measure {
     /// Begins to ask the TCP ports of `replaced`, which is about to be stopped. `old`: `state/current.json`.
     pub async fn begin(replaced: &[String], old: Option<&serde_json::Value>) -> Self {
-        let old = old.and_then(|json| serde_json::from_value::<Current>(json.clone()).ok());
+        let old = old.and_then(|json| serde_json::from_value::<ReleaseManifest>(json.clone()).ok());
         let address = read_config().ok().and_then(|config| config.address.parse::<IpAddr>().ok());
         let (mut services, mut containers) = (Vec::new(), BTreeMap::new());
         for container in replaced {

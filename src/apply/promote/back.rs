@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Planned, compare, git, recorded, stage, watch};
+use super::{
+    git,
+    planned::Planned,
+    stage::{compare, recorded, stage},
+    watch,
+};
 use crate::{
-    apply::up::{Master, Options},
+    apply::{master::Master, options::Options},
     config::model::Environment,
     error::{Error, Kind, Result},
-    plan::wish::Wish,
-    release::{self, Staged, Verb},
+    release::{self, Staged, Verb, desired_state::DesiredState},
     wire::protocol::Place,
     workspace::Workspace,
 };
@@ -48,7 +52,7 @@ pub async fn plan_rollback(
         return Err(Error::new(Kind::Refused, format!("`{name}` runs release {now} already")));
     }
     let changes = compare(&target, &old, &facts);
-    let wish = Wish::from(target.clone());
+    let wish = DesiredState::from(target.clone());
     let gone = wish.gone(&facts);
     if !gone.is_empty() {
         return Err(Error::new(

@@ -6,17 +6,18 @@ use std::{io::Write, path::Path};
 use git2::{Indexer, Oid, Repository, Sort};
 
 use super::{
-    Planned,
-    consent::{full_id, open},
+    consent::commit::{full_id, open},
+    planned::Planned,
 };
 use crate::{
     apply::{
-        snapshot::unexpected,
-        up::{Master, Options, short},
+        answers::unexpected,
+        master::Master,
+        options::{Options, short},
     },
     error::{Error, Kind, OrError, Result},
     plan::containers::GIT,
-    release::{GitMove, manifest::Current},
+    release::{GitMove, manifest::ReleaseManifest},
     wire::{
         client::Held,
         git::{BRANCH, REPOSITORY},
@@ -116,7 +117,7 @@ pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &s
 ///
 /// # Errors
 /// The agent does not say.
-pub async fn back(master: &Master, facts: &NodeFacts, target: &Current, now: u64) -> Result<Option<GitMove>> {
+pub async fn back(master: &Master, facts: &NodeFacts, target: &ReleaseManifest, now: u64) -> Result<Option<GitMove>> {
     let Some((Some(at), true)) = look(master, facts, &target.commit).await? else { return Ok(None) };
     if at == target.commit {
         return Ok(None);
@@ -169,6 +170,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::apply::promote::consent::commit::full_id;
 
     fn git(dir: &Path, arguments: &[&str], input: &[u8]) -> String {
         let mut command = Command::new("git");

@@ -8,17 +8,13 @@ use std::{
 
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 
-use super::Planned;
+use super::planned::Planned;
 use crate::{
-    apply::{
-        build,
-        run::node_failed,
-        transfer,
-        up::{Master, Options},
-    },
+    apply::{build, master::Master, options::Options, run::node_failed, transfer},
     error::{Error, Kind, Result},
-    plan::{containers::REGISTRY, wish::Wish},
+    plan::containers::REGISTRY,
     registry::{self, Copied},
+    release::{desired_state::DesiredState, manifest::Image},
     report::Event,
     wire::{
         client::Held,
@@ -37,7 +33,7 @@ const STEP: usize = 0;
 /// # Errors
 /// One is nowhere, or cannot be brought.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
-    let wish = Wish::from(planned.target.clone());
+    let wish = DesiredState::from(planned.target.clone());
     let missing = wish.lacking(&planned.facts);
     if missing.is_empty() {
         return Ok(0);
@@ -118,12 +114,7 @@ fn others<'a>(before: &[ImageFact], after: &'a [ImageFact], wanted: &BTreeSet<St
 }
 
 /// What ran here before is in the node's own registry, whatever was removed from its Docker.
-async fn again(
-    planned: &Planned,
-    held: &Held,
-    options: &Options,
-    missing: BTreeMap<&str, &crate::release::manifest::Image>,
-) -> Result<u64> {
+async fn again(planned: &Planned, held: &Held, options: &Options, missing: BTreeMap<&str, &Image>) -> Result<u64> {
     let docker = planned.master.client.docker(Some(held.fence))?;
     for (name, image) in missing {
         let reference = image
@@ -186,7 +177,7 @@ async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Re
 }
 
 /// Sets where each image of a release is found on the node it was brought to.
-pub fn settle(images: &mut BTreeMap<String, crate::release::manifest::Image>, facts: &NodeFacts) {
+pub fn settle(images: &mut BTreeMap<String, Image>, facts: &NodeFacts) {
     for image in images.values_mut() {
         let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
         let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
@@ -244,7 +235,7 @@ mod tests {
         let here = format!("{REGISTRY_ADDRESS}/infra/new/git@{digest}");
         assert_eq!(parse(&here), Some(("infra/new/git", digest.as_str())));
         assert_eq!(parse("docker.io/infra/new/git@sha256:0"), None);
-        let image = |build: &str, reference: Option<&str>| crate::release::manifest::Image {
+        let image = |build: &str, reference: Option<&str>| Image {
             build: build.into(),
             parents: Vec::new(),
             reference: reference.map(str::to_owned),

@@ -5,76 +5,40 @@ mod back;
 mod bring;
 mod consent;
 mod git;
-mod hooks;
+pub mod hooks;
 mod images;
+pub mod planned;
 mod prober;
 mod propose;
 mod recompute;
 mod source;
+pub mod stage;
 mod watch;
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use self::hooks::run::Hooks;
 pub use back::plan_rollback;
-pub(super) use bring::checkout;
+
 pub use consent::{Agreed, Description, Standing, not_agreed};
-pub use hooks::Hooks;
 pub use prober::expected;
 pub use propose::{Proposal, propose};
 pub use source::plan_promotion;
 pub use watch::{Releases, abort, releases, resume};
 
+use self::{hooks::hook::Hook, planned::Planned, stage::recorded};
 use super::{
     install::Files,
+    master::Master,
+    options::{Options, short},
     run::{RunOrder, create_body},
-    up::{Master, Options, short},
 };
 use crate::{
-    archive::pack,
     error::{Error, Kind, Result},
-    plan::{
-        containers::{REGISTRY, secrets_hash},
-        switch::{Changes, changes},
-        wish::Wish,
-    },
-    release::{
-        Ended, Entry, GitMove, Make, Order, Staged, Verb,
-        manifest::{Current, identity},
-    },
-    snapshot::Id,
-    wire::protocol::{NodeFacts, Place, Request},
+    plan::containers::{REGISTRY, secrets_hash},
+    release::{Ended, Entry, Make, Order, Staged, Verb, desired_state::DesiredState, manifest::identity},
+    wire::protocol::{NodeFacts, Request},
 };
-use hooks::Hook;
-
-/// What a switch is to do, worked out and not begun.
-pub struct Planned {
-    pub verb: Verb,
-    /// The environment that changes.
-    pub master: Arc<Master>,
-    /// Where it comes from; `None`: it ran here before.
-    pub from: Option<Arc<Master>>,
-    pub target: Current,
-    /// What runs now.
-    pub old: Current,
-    /// How the environment is now.
-    pub facts: NodeFacts,
-    pub changes: Changes,
-    /// Data that is put back.
-    pub data: Option<Id>,
-    /// Files of the environment at that commit, where they are not on the node.
-    pub environment: Option<Vec<u8>>,
-    /// The containers' checks at that commit, likewise.
-    pub checks: Option<Vec<u8>>,
-    /// What is installed at each place that differs.
-    pub places: Vec<(Place, Files)>,
-    /// What lies ready for the switch.
-    pub staged: Vec<(Staged, Files)>,
-    pub git: Option<GitMove>,
-    /// What was done to the environment before; empty where nothing is to be done.
-    pub ledger: Vec<Entry>,
-    /// Worth a line before anybody says yes.
-    pub notes: Vec<String>,
-}
 
 /// How long a service may be away, and how long nothing may fall over.
 #[derive(Clone, Copy, Debug)]
@@ -93,18 +57,6 @@ pub struct Switched {
     pub seconds: f64,
     /// The release runs, and the hook after that failed.
     pub complaint: Option<Error>,
-}
-
-impl Planned {
-    /// The release's number afterwards.
-    pub fn number(&self) -> u64 {
-        self.target.release.unwrap_or(1)
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_nothing(&self) -> bool {
-        self.changes.is_empty() && self.target.commit == self.old.commit && self.target.env == self.old.env
-    }
 }
 
 /// Brings over what is needed and switches. A promotion comes with the hooks of the commit that was agreed to, be they none.
@@ -164,7 +116,7 @@ pub async fn carry_out(
 /// What the agent is told. `facts`: after everything was brought.
 fn order(planned: &Planned, facts: &NodeFacts, rules: Rules) -> Result<Order> {
     let Planned { verb, master, from, target, changes, data, staged, git, .. } = planned;
-    let wish = Wish::from(target.clone());
+    let wish = DesiredState::from(target.clone());
     let mut start = Vec::new();
     for (name, after, patience) in changes.starts(&wish) {
         let container = &wish.containers[name];
@@ -220,50 +172,4 @@ fn after_exchange(facts: &NodeFacts, staged: &[(Staged, Files)]) -> BTreeMap<Str
         );
     }
     installed
-}
-
-/// Secrets of what is made anew, and names, where they differ from what is on the node.
-fn stage(
-    contents: &super::install::Contents<'_>,
-    wish: &Wish,
-    changes: &Changes,
-    facts: &NodeFacts,
-) -> Result<Vec<(Staged, Files)>> {
-    let installed = contents.wished(wish, facts)?;
-    let mut staged = Vec::new();
-    for (name, ..) in changes.starts(wish) {
-        let prefix = format!("secrets/{name}/");
-        let mut wished = installed.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
-        let differs = wished.any(|(path, hash)| facts.installed.get(path) != Some(hash));
-        if differs || installed.certificates.contains_key(name) {
-            staged.push((Staged::Secrets(name.to_owned()), contents.secrets(&wish.containers[name])?));
-        }
-    }
-    Ok(staged)
-}
-
-/// The archive of a place.
-fn packed(files: &Files) -> Result<Vec<u8>> {
-    pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))
-}
-
-/// What is recorded on a node; `None`: nothing ran there.
-///
-/// # Errors
-/// It cannot be read.
-fn recorded(facts: &NodeFacts) -> Result<Option<Current>> {
-    facts.recorded.clone().value_or_refuse()
-}
-
-/// `release 4 (0123456789ab)`
-pub fn named(current: &Current) -> String {
-    match current.release {
-        Some(number) => format!("release {number} ({})", short(&current.commit)),
-        None => short(&current.commit),
-    }
-}
-
-/// Compares for a plan.
-fn compare(target: &Current, old: &Current, facts: &NodeFacts) -> Changes {
-    changes(&Wish::from(target.clone()), facts, Some(old))
 }

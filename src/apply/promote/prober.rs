@@ -2,12 +2,12 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::Planned;
+use super::planned::Planned;
 use crate::{
     config::model::Protocol,
-    plan::{switch::Act, wish::Wish},
+    plan::switch::Act,
     probe::Service,
-    release::Ended,
+    release::{Ended, desired_state::DesiredState},
 };
 
 /// Between two requests to one service.
@@ -15,7 +15,7 @@ pub const EVERY: Duration = Duration::from_millis(20);
 
 /// The TCP ports of what is replaced; whatever is new was not there before.
 pub fn services(planned: &Planned) -> Vec<Service> {
-    let old = Wish::from(planned.old.clone());
+    let old = DesiredState::from(planned.old.clone());
     let has_dns = planned.changes.same.iter().any(|name| name == "dns");
     let address = IpAddr::from(planned.master.address());
     let replaced = planned.changes.list.iter().filter(|change| change.act == Act::Replace);

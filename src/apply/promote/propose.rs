@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Planned,
     consent::{self, Agreed, Description, Standing},
     git,
-    hooks::{Found, Hook, Hooks},
-    plan_promotion, recorded, source,
+    hooks::{Found, hook::Hook, run::Hooks},
+    planned::Planned,
+    source::{self, plan_promotion},
+    stage::recorded,
 };
 use crate::{
-    apply::up::{Master, Options},
+    apply::{master::Master, options::Options},
     config::model::Environment,
     error::{Error, Kind, Result},
     observe::commit as in_git,

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    apply::{bases, up::short},
+    apply::{bases, options::short},
     error::{Error, Kind, Result},
     observe::{
         commit,
         context::Context,
         wish::{Tree, tree},
     },
-    plan::wish::Wish,
-    release::manifest::{Current, Image},
+    release::{
+        desired_state::DesiredState,
+        manifest::{Image, ReleaseManifest},
+    },
     wire::{paths::REGISTRY_ADDRESS, protocol::NodeFacts},
     words::{plain, shown},
     workspace::Workspace,
@@ -20,7 +22,7 @@ use crate::{
 
 /// What the commit says, and the images with which it was tested.
 pub struct Recomputed {
-    pub wish: Wish,
+    pub wish: DesiredState,
     /// Containers whose images could not be recomputed, since what they were built with is not known.
     pub unsure: BTreeSet<String>,
 }
@@ -34,7 +36,7 @@ pub fn recompute(
     here: &Workspace,
     at: &Workspace,
     environment: &str,
-    runs: &Current,
+    runs: &ReleaseManifest,
     makers: &[Option<&NodeFacts>],
 ) -> Result<Recomputed> {
     let name = environment;
@@ -117,7 +119,7 @@ impl Candidate {
 }
 
 /// What differs beside the images, by container.
-pub fn definitions(says: &Wish, runs: &Current) -> BTreeMap<String, Vec<String>> {
+pub fn definitions(says: &DesiredState, runs: &ReleaseManifest) -> BTreeMap<String, Vec<String>> {
     let mut differ = BTreeMap::new();
     let names: BTreeSet<&String> =
         says.containers.keys().chain(runs.containers.keys()).chain(runs.images.keys()).collect();
@@ -176,7 +178,7 @@ fn is_reference(text: &str, container: &str) -> bool {
 fn beside(
     here: &Workspace,
     at: &Workspace,
-    runs: &Current,
+    runs: &ReleaseManifest,
     differ: &BTreeMap<String, Vec<String>>,
 ) -> Result<Option<String>> {
     if commit::look(&here.lab.root)?.id.as_deref() != Some(&runs.commit) {

@@ -5,18 +5,19 @@ use std::{sync::Arc, time::Duration};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Planned, compare,
-    consent::full_id,
+    consent::commit::full_id,
     git,
+    planned::Planned,
     recompute::{Recomputed, recompute},
-    recorded, stage,
+    stage::{compare, recorded, stage},
 };
 use crate::{
     apply::{
         admits::{self, Allowed, Doors},
         builder,
         install::Contents,
-        up::{Master, Options, short},
+        master::Master,
+        options::{Options, short},
     },
     config::{
         beyond,
@@ -24,8 +25,7 @@ use crate::{
     },
     error::{Error, Kind, Result},
     observe::context::Context,
-    plan::wish::Wish,
-    release::{Staged, Verb, manifest::Current},
+    release::{Staged, Verb, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
         protocol::{Answer, Health, NodeFacts, Place, Request},
@@ -56,7 +56,7 @@ pub async fn plan_promotion(
             .hint(format!("run `lap up {}` to make the first one from a clean commit", to.name))
     })?;
     // From git, even where the working tree is at that commit: it may have files that git ignores.
-    let (at, _as_long_as_it_is_read) = super::bring::fresh(&workspace, &runs.commit)?;
+    let (at, _as_long_as_it_is_read) = crate::apply::checkout::fresh(&workspace, &runs.commit)?;
     let builder = maker(&source).await;
     let makers: Vec<Option<&NodeFacts>> =
         std::iter::once(Some(&tested)).chain(builder.iter().map(Option::as_ref)).collect();
@@ -65,7 +65,7 @@ pub async fn plan_promotion(
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
     // What test says is compared, and no further used: all but what its images contain is the commit's.
-    let mut target = Current {
+    let mut target = ReleaseManifest {
         commit: says.commit,
         env: env.clone(),
         checks: says.checks,
@@ -101,7 +101,7 @@ pub async fn plan_promotion(
         seen: &master.seen,
         runs: None,
     };
-    let wish = Wish::from(target.clone());
+    let wish = DesiredState::from(target.clone());
     let mut staged = stage(&contents, &wish, &changes, &facts)?;
     let mut places = Vec::new();
     let installed = contents.wished(&wish, &facts)?;
@@ -203,7 +203,7 @@ fn shares_host(workspace: &Workspace) -> bool {
 ///
 /// # Errors
 /// Nothing runs, or a working tree does.
-pub fn commit_of(environment: &str, facts: &NodeFacts) -> Result<Current> {
+pub fn commit_of(environment: &str, facts: &NodeFacts) -> Result<ReleaseManifest> {
     let Some(runs) = recorded(facts)? else {
         return Err(Error::new(Kind::Refused, format!("`{environment}` has not run anything yet"))
             .hint(format!("run `lap up {environment}`, or push to its git")));
@@ -224,7 +224,7 @@ async fn maker(source: &Master) -> Option<Option<NodeFacts>> {
 }
 
 /// What containers have beyond their own data and did not have in the release that runs: a line each.
-fn grants(old: &Current, target: &Current) -> Vec<String> {
+fn grants(old: &ReleaseManifest, target: &ReleaseManifest) -> Vec<String> {
     let before = |name: &String| old.containers.get(name).map(beyond).unwrap_or_default();
     let new = |(name, container): (&String, &Container)| {
         let new: Vec<String> = beyond(container).difference(&before(name)).map(|grant| plain(grant)).collect();
@@ -238,8 +238,8 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Whether all of it runs as recorded, and is healthy.
-fn healthy(environment: &str, runs: &Current, facts: &NodeFacts) -> Result<()> {
-    let wish = Wish::from(runs.clone());
+fn healthy(environment: &str, runs: &ReleaseManifest, facts: &NodeFacts) -> Result<()> {
+    let wish = DesiredState::from(runs.clone());
     let sick: Vec<&str> = wish
         .running()
         .filter(|container| {

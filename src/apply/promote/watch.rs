@@ -4,13 +4,10 @@ use std::{cell::Cell, collections::BTreeMap, net::IpAddr, sync::Arc, time::Durat
 
 use super::{hooks, prober::EVERY};
 use crate::{
-    apply::{
-        snapshot::unexpected,
-        up::{Master, Options},
-    },
+    apply::{answers::unexpected, master::Master, options::Options},
     error::{Error, Kind, OrError, Result},
     probe::{Prober, Service},
-    release::{Entry, Hooked, Reply, manifest::Current},
+    release::{Entry, Hooked, Reply, manifest::ReleaseManifest},
     state::{State, Unreadable},
     wire::protocol::{Answer, Request},
 };
@@ -21,7 +18,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 
 /// All that ran on an environment.
 pub struct Releases {
-    pub list: BTreeMap<u64, State<Current>>,
+    pub list: BTreeMap<u64, State<ReleaseManifest>>,
     /// Without the entries that cannot be read.
     pub ledger: Vec<Entry>,
     /// Hash of the newest entry, or why the chain is broken.
@@ -50,7 +47,7 @@ impl Releases {
     ///
     /// # Errors
     /// There is none, or its file cannot be read.
-    pub fn release(&self, environment: &str, number: u64) -> Result<&Current> {
+    pub fn release(&self, environment: &str, number: u64) -> Result<&ReleaseManifest> {
         match self.list.get(&number) {
             Some(State::Value(release)) => Ok(release),
             Some(State::Unreadable(unreadable)) => Err(Error::from(unreadable.clone()).hint(format!(

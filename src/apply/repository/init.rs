@@ -1,10 +1,10 @@
 //! Makes a lab's repositories, and sets their passphrase.
 
-use super::{Place, silent};
+use super::{place::Place, progress::silent};
 use crate::{
     error::{Kind, OrError, Result},
     keys::{Passphrase, recovery},
-    repository::{Door, Repository, Room},
+    repository::{Repository, Room, key_slot::KeySlot},
 };
 
 /// What [`Place::init`] found and did.
@@ -76,7 +76,7 @@ impl Place {
             let (storage, name, password) = (self.storage(&room)?, room.name(&self.name), self.password(&room)?);
             let is_there = Repository::is_there(&storage, &name)?;
             let repository = match is_there {
-                true => Repository::open(storage, &name, Door::Lab, &password, silent())?,
+                true => Repository::open(storage, &name, KeySlot::Lab, &password, silent())?,
                 false => Repository::make(storage, &name, &password, silent())?,
             };
             let _lock = repository.lock(false)?;

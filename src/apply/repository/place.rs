@@ -4,11 +4,15 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Options, aside, silent, step, tell};
+use super::progress::{aside, silent, step, tell};
 use crate::{
+    apply::options::Options,
+    base::secret::Secret,
     error::{Error, Kind, Result},
-    keys::{Keys, Secret, recovery},
-    repository::{Copy, Depth, Door, Location, Repository, Room, Storage, Tell},
+    keys::{Keys, recovery},
+    repository::{
+        Copy, Depth, Location, Repository, Room, Tell, key_slot::KeySlot, recovery_bundle::SealedKeys, storage::Storage,
+    },
     workspace::Workspace,
 };
 
@@ -120,7 +124,7 @@ impl Place {
         if !Repository::is_there(&storage, &name)? {
             return Ok(None);
         }
-        Repository::open(storage, &name, Door::Lab, &self.password(room)?, tell).map(Some)
+        Repository::open(storage, &name, KeySlot::Lab, &self.password(room)?, tell).map(Some)
     }
 
     /// What is there.
@@ -227,7 +231,10 @@ impl Place {
     pub(super) fn keep(&self, repository: &Repository) -> Result<()> {
         repository.keep_workspace(&self.lab, &self.root)?;
         match recovery::seal(&self.root)? {
-            Some(sealed) => repository.keep_keys(&self.lab, &sealed),
+            Some(sealed) => {
+                let recovery::Sealed { identity, keys, digest } = &sealed;
+                repository.keep_keys(&self.lab, &SealedKeys { identity, keys, digest })
+            }
             None => Ok(()),
         }
     }

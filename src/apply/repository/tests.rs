@@ -2,12 +2,14 @@
 
 use std::{fs, process::Command, sync::Arc};
 
-use super::*;
+use super::{progress::silent, *};
 use crate::{
+    base::secret::Secret,
     error::Kind,
-    keys::{Keys, Passphrase, Secret},
+    keys::{Keys, Passphrase},
     repository::{
-        Door, Location,
+        Location,
+        key_slot::KeySlot,
         tests::forge::{Entry, forge},
     },
 };
@@ -83,14 +85,14 @@ fn each_environment_has_a_repository_that_only_its_key_opens() {
         let storage = lab.place.storage(&other).unwrap();
         assert!(Repository::open_with(storage.clone(), "x", &key, false, silent()).is_err(), "{other:?}");
         let password = lab.place.password(&room("test")).unwrap();
-        assert_eq!(Repository::open(storage, "x", Door::Lab, &password, silent()).err().unwrap().kind, Kind::Keys);
+        assert_eq!(Repository::open(storage, "x", KeySlot::Lab, &password, silent()).err().unwrap().kind, Kind::Keys);
     }
     assert_ne!(key, prod.key().unwrap());
     // Each holds what it is for, and the passphrase and stock restic open all.
     for (room, path) in [(room("test"), "test/"), (room("prod"), "prod/"), (Room::Lab, "")] {
         assert_eq!(lab.open(&room).recoverable().is_ok(), room == Room::Lab, "{room:?}");
         let storage = lab.place.storage(&room).unwrap();
-        Repository::open(storage, "x", Door::Passphrase, Lab::passphrase().secret(), silent()).unwrap();
+        Repository::open(storage, "x", KeySlot::Passphrase, Lab::passphrase().secret(), silent()).unwrap();
         let mut restic = Command::new("restic");
         restic.args(["--no-cache", "check", "--password-file"]);
         restic.arg(lab.place.keys.directory().join(format!("{path}repository.password"))).arg("--repo");
@@ -159,7 +161,7 @@ fn a_shared_repository_stays_readable_and_gets_no_new_copies_once_parted() {
     change_passphrase(std::slice::from_ref(&lab.place), &next).unwrap();
     for room in lab.place.rooms() {
         let storage = lab.place.storage(&room).unwrap();
-        Repository::open(storage, "x", Door::Passphrase, next.secret(), silent()).unwrap();
+        Repository::open(storage, "x", KeySlot::Passphrase, next.secret(), silent()).unwrap();
     }
 }
 

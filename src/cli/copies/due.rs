@@ -1,22 +1,20 @@
 //! `lap snapshot copy --due`: for cron, or a timer. It says nothing where nothing was to be done.
 
-use crate::report::print::outln;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{
-    super::{
-        Global,
-        common::{Changing, print_json},
-    },
-    CopyArgs,
+    super::common::{Changing, print_json},
+    args::CopyArgs,
 };
 use crate::{
-    apply::{copies::Due, repository::Place, snapshot::Snapshots, up::Options},
+    apply::{copies::Due, options::Options, repository::Place, snapshot::Snapshots},
+    cli::global::Global,
     config::model::Environment,
     drivers,
     error::{Error, Kind, Result},
+    report::print::outln,
     snapshot::Id,
     words::{bytes, plural},
     workspace::Workspace,

@@ -1,12 +1,8 @@
 //! `lap snapshot prune --in` and `lap snapshot rm --in`: copies go, and their room comes back.
 
-use crate::report::print::outln;
-
 use super::super::{
-    Global,
     common::{Changing, print_json},
     confirm::Confirm,
-    snapshot::{ask_to_prune, print_decisions},
 };
 use crate::{
     apply::{
@@ -14,7 +10,12 @@ use crate::{
         repository::Place,
         snapshot::Snapshots,
     },
+    cli::{
+        global::Global,
+        snapshot::decisions::{ask_to_prune, print_decisions},
+    },
     error::Result,
+    report::print::outln,
     words::{bytes, plural},
 };
 

@@ -13,11 +13,12 @@ use hickory_server::proto::{
 
 use super::target::{Target, called_like_an_environment, complete, data, name, split};
 use crate::{
-    cli::{Global, common::runtime, value},
-    dns,
-    dns_client::{Change, Need, Outcome, authority, update},
+    cli::{common::runtime, global::Global, value},
     error::{Error, Kind, Result},
-    records,
+    nameserver::{
+        client::{Change, Need, Outcome, authority, query::query, update},
+        records,
+    },
     report::print::outln,
 };
 
@@ -69,7 +70,7 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
     let change = Change::Add { name: fqdn.clone(), ttl, data: record.clone() };
     apply(target, owner, &what, &[], &[change]).await?;
     // A server passes over a CNAME beside other records, and the other way round, without a word (RFC 2136, 3.4.2.2).
-    let there = dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
+    let there = query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
     if !there.records.iter().any(|data| data.eq_ignore_ascii_case(&shown)) {
         return Err(Error::new(
             Kind::Refused,
@@ -89,7 +90,7 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
         Change::RemoveType { name: reverse.clone(), rtype: RecordType::PTR },
         Change::Add { name: reverse.clone(), ttl, data: RData::PTR(PTR(fqdn)) },
     ];
-    match update(target.server, &target.key, &zone, &[], &changes).await? {
+    match update(target.server, target.key.entry(), &zone, &[], &changes).await? {
         Outcome::Done => lines.push(format!("{reverse} {ttl} PTR {owner}")),
         Outcome::Code(ResponseCode::NotAuth) => {}
         Outcome::Code(ResponseCode::Refused) => {
@@ -103,7 +104,7 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
 /// Makes changes to one name; `false`: what they need is not there.
 pub async fn apply(target: &Target, owner: &str, what: &str, needs: &[Need], changes: &[Change]) -> Result<bool> {
     let zone = zone_of(target.server, target, owner).await?;
-    let outcome = update(target.server, &target.key, &zone, needs, changes).await?;
+    let outcome = update(target.server, target.key.entry(), &zone, needs, changes).await?;
     match outcome {
         Outcome::Done => Ok(true),
         Outcome::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => Ok(false),

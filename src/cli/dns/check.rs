@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::target::Target;
 use crate::{
-    apply::up::Master,
+    apply::master::Master,
     cli::{
-        Global,
         common::{print_json, runtime},
+        global::Global,
     },
     config::model::Environment,
-    dns_client::{Said, ask_all},
     drivers,
     error::{Error, Kind, Result},
     names::check::{Difference, Question, differences, questions},
+    nameserver::client::{Said, ask_all},
     report::{
         print::{out, outln},
         table::table,

@@ -1,6 +1,5 @@
 //! `lap dns install`
 
-use crate::report::print::{out, outln};
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
@@ -10,13 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::{Global, common::runtime, value};
+use super::super::{common::runtime, value};
 use crate::{
+    cli::global::Global,
     config::model::{Dns, Lab},
     drivers,
     error::Result,
     names,
-    resolve::{self, Inputs, Plan},
+    report::print::{out, outln},
+    resolve::{self, Plan, facts::Inputs},
     workspace::Workspace,
 };
 

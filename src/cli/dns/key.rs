@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use clap::Subcommand;
 
 use crate::{
-    apply::{dns_keys::deliver, up::Master},
-    cli::{Global, common::Changing, confirm::Confirm},
+    apply::{dns_keys::deliver, master::Master},
+    cli::{common::Changing, confirm::Confirm, global::Global},
     config::value::{
         duration::duration,
         name::{below, owner},

@@ -12,12 +12,15 @@ use serde::Serialize;
 use super::target::{Target, name};
 use crate::{
     cli::{
-        Global,
         common::{print_json, runtime},
+        global::Global,
     },
-    dns_client::{Outcome, Row, authority, transfer},
     error::Result,
-    names::{Names, check},
+    names::check,
+    nameserver::{
+        client::{Outcome, Row, authority, transfer},
+        names::Names,
+    },
     report::{print::out, table::table},
 };
 
@@ -72,7 +75,7 @@ impl Args {
 /// The zone and its reverse zones, each in canonical order (RFC 4034, section 6.1).
 pub(super) async fn rows(target: &Target) -> Result<Vec<Row>> {
     let zone = name(&target.names.zone)?;
-    let mut all = match transfer(target.server, &target.key, &zone).await? {
+    let mut all = match transfer(target.server, target.key.entry(), &zone).await? {
         Ok(rows) => sorted(rows),
         Err(outcome) => {
             return Err(outcome.error(&format!("cannot list the zone `{zone}`"), target.key.name()));
@@ -86,7 +89,7 @@ pub(super) async fn rows(target: &Target) -> Result<Vec<Row>> {
         }
     }
     for zone in zones {
-        match transfer(target.server, &target.key, &zone).await? {
+        match transfer(target.server, target.key.entry(), &zone).await? {
             Ok(rows) => all.extend(sorted(rows)),
             // Somebody else's after all.
             Err(Outcome::Code(ResponseCode::NotAuth)) => {}

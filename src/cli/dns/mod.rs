@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Global;
+use super::global::Global;
 use crate::error::Result;
 
 /// The name server: its names and keys; run one, query it, and make this machine use it

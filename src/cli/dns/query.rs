@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     cli::value,
-    dns,
     error::{Error, Kind, OrError, Result},
+    nameserver::client::query::query,
     report::print::out,
 };
 
@@ -40,7 +40,7 @@ impl Args {
         // One question needs no threads.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.or_error(Kind::Host, || "cannot start".into())?;
-        let answer = runtime.block_on(dns::query(server, &name, &record, Duration::from_secs(4)))?;
+        let answer = runtime.block_on(query(server, &name, &record, Duration::from_secs(4)))?;
         out!("{answer}");
         if answer.found() {
             return Ok(ExitCode::SUCCESS);

@@ -9,11 +9,12 @@ use super::{
     target::{Target, called_like_an_environment, complete, data, name, split},
 };
 use crate::{
-    cli::{Global, common::runtime},
-    dns,
-    dns_client::{Change, Need, authority, update},
+    cli::{common::runtime, global::Global},
     error::{Error, Kind, Result},
-    records,
+    nameserver::{
+        client::{Change, Need, authority, update},
+        records,
+    },
     report::print::outln,
 };
 
@@ -107,7 +108,7 @@ pub(super) async fn remove(
         // What is not ours, or the workspace's, stays as it is: only this very record would go.
         if let Some(zone) = authority(target.server, &reverse).await? {
             let change = Change::Remove { name: reverse, data: RData::PTR(PTR(fqdn.clone())) };
-            update(target.server, &target.key, &zone, &[], &[change]).await?;
+            update(target.server, target.key.entry(), &zone, &[], &[change]).await?;
         }
     }
     Ok(true)
@@ -115,5 +116,7 @@ pub(super) async fn remove(
 
 /// The data of the records of a type.
 async fn look(target: &Target, owner: &str, rtype: RecordType) -> Result<Vec<String>> {
-    Ok(dns::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?.records)
+    Ok(crate::nameserver::client::query::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4))
+        .await?
+        .records)
 }

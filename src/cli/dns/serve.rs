@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     cli::{common::runtime, value},
-    dns,
     error::{Kind, OrError, Result},
+    nameserver::server,
 };
 
 /// Answer for the lab's names, and forward the rest
@@ -62,8 +62,8 @@ impl Args {
                 tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
             };
             let options =
-                dns::ServeOptions { listen, names_dir: config, keys, data_dir: data, state_dir: state, metrics };
-            dns::serve(options, ended).await?;
+                server::ServeOptions { listen, names_dir: config, keys, data_dir: data, state_dir: state, metrics };
+            server::serve(options, ended).await?;
             Ok(ExitCode::SUCCESS)
         })
     }

@@ -13,8 +13,7 @@ use crate::{
     drivers,
     error::{Error, Kind, OrError, Result},
     keys::dns::DnsKey,
-    names::Names,
-    records,
+    nameserver::{names::Names, records},
     workspace::Workspace,
 };
 

@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     config::model::Environment,
-    dns_client::tests::{Named, named},
     error::Kind,
-    names::Names,
+    nameserver::{
+        client::tests::{Named, named},
+        names::Names,
+    },
 };
 
 fn target(server: &Named) -> Target {

@@ -3,12 +3,17 @@
 use std::process::ExitCode;
 
 use crate::{
-    apply::conformance::{Bare, Ended, NAME, On, Row, conformance},
     cli::{
-        Global,
         common::{Changing, print_json},
+        global::Global,
     },
     config::destination,
+    conformance::{
+        Row,
+        bare::Bare,
+        conformance,
+        scenario::{Ended, NAME, On},
+    },
     error::{Error, Kind, Result},
     report::{
         print::{out, outln},

@@ -1,14 +1,15 @@
 //! `lap host install`
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
-use super::super::{Global, common::Changing, confirm::Confirm};
+use super::super::{common::Changing, confirm::Confirm};
 use crate::{
     apply::host_install::examine,
+    cli::global::Global,
     config::{destination, model::Hypervisor},
     drivers::site::Site,
     error::{Error, Kind, Result},
+    report::print::outln,
 };
 
 /// Prepare a Debian or Ubuntu machine as a host: Vagrant, the hypervisor, and a service that starts nodes after a boot

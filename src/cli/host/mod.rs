@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Global;
+use super::global::Global;
 use crate::error::Result;
 
 /// Hosts that run nodes as virtual machines

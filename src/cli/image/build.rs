@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use crate::{
-    apply::up::{Scope, up},
-    cli::{Global, address::Addresses, common::Changing, tables},
+    apply::{options::Scope, up::up},
+    cli::{address::Addresses, common::Changing, global::Global, tables},
     config::app_address::Known,
     error::Result,
 };

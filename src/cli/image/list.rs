@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use crate::{
-    apply::up::{Master, short},
+    apply::{options::short, up::Master},
     cli::{
-        Global,
         common::{print_json, runtime},
+        global::Global,
     },
     error::Result,
     report::{print::out, table::table},

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use crate::{
     apply::seed,
-    cli::{Global, common::Changing},
+    cli::{common::Changing, global::Global},
     error::Result,
     report::print::outln,
 };

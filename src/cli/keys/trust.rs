@@ -3,10 +3,10 @@
 use std::{path::Path, process::ExitCode};
 
 use crate::{
-    cli::{Global, common::runtime},
+    cli::{common::runtime, global::Global},
     drivers,
     error::Result,
-    keys::trust::{self, TrustInputs},
+    keys::trust::{self, machine::TrustInputs},
     names,
     plan::containers::REGISTRY,
     report::print::outln,

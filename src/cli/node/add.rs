@@ -1,20 +1,20 @@
 //! `lap node add`
 
-use crate::report::print::outln;
 use std::{fs, net::Ipv4Addr, process::ExitCode};
 
 use super::super::{
-    Global,
     common::runtime,
     confirm::{cancelled, yes},
     value,
 };
 use crate::{
     apply::local::read,
+    cli::global::Global,
     config::{destination, machine_file, value::name::label},
     drivers::stock_ssh::StockSsh,
     error::{Error, Kind, OrError, Result},
     keys::{same_key, ssh_fingerprint},
+    report::print::outln,
 };
 
 /// Add an existing machine: show its host key, pin it, write its node.toml

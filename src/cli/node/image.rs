@@ -1,13 +1,14 @@
 //! `lap node image`
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
-use super::super::{Global, common::Changing};
+use super::super::common::Changing;
 use crate::{
     apply::image,
+    cli::global::Global,
     config::model::{Hypervisor, Provider},
     error::Result,
+    report::print::outln,
 };
 
 /// Build the image of nodes: for Docker, or a box for Vagrant

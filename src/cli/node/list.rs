@@ -1,15 +1,17 @@
 //! `lap node list`
 
-use crate::report::print::out;
 use std::{process::ExitCode, time::Duration};
 
 use serde::Serialize;
 
-use super::super::{
-    Global,
-    common::{print_json, runtime},
+use super::super::common::{print_json, runtime};
+use crate::{
+    cli::global::Global,
+    config::model::Provider,
+    drivers,
+    error::Result,
+    report::{print::out, table::table},
 };
-use crate::{config::model::Provider, drivers, error::Result, report::table::table};
 
 /// Long enough for a machine on the other side of a jump host.
 const PATIENCE: Duration = Duration::from_secs(2);

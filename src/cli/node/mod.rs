@@ -1,6 +1,7 @@
 //! `lap node`
 
 mod add;
+mod find;
 mod image;
 mod list;
 mod prepare;
@@ -10,12 +11,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::Global;
-use crate::{
-    config::{model::Node, problem::guess},
-    error::{Error, Kind, Result},
-    workspace::Workspace,
-};
+use super::global::Global;
+use crate::error::Result;
 
 /// List machines; add machines that already exist (`provider = "ssh"`)
 #[derive(clap::Args, Debug)]
@@ -43,14 +40,4 @@ impl Args {
             Verb::Image(args) => args.run(global),
         }
     }
-}
-
-fn find(workspace: &Workspace, name: &str) -> Result<Node> {
-    workspace.lab.nodes.get(name).cloned().ok_or_else(|| {
-        let known = workspace.lab.nodes.keys().cloned().collect::<Vec<_>>().join("`, `");
-        let meant = guess(name, workspace.lab.nodes.keys().map(String::as_str));
-        let other = "`lap node list` shows all nodes; `lap node add` adds an existing machine";
-        Error::new(Kind::Usage, format!("there is no node `{name}`: the nodes are `{known}`"))
-            .hint(meant.unwrap_or_else(|| other.into()))
-    })
 }

@@ -1,13 +1,12 @@
 //! `lap node prepare`
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
 use super::{
-    super::{Global, common::Changing, confirm::Confirm},
-    find,
+    super::{common::Changing, confirm::Confirm},
+    find::find,
 };
-use crate::{apply::machine::examine, drivers, error::Result, keys::Keys};
+use crate::{apply::machine::examine, cli::global::Global, drivers, error::Result, keys::Keys, report::print::outln};
 
 /// Prepare a bare Debian or Ubuntu machine as a node: show what to install, ask, install
 ///

@@ -1,15 +1,16 @@
 //! `lap node rm`
 
-use crate::report::print::outln;
 use std::{fs, process::ExitCode};
 
 use super::{
-    super::{Global, common::Changing, confirm::Confirm},
-    find,
+    super::{common::Changing, confirm::Confirm},
+    find::find,
 };
 use crate::{
     apply::machine::{leave, stock_ssh},
+    cli::global::Global,
     error::{Kind, OrError, Result},
+    report::print::outln,
 };
 
 /// Uninstall lap from an existing machine, and remove its node.toml. The data stays on the machine

@@ -8,9 +8,9 @@ use crate::{
         repository::Place,
     },
     cli::{
-        Global,
         check::print,
         common::{Changing, print_json},
+        global::Global,
     },
     error::{Error, Kind, Result},
     report::print::outln,

@@ -1,17 +1,19 @@
 //! `lap release ledger`
 
-use crate::report::print::{out, outln};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::ask;
+use super::ask::ask;
 use crate::{
-    apply::up::short,
-    cli::{Global, common::print_json},
+    apply::options::short,
+    cli::{common::print_json, global::Global},
     error::{Error, Kind, Result},
     release::Ended,
-    report::table::table,
+    report::{
+        print::{out, outln},
+        table::table,
+    },
     words::{ago, plural},
 };
 

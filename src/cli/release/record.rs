@@ -1,12 +1,12 @@
 //! `lap release record`
 
-use crate::report::print::outln;
 use std::process::ExitCode;
 
 use crate::{
-    apply::{record, up::short},
-    cli::{Global, common::Changing, value},
+    apply::{options::short, record},
+    cli::{common::Changing, global::Global, value},
     error::Result,
+    report::print::outln,
 };
 
 /// Write a node's record of a release again, if the record cannot be read

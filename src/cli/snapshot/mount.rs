@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     apply::snapshot::Snapshots,
-    cli::{Global, common::runtime, ssh::Login},
+    cli::{common::runtime, global::Global, ssh::Login},
     error::{Error, Kind, OrError, Result},
     report::print::outln,
     wire::paths,

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, process::ExitCode};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{felt, kept, ran};
+use super::texts::{felt, kept, ran};
 use crate::{
     apply::snapshot::Snapshots,
     cli::{
-        Global,
         common::{print_json, runtime},
+        global::Global,
     },
     clock::now,
     error::Result,

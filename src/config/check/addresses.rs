@@ -3,12 +3,12 @@
 use std::{collections::HashMap, net::Ipv4Addr, rc::Rc};
 
 use crate::config::{
-    document::lines::child,
-    files::File,
-    load::Workspace,
+    file::File,
+    lines::child,
     model::{Address, Hypervisor, Provider, Subnet},
     network,
     problem::Ledger,
+    workspace::WorkspaceFiles,
 };
 
 /// An address, and where it is written.
@@ -28,7 +28,7 @@ enum Spot {
     Address(Ipv4Addr),
 }
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let subnet = workspace.lap.value.subnet;
     let unset = workspace.lap.file.is_some() && !workspace.lap.value.network;
     let mut taken: HashMap<Spot, String> = HashMap::new();
@@ -60,7 +60,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
 }
 
 /// A virtual machine without an address gets one in the network of those beside it.
-fn placed(workspace: &Workspace, ledger: &Ledger) {
+fn placed(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let all = || workspace.nodes.values().map(|read| &read.value.node);
     for read in workspace.nodes.values().filter(|read| read.value.placed) {
         let (node, Some(file)) = (&read.value.node, &read.file) else { continue };
@@ -79,7 +79,7 @@ fn placed(workspace: &Workspace, ledger: &Ledger) {
     }
 }
 
-fn claims(workspace: &Workspace) -> impl Iterator<Item = Claim<'_>> {
+fn claims(workspace: &WorkspaceFiles) -> impl Iterator<Item = Claim<'_>> {
     let lap = &workspace.lap;
     let tables = [("hosts", "host", &lap.value.hosts), ("pcs", "pc", &lap.value.pcs)];
     let people = lap.file.iter().flat_map(move |file| {

@@ -1,8 +1,8 @@
 //! Copies by themselves need snapshots that are taken by themselves, and a place to go to.
 
-use crate::config::{load::Workspace, problem::Ledger};
+use crate::config::{problem::Ledger, workspace::WorkspaceFiles};
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let (Some(file), lap) = (&workspace.lap.file, &workspace.lap.value) else { return };
     if lap.repositories.is_empty() && (lap.copies.every.is_some() || lap.copies.verify.is_some()) {
         ledger.key(file, "copies", "there is no repository: write one under `[repositories]`");

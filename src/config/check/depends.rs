@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::config::{
-    document::lines::element,
     graph,
-    load::Workspace,
+    lines::element,
     problem::{Ledger, did_you_mean, shown},
+    workspace::WorkspaceFiles,
 };
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let containers = &workspace.containers;
     let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, read) in containers {

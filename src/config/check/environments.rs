@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{
     graph,
-    load::Workspace,
     model::Role,
     problem::{Ledger, did_you_mean, shown},
     value::name::SUB_ZONES,
+    workspace::WorkspaceFiles,
 };
 
 /// The environment that is meant when none is named: what `lap.toml` says, or the only one, or `test`.
@@ -16,7 +16,7 @@ pub fn default_environment(written: Option<&str>, known: &BTreeSet<&str>) -> Opt
     written.or(only).or(known.get("test").copied()).map(str::to_owned)
 }
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let known: BTreeSet<&str> = workspace.environments.keys().map(String::as_str).collect();
     if known.is_empty() {
         ledger.path("env", "no environment: write `env/test/env.toml`, see `lap help env.toml`");
@@ -38,7 +38,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
     nodes(workspace, &known, ledger);
 }
 
-fn default(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
+fn default(workspace: &WorkspaceFiles, known: &BTreeSet<&str>, ledger: &Ledger) {
     let Some(file) = &workspace.lap.file else { return };
     match workspace.lap.value.default.as_deref() {
         Some(name) if !known.contains(name) => ledger.key(file, "default", unknown(name, known)),
@@ -49,7 +49,7 @@ fn default(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
     }
 }
 
-fn promotion(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
+fn promotion(workspace: &WorkspaceFiles, known: &BTreeSet<&str>, ledger: &Ledger) {
     let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, read) in &workspace.environments {
         let from = read.value.promote_from.as_deref();
@@ -73,7 +73,7 @@ fn promotion(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
     }
 }
 
-fn nodes(workspace: &Workspace, known: &BTreeSet<&str>, ledger: &Ledger) {
+fn nodes(workspace: &WorkspaceFiles, known: &BTreeSet<&str>, ledger: &Ledger) {
     let (mut masters, mut builders) = (BTreeMap::new(), BTreeMap::new());
     // A node that does not say what it is may be the missing master.
     let mut unsure = false;

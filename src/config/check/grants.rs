@@ -7,12 +7,12 @@ use std::{
 };
 
 use crate::config::{
-    document::lines::{child, element},
-    load::Workspace,
+    lines::{child, element},
     model::{Container, NetworkMode, Volume},
     problem::{Ledger, did_you_mean},
     read::container::ContainerFile,
     value::{capability, grant},
+    workspace::WorkspaceFiles,
 };
 
 const PRIVILEGED: &str = "privileged: true";
@@ -20,7 +20,7 @@ const HOST: &str = "network_mode: host";
 /// A container that reaches it is root on the node.
 const SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     // Without the grants, everything would seem to lack one.
     let Some(lap) = &workspace.lap.file else { return };
     let grants = &workspace.lap.value.grants;

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use crate::config::{
     dockerfile::parent,
     graph,
-    load::Workspace,
     problem::{Ledger, did_you_mean, shown},
+    workspace::WorkspaceFiles,
 };
 
-pub fn check(root: &Path, workspace: &Workspace, ledger: &Ledger) {
+pub fn check(root: &Path, workspace: &WorkspaceFiles, ledger: &Ledger) {
     let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, (file, dockerfile)) in &workspace.dockerfiles {
         for (line, message) in &dockerfile.problems {
@@ -42,7 +42,7 @@ pub fn check(root: &Path, workspace: &Workspace, ledger: &Ledger) {
 }
 
 /// The image that a container's checks run in is one of this lab.
-fn checks(workspace: &Workspace, ledger: &Ledger) {
+fn checks(workspace: &WorkspaceFiles, ledger: &Ledger) {
     for read in workspace.containers.values() {
         let Some(file) = &read.file else { continue };
         let Some(image) = read.value.container.checks.as_ref().and_then(|checks| checks.image.as_ref()) else {
@@ -57,7 +57,7 @@ fn checks(workspace: &Workspace, ledger: &Ledger) {
 }
 
 /// lap's own additions to the context must not hide a file of the directory.
-fn context(root: &Path, workspace: &Workspace, ledger: &Ledger) {
+fn context(root: &Path, workspace: &WorkspaceFiles, ledger: &Ledger) {
     for (name, read) in &workspace.containers {
         let Some(file) = &read.file else { continue };
         let build = &read.value.container.build;

@@ -16,10 +16,10 @@ use std::path::Path;
 pub use environments::default_environment;
 pub use grants::beyond;
 
-use super::{load::Workspace, problem::Ledger};
+use super::{problem::Ledger, workspace::WorkspaceFiles};
 
 /// Asks every question.
-pub fn all(root: &Path, workspace: &Workspace, ledger: &Ledger) {
+pub fn all(root: &Path, workspace: &WorkspaceFiles, ledger: &Ledger) {
     environments::check(workspace, ledger);
     addresses::check(workspace, ledger);
     names::check(workspace, ledger);

@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, path::Path};
 
-use crate::config::{document::lines::element, load::Workspace, problem::Ledger};
+use crate::config::{lines::element, problem::Ledger, workspace::WorkspaceFiles};
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     for read in workspace.containers.values() {
         let Some(file) = &read.file else { continue };
         let lists = &read.value.lists;

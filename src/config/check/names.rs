@@ -4,9 +4,9 @@
 
 use std::collections::HashMap;
 
-use crate::config::{document::lines::element, load::Workspace, problem::Ledger, value::name::below};
+use crate::config::{lines::element, problem::Ledger, value::name::below, workspace::WorkspaceFiles};
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let zone = &workspace.lap.value.dns.dns.zone;
     let mut taken: HashMap<&str, &str> = HashMap::new();
     let claims = || {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use crate::config::{
-    document::lines::element,
-    load::Workspace,
+    lines::element,
     model::{NetworkMode, Protocol, Provider, Role},
     problem::Ledger,
+    workspace::WorkspaceFiles,
 };
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let mut taken: HashMap<(u16, Protocol), &str> = HashMap::new();
     for (name, read) in &workspace.containers {
         let container = &read.value.container;
@@ -45,13 +45,13 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
 }
 
 /// Some machine has an sshd that is not lap's.
-fn beside(workspace: &Workspace) -> bool {
+fn beside(workspace: &WorkspaceFiles) -> bool {
     let mut nodes = workspace.nodes.values().map(|read| &read.value.node);
     nodes.any(|node| node.provider == Provider::Ssh || node.is_foreign())
 }
 
 /// Two masters run the same containers, so they cannot have their ports on one address.
-fn publish(workspace: &Workspace, ledger: &Ledger) {
+fn publish(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let mut taken = HashMap::new();
     for (name, read) in &workspace.nodes {
         let master = read.value.role == Some(Role::Master);

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::config::{
-    load::Workspace,
     problem::Ledger,
     read::dns::Entry,
     value::name::{SUB_ZONES, below},
+    workspace::WorkspaceFiles,
 };
 
 /// The name server's own name, below the zone.
 const SERVER: &str = "ns";
 
-pub fn check(workspace: &Workspace, ledger: &Ledger) {
+pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     let Some(file) = &workspace.lap.file else { return };
     let zone = workspace.lap.value.dns.dns.zone.as_str();
     let records = &workspace.lap.value.dns.records;
@@ -53,7 +53,7 @@ pub fn check(workspace: &Workspace, ledger: &Ledger) {
 }
 
 /// Who has which name, in words.
-fn owners(workspace: &Workspace) -> HashMap<String, String> {
+fn owners(workspace: &WorkspaceFiles) -> HashMap<String, String> {
     let zone = workspace.lap.value.dns.dns.zone.as_str();
     let mut out = HashMap::from([(format!("{SERVER}.{zone}"), "the name server".to_owned())]);
     for (container, read) in &workspace.containers {

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use toml::de::DeValue;
 
-use super::{Key, Schema, Table, lines};
+use super::schema::{Key, Schema};
 use crate::config::{
-    files::File,
+    file::File,
+    lines,
     problem::{Ledger, shown},
 };
 
@@ -148,16 +149,7 @@ impl<'a> Item<'a> {
         self.each(|text| Ok(text.to_owned()))
     }
 
-    /// The table inside.
-    pub fn table(&self) -> Option<Table<'a>> {
-        let Some(table) = self.value.as_table() else {
-            self.wrong_type("a table");
-            return None;
-        };
-        Some(Table::inner(self, table))
-    }
-
-    fn wrong_type(&self, wanted: &str) {
+    pub(super) fn wrong_type(&self, wanted: &str) {
         let found = match self.value {
             DeValue::String(text) => format!("the string {}", shown(text)),
             DeValue::Integer(integer) => format!("the number `{integer}`"),

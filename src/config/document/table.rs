@@ -7,9 +7,13 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Item, Key, Schema, lines};
+use super::{
+    item::Item,
+    schema::{Key, Schema},
+};
 use crate::config::{
-    files::File,
+    file::File,
+    lines,
     problem::{Ledger, did_you_mean},
 };
 
@@ -43,6 +47,17 @@ pub fn open<'a>(file: &'a Rc<File>, ledger: &Ledger) -> Option<Spanned<DeTable<'
         }
     }
     None
+}
+
+impl<'a> Item<'a> {
+    /// The table inside.
+    pub fn table(&self) -> Option<Table<'a>> {
+        let Some(table) = self.value.as_table() else {
+            self.wrong_type("a table");
+            return None;
+        };
+        Some(Table::inner(self, table))
+    }
 }
 
 impl<'a> Table<'a> {

@@ -1,6 +1,6 @@
 //! `build`: what is in the image's build context beside the files of the directory.
 
-use super::container::variables;
+use super::variables::variables;
 use crate::config::{
     document::{Item, Schema, Table, schema::key},
     model::{Build, Rootfs},

@@ -1,28 +1,31 @@
 //! `containers/<name>/container.toml`, in the words of the Compose specification.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeSet, path::Path};
 
-use super::{Read, build, checks, healthcheck, node::bytes, node::cpus};
-use crate::config::{
-    document::{Item, Schema, Table, open, schema::key},
-    files,
-    model::{Container, NetworkMode, Port, Volume},
-    problem::{Ledger, did_you_mean, shown},
-    value::{
-        capability::capability,
-        duration::duration,
-        grant::security_opt,
-        name,
-        port::port,
-        signal::signal,
-        volume::{tmpfs, volume},
-        words,
-    },
+use super::{
+    Read, build, checks, healthcheck,
+    node::{bytes, cpus},
+    variables::variables,
 };
-use crate::snapshot::hooks::{Hooks, Scrub};
+use crate::{
+    config::{
+        document::{Item, Schema, Table, open, schema::key},
+        files,
+        model::{Container, NetworkMode, Port, Volume},
+        problem::{Ledger, did_you_mean, shown},
+        value::{
+            capability::capability,
+            duration::duration,
+            grant::security_opt,
+            name,
+            port::port,
+            signal::signal,
+            volume::{tmpfs, volume},
+            words,
+        },
+    },
+    snapshot::hooks::{Hooks, Scrub},
+};
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
 pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
@@ -189,31 +192,6 @@ fn flag(table: &Table<'_>, key: &str) -> bool {
 
 fn set(table: &Table<'_>, key: &str, parse: impl FnMut(&str) -> Result<String, String>) -> BTreeSet<String> {
     table.get(key).map(|item| item.each(parse).into_iter().collect()).unwrap_or_default()
-}
-
-/// A table, or a list of `KEY=value`; for `environment` and `build.args`.
-pub fn variables(item: &Item<'_>) -> BTreeMap<String, String> {
-    if item.is_list() {
-        let pair = |text: &str| match text.split_once('=') {
-            Some((key, value)) => Ok((variable(key)?, value.to_owned())),
-            None => Err(format!("{} has no value: write `KEY=value`, lap reads nothing from your shell", shown(text))),
-        };
-        return item.each(pair).into_iter().collect();
-    }
-    let Some(table) = item.table() else { return BTreeMap::new() };
-    let entry = |(key, entry): (&str, Item<'_>)| {
-        let key = variable(key).map_err(|message| entry.problem(message)).ok();
-        let value = entry.scalar();
-        key.zip(value)
-    };
-    table.entries(item.key).filter_map(entry).collect()
-}
-
-fn variable(key: &str) -> Result<String, String> {
-    let good = !key.is_empty()
-        && !key.starts_with(|c: char| c.is_ascii_digit())
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    if good { Ok(key.to_owned()) } else { Err(format!("{} is not a variable's name: write e.g. `LANG`", shown(key))) }
 }
 
 fn scale(item: &Item<'_>) -> Option<u32> {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::{
-        document::{Item, Schema, lines::element, schema::key},
+        document::{Item, Schema, schema::key},
+        lines::element,
         model::Dns,
         value::{address, name},
     },
-    records,
+    nameserver::records,
 };
 
 /// The keys of `[dns]`.

@@ -15,10 +15,11 @@ pub mod node;
 pub mod promote;
 pub mod rootfs;
 pub mod snapshot;
+mod variables;
 
 use std::rc::Rc;
 
-use super::files::File;
+use super::file::File;
 
 /// What one file says, and the file, for problems that only show later.
 #[derive(Debug)]

@@ -1,9 +1,6 @@
 //! Names: one DNS label, or labels under the lab's zone.
 
-use crate::config::problem::shown;
-
-/// The zone of a lab that does not say another: reserved for private use (ICANN, 2024).
-pub const ZONE: &str = "internal";
+use crate::config::{model::ZONE, problem::shown};
 
 /// Sub-zones that lap fills itself, so neither an environment nor a container may be called so.
 pub const SUB_ZONES: [&str; 3] = ["node", "host", "pc"];
@@ -127,6 +124,7 @@ fn suggest(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{super::messages, *};
+    use crate::config::model::ZONE;
 
     #[test]
     fn good_names() {

@@ -30,10 +30,11 @@ use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::state::NodeState;
 use crate::{
     cgroups::Cgroups,
     config::model::{Port, Subnet},
-    drivers::docker::{AGAIN, failed, name_taken},
+    docker::{AGAIN, failed, name_taken},
     error::{Kind, OrError, Result},
     wire::paths,
 };
@@ -79,18 +80,6 @@ pub struct HostFacts {
     pub v2: bool,
     /// What it has for virtual machines.
     pub vm: super::vm::Facts,
-}
-
-/// A node container, as Docker lists it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeState {
-    pub running: bool,
-    /// Docker's word.
-    pub state: String,
-    pub spec: String,
-    pub address: Option<Ipv4Addr>,
-    /// Unix seconds.
-    pub created: i64,
 }
 
 /// The container's name on this machine.

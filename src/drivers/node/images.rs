@@ -7,7 +7,7 @@ use bollard::{
     query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions},
 };
 
-use crate::{drivers::docker::failed, error::Result};
+use crate::{docker::failed, error::Result};
 
 /// One of them.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 pub mod docker;
 pub mod images;
 pub mod machine;
+pub mod state;
 pub mod vm;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use bollard::Docker;
 use futures_util::future::join_all;
 
-use self::docker::{HostFacts, NodeState};
+use self::{docker::HostFacts, state::NodeState};
 use super::site::Site;
 use crate::{
     config::model::{Hypervisor, Lab, Node, Provider},
@@ -31,7 +32,7 @@ pub struct Machines {
 pub async fn observe(lab: &Lab) -> Result<Machines> {
     let of = |provider: Provider| lab.nodes.values().filter(move |node| node.provider == provider);
     let (docker, mut facts) = if of(Provider::Docker).next().is_some() {
-        let docker = super::docker::local().await?;
+        let docker = crate::docker::local().await?;
         let facts = docker::observe(&docker, &lab.name).await?;
         (Some(docker), facts)
     } else {

@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use super::{DEBIAN_CONFIG, SystemStore, TrustChange, inside, observe::read};
+use super::{
+    machine::{DEBIAN_CONFIG, SystemStore, TrustChange, inside},
+    observe::read,
+};
 use crate::{Error, Kind, OrError, Result, keys::files};
 
 /// Makes the changes on the machine whose root directory is `root`. `run` runs one command (its words); the paths in

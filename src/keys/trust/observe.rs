@@ -7,11 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{DEBIAN_CONFIG, DOCKER, DOCKER_FILE, FEDORA_ANCHORS, FileFacts, SystemStore, TrustInputs, anchor, inside};
-use crate::{
-    Error, Kind, Result,
-    keys::ssh::{is_host, is_label},
+use super::machine::{
+    DEBIAN_CONFIG, DOCKER, DOCKER_FILE, FEDORA_ANCHORS, FileFacts, SystemStore, TrustInputs, anchor, inside,
 };
+use crate::{Error, Kind, Result, base::label::is_label, keys::ssh::is_host};
 
 const DEBIAN_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const FEDORA_BUNDLE: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";

@@ -1,6 +1,9 @@
 use std::{fs, path::Path};
 
-use super::*;
+use super::{
+    machine::{TrustInputs, inside},
+    *,
+};
 use crate::{Error, Kind};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";

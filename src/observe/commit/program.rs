@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use super::{Commit, DEFINES, NONE};
+use super::id::{Commit, DEFINES, NONE};
 
 /// What `git` said; `None`: it is not installed.
 type Said = Option<String>;

@@ -10,11 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Plan,
     containers::{Builder, Inputs, Installed, REGISTRY, secrets_hash, up},
-    wish::Wish,
 };
 use crate::{
     config::model::{Checks, Container, Rootfs},
-    release::manifest::{Current, Image},
+    release::{
+        desired_state::DesiredState,
+        manifest::{Image, ReleaseManifest},
+    },
     state::State,
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
@@ -35,7 +37,7 @@ fn text(plan: &Plan) -> String {
 
 /// What `lap up` of an environment is told. A field that a test changes is what the test is about.
 struct World {
-    wish: Wish,
+    wish: DesiredState,
     node: NodeFacts,
     installed: Installed,
     missing_rootfs: BTreeMap<String, Rootfs>,
@@ -61,7 +63,7 @@ impl World {
         };
         let files = ["ssh/authorized_keys", "trust/root.crt", "names/names.json", "secrets/git/token"];
         Self {
-            wish: Wish {
+            wish: DesiredState {
                 commit: "c1".into(),
                 images: containers.iter().map(|c| (c.name.clone(), image(&c.name))).collect(),
                 containers: containers.into_iter().map(|c| (c.name.clone(), c)).collect(),
@@ -98,9 +100,9 @@ impl World {
 
     /// The wish is what was recorded.
     fn record(&mut self) {
-        let Wish { commit, containers, images, env, checks, release } = self.wish.clone();
+        let DesiredState { commit, containers, images, env, checks, release } = self.wish.clone();
         let (by, at) = ("anna@notebook".into(), 1);
-        let current = Current { commit, release, env, checks, containers, images, by, at };
+        let current = ReleaseManifest { commit, release, env, checks, containers, images, by, at };
         self.node.recorded = State::Value(current);
     }
 
@@ -202,7 +204,7 @@ fn image_fact(name: &str, build: &str) -> ImageFact {
     }
 }
 
-fn runs(wish: &Wish, installed: &BTreeMap<String, String>, container: &Container) -> ContainerFact {
+fn runs(wish: &DesiredState, installed: &BTreeMap<String, String>, container: &Container) -> ContainerFact {
     ContainerFact {
         name: container.name.clone(),
         id: "0".into(),

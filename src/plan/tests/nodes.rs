@@ -6,7 +6,10 @@ use super::{in_order, text};
 use crate::{
     Kind,
     config::model::{Address, Container, Environment, Lab, Node, Port, Protocol, Provider, Role, Rootfs, Subnet},
-    drivers::node::docker::{HostFacts, NodeState, spec_identity},
+    drivers::node::{
+        docker::{HostFacts, spec_identity},
+        state::NodeState,
+    },
     plan::{
         addresses::addresses,
         nodes::{NodeInputs, image_tag, spec, subnet, up},
@@ -381,7 +384,7 @@ fn a_machine_is_started_restarted_or_made_anew() {
     let wish = |node: &str| spec(&lab, &lab.nodes[node], &chosen(&lab)).unwrap();
     let mut host = HostFacts::default();
     host.vm.boxes.insert((None, wish("test").base));
-    let mut put = |spec: crate::drivers::node::vm::Spec, running: bool| {
+    let mut put = |spec: crate::drivers::node::vm::spec::Spec, running: bool| {
         let state = if running { "running" } else { "shut off" };
         let is = NodeState {
             running,
@@ -399,12 +402,12 @@ fn a_machine_is_started_restarted_or_made_anew() {
     for (is, running, first) in [
         (wish("worker"), false, "0 start the node `worker` (it is shut off)"),
         (
-            crate::drivers::node::vm::Spec { cpus: 1, ..wish("worker") },
+            crate::drivers::node::vm::spec::Spec { cpus: 1, ..wish("worker") },
             true,
             "0 restart the node `worker` (cpus 1 → 2)",
         ),
         (
-            crate::drivers::node::vm::Spec { base: "old".into(), ..wish("worker") },
+            crate::drivers::node::vm::spec::Spec { base: "old".into(), ..wish("worker") },
             true,
             "0 make the node `worker` again, with its data (its box changed)",
         ),

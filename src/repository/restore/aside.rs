@@ -8,13 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use super::Job;
+use super::job::Job;
 use crate::{
     error::{Error, Kind, OrError, Result},
     repository::{
-        Storage,
         relay::{self, Message},
         rights::ReadOnly,
+        storage::Storage,
     },
 };
 

@@ -16,10 +16,14 @@ use nix::{
     sys::{prctl::set_pdeathsig, signal::Signal},
 };
 
-use super::{Job, What, confine::confine, here};
+use super::{
+    confine::confine,
+    here::here,
+    job::{Job, What},
+};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    repository::{Repository, relay::Message, remote::Remote, warnings},
+    repository::{open::Repository, relay::Message, remote::Remote, warnings},
 };
 
 /// Does it.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustic_core::repofile::{Node, NodeType};
 
-use super::What;
+use super::job::What;
 
 /// What is done with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,7 @@ fn workspace(parts: &[&str], node: &Node) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::restore::job::What;
 
     fn of_kind(what: What, kind: char, path: &str) -> Rule {
         let node_type = match kind {

@@ -1,6 +1,7 @@
 //! Who opens a repository, who locks it, and what makes a lab out of it again.
 
 use super::*;
+use crate::{error::Kind, repository::key_slot::KeySlot};
 
 #[test]
 fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
@@ -8,11 +9,11 @@ fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
     let open = |door, text: &str| Repository::open(office.storage.clone(), "office", door, &secret(text), silent());
     assert!(!office.open().has_passphrase().unwrap());
     office.open().set_passphrase(&secret("the first passphrase")).unwrap();
-    assert!(open(Door::Passphrase, "the first passphrase").unwrap().has_passphrase().unwrap());
+    assert!(open(KeySlot::Passphrase, "the first passphrase").unwrap().has_passphrase().unwrap());
     office.open().set_passphrase(&secret("the second passphrase")).unwrap();
-    let error = open(Door::Passphrase, "the first passphrase").err().unwrap();
+    let error = open(KeySlot::Passphrase, "the first passphrase").err().unwrap();
     assert_eq!(error.message, "the passphrase does not open `office`");
-    assert!(open(Door::Passphrase, "the second passphrase").is_ok() && open(Door::Lab, "pw").is_ok());
+    assert!(open(KeySlot::Passphrase, "the second passphrase").is_ok() && open(KeySlot::Lab, "pw").is_ok());
     let said = office.restic(&["key", "list"]);
     assert!(
         said.contains("lap-passphrase") && said.lines().filter(|line| line.contains(" lap")).count() == 2,
@@ -32,12 +33,12 @@ fn the_labs_own_key_is_one_as_restic_makes_it() {
     office.open().set_passphrase(&secret("a passphrase")).unwrap();
     let key = |door| {
         let files = office.storage.list(Folder::Keys).unwrap();
-        let mut texts = files.iter().filter(|(file, _)| Door::of(office.storage.as_ref(), file) == Some(door));
+        let mut texts = files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file) == Some(door));
         let (file, _) = texts.next().unwrap();
         serde_json::from_slice::<serde_json::Value>(&office.storage.read(file, None).unwrap()).unwrap()
     };
-    assert!(key(Door::Passphrase)["N"].as_u64().unwrap() >= 131_072);
-    assert_eq!(key(Door::Lab)["N"], 32_768);
+    assert!(key(KeySlot::Passphrase)["N"].as_u64().unwrap() >= 131_072);
+    assert_eq!(key(KeySlot::Lab)["N"], 32_768);
 }
 
 #[test]
@@ -89,7 +90,8 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
     let repository = office.open();
     for _ in 0..2 {
         let sealed = crate::keys::recovery::seal(root).unwrap().unwrap();
-        repository.keep_keys("lab", &sealed).unwrap();
+        let crate::keys::recovery::Sealed { identity, keys, digest } = &sealed;
+        repository.keep_keys("lab", &super::super::recovery_bundle::SealedKeys { identity, keys, digest }).unwrap();
         repository.keep_workspace("lab", root).unwrap();
     }
     let said = office.restic(&["snapshots"]);

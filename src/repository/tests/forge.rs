@@ -5,7 +5,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::repository::{File, Folder, Repository, cipher::Cipher};
+use crate::repository::{
+    cipher::Cipher,
+    file::{File, Folder},
+    open::Repository,
+};
 
 /// What a forged directory holds.
 pub enum Entry {

@@ -4,7 +4,7 @@ use super::{
     forge::{Entry, PAYLOAD, forge},
     *,
 };
-use crate::snapshot::Id;
+use crate::{error::Kind, snapshot::Id};
 
 /// A forged copy of an environment's data.
 fn copy_with(office: &Office, mut entries: Vec<Entry>) -> (Id, String) {

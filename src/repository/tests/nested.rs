@@ -1,6 +1,10 @@
 //! Subvolumes that containers made in their data.
 
 use super::*;
+use crate::{
+    repository::restore::{here, job},
+    snapshot::nested::remove,
+};
 
 /// Subvolumes that a container made travel with the snapshot, also to a pool that has none.
 #[test]
@@ -27,14 +31,14 @@ fn subvolumes_in_the_data_travel_with_it() {
             assert_eq!(fs::read_to_string(target.join(path).join("file")).unwrap(), path);
             fs::write(target.join(path).join("more"), "it may be written to").unwrap();
         }
-        snapshot::volume::delete_all(&target).unwrap();
+        remove::delete_all(&target).unwrap();
         snapshot::remove(&office.pool.path(), &meta.id).unwrap();
     };
     snapshot::remove(&office.pool.path(), &meta.id).unwrap();
     came(&office);
     snapshot::remove(&office.pool.path(), &second.id).unwrap();
     came(&office);
-    snapshot::volume::delete_all(&data).unwrap();
+    remove::delete_all(&data).unwrap();
     snapshot::volume::create(&data).unwrap();
     came(&office);
     assert_eq!(office.pool.left_over(), [""; 0]);
@@ -42,7 +46,7 @@ fn subvolumes_in_the_data_travel_with_it() {
     let plain = Pool::on(Filesystem::Ext4);
     warnings::listen();
     let found = office.open().copies_of("lab", "test").unwrap().into_iter().find(|copy| copy.id == meta.id).unwrap();
-    let restore = |half: &Path| restore::here(office.open(), restore::What::Snapshot, &found.restic, half);
+    let restore = |half: &Path| here::here(office.open(), job::What::Snapshot, &found.restic, half);
     let fetched = fetch("office", &plain.path(), &found.id, restore).unwrap();
     let target = plain.path().join("target");
     snapshot::volume::copy(&snapshot::data(&plain.path(), &meta.id), &target).unwrap();

@@ -1,6 +1,7 @@
 //! Copies go, their room comes back, and what stays is whole wherever it stops.
 
 use super::*;
+use crate::repository::storage::Storage;
 
 /// Three copies: each has files of its own, all have some in common, which lie in packs with what is to go.
 fn three() -> (Office, Vec<Meta>) {

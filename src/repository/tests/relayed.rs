@@ -3,7 +3,7 @@
 use std::{os::unix::net::UnixStream, thread::sleep, time::Duration};
 
 use super::*;
-use crate::repository::{relay::Message, remote::Remote};
+use crate::repository::{relay::Message, remote::Remote, storage::Storage};
 
 /// Packs take a while and come to their end in any order, and some never do.
 struct Slow {

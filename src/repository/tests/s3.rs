@@ -12,7 +12,7 @@ use rusty_s3::Credentials;
 use super::*;
 use crate::{
     loopback::own_place,
-    repository::{Location, s3::S3},
+    repository::{location::Location, s3::S3, storage::Storage},
 };
 
 const KEY: &str = "key";

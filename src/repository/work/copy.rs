@@ -10,12 +10,16 @@ use rustic_core::{
 
 use crate::{
     error::{Error, Kind, OrError, Result},
-    repository::{File, Folder, Repository, open::guarded, snapshots::tags, verify::damage, warnings},
-    snapshot::{self, Id},
+    repository::{
+        file::{File, Folder},
+        open::{Repository, guarded},
+        restore::job::PLACE,
+        snapshots::tags,
+        verify::damage,
+        warnings,
+    },
+    snapshot::{self, Id, half},
 };
-
-/// Where the data is in a copy, whatever it is called on the node: by this the next copy finds what it can build on.
-pub(in crate::repository) const PLACE: &str = "/lap";
 
 /// What is copied, and how it is called.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +51,7 @@ pub struct Copied {
 pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
     let Source { pool, id, lab, environment, node, asked } = source;
     let meta = snapshot::find(pool, id)?;
-    let _held = snapshot::hold(pool, &meta.id)?;
+    let _held = half::hold(pool, &meta.id)?;
     adopt(&repository)?;
     let Repository { name, inner, .. } = repository;
     let name = name.as_str();

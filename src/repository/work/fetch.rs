@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot::{self, Id, Meta, Reason, volume},
+    snapshot::{self, Id, Meta, Reason, half, volume},
 };
 
 /// A description is far smaller; what claims to be one is not read further.
@@ -26,10 +26,10 @@ pub fn fetch(name: &str, pool: &Path, id: &Id, restore: impl FnOnce(&Path) -> Re
             .hint(format!("run `lap restore {id}` to restore it")));
     }
     let half = snapshot::begin(pool, id)?;
-    let _held = snapshot::hold_half(pool, id)?;
+    let _held = half::hold_half(pool, id)?;
     let fetched = into(name, pool, &half, id, restore);
     if fetched.is_err() {
-        let _ = snapshot::drop_half(&half);
+        let _ = half::drop_half(&half);
     }
     fetched
 }

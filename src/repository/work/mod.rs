@@ -3,6 +3,5 @@
 mod copy;
 mod fetch;
 
-pub(in crate::repository) use copy::PLACE;
 pub use copy::{Copied, Source, copy};
 pub use fetch::fetch;

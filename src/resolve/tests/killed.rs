@@ -1,7 +1,7 @@
 //! Killed after each step, and in the middle of one.
 
 use super::*;
-use crate::{Error, Kind};
+use crate::{Error, Kind, resolve::facts::Inputs};
 
 fn nothing(_: &[String]) -> Result<()> {
     Ok(())

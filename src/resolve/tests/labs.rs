@@ -1,7 +1,7 @@
 //! Several labs, and several versions of lap.
 
 use super::*;
-use crate::Kind;
+use crate::{Kind, resolve::facts::Inputs};
 
 fn home() -> Inputs {
     Inputs { lab: "home".into(), zone: "home.example".into(), ..inputs(&[[10, 86, 2, 10]]) }

@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use super::{tree::inside, *};
+use super::{facts::Inputs, tree::inside, *};
 use crate::Result;
 
 const DROP_IN: &str = "/etc/systemd/resolved.conf.d/lap-office.conf";

@@ -1,6 +1,7 @@
 //! There and back again, on a machine of each kind.
 
 use super::*;
+use crate::resolve::facts::{Inputs, Manager};
 
 #[test]
 fn install_twice_and_undo_twice_leaves_everything_as_it_was() {

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, unlinkat};
 
-use super::{
-    Nested,
-    open::{is_placeholder, root, split, walk_to},
-    place,
+use super::list::{Nested, place};
+use crate::{
+    error::{Kind, OrError, Result},
+    snapshot::subvolume::{is_placeholder, root, split, walk_to},
 };
-use crate::error::{Kind, OrError, Result};
 
 /// Removes those of the directories `paths` in `data` that stand for subvolumes: nothing can be written there. `data` is a copy of a
 /// snapshot or of the present.
@@ -24,7 +23,7 @@ pub fn empty<'a>(data: &Path, paths: impl IntoIterator<Item = &'a Path>) -> Resu
         let Ok(above) = walk_to(&open, above) else { continue };
         if walk_to(&above, Path::new(name)).is_ok_and(|found| is_placeholder(&found)) {
             unlinkat(&above, name, AtFlags::REMOVEDIR)
-                .or_error(Kind::Node, || format!("cannot remove `{}`", super::shown(path)))?;
+                .or_error(Kind::Node, || format!("cannot remove `{}`", crate::snapshot::subvolume::shown(path)))?;
         }
     }
     Ok(())

@@ -12,15 +12,14 @@ use std::{
 
 use rustix::fs::FileType;
 
-use super::{
-    Missing,
-    open::{device, is_subvolume, path_of, root, walk_to},
-    shown,
-};
+use super::list::Missing;
 use crate::{
-    beneath::{Dir, Walk},
+    beneath::{Walk, dir::Dir},
     error::Result,
-    snapshot::btrfs,
+    snapshot::{
+        btrfs,
+        subvolume::{device, is_subvolume, path_of, root, shown, walk_to},
+    },
 };
 
 /// All that lie in a subvolume, also those in one another.

@@ -16,9 +16,10 @@
 
 mod fetch;
 mod find;
-mod open;
+pub mod list;
+
 mod put;
-mod remove;
+pub mod remove;
 
 use std::{
     collections::BTreeSet,
@@ -26,11 +27,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::{btrfs, filesystem::is_btrfs, tree};
 use crate::{
-    beneath::Dir,
+    beneath::dir::Dir,
     error::{Kind, OrError, Result},
 };
 
@@ -39,69 +37,18 @@ pub use find::All;
 pub use put::put;
 pub use remove::{clear, drop_kept, remove_inside};
 
+use self::list::{BESIDE, Missing, Nested};
+pub use super::subvolume::{is_inside, is_subvolume, stands_for, subvolume_at};
+use super::{
+    btrfs,
+    filesystem::is_btrfs,
+    subvolume::{self, is_placeholder, root, walk_to},
+    tree,
+};
 use find::all;
-pub use open::{is_inside, is_subvolume, stands_for, subvolume_at};
-use open::{is_placeholder, root, walk_to};
 
-/// Their directory beside the data of a snapshot.
-pub const BESIDE: &str = "nested";
 /// How many a snapshot holds. Each one costs a commit of the file system.
 const MOST: usize = 1000;
-
-/// `nested` in `meta.json`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nested {
-    /// Their paths below the data, parents before children. The `n`-th is `nested/<n>`.
-    #[serde(default)]
-    pub kept: Vec<String>,
-    /// What the snapshot does not hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<Missing>,
-}
-
-/// One that a snapshot does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missing {
-    /// Below the data, readable.
-    pub path: String,
-    pub why: String,
-}
-
-impl Nested {
-    /// Whether there was none.
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.missing.is_empty()
-    }
-
-    /// One sentence for each that is missing.
-    pub fn complaints(&self) -> Vec<String> {
-        let one = |Missing { path, why }: &Missing| {
-            format!("the snapshot is incomplete, without the subvolume `{path}`: {why}")
-        };
-        self.missing.iter().map(one).collect()
-    }
-
-    /// What became of all of them on the way to a place that takes none.
-    pub fn left_behind(mut self, why: &str) -> Self {
-        let left = self.kept.drain(..).map(|path| Missing { path, why: why.to_owned() });
-        self.missing.extend(left.collect::<Vec<_>>());
-        self
-    }
-
-    fn miss(&mut self, path: &Path, why: impl Into<String>) {
-        self.missing.push(Missing { path: shown(path), why: why.into() });
-    }
-}
-
-/// A path of any bytes as one line.
-fn shown(path: &Path) -> String {
-    path.to_string_lossy().escape_debug().to_string()
-}
-
-/// The `n`-th one that the snapshot at `snapshot` holds.
-pub fn place(snapshot: &Path, n: usize) -> PathBuf {
-    snapshot.join(BESIDE).join(n.to_string())
-}
 
 /// Those that the present holds.
 ///
@@ -178,7 +125,7 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
             nested.miss(path, "it was removed during the snapshot");
             continue;
         };
-        match btrfs::snapshot(&open::path_of(&found), &place.join(nested.kept.len().to_string()), true) {
+        match btrfs::snapshot(&subvolume::path_of(&found), &place.join(nested.kept.len().to_string()), true) {
             Ok(()) => nested.kept.push(text.to_owned()),
             Err(error) => nested.miss(path, error.message),
         }

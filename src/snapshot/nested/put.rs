@@ -7,14 +7,13 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    Nested,
-    open::{path_of, root, split, subvolume_at, walk_to},
-    place, shown,
-};
+use super::list::{Nested, place};
 use crate::{
     error::{Error, Kind, OrError, Result},
-    snapshot::{tree, volume},
+    snapshot::{
+        subvolume::{path_of, root, shown, split, subvolume_at, walk_to},
+        tree, volume,
+    },
 };
 
 /// Puts those that lie below `below` into `target`, which is a copy of that directory of the snapshot's data. `snapshot` is the

@@ -6,15 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    BESIDE,
-    find::all,
-    open::{is_subvolume, path_of, root, split, subvolume_at, walk_to},
-};
+use super::{find::all, list::BESIDE};
 use crate::{
-    beneath::Dir,
+    beneath::dir::Dir,
     error::{Error, Kind, OrError, Result},
-    snapshot::{btrfs, filesystem::is_btrfs, tree},
+    snapshot::{
+        btrfs,
+        filesystem::is_btrfs,
+        subvolume::{is_subvolume, path_of, root, split, subvolume_at, walk_to},
+        tree,
+        volume::delete,
+    },
 };
 
 /// What a subvolume is called that is being deleted.
@@ -108,4 +110,15 @@ pub fn drop_kept(snapshot: &Path) -> Result<()> {
         }
     }
     tree::remove(&place).map_err(|error| Error::new(Kind::Node, format!("{}: {}", what(), error.message)))
+}
+
+/// Deletes one, and all that containers made inside it.
+///
+/// # Errors
+/// As [`delete`].
+pub fn delete_all(path: &Path) -> Result<()> {
+    if is_btrfs(path)? {
+        remove_inside(path)?;
+    }
+    delete(path)
 }

@@ -18,10 +18,11 @@ use std::{
 };
 
 use crate::{
-    beneath::Dir,
+    beneath::dir::Dir,
     error::{Error, Kind, OrError, Result},
     snapshot::{
-        Id, meta,
+        id::Id,
+        meta,
         tree::{Node, Tree, look},
     },
 };

@@ -18,12 +18,12 @@ use rustix::{
 
 use super::known::{self, Before, Known, Stamp};
 use crate::{
-    beneath::Dir,
+    beneath::dir::Dir,
     error::{Error, Kind, OrError, Result},
     snapshot::{
-        Id,
+        half::hold,
+        id::Id,
         still::{STEPS, Still, Stood},
-        sweep::hold,
         tree::{self, At, Files, Node, Source, Tree, build, copy_file, look},
         volume,
     },

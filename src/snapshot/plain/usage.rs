@@ -1,7 +1,6 @@
 //! What a snapshot holds on to.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use crate::{
     beneath::Dir,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::snapshot::nested;
+use crate::snapshot::nested::{self, list::Nested, remove};
 
 fn make(pool: &Pool, path: &str) -> PathBuf {
     let path = pool.path().join("data").join(path);
@@ -63,7 +63,7 @@ fn they_come_back_with_a_restore_and_what_was_there_is_kept() {
     let differs = |pool: &Pool| diff(&pool.path(), &data(&pool.path(), &first.id), &pool.path().join("data")).unwrap();
     assert_eq!(differs(&pool), [], "the subvolumes are compared, too");
     // All of it changes: one goes, one comes, one is written to.
-    volume::delete_all(&pool.path().join("data/git/frozen")).unwrap();
+    remove::delete_all(&pool.path().join("data/git/frozen")).unwrap();
     pool.write("git/layers/a/file", "new");
     pool.write("git/layers/a/deep/b/more", "new");
     make(&pool, "git/layers/c");
@@ -104,7 +104,7 @@ fn they_come_back_with_a_part() {
     furnish(&pool);
     let before = all(&pool.path().join("data"));
     let first = pool.take();
-    volume::delete_all(&pool.path().join("data/git/frozen")).unwrap();
+    remove::delete_all(&pool.path().join("data/git/frozen")).unwrap();
     pool.write("git/layers/a/file", "new");
     make(&pool, "git/layers/c");
     pool.write("git/layers/c/file", "new");
@@ -140,7 +140,7 @@ fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
             let data = pool.path().join("data");
             let old = all(&data);
             let first = pool.take();
-            volume::delete_all(&data.join("git/frozen")).unwrap();
+            remove::delete_all(&data.join("git/frozen")).unwrap();
             pool.write("git/layers/a/file", "new");
             make(&pool, "git/layers/c");
             pool.write("git/layers/c/file", "new");

@@ -97,7 +97,7 @@ fn is_killed_in_part(pool: Pool) {
             if switched {
                 let kept = find(&path, "latest").unwrap();
                 assert_eq!(["git/one", "registry/blob"].map(|n| pool.of(&kept, n)), ["new"; 2], "{context}");
-                super::remove(&path, &kept.id).unwrap();
+                crate::snapshot::sweep::remove(&path, &kept.id).unwrap();
             }
         }
     }

@@ -40,17 +40,18 @@ fn a_copy_has_everything_of_what_it_was_made_of() {
         let _listens = std::os::unix::net::UnixListener::bind(pool.path().join("data/git/socket")).unwrap();
         let data = pool.path().join("data");
         let first = pool.take();
-        assert_eq!(all(&super::data(&pool.path(), &first.id)), all(&data), "{filesystem}");
+        assert_eq!(all(&crate::snapshot::meta::data(&pool.path(), &first.id)), all(&data), "{filesystem}");
         age();
         // What has not changed is a second name; what has is not, and neither is anything of the present.
         pool.write("git/one", "changed");
         let second = pool.take();
-        let place = |meta: &Meta, name: &str| super::data(&pool.path(), &meta.id).join("git").join(name);
+        let place =
+            |meta: &Meta, name: &str| crate::snapshot::meta::data(&pool.path(), &meta.id).join("git").join(name);
         let inode = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
-        assert_eq!(all(&super::data(&pool.path(), &second.id)), all(&data), "{filesystem}");
+        assert_eq!(all(&crate::snapshot::meta::data(&pool.path(), &second.id)), all(&data), "{filesystem}");
         // Made just before the first one, they were too young to be believed.
         let third = pool.take();
-        assert_eq!(all(&super::data(&pool.path(), &third.id)), all(&data), "{filesystem}");
+        assert_eq!(all(&crate::snapshot::meta::data(&pool.path(), &third.id)), all(&data), "{filesystem}");
         for name in ["plain", "hole", "sub/link"] {
             assert_eq!(inode(&place(&second, name)), inode(&place(&third, name)), "{filesystem}: {name}");
             assert_ne!(inode(&place(&third, name)), inode(&data.join("git").join(name)), "{filesystem}: {name}");
@@ -59,26 +60,26 @@ fn a_copy_has_everything_of_what_it_was_made_of() {
         assert!(fs::metadata(place(&third, "hole")).unwrap().blocks() < 100, "{filesystem}: a hole is none");
         assert_eq!((pool.of(&first, "git/one").as_str(), pool.of(&third, "git/one").as_str()), ("old", "changed"));
         // The way back shares nothing with the snapshot, and what is written into it does not reach it.
-        let before = all(&super::data(&pool.path(), &third.id));
+        let before = all(&crate::snapshot::meta::data(&pool.path(), &third.id));
         pool.restore(&third.id, &mut Fake::up()).unwrap();
         assert_eq!(all(&data), before, "{filesystem}");
         for name in ["plain", "hole", "one"] {
             assert_ne!(inode(&place(&third, name)), inode(&data.join("git").join(name)), "{filesystem}: {name}");
         }
         fs::write(data.join("git/plain"), "in place").unwrap();
-        assert_eq!(all(&super::data(&pool.path(), &third.id)), before, "{filesystem}");
+        assert_eq!(all(&crate::snapshot::meta::data(&pool.path(), &third.id)), before, "{filesystem}");
         // And the snapshot after it knows what came back.
         age();
         let fourth = pool.take();
-        assert_eq!(all(&super::data(&pool.path(), &fourth.id)), all(&data), "{filesystem}");
+        assert_eq!(all(&crate::snapshot::meta::data(&pool.path(), &fourth.id)), all(&data), "{filesystem}");
         assert_eq!(inode(&place(&third, "hole")), inode(&place(&fourth, "hole")), "{filesystem}");
         assert_ne!(inode(&place(&third, "plain")), inode(&place(&fourth, "plain")), "{filesystem}");
         // One that others build on may go.
         for meta in [&third, &first, &fourth] {
-            super::remove(&pool.path(), &meta.id).unwrap();
+            crate::snapshot::sweep::remove(&pool.path(), &meta.id).unwrap();
         }
         let fifth = pool.take();
-        assert_eq!(all(&super::data(&pool.path(), &fifth.id)), all(&data), "{filesystem}");
+        assert_eq!(all(&crate::snapshot::meta::data(&pool.path(), &fifth.id)), all(&data), "{filesystem}");
         assert_eq!(pool.left_over(), [""; 0]);
     }
 }
@@ -109,7 +110,9 @@ fn what_changes_while_it_is_copied_is_as_it_was_when_all_stood_still() {
         assert_eq!(world.did, STEPS);
         assert!(!world.paused);
         assert!(
-            diff(&pool.path(), &super::data(&pool.path(), &meta.id), &pool.path().join("data")).unwrap().is_empty(),
+            diff(&pool.path(), &crate::snapshot::meta::data(&pool.path(), &meta.id), &pool.path().join("data"))
+                .unwrap()
+                .is_empty(),
             "{filesystem}"
         );
         let of = |name: &str| pool.of(&meta, name);
@@ -176,7 +179,7 @@ fn a_snapshot_killed_at_each_step_is_none_and_nothing_stands_still() {
             assert_eq!(pool.left_over(), [""; 0], "{step}");
             let meta = pool.take_at(1_795_254_400, &mut Fake::up()).unwrap();
             assert_eq!((pool.of(&first, "git/one").as_str(), pool.of(&meta, "git/one").as_str()), ("old", step));
-            super::remove(&pool.path(), &meta.id).unwrap();
+            crate::snapshot::sweep::remove(&pool.path(), &meta.id).unwrap();
         }
     }
 }
@@ -204,12 +207,12 @@ fn a_snapshot_says_what_only_it_holds() {
     fs::write(pool.path().join("data/git/more"), vec![7; 2 << 20]).unwrap();
     age();
     let second = pool.take();
-    let usage = |meta: &Meta| volume::usage(&super::data(&pool.path(), &meta.id)).unwrap();
+    let usage = |meta: &Meta| volume::usage(&crate::snapshot::meta::data(&pool.path(), &meta.id)).unwrap();
     let near = |is: u64, wanted: u64| is >= wanted && is < wanted + (64 << 10);
     let ((own, total), (own2, total2)) = (usage(&first), usage(&second));
     assert!(near(own, 0) && near(total, 1 << 20), "{own} {total}");
     assert!(near(own2, 2 << 20) && near(total2, 3 << 20), "{own2} {total2}");
-    super::remove(&pool.path(), &first.id).unwrap();
+    crate::snapshot::sweep::remove(&pool.path(), &first.id).unwrap();
     assert!(near(usage(&second).0, 3 << 20));
 }
 

@@ -14,7 +14,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Directory, Node, Tree, cannot, file};
+use super::{
+    file,
+    look::{Directory, Node, Tree, cannot},
+};
 use crate::error::{Error, Kind, Result};
 
 /// Most of the work is the file system's own, and it does two things at once at best.

@@ -16,9 +16,9 @@ use rustix::{
 };
 use xattr::FileExt;
 
-use super::{Node, cannot};
+use super::look::{Node, cannot};
 use crate::{
-    beneath::Dir,
+    beneath::dir::Dir,
     error::{Error, Kind, Result},
 };
 

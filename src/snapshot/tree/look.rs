@@ -11,11 +11,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::cannot;
 use crate::{
-    beneath::{Dir, Entry, Walk},
+    beneath::{Entry, Walk, dir::Dir},
     error::{Error, Kind, Result},
-    snapshot::nested,
+    snapshot::subvolume,
 };
 
 /// A directory with everything in it: parents come before their children.
@@ -97,7 +96,7 @@ pub fn look(root: &Dir, leave: &[&str]) -> Result<Tree> {
             Err(error) => return Err(error),
         };
         let stat = open.stat()?;
-        if stat.st_dev != device && nested::stands_for(&open) {
+        if stat.st_dev != device && subvolume::stands_for(&open) {
             // The caller puts the subvolume there. In what a restore replaced, it still lies in the data.
             tree.dirs.push(Directory { path, node: Node::of(&stat), files: Vec::new() });
             continue;
@@ -190,4 +189,8 @@ fn attributes(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
         }
     }
     Ok(all)
+}
+
+pub(super) fn cannot(what: &str, path: &Path, error: rustix::io::Errno) -> Error {
+    Error::new(Kind::Node, format!("cannot {what} `{}`: {error}", path.display()))
 }

@@ -9,14 +9,12 @@ use std::{os::fd::AsFd, path::Path};
 
 pub use build::{At, Files, build};
 pub use file::{Source, copy as copy_file};
-pub use look::{Directory, Node, Tree, look, one, target};
+pub use look::{Node, Tree, look, one, target};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use crate::{
-    beneath::Dir,
-    error::{Error, Kind, Result},
-};
+use self::look::cannot;
+use crate::{beneath::dir::Dir, error::Result};
 
 /// Copies `from`, which nobody writes to, to `to`, which is not there yet. Content is shared where the file system can do that, and
 /// read where it cannot.
@@ -65,8 +63,4 @@ impl Files for Copies<'_> {
         let path = at.dir.path.join(at.name);
         copy_file(&Source { root: self.from, path: &path, node }, at.to, at.name, &|| Ok(()))
     }
-}
-
-fn cannot(what: &str, path: &Path, error: rustix::io::Errno) -> Error {
-    Error::new(Kind::Node, format!("cannot {what} `{}`: {error}", path.display()))
 }

@@ -9,9 +9,9 @@ use super::{
     lock::Holder,
 };
 use crate::{
-    dns_client::Said,
     error::{Error, Kind},
-    release::{Entry, Hooked, manifest::Current},
+    nameserver::client::Said,
+    release::{Entry, Hooked, manifest::ReleaseManifest},
     snapshot::{Change, Damaged, Id, Meta, keep::Decision},
     state::{State, Unreadable},
     wire::prune::Decision as Verdict,
@@ -102,7 +102,7 @@ pub enum Answer {
     },
     Releases {
         /// `state/releases/<number>.json`, by number (as text: JSON has no other keys).
-        list: BTreeMap<String, State<Current>>,
+        list: BTreeMap<String, State<ReleaseManifest>>,
         /// Without the entries that cannot be read.
         ledger: Vec<Entry>,
         /// Hash of the newest entry; or why the chain is broken.
@@ -111,7 +111,7 @@ pub enum Answer {
         next: u64,
     },
     RecordedAnew {
-        release: Box<Current>,
+        release: Box<ReleaseManifest>,
         /// The files that were written.
         wrote: Vec<String>,
     },

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
 use crate::{
-    release::manifest::Current,
+    release::manifest::ReleaseManifest,
     repository::policy::Known,
     snapshot::{Meta, keep::Policy},
     state::{State, Unreadable},
@@ -35,7 +35,7 @@ pub struct NodeFacts {
     pub recovery: Option<Recovering>,
     /// What the environment runs: `state/current.json`, judged with the releases and the ledger.
     #[serde(default = "not_told")]
-    pub recorded: State<Current>,
+    pub recorded: State<ReleaseManifest>,
     /// A number that no release had.
     #[serde(default)]
     pub next_release: u64,
@@ -58,7 +58,7 @@ pub struct NodeFacts {
 }
 
 /// An agent of an earlier build says it in another field.
-fn not_told() -> State<Current> {
+fn not_told() -> State<ReleaseManifest> {
     State::Unreadable(
         Unreadable::new(paths::STATE, "the agent on the node is of another build").hint("`lap up` replaces the agent"),
     )

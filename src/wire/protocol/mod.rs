@@ -3,11 +3,11 @@
 //!
 //! A request that changes something carries the fencing number of the lock under which it is made.
 
-mod answer;
-mod facts;
-mod lock;
-mod node_config;
-mod request;
+pub mod answer;
+pub mod facts;
+pub mod lock;
+pub mod node_config;
+pub mod request;
 
 pub use answer::Answer;
 pub use facts::{

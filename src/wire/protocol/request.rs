@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
 use crate::{
-    keys::{Secret, exposed},
+    base::secret::{Secret, exposed},
     release::Order,
     repository::policy::News,
     snapshot::{Id, hooks::Scrub},

@@ -9,7 +9,7 @@ use std::{
 
 use lap::{
     config::model::{ForeignBox, Hypervisor},
-    drivers::node::vm::{Spec, vagrantfile},
+    drivers::node::vm::{spec::Spec, vagrantfile},
 };
 
 use super::lab::{Lab, run};

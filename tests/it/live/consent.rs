@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lap::{plan::wish::Wish, release::manifest::Current};
+use lap::{release::desired_state::DesiredState, release::manifest::ReleaseManifest};
 
 use super::{
     lab::{Lab, Ran, until},
@@ -101,13 +101,13 @@ fn what_test_says_it_runs_is_compared_with_the_commit() {
     let text = lab.on_node("test", &["cat", path]).ok();
 
     // Root on test has it record, and run, a container that reaches all of its node.
-    let mut current: Current = serde_json::from_str(&text).unwrap();
+    let mut current: ReleaseManifest = serde_json::from_str(&text).unwrap();
     let mut forged: serde_json::Value = serde_json::from_str(&text).unwrap();
     let volume = serde_json::json!([{ "source": "/", "target": "/host", "read_only": false }]);
     forged["containers"]["two"]["cap_add"] = serde_json::json!(["SYS_PTRACE"]);
     forged["containers"]["two"]["volumes"] = volume;
     current.containers = serde_json::from_value(forged["containers"].clone()).unwrap();
-    let wish = Wish::from(current);
+    let wish = DesiredState::from(current);
     let spec = wish.spec(&wish.containers["two"]);
     let script = format!(
         "cat >{path} && docker rm --force infra_two >/dev/null && docker run --detach --name infra_two \

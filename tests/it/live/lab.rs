@@ -179,7 +179,7 @@ impl Lab {
 
     /// The stock registry without a Debian around it, which is built in a second.
     pub fn take_registry(&self) {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/apply/conformance/files");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance/files");
         for (from, to) in [("Dockerfile", "Dockerfile"), ("toml", "container.toml"), ("yml", "config.yml")] {
             copy(&here.join(format!("registry.{from}")), &self.root.join("containers/registry").join(to));
         }

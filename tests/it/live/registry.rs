@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lap::{
     Kind,
-    apply::up::{Master, Options},
+    apply::{master::Master, options::Options},
     registry::{Image, copy},
     report::Events,
     workspace::Workspace,

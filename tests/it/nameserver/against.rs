@@ -21,6 +21,7 @@ use super::{
     secondary::Peer,
     small,
 };
+use lap::nameserver::names;
 
 type Labels = Vec<Vec<u8>>;
 
@@ -163,7 +164,7 @@ fn compare(lap: SocketAddr, peer: SocketAddr, names: &BTreeSet<Vec<u8>>) -> usiz
 
 fn filled() -> (Program, Peer) {
     let mut peer = Peer::new(true);
-    let program = Program::start(&lap::names::Names { secondaries: vec![peer.address], ..small() });
+    let program = Program::start(&names::Names { secondaries: vec![peer.address], ..small() });
     for (name, rtype, data) in awkward() {
         let mut update = Update::of("internal");
         update.changes.push(record(&owner(&name), rtype, IN, 60, &data));

@@ -5,7 +5,7 @@ mod dhcp;
 mod disk;
 mod killed;
 mod nsupdate;
-#[path = "../../../src/dns/tests/packet.rs"]
+#[path = "../../../src/nameserver/server/tests/packet.rs"]
 mod packet;
 mod secondary;
 mod table;
@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lap::{
-    dns::{KeyEntry, KeyFile},
+use lap::nameserver::{
+    keys::{KeyEntry, KeyFile},
     names::Names,
 };
 use tempfile::TempDir;

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lap::names::Names;
+use lap::nameserver::names::Names;
 use tempfile::TempDir;
 
 use super::{

@@ -1,5 +1,6 @@
 //! docs/dns.md names a test for each thing it says of an RFC: these tests exist.
 
+use lap::nameserver::{keys, names};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -31,7 +32,7 @@ fn every_test_in_the_table_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/dns.md")).unwrap();
     let mut all = String::new();
-    sources(&root.join("src/dns"), &mut all);
+    sources(&root.join("src/nameserver/server"), &mut all);
     sources(&root.join("tests/it/nameserver"), &mut all);
     let mut rows = 0;
     for row in page.lines().filter(|l| l.starts_with("| RFC ")) {
@@ -57,9 +58,9 @@ fn the_page_shows_what_was_tried() {
         assert!(page.contains(line) && dhcp.contains(line), "{line}");
     }
     let names = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
-    let names: lap::names::Names = serde_json::from_str(names).unwrap();
+    let names: names::Names = serde_json::from_str(names).unwrap();
     assert_eq!((names.records.len(), names.forward.len(), names.secondaries.len()), (1, 1, 1));
     let keys = page.split("```json").nth(2).unwrap().split("```").next().unwrap();
-    let keys: lap::dns::KeyFile = serde_json::from_str(keys).unwrap();
+    let keys: keys::KeyFile = serde_json::from_str(keys).unwrap();
     assert_eq!(keys.keys.len(), 2);
 }

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 
 use super::store::{STORE, hex};
 use crate::{
-    beneath::{Dir, Walk},
+    beneath::{Walk, dir::Dir},
     error::Result,
 };
 

@@ -9,9 +9,9 @@ use rustix::fs::FileType;
 
 use super::store::{SMALL, hex, store};
 use crate::{
-    beneath::{Dir, Entry, Walk},
+    beneath::{Entry, Walk, dir::Dir},
     error::{Error, Kind, Result},
-    plan::prune::{Blob, Manifest, Registry, Repository},
+    prune::found::{Blob, Manifest, Registry, Repository},
 };
 
 /// Looks at all of it; `None`: there is no registry.

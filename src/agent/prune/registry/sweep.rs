@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::now,
     error::{Error, Kind, OrError, Result},
-    plan::prune::{Blob, unneeded},
+    prune::{Blob, unneeded},
     wire::prune::Rules,
 };
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use git2::{Oid, Reference, Repository};
 
-use super::AGREED;
+use super::commit::AGREED;
 
 /// How the lab's own repositories are recognized in the address of a remote.
 pub struct Own<'a> {

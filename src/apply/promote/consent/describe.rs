@@ -6,9 +6,9 @@ use std::path::Path;
 use git2::{Commit, Diff, DiffFormat, DiffOptions, Oid, Patch, Repository, Tree};
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
-use super::{full_id, open};
+use super::commit::{full_id, open};
 use crate::{
-    apply::{promote::hooks::DIRECTORY, up::short},
+    apply::options::short,
     error::{Error, Kind, OrError, Result},
     words::{plain, plural},
 };
@@ -56,7 +56,7 @@ pub fn describe(
             "this clone does not contain the commit that `{environment}` runs: no comparison is possible"
         )),
     }
-    let hooks = diff(&repository, before.as_ref(), &tree, Some(&inside.join(DIRECTORY)))?;
+    let hooks = diff(&repository, before.as_ref(), &tree, Some(&inside.join(HOOKS_DIRECTORY)))?;
     Ok(Description { commit: lines, hooks: text(&hooks).or_error(Kind::Refused, what)? })
 }
 
@@ -159,3 +159,6 @@ pub fn not_agreed(commit: &str, from: &str) -> Error {
         .hint("run `lap promote` on a terminal without `--yes`: it shows the commit and asks")
         .hint("`--yes` agrees only to a commit that `HEAD` or a branch of this clone contains, or that an operator's key signed")
 }
+
+/// Where they are in the workspace.
+pub const HOOKS_DIRECTORY: &str = "scripts/promote";

@@ -1,22 +1,19 @@
 //! That an operator agreed to one commit. Whatever runs a program of a commit takes an [`Agreed`], and only this module makes one, so
 //! that code without consent does not compile.
 
+pub mod commit;
 mod contained;
-mod describe;
+pub mod describe;
 mod signed;
-
-use git2::{Oid, Repository};
 
 pub use describe::{Description, describe, not_agreed};
 
+use self::commit::{AGREED, full_id, open};
 use crate::{
-    apply::up::{Master, short},
-    error::{Error, Kind, OrError, Result},
+    apply::{master::Master, options::short},
+    error::{Kind, OrError, Result},
     keys,
 };
-
-/// Where a commit is kept that an operator agreed to when lap asked: it survives `git gc`, and lap does not ask again.
-const AGREED: &str = "refs/lap/agreed/";
 
 /// An operator agreed to this commit.
 #[derive(Debug)]
@@ -92,24 +89,6 @@ pub fn answered(root: &std::path::Path, commit: &str) -> Result<Agreed> {
         .reference(&format!("{AGREED}{commit}"), id, true, "lap promote: the operator agreed")
         .or_error(Kind::Host, what)?;
     Ok(Agreed { commit: commit.to_owned() })
-}
-
-/// The clone that the workspace is in.
-///
-/// # Errors
-/// There is none, or it cannot be read.
-pub fn open(root: &std::path::Path) -> Result<Repository> {
-    Repository::discover(root).or_error(Kind::Refused, || format!("`{}` is not in a git repository", root.display()))
-}
-
-/// A commit by its whole id: libgit2 takes a shorter one for one that ends with zeros.
-///
-/// # Errors
-/// It is not one.
-pub fn full_id(text: &str) -> Result<Oid> {
-    let is = text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let id = if is { Oid::from_str(text).ok() } else { None };
-    id.ok_or_else(|| Error::new(Kind::Refused, format!("{} is not the id of a commit", crate::words::shown(text))))
 }
 
 #[cfg(test)]

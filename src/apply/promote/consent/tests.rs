@@ -3,7 +3,8 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use git2::{Oid, Repository};
 use russh::keys::PublicKey;
 
-use super::*;
+use super::{commit::full_id, *};
+use crate::apply::options::short;
 
 fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).current_dir(dir).output().unwrap();

@@ -2,9 +2,9 @@
 
 use std::{io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
-use super::{DIRECTORY, Hook};
+use super::hook::Hook;
 use crate::{
-    apply::up::short,
+    apply::{options::short, promote::consent::describe::HOOKS_DIRECTORY},
     error::{Error, Kind, OrError, Result},
     observe::{
         checkout::{self, Checkout},
@@ -49,13 +49,13 @@ impl Found {
 pub fn find(root: &Path) -> Result<Vec<Hook>> {
     let mut there = Vec::new();
     // Where a link leads is not part of what the operator is shown.
-    for path in ["scripts", DIRECTORY] {
+    for path in ["scripts", HOOKS_DIRECTORY] {
         if root.join(path).symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
             return Err(Error::new(Kind::Config, format!("`{path}` is a link: put the directory there")));
         }
     }
-    let what = || format!("cannot read `{DIRECTORY}`");
-    let entries = match std::fs::read_dir(root.join(DIRECTORY)) {
+    let what = || format!("cannot read `{HOOKS_DIRECTORY}`");
+    let entries = match std::fs::read_dir(root.join(HOOKS_DIRECTORY)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(there),
         Err(error) => return Err(error).or_error(Kind::Config, what),
@@ -63,21 +63,21 @@ pub fn find(root: &Path) -> Result<Vec<Hook>> {
     for entry in entries {
         let entry = entry.or_error(Kind::Config, what)?;
         let name = crate::words::plain(&entry.file_name().to_string_lossy());
-        let meta = entry.metadata().or_error(Kind::Config, || format!("cannot read `{DIRECTORY}/{name}`"))?;
+        let meta = entry.metadata().or_error(Kind::Config, || format!("cannot read `{HOOKS_DIRECTORY}/{name}`"))?;
         if meta.is_symlink() {
-            return Err(Error::new(Kind::Config, format!("`{DIRECTORY}/{name}` is a link: put the file there")));
+            return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is a link: put the file there")));
         }
         let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
         match (Hook::ALL.into_iter().find(|hook| hook.name() == name), runs) {
             (Some(hook), true) => there.push(hook),
             (Some(_), false) => {
-                return Err(Error::new(Kind::Config, format!("`{DIRECTORY}/{name}` is not executable"))
-                    .hint(format!("`git update-index --chmod=+x {DIRECTORY}/{name}`, and commit")));
+                return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is not executable"))
+                    .hint(format!("`git update-index --chmod=+x {HOOKS_DIRECTORY}/{name}`, and commit")));
             }
             // Whatever a hook needs beside it belongs elsewhere: a name with a mistake in it would never run.
             (None, true) => {
                 let known = Hook::ALL.map(Hook::name).join("`, `");
-                return Err(Error::new(Kind::Config, format!("`{DIRECTORY}/{name}` is not a hook"))
+                return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is not a hook"))
                     .hint(format!("the names of hooks are `{known}`")));
             }
             (None, false) => {}

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Hook, Hooks};
+use super::{hook::Hook, run::Hooks};
 use crate::{
     apply::{
+        master::Master,
+        options::{Options, short},
         promote::consent::{self, Agreed},
-        up::{Master, Options, short},
     },
     error::{Error, Kind, Result},
     release::{Ended, Entry, Hooked, Verb},

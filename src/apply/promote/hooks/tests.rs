@@ -1,13 +1,23 @@
-use std::{fs, os::unix::fs::OpenOptionsExt};
+use std::{fs, os::unix::fs::OpenOptionsExt, time::Duration};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
-use super::*;
-use crate::report::{Event, Events};
+use super::{hook::Hook, run::Hooks, *};
+use crate::{
+    apply::{
+        options::Options,
+        promote::consent::{Agreed, describe::HOOKS_DIRECTORY},
+    },
+    error::Kind,
+    report::{Event, Events},
+};
 
 fn hook(dir: &std::path::Path, name: &str, mode: u32, text: &str) {
     use std::io::Write;
-    let dir = dir.join(DIRECTORY);
+    let dir = dir.join(HOOKS_DIRECTORY);
     fs::create_dir_all(&dir).unwrap();
     let _ = fs::remove_file(dir.join(name));
     let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(dir.join(name)).unwrap();
@@ -39,23 +49,23 @@ fn a_name_with_a_mistake_is_no_hook_that_never_runs() {
     hook(dir.path(), "before-swich", 0o755, "");
     let error = find::find(dir.path()).unwrap_err();
     assert_eq!(error.message, "`scripts/promote/before-swich` is not a hook");
-    fs::remove_file(dir.path().join(DIRECTORY).join("before-swich")).unwrap();
+    fs::remove_file(dir.path().join(HOOKS_DIRECTORY).join("before-swich")).unwrap();
     hook(dir.path(), "after-done", 0o644, "");
     let error = find::find(dir.path()).unwrap_err();
     assert_eq!(error.message, "`scripts/promote/after-done` is not executable");
-    fs::remove_file(dir.path().join(DIRECTORY).join("after-done")).unwrap();
+    fs::remove_file(dir.path().join(HOOKS_DIRECTORY).join("after-done")).unwrap();
     // What an operator is shown is the text of the files there, not of what a link leads to.
-    std::os::unix::fs::symlink("/bin/true", dir.path().join(DIRECTORY).join("after-bring")).unwrap();
+    std::os::unix::fs::symlink("/bin/true", dir.path().join(HOOKS_DIRECTORY).join("after-bring")).unwrap();
     let error = find::find(dir.path()).unwrap_err();
     assert_eq!(error.message, "`scripts/promote/after-bring` is a link: put the file there");
     let other = tempfile::tempdir().unwrap();
     fs::create_dir(other.path().join("scripts")).unwrap();
-    std::os::unix::fs::symlink(dir.path().join(DIRECTORY), other.path().join(DIRECTORY)).unwrap();
+    std::os::unix::fs::symlink(dir.path().join(HOOKS_DIRECTORY), other.path().join(HOOKS_DIRECTORY)).unwrap();
     let error = find::find(other.path()).unwrap_err();
     assert_eq!(error.message, "`scripts/promote` is a link: put the directory there");
     // What cannot be read is not what is not there.
-    fs::remove_file(other.path().join(DIRECTORY)).unwrap();
-    fs::write(other.path().join(DIRECTORY), "").unwrap();
+    fs::remove_file(other.path().join(HOOKS_DIRECTORY)).unwrap();
+    fs::write(other.path().join(HOOKS_DIRECTORY), "").unwrap();
     assert!(find::find(other.path()).unwrap_err().message.contains("cannot read `scripts/promote`"));
 }
 
@@ -64,7 +74,7 @@ fn a_name_with_a_mistake_is_no_hook_that_never_runs() {
 async fn one_that_is_still_open_for_writing_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     hook(dir.path(), "before-plan", 0o755, "#!/bin/sh\nexit 0\n");
-    let open = fs::OpenOptions::new().append(true).open(dir.path().join(DIRECTORY).join("before-plan")).unwrap();
+    let open = fs::OpenOptions::new().append(true).open(dir.path().join(HOOKS_DIRECTORY).join("before-plan")).unwrap();
     let (hooks, (options, _told, _stopper)) = (hooks(dir.path()), options());
     let close = async {
         sleep(Duration::from_millis(100)).await;

@@ -3,7 +3,11 @@ use std::{fs, path::Path, process::Command};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{apply::promote::bring::fresh, wire::protocol::ImageFact};
+use crate::{
+    apply::{checkout::fresh, options::short},
+    release::{desired_state::DesiredState, manifest::ReleaseManifest},
+    wire::protocol::ImageFact,
+};
 
 fn write(root: &Path, path: &str, text: &str) {
     let path = root.join(path);
@@ -58,14 +62,14 @@ impl Lab {
     }
 
     /// What `lap up` records, on a node that has this image of Debian.
-    fn runs(&self, debian: &str) -> Current {
+    fn runs(&self, debian: &str) -> ReleaseManifest {
         let facts = node(debian);
         let wish = tree(&self.open().lab, "test", |image| bases::id(&facts, image)).unwrap().wish;
-        let Wish { commit, containers, images, env, checks, release } = wish;
-        Current { commit, containers, images, env, checks, release, by: "anna".into(), at: 1 }
+        let DesiredState { commit, containers, images, env, checks, release } = wish;
+        ReleaseManifest { commit, containers, images, env, checks, release, by: "anna".into(), at: 1 }
     }
 
-    fn recompute(&self, runs: &Current, makers: &[Option<&NodeFacts>]) -> Result<Recomputed> {
+    fn recompute(&self, runs: &ReleaseManifest, makers: &[Option<&NodeFacts>]) -> Result<Recomputed> {
         let here = self.open();
         let (at, _checkout) = fresh(&here, &runs.commit)?;
         recompute(&here, &at, "test", runs, makers)
@@ -83,7 +87,7 @@ fn what_up_and_a_push_record_is_what_the_commit_says() {
     let (runs, facts) = (lab.runs("sha256:1"), node("sha256:1"));
     let found = lab.recompute(&runs, &[Some(&facts)]).unwrap();
     assert!(found.unsure.is_empty());
-    let all = Wish { release: None, ..found.wish };
+    let all = DesiredState { release: None, ..found.wish };
     assert!(all.is(&runs) && all.containers == runs.containers);
     // A push is built from a checkout.
     let (at, _checkout) = fresh(&lab.open(), &runs.commit).unwrap();

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{Spec, machine::vagrant};
+use super::{spec::Spec, vagrant::vagrant};
 use crate::{
     drivers::{
         site::Site,

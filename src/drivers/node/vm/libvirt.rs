@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr, path::Path, time::Duration};
 
-use super::{Spec, vagrantfile::POOL};
+use super::spec::Spec;
 use crate::{
     config::model::Subnet,
     drivers::{command::Run, site::Site},
@@ -321,6 +321,9 @@ pub async fn remove_data(site: &Site, lab: &str, node: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// The storage pool of libvirt where the machines' disks are.
+pub const POOL: &str = "lap";
 
 #[cfg(test)]
 mod tests {

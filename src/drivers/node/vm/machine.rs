@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{HOME, Spec, accelerated, known::known, libvirt, vagrantfile, virtualbox};
+use super::{
+    known::known,
+    libvirt,
+    spec::{HOME, Spec, accelerated, boot},
+    vagrant::{MISSING, vagrant},
+    vagrantfile, virtualbox,
+};
 use crate::{
     config::model::{ForeignBox, Hypervisor},
     drivers::{
@@ -19,9 +25,6 @@ use crate::{
     report::Line,
 };
 
-/// So long a machine may take until it can be logged in to. Emulated, everything takes ten times as long.
-const BOOT: Duration = Duration::from_secs(180);
-const BOOT_EMULATED: Duration = Duration::from_secs(600);
 /// So many of the console's last lines are told when it does not come up.
 const CONSOLE: usize = 8;
 
@@ -31,7 +34,6 @@ const UP: [&str; 5] = ["up", "--no-tty", "--no-color", "--no-provision", "--no-d
 const CONSOLE_BYTES: u64 = 8 << 10;
 /// Where a box lies until Vagrant has it. No lab has such a name.
 const BOXES: &str = "/var/lib/lap/.boxes";
-const MISSING: &str = "`lap host install` installs it";
 
 /// What beside the wish a machine is made with.
 pub struct Parts<'a> {
@@ -49,11 +51,6 @@ pub struct Parts<'a> {
 /// Its host is not reached.
 pub async fn patience(site: &Site) -> Result<Duration> {
     Ok(boot(accelerated(site).await?))
-}
-
-/// How long a machine may take until it answers, on a processor that helps or not.
-pub fn boot(accelerated: bool) -> Duration {
-    if accelerated { BOOT } else { BOOT_EMULATED }
 }
 
 /// Gives Vagrant a box, unless it has it.
@@ -125,17 +122,6 @@ if [ ! -e "$1" ]; then
 fi
 cat -- "$1.pub""#;
 
-pub(super) fn vagrant(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, arguments: &[&str]) -> Run {
-    let dir = super::dir(lab, node).display().to_string();
-    Run::new("vagrant", arguments.iter().copied())
-        .missing(MISSING)
-        .on(site)
-        .variable("VAGRANT_DOTFILE_PATH", format!("{dir}/.vagrant"))
-        .variable("VAGRANT_CWD", dir)
-        .variable("VAGRANT_DEFAULT_PROVIDER", hypervisor.name())
-        .variable("VAGRANT_CHECKPOINT_DISABLE", "1")
-}
-
 /// Makes or starts it, as its specification says, until it can be logged in to.
 ///
 /// # Errors
@@ -184,7 +170,7 @@ async fn ask(site: &Site, spec: &Spec, line: &Line<'_>) -> Result<()> {
 
 /// A machine that does not come up says why on its console.
 pub async fn with_console(mut error: Error, site: &Site, lab: &str, node: &str) -> Error {
-    let path = super::dir(lab, node).join("console.log");
+    let path = super::spec::dir(lab, node).join("console.log");
     let text = site.read(&path, CONSOLE_BYTES).await.ok().flatten();
     match text.as_deref().and_then(console) {
         Some(tail) => error.message = format!("{}\nits console's last lines:\n{tail}", error.message),
@@ -255,7 +241,7 @@ pub async fn done(spec: &Spec) -> Result<()> {
 }
 
 fn made(lab: &str, node: &str) -> PathBuf {
-    super::dir(lab, node).join("made.json")
+    super::spec::dir(lab, node).join("made.json")
 }
 
 /// What the machines of a lab were made from, by node; nothing, where one was not made to its end.
@@ -310,14 +296,14 @@ pub async fn stop(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, li
     halt.output(Kind::Node, line).await?;
     // It stays down when its host boots; the next start takes that back.
     match hypervisor {
-        Hypervisor::Libvirt => libvirt::stay_down(site, &super::domain(lab, node)).await,
+        Hypervisor::Libvirt => libvirt::stay_down(site, &super::spec::domain(lab, node)).await,
         Hypervisor::Virtualbox => site.write(&stopped(lab, node), b"", 0o644).await,
     }
 }
 
 /// What a VirtualBox machine has that stays down; others come up with their host.
 fn stopped(lab: &str, node: &str) -> PathBuf {
-    super::dir(lab, node).join("stopped")
+    super::spec::dir(lab, node).join("stopped")
 }
 
 /// Removes it. Its data disk is detached first, and stays.
@@ -354,7 +340,7 @@ pub async fn remove_data(site: &Site, lab: &str, node: &str, hypervisor: Hypervi
         Hypervisor::Libvirt => libvirt::remove_data(site, lab, node).await?,
         Hypervisor::Virtualbox => virtualbox::remove_data(site, lab, node).await?,
     }
-    let dir = super::dir(lab, node);
+    let dir = super::spec::dir(lab, node);
     let lab = Path::new(HOME).join(lab);
     // Of an earlier lap.
     site.remove(&[&dir, &lab.join("network.xml")]).await?;

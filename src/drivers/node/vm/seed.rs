@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
-use super::Spec;
+use super::spec::Spec;
 use crate::{
     archive::pack,
     config::model::Hypervisor,
@@ -105,7 +105,7 @@ UseHostname=no
 #[cfg(test)]
 mod tests {
     use super::{super::tests::spec, *};
-    use crate::wire::protocol::NodeConfig;
+    use crate::{drivers::node::vm::spec::Spec, wire::protocol::NodeConfig};
 
     fn order() -> Order {
         Order {
@@ -120,7 +120,7 @@ mod tests {
                 device: Some("/dev/disk/by-id/virtio-lap-data".into()),
                 filesystem: None,
             },
-            host_key: crate::keys::Secret::new("key".into()),
+            host_key: crate::base::secret::Secret::new("key".into()),
             authorized_keys: "admin".into(),
         }
     }

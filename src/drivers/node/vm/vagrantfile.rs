@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use super::Spec;
+use super::{libvirt::POOL, spec::Spec};
 use crate::config::model::Hypervisor;
-
-/// The storage pool of libvirt where the machines' disks are.
-pub const POOL: &str = "lap";
 
 /// A Vagrantfile. `key`: the private key with which Vagrant itself logs in to a machine of lap's own box; `own`: a hand-written one,
 /// whose word counts.
@@ -25,7 +22,7 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
         node = spec.node,
         lab = spec.lab,
         image = image(spec),
-        boot = super::machine::boot(accelerated).as_secs() + 60,
+        boot = super::spec::boot(accelerated).as_secs() + 60,
         login = login(spec, key),
     );
     let middle = match spec.hypervisor {
@@ -56,7 +53,7 @@ fn serial(spec: &Spec) -> String {
 
 /// What the machine is made from.
 fn image(spec: &Spec) -> String {
-    let name = super::box_name(spec);
+    let name = super::spec::box_name(spec);
     match &spec.foreign {
         None => format!("  config.vm.box = {name:?}\n  config.vm.guest = :debian\n"),
         Some(foreign) => {
@@ -202,7 +199,7 @@ fn virtualbox(spec: &Spec) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::spec, *};
-    use crate::config::model::ForeignBox;
+    use crate::{config::model::ForeignBox, drivers::node::vm::spec::Spec};
 
     #[test]
     fn a_libvirt_machine_reads_like_this() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{HOME, Spec, dir};
+use super::spec::{HOME, Spec, dir};
 use crate::{
     drivers::{command::Run, site::Site},
     error::{Kind, Result},

@@ -1,0 +1,51 @@
+//! Cells and lines that several snapshot commands print.
+
+use crate::{
+    release::manifest::ReleaseManifest,
+    snapshot::{HookRan, Meta, Pause},
+    wire::protocol::ListedSnapshot,
+    words::{self, bytes, plural},
+};
+
+/// What ran when it was taken.
+pub(super) fn ran(meta: &Meta) -> String {
+    match meta.current.clone().map(serde_json::from_value::<ReleaseManifest>) {
+        None => "-".into(),
+        Some(Ok(current)) => crate::apply::options::short(&current.commit),
+        Some(Err(_)) => "not known".into(),
+    }
+}
+
+/// Why it stays.
+pub(super) fn kept(listed: &ListedSnapshot) -> String {
+    match &listed.because {
+        None => "until removed".into(),
+        Some(because) if because.is_empty() => "no longer".into(),
+        Some(because) => because.join("; "),
+    }
+}
+
+/// What writers felt, a line each.
+pub(super) fn felt(pause: &Pause) -> Vec<String> {
+    let time = |micros: u64| short(micros as f64 / 1e6);
+    let mut lines = Vec::new();
+    if let Some(probe) = pause.probe {
+        lines.push(format!("Slowest write during the snapshot: {}.", time(probe)));
+    }
+    if let Some(stood) = pause.still {
+        let (files, size) = (plural(stood.files as usize, "file"), bytes(stood.bytes));
+        lines.push(format!("Containers were frozen for {} while {files} ({size}) were copied.", time(stood.micros)));
+    }
+    if !pause.containers.is_empty() {
+        let each = pause.containers.iter().map(|(name, micros)| format!("`{name}` {}", time(*micros)));
+        lines.push(format!("Longest wait for the disk: {}.", each.collect::<Vec<_>>().join(", ")));
+    }
+    let hook = |ran: &HookRan| format!("The hook `{}` of `{}` took {}.", ran.hook, ran.container, time(ran.micros));
+    lines.extend(pause.hooks.iter().map(hook));
+    lines
+}
+
+/// Milliseconds where a second would hide what it is about.
+pub fn short(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.0} ms", seconds * 1e3) } else { words::duration(seconds) }
+}

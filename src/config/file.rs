@@ -1,0 +1,9 @@
+//! A file of the workspace that was read.
+
+/// A text file of the workspace.
+#[derive(Debug)]
+pub struct File {
+    /// Relative to the workspace, with `/`.
+    pub path: String,
+    pub text: String,
+}

@@ -1,0 +1,18 @@
+//! The client side of DNS: sends many queries to name servers, updates their names (RFC 2136) and transfers whole zones
+//! (AXFR, RFC 5936), both signed with a TSIG key (RFC 8945).
+//!
+//! `exchange` sends a message and verifies the answer; the other modules interpret it.
+
+pub mod bulk;
+mod exchange;
+pub mod query;
+mod transfer;
+pub mod update;
+
+pub use self::bulk::{Said, ask_all};
+pub use self::exchange::authority;
+pub use self::transfer::{Row, transfer};
+pub use self::update::{Change, Need, Outcome, update};
+
+#[cfg(test)]
+pub(crate) mod tests;

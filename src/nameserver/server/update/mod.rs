@@ -1,0 +1,7 @@
+//! Updates (RFC 2136): read, decide. What they come to is written by [`super::store`].
+
+mod request;
+mod resolve;
+
+pub use self::request::{Request, read};
+pub use self::resolve::{Pending, View, resolve};

@@ -1,0 +1,80 @@
+//! Changes of a zone, and the latest of them for incremental transfers (RFC 1995).
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{node::Records, record::Record};
+
+/// How many bytes of changes are remembered; who is further behind gets the whole zone.
+const MAX_BYTES: usize = 1 << 20;
+
+/// One change of one zone. Only registered records change this way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// The zone's name in lower-case wire format.
+    pub zone: Box<[u8]>,
+    /// The serial before.
+    pub from: u32,
+    /// The serial after.
+    pub to: u32,
+    /// Whole records (name, type, class, TTL, length, data) that are no longer there.
+    pub gone: Vec<u8>,
+    /// Whole records that are new.
+    pub new: Vec<u8>,
+}
+
+impl Diff {
+    pub fn zone(&self) -> &[u8] {
+        &self.zone
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.zone.len() + self.gone.len() + self.new.len()
+    }
+}
+
+/// The records in `bytes`, each with its owner's name. Ends at the first that is not whole.
+pub fn whole_records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Record<'_>)> {
+    std::iter::from_fn(move || {
+        let mut end = 0;
+        loop {
+            let label = usize::from(*bytes.get(end)?);
+            end += 1 + label;
+            if label == 0 {
+                break;
+            }
+        }
+        let (name, rest) = bytes.split_at_checked(end)?;
+        let mut records = Records(rest);
+        let record = records.next()?;
+        bytes = records.0;
+        Some((name, record))
+    })
+}
+
+/// The latest changes of a zone, each beginning where the one before ended.
+#[derive(Debug, Default)]
+pub struct History {
+    diffs: VecDeque<Arc<Diff>>,
+    bytes: usize,
+}
+
+impl History {
+    /// Remembers one more, and forgets the oldest where there is no room.
+    pub fn push(&mut self, diff: Diff) {
+        if self.diffs.back().is_some_and(|last| last.to != diff.from) {
+            *self = Self::default();
+        }
+        self.bytes += diff.size();
+        self.diffs.push_back(Arc::new(diff));
+        while self.bytes > MAX_BYTES {
+            let Some(oldest) = self.diffs.pop_front() else { return };
+            self.bytes -= oldest.size();
+        }
+    }
+
+    /// The changes that lead from `serial` to now; `None` when they are not remembered.
+    pub fn since(&self, serial: u32) -> Option<Vec<Arc<Diff>>> {
+        let start = self.diffs.iter().position(|d| d.from == serial)?;
+        Some(self.diffs.iter().skip(start).cloned().collect())
+    }
+}

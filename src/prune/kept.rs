@@ -1,0 +1,90 @@
+//! Which releases stay, and which snapshots that promotions left.
+
+use super::found::Found;
+use crate::{
+    release::{self, manifest::ReleaseManifest},
+    snapshot::{Id, Reason},
+    wire::prune::{Decision, Rules, Todo, What},
+};
+
+/// The number of the release that runs.
+fn runs(found: &Found) -> Option<u64> {
+    serde_json::from_value::<ReleaseManifest>(found.current.clone()?).ok()?.release
+}
+
+/// Every release by its number.
+pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
+    let runs = runs(found);
+    let known: Vec<u64> = found.releases.keys().copied().collect();
+    let before = runs.and_then(|runs| {
+        let older = known.iter().rfind(|number| **number < runs).copied();
+        release::before(&found.ledger, &known, runs).or(older)
+    });
+    let newest: Vec<u64> =
+        found.releases.keys().rev().take(usize::try_from(rules.keep).unwrap_or(usize::MAX)).copied().collect();
+    let decide = |number: u64| {
+        let why = match number {
+            number if runs == Some(number) => Some("it runs".to_owned()),
+            number if before == Some(number) => Some("the one before the running one".to_owned()),
+            // Which one it could be is not known: nothing goes.
+            _ if runs.is_none() => Some("the running release is not known".to_owned()),
+            number if newest.contains(&number) => Some(format!("among the newest {}", rules.keep)),
+            _ => None,
+        };
+        match why {
+            Some(why) => Decision::stays(What::Release, number.to_string(), why),
+            None => {
+                let why = format!("not among the newest {}", rules.keep);
+                Decision::goes(What::Release, number.to_string(), why, Todo::Release(number))
+            }
+        }
+    };
+    found.releases.keys().map(|number| (*number, decide(*number))).collect()
+}
+
+/// Every snapshot that a promotion or a roll-back left; `stay` are the releases that do. The others are `lap snapshot prune`'s.
+pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(Id, Decision)> {
+    let days = rules.keep_failed / 86_400;
+    let known: Vec<u64> = found.releases.keys().copied().collect();
+    let data = |number: &u64| Some((*number, release::data_of(&found.ledger, &known, *number)?));
+    let back: Vec<(u64, Id)> = stay.iter().filter_map(data).collect();
+    let decide = |meta: &crate::snapshot::Meta| {
+        let goes_back = back.iter().find(|(_, id)| *id == meta.id);
+        let old = now.saturating_sub(meta.at) >= i64::try_from(rules.keep_failed).unwrap_or(i64::MAX);
+        let what = match meta.reason {
+            Reason::Failed => "the data of a failed release",
+            _ => "the data before a switch",
+        };
+        let name = meta.id.to_string();
+        match (goes_back, old) {
+            (Some((number, _)), _) => {
+                Decision::stays(What::Snapshot, name, format!("the data for a rollback to release {number}"))
+            }
+            (None, false) => Decision::stays(What::Snapshot, name, format!("{what}, less than {days} d ago")),
+            (None, true) => {
+                let why = format!("{what}, more than {days} d ago");
+                Decision::goes(What::Snapshot, name, why, Todo::Snapshot(meta.id.clone()))
+            }
+        }
+    };
+    let left = |meta: &&crate::snapshot::Meta| matches!(meta.reason, Reason::Failed | Reason::Release);
+    let mut all: Vec<(Id, Decision)> =
+        found.snapshots.iter().filter(left).map(|meta| (meta.id.clone(), decide(meta))).collect();
+    let others = found.snapshots.iter().filter(|meta| !left(meta));
+    all.extend(others.map(|meta| {
+        let why = "not of a promotion: `lap snapshot prune` decides";
+        (meta.id.clone(), Decision::stays(What::Snapshot, meta.id.to_string(), why))
+    }));
+    all
+}
+
+/// Those of promotions one by one, the others in one line.
+pub fn summary(snapshots: Vec<(Id, Decision)>) -> Vec<Decision> {
+    let (others, mut ours): (Vec<Decision>, Vec<Decision>) =
+        snapshots.into_iter().map(|(_, decision)| decision).partition(|decision| decision.why.starts_with("not of"));
+    if let Some(first) = others.first() {
+        let name = if others.len() == 1 { first.name.clone() } else { format!("{} others", others.len()) };
+        ours.push(Decision { name, ..first.clone() });
+    }
+    ours
+}
