@@ -173,7 +173,8 @@ impl Session {
             let session = session.clone();
             Box::pin(async move { session.open(paths::SOCKET).await })
         });
-        Client::new(self.node.clone(), dial)
+        let handle = self.handle.clone();
+        Client::new(self.node.clone(), dial).over(Arc::new(move || handle.is_closed()))
     }
 
     async fn open(&self, socket: &str) -> Result<Box<dyn Stream>> {

@@ -16,11 +16,11 @@ use rusty_s3::{
     Bucket, Credentials, UrlStyle,
     actions::{ListObjectsV2, S3Action},
 };
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{crypto::ring, pki_types::CertificateDer};
 use ureq::{
     Agent, Body,
     http::{Response, StatusCode},
-    tls::{RootCerts, TlsConfig},
+    tls::{Certificate, RootCerts, TlsConfig},
 };
 
 use super::{
@@ -82,9 +82,8 @@ impl S3 {
         let url = endpoint.parse().map_err(|error| wrong(format!("{error}")))?;
         let bucket = Bucket::new(url, UrlStyle::Path, bucket.to_owned(), region);
         let bucket = bucket.map_err(|error| wrong(error.to_string()))?;
-        // The machine's own authorities: an office's server has a certificate that nobody else knows.
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::PlatformVerifier)
+            .root_certs(authorities())
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
         let http = Agent::config_builder()
             .http_status_as_error(false)
@@ -195,6 +194,14 @@ impl S3 {
             }
         }
     }
+}
+
+/// The machine's own authorities: the certificate of an office's server is often signed by the office's own authority. Without any, each
+/// HTTPS server is refused.
+fn authorities() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let owned = |certificate: &CertificateDer<'_>| Certificate::from_der(certificate).to_owned();
+    found.iter().map(owned).collect::<Vec<_>>().into()
 }
 
 #[derive(Default)]

@@ -23,10 +23,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// Opens one more stream to the agent's socket.
 pub type Dial = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Box<dyn Stream>>> + Send>> + Send + Sync>;
 
+/// Whether the connection under [`Dial`] has ended for good.
+pub type Ended = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// An agent that can be asked.
 #[derive(Clone)]
 pub struct Client {
     dial: Dial,
+    ended: Ended,
     /// For messages.
     node: String,
 }
@@ -34,7 +38,18 @@ pub struct Client {
 impl Client {
     /// The agent of `node`, reached through `dial`.
     pub fn new(node: impl Into<String>, dial: Dial) -> Self {
-        Self { dial, node: node.into() }
+        Self { dial, ended: Arc::new(|| false), node: node.into() }
+    }
+
+    /// The same, where all streams share one connection that can end.
+    #[must_use]
+    pub fn over(self, ended: Ended) -> Self {
+        Self { ended, ..self }
+    }
+
+    /// The connection has ended, with the node for example: no other request of this client can succeed.
+    pub fn is_disconnected(&self) -> bool {
+        (self.ended)()
     }
 
     /// Asks, sends `body` after the question, and returns the answer.

@@ -115,6 +115,11 @@ pub(super) async fn follow(
             }
         };
         match followed {
+            // The node went down, and its connection with it: trying again on this connection would only take time.
+            Err(error) if error.kind == Kind::Node && master.client.is_disconnected() => {
+                let name = &master.environment.name;
+                return Err(error.hint(format!("`lap promote --resume --to {name}` watches it again")));
+            }
             Err(error) if error.kind == Kind::Node && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
                 tries += 1;
                 tokio::time::sleep(BETWEEN).await;

@@ -44,8 +44,11 @@ fn a_container_that_falls_over(lab: &Lab) {
     lab.healthy();
 }
 
-/// `await_healthy` waits a minute at least: so Docker's own verdict is what ends this one.
+/// `await_healthy` waits a minute at least, so Docker's own verdict ends this one: it comes after three checks.
 fn one_that_is_never_healthy(lab: &Lab) {
+    let check = "healthcheck = { test = [\"CMD-SHELL\", \"grep -q two /say\"]";
+    lab.edit("containers/two/container.toml", check, &format!("{check}, interval = \"1s\""));
+    lab.lap(&["up"]).ok();
     lab.on_node("test", &["docker", "exec", "infra_two", "sh", "-c", "echo broken > /say"]).ok();
     until("it is unhealthy", || lab.lap(&["status"]).out.contains("unhealthy"));
     assert!(lab.lap(&["status"]).fails(7).contains("`two`"));

@@ -47,12 +47,13 @@ fn a_subvolume_in_the_data_is_in_nobodys_way() {
     assert_eq!(layers(&lab), old);
 
     // A release makes one, and comes to nothing: all of it is taken back, and what it left is kept.
-    change_two(&lab, "fails", &in_prod("touch /data/broken"));
+    let falls = "while test ! -e /data/spoiled; do sleep 0.1; done; exit 1";
+    change_two(&lab, "fails", &in_prod(&format!("touch /data/broken; {falls}")));
     prod(&lab, "echo 'pause wait until `two` is healthy' >/run/lap/die-at");
     let mut promoting = lab.start(&["promote", "--yes", "--settle", "0s"]);
     promoting.until_reached(&lab, "prod", "wait until `two` is healthy");
     make(&lab, "c");
-    prod(&lab, &format!("echo spoiled >{LAYERS}/a/file; rm /run/lap/reached"));
+    prod(&lab, &format!("echo spoiled >{LAYERS}/a/file; touch /data/two/spoiled; rm /run/lap/reached"));
     promoting.end().fails(7);
     assert_eq!((says(&lab, "two").as_str(), layers(&lab)), ("two", old.clone()));
     let left = prod(&lab, "cat /var/lib/lap/pool/snapshots/*/nested/*/file");

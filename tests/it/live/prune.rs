@@ -60,7 +60,7 @@ fn kill_at(lab: &Lab, node: bool, step: &str) {
 #[test]
 fn what_stays_is_whole_wherever_it_is_killed() {
     let lab = Lab::two_environments("prune");
-    lab.take_containers(&["base", "registry"]);
+    lab.take_registry();
     lab.edit("lap.toml", "default = \"test\"\n", "default = \"test\"\n[promote]\nkeep = 2\nkeep_failed = \"0d\"\n");
     lab.commit();
     lab.lap(&["up", "--all"]).ok();

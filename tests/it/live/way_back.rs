@@ -92,6 +92,9 @@ fn the_agent_tries_again_by_itself() {
         if boot {
             // After the next boot the port is taken before the agent gets there.
             lab.on_node("prod", &["sh", "-c", &format!("echo 'pause {step}' >/run/lap/die-at")]).ok();
+            // The mark of the first pause outlives the node, and the agent must not go on when it is removed.
+            lab.on_node("prod", &["pkill", "-STOP", "-f", "lap agent run"]).ok();
+            prod(&lab, "rm /run/lap/reached");
             restart_prod(&lab);
             until("it goes back again", || lab.on_node("prod", &["test", "-e", "/run/lap/reached"]).code == 0);
         }

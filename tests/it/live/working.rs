@@ -107,9 +107,16 @@ impl Working {
     }
 }
 
-/// Has the agent of `node` killed at this step of a command; `node ` before the step: the node itself.
+/// Has the agent of `node` killed at this step of a command, which must not succeed; `node ` before the step: the node itself.
 #[track_caller]
 pub fn kill_at(lab: &Lab, node: &str, at: &str, arguments: &[&str]) {
+    let ended = killed_at(lab, node, at, arguments);
+    assert_ne!(ended.code, 0, "killed at {at}, and it says it is done: {ended:?}");
+}
+
+/// The same for a command that may succeed; gives its result.
+#[track_caller]
+pub fn killed_at(lab: &Lab, node: &str, at: &str, arguments: &[&str]) -> Ran {
     lab.on_node(node, &["sh", "-c", &format!("echo '{at}' >/run/lap/die-at")]).ok();
     let mut working = lab.start(arguments);
     working.until(at, || lab.on_node(node, &["test", "-e", "/run/lap/die-at"]).code != 0);
@@ -117,8 +124,7 @@ pub fn kill_at(lab: &Lab, node: &str, at: &str, arguments: &[&str]) {
         run("docker", &["kill", &lab.node(node)]).ok();
         run("docker", &["start", &lab.node(node)]).ok();
     }
-    let ended = working.end();
-    assert_ne!(ended.code, 0, "killed at {at}, and it says it is done: {ended:?}");
+    working.end()
 }
 
 /// A test that fails leaves none behind.
