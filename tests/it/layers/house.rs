@@ -123,17 +123,6 @@ impl House {
         out
     }
 
-    /// Public types by name, with the files that define them.
-    pub fn public_types(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for module in &self.modules {
-            for name in &module.source.public_types {
-                out.entry(name.clone()).or_default().insert(module.file.clone());
-            }
-        }
-        out
-    }
-
     /// What a path that module `from` says leads to.
     fn resolve(&self, from: usize, path: &[String], library: &str, depth: usize) -> Found {
         if depth > 32 || path.is_empty() {

@@ -15,8 +15,6 @@ pub struct Import {
 #[derive(Debug, Default)]
 pub struct Source {
     pub items: BTreeSet<String>,
-    /// `pub struct|enum|trait|type`, for the glossary's test.
-    pub public_types: BTreeSet<String>,
     pub imports: Vec<Import>,
     /// Paths of two names and more.
     pub paths: BTreeSet<Vec<String>>,
@@ -78,14 +76,10 @@ fn step(tokens: &[Token], at: usize, out: &mut Source) -> usize {
             out.items.extend(ident(at + 2).map(str::to_owned));
             at + 3
         }
-        Some(kind @ ("fn" | "struct" | "enum" | "trait" | "type" | "const" | "static" | "union")) => {
+        Some("fn" | "struct" | "enum" | "trait" | "type" | "const" | "static" | "union") => {
             let name = if ident(at + 1) == Some("mut") { at + 2 } else { at + 1 };
             if let Some(name) = ident(name) {
                 out.items.insert(name.to_owned());
-                let public = at > 0 && (ident(at - 1) == Some("pub") || is(at - 1, ')'));
-                if public && matches!(kind, "struct" | "enum" | "trait" | "type") {
-                    out.public_types.insert(name.to_owned());
-                }
             }
             // What follows is read as code: it may name a type.
             at + 1
