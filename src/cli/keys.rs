@@ -92,9 +92,17 @@ fn new(root: &Path, global: &Global) -> Result<()> {
     let lab = config::load(root, global.lab.as_deref())?;
     let environments: Vec<String> = lab.environments.keys().cloned().collect();
     let created = Keys::create(root, &lab.name, &lab.dns.zone, &environments)?;
-    if created.made.is_empty() {
+    let signed = Keys::renew(root, &lab.dns.zone)?;
+    if !signed.is_empty() {
+        outln!("Signed again: `{}`.", signed.join("`, `"));
+        outln!("Next: `lap up --all`, and `lap keys export` for each colleague.");
+        if signed.iter().any(|file| file == "root.crt") {
+            outln!("Then `lap keys trust` on each machine that trusts the lab.");
+        }
+    }
+    if created.made.is_empty() && signed.is_empty() {
         outln!("Nothing to do: all keys exist.");
-    } else {
+    } else if !created.made.is_empty() {
         outln!(
             "Made {} in .lap/keys. `lap keys export FILE` keeps a copy in another place.",
             plural(created.made.len(), "key file")

@@ -4,7 +4,7 @@
 //! on the internet, to those who trust the lab. Certificates name addresses too, so that private ranges are permitted;
 //! a constraint on names alone would leave every address of the internet open.
 
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
@@ -114,32 +114,34 @@ fn self_signed(params: CertificateParams, key: &KeyPair) -> Result<String> {
 }
 
 /// An environment's issuing authority: 10 years, for TLS servers only, no authority below it. It may sign the names that the root
-/// may sign, except the names of the `others`, the lab's other environments. PEM.
+/// may sign, except the names of the `others`, the lab's other environments in `zone`. PEM.
 pub(super) fn issuing(
     lab: &str,
     environment: &str,
     others: &[String],
+    zone: &str,
     root: &Authority,
     key: &KeyPair,
     now: OffsetDateTime,
 ) -> Result<String> {
     let name = format!("lap {} {} issuing", short(lab), short(environment));
-    sign_issuing(named(&name), others, root, key, now)
+    sign_issuing(named(&name), (others, zone), root, key, now)
 }
 
 /// The same issuing authority for another 10 years, for these `others`.
 pub(super) fn issuing_again(
     old: &Authority,
     others: &[String],
+    zone: &str,
     root: &Authority,
     now: OffsetDateTime,
 ) -> Result<String> {
-    sign_issuing(old.subject()?, others, root, &old.key, now)
+    sign_issuing(old.subject()?, (others, zone), root, &old.key, now)
 }
 
 fn sign_issuing(
     name: DistinguishedName,
-    others: &[String],
+    (others, zone): (&[String], &str),
     root: &Authority,
     key: &KeyPair,
     now: OffsetDateTime,
@@ -147,19 +149,18 @@ fn sign_issuing(
     let permitted = certificate::facts(root.der()).map(|facts| facts.permitted).unwrap_or_default();
     let mut params = authority(name, &permitted, 0, 10 * 365, now)?;
     if let Some(constraints) = &mut params.name_constraints {
-        constraints.excluded_subtrees = excluded(&permitted, others).into_iter().map(GeneralSubtree::DnsName).collect();
+        constraints.excluded_subtrees =
+            excluded(&permitted, others, zone).into_iter().map(GeneralSubtree::DnsName).collect();
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     root.sign(&params, key)
 }
 
-/// What an issuing authority may not sign: the names of the other environments. Sorted.
-pub(super) fn excluded(permitted: &[String], others: &[String]) -> Vec<String> {
-    let zones = permitted.iter().filter(|name| *name != LOCALHOST);
-    let mut names: Vec<_> = zones.flat_map(|zone| others.iter().map(move |other| format!("{other}.{zone}"))).collect();
-    names.sort();
-    names
+/// What an issuing authority may not sign: the names of the other environments, in the lab's zone and in the zone that the root is for.
+pub(super) fn excluded(permitted: &[String], others: &[String], zone: &str) -> BTreeSet<String> {
+    let zones = permitted.iter().map(String::as_str).filter(|name| *name != LOCALHOST).chain([zone]);
+    zones.flat_map(|zone| others.iter().map(move |other| format!("{other}.{zone}"))).collect()
 }
 
 fn authority(
@@ -227,6 +228,13 @@ pub(super) const AHEAD: Duration = Duration::days(365);
 
 pub(super) fn is_near(authority: &Authority, now: OffsetDateTime) -> bool {
     certificate::facts(authority.der()).is_some_and(|facts| facts.not_after - now < AHEAD)
+}
+
+/// A root certificate with the name and the key of `root`, for another zone, or signed by another key.
+#[cfg(test)]
+pub(super) fn root_for_test(root: &Authority, signer: &Authority, zone: &str, now: OffsetDateTime) -> Result<String> {
+    let names = [zone.to_owned(), LOCALHOST.to_owned()];
+    signer.sign(&authority(root.subject()?, &names, 1, 20 * 365 + 1, now)?, &root.key)
 }
 
 #[cfg(test)]

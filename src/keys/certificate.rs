@@ -23,6 +23,8 @@ pub(super) struct Facts {
     pub(super) permitted: Vec<String>,
     /// Those that it may not vouch for, although they are below a permitted one.
     pub(super) excluded: Vec<String>,
+    /// The address ranges that an authority may vouch for: address and mask, as in the certificate.
+    pub(super) ranges: Vec<Vec<u8>>,
     pub(super) is_ca: bool,
     /// The raw public key, as [`rcgen::PublicKeyData`] has it.
     pub(super) public_key: Vec<u8>,
@@ -59,8 +61,14 @@ pub(super) fn facts(der: &[u8]) -> Option<Facts> {
         names.collect::<Vec<_>>()
     };
     let constraints = constraints.as_ref().map(|constraints| constraints.value);
+    let ranges = constraints.and_then(|c| c.permitted_subtrees.as_ref()).into_iter().flatten();
+    let ranges = ranges.filter_map(|subtree| match &subtree.base {
+        GeneralName::IPAddress(range) => Some(range.to_vec()),
+        _ => None,
+    });
     Some(Facts {
         permitted: names_of(constraints.and_then(|c| c.permitted_subtrees.as_ref())),
+        ranges: ranges.collect(),
         excluded: names_of(constraints.and_then(|c| c.excluded_subtrees.as_ref())),
         not_before: certificate.validity().not_before.to_datetime(),
         not_after: certificate.validity().not_after.to_datetime(),
@@ -81,20 +89,32 @@ pub(super) fn is_signed_by(certificate: &[u8], issuer: &[u8]) -> bool {
     certificate.issuer() == issuer.subject() && certificate.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
-/// Whether two PEM texts are certificates of one authority: the same subject and the same key.
+/// Whether two PEM texts are certificates of one authority: the same subject, the same key, and the same names and addresses that it may
+/// vouch for.
 pub(super) fn is_same_authority(one: &[u8], other: &[u8]) -> bool {
     let read = |pem: &[u8]| {
         let [der] = <[Vec<u8>; 1]>::try_from(blocks(std::str::from_utf8(pem).ok()?)).ok()?;
         let facts = facts(&der).filter(|facts| facts.is_ca)?;
-        Some((common_name(&der)?, facts.public_key))
+        Some((common_name(&der)?, facts.public_key, facts.permitted, facts.ranges))
     };
     read(one).is_some_and(|one| Some(one) == read(other))
 }
 
-/// Whether the certificate in a PEM text was signed later than the other one.
-pub(super) fn is_newer(one: &[u8], other: &[u8]) -> bool {
-    let begin = |pem: &[u8]| Some(facts(blocks(std::str::from_utf8(pem).ok()?).first()?)?.not_before);
-    begin(one) > begin(other)
+/// Whether `new` may replace `old`, a certificate of the same authority: it was signed later but not in the future, ends no earlier, and
+/// excludes no less.
+pub(super) fn is_better(new: &[u8], old: &[u8], now: OffsetDateTime) -> bool {
+    let read = |pem: &[u8]| facts(blocks(std::str::from_utf8(pem).ok()?).first()?);
+    let (Some(new), Some(old)) = (read(new), read(old)) else { return false };
+    let is_later = new.not_before > old.not_before && new.not_before <= now;
+    is_later && new.not_after >= old.not_after && old.excluded.iter().all(|name| new.excluded.contains(name))
+}
+
+/// The first certificate of a PEM text, and what follows it.
+pub(super) fn split_first(pem: &str) -> (&str, &str) {
+    const END: &str = "-----END CERTIFICATE-----";
+    let end = pem.find(END).map_or(pem.len(), |at| at + END.len());
+    let end = end + pem[end..].len() - pem[end..].trim_start_matches(['\r', '\n']).len();
+    pem.split_at(end)
 }
 
 /// The common name of a certificate's subject.

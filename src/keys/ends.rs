@@ -22,12 +22,13 @@ impl Ending {
 }
 
 impl Keys {
-    /// The environments whose issuing authority can sign names of another environment: an earlier version made it, or the other environment
+    /// The environments whose issuing authority can sign names of another environment in `zone`: an earlier version made it, or the other environment
     /// is new.
-    pub fn too_wide(&self) -> Vec<&str> {
+    pub fn too_wide(&self, zone: &str) -> Vec<&str> {
         let all: Vec<String> = self.environments().map(str::to_owned).collect();
-        let wide =
-            |name: &&str| self.issuing(name).is_ok_and(|issuing| !maker::excludes(issuing, &maker::others(&all, name)));
+        let wide = |name: &&str| {
+            self.issuing(name).is_ok_and(|issuing| !maker::excludes(issuing, &maker::others(&all, name), zone))
+        };
         self.environments().filter(wide).collect()
     }
 

@@ -90,7 +90,11 @@ pub fn renewal_reason(
     };
     let (dns, ips) = wanted(names, addresses);
     let issuer = certificate::blocks(issuing);
-    if issuer.len() != 1 || blocks[1..] != issuer || !certificate::is_signed_by(leaf, &issuer[0]) {
+    let chained = certificate::split_first(chain).1.as_bytes();
+    // An operator whose store has an older certificate of the same authority does not replace what a newer one signed.
+    let is_kept = certificate::is_same_authority(chained, issuing.as_bytes())
+        && !certificate::is_better(issuing.as_bytes(), chained, now);
+    if issuer.len() != 1 || (blocks[1..] != issuer && !is_kept) || !certificate::is_signed_by(leaf, &issuer[0]) {
         return Some("its issuer changed");
     }
     if (&facts.names, &facts.addresses) != (&dns, &ips) {
@@ -155,7 +159,7 @@ mod tests {
         let root = authority::root("office", "internal", &key, now).unwrap();
         let root = Authority::parse(&root, key).unwrap();
         let key = authority::new_key().unwrap();
-        let issuing = authority::issuing("office", "test", &["prod".into()], &root, &key, now).unwrap();
+        let issuing = authority::issuing("office", "test", &["prod".into()], "internal", &root, &key, now).unwrap();
         Authority::parse(&issuing, key).unwrap()
     }
 

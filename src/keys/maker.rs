@@ -55,7 +55,15 @@ impl<'a> Maker<'a> {
             let dir = self.dir;
             self.authority(&format!("{environment}/issuing"), |key| {
                 // Read only where it is needed: the root's key may be kept elsewhere.
-                authority::issuing(lab, environment, &others(all, environment), &authority(dir, "root")?, key, now)
+                authority::issuing(
+                    lab,
+                    environment,
+                    &others(all, environment),
+                    zone,
+                    &authority(dir, "root")?,
+                    key,
+                    now,
+                )
             })?;
             self.password(&format!("{environment}/upload.password"))?;
             self.repository_password(environment)?;
@@ -68,11 +76,12 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    /// Signs certificates of authorities again, where the root's key is here; `environments` are all that the store has.
+    pub(super) fn has_root_key(&self) -> bool {
+        self.has("root.key")
+    }
+
+    /// Signs certificates of authorities again; `environments` are all that the store has.
     pub(super) fn renew(&mut self, environments: &[String]) -> Result<()> {
-        if !self.has("root.key") {
-            return Ok(());
-        }
         let now = self.now;
         let mut root = authority(self.dir, "root")?;
         if authority::is_near(&root, now) {
@@ -82,8 +91,8 @@ impl<'a> Maker<'a> {
         for environment in environments {
             let old = authority(&self.dir.join(environment), "issuing")?;
             let others = others(environments, environment);
-            if authority::is_near(&old, now) || !excludes(&old, &others) {
-                let new = authority::issuing_again(&old, &others, &root, now)?;
+            if authority::is_near(&old, now) || !excludes(&old, &others, self.zone) {
+                let new = authority::issuing_again(&old, &others, self.zone, &root, now)?;
                 self.replace(&format!("{environment}/issuing.crt"), &new)?;
             }
         }
@@ -146,9 +155,9 @@ pub(super) fn others(all: &[String], environment: &str) -> Vec<String> {
 }
 
 /// Whether an issuing authority cannot sign a name of the others.
-pub(super) fn excludes(issuing: &Authority, others: &[String]) -> bool {
+pub(super) fn excludes(issuing: &Authority, others: &[String], zone: &str) -> bool {
     certificate::facts(issuing.der()).is_some_and(|facts| {
-        let wanted = authority::excluded(&facts.permitted, others);
+        let wanted = authority::excluded(&facts.permitted, others, zone);
         wanted.iter().all(|name| facts.excluded.contains(name))
     })
 }

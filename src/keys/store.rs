@@ -68,9 +68,8 @@ pub struct KeyInfo {
 }
 
 impl Keys {
-    /// Makes what is missing in the store of the workspace at `root`. It never changes a key that is there. It signs a certificate of an
-    /// authority again, for the same key, when the certificate ends within a year, or does not exclude the names of every other
-    /// environment. Two at once make one store: the second finds the first one's keys. A killed one is finished by the next.
+    /// Makes what is missing in the store of the workspace at `root`, and never changes a key or a certificate that exists. Two at once make
+    /// one store: the second finds the first one's keys. A killed one is finished by the next.
     ///
     /// `zone` is what a new root certificate is limited to.
     ///
@@ -99,9 +98,32 @@ impl Keys {
         let mut all = environment_names(&dir)?;
         all.extend(environments.iter().filter(|name| !all.contains(name)).cloned().collect::<Vec<_>>());
         maker.make(environments, &all)?;
-        maker.renew(&all)?;
         let made = maker.made;
         Ok(Created { keys: Self::load(&dir)?, made })
+    }
+
+    /// Signs certificates of authorities again, for the same keys, that end within a year or can sign names of another environment of `zone`.
+    /// Returns their files. It needs the root's key.
+    ///
+    /// # Errors
+    /// [`Kind::Keys`] when a certificate must be signed and the root's key is not here; [`Kind::Host`] when the disk refuses.
+    pub fn renew(root: &Path, zone: &str) -> Result<Vec<String>> {
+        let _lock = lock(root)?;
+        let dir = keys_dir(root);
+        let (keys, now) = (Self::load(&dir)?, OffsetDateTime::now_utc());
+        if keys.ending(now)?.is_empty() && keys.too_wide(zone).is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut maker = Maker::new(&dir, "", zone, now);
+        if !maker.has_root_key() {
+            return Err(Error::new(
+                Kind::Keys,
+                "certificates of the lab's authorities must be signed again, and the root's key is not here",
+            )
+            .hint("run `lap keys new` where `.lap/keys/root.key` is, then `lap keys export` and `lap keys import`"));
+        }
+        maker.renew(&environment_names(&dir)?)?;
+        Ok(maker.made)
     }
 
     /// Reads the store of the workspace at `root` and checks every key in it.
@@ -124,6 +146,9 @@ impl Keys {
         let path = dir.join("root.crt");
         let root = files::read_public(&path)?.ok_or_else(|| missing(&path))?;
         let root_der = authority::check(&root).map_err(|why| damaged(&path, why))?;
+        if !certificate::is_signed_by(&root_der, &root_der) {
+            return Err(damaged(&path, "its own key did not sign it"));
+        }
         if dir.join("root.key").exists() {
             authority(dir, "root")?;
         }

@@ -124,7 +124,7 @@ pub(super) fn take_over(root: &Path, plain: &[u8], file: &Path) -> Result<Import
             Some(present) if *present == *store[path] => {}
             // The same authority: its certificate was signed again.
             Some(present) if certificate::is_same_authority(&present, &store[path]) => {
-                if certificate::is_newer(&store[path], &present) {
+                if certificate::is_better(&store[path], &present, time::OffsetDateTime::now_utc()) {
                     renewed.push(path.clone());
                 }
             }

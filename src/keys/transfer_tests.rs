@@ -1,6 +1,9 @@
 use std::os::unix::fs::MetadataExt;
 
-use super::*;
+use super::{
+    super::{authority, reading},
+    *,
+};
 use crate::{
     base::secret::Secret,
     keys::{
@@ -70,6 +73,25 @@ fn a_certificate_that_was_signed_again_replaces_the_older_one_of_the_same_key() 
     // The older export does not bring the older one back.
     assert!(import(&to, &old, &secret).unwrap().added.is_empty());
     assert_eq!(read(&from), read(&to));
+    // A root with the same name and key that vouches for more, or that another key signed, is refused.
+    let store = keys_dir(&from);
+    let root = reading::authority(&store, "root").unwrap();
+    let wide = authority::root_for_test(&root, &root, "example.org", later).unwrap();
+    let stranger = dir.path().join("stranger");
+    Keys::create(&stranger, "office", "internal", &["prod".into()]).unwrap();
+    let signer = reading::authority(&keys_dir(&stranger), "root").unwrap();
+    let forged = authority::root_for_test(&root, &signer, "internal", later).unwrap();
+    let here = fs::read(keys_dir(&to).join("root.crt")).unwrap();
+    for (pem, kind) in [(wide, Kind::Refused), (forged, Kind::Keys)] {
+        files::replace(&store.join("root.crt"), pem.as_bytes(), 0o600).unwrap();
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append_dir_all("keys", &store).unwrap();
+        let file = dir.path().join("forged.age");
+        encrypt(&file, &archive.into_inner().unwrap());
+        let error = import(&to, &file, &secret).unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!(fs::read(keys_dir(&to).join("root.crt")).unwrap(), here);
+    }
     // Another authority's certificate is another key.
     let other = dir.path().join("other");
     Keys::create(&other, "office", "internal", &["prod".into()]).unwrap();

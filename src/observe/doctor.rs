@@ -23,16 +23,15 @@ const LEAST_MEMORY: u64 = 1 << 30;
 
 /// Looks at everything.
 pub async fn examine(workspace: &Workspace) -> Vec<Finding> {
-    let mut out = vec![keys(workspace), groups(), pool(), filesystem("overlay"), loops()];
+    let mut out = vec![keys(workspace)];
+    let containers = workspace.lab.nodes.values().any(|node| node.provider == Provider::Docker);
+    if containers {
+        out.extend([groups(), pool(), filesystem("overlay"), loops()]);
+    }
     out.push(program("mmdebstrap", "makes root file systems", workspace.missing_rootfs().is_empty()));
     out.push(program("ssh", "`lap ssh` and `lap exec`", true));
     out.push(memory());
     let good = |text: String| Finding { verdict: Verdict::Good, text };
-    let containers = workspace.lab.nodes.values().any(|node| node.provider == Provider::Docker);
-    if !containers {
-        // Neither loop devices nor Docker are needed here then.
-        out.retain(|finding| finding.verdict != Verdict::Bad || !finding.text.contains("nodes need it"));
-    }
     match drivers::node::observe(&workspace.lab).await {
         Err(error) => {
             let text = format!("{error}: {}", error.hints.first().cloned().unwrap_or_default());
@@ -71,7 +70,7 @@ fn keys(workspace: &Workspace) -> Finding {
         let mut wrong: Vec<String> = keys.ending(now)?.iter().map(|ending| ending.sentence(now)).collect();
         let wide =
             |name: &str| format!("the authority `.lap/keys/{name}/issuing.crt` can sign names of other environments");
-        wrong.extend(keys.too_wide().into_iter().map(wide));
+        wrong.extend(keys.too_wide(&workspace.lab.dns.zone).into_iter().map(wide));
         Ok((keys.admin().fingerprint(), wrong))
     };
     match workspace.keys().and_then(look) {

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::certificate;
+
 use self::machine::{DOCKER, DOCKER_FILE, FileFacts, TrustChange, TrustInputs, anchor};
 pub use apply::{apply, run_command};
 pub use observe::observe;
@@ -22,10 +24,12 @@ pub fn plan(inputs: &TrustInputs, facts: &FileFacts) -> Vec<TrustChange> {
 }
 
 fn plan_install(inputs: &TrustInputs, facts: &FileFacts) -> Vec<TrustChange> {
-    let ours = |content: &String| content.starts_with(&inputs.certificate);
     let put = |path: PathBuf| match facts.files.get(&path) {
-        Some(content) if ours(content) => None,
-        Some(_) => Some(TrustChange::Foreign(path)),
+        Some(content) if content.starts_with(&inputs.certificate) => None,
+        Some(content) => Some(match after_ours(content, inputs) {
+            Some(rest) => TrustChange::Write { path, content: format!("{}{rest}", inputs.certificate) },
+            None => TrustChange::Foreign(path),
+        }),
         None => Some(TrustChange::Write { path, content: inputs.certificate.clone() }),
     };
     let mut changes = Vec::new();
@@ -40,10 +44,19 @@ fn plan_install(inputs: &TrustInputs, facts: &FileFacts) -> Vec<TrustChange> {
     changes
 }
 
+/// What follows the lab's root certificate in a file that begins with it. It may be an older certificate of the same root.
+fn after_ours<'a>(content: &'a str, inputs: &TrustInputs) -> Option<&'a str> {
+    if let Some(rest) = content.strip_prefix(&inputs.certificate) {
+        return Some(rest);
+    }
+    let (first, rest) = certificate::split_first(content);
+    certificate::is_same_authority(first.as_bytes(), inputs.certificate.as_bytes()).then_some(rest)
+}
+
 fn plan_undo(inputs: &TrustInputs, facts: &FileFacts) -> Vec<TrustChange> {
     let mut changes = Vec::new();
     for (path, content) in &facts.files {
-        let Some(rest) = content.strip_prefix(&inputs.certificate) else { continue };
+        let Some(rest) = after_ours(content, inputs) else { continue };
         if !rest.trim().is_empty() {
             // Somebody added their own below ours: that is not ours to remove.
             changes.push(TrustChange::Write { path: path.clone(), content: rest.trim_start().to_owned() });
@@ -59,7 +72,7 @@ fn plan_undo(inputs: &TrustInputs, facts: &FileFacts) -> Vec<TrustChange> {
         let present = facts.files.get(&file);
         // In the bundle without any file: what an undo leaves that was killed before its last step.
         let leftover = present.is_none() && facts.bundled && !facts.elsewhere;
-        if leftover || present.is_some_and(|c| c.starts_with(&inputs.certificate)) {
+        if leftover || present.is_some_and(|content| after_ours(content, inputs).is_some()) {
             changes.push(TrustChange::Forget(store, anchor(&inputs.lab)));
         }
     }

@@ -120,6 +120,28 @@ fn what_is_not_ours_stays() {
     assert!(planned(root, &inputs(false)).contains(&format!("keep {BY_NAME}: it contains another certificate")));
 }
 
+/// `lap keys new` signed the root again: the older certificate of the same root is ours, too.
+#[test]
+fn an_older_certificate_of_the_root_is_replaced_and_removed() {
+    let store = tempfile::tempdir().unwrap();
+    let keys = crate::keys::Keys::create(store.path(), "office", "internal", &["test".into()]).unwrap().keys;
+    let root = crate::keys::reading::authority(keys.directory(), "root").unwrap();
+    let new = crate::keys::authority::root_again(&root, time::OffsetDateTime::now_utc()).unwrap();
+    let old = keys.root_certificate();
+    assert_ne!(old, new);
+    let inputs = |undo| TrustInputs { certificate: new.clone(), ..inputs(undo) };
+    let dir = machine();
+    put(dir.path(), ANCHOR, old);
+    put(dir.path(), BY_NAME, &format!("{old}\nmine\n"));
+    go(dir.path(), &inputs(false)).unwrap();
+    assert_eq!(get(dir.path(), ANCHOR).as_deref(), Some(new.as_str()));
+    assert_eq!(get(dir.path(), BY_NAME), Some(format!("{new}mine\n")));
+    put(dir.path(), ANCHOR, old);
+    go(dir.path(), &inputs(true)).unwrap();
+    assert!(get(dir.path(), ANCHOR).is_none());
+    assert_eq!(get(dir.path(), BY_NAME).as_deref(), Some("mine\n"));
+}
+
 #[test]
 fn undo_leaves_what_others_put_beside_or_below() {
     let dir = machine();

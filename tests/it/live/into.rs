@@ -49,7 +49,7 @@ fn left_over(lab: &Lab) -> String {
 
 /// Megabytes in what `lap` said about what travelled.
 fn travelled(said: &str) -> f64 {
-    let size = said.split("scrubbed; ").nth(1).and_then(|rest| rest.split(" travelled").next()).expect(said);
+    let size = said.split("`; ").nth(1).and_then(|rest| rest.split(" travelled").next()).expect(said);
     let (number, unit) = size.split_once(' ').unwrap();
     let factor = [("B", 1e-6), ("KiB", 1e-3), ("MiB", 1.0)].into_iter().find(|(name, _)| *name == unit).unwrap().1;
     number.parse::<f64>().unwrap() * factor
