@@ -70,7 +70,8 @@ async fn pausing<T, F>(
 where
     F: Future<Output = Result<T, Fault>>,
 {
-    let (mut tried, mut reached) = (0, progress());
+    // Tries while it starts do not count against those of an ordinary fault.
+    let (mut tried, mut waited, mut reached) = (0, 0, progress());
     let mut begun = tokio::time::Instant::now();
     loop {
         let fault = match act().await {
@@ -78,19 +79,16 @@ where
             Err(fault) => fault,
         };
         if progress() > reached {
-            (tried, reached) = (0, progress());
+            (tried, waited, reached) = (0, 0, progress());
             begun = tokio::time::Instant::now();
         }
-        let pause = if fault.starting && begun.elapsed() < starting {
-            pauses.get(tried).or(pauses.last())
-        } else {
-            pauses.get(tried)
-        };
+        let starts = fault.starting && begun.elapsed() < starting;
+        let pause = if starts { pauses.get(waited).or(pauses.last()) } else { pauses.get(tried) };
         match pause {
             Some(pause) if fault.again => tokio::time::sleep(*pause).await,
             _ => return Err(fault.error),
         }
-        tried += 1;
+        *(if starts { &mut waited } else { &mut tried }) += 1;
     }
 }
 

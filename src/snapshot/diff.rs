@@ -101,14 +101,23 @@ struct Walker {
 }
 
 impl Walker {
+    /// A container decides how deep its directories are: they are in a list, not on the stack.
     fn walk(&self, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
+        let mut left = vec![below.to_owned()];
+        while let Some(below) = left.pop() {
+            self.walk_one(&below, &mut left, out)?;
+        }
+        Ok(())
+    }
+
+    fn walk_one(&self, below: &Path, left: &mut Vec<PathBuf>, out: &mut Vec<Difference>) -> Result<()> {
         let Self { from, to, .. } = self;
         let (before, after) = (from.entries(below)?, to.entries(below)?);
         for (name, old) in &before {
             let path = below.join(name);
             match after.get(name) {
                 None => all(from, &path, old, Change::Removed, out)?,
-                Some(new) if is_dir(old) && is_dir(new) => self.walk(&path, out)?,
+                Some(new) if is_dir(old) && is_dir(new) => left.push(path),
                 Some(new) if is_dir(old) || is_dir(new) => {
                     all(from, &path, old, Change::Removed, out)?;
                     all(to, &path, new, Change::Added, out)?;
@@ -135,11 +144,15 @@ fn is_dir(node: &Node) -> bool {
 }
 
 fn all(root: &Side, path: &Path, node: &Node, change: Change, out: &mut Vec<Difference>) -> Result<()> {
-    if !is_dir(node) {
-        out.push(Difference { path: path.to_owned(), change });
-        return Ok(());
+    let mut left = vec![(path.to_owned(), is_dir(node))];
+    while let Some((path, is_dir_too)) = left.pop() {
+        if is_dir_too {
+            left.extend(root.entries(&path)?.iter().map(|(name, node)| (path.join(name), is_dir(node))));
+        } else {
+            out.push(Difference { path, change });
+        }
     }
-    root.entries(path)?.iter().try_for_each(|(name, node)| all(root, &path.join(name), node, change, out))
+    Ok(())
 }
 
 /// How much of a file is looked at at once.

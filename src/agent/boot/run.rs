@@ -63,10 +63,11 @@ async fn live() -> Result<ExitCode> {
         pool::mount(&for_pool)?;
         // A restore that was interrupted decides what the data is.
         recovery::recover_data()?;
+        crate::agent::pool::binds::remove_those_of_an_earlier_boot();
         pool::mount_data()?;
+        crate::agent::pool::binds::refresh_and_tell();
         // Where the whole node was away, only the record is left of it.
         crate::agent::data::freeze::recover()?;
-        crate::agent::pool::binds::refresh_and_tell();
         if let Err(error) = crate::agent::prune::recover_at_start() {
             eprintln!("agent: {error}");
         }

@@ -60,12 +60,13 @@ fn leave(lab: &str, node: &str, data: bool) -> Result<()> {
         paths::NAMES,
         paths::POLICY,
         paths::PUSH,
-        crate::binds::DIRECTORY,
         paths::SSH,
     ];
     for path in ours {
         let _ = fs::remove_dir_all(path);
     }
+    // Mounts of containers' data may still be there: only empty directories are removed.
+    crate::agent::pool::binds::remove_all();
     if fs::read_to_string(machine::DOCKER_SETTINGS).is_ok_and(|text| machine::is_ours(&text)) {
         let _ = fs::remove_file(machine::DOCKER_SETTINGS);
     }

@@ -37,9 +37,13 @@ pub fn add(sources: &[PathBuf]) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     for below in sources.iter().filter_map(|source| binds::below_data(source)) {
         let place = Place::of(Path::new(binds::DIRECTORY), &binds::name(below));
+        let is_new = !place.directory.exists();
         durable::create_dir_all(&place.directory)
             .or_error(Kind::Node, || format!("cannot make `{}`", place.directory.display()))?;
-        place.fit(Path::new(paths::DATA), below)?;
+        if let Err(error) = place.fit(Path::new(paths::DATA), below) {
+            // No container uses it: nothing needs to try again.
+            return Err(if is_new { place.remove().err().unwrap_or(error) } else { error });
+        }
     }
     Ok(())
 }
@@ -111,6 +115,13 @@ pub async fn sweep(docker: &Docker) -> Result<()> {
     Ok(())
 }
 
+/// Removes the mount points that an earlier boot left: they are empty, and Docker may start their containers at any time.
+pub fn remove_those_of_an_earlier_boot() {
+    if !is_mounted(paths::DATA) {
+        unmount();
+    }
+}
+
 /// Unmounts all; they are mounted again by [`refresh`].
 pub fn unmount() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,6 +129,18 @@ pub fn unmount() {
     for (name, _) in places(directory).unwrap_or_default() {
         Place::of(directory, &name).close();
     }
+}
+
+/// Unmounts all, and removes their places. A place that is still mounted stays: what it shows is data.
+pub fn remove_all() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = Path::new(binds::DIRECTORY);
+    for (name, _) in places(directory).unwrap_or_default() {
+        if let Err(error) = Place::of(directory, &name).remove() {
+            eprintln!("agent: {error}");
+        }
+    }
+    let _ = fs::remove_dir(directory);
 }
 
 fn places(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
@@ -155,6 +178,10 @@ impl Place {
             if source.is_directory() { fs::create_dir(&self.at) } else { fs::File::create_new(&self.at).map(drop) };
         made.or_error(Kind::Node, || what("make"))?;
         let mounted = mount(Some(&source.path()), &self.at, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        if mounted.is_err() {
+            // Docker would take an empty directory for the source.
+            self.close();
+        }
         mounted.or_error(Kind::Node, || what("mount"))
     }
 

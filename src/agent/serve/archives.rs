@@ -52,7 +52,7 @@ pub async fn import(agent: &Agent, stream: &mut Connection, holder: Holder, wait
     result
 }
 
-/// While it comes, its end is the connection's; after that the agent does the rest by itagent.
+/// While it comes, its end is the connection's; after that the agent does the rest by itself.
 pub async fn clone_data(
     agent: &Agent,
     mut stream: Connection,

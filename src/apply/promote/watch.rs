@@ -118,7 +118,10 @@ pub(super) async fn follow(
             // The node went down, and its connection with it: trying again on this connection would only take time.
             Err(error) if error.kind == Kind::Node && master.client.is_disconnected() => {
                 let name = &master.environment.name;
-                return Err(error.hint(format!("`lap promote --resume --to {name}` watches it again")));
+                let begun = if matches!(request, Request::WatchSwitch) { "" } else { "if it began, " };
+                return Err(error.hint(format!(
+                    "{begun}`{name}` completes it or takes it back by itself: `lap promote --resume --to {name}` shows which"
+                )));
             }
             Err(error) if error.kind == Kind::Node && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
                 tries += 1;
