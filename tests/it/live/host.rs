@@ -30,7 +30,7 @@ fn another_host_is_reached_over_ssh() {
         assert!(said.contains(unknown) && said.contains("nothing was changed"), "{verb:?}: {said}");
     }
     let said = lap(&["node", "list"]).ok();
-    assert!(said.contains("unknown (`the-server` shows"), "{said}");
+    assert!(said.contains("unknown (your ssh does not know the host key of `the-server`"), "{said}");
     host.known();
 
     // What is missing there is said, with the way to it.

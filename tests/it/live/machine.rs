@@ -274,7 +274,7 @@ fn on_a_disk_of_its_own(lab: &Lab, machine: &Machine, add: &[&str]) {
     assert!(said.contains(&format!("`{device}` is not empty: `dos` is on it")), "{said}");
     machine.inside(&format!("head -c 1M /dev/zero >{device}")).ok();
     let said = lap(&["node", "prepare", "test", "--dry-run"]).ok();
-    assert!(said.contains(&format!("make {device} (1.0 GiB) the pool")), "{said}");
+    assert!(said.contains(&format!("make a pool on {device} (1.0 GiB)")), "{said}");
     lap(&prepare).ok();
     machine.inside("mkdir -p /data/one && echo kept >/data/one/file").ok();
     lap(&["snapshot"]).ok();

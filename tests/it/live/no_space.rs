@@ -262,7 +262,7 @@ fn a_copy_that_breaks_off_goes_on_later() {
     assert!(copies().contains("has no snapshots of `test`"));
     assert!(restic(&lab, &at, &["check"]).contains("no errors"));
     let said = lab.lap(&["snapshot", "copy"]).ok();
-    assert!(said.contains("is in `office`"), "{said}");
+    assert!(said.contains("` to `office`: "), "{said}");
     assert!(
         size() >= sent && size() < (84 << 20) && sent > 8 << 20,
         "{sent} bytes were there already, {} are now",

@@ -96,7 +96,7 @@ fn what_stays_is_whole_wherever_it_is_killed() {
         ("snapshot", "", "stays", "the data for a rollback to release 3"),
         ("container", "infra_old", "goes", "and should not run"),
         ("image", "", "goes", "remains of a build"),
-        ("image", "", "stays", "for what runs, release 3"),
+        ("image", "", "stays", "for release 3, snapshot "),
         ("files", "env/", "goes", "no kept item needs it"),
         ("registry", "infra/", "goes", "no kept item needs it"),
         ("layers", "", "goes", "no image in the registry names them"),

@@ -62,7 +62,7 @@ fn off_the_machine_and_back() {
     let passphrase = disk.path().join("passphrase");
     std::fs::write(&passphrase, "a good passphrase\n").unwrap();
     let said = lab.lap(&["repository", "init", "--passphrase-file", passphrase.to_str().unwrap()]).ok();
-    assert!(said.contains("`office` is there"), "{said}");
+    assert!(said.contains("Made `office`, with a repository for each environment"), "{said}");
     let said = lab.lap(&["repository"]).ok();
     assert!(said.contains("the lab's own repository, and one for each of `test`"), "{said}");
 
@@ -72,7 +72,7 @@ fn off_the_machine_and_back() {
     assert!(lab.lap(&["snapshot", "list", "--from", "office"]).ok().contains("has no snapshots of `test`"));
     let before = size(&path.join("data"));
     let said = lab.lap(&["snapshot", "copy"]).ok();
-    assert!(said.contains("is in `office`"), "{said}");
+    assert!(said.contains("` to `office`: "), "{said}");
     assert!(size(&path.join("data")) < (60 << 20) + (2 << 20), "{before} bytes were there already");
     assert!(lab.lap(&["snapshot", "copy"]).ok().contains("already"));
     assert!(lab.lap(&["snapshot", "verify", "--read-data"]).ok().contains("all its data was read"));
@@ -148,7 +148,7 @@ fn copies_by_themselves() {
     lab.lap(&["snapshot"]).ok();
 
     let said = lab.lap(&["snapshot", "copy", "--due", "--all"]).ok();
-    assert!(said.contains("is in `office`") && said.contains("`office` was verified"), "{said}");
+    assert!(said.contains("` to `office`, ") && said.contains("Verified `office`."), "{said}");
     assert_eq!(lab.lap(&["snapshot", "copy", "--due"]).ok(), "", "nothing is due, nothing is said");
     let text = lab.lap(&["status"]).ok();
     assert!(text.contains("copies in `office`: the newest ") && text.contains("verified "), "{text}");
@@ -166,7 +166,7 @@ fn copies_by_themselves() {
     assert!(!status(&lab)["healthy"].as_bool().unwrap());
     // The repository knows better when the newest copy was made; verified it was not.
     let said = lab.lap(&["snapshot", "copy", "--due"]).ok();
-    assert!(said.contains("was verified") && !said.contains("is in `office`"), "{said}");
+    assert!(said.contains("Verified `office`.") && !said.contains("Copied"), "{said}");
     lab.lap(&["status"]).ok();
 
     // One that somebody asked for by name stays; else the newest of the day, the newest and the verified one.
@@ -221,7 +221,7 @@ fn copies_by_themselves() {
     assert!(lab.lap(&["status"]).fails(7).contains("`office` is damaged"));
     assert!(lab.lap(&["snapshot", "copy", "--due"]).fails(7).contains("`office` is damaged"));
     std::fs::write(&pack, whole).unwrap();
-    assert!(lab.lap(&["snapshot", "copy", "--due"]).ok().contains("`office` was verified"));
+    assert!(lab.lap(&["snapshot", "copy", "--due"]).ok().contains("Verified `office`."));
     lab.lap(&["status"]).ok();
 }
 
