@@ -46,7 +46,7 @@ fn another_host_is_reached_over_ssh() {
         said.contains("On `the-server`:\n  install dnsmasq-base, ") && said.contains(", vagrant-libvirt"),
         "{said}"
     );
-    assert!(said.contains("let `ops` use libvirt") && said.contains("there is no systemd"), "{said}");
+    assert!(said.contains("allow `ops` to use libvirt") && said.contains("there is no systemd"), "{said}");
     let said = lap(&["host", "install", "the-server"]).fails(2);
     assert!(said.contains("there is no terminal"), "{said}");
     assert_ne!(host.inside("test -e /usr/local/lib/lap/start-nodes || command -v vagrant").code, 0);

@@ -112,7 +112,7 @@ fn there_and_back() {
     lab.lap(&["snapshot"]).ok();
     let id = snapshots(&lab).pop().unwrap();
     let file = lab.root.join("snapshot.tar").display().to_string();
-    assert!(lab.lap(&["snapshot", "export", &id, &file]).ok().contains(&format!("Snapshot {id} of `test` is in")));
+    assert!(lab.lap(&["snapshot", "export", &id, &file]).ok().contains(&format!("Wrote snapshot {id} of `test` to")));
     let look =
         format!("cd /var/lib/lap/pool/snapshots/{id}/data && find . -printf '%P %M %U %G %n %s %b %T@ %l\\n' | sort");
     let before = lab.on_node("test", &["sh", "-c", &look]).ok();
