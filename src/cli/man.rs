@@ -88,10 +88,10 @@ fn page(command: &Command, above: &[&str], out: &mut Vec<(String, Vec<u8>)>) -> 
         }
     } else {
         end.control("SH", ["SEE ALSO"]);
-        end.text([roman(format!(
-            "{}(1): the command above this one; lap(1): options of every command",
-            above.join("-")
-        ))]);
+        end.text([roman(match above {
+            ["lap"] => "lap(1): all commands, and the options of every command".to_owned(),
+            above => format!("{}(1): the command above this one; lap(1): options of every command", above.join("-")),
+        })]);
     }
     end.to_writer(&mut text)?;
     out.push((format!("{name}.1"), text));

@@ -28,7 +28,7 @@ pub fn instead(error: &clap::Error, arguments: &[OsString], command: &clap::Comm
     };
     if error.kind() == ErrorKind::UnknownArgument && context(ContextKind::InvalidArg) == Some("--confirm") {
         let message = "there is no option `--confirm`";
-        return Some(Error::new(Kind::Usage, message).hint("answer the question with `--yes`"));
+        return Some(Error::new(Kind::Usage, message).hint("`--yes` answers the question of a command that asks"));
     }
     let word = context(ContextKind::InvalidSubcommand).filter(|_| error.kind() == ErrorKind::InvalidSubcommand)?;
     let new = now(word)?;

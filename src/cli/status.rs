@@ -121,8 +121,9 @@ impl Args {
             };
             return Err(Error::new(Kind::Unhealthy, complaints.join("; ")).hint(hint));
         }
-        let names = sick.join("`, `");
-        let error = Error::new(Kind::Unhealthy, format!("not healthy: `{names}`"));
+        let mut sentences = vec![format!("not healthy: `{}`", sick.join("`, `"))];
+        sentences.extend(complaints);
+        let error = Error::new(Kind::Unhealthy, sentences.join("; "));
         if is_recovering(&facts) {
             return Err(error.hint(recovering(&facts, crate::clock::now())));
         }

@@ -104,7 +104,7 @@ fn destroying_asks_for_the_name() {
     let workspace = Workspace::with_keys();
     let error = "error: `lap destroy` asks for confirmation, and there is no terminal\nhint: answer the question with `--yes`\n";
     workspace.lap(["destroy", "test"]).fails(2, error);
-    let error = "error: there is no option `--confirm`\nhint: answer the question with `--yes`\n";
+    let error = "error: there is no option `--confirm`\nhint: `--yes` answers the question of a command that asks\n";
     workspace.lap(["destroy", "test", "--confirm", "test"]).fails(2, error);
     let ended = workspace.lap(["destroy", "--yes"]).code(2);
     assert!(ended.stderr.contains("<ENVIRONMENT>"), "{}", ended.stderr);

@@ -15,6 +15,8 @@ done
 # Once, the clean-up after a shim that ended takes longer than containerd waits for it.
 if tr '\\0' ' ' <\"/proc/$PPID/cmdline\" | grep -q ' delete' && mv /slow /slowed 2>/dev/null; then
     sleep 7
+    # containerd has ended the clean-up. A later deletion would hit the next container with this id.
+    [ -d \"/proc/$PPID\" ] || exit 1
 fi
 hold() {
     mv \"/hold-$1\" /held 2>/dev/null || return 0
@@ -56,8 +58,6 @@ fn a_docker_that_is_killed_while_it_starts_a_container() {
         );
         let restored = restoring.end();
         assert_eq!(slow, lab.on_node("prod", &["rm", "/slowed"]).code == 0, "killed {moment}");
-        let log = run("docker", &["logs", &lab.node("prod")]).err;
-        assert!(!slow || log.contains("containerd is started again"), "killed {moment}: {log}");
         assert_eq!(restored.code, 5, "killed {moment}: Docker was to be killed during the restore: {restored:?}");
     }
 }
