@@ -122,6 +122,20 @@ pub(crate) fn sh(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Unmounts. A program that another test starts has this test's open files for a moment, before it becomes that program.
+pub(crate) fn unmount(place: &Path) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let output = Command::new("umount").arg(place).output().unwrap();
+        if output.status.success() {
+            return;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("busy") && std::time::Instant::now() < until, "{said}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 /// Who takes a snapshot while nothing runs.
 pub(crate) struct Nobody;
 

@@ -37,6 +37,7 @@ const BY_PATH: [&str; 22] = [
 /// File, a word of the statement, and why its path is no container's.
 const OWN: &[(&str, &str, &str)] = &[
     ("agent/pool/binds.rs", "self.", "the places are lap's own"),
+    ("agent/pool/binds.rs", "directory", "the places are lap's own"),
     ("agent/checks.rs", "dir.is_dir()", "the directory of the checks"),
     ("agent/checks.rs", "executable", "the directory of the checks"),
     ("agent/clone_data.rs", "whole.exists()", "what came from another environment, which no container sees"),

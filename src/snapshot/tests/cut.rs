@@ -28,7 +28,7 @@ pub(crate) fn keep(image: &Path) {
 
 /// The machine comes back with what was kept.
 pub(crate) fn comes_back(pool: &Pool) {
-    sh("umount", &[pool.path().to_str().unwrap()]);
+    unmount(&pool.path());
     fs::rename(format!("{}.cut", image(pool).display()), image(pool)).unwrap();
     sh("mount", &["-o", "loop", image(pool).to_str().unwrap(), pool.path().to_str().unwrap()]);
 }

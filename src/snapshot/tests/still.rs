@@ -224,6 +224,6 @@ fn what_is_mounted_inside_is_never_silently_left_out() {
     sh("mount", &["-t", "tmpfs", "tmpfs", inside.to_str().unwrap()]);
     let refused = pool.take_at(1_795_254_312, &mut Nobody).unwrap_err();
     assert_eq!(refused.message, "`git/inside` is another file system, which a snapshot does not contain");
-    sh("umount", &[inside.to_str().unwrap()]);
+    unmount(&inside);
     pool.take();
 }
