@@ -134,7 +134,7 @@ impl DnsKey {
         &self.entry.name
     }
 
-    /// As [`KeyFile`] has it.
+    /// As [`crate::nameserver::keys::KeyFile`] has it.
     pub fn entry(&self) -> &KeyEntry {
         &self.entry
     }

@@ -19,7 +19,7 @@ impl Keys {
     /// a new one.
     ///
     /// # Errors
-    /// [`Kind::Host`] when the disk refuses.
+    /// [`crate::error::Kind::Host`] when the disk refuses.
     pub fn dns_admin(&self, environment: &str, zone: &str) -> Result<DnsKey> {
         let name = admin_name(environment);
         if let Some(key) = self.dns().iter().find(|key| key.name() == name) {

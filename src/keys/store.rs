@@ -260,7 +260,7 @@ impl Keys {
         Ok(&self.of(environment)?.issuing)
     }
 
-    /// The password of user [`super::UPLOAD_USER`] for uploads to artifact and maven.
+    /// The password of user `UPLOAD_USER` for uploads to artifact and maven.
     ///
     /// # Errors
     /// [`Kind::Keys`] when the environment has none.

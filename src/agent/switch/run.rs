@@ -111,7 +111,7 @@ pub fn named() -> Result<Vec<Id>> {
         .collect())
 }
 
-/// Brings what was interrupted to its end; says which. Docker must answer, and the data be whole ([`snapshots::settle`]). `watch` hears of
+/// Brings what was interrupted to its end; says which. Docker must answer, and the data be whole (`recovery::settle`). `watch` hears of
 /// each step, and the log with `tell`.
 ///
 /// # Errors

@@ -41,9 +41,9 @@ const MAX_WAITING: usize = 8192;
 pub struct ServeOptions {
     /// UDP and TCP on each. Addresses by name: an answer must leave from the address that was asked.
     pub listen: Vec<SocketAddr>,
-    /// The directory of `names.json`, which whoever writes it replaces by renaming.
+    /// The directory of `names.json`. A new version replaces the file by a rename.
     pub names_dir: PathBuf,
-    /// The file of keys ([`super::KeyFile`]), which whoever writes it replaces by renaming. `None`: nobody may change or
+    /// The file of keys ([`crate::nameserver::keys::KeyFile`]). A new version replaces it by a rename. `None`: no client may change or
     /// transfer anything.
     pub keys: Option<PathBuf>,
     /// Where dynamic names are kept: part of a snapshot.
