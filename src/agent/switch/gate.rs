@@ -10,8 +10,8 @@ use crate::{
     error::{Error, Kind, OrError, Result},
 };
 
-/// How long what was not touched may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a container that was not touched may take until it is healthy. A slow machine needs some tries: one may take 30 s.
+const PATIENCE: Duration = Duration::from_secs(90);
 /// How often it is looked whether something fell over.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often containers' own checks are asked meanwhile.
