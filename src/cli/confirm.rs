@@ -127,7 +127,10 @@ impl Confirm {
             return Ok(());
         }
         let answer = answer(&format!("{what} Type `{name}` to confirm:"), "--yes")?;
-        if answer == name { Ok(()) } else { Err(cancelled()) }
+        if answer == name {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Interrupted, format!("the answer is not `{name}`; nothing has changed")))
     }
 }
 

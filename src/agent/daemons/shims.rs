@@ -93,7 +93,7 @@ async fn leftover(docker: &Docker, container: &str) -> Result<Leftover, DockerEr
     }
     for shim in &shims {
         eprintln!("agent: a task of an earlier start is in the way of `{container}`: its shim is ended");
-        // One that has ended meanwhile is what this is for.
+        // An error means that the shim has ended already: that is the purpose.
         let _ = pidfd_send_signal(shim, Signal::KILL);
     }
     Ok(if shims.is_empty() { Leftover::Directory } else { Leftover::Shim })

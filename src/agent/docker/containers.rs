@@ -33,7 +33,7 @@ pub async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {
     let list = docker.list_containers(Some(options)).await;
     let mut facts: Vec<ContainerFact> =
         list.or_error(Kind::Node, || "cannot list containers".into())?.into_iter().filter_map(container).collect();
-    // Docker asks a young container only after its interval; whoever looks now wants to know now.
+    // Docker runs the first check of a container only after its interval. The agent runs it now.
     let checks = facts.iter_mut().filter(|fact| fact.health == Health::Starting).map(|fact| async {
         if health::check(docker, &fact.id).await.is_ok_and(|checked| checked.passed) {
             fact.health = Health::Healthy;
@@ -45,7 +45,7 @@ pub async fn containers(docker: &Docker) -> Result<Vec<ContainerFact>> {
 }
 
 fn container(summary: ContainerSummary) -> Option<ContainerFact> {
-    // What a switch put aside runs no more, and is nobody's but the switch's.
+    // A container that a switch put aside does not run, and belongs to the switch.
     let aside = |name: &String| name.trim_start_matches('/').starts_with(crate::wire::labels::KEPT);
     if summary.names.iter().flatten().any(aside) {
         return None;

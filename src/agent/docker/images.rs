@@ -19,8 +19,8 @@ pub async fn images(docker: &Docker) -> Result<Vec<ImageFact>> {
     Ok(list.into_iter().map(image).collect())
 }
 
-/// An image inherits the labels of what it stands on: what a failed build left, or somebody's own image, says it was built from what
-/// the one below was. That one is older: of those that say the same, only the oldest is believed.
+/// An image inherits the labels of its base image, so an image that a failed build left, or a foreign image, can have the label of its base.
+/// The base is older: of several images with the same label, only the oldest counts.
 pub fn own_labels(list: &mut [ImageSummary]) {
     let mut seen = BTreeSet::new();
     let mut oldest_first: Vec<&mut ImageSummary> = list.iter_mut().collect();

@@ -241,7 +241,7 @@ impl Source {
         fs::symlink_metadata(at).is_ok_and(|meta| (meta.dev(), meta.ino()) == (self.stat.st_dev, self.stat.st_ino))
     }
 
-    /// A path by which mount(2) reaches it, whatever its name is by now.
+    /// A path by which mount(2) reaches the open source. It stays right when the source is renamed.
     fn path(&self) -> PathBuf {
         beneath::reach(self.open.as_fd())
     }
