@@ -13,7 +13,7 @@ use std::{
 };
 fn main() {
     let mut files = vec![PathBuf::from("Cargo.lock"), PathBuf::from("Cargo.toml"), PathBuf::from("lap.toml")];
-    for dir in ["src", "vendor", "containers", "nodes", "env"] {
+    for dir in ["src", "crates", "vendor", "containers", "nodes", "env"] {
         walk(Path::new(dir), &mut files);
         println!("cargo::rerun-if-changed={dir}");
     }
@@ -36,7 +36,8 @@ fn main() {
 fn templates(files: &[PathBuf]) {
     let root = std::env::current_dir().expect("cargo sets the directory");
     let mut list = String::from("const TEMPLATES: &[Template] = &[\n");
-    let other = |file: &Path| ["src", "vendor", "Cargo.toml", "Cargo.lock"].iter().any(|name| file.starts_with(name));
+    let other =
+        |file: &Path| ["src", "crates", "vendor", "Cargo.toml", "Cargo.lock"].iter().any(|name| file.starts_with(name));
     for file in files.iter().filter(|file| !other(file)) {
         let Ok(meta) = fs::metadata(file) else { continue };
         let executable = meta.permissions().mode() & 0o111 != 0;

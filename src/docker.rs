@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bollard::Docker;
+use lap_base::error::{Error, Kind, Result};
 
-use crate::{
-    error::{Error, Kind, Result},
-    wire::client::OLDEST,
-};
+use crate::wire::client::OLDEST;
 
 /// Docker's socket on this machine.
 const SOCKET: &str = "/var/run/docker.sock";

@@ -7,12 +7,11 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use crate::{
-    config::{
-        model::{Address, Container, Lab, Subnet},
-        value::name::below,
-    },
-    nameserver::names::Names,
+use lap_nameserver::names::Names;
+
+use crate::config::{
+    model::{Address, Container, Lab, Subnet},
+    value::name::below,
 };
 
 pub mod check;

@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lap_nameserver::client::query::query;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
 };
 
-use crate::{nameserver::client::query::query, release::Outage};
+use crate::release::Outage;
 
 /// Longer is no answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -159,7 +160,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::loopback::own_place;
+    use lap_base::testing::loopback::own_place;
 
     const EVERY: Duration = Duration::from_millis(20);
 

@@ -8,8 +8,12 @@ use std::{
     time::Duration,
 };
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    upstreams,
+};
+
 use crate::{
-    base::upstreams,
     config::{
         self,
         model::{Environment, Lab, Node, Provider, Rootfs, Subnet},
@@ -22,7 +26,6 @@ use crate::{
         ssh,
         stock_ssh::{self, StockSsh},
     },
-    error::{Error, Kind, Result},
     keys::Keys,
     plan,
 };

@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    lap::nameserver::server::fuzzing::journal(directory.path(), data);
+    lap_nameserver::server::fuzzing::journal(directory.path(), data);
 });

@@ -17,6 +17,10 @@ use bollard::{
     },
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    state,
+};
 use tokio::{io::AsyncWrite, sync::Mutex};
 
 use super::{
@@ -24,9 +28,7 @@ use super::{
     system::{node_config::read_config, stream::say},
 };
 use crate::{
-    error::{Error, Kind, OrError, Result},
     release::manifest::ReleaseManifest,
-    state,
     wire::{
         labels::{LABEL_BUILD, LABEL_CHECK},
         paths,

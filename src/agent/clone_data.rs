@@ -18,6 +18,19 @@ use std::{
     process::Stdio,
 };
 
+use lap_base::{
+    beneath::{Walk, dir::Dir},
+    clock::now,
+    durable,
+    error::{Error, Kind, OrError, Result},
+    state,
+};
+use lap_snapshots as snapshot;
+use lap_snapshots::{
+    Id, Meta, Reason,
+    nested::{list, remove},
+    volume,
+};
 use nix::fcntl::Flock;
 use rustix::fs::FileType;
 use tokio::{process::Command, runtime::Handle};
@@ -28,21 +41,9 @@ use super::{
     snapshots::{self, archive},
     system::failpoint,
 };
-use crate::{
-    beneath::{Walk, dir::Dir},
-    clock::now,
-    durable,
-    error::{Error, Kind, OrError, Result},
-    snapshot::{
-        self, Id, Meta, Reason,
-        nested::{list, remove},
-        volume,
-    },
-    state,
-    wire::{
-        paths,
-        protocol::{Answer, Bring, Part},
-    },
+use crate::wire::{
+    paths,
+    protocol::{Answer, Bring, Part},
 };
 
 pub use scrub::{is_pending, recover};
@@ -83,7 +84,7 @@ pub fn find(id: &Id, parent: Option<&Id>) -> Result<(Meta, Vec<Flock<File>>)> {
     let held = [Some(id), parent]
         .into_iter()
         .flatten()
-        .map(|id| crate::snapshot::half::hold(pool, id))
+        .map(|id| lap_snapshots::half::hold(pool, id))
         .collect::<Result<_>>()?;
     Ok((meta, held))
 }
@@ -192,7 +193,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
         snapshot::finish(pool, &meta)
     });
     if let Err(error) = prepared {
-        return Err(match crate::snapshot::half::drop_half(&half) {
+        return Err(match lap_snapshots::half::drop_half(&half) {
             Ok(()) => error.hint("nothing was changed"),
             Err(also) => error.hint(format!("and then: {also}")),
         });

@@ -3,13 +3,13 @@
 
 use bollard::{Docker, container::LogOutput, exec::StartExecResults, models::ExecConfig};
 use futures_util::StreamExt;
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::io::AsyncWriteExt;
 
 use super::docker::{
     self,
     health::{self, Checked},
 };
-use crate::error::{Error, Kind, OrError, Result};
 
 /// The container that runs git.
 pub const CONTAINER: &str = "infra_git";

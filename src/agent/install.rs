@@ -8,15 +8,15 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
-
-use super::system::failpoint;
-use crate::{
+use lap_base::{
     durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},
     state::{self, State, Unreadable},
-    wire::{paths, protocol::Place},
 };
+use sha2::{Digest, Sha256};
+
+use super::system::failpoint;
+use crate::wire::{paths, protocol::Place};
 
 /// The directory of a place.
 ///
@@ -161,7 +161,7 @@ pub fn hashes(dir: &Path) -> (BTreeMap<String, String>, Vec<Unreadable>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::pack;
+    use lap_base::archive::pack;
 
     #[test]
     fn a_place_becomes_what_was_sent() {

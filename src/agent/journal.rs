@@ -15,11 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
+use lap_base::{
     durable,
     error::{Kind, OrError, Result},
-    wire::protocol::{Holder, Note, Unfinished},
 };
+
+use crate::wire::protocol::{Holder, Note, Unfinished};
 use lines::{Line, What};
 
 /// Above this the journal is rewritten with its last operations only.
@@ -60,7 +61,7 @@ impl Journal {
         };
         let read = lines::read(&text);
         if read.damaged > 0 {
-            eprintln!("agent: `{}`: skipped {}", path.display(), crate::words::plural(read.damaged, "damaged line"));
+            eprintln!("agent: `{}`: skipped {}", path.display(), lap_base::words::plural(read.damaged, "damaged line"));
         }
         let file = OpenOptions::new()
             .create(true)

@@ -9,15 +9,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use tokio::sync::{Notify, watch};
-
-use crate::{
+use lap_base::{
     durable::try_write_file,
     error::{Error, Kind, OrError, Result},
     random::random,
     state,
-    wire::protocol::Holder,
 };
+use tokio::sync::{Notify, watch};
+
+use crate::wire::protocol::Holder;
 
 /// The lock of one node.
 #[derive(Clone)]

@@ -4,18 +4,20 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use lap_base::{
+    archive::pack,
+    error::{Error, Kind, Result},
+    words::plain,
+};
 use russh::keys::PublicKey;
 use sha2::{Digest, Sha256};
 
 use super::{builder, install::Files, master::Master, options::Options};
 use crate::{
-    archive::pack,
     drivers::{self, node::docker::HostFacts},
-    error::{Error, Kind, Result},
     keys::{self, Keys, ssh_fingerprint},
     release::desired_state::DesiredState,
     wire::protocol::{NodeFacts, Place, Request},
-    words::plain,
     workspace::Workspace,
 };
 

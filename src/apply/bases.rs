@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use lap_base::error::Result;
+
 use super::{making::Making, master::Master, options::Options};
 use crate::{
-    error::Result,
     observe::wish::Tree,
     plan::{Action, Plan},
     release::desired_state::DesiredState,

@@ -14,10 +14,10 @@ use bollard::{
     },
 };
 use futures_util::StreamExt;
+use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::run::node_failed;
 use crate::{
-    error::{Error, Kind, OrError, Result},
     observe::context::Context,
     release::desired_state::DesiredState,
     report::Line,

@@ -7,11 +7,11 @@ use std::{
 };
 
 use bollard::{Docker, query_parameters::PruneImagesOptionsBuilder};
+use lap_base::error::{Error, Kind, Result};
 
 use super::{build, images::image_ids, master::Master, options::Options, run::node_failed, transfer};
 use crate::{
     config::model::Environment,
-    error::{Error, Kind, Result},
     release::desired_state::DesiredState,
     report::Line,
     wire::{

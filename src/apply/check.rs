@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lap_base::error::Result;
+
 use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
-    error::Result,
     wire::protocol::{Answer, Checked, Request},
     workspace::Workspace,
 };

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use lap_base::error::{Error, Result};
+
 use super::options::short;
 use crate::{
-    error::{Error, Result},
     observe::{
         checkout::{self, Checkout},
         commit,

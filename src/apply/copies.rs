@@ -1,6 +1,16 @@
 //! What is done with copies by themselves (`lap snapshot copy --due`), and which of them go. The environment's node is told, so that
 //! `lap status` knows without the repository.
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, Result},
+};
+use lap_repositories::{
+    Copy, Pruned, Repository, Room,
+    policy::{Known, News, Policy, Verified, decide, newest_of},
+};
+use lap_snapshots::{Id, Reason, keep::Decision};
+
 use super::{
     options::Options,
     repository::{
@@ -9,16 +19,7 @@ use super::{
     },
     snapshot::Snapshots,
 };
-use crate::{
-    clock::now,
-    error::{Error, Kind, Result},
-    repository::{
-        Copy, Pruned, Repository, Room,
-        policy::{Known, News, Policy, Verified, decide, newest_of},
-    },
-    snapshot::{Id, Reason, keep::Decision},
-    wire::protocol::Request,
-};
+use crate::wire::protocol::Request;
 
 /// What of the copies of an environment is to go.
 pub enum Going<'a> {
@@ -174,7 +175,7 @@ impl Snapshots {
 
 type Decide = Box<dyn FnOnce(&[Copy]) -> Result<Vec<Decision>> + Send>;
 
-fn remove(repository: &Repository, go: &[Copy], lock: &crate::repository::Lock) -> Result<Pruned> {
+fn remove(repository: &Repository, go: &[Copy], lock: &lap_repositories::Lock) -> Result<Pruned> {
     repository.forget(go, lock)?;
     repository.forget_old_keys_and_workspaces(lock)?;
     repository.prune(lock)

@@ -1,10 +1,13 @@
 //! Brings the DNS servers' keys to a master that runs, without waiting for the next `up`.
 
+use lap_base::{
+    archive::pack,
+    error::{Error, Kind, Result},
+};
+
 use super::{install::Contents, master::Master, options::Options};
 use crate::{
-    archive::pack,
     config::{KEYS, model::Container},
-    error::{Error, Kind, Result},
     wire::protocol::{Place, Request},
 };
 

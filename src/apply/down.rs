@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lap_base::error::{Kind, Result};
+
 use super::{carry_out, host::Host, making::Making, master::Master, options::Options, outcome::Outcome};
 use crate::{
     config::model::{Environment, Node, Provider},
@@ -9,7 +11,6 @@ use crate::{
         self,
         node::{Machines, docker},
     },
-    error::{Kind, Result},
     plan::{Action, Plan},
     release::desired_state::DesiredState,
     wire::protocol::NodeFacts,

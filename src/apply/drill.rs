@@ -4,6 +4,15 @@ mod alone;
 
 use std::{sync::Arc, time::Instant};
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, Result},
+    words::plural,
+};
+use lap_repositories::{
+    Copy,
+    policy::{Drilled, News},
+};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -18,15 +27,8 @@ use super::{
     up::up,
 };
 use crate::{
-    clock::now,
     config::model::{Address, Environment, Lab, Provider},
-    error::{Error, Kind, Result},
-    repository::{
-        Copy,
-        policy::{Drilled, News},
-    },
     wire::protocol::Checked,
-    words::plural,
     workspace::Workspace,
 };
 

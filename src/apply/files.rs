@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use lap_base::error::Result;
+
 use crate::{
-    apply::checkout::checkout, error::Result, observe::context::Context, release::manifest::ReleaseManifest,
-    workspace::Workspace,
+    apply::checkout::checkout, observe::context::Context, release::manifest::ReleaseManifest, workspace::Workspace,
 };
 
 /// Which of them.

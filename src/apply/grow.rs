@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lap_base::error::{Error, Kind, Result};
 
 use super::{Perform, answers::unexpected, carry_out, master::Master, options::Options, outcome::Outcome};
 use crate::{
-    error::{Error, Kind, Result},
     plan::{Action, pool},
     report::Line,
     wire::protocol::{Answer, NodeFacts, Request},

@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use async_trait::async_trait;
 use bollard::Docker;
+use lap_base::{
+    archive::pack,
+    error::{Error, Kind, Result},
+};
 
 use super::{
     Perform,
@@ -11,7 +15,6 @@ use super::{
     machine, vm,
 };
 use crate::{
-    archive::pack,
     config::model::{Node, Provider},
     drivers::{
         boxes,
@@ -22,7 +25,6 @@ use crate::{
         rootfs,
         site::Site,
     },
-    error::{Error, Kind, Result},
     keys::Keys,
     plan::{self, Action},
     report::Line,

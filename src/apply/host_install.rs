@@ -1,5 +1,7 @@
 //! Machines that run nodes as virtual machines: what one takes until it does (`lap host install`).
 
+use lap_base::error::Result;
+
 use super::{machine::INSTALL, options::Options};
 use crate::{
     config::model::Hypervisor,
@@ -8,7 +10,6 @@ use crate::{
         node::machine::{Look, sum},
         site::{Input, Site},
     },
-    error::Result,
     plan::host::{Install, install as plan, packages},
 };
 

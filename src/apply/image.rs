@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use lap_base::error::Result;
+
 use super::{carry_out, host::Host, options::Options};
 use crate::{
     config::model::{Hypervisor, Provider},
     drivers::{boxes, node::docker},
-    error::Result,
     plan::{Action, Plan, nodes::image_tag},
     workspace::Workspace,
 };

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_nameserver::names::Names;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -14,10 +16,8 @@ use crate::{
         KEYS,
         model::{Container, Environment, Subnet},
     },
-    error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
     names,
-    nameserver::names::Names,
     plan::containers::{GIT, Installed},
     release::desired_state::DesiredState,
     wire::protocol::{NodeFacts, Place},

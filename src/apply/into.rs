@@ -3,13 +3,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::bytes,
+};
+use lap_snapshots::{Filesystem, Id, Meta, hooks::Scrub, none_newer};
+
 use super::{answers::unexpected, options::Options, snapshot::Snapshots};
 use crate::{
     config::model::{Environment, Lab},
-    error::{Error, Kind, Result},
-    snapshot::{Filesystem, Id, Meta, hooks::Scrub, none_newer},
     wire::protocol::{Answer, Bring, Request},
-    words::bytes,
     workspace::Workspace,
 };
 

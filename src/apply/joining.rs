@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use crate::{
     config::model::{Node, Provider},
     drivers::node::{
         machine::{SSHD, SSHD_BESIDE},
         vm::spec::device,
     },
-    error::{Error, Kind, OrError, Result},
     keys::{self, Keys},
     wire::{
         machine::Order,

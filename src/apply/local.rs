@@ -9,11 +9,13 @@ use std::{
 
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::TryStreamExt;
+use lap_base::{
+    durable::write_file,
+    error::{Kind, OrError, Result},
+};
 
 use super::master::Master;
 use crate::{
-    durable::write_file,
-    error::{Kind, OrError, Result},
     keys::{self, known_hosts},
     wire::protocol::NodeFacts,
     workspace::Workspace,
@@ -93,7 +95,7 @@ fn write_if_changed(path: &Path, text: &str, mode: u32) -> Result<()> {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    write_file(path, text.as_bytes(), mode).map_err(|error| crate::Error { kind: Kind::Host, ..error })
+    write_file(path, text.as_bytes(), mode).map_err(|error| lap_base::Error { kind: Kind::Host, ..error })
 }
 
 /// A tar archive of a public key is much smaller.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use super::{
     joining::{binary, order, ready},
     options::Options,
@@ -15,7 +17,6 @@ use crate::{
         },
         stock_ssh::StockSsh,
     },
-    error::{Error, Kind, OrError, Result},
     keys::Keys,
     plan::prepare::{Prepare, Wish, prepare as plan},
     report::Line,

@@ -2,6 +2,11 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::ago,
+};
+
 use super::{
     install::{Contents, Seen, no_keys},
     joining::{binary, ready},
@@ -10,14 +15,12 @@ use super::{
 use crate::{
     config::model::Environment,
     drivers::{self, node::docker::HostFacts},
-    error::{Error, Kind, Result},
     keys::Keys,
     release::desired_state::DesiredState,
     wire::{
         client::{Client, Held},
         protocol::{Holder, NodeFacts, Request},
     },
-    words::ago,
     workspace::Workspace,
 };
 
@@ -111,7 +114,7 @@ impl Master {
     pub fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
         let (events, node) = (options.events.clone(), self.environment.master.clone());
         move |holder, since| {
-            let since = ago(crate::clock::now() - since);
+            let since = ago(lap_base::clock::now() - since);
             events.note(format!(
                 "waiting for the lock of `{node}`: `{}` holds it for `lap {}`, since {since}",
                 holder.who, holder.verb

@@ -6,6 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use lap_base::{
+    archive::pack,
+    error::{Error, Kind, OrError, Result},
+};
+
 use super::{
     Perform, build,
     builder::Builder,
@@ -17,10 +22,8 @@ use super::{
     run::{self, RunOrder},
 };
 use crate::{
-    archive::pack,
     config::model::{Container, Environment},
     drivers::rootfs,
-    error::{Error, Kind, OrError, Result},
     keys::Keys,
     plan::{
         Action,
@@ -305,7 +308,7 @@ impl OnNode {
             containers: self.wish.containers.clone(),
             images,
             by: self.who.clone(),
-            at: crate::clock::now(),
+            at: lap_base::clock::now(),
         };
         let json = serde_json::to_vec_pretty(&current).or_error(Kind::Other, || "current.json".into())?;
         let mut files = vec![("current.json".to_owned(), 0o600, json.clone())];

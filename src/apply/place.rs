@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    state::State,
+};
+
 use super::{
     bases, builder,
     joining::ready,
@@ -9,11 +14,9 @@ use super::{
     options::{Options, Scope, short},
 };
 use crate::{
-    error::{Error, Kind, Result},
     observe::wish::{Tree, tree},
     plan::{self, Plan},
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
-    state::State,
     wire::protocol::NodeFacts,
 };
 

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
     drivers::node::images,
-    error::{Error, Kind, Result},
     plan::{node_images, nodes::image_tag},
     wire::{
         protocol::{Answer, Request},
@@ -44,7 +45,7 @@ async fn nodes(workspace: &Workspace, rules: Rules, dry_run: bool) -> Result<Vec
     let here = crate::docker::local().await?;
     let images = images::list(&here).await?;
     let wished = image_tag(&workspace.rootfs_identity());
-    let mut decisions = node_images::decide(&images, &wished, &rules, crate::clock::now());
+    let mut decisions = node_images::decide(&images, &wished, &rules, lap_base::clock::now());
     for decision in decisions.iter_mut().filter(|_| !dry_run) {
         let Some(Todo::NodeImage(tag)) = &decision.todo else { continue };
         if let Err(error) = images::remove(&here, tag).await {

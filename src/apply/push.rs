@@ -3,6 +3,11 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    words::plural,
+};
+use lap_snapshots::Id;
 use tokio::net::UnixStream;
 
 use super::{
@@ -14,17 +19,14 @@ use super::{
 };
 use crate::{
     config::model::OnFailure,
-    error::{Error, Kind, OrError, Result},
     observe::checkout,
     release::manifest::ReleaseManifest,
-    snapshot::Id,
     wire::{
         client::{Client, Dial, Stream},
         git::REPOSITORY,
         paths,
         protocol::{Answer, Checked, NodeConfig, Part, Request},
     },
-    words::plural,
     workspace::Workspace,
 };
 

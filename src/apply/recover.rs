@@ -11,6 +11,12 @@ use std::{
     time::Instant,
 };
 
+use lap_base::{
+    durable::write_file,
+    error::{Error, Kind, OrError, Result},
+};
+use lap_repositories::{Copy, KeySlot, Location, Repository, Room};
+use lap_snapshots::{Change, Id, Meta, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -27,12 +33,8 @@ use super::{
 };
 use crate::{
     config::model::Environment,
-    durable::write_file,
-    error::{Error, Kind, OrError, Result},
     keys::{Passphrase, recovery},
     release::manifest::ReleaseManifest,
-    repository::{Copy, KeySlot, Location, Repository, Room},
-    snapshot::{Change, Id, Meta, Reason},
     wire::protocol::{Answer, NodeFacts, Part, Request},
     workspace::Workspace,
 };

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use lap_base::error::Result;
+
 use super::up::Master;
-use crate::{error::Result, registry::Client, wire::client::Dial};
+use crate::{registry::Client, wire::client::Dial};
 
 /// The name that every TLS server's certificate has, and the one by which a node reaches its own registry.
 const SERVER: &str = "localhost";

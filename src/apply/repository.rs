@@ -7,19 +7,19 @@ pub mod progress;
 use std::time::Instant;
 
 pub use init::{Made, change_passphrase};
+use lap_base::error::{Error, Kind, Result};
+use lap_repositories::{
+    Repository, Room,
+    policy::{News, newest_of},
+};
+use lap_snapshots::{Id, Meta};
 pub(super) use place::storage;
 pub use place::{Layout, Place};
 
 use self::progress::{aside, silent, step, tell};
 use super::{options::Options, snapshot::Snapshots};
 use crate::{
-    error::{Error, Kind, Result},
     keys::recovery,
-    repository::{
-        Repository, Room,
-        policy::{News, newest_of},
-    },
-    snapshot::{Id, Meta},
     wire::protocol::{Answer, Request},
 };
 

@@ -13,6 +13,7 @@ use bollard::{
         StopContainerOptionsBuilder,
     },
 };
+use lap_base::error::{Error, Kind, Result};
 
 use crate::{
     binds,
@@ -21,7 +22,6 @@ use crate::{
         model::{Container, Healthcheck, NetworkMode, Protocol},
     },
     docker::{AGAIN, name_taken},
-    error::{Error, Kind, Result},
     wire::{
         labels::{LABEL_CONTAINER, LABEL_SECRETS, LABEL_SPEC},
         paths,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use lap_base::error::{Error, Kind, Result};
 use serde::Serialize;
 use tokio::{
     sync::Semaphore,
@@ -14,7 +15,6 @@ use tokio::{
 };
 
 use crate::{
-    error::{Error, Kind, Result},
     plan::{Action, Plan},
     report::{Event, Events, Line, StepId},
 };

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bollard::Docker;
+use lap_base::error::{Error, Kind, Result};
 
 use super::{Perform, carry_out, master::Master, options::Options, transfer};
 use crate::{
     config::model::Environment,
-    error::{Error, Kind, Result},
     plan::{Action, Plan},
     report::Line,
     workspace::Workspace,

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_snapshots::{Change, Damaged, Meta, keep::Decision, none_newer};
+
 use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
-    error::{Error, Kind, OrError, Result},
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
     report::Events,
-    snapshot::{Change, Damaged, Meta, keep::Decision, none_newer},
     wire::{
         client::Client,
         protocol::{Answer, Holder, ListedSnapshot, NodeFacts, Part, Request},

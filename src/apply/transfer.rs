@@ -7,13 +7,13 @@ use std::sync::{
 
 use bollard::{Docker, query_parameters::ImportImageOptions};
 use futures_util::{StreamExt, TryStreamExt};
-
-use super::run::node_failed;
-use crate::{
+use lap_base::{
     error::{Error, Kind, Result},
-    report::Line,
     words::bytes,
 };
+
+use super::run::node_failed;
+use crate::report::Line;
 
 /// Copies them, with all they stand on; layers of several are sent once. `line` is told how much was sent. Gives the number of bytes.
 ///

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use lap_base::error::{Error, Kind, Result};
+
 pub use super::master::Master;
 
 use super::{
@@ -23,7 +25,6 @@ use super::{
 use crate::{
     config::model::Environment,
     drivers::{self, node::Machines},
-    error::{Error, Kind, Result},
     keys::Keys,
     plan::{self, Action, Plan, Step, containers::GIT},
     release::desired_state::DesiredState,
@@ -235,10 +236,10 @@ fn known(wish: &DesiredState, scope: &Scope) -> Result<()> {
 }
 
 fn why_nothing(wish: &DesiredState, facts: &NodeFacts) -> String {
-    let data = format!("{} of `/data` free", crate::words::bytes(facts.data.free));
+    let data = format!("{} of `/data` free", lap_base::words::bytes(facts.data.free));
     format!(
         "Nothing to do: {} run and are healthy, up to date with {}; {data}.",
-        crate::words::plural(wish.running().count(), "container"),
+        lap_base::words::plural(wish.running().count(), "container"),
         match wish.release {
             Some(number) => format!("release {number} ({})", short(&wish.commit)),
             None => short(&wish.commit),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
 use tokio::time::Instant;
 
 use super::{
@@ -19,7 +20,6 @@ use crate::{
         },
         site::Site,
     },
-    error::{Error, Kind, Result},
     keys::Keys,
     plan::machines::spec,
     report::Line,

@@ -1,11 +1,12 @@
 //! The containers that a command works on, as the person names them.
 
+use lap_base::error::Result;
+
 use crate::{
     config::{
         app_address::{Known, one, several},
         model::Environment,
     },
-    error::Result,
     workspace::Workspace,
 };
 

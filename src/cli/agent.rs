@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lap_base::error::Result;
+use lap_repositories as repository;
 
 use super::common;
 use crate::{
@@ -12,9 +14,7 @@ use crate::{
         copies::child,
     },
     apply,
-    error::Result,
     report::{Style, print::outln},
-    repository,
 };
 
 /// On a node: the supervised process

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words,
+};
+
 use super::{
     address::Addresses,
     common::{Changing, print_json},
@@ -10,13 +15,11 @@ use super::{
 use crate::{
     apply::check::check,
     config::app_address::Known,
-    error::{Error, Kind, Result},
     report::{
         print::{out, outln},
         table::table,
     },
     wire::protocol::Checked,
-    words,
 };
 
 /// Run the checks of the containers (the programs in `containers/<name>/checks/`)

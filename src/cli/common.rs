@@ -2,13 +2,15 @@
 
 use std::{io::IsTerminal, path::PathBuf, sync::Arc};
 
+use lap_base::{
+    error::{Kind, OrError, Result},
+    secret::Secret,
+};
 use tokio::sync::watch;
 
 use super::global::{Global, Progress};
 use crate::{
     apply::options::Options,
-    base::secret::Secret,
-    error::{Kind, OrError, Result},
     keys::{self, Passphrase},
     report::{self, Events, Style, print},
     workspace::Workspace,

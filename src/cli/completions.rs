@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::error::Result;
+use lap_base::error::Result;
 
 /// Print a completion script for a shell
 #[derive(clap::Args, Debug)]

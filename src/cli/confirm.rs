@@ -5,11 +5,9 @@
 use std::io::{IsTerminal, stdin};
 
 use clap::ArgMatches;
+use lap_base::error::{Error, Kind, OrError, Result};
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    report::print::errln,
-};
+use crate::report::print::errln;
 
 /// What a command asks before it acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

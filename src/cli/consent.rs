@@ -2,13 +2,14 @@
 
 use std::io::IsTerminal;
 
+use lap_base::error::Result;
+
 use super::confirm;
 use crate::{
     apply::{
         options::short,
         promote::{Agreed, Proposal, Standing, not_agreed},
     },
-    error::Result,
     report::print::outln,
 };
 

@@ -6,6 +6,13 @@ mod gone;
 
 use std::{process::ExitCode, sync::Arc};
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, Result},
+    words::{ago, bytes, plural},
+};
+use lap_repositories::Depth;
+use lap_snapshots::Id;
 use serde::Serialize;
 
 use super::{
@@ -19,15 +26,10 @@ use crate::{
         repository::{Fetched, Place},
         snapshot::Snapshots,
     },
-    clock::now,
-    error::{Error, Kind, Result},
     report::{
         print::{out, outln},
         table::table,
     },
-    repository::Depth,
-    snapshot::Id,
-    words::{ago, bytes, plural},
     workspace::Workspace,
 };
 

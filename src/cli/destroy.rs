@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use super::{common::Changing, confirm::Confirm, global::Global, tables};
-use crate::{apply::down::destroy, error::Result};
+use crate::apply::down::destroy;
 
 /// Remove an environment's nodes with all their data
 #[derive(clap::Args, Debug)]

@@ -5,13 +5,13 @@ mod conformance;
 use std::process::ExitCode;
 
 use conformance::Conformance;
+use lap_base::error::{Error, Kind, Result};
 
 use super::{
     common::{print_json, runtime},
     global::Global,
 };
 use crate::{
-    error::{Error, Kind, Result},
     observe::{doctor, finding::Verdict},
     report::print::outln,
 };
@@ -49,6 +49,6 @@ impl Args {
         if bad == 0 {
             return Ok(ExitCode::SUCCESS);
         }
-        Err(Error::new(Kind::Host, format!("{} must be corrected first", crate::words::plural(bad, "thing"))))
+        Err(Error::new(Kind::Host, format!("{} must be corrected first", lap_base::words::plural(bad, "thing"))))
     }
 }

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use super::{common::Changing, global::Global, tables};
-use crate::{apply::down::down, error::Result};
+use crate::apply::down::down;
 
 /// Stop an environment: its containers, then its nodes. Data and images stay
 #[derive(clap::Args, Debug)]

@@ -2,8 +2,9 @@
 
 use std::{io::IsTerminal, process::ExitCode};
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{address::OneAddress, global::Global, ssh::ssh};
-use crate::error::{Error, Kind, Result};
 
 /// Run a command in a container
 #[derive(clap::Args, Debug)]

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::{Error, Kind, Result};
+use lap_base::exit;
+
 use super::{moved, reference};
 use crate::{
     config,
-    error::{Error, Kind, Result},
-    exit,
     report::{print::out, table::table},
 };
 

@@ -5,11 +5,11 @@ mod list;
 mod seed;
 
 use clap::Subcommand;
+use lap_base::error::Result;
 
 use std::process::ExitCode;
 
 use super::global::Global;
-use crate::error::Result;
 
 /// Build images on an environment's node, list them, and copy images to it
 #[derive(clap::Args, Debug)]

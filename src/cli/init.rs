@@ -2,14 +2,13 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use super::global::Global;
-use crate::{
-    config,
+use lap_base::{
     error::{Error, Kind, Result},
-    keys::Keys,
-    report::print::outln,
     words::plural,
 };
+
+use super::global::Global;
+use crate::{config, keys::Keys, report::print::outln};
 
 /// Write a new workspace, with keys
 #[derive(clap::Args, Debug)]

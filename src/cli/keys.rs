@@ -8,6 +8,10 @@ use std::{
 };
 
 use clap::Subcommand;
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::plural,
+};
 
 use super::{
     common::{PassphraseFrom, print_json},
@@ -15,13 +19,11 @@ use super::{
 };
 use crate::{
     config,
-    error::{Error, Kind, Result},
     keys::{self, Keys},
     report::{
         print::{out, outln},
         table::table,
     },
-    words::plural,
 };
 
 /// The lab's keys: make, list and move them; make this machine trust the lab's certificates

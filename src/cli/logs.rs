@@ -4,12 +4,10 @@ use std::{io::Write, process::ExitCode, time::Duration};
 
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt;
+use lap_base::error::{Error, Kind, Result};
 
 use super::{address::OneAddress, common::runtime, global::Global, value};
-use crate::{
-    apply::master::Master,
-    error::{Error, Kind, Result},
-};
+use crate::apply::master::Master;
 
 /// Show the output of a container
 #[derive(clap::Args, Debug)]

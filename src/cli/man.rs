@@ -7,14 +7,14 @@ use clap_mangen::{
     Man,
     roff::{Roff, roman},
 };
-
-use super::examples;
-use crate::{
+use lap_base::exit;
+use lap_base::{
     error::{Kind, OrError, Result},
-    exit,
-    report::print::outln,
     words::plural,
 };
+
+use super::examples;
+use crate::report::print::outln;
 
 /// Write the manual pages, one for each command
 #[derive(clap::Args, Debug)]

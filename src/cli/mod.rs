@@ -49,13 +49,11 @@ use clap::{
     FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use lap_base::error::{Error, Kind};
+use lap_base::exit;
 
 use self::global::Global;
-use crate::{
-    error::{Error, Kind},
-    exit,
-    report::print::headed,
-};
+use crate::report::print::headed;
 
 /// A small, complete platform for a team, on its own hardware.
 #[derive(Parser, Debug)]
@@ -102,7 +100,7 @@ enum Verb {
     Help(help::Args),
 }
 
-/// Runs `lap` with these arguments and returns its exit code (see [`crate::exit`]).
+/// Runs `lap` with these arguments and returns its exit code (see [`lap_base::exit`]).
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let parsed = command().try_get_matches_from(&arguments);

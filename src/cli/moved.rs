@@ -3,11 +3,9 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use lap_base::error::{Error, Kind};
 
-use crate::{
-    drivers::stock_ssh::quoted,
-    error::{Error, Kind},
-};
+use crate::drivers::stock_ssh::quoted;
 
 /// The old words and the new ones. Of two that begin alike, the longer stands first.
 const MOVED: [(&[&str], &[&str]); 7] = [

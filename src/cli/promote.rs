@@ -2,6 +2,11 @@
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{bytes, duration, plural},
+};
+
 use super::{
     common::{Changing, print_json},
     confirm::Confirm,
@@ -16,14 +21,12 @@ use crate::{
         promote::{self, Proposal, Rules, Switched, hooks::run::Hooks, planned::Planned, stage},
     },
     config::model::{Environment, Lab},
-    error::{Error, Kind, Result},
     plan::switch::Act,
     release::{Ended, Entry, Verb},
     report::{
         print::{out, outln},
         table::table,
     },
-    words::{bytes, duration, plural},
 };
 
 /// Make the tested commit of one environment the release of another, as one transaction

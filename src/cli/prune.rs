@@ -2,6 +2,11 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use lap_base::{
+    error::Result,
+    words::{bytes, plural},
+};
+
 use super::{
     common::{Changing, print_json},
     confirm::Confirm,
@@ -10,13 +15,11 @@ use super::{
 };
 use crate::{
     apply::prune,
-    error::Result,
     report::{
         print::{out, outln},
         table::table,
     },
     wire::prune::{Decision, Rules, What},
-    words::{bytes, plural},
 };
 
 /// Remove unused releases, images, registry layers, files, and data of failed releases

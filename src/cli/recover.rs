@@ -5,6 +5,10 @@ mod drill;
 use std::{path::PathBuf, process::ExitCode};
 
 use drill::Drill;
+use lap_base::{
+    error::{Error, Kind, Result},
+    words,
+};
 
 use super::{
     common::{Changing, PassphraseFrom, print_json},
@@ -12,9 +16,7 @@ use super::{
 };
 use crate::{
     apply::recover::{self, Wanted},
-    error::{Error, Kind, Result},
     report::print::outln,
-    words,
 };
 
 /// Recover a lab from a repository and its passphrase, on a machine that has nothing else of the lab
@@ -85,7 +87,7 @@ impl Args {
         }
         for done in &recovered.environments {
             let (name, id) = (&done.environment, &done.snapshot);
-            outln!("Recovered `{name}` from {id}, {}.", words::ago(crate::clock::now() - done.at));
+            outln!("Recovered `{name}` from {id}, {}.", words::ago(lap_base::clock::now() - done.at));
         }
         outln!(
             "The workspace and its keys are in `{}`. Total time: {}.",

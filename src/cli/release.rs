@@ -7,19 +7,17 @@ mod record;
 use std::{collections::BTreeSet, process::ExitCode};
 
 use clap::Subcommand;
+use lap_base::{error::Result, state::State, words::ago};
 
 use self::ask::ask;
 use super::{common::print_json, global::Global, value};
 use crate::{
     apply::options::short,
-    error::Result,
     release::manifest::ReleaseManifest,
     report::{
         print::{out, outln},
         table::table,
     },
-    state::State,
-    words::ago,
 };
 
 /// Show the releases of an environment and their ledger; repair the record of a release
@@ -97,7 +95,7 @@ fn list(global: &Global, args: List) -> Result<ExitCode> {
         outln!("`{name}` has no releases. `lap up {name}` makes the first one.");
         return Ok(ExitCode::SUCCESS);
     }
-    let now = crate::clock::now();
+    let now = lap_base::clock::now();
     let row = |(number, release): (&u64, &State<ReleaseManifest>)| {
         let mark = if runs == Some(*number) { "runs" } else { "" };
         match release {
@@ -120,7 +118,7 @@ fn show(global: &Global, args: Show) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let runs = if runs == Some(args.release) { "; it runs now" } else { "" };
-    let age = ago(crate::clock::now() - release.at);
+    let age = ago(lap_base::clock::now() - release.at);
     outln!("Release {} of `{name}`: commit {}, made {age} ago by {}{runs}", args.release, release.commit, release.by);
     let rows: Vec<[String; 2]> = images(release).map(|(name, image)| [name.to_owned(), image.to_owned()]).collect();
     out!("{}", table(["CONTAINER", "IMAGE"], &rows));

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lap_base::error::{Error, Kind, Result};
 
 use super::{
     common::{PassphraseFrom, print_json},
@@ -10,7 +11,6 @@ use super::{
 };
 use crate::{
     apply::repository::{Layout, Made, Place, change_passphrase},
-    error::{Error, Kind, Result},
     report::print::outln,
     workspace::Workspace,
 };

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use super::{address::Addresses, common::Changing, global::Global, tables};
 use crate::{
     apply::{options::Scope, up::up},
     config::app_address::Known,
-    error::Result,
 };
 
 /// Replace containers with new ones from the same images

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use lap_base::{error::Result, words::bytes};
+use lap_snapshots::hooks::Scrub;
+
 use super::{
     common::{Changing, print_json, runtime},
     confirm::Confirm,
@@ -17,14 +20,11 @@ use crate::{
         up::up,
     },
     config::app_address::{Known, several},
-    error::Result,
     report::{
         print::{out, outln},
         table::table,
     },
-    snapshot::hooks::Scrub,
     wire::protocol::Part,
-    words::bytes,
 };
 
 /// Restore all data of an environment from a snapshot; the present data becomes a snapshot first

@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{
     global::Global,
     promote::{Switching, carry_out},
     value,
 };
-use crate::{
-    apply::promote,
-    error::{Error, Kind, Result},
-};
+use crate::apply::promote;
 
 /// Go back to an earlier release: its images, its names, and the data of the containers that change
 ///

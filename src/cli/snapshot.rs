@@ -13,6 +13,12 @@ use std::{
 };
 
 use clap::Subcommand;
+use lap_base::{
+    clock::now,
+    error::Result,
+    words::{ago, bytes, plural},
+};
+use lap_snapshots::{Change, Reason};
 use serde::Serialize;
 
 use self::{
@@ -28,15 +34,11 @@ use super::{
 };
 use crate::{
     apply::snapshot::{Differs, Snapshots},
-    clock::now,
-    error::Result,
     report::{
         print::{out, outln},
         table::table,
     },
-    snapshot::{Change, Reason},
     wire::protocol::ListedSnapshot,
-    words::{ago, bytes, plural},
 };
 
 /// How many files of a difference are named; `--json` names all.

@@ -7,11 +7,12 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{common::runtime, global::Global};
 use crate::{
     apply::local::{known_hosts_file, read},
     drivers::{self, stock_ssh::quoted},
-    error::{Error, Kind, Result},
     keys::known_hosts,
     workspace::Workspace,
 };
@@ -71,7 +72,7 @@ impl Login {
         let line = known_hosts(&[name], &[IpAddr::V4(address)], port, keys.host_key(&node)?.public())?;
         let old = read(&file)?.unwrap_or_default();
         if !old.lines().any(|old| old == line.trim()) {
-            crate::durable::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
+            lap_base::durable::write_file(&file, format!("{old}{}\n", line.trim()).as_bytes(), 0o644)?;
         }
         Ok(Self { address, port, known_hosts: file, key: keys.admin_file(), proxy })
     }

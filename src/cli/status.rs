@@ -2,6 +2,12 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    state::Unreadable,
+    words::{ago, bytes, duration, plural},
+};
+use lap_snapshots::Filesystem;
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -13,14 +19,10 @@ use super::{
 use crate::{
     apply::{admits, master::Master, options::short},
     drivers,
-    error::{Error, Kind, Result},
     keys::{self, Keys},
     release::manifest::ReleaseManifest,
     report::print::{out, outln},
-    snapshot::Filesystem,
-    state::Unreadable,
     wire::protocol::NodeFacts,
-    words::{ago, bytes, duration, plural},
     workspace::Workspace,
 };
 
@@ -125,7 +127,7 @@ impl Args {
         sentences.extend(complaints);
         let error = Error::new(Kind::Unhealthy, sentences.join("; "));
         if is_recovering(&facts) {
-            return Err(error.hint(recovering(&facts, crate::clock::now())));
+            return Err(error.hint(recovering(&facts, lap_base::clock::now())));
         }
         Err(error.hint(format!(
             "`lap logs {1}/{2}` shows the reason; `lap up {0}` repairs it",
@@ -158,7 +160,7 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Relea
         free = format!("{free}; {cost}");
     }
     outln!("`{environment}` on node `{node}`: {runs}; {free}");
-    let now = crate::clock::now();
+    let now = lap_base::clock::now();
     if let Some(newest) = facts.snapshots.newest {
         outln!("snapshots: {}, the newest {} old", facts.snapshots.count, ago(now - newest));
     }
@@ -187,7 +189,7 @@ fn head(environment: &str, node: &str, facts: &NodeFacts, current: Option<&Relea
 
 /// What is known of the copies in each repository of lap.toml.
 fn copies<'a>(repositories: impl Iterator<Item = &'a String>, facts: &NodeFacts) {
-    let now = crate::clock::now();
+    let now = lap_base::clock::now();
     for name in repositories {
         let Some(known) = facts.copies.get(name) else {
             outln!("copies in `{name}`: none known");
@@ -254,7 +256,7 @@ fn certificates(keys: &Keys, servers: &BTreeMap<String, String>, now: OffsetDate
 
 /// What is late, damaged, full or not at its end, a sentence each.
 fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
-    let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, crate::clock::now());
+    let (snapshots, lab, now) = (&facts.snapshots, &workspace.lab, lap_base::clock::now());
     let age = now - snapshots.newest.unwrap_or(0).max(snapshots.since);
     let late = snapshots.policy.patience().is_some_and(|patience| age > patience.cast_signed());
     let mut all: Vec<String> = facts.unreadable.iter().map(Unreadable::sentence).collect();

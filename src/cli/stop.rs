@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use super::{address::Addresses, common::Changing, global::Global, tables};
-use crate::{apply::down::stop, config::app_address::Known, error::Result};
+use crate::{apply::down::stop, config::app_address::Known};
 
 /// Stop and remove containers of an environment. The node keeps running; data and images stay
 #[derive(clap::Args, Debug)]

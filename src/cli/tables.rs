@@ -2,20 +2,22 @@
 
 use std::net::Ipv4Addr;
 
+use lap_base::{
+    error::Result,
+    state::State,
+    words::{self, ago},
+};
 use serde::Serialize;
 
 use super::common::print_json;
 use crate::{
     apply::outcome::Outcome,
     config::model::{Container, Protocol},
-    error::Result,
     report::{
         print::{out, outln},
         table::table,
     },
-    state::State,
     wire::protocol::{Health, NodeFacts},
-    words::{self, ago},
     workspace::Workspace,
 };
 
@@ -42,7 +44,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         // What should run is not known: the containers that are there are listed.
         State::Unreadable(_) => Default::default(),
     };
-    let now = crate::clock::now();
+    let now = lap_base::clock::now();
     let mut rows: Vec<Row> = wished
         .values()
         .filter(|container| container.scale > 0)

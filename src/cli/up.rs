@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use lap_base::{error::Result, words};
+
 use super::{
     common::{Changing, print_json, runtime},
     global::Global,
@@ -9,9 +11,7 @@ use super::{
 };
 use crate::{
     apply::{admits, local, options::Scope, outcome::Outcome, up::up},
-    error::Result,
     report::print::{errln, out, outln},
-    words,
     workspace::Workspace,
 };
 

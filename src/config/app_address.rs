@@ -3,13 +3,12 @@
 //! Environments and applications share one namespace, so the first word decides what it is. A container is an application with one service,
 //! which has the container's name, and one copy, `1`.
 
-use crate::{
-    config::{
-        model::{Environment, Lab},
-        problem::guess,
-        value::name::label,
-    },
-    error::{Error, Kind, Result},
+use lap_base::error::{Error, Kind, Result};
+
+use crate::config::{
+    model::{Environment, Lab},
+    problem::guess,
+    value::name::label,
 };
 
 /// How an address is written, for messages.

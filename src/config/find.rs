@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind, OrError, Result};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 /// The nearest directory at or above `start` that holds a `lap.toml`, absolute and without symbolic links.
 pub fn find(start: &Path) -> Result<PathBuf> {

@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use super::value::name;
-use crate::error::{Error, Kind, OrError, Result};
 
 /// A file of this repository.
 struct Template {

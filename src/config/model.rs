@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
+use lap_repositories::Location;
+use lap_snapshots::{Filesystem, hooks::Hooks, keep::Policy};
 use serde::{Deserialize, Serialize};
-
-use crate::{
-    repository::Location,
-    snapshot::{Filesystem, hooks::Hooks, keep::Policy},
-};
 
 /// Everything one workspace describes: the wish.
 #[derive(Clone, Debug)]
@@ -40,7 +37,7 @@ pub struct Lab {
     /// Where snapshots are copied to: name → place.
     pub repositories: BTreeMap<String, Location>,
     /// When they are copied there and verified, and which copies stay.
-    pub copies: crate::repository::policy::Policy,
+    pub copies: lap_repositories::policy::Policy,
     /// When a release may stay.
     pub promote: Promote,
     /// By name.

@@ -7,14 +7,14 @@ use std::{
     rc::Rc,
 };
 
-use serde::Serialize;
-
-use super::{file::File, lines};
-pub use crate::words::shown;
-use crate::{
+use lap_base::{
     error::{Error, Kind},
     words::plain,
 };
+use serde::Serialize;
+
+use super::{file::File, lines};
+pub use lap_base::words::shown;
 
 /// One thing that is wrong, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use lap_base::error::{Error, Kind, Result};
 use tokio::time::{Instant, sleep};
 
 use super::files::NODE;
 use crate::{
     drivers::{node::machine, stock_ssh::StockSsh},
-    error::{Error, Kind, Result},
     keys::ssh_fingerprint,
 };
 

@@ -4,12 +4,10 @@
 use std::{fs, net::Ipv4Addr, path::Path};
 
 use git2::{IndexAddOption, Repository, RepositoryInitOptions, Signature};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::scenario::On;
-use crate::{
-    config::{self, model::Subnet},
-    error::{Error, Kind, OrError, Result},
-};
+use crate::config::{self, model::Subnet};
 
 /// The node that is looked at, and its environment.
 pub const NODE: &str = "prod";

@@ -2,6 +2,7 @@
 
 use std::{fs::File, path::PathBuf, process::Stdio, sync::Arc};
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -12,10 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    report::Line,
-};
+use crate::report::Line;
 
 /// So many of its last lines say why it failed.
 const LAST: usize = 6;

@@ -11,6 +11,7 @@ pub mod scenario;
 
 use std::time::Instant;
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use serde::Serialize;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -23,11 +24,7 @@ use self::{
     room::Room,
     scenario::{Ended, On, Scenario},
 };
-use crate::{
-    apply::options::Options,
-    error::{Error, Kind, OrError, Result},
-    report::Event,
-};
+use crate::{apply::options::Options, report::Event};
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]

@@ -2,6 +2,7 @@
 
 use std::{net::Ipv4Addr, path::Path, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -22,7 +23,6 @@ use crate::{
         command::Run,
         node::{docker, vm::spec},
     },
-    error::{Error, Kind, OrError, Result},
     report::Line,
     workspace::Workspace,
 };

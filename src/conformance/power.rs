@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
@@ -15,7 +16,6 @@ use crate::{
         command::Run,
         node::{docker::container_name, vm::spec::domain},
     },
-    error::{Error, Kind, OrError, Result},
     workspace::Workspace,
 };
 

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::watch;
 
@@ -15,7 +16,6 @@ use crate::{
     apply::options::Options,
     config::value::name::label,
     drivers::{self, node::docker::routes, rootfs::cache_directory},
-    error::{Error, Kind, OrError, Result},
     workspace::Workspace,
 };
 

@@ -2,16 +2,14 @@
 
 use std::process::Stdio;
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::Command,
 };
 
 use super::site::Site;
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    report::Line,
-};
+use crate::report::Line;
 
 /// A program on another host ends when nobody waits for it any more: then its guard's input ends.
 const GUARD: &str = r#"exec 3<&0

@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use lap_base::error::{Kind, OrError, Result};
 use sha2::{Digest, Sha256};
 
 use super::command::Run;
-use crate::{
-    config::model::Rootfs,
-    error::{Kind, OrError, Result},
-    report::Line,
-};
+use crate::{config::model::Rootfs, report::Line};
 
 /// Raised when the way of making changes what comes out.
 const GENERATION: u32 = 1;

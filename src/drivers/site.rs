@@ -3,11 +3,11 @@
 
 use std::{fmt, fs::File, path::Path, process::Stdio};
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncWriteExt, process::Command};
 
 use super::stock_ssh::StockSsh;
-use crate::error::{Error, Kind, OrError, Result};
 
 /// A `+` in front of what is there.
 const READ: &str = r#"[ -e "$1" ] || exit 0; printf + && exec tail -c "$2" -- "$1""#;

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
 use russh::{
     Preferred, cipher,
     client::{self, Handle},
@@ -11,12 +12,9 @@ use russh::{
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{quickack::QuickAck, stock_ssh::StockSsh};
-use crate::{
-    error::{Error, Kind, Result},
-    wire::{
-        client::{Client, Dial, Stream},
-        paths,
-    },
+use crate::wire::{
+    client::{Client, Dial, Stream},
+    paths,
 };
 
 /// Between two tries while a node boots.

@@ -10,13 +10,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use russh::keys::PublicKey;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
-
-use crate::error::{Error, Kind, OrError, Result};
 
 /// A machine as ssh(1) knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -298,7 +297,7 @@ pub fn pin(file: &Path, host_key: &str) -> Result<()> {
     if let Some(dir) = file.parent() {
         std::fs::create_dir_all(dir).or_error(Kind::Host, || format!("cannot make `{}`", dir.display()))?;
     }
-    crate::durable::write_file(file, line.as_bytes(), 0o644)
+    lap_base::durable::write_file(file, line.as_bytes(), 0o644)
 }
 
 /// ssh joins its arguments with spaces for the far shell: each word must arrive as it is.

@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
+use lap_base::{Error, Kind, OrError, Result, random::random, secret::Secret};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData,
@@ -14,7 +15,6 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use super::certificate;
-use crate::{Error, Kind, OrError, Result, base::secret::Secret, random::random};
 
 /// What a lab's certificates may name beside its zone.
 const LOCALHOST: &str = "localhost";

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use lap_base::{Error, Kind, Result};
 use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 use x509_parser::{
@@ -9,8 +10,6 @@ use x509_parser::{
     pem::Pem,
     prelude::X509Certificate,
 };
-
-use crate::{Error, Kind, Result};
 
 /// What lap needs to know of a certificate.
 #[derive(Debug)]

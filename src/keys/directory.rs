@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use lap_base::{Kind, OrError, Result};
+
 use super::files;
-use crate::{Kind, OrError, Result};
 
 /// `<workspace>/.lap`.
 pub(super) fn lap_dir(root: &Path) -> PathBuf {

@@ -10,16 +10,13 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use lap_base::{Error, Kind, OrError, Result, label::is_label, random::random, secret::Secret};
+use lap_nameserver::keys::KeyEntry;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::{directory, files, reading::damaged};
-use crate::{
-    Error, Kind, OrError, Result,
-    base::{label::is_label, secret::Secret},
-    nameserver::keys::KeyEntry,
-    random::random,
-};
+pub use lap_nameserver::keys::ALGORITHMS;
 
 /// Where in the store they are.
 pub const DIRECTORY: &str = "dns";
@@ -28,8 +25,6 @@ pub const DIRECTORY: &str = "dns";
 const ADMIN: &str = "lap-admin";
 /// Where that one was.
 const RETIRED: &str = "dns/lap-admin.json";
-/// The algorithms of RFC 8945 that a server must know and that nobody advises against, the default first.
-pub const ALGORITHMS: [&str; 2] = ["hmac-sha256", "hmac-sha512"];
 /// Fewer bytes can be guessed.
 const SHORTEST: usize = 16;
 /// Nobody writes more by hand, and no machine needs more.
@@ -134,7 +129,7 @@ impl DnsKey {
         &self.entry.name
     }
 
-    /// As [`crate::nameserver::keys::KeyFile`] has it.
+    /// As [`lap_nameserver::keys::KeyFile`] has it.
     pub fn entry(&self) -> &KeyEntry {
         &self.entry
     }

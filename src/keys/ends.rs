@@ -1,9 +1,9 @@
 //! Certificates of authorities that end soon.
 
+use lap_base::Result;
 use time::OffsetDateTime;
 
 use super::{authority::AHEAD, certificate, maker, store::Keys};
-use crate::Result;
 
 /// A certificate of an authority that ends within a year.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Keys {
     /// The certificates of the root and of the issuing authorities that end within a year.
     ///
     /// # Errors
-    /// [`crate::Kind::Keys`] when a certificate cannot be read.
+    /// [`lap_base::Kind::Keys`] when a certificate cannot be read.
     pub fn ending(&self, now: OffsetDateTime) -> Result<Vec<Ending>> {
         let mut all = vec![("root.crt".to_owned(), self.root_certificate())];
         for name in self.environments() {

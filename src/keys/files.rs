@@ -7,9 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{Error, Kind, OrError, Result};
 use zeroize::Zeroizing;
-
-use crate::{Error, Kind, OrError, Result};
 
 /// Temporary files start like this: whatever lists the store passes over them, and the next writer sweeps them away.
 const TEMPORARY: &str = ".tmp";

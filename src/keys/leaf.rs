@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use lap_base::{Error, Kind, OrError, Result, secret::Secret};
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, SanType};
 use time::{Duration, OffsetDateTime};
 
@@ -10,8 +11,6 @@ use super::{
     certificate,
     ssh::is_name,
 };
-
-use crate::{Error, Kind, OrError, Result, base::secret::Secret};
 
 /// From its (backdated) start to its end.
 const VALIDITY: Duration = Duration::days(397);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lap_base::{Result, secret::Secret};
 use rcgen::KeyPair;
 use time::OffsetDateTime;
 
@@ -11,7 +12,6 @@ use super::{
     reading::{self, authority, key_pair, missing, ssh_key},
     ssh::SshKey,
 };
-use crate::{Result, base::secret::Secret};
 
 /// The password of a repository: of the lab's at the top of the store, of an environment's in its directory.
 pub(super) const REPOSITORY: &str = "repository.password";

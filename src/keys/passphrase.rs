@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use crate::{Error, Kind, Result, base::secret::Secret};
+use lap_base::{Error, Kind, Result, secret::Secret};
 
 /// The variable that names a file with the passphrase.
 const VARIABLE: &str = "LAP_PASSPHRASE_FILE";

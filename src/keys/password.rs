@@ -1,13 +1,13 @@
 //! Random passwords, and the files that services and clients want them in.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use lap_base::{Error, Kind, Result, random::random, secret::Secret};
 use ring::{
     digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256},
     hmac,
 };
 
 use super::ssh::is_host;
-use crate::{Error, Kind, Result, base::secret::Secret, random::random};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const LENGTH: usize = 32;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use lap_base::{Error, Kind, Result, secret::Secret};
 use rcgen::KeyPair;
 
 use super::{authority::Authority, files, ssh::SshKey};
-use crate::{Error, Kind, Result, base::secret::Secret};
 
 pub(super) fn ssh_key(path: &Path) -> Result<Option<SshKey>> {
     let Some(content) = files::read_private(path)? else { return Ok(None) };

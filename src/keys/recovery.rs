@@ -5,6 +5,7 @@
 use std::{io::Write, path::Path};
 
 use age::secrecy::ExposeSecret;
+use lap_base::{Error, Kind, OrError, Result, secret::Secret};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,7 +16,6 @@ use super::{
     store::Keys,
     transfer::{self, Imported},
 };
-use crate::{Error, Kind, OrError, Result, base::secret::Secret};
 
 /// In the key store.
 const FILE: &str = "recovery.json";

@@ -1,11 +1,13 @@
 //! The TSIG keys that a DNS server is given, and lap's own key for it.
 
+use lap_base::Result;
+use lap_nameserver::keys::KeyFile;
+
 use super::{
     dns::{DnsKey, admin, admin_name, read_all, retire, write_new},
     files,
     store::Keys,
 };
-use crate::{Result, nameserver::keys::KeyFile};
 
 impl Keys {
     /// What the DNS server of `environment` is given, in a lab with this zone: its keys and nobody else's. `default`: the
@@ -19,7 +21,7 @@ impl Keys {
     /// a new one.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Host`] when the disk refuses.
+    /// [`lap_base::error::Kind::Host`] when the disk refuses.
     pub fn dns_admin(&self, environment: &str, zone: &str) -> Result<DnsKey> {
         let name = admin_name(environment);
         if let Some(key) = self.dns().iter().find(|key| key.name() == name) {

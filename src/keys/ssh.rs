@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use lap_base::{Error, Kind, OrError, Result, label::is_label, random::random, secret::Secret};
 use russh::keys::{
     Algorithm, HashAlg, PrivateKey, PublicKey,
     ssh_key::{
@@ -10,12 +11,6 @@ use russh::keys::{
     },
 };
 use zeroize::Zeroizing;
-
-use crate::{
-    Error, Kind, OrError, Result,
-    base::{label::is_label, secret::Secret},
-    random::random,
-};
 
 /// An ed25519 key pair.
 #[derive(Clone)]

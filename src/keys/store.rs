@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{Error, Kind, OrError, Result, label::is_label, secret::Secret};
 use time::OffsetDateTime;
 
 use super::{
@@ -18,10 +19,6 @@ use super::{
     password,
     reading::{authority, damaged, missing, password, ssh_key},
     ssh::SshKey,
-};
-use crate::{
-    Error, Kind, OrError, Result,
-    base::{label::is_label, secret::Secret},
 };
 
 /// What a store may hold at its top beside environments; an environment cannot be called so.

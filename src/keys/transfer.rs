@@ -9,13 +9,11 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use lap_base::{Error, Kind, OrError, Result};
 use zeroize::Zeroizing;
 
 use super::{certificate, dns, files, passphrase::Passphrase, store::Keys};
-use crate::{
-    Error, Kind, OrError, Result,
-    keys::directory::{keys_dir, lap_dir, lock},
-};
+use crate::keys::directory::{keys_dir, lap_dir, lock};
 
 /// scrypt's work, as a power of two: what stock `age` uses (256 MB, about a second).
 const WORK: u8 = 18;

@@ -1,15 +1,14 @@
 use std::os::unix::fs::MetadataExt;
 
+use lap_base::secret::Secret;
+
 use super::{
     super::{authority, reading},
     *,
 };
-use crate::{
-    base::secret::Secret,
-    keys::{
-        directory::{keys_dir, lap_dir},
-        maker::Maker,
-    },
+use crate::keys::{
+    directory::{keys_dir, lap_dir},
+    maker::Maker,
 };
 
 fn passphrase(text: &str) -> Passphrase {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::nameserver::{client::Said, names::Names, records};
+use lap_nameserver::{client::Said, names::Names, records};
 
 /// A question, and the data a server should answer it with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn same(wished: &BTreeSet<String>, got: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nameserver::names::Names;
+    use lap_nameserver::names::Names;
 
     fn asked() -> Vec<Question> {
         let names = Names {

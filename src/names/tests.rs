@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
+use lap_nameserver::names::Names;
+
 use super::*;
-use crate::{
-    config::model::{Build, Container, Dns, Environment, NetworkMode, Node, Provider, Role},
-    nameserver::names::Names,
-};
+use crate::config::model::{Build, Container, Dns, Environment, NetworkMode, Node, Provider, Role};
 
 fn container(name: &str, names: &[&str]) -> Container {
     Container {

@@ -6,9 +6,8 @@ use std::{
 };
 
 use git2::{Indexer, Oid, Repository, build::CheckoutBuilder};
+use lap_base::error::{Error, Kind, OrError, Result};
 use tempfile::TempDir;
-
-use crate::error::{Error, Kind, OrError, Result};
 
 /// The files of a commit, as long as this lives.
 pub struct Checkout {

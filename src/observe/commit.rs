@@ -7,9 +7,9 @@ mod program;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, StatusOptions};
+use lap_base::error::{Error, Kind, Result};
 
 use self::id::{Commit, DEFINES, NONE};
-use crate::error::{Error, Kind, Result};
 
 /// Looks.
 ///

@@ -8,9 +8,8 @@ use std::{
 };
 
 use ignore::gitignore::GitignoreBuilder;
+use lap_base::error::{Error, Kind, OrError, Result};
 use sha2::{Digest, Sha256};
-
-use crate::error::{Error, Kind, OrError, Result};
 
 /// lap's own files in a container's directory: they do not go into the image.
 const OWN: [&str; 2] = ["container.toml", CHECKS];

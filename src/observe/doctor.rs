@@ -2,17 +2,20 @@
 
 use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, process::Command};
 
+use lap_base::{
+    cgroups::{Cgroups, cgroups},
+    words::bytes,
+};
+use lap_snapshots::Filesystem;
+
 use super::{
     finding::{Finding, Verdict},
     hypervisors,
 };
 use crate::{
-    cgroups::{Cgroups, cgroups},
     config::model::Provider,
     drivers::{self, node::docker},
     keys::Keys,
-    snapshot::Filesystem,
-    words::bytes,
     workspace::Workspace,
 };
 

@@ -5,6 +5,11 @@ use std::{
     net::Ipv4Addr,
 };
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::bytes,
+};
+
 use super::finding::{Finding, Verdict};
 use crate::{
     config::model::{Hypervisor, Lab, Provider, Subnet},
@@ -15,9 +20,7 @@ use crate::{
         },
         site::{Input, Site},
     },
-    error::{Error, Kind, Result},
     plan::{self, Action, Plan},
-    words::bytes,
 };
 
 /// The oldest that were read or tried: Debian 11's.

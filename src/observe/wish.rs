@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lap_base::error::{Kind, OrError, Result};
 use sha2::{Digest, Sha256};
 
 use super::{commit, context::Context};
@@ -11,7 +12,6 @@ use crate::{
         model::{Container, Lab},
     },
     drivers::rootfs,
-    error::{Kind, OrError, Result},
     plan::order::topological,
     release::{desired_state::DesiredState, manifest::Image},
 };

@@ -5,6 +5,7 @@ use std::{
     net::Ipv4Addr,
 };
 
+use lap_base::error::{Error, Kind, Result};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
         network,
     },
     drivers::node::docker::HostFacts,
-    error::{Error, Kind, Result},
 };
 
 /// The address of every node of the lab; one whose address the office's DHCP gives is absent until it is seen. What is written counts. Of the others, whoever is there keeps what it has, as long as nobody

@@ -1,9 +1,10 @@
 //! What it takes until a machine runs nodes as virtual machines.
 
+use lap_base::error::{Error, Kind, Result};
+
 use crate::{
     config::model::Hypervisor,
     drivers::{host, node::machine::Look},
-    error::{Error, Kind, Result},
 };
 
 /// Debian's names, for both hypervisors and for libvirt.

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use lap_base::words::bytes;
+
 use crate::{
     config::{
         model::{Lab, Node, Provider},
         network,
     },
     drivers::{boxes, node::vm::spec::Spec},
-    words::bytes,
 };
 
 /// What a virtual machine has where its node.toml says nothing.

@@ -17,12 +17,10 @@ pub mod switch;
 
 use std::{collections::BTreeMap, fmt};
 
+use lap_base::words::plural;
 use serde::Serialize;
 
-use crate::{
-    config::model::{ForeignBox, Hypervisor, Rootfs, Subnet},
-    words::plural,
-};
+use crate::config::model::{ForeignBox, Hypervisor, Rootfs, Subnet};
 
 /// Steps, each with what must be done before it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

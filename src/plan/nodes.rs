@@ -5,6 +5,8 @@ use std::{
     net::Ipv4Addr,
 };
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{
     Action, Plan,
     addresses::addresses,
@@ -16,7 +18,6 @@ use crate::{
         network,
     },
     drivers::node::docker::{HostFacts, Spec, spec_identity},
-    error::{Error, Kind, Result},
 };
 
 /// What is known beside the workspace.

@@ -1,7 +1,9 @@
 //! A data pool that is to be larger. One on a disk of its own is as large as that disk.
 
+use lap_base::words::bytes;
+
 use super::{Action, Plan};
-use crate::{config::model::Node, wire::protocol::DataFacts, words::bytes};
+use crate::{config::model::Node, wire::protocol::DataFacts};
 
 /// What it takes until the pool of `node` has the size that its file wishes for.
 pub fn grow(node: &Node, facts: &DataFacts) -> Plan {

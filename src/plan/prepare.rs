@@ -1,11 +1,12 @@
 //! What it takes until a machine that already exists is a node.
 
-use crate::{
-    drivers::node::machine::{Look, PACKAGES},
+use lap_base::{
     error::{Error, Kind, Result},
-    snapshot::Filesystem,
     words::{bytes, plural},
 };
+use lap_snapshots::Filesystem;
+
+use crate::drivers::node::machine::{Look, PACKAGES};
 
 /// Below, the shipped containers do not start.
 const LEAST_MEMORY: u64 = 900 << 20;

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{
-    release::Entry,
-    snapshot::{Id, Meta},
-};
+use lap_snapshots::{Id, Meta};
+
+use crate::release::Entry;
 
 /// All of it.
 #[derive(Clone, Debug, Default)]

@@ -1,9 +1,10 @@
 //! Which releases stay, and which snapshots that promotions left.
 
+use lap_snapshots::{Id, Reason};
+
 use super::found::Found;
 use crate::{
     release::{self, manifest::ReleaseManifest},
-    snapshot::{Id, Reason},
     wire::prune::{Decision, Rules, Todo, What},
 };
 
@@ -48,7 +49,7 @@ pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(I
     let known: Vec<u64> = found.releases.keys().copied().collect();
     let data = |number: &u64| Some((*number, release::data_of(&found.ledger, &known, *number)?));
     let back: Vec<(u64, Id)> = stay.iter().filter_map(data).collect();
-    let decide = |meta: &crate::snapshot::Meta| {
+    let decide = |meta: &lap_snapshots::Meta| {
         let goes_back = back.iter().find(|(_, id)| *id == meta.id);
         let old = now.saturating_sub(meta.at) >= i64::try_from(rules.keep_failed).unwrap_or(i64::MAX);
         let what = match meta.reason {
@@ -67,7 +68,7 @@ pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(I
             }
         }
     };
-    let left = |meta: &&crate::snapshot::Meta| matches!(meta.reason, Reason::Failed | Reason::Release);
+    let left = |meta: &&lap_snapshots::Meta| matches!(meta.reason, Reason::Failed | Reason::Release);
     let mut all: Vec<(Id, Decision)> =
         found.snapshots.iter().filter(left).map(|meta| (meta.id.clone(), decide(meta))).collect();
     let others = found.snapshots.iter().filter(|meta| !left(meta));

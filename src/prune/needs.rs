@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{release::manifest::ReleaseManifest, snapshot::Id, wire::prune::Decision};
+use lap_snapshots::Id;
+
+use crate::{release::manifest::ReleaseManifest, wire::prune::Decision};
 
 use super::found::{Found, Image};
 

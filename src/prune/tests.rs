@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use lap_snapshots::{Id, Meta, Reason};
 use serde_json::json;
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
 use crate::{
     drivers::node::images::NodeImage,
     release::{Ended, Entry, Verb},
-    snapshot::{Id, Meta, Reason},
     wire::prune::{Decision, Rules, What},
 };
 

@@ -16,6 +16,7 @@ use hyper::{
     body::Frame,
     header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE},
 };
+use lap_base::error::Result;
 
 use super::{
     client::{Client, PATIENCE, Reply, nothing},
@@ -23,7 +24,6 @@ use super::{
     manifest::Part,
     name::Digest,
 };
-use crate::error::Result;
 
 /// An answer that says why something is refused is not longer.
 const WORDS: usize = 64 << 10;

@@ -14,6 +14,7 @@ use hyper::{
     header::{HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::time::timeout;
 use tokio_rustls::{
     TlsConnector,
@@ -24,10 +25,7 @@ use super::{
     fault::{Fault, unexpected},
     tls,
 };
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    wire::client::Dial,
-};
+use crate::wire::client::Dial;
 
 /// How long a registry may say nothing at all.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -18,6 +18,7 @@ use hyper::{
     Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
 };
+use lap_base::{error::Result, words::bytes};
 use serde::Serialize;
 
 use super::{
@@ -27,7 +28,7 @@ use super::{
     manifest::{self, KINDS, Manifest, Part},
     name::{self, Digest},
 };
-use crate::{error::Result, report::Line, words::bytes};
+use crate::report::Line;
 
 /// Blobs that travel at the same time: enough that one's last word does not keep the others waiting.
 const AT_ONCE: usize = 3;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
+use lap_base::error::{Error, Kind, Result};
 use serde::Deserialize;
-
-use crate::error::{Error, Kind, Result};
 
 /// Before the second try, the third, …
 const PAUSES: [Duration; 4] =

@@ -1,9 +1,9 @@
 //! What an image is made of, as its manifest says.
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use serde::Deserialize;
 
 use super::name::Digest;
-use crate::error::{Error, Kind, OrError, Result};
 
 /// What is asked for: anything that names its parts by digest.
 pub const KINDS: [&str; 4] = [

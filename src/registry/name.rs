@@ -2,10 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
+use lap_base::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-use crate::error::{Error, Kind, Result};
 
 /// The digest of a manifest or a blob: `sha256:<64 hex digits>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

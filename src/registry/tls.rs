@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, pem::PemObject},
     version::TLS13,
 };
-
-use crate::error::{Error, Kind, OrError, Result};
 
 /// Trusts the certificates of this PEM text, and nothing else.
 ///

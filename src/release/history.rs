@@ -1,10 +1,11 @@
 //! What ran before what, from the ledger: where a roll-back goes, and with which data.
 
+use lap_snapshots::Id;
+
 use super::{
     ledger::{Ended, Entry},
     order::Verb,
 };
-use crate::snapshot::Id;
 
 /// Each switch that was made, with the release that ran before it. `known`: the numbers of all releases, for the first switch,
 /// before which nothing was written down.

@@ -10,16 +10,16 @@ use std::{
     path::Path,
 };
 
+use lap_base::{
+    durable,
+    error::{Error, Kind, OrError, Result},
+    state::{self, State, Unreadable},
+};
+use lap_snapshots::Id;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::order::{Outage, Verb};
-use crate::{
-    durable,
-    error::{Error, Kind, OrError, Result},
-    snapshot::Id,
-    state::{self, State, Unreadable},
-};
 
 /// One switch, from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,8 @@
 //! whether it went well, so it goes on to an end when nobody is there any more.
 
 use bollard::models::ContainerCreateBody;
+use lap_snapshots::Id;
 use serde::{Deserialize, Serialize};
-
-use crate::snapshot::Id;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

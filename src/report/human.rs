@@ -5,12 +5,12 @@ use crate::report::print::{errln, visible};
 use std::{collections::BTreeMap, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lap_base::words::{self, plain};
 
 use super::{
     events::{Event, StepId},
     reporter::Reporter,
 };
-use crate::words::{self, plain};
 
 #[derive(Default)]
 pub struct Bars {

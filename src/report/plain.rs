@@ -1,8 +1,9 @@
 //! A line a step on stderr: for logs and pipes. What a node or a program says cannot move the cursor.
 
+use lap_base::words::{self, plain};
+
 use super::{events::Event, reporter::Reporter};
 use crate::report::print::errln;
-use crate::words::{self, plain};
 
 #[derive(Default)]
 pub struct Plain;

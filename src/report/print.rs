@@ -10,7 +10,7 @@ use std::{
     io::{self, Write},
 };
 
-use crate::words::is_invisible;
+use lap_base::words::is_invisible;
 
 /// Data, to stdout.
 pub fn to_out(text: fmt::Arguments<'_>) {

@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use lap_base::{Error, Kind, OrError, Result};
+
 use super::{file, plan::Step, record::Record, tree::inside};
-use crate::{Error, Kind, OrError, Result};
 
 /// In a directory that is empty after a reboot: nothing of it stays.
 const LOCK: &str = "/run/lap-dns-install.lock";

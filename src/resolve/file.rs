@@ -8,9 +8,8 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use lap_base::{Error, Kind, OrError, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::{Error, Kind, OrError, Result};
 
 /// A regular file's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,13 +2,14 @@
 
 use std::{net::Ipv4Addr, path::Path};
 
+use lap_base::{Error, Kind, Result};
+
 use super::{
     block, daemon,
     facts::{Facts, Inputs, Manager},
     file::Content,
     record::Part,
 };
-use crate::{Error, Kind, Result};
 
 /// As many servers as resolv.conf(5) takes (MAXNS), and so as many as containers ask.
 pub const MOST_SERVERS: usize = 3;
@@ -152,7 +153,7 @@ fn before(inputs: &Inputs, others: &[String], cut: bool) -> Vec<String> {
 
 /// `nameserver` of a resolv.conf(5).
 pub fn nameservers(text: &str) -> Vec<String> {
-    crate::base::nameservers::all(text.as_bytes()).iter().map(ToString::to_string).collect()
+    lap_base::nameservers::all(text.as_bytes()).iter().map(ToString::to_string).collect()
 }
 
 /// The words behind each line that begins with `key`.

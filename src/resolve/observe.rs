@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{Error, Kind, OrError, Result, nameservers::unscoped};
+
 use super::{
     facts::{Facts, Inputs, Manager},
     file,
@@ -14,7 +16,6 @@ use super::{
     record::{self, Record},
     tree::{follow, inside},
 };
-use crate::{Error, Kind, OrError, Result, base::nameservers::unscoped};
 
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 

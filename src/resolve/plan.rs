@@ -6,6 +6,8 @@ use std::{
     path::PathBuf,
 };
 
+use lap_base::{Error, Kind, Result};
+
 use super::{
     block::{self, Cut},
     diff::diff,
@@ -14,7 +16,6 @@ use super::{
     manager::{self, MOST_SERVERS, RESOLV_CONF, Wanted},
     record::{Kept, Part, Record},
 };
-use crate::{Error, Kind, Result};
 
 /// What will be done, and what to know about it.
 #[derive(Clone, Debug, Default)]

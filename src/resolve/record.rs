@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{Error, Kind, OrError, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     file::{self, Content},
     tree::inside,
 };
-use crate::{Error, Kind, OrError, Result};
 
 /// Where records are.
 pub const DIRECTORY: &str = "/var/lib/lap-install/resolver";

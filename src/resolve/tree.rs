@@ -7,7 +7,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::{Error, Kind, Result};
+use lap_base::{Error, Kind, Result};
 
 /// As many symbolic links as Linux follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;

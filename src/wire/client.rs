@@ -3,15 +3,13 @@
 use std::{pin::Pin, sync::Arc};
 
 use bollard::{ClientVersion, Docker};
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_repositories::{Rights, relay, storage::Storage};
+use lap_snapshots::Meta;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use super::protocol::{Answer, Holder, MAX_PACK, NodeFacts, Note, Request};
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    release::{Entry, Hooked, Reply},
-    repository::{Rights, relay, storage::Storage},
-    snapshot::Meta,
-};
+use crate::release::{Entry, Hooked, Reply};
 
 /// The oldest version of Docker's interface that lap speaks: that of Docker 20.10. All that lap asks for exists there.
 pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
@@ -257,7 +255,7 @@ impl Client {
             busy(holder, *since);
             return self.read(stream).await;
         }
-        let since = crate::words::ago(crate::clock::now() - since);
+        let since = lap_base::words::ago(lap_base::clock::now() - since);
         let message = format!(
             "`{}` is locked: `{}` holds it for `lap {}` (process {}), since {since}",
             self.node, holder.who, holder.verb, holder.pid

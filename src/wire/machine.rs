@@ -1,12 +1,12 @@
 //! What a machine is given when it becomes a node, and the files that both sides compare byte for byte.
 
+use lap_base::{
+    error::{Kind, OrError, Result},
+    secret::{Secret, exposed},
+};
 use serde::{Deserialize, Serialize};
 
 use super::protocol::NodeConfig;
-use crate::{
-    base::secret::{Secret, exposed},
-    error::{Kind, OrError, Result},
-};
 
 /// What a machine needs to know to be a node.
 #[derive(Serialize, Deserialize)]

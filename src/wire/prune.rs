@@ -1,8 +1,7 @@
 //! What a prune may remove, and what was decided about each thing.
 
+use lap_snapshots::Id;
 use serde::{Deserialize, Serialize};
-
-use crate::snapshot::Id;
 
 /// What decides, beside what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -54,6 +54,6 @@ mod tests {
     #[test]
     fn the_unit_gives_enough_descriptors() {
         let limit = UNIT_TEXT.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap();
-        assert_eq!(limit.split(':').next().unwrap().parse(), Ok(crate::descriptors::ENOUGH));
+        assert_eq!(limit.split(':').next().unwrap().parse(), Ok(lap_base::descriptors::ENOUGH));
     }
 }

@@ -1,4 +1,4 @@
-//! Root reaches the data of containers by open directories only (`src/beneath`). clippy's `disallowed-methods` knows no modules, so this
+//! Root reaches the data of containers by open directories only (`crates/base/src/beneath`). clippy's `disallowed-methods` knows no modules, so this
 //! test reads the sources: a file that names the data makes no call that takes a path, unless the path is lap's own.
 
 use std::collections::BTreeSet;
@@ -47,34 +47,34 @@ const OWN: &[(&str, &str, &str)] = &[
     ("agent/clone_data.rs", "images.exists()", "a name directly in `/data`"),
     ("agent/pool/mount.rs", "", "names directly in the pool, and the kernel's files"),
     ("agent/snapshots/restore.rs", "let there", "names directly in `/data`"),
-    ("snapshot/diff.rs", "copy_of", "a file of a snapshot, which no container sees"),
-    ("snapshot/diff.rs", "&path", "a name in an open directory"),
-    ("snapshot/nested/find.rs", "path_of(here)", "the path of an open directory"),
-    ("snapshot/nested/mod.rs", "&from", "the directory of a snapshot"),
-    ("snapshot/nested/mod.rs", "&to", "the directory of a snapshot"),
-    ("snapshot/nested/mod.rs", "&place", "the directory of a snapshot"),
-    ("snapshot/nested/remove.rs", "data.join(below)", "a name directly in `/data`"),
-    ("snapshot/nested/remove.rs", "&place", "the directory of a snapshot"),
-    ("snapshot/only.rs", "RECORD", "the record of a restore"),
-    ("snapshot/only.rs", "&path", "the record of a restore"),
-    ("snapshot/only.rs", "&beside", "a name directly in `/data`"),
-    ("snapshot/only.rs", "half", "the directory of a snapshot"),
-    ("snapshot/plain/known.rs", "", "the directory `known` of the pool"),
-    ("snapshot/plain/take.rs", "&early", "the directory of a snapshot"),
-    ("snapshot/plain/take.rs", "&whole", "the directory of a snapshot"),
-    ("snapshot/plain/take.rs", "&copy", "a file of a snapshot, which no container sees"),
-    ("snapshot/plain/take.rs", "remove_file(path)", "the directory of a snapshot"),
-    ("snapshot/restore.rs", "", "names directly in the pool"),
-    ("snapshot/stage.rs", "", "the directories of snapshots"),
-    ("snapshot/take.rs", "", "the directories of snapshots"),
-    ("snapshot/tree/file.rs", "attribute", "the copy, which no container sees"),
-    ("snapshot/tree/look.rs", "xattr", "a name in an open directory"),
-    ("snapshot/tree/mod.rs", "above", "the directory of the copy, which no container sees"),
+    ("crates/snapshots/diff.rs", "copy_of", "a file of a snapshot, which no container sees"),
+    ("crates/snapshots/diff.rs", "&path", "a name in an open directory"),
+    ("crates/snapshots/nested/find.rs", "path_of(here)", "the path of an open directory"),
+    ("crates/snapshots/nested/mod.rs", "&from", "the directory of a snapshot"),
+    ("crates/snapshots/nested/mod.rs", "&to", "the directory of a snapshot"),
+    ("crates/snapshots/nested/mod.rs", "&place", "the directory of a snapshot"),
+    ("crates/snapshots/nested/remove.rs", "data.join(below)", "a name directly in `/data`"),
+    ("crates/snapshots/nested/remove.rs", "&place", "the directory of a snapshot"),
+    ("crates/snapshots/only.rs", "RECORD", "the record of a restore"),
+    ("crates/snapshots/only.rs", "&path", "the record of a restore"),
+    ("crates/snapshots/only.rs", "&beside", "a name directly in `/data`"),
+    ("crates/snapshots/only.rs", "half", "the directory of a snapshot"),
+    ("crates/snapshots/plain/known.rs", "", "the directory `known` of the pool"),
+    ("crates/snapshots/plain/take.rs", "&early", "the directory of a snapshot"),
+    ("crates/snapshots/plain/take.rs", "&whole", "the directory of a snapshot"),
+    ("crates/snapshots/plain/take.rs", "&copy", "a file of a snapshot, which no container sees"),
+    ("crates/snapshots/plain/take.rs", "remove_file(path)", "the directory of a snapshot"),
+    ("crates/snapshots/restore.rs", "", "names directly in the pool"),
+    ("crates/snapshots/stage.rs", "", "the directories of snapshots"),
+    ("crates/snapshots/take.rs", "", "the directories of snapshots"),
+    ("crates/snapshots/tree/file.rs", "attribute", "the copy, which no container sees"),
+    ("crates/snapshots/tree/look.rs", "xattr", "a name in an open directory"),
+    ("crates/snapshots/tree/mod.rs", "above", "the directory of the copy, which no container sees"),
 ];
 
 #[test]
 fn root_reaches_the_data_of_containers_by_open_directories_only() {
-    let layers = ["agent/", "release/", "snapshot/"];
+    let layers = ["agent/", "release/", "crates/snapshots/"];
     let (mut found, mut used, mut files) = (Vec::new(), BTreeSet::new(), 0);
     for (name, text) in sources().iter().filter(|(name, _)| layers.iter().any(|layer| name.starts_with(layer))) {
         let all = statements(name, text);
@@ -88,12 +88,16 @@ fn root_reaches_the_data_of_containers_by_open_directories_only() {
             }
             match OWN.iter().position(|(file, word, _)| file == name && statement.contains(word)) {
                 Some(own) => drop(used.insert(own)),
-                None => found.push(format!("src/{name}:{n}: {statement}")),
+                None => found.push(format!("{name}:{n}: {statement}")),
             }
         }
     }
     assert!(files > 15, "only {files} files go through the data: the test reads the wrong ones");
     let unused: Vec<_> = OWN.iter().enumerate().filter(|(at, _)| !used.contains(at)).collect();
-    assert!(found.is_empty(), "use `crate::beneath`, or say in OWN why the path is lap's own:\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "use `lap_base::beneath`, or say in OWN why the path is lap's own:\n{}",
+        found.join("\n")
+    );
     assert!(unused.is_empty(), "no longer needed: {unused:?}");
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use lap::{Kind, exit};
+use lap_base::Kind;
+use lap_base::exit;
 
 use crate::workspace::Workspace;
 

@@ -13,8 +13,6 @@ mod init;
 mod keys;
 mod layers;
 mod live;
-#[path = "../../src/loopback.rs"]
-mod loopback;
 mod nameserver;
 mod naming;
 mod plan_speed;

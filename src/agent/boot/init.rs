@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
         return ExitCode::FAILURE;
     }
     // The agent, sshd and Docker inherit it. On a virtual machine the unit says the same.
-    if let Err(error) = crate::descriptors::raise() {
+    if let Err(error) = lap_base::descriptors::raise() {
         eprintln!("cannot raise the limit of open files: {error}");
     }
     static ENDING: AtomicBool = AtomicBool::new(false);

@@ -9,6 +9,12 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
+use lap_base::exit;
+use lap_base::{
+    durable::write_file,
+    error::{Error, Kind, OrError, Result},
+    state,
+};
 use nix::{
     sys::{
         signal::{Signal, kill},
@@ -19,9 +25,6 @@ use nix::{
 
 use crate::{
     agent::system::systemd,
-    durable::write_file,
-    error::{Error, Kind, OrError, Result},
-    exit, state,
     wire::{
         machine::{DOCKER_SETTINGS, Order, config_text, docker_settings_text, is_ours},
         paths,

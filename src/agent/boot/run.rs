@@ -2,6 +2,7 @@
 
 use std::{fs, process::ExitCode, time::Duration};
 
+use lap_base::error::{Kind, OrError, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::init;
@@ -15,7 +16,6 @@ use crate::{
         serve,
         system::{kernel, node_config::read_config, systemd},
     },
-    error::{Kind, OrError, Result},
     wire::{paths, protocol::Holder},
 };
 
@@ -83,13 +83,14 @@ async fn live() -> Result<ExitCode> {
     }
     let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
     let state = std::path::Path::new(paths::STATE);
-    let journal = Journal::open(state, crate::clock::now())?;
+    let journal = Journal::open(state, lap_base::clock::now())?;
     let lock = Lock::open(state)?;
     let listener = serve::listen()?;
     systemd::ready();
     // What is half done comes first: the lock is taken before anybody else can have it.
-    let pending = if recovery::is_pending() { lock.take(&Holder::recovery(), crate::clock::now())?.ok() } else { None };
-    let since = crate::clock::now();
+    let pending =
+        if recovery::is_pending() { lock.take(&Holder::recovery(), lap_base::clock::now())?.ok() } else { None };
+    let since = lap_base::clock::now();
     if daemons::dockerd(&config, parent.as_deref())? {
         // A Docker that was killed together with the agent leaves its containers down, and one that was killed with the node may fail to
         // start some.
@@ -123,7 +124,7 @@ async fn live() -> Result<ExitCode> {
                 if let Err(error) = daemons::sshd(&config) {
                     eprintln!("agent: {error}");
                 }
-                let since = crate::clock::now();
+                let since = lap_base::clock::now();
                 match daemons::dockerd(&config, parent.as_deref()) {
                     Ok(false) => {}
                     Ok(true) => {

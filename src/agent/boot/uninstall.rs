@@ -3,6 +3,10 @@
 
 use std::{fs, path::Path, process::Command, process::ExitCode};
 
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    state,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -14,8 +18,6 @@ use crate::{
         pool,
         system::{command, systemd},
     },
-    error::{Error, Kind, OrError, Result},
-    state,
     wire::{machine, paths, protocol::NodeConfig, units},
 };
 
@@ -25,7 +27,7 @@ pub fn run(lab: &str, node: &str, data: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::from(crate::exit::code(error.kind))
+            ExitCode::from(lap_base::exit::code(error.kind))
         }
     }
 }

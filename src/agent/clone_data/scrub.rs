@@ -16,15 +16,15 @@ use bollard::{
     },
 };
 use futures_util::StreamExt;
-use tokio::runtime::Handle;
-
-use crate::{
+use lap_base::{
     beneath::Dir,
     durable::{remove_file, write_file},
     error::{Error, Kind, OrError, Result},
-    snapshot::hooks::Scrub,
-    wire::paths,
 };
+use lap_snapshots::hooks::Scrub;
+use tokio::runtime::Handle;
+
+use crate::wire::paths;
 
 /// Says that a container is one of these.
 const LABEL: &str = "lap.scrub";
@@ -36,7 +36,7 @@ fn record() -> PathBuf {
 
 /// Whether [`recover`] has something to do.
 pub fn is_pending() -> bool {
-    !crate::state::is_absent(&record())
+    !lap_base::state::is_absent(&record())
 }
 
 /// Scrubs `copy/<name>`.

@@ -9,23 +9,21 @@ use std::{
     sync::Arc,
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_repositories::{
+    Remote, Repository,
+    restore::{
+        self,
+        job::{Job, What},
+    },
+    warnings,
+    work::{Source, copy, fetch},
+};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    repository::{
-        Remote, Repository,
-        restore::{
-            self,
-            job::{Job, What},
-        },
-        warnings,
-        work::{Source, copy, fetch},
-    },
-    wire::{
-        paths,
-        protocol::{Answer, Request},
-    },
+use crate::wire::{
+    paths,
+    protocol::{Answer, Request},
 };
 
 /// Reads the request and does it; the answer is the last thing written.

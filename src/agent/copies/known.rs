@@ -7,13 +7,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{
+use lap_base::{
     durable::write_file,
     error::{Kind, OrError, Result},
-    repository::policy::{Known, News},
     state::{self, State},
-    wire::{paths, protocol::Answer},
 };
+use lap_repositories::policy::{Known, News};
+
+use crate::wire::{paths, protocol::Answer};
 
 /// Two may have news at the same time.
 static ONE: Mutex<()> = Mutex::new(());

@@ -2,6 +2,9 @@
 
 use std::{os::fd::AsFd, path::Path, process::Stdio, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_snapshots as snapshot;
+use lap_snapshots::Id;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
@@ -9,11 +12,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    snapshot::{self, Id},
-    wire::{paths, protocol::Request},
-};
+use crate::wire::{paths, protocol::Request};
 
 /// How long a child's child may take to die, and how often the agent looks.
 const DYING: Duration = Duration::from_secs(5);

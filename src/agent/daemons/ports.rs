@@ -12,13 +12,11 @@ use std::{
 };
 
 use bollard::{Docker, models::PortSummaryTypeEnum, query_parameters::ListContainersOptionsBuilder};
+use lap_base::error::{Error, Kind, OrError, Result};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::supervise;
-use crate::{
-    agent::docker::answering,
-    error::{Error, Kind, OrError, Result},
-};
+use crate::agent::docker::answering;
 
 /// So long a proxy may be there before its container counts as running: Docker starts it first.
 const GRACE: Duration = Duration::from_secs(3);

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use lap_base::{
+    durable::write_file,
+    error::{Error, Kind, OrError, Result},
+};
 use nix::{
     errno::Errno,
     sys::{
@@ -20,8 +24,6 @@ use nix::{
 
 use crate::{
     agent::system::{kernel, systemd},
-    durable::write_file,
-    error::{Error, Kind, OrError, Result},
     wire::{paths, protocol::NodeConfig},
 };
 

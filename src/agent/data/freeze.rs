@@ -12,15 +12,17 @@ use std::{
 };
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
+use lap_base::{
+    durable::write_file,
+    error::{Error, Kind, OrError, Result},
+    state::{self, State},
+};
+use lap_snapshots::Still;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::runtime::Handle;
 
 use crate::{
     agent::{docker, system::failpoint},
-    durable::write_file,
-    error::{Error, Kind, OrError, Result},
-    snapshot::Still,
-    state::{self, State},
     wire::paths,
 };
 

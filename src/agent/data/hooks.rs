@@ -10,6 +10,12 @@ use std::{
 
 use bollard::{Docker, query_parameters::InspectContainerOptions};
 use futures_util::future::join_all;
+use lap_base::{
+    durable::{remove_file, write_file},
+    error::{Error, Kind, OrError, Result},
+    state::{self, State},
+};
+use lap_snapshots::{HookRan, hooks::Hooks};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,10 +23,6 @@ use crate::{
         docker::{self, health},
         recorded,
     },
-    durable::{remove_file, write_file},
-    error::{Error, Kind, OrError, Result},
-    snapshot::{HookRan, hooks::Hooks},
-    state::{self, State},
     wire::paths,
 };
 

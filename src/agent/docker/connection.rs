@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bollard::Docker;
+use lap_base::error::{Kind, OrError, Result};
 
-use crate::{
-    error::{Kind, OrError, Result},
-    wire::paths,
-};
+use crate::wire::paths;
 
 /// Docker on this node, in the version it speaks.
 ///

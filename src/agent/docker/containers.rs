@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::runtime::Handle;
 
 use super::{connection::connect, health};
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    wire::{
-        labels::LABEL_CONTAINER,
-        protocol::{ContainerFact, Health},
-    },
+use crate::wire::{
+    labels::LABEL_CONTAINER,
+    protocol::{ContainerFact, Health},
 };
 
 /// The names of the containers (without `infra_`) by their ids; none while Docker does not answer.

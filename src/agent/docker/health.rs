@@ -9,9 +9,8 @@ use bollard::{
     query_parameters::{InspectContainerOptions, LogsOptionsBuilder},
 };
 use futures_util::StreamExt;
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::io::AsyncWriteExt;
-
-use crate::error::{Error, Kind, OrError, Result};
 
 /// Between two checks of a container that is starting.
 const BETWEEN: Duration = Duration::from_millis(100);

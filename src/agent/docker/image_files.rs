@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use bollard::query_parameters::ImportImageOptions;
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::io::AsyncWriteExt;
-
-use crate::{
-    agent::docker,
+use lap_base::{
     durable,
     error::{Error, Kind, OrError, Result},
-    wire::paths,
 };
+use tokio::io::AsyncWriteExt;
+
+use crate::{agent::docker, wire::paths};
 
 /// Writes an image to [`paths::IMAGES`].
 ///

@@ -1,11 +1,9 @@
 //! The images of this node's Docker.
 
 use bollard::{Docker, models::ImageSummary, query_parameters::ListImagesOptionsBuilder};
+use lap_base::error::{Kind, OrError, Result};
 
-use crate::{
-    error::{Kind, OrError, Result},
-    wire::{labels::LABEL_BUILD, protocol::ImageFact},
-};
+use crate::wire::{labels::LABEL_BUILD, protocol::ImageFact};
 use std::collections::BTreeSet;
 
 /// All images.

@@ -4,10 +4,10 @@
 use std::{collections::HashMap, path::Path};
 
 use bollard::{Docker, query_parameters::ListContainersOptionsBuilder};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 use crate::{
     binds,
-    error::{Error, Kind, OrError, Result},
     wire::{labels::LABEL_CONTAINER, paths, protocol::Part},
 };
 

@@ -1,11 +1,9 @@
 //! The journal's lines: how one is written, which are read from damaged bytes, and which a shorter journal keeps.
 
+use lap_base::error::{Kind, OrError, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::{Kind, OrError, Result},
-    wire::protocol::{Holder, Note},
-};
+use crate::wire::protocol::{Holder, Note};
 
 /// How many lines a rewrite keeps.
 pub const KEPT_LINES: usize = 500;

@@ -14,17 +14,17 @@ use std::{
 };
 
 use bollard::{Docker, models::ContainerCreateBody, query_parameters::ListContainersOptionsBuilder};
+use lap_base::{
+    beneath::{self, Dir},
+    durable,
+    error::{Error, Kind, OrError, Result},
+    state,
+};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{FileType, Stat, fstat};
 
 use super::mountinfo::is_mounted;
-use crate::{
-    beneath::{self, Dir},
-    binds, durable,
-    error::{Error, Kind, OrError, Result},
-    state,
-    wire::paths,
-};
+use crate::{binds, wire::paths};
 
 /// Two at a time would mount one over the other.
 static ONE: Mutex<()> = Mutex::new(());
@@ -210,7 +210,7 @@ impl Source {
     fn open(data: &Path, below: &Path) -> Result<Self> {
         let path = Path::new(paths::DATA).join(below).to_string_lossy().escape_debug().to_string();
         let error = |why: String| Error::new(Kind::Refused, format!("cannot mount `{path}` into a container: {why}"));
-        let open = match Dir::open(data)?.place(below) {
+        let open = match Dir::open(data)?.open_path(below) {
             Ok(open) => open,
             Err(rustix::io::Errno::NOENT) => {
                 return Err(error("it is not there".into())

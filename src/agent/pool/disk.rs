@@ -2,11 +2,10 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_snapshots::Filesystem;
+
 use super::mkfs::{self, LABEL};
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    snapshot::Filesystem,
-};
 
 /// Where btrfs' magic number is: the superblock is at 64 KiB.
 const MAGIC_AT: usize = (64 << 10) + 64;

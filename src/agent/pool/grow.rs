@@ -6,12 +6,15 @@ use std::{
     process::Command,
 };
 
+use lap_base::{
+    durable::write_file,
+    error::{Error, Kind, OrError, Result},
+};
+use lap_snapshots::Filesystem;
+
 use super::{mkfs, mountinfo};
 use crate::{
     agent::system::{command, failpoint, node_config::read_config},
-    durable::write_file,
-    error::{Error, Kind, OrError, Result},
-    snapshot::Filesystem,
     wire::{
         machine::config_text,
         paths,

@@ -2,12 +2,10 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{
-    agent::system::command::run,
-    error::{Error, Kind, Result},
-    snapshot::Filesystem,
-    wire::paths,
-};
+use lap_base::error::{Error, Kind, Result};
+use lap_snapshots::Filesystem;
+
+use crate::{agent::system::command::run, wire::paths};
 
 /// The pool's label, so that it is known whatever the disk is called.
 pub const LABEL: &str = "lap";

@@ -8,15 +8,18 @@ use std::{
     time::Duration,
 };
 
+use lap_base::{
+    beneath, durable,
+    error::{Error, Kind, OrError, Result},
+};
+use lap_snapshots::{Filesystem, is_btrfs, volume};
+
 use super::{
     disk, grow, mkfs,
     mountinfo::{is_mounted, mounted},
 };
 use crate::{
     agent::system::{command::run, kernel},
-    beneath, durable,
-    error::{Error, Kind, OrError, Result},
-    snapshot::{Filesystem, is_btrfs, volume},
     wire::{paths, protocol::NodeConfig},
 };
 

@@ -3,11 +3,11 @@
 use std::{fs, io::ErrorKind, path::Path};
 
 use bollard::Docker;
+use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::{docker, recover::registry_data, registry};
 use crate::{
     agent::{install::directory, pool::binds, snapshots},
-    error::{Error, Kind, OrError, Result},
     wire::{
         paths,
         protocol::Place,

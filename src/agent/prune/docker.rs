@@ -5,8 +5,7 @@ use bollard::{
     errors::Error as DockerError,
     query_parameters::{PruneBuildOptions, RemoveContainerOptionsBuilder, RemoveImageOptions},
 };
-
-use crate::error::{Error, Kind, OrError, Result};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 /// How one answer is to be taken.
 enum Ended {

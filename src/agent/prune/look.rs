@@ -7,15 +7,17 @@ use bollard::{
     models::ContainerSummary,
     query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder},
 };
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    state::{self, State},
+};
+use lap_snapshots as snapshot;
 
 use super::{recover::registry_data, registry};
 use crate::{
     agent::{docker::own_labels, pool, recorded},
-    error::{Error, Kind, OrError, Result},
     prune::{Container, Files, Found, Image},
     release::manifest::ReleaseManifest,
-    snapshot,
-    state::{self, State},
     wire::{
         labels::{KEPT, LABEL_BUILD, LABEL_CHECK, LABEL_CONTAINER},
         paths,

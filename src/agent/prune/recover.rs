@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use lap_base::error::Result;
+
 use super::registry;
-use crate::{error::Result, wire::paths};
+use crate::wire::paths;
 
 /// The registry's data; it need not be there.
 pub fn registry_data() -> PathBuf {

@@ -1,13 +1,16 @@
 //! Looks at everything, has [`crate::plan::prune`] decide, and does it.
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, Result},
+};
+
 use super::{
     act::{self, Tell},
     look,
 };
 use crate::{
     agent::{checks, docker},
-    clock::now,
-    error::{Error, Kind, Result},
     prune::decide,
     wire::prune::{Decision, Rules},
 };

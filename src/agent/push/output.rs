@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
+use lap_base::words::plural;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
-
-use crate::words::plural;
 
 /// Lines and bytes that the beginning holds, and the end as many.
 const MOST_LINES: usize = 2000;

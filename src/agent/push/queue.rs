@@ -4,13 +4,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    state,
+};
 use tokio::sync::Notify;
 
 use super::{job::Job, record};
 use crate::{
     agent::{docker, git},
-    error::{Error, Kind, Result},
-    state,
     wire::git::{BRANCH, REPOSITORY},
 };
 

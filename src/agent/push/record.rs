@@ -3,14 +3,15 @@
 
 use std::path::PathBuf;
 
-use super::job::Job;
-use crate::{
+use lap_base::{
     clock::now,
     durable::write_file,
     error::{Kind, OrError, Result},
     state::{self, State},
-    wire::{paths, protocol::PushFact},
 };
+
+use super::job::Job;
+use crate::wire::{paths, protocol::PushFact};
 
 fn path() -> PathBuf {
     PathBuf::from(paths::STATE).join("push.json")
@@ -26,7 +27,7 @@ pub fn read() -> State<PushFact> {
     state::json(&path()).hint("push again: the next push writes a new file")
 }
 
-fn write(fact: &PushFact) -> crate::error::Result<()> {
+fn write(fact: &PushFact) -> lap_base::error::Result<()> {
     let text = serde_json::to_vec(fact).or_error(Kind::Other, || "push".into())?;
     write_file(&path(), &text, 0o600)
 }
@@ -35,7 +36,7 @@ fn write(fact: &PushFact) -> crate::error::Result<()> {
 ///
 /// # Errors
 /// The disk is full: then nobody would know of it.
-pub fn begin(job: &Job) -> crate::error::Result<()> {
+pub fn begin(job: &Job) -> lap_base::error::Result<()> {
     write(&PushFact { commit: job.commit.clone(), by: job.who.clone(), at: now(), result: None })
 }
 

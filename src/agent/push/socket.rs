@@ -6,6 +6,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -17,10 +18,7 @@ use tokio::{
 };
 
 use super::{job::Job, queue::Queue};
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    wire::paths,
-};
+use crate::wire::paths;
 
 /// A line is not longer.
 const MOST: u64 = 200;

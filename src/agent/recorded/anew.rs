@@ -3,16 +3,19 @@
 
 use std::{fs, path::Path};
 
-use super::read::{Recorded, path, read};
-use crate::{
-    agent::{docker, pool},
+use lap_base::{
     clock::now,
     durable::write_file,
     error::{Error, Kind, OrError, Result},
-    release::desired_state::DesiredState,
-    release::{Ended, manifest::ReleaseManifest},
-    snapshot::{self, Meta},
     state::{self, State},
+};
+use lap_snapshots as snapshot;
+use lap_snapshots::Meta;
+
+use super::read::{Recorded, path, read};
+use crate::{
+    agent::{docker, pool},
+    release::{Ended, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
         paths,
@@ -149,10 +152,10 @@ mod tests {
     use crate::{
         config::model::Container,
         release::{Entry, tests::entry},
-        snapshot::{Id, Reason},
-        state::Unreadable,
         wire::protocol::Health,
     };
+    use lap_base::state::Unreadable;
+    use lap_snapshots::{Id, Reason};
 
     /// A release whose one container stands on the image `build`.
     fn release(number: u64, at: i64) -> ReleaseManifest {
@@ -209,7 +212,7 @@ mod tests {
             by: "a@b".into(),
             current: Some(serde_json::json!(of)),
             pause: None,
-            nested: crate::snapshot::Nested::default(),
+            nested: lap_snapshots::Nested::default(),
         }
     }
 

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
+use lap_base::error::{Error, Result};
+
 use super::read::read;
-use crate::{
-    error::{Error, Result},
-    wire::{paths, protocol::Answer},
-};
+use crate::wire::{paths, protocol::Answer};
 
 /// All of it.
 ///

@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::state::{self, State, Unreadable};
+
 use crate::{
     agent::system::node_config::read_config,
     release::{self, manifest::ReleaseManifest},
-    state::{self, State, Unreadable},
     wire::paths,
 };
 

@@ -1,10 +1,9 @@
 //! What needs Docker: containers that an interrupted restore had stopped, and what a hook had frozen.
 
+use lap_base::error::Result;
+
 use super::pending::needs_containers;
-use crate::{
-    agent::{clone_data, data::hooks, docker, snapshots, system::blocking::run_blocking},
-    error::Result,
-};
+use crate::agent::{clone_data, data::hooks, docker, snapshots, system::blocking::run_blocking};
 
 /// Once Docker answers: starts what an interrupted restore had stopped, and lets go on what a hook had frozen. What one of these cannot do
 /// does not keep the others from it. The log hears of each step with `tell`.

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use lap_base::error::Result;
+use lap_snapshots as snapshot;
+
 use crate::{
     agent::{clone_data, snapshots, switch},
-    error::Result,
-    snapshot,
     wire::paths,
 };
 

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use lap_base::state;
+
 use crate::{
     agent::{clone_data, daemons::ports, prune, snapshots, switch},
-    state,
     wire::paths,
 };
 

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{agent::switch::Watch, clock::now, error::Error, wire::protocol::Recovering};
+use lap_base::{clock::now, error::Error};
+
+use crate::{agent::switch::Watch, wire::protocol::Recovering};
 
 /// What is known of the recovery that is under way.
 #[derive(Clone, Default)]
@@ -56,7 +58,7 @@ struct State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use lap_base::error::Kind;
 
     #[test]
     fn a_failure_is_told_once_and_counted_each_time() {

@@ -4,6 +4,11 @@
 
 use std::time::Duration;
 
+use lap_base::{
+    clock::now,
+    error::{Kind, OrError, Result},
+};
+
 use super::{containers::recover_containers, pending::is_pending, progress::Progress};
 use crate::{
     agent::{
@@ -13,8 +18,6 @@ use crate::{
         switch::{self, LastSwitch},
         system::blocking::run_blocking,
     },
-    clock::now,
-    error::{Kind, OrError, Result},
     release,
     wire::protocol::{Answer, Holder},
 };

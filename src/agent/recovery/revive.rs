@@ -11,6 +11,7 @@ use bollard::{
     models::ContainerState,
     query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
+use lap_base::error::{Kind, OrError, Result};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::pending;
@@ -19,7 +20,6 @@ use crate::{
         daemons::{ports, shims},
         docker,
     },
-    error::{Kind, OrError, Result},
     wire::labels::LABEL_CONTAINER,
 };
 

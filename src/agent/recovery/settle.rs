@@ -1,11 +1,9 @@
 //! What was interrupted comes to its end before a command changes anything.
 
+use lap_base::error::Result;
 use tokio::runtime::Handle;
 
-use crate::{
-    agent::{data::freeze, docker, snapshots, switch},
-    error::Result,
-};
+use crate::agent::{data::freeze, docker, snapshots, switch};
 
 /// Before anything that changes snapshots or data: a restore that failed in the middle comes to its end first.
 ///

@@ -1,7 +1,9 @@
 //! What `lap status` says about the recovery.
 
+use lap_base::clock::now;
+
 use super::{pending::is_pending, progress::Progress};
-use crate::{agent::lock::Lock, clock::now, wire::protocol::Recovering};
+use crate::{agent::lock::Lock, wire::protocol::Recovering};
 
 /// The operation that waits for its end, also before the first try: no interruption looks healthy.
 pub fn recovering(lock: &Lock, progress: &Progress) -> Option<Recovering> {

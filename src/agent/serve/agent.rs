@@ -2,6 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lap_base::{
+    clock::now,
+    error::{Kind, OrError, Result},
+};
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
 use crate::{
@@ -15,8 +19,6 @@ use crate::{
             stream::{Connection, say},
         },
     },
-    clock::now,
-    error::{Kind, OrError, Result},
     wire::protocol::{Answer, Holder, Note},
 };
 

@@ -1,5 +1,8 @@
 //! Snapshots that leave the node, and that come to it.
 
+use lap_base::{clock::now, error::Result};
+use lap_snapshots::Id;
+
 use super::agent::Agent;
 use crate::{
     agent::{
@@ -11,9 +14,6 @@ use crate::{
             stream::{Connection, say},
         },
     },
-    clock::now,
-    error::Result,
-    snapshot::Id,
     wire::protocol::{Answer, Bring, Holder, Note},
 };
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lap_base::error::{Error, Kind, Result};
+use lap_snapshots::Reason;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 
 use super::{agent::Agent, archives, facts, files, hold::hold, prune, ready, resolve, switch, tunnel};
@@ -20,8 +22,6 @@ use crate::{
             stream::{Connection, receive, say},
         },
     },
-    error::{Error, Kind, Result},
-    snapshot::Reason,
     wire::protocol::{Answer, Holder, MAX_PACK, Request},
 };
 

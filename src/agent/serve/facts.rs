@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use lap_base::state::{self, State, Unreadable};
+
 use crate::{
     agent::{docker, install, pool, recorded},
     keys,
-    state::{self, State, Unreadable},
     wire::{paths, protocol::NodeFacts},
 };
 

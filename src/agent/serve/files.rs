@@ -5,6 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{
+    durable,
+    error::{Error, Kind, Result},
+};
+
 use super::agent::Agent;
 use crate::{
     agent::{
@@ -14,8 +19,6 @@ use crate::{
             stream::{Connection, receive},
         },
     },
-    durable,
-    error::{Error, Kind, Result},
     wire::{
         paths,
         protocol::{Answer, Place},

@@ -1,5 +1,6 @@
 //! A connection that holds the lock.
 
+use lap_base::clock::now;
 use tokio::io::AsyncBufReadExt;
 
 use super::agent::Agent;
@@ -12,7 +13,6 @@ use crate::{
             stream::{Connection, say},
         },
     },
-    clock::now,
     wire::protocol::{Answer, Holder, Note},
 };
 

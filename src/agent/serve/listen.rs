@@ -2,13 +2,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use lap_base::error::{Kind, OrError, Result};
 use tokio::{io::BufReader, net::UnixListener};
 
 use super::{agent::Agent, dispatch};
-use crate::{
-    error::{Kind, OrError, Result},
-    wire::paths,
-};
+use crate::wire::paths;
 
 /// Binds the socket, for root only.
 ///

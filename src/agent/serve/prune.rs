@@ -1,5 +1,9 @@
 //! The request to prune.
 
+use lap_base::{
+    clock::now,
+    error::{Kind, OrError, Result},
+};
 use tokio::sync::mpsc;
 
 use super::agent::Agent;
@@ -13,8 +17,6 @@ use crate::{
             stream::{Connection, say},
         },
     },
-    clock::now,
-    error::{Kind, OrError, Result},
     wire::{
         protocol::{Answer, Holder, Note},
         prune::{Decision, Rules},

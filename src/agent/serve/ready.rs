@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use lap_base::error::{Error, Kind, Result};
+
 use crate::{
     agent::{daemons, docker, pool},
-    error::{Error, Kind, Result},
     wire::paths,
 };
 

@@ -11,13 +11,15 @@ use bollard::{
     Docker,
     query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
 };
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    nameservers::unscoped,
+};
+use lap_nameserver::client::{Said, bulk::ask_all};
 use nix::sched::{CloneFlags, setns};
 
 use crate::{
     agent::docker,
-    base::nameservers::unscoped,
-    error::{Error, Kind, OrError, Result},
-    nameserver::client::{Said, bulk::ask_all},
     wire::protocol::{Answer, Vantage},
 };
 

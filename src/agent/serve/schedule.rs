@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use lap_base::clock::now;
+
 use super::agent::Agent;
 use crate::{
     agent::{snapshots, system::blocking::run_blocking},
-    clock::now,
     wire::protocol::Holder,
 };
 

@@ -1,5 +1,9 @@
 //! The requests about switches: begin one, watch one, have one taken back.
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, OrError, Result},
+};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::agent::Agent;
@@ -9,8 +13,6 @@ use crate::{
         switch::{Seen, Watch, run},
         system::stream::{Connection, say},
     },
-    clock::now,
-    error::{Error, Kind, OrError, Result},
     release::Order,
     wire::protocol::{Answer, Holder, Note},
 };

@@ -1,6 +1,7 @@
 //! Raw connections through the agent: to the node's Docker, and to its registry. One that was opened under a fencing number is
 //! cut when the lock changes hands.
 
+use lap_base::error::{Error, Kind};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -11,7 +12,6 @@ use crate::{
         lock::Lock,
         system::stream::{Connection, say},
     },
-    error::{Error, Kind},
     wire::{paths, protocol::Answer},
 };
 

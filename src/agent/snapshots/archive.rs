@@ -6,20 +6,19 @@ use std::{
     process::Stdio,
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_snapshots as snapshot;
+use lap_snapshots::Meta;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, BufReader},
     process::{Child, Command},
     task::JoinHandle,
 };
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    snapshot::{self, Meta},
-    wire::{
-        archive_stream::{receive, send},
-        paths,
-        protocol::Answer,
-    },
+use crate::wire::{
+    archive_stream::{receive, send},
+    paths,
+    protocol::Answer,
 };
 
 /// What an archive holds: the description, and the data.

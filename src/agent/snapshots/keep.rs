@@ -1,11 +1,10 @@
 //! Snapshots that a switch makes, under names that it chose before.
 
-use crate::{
-    agent::{data::freeze, pool::path, recorded},
-    clock::now,
-    error::Result,
-    snapshot::{self, Reason},
-};
+use lap_base::{clock::now, error::Result};
+use lap_snapshots as snapshot;
+use lap_snapshots::Reason;
+
+use crate::agent::{data::freeze, pool::path, recorded};
 
 /// Keeps the data as it is now under a name that was chosen before; if there is one of that name already, this was done before.
 ///

@@ -2,19 +2,19 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use lap_base::{
+    beneath::{Dir, Walk},
+    clock::now,
+    error::{Error, Kind, Result},
+    state::Unreadable,
+};
+use lap_snapshots as snapshot;
+use lap_snapshots::keep::{Decision, decide};
 use rustix::fs::FileType;
 
 use super::{policy, records::is_needed, rest};
 use crate::{
     agent::pool::path,
-    beneath::{Dir, Walk},
-    clock::now,
-    error::{Error, Kind, Result},
-    snapshot::{
-        self,
-        keep::{Decision, decide},
-    },
-    state::Unreadable,
     wire::{
         paths,
         protocol::{Answer, ListedSnapshot, SnapshotFacts},

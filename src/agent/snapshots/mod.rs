@@ -1,4 +1,4 @@
-//! Snapshots and restores of this node: [`crate::snapshot`] with the node's own pool, mounts and Docker around it.
+//! Snapshots and restores of this node: [`lap_snapshots`] with the node's own pool, mounts and Docker around it.
 
 pub mod archive;
 mod keep;

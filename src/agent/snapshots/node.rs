@@ -4,17 +4,15 @@ use std::time::{Duration, Instant};
 
 use bollard::{Docker, query_parameters::StopContainerOptions};
 use futures_util::future::join_all;
+use lap_base::error::{Kind, OrError, Result};
+use lap_snapshots::{Step, Still, World};
 use tokio::runtime::Handle;
 
-use crate::{
-    agent::{
-        daemons::shims,
-        data::freeze,
-        pool::{self, binds},
-        system::failpoint,
-    },
-    error::{Kind, OrError, Result},
-    snapshot::{Step, Still, World},
+use crate::agent::{
+    daemons::shims,
+    data::freeze,
+    pool::{self, binds},
+    system::failpoint,
 };
 
 /// How long the data may be busy after the last container stopped.

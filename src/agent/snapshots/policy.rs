@@ -8,12 +8,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::{
+use lap_base::{
     error::{Error, Result},
-    snapshot::keep::{Keep, Policy},
     state::{self, State, Unreadable},
-    wire::paths,
 };
+use lap_snapshots::keep::{Keep, Policy};
+
+use crate::wire::paths;
 
 /// The last one that could be read.
 static KNOWN: Mutex<Option<Policy>> = Mutex::new(None);

@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path};
 
-use crate::{
+use lap_base::{
     error::{Kind, OrError, Result},
-    snapshot, state,
-    wire::paths,
+    state,
 };
+use lap_snapshots as snapshot;
+
+use crate::wire::paths;
 
 /// What restores under way are written down in.
 const RECORDS: [&str; 2] = ["restore.json", "restore-only.json"];

@@ -7,9 +7,9 @@ use std::{
 };
 
 use bollard::Docker;
+use lap_snapshots::{Meta, only::Rest};
 
 use super::node::Node;
-use crate::snapshot::{Meta, only::Rest};
 
 static UNDER_WAY: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 

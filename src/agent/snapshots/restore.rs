@@ -3,6 +3,13 @@
 use std::path::Path;
 
 use bollard::Docker;
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, OrError, Result},
+    state::State,
+};
+use lap_snapshots as snapshot;
+use lap_snapshots::{Reason, Restore, only::Only};
 use tokio::runtime::Handle;
 
 use super::{list::find, node::Node, rest};
@@ -12,11 +19,7 @@ use crate::{
         pool::path,
         recorded,
     },
-    clock::now,
-    error::{Error, Kind, OrError, Result},
     release::manifest::ReleaseManifest,
-    snapshot::{self, Reason, Restore, only::Only},
-    state::State,
     wire::{
         paths,
         protocol::{Answer, Part},

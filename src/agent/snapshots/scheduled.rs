@@ -1,13 +1,14 @@
 //! What the agent does by itself: snapshots that are due, and those that the policy does not keep.
 
-use super::{policy, records::is_needed, rest, take::take};
-use crate::{
-    agent::pool::path,
+use lap_base::{
     clock::now,
     error::{Error, Kind, Result},
-    snapshot::{self, Reason, keep::decide},
-    wire::protocol::Answer,
 };
+use lap_snapshots as snapshot;
+use lap_snapshots::{Reason, keep::decide};
+
+use super::{policy, records::is_needed, rest, take::take};
+use crate::{agent::pool::path, wire::protocol::Answer};
 
 /// Whether one is due.
 ///

@@ -5,6 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, Result},
+};
+use lap_snapshots as snapshot;
+use lap_snapshots::{Meta, Nested, Pause, Reason, Stood};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -14,9 +20,6 @@ use crate::{
         pool::path,
         recorded,
     },
-    clock::now,
-    error::{Error, Kind, Result},
-    snapshot::{self, Meta, Nested, Pause, Reason, Stood},
     wire::{paths, protocol::Answer},
 };
 

@@ -11,6 +11,7 @@ use bollard::{
     },
 };
 use futures_util::future::join_all;
+use lap_base::error::{Kind, OrError, Result};
 
 use crate::{
     agent::{
@@ -19,7 +20,6 @@ use crate::{
         pool::{self, binds},
     },
     docker::{AGAIN, name_taken},
-    error::{Kind, OrError, Result},
     release::Make,
     wire::labels::KEPT,
 };

@@ -2,6 +2,11 @@
 
 use std::path::Path;
 
+use lap_base::{
+    durable::{self, write_file},
+    error::{Kind, OrError, Result},
+};
+
 use super::{
     containers,
     record::{Phase, Record},
@@ -10,8 +15,6 @@ use super::{
 };
 use crate::{
     agent::docker::image_files,
-    durable::{self, write_file},
-    error::{Kind, OrError, Result},
     release::{self, Ended, Verb},
     wire::paths,
 };

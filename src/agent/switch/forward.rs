@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use lap_base::error::{Error, Kind, Result};
+use lap_snapshots::Reason;
 
 use super::{containers, gate, git, staged, transaction::Switch};
 use crate::{
     agent::{snapshots, system::blocking::run_blocking},
-    error::{Error, Kind, Result},
     release::{Hooked, Make, Order},
-    snapshot::Reason,
 };
 
 impl Switch {

@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bollard::{Docker, query_parameters::InspectContainerOptions};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::watch::Watch;
-use crate::{
-    agent::{checks, docker::health},
-    error::{Error, Kind, OrError, Result},
-};
+use crate::agent::{checks, docker::health};
 
 /// How long a container that was not touched may take until it is healthy. A slow machine needs some tries: one may take 30 s.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -1,12 +1,9 @@
 //! Moves the branch that says what runs.
 
 use bollard::Docker;
+use lap_base::error::{Error, Kind, Result};
 
-use crate::{
-    agent::git::git,
-    error::{Error, Kind, Result},
-    release::GitMove,
-};
+use crate::{agent::git::git, release::GitMove};
 
 /// What git takes for "does not exist" (git-update-ref(1)).
 const NONE: &str = "0000000000000000000000000000000000000000";

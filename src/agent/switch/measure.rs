@@ -141,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn the_time_in_which_the_old_one_still_answers_does_not_count() {
         use tokio::{io::AsyncWriteExt, net::TcpListener};
-        let address = crate::loopback::own_place();
+        let address = lap_base::testing::loopback::own_place();
         let listener = TcpListener::bind(address).await.unwrap();
         let serving = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use lap_base::{
+    durable::{remove_file, write_file},
+    error::{Kind, OrError, Result},
+    state,
+};
+use lap_snapshots::Id;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    durable::{remove_file, write_file},
-    error::{Kind, OrError, Result},
     release::{Order, Outage},
-    snapshot::Id,
-    state,
     wire::paths,
 };
 

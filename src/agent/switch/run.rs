@@ -2,6 +2,12 @@
 
 use std::path::Path;
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, OrError, Result},
+};
+use lap_snapshots::Id;
+
 use super::{
     measure::Measure,
     record::{Phase, Record},
@@ -11,10 +17,7 @@ use super::{
 };
 use crate::{
     agent::{docker, recorded, snapshots, system::blocking::run_blocking},
-    clock::now,
-    error::{Error, Kind, OrError, Result},
     release::{Order, Verb, manifest::identity},
-    snapshot::Id,
     wire::paths,
 };
 

@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
+use lap_base::{
     durable,
     error::{Kind, OrError, Result},
-    release::Staged,
-    wire::paths,
 };
+
+use crate::{release::Staged, wire::paths};
 
 /// Where it lies ready, and where it belongs.
 fn paths_of(staged: &Staged) -> (PathBuf, PathBuf) {
@@ -94,40 +94,4 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::snapshot::{Filesystem, tests::cut};
-
-    /// After the exchange, the record says "committed" and is on the disk: so must the exchange be. The record's file system is another.
-    #[test]
-    fn an_exchange_is_on_the_disk_before_the_release_is() {
-        for filesystem in Filesystem::ALL {
-            for (back, was) in [(false, true), (true, true), (false, false), (true, false)] {
-                let pool = cut::slow(filesystem);
-                let home = pool.path().join("home");
-                let (ready, place) = (home.join("staged/secrets.web"), home.join("secrets/web"));
-                durable::create_dir_all(&ready).unwrap();
-                durable::write_file(&ready.join("key"), b"new", 0o600).unwrap();
-                if was {
-                    durable::create_dir_all(&place).unwrap();
-                    durable::write_file(&place.join("key"), b"old", 0o600).unwrap();
-                }
-                let new = inode(&ready).unwrap().unwrap();
-                put_one(&ready, &place, new, false).unwrap();
-                if back {
-                    put_one(&ready, &place, new, true).unwrap();
-                }
-                cut::keep(&cut::image(&pool));
-                cut::comes_back(&pool);
-                let read = || fs::read_to_string(place.join("key")).unwrap_or_default();
-                let wanted = if back { if was { "old" } else { "" } } else { "new" };
-                assert_eq!(read(), wanted, "{filesystem}, back {back}, was there {was}");
-                // Each side is told by the inode as before.
-                put_one(&ready, &place, new, back).unwrap();
-                assert_eq!(read(), wanted, "{filesystem}, back {back}, was there {was}: once more");
-                put_one(&ready, &place, new, !back).unwrap();
-                assert_ne!(read(), wanted, "{filesystem}, back {back}, was there {was}: the other way");
-            }
-        }
-    }
-}
+mod tests;

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bollard::Docker;
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, Result},
+};
 
 use super::{measure::Measure, record::Record, watch::Watch};
 use crate::{
     agent::system::failpoint,
-    clock::now,
-    error::{Error, Kind, Result},
     release::{Ended, Entry},
     wire::paths,
 };

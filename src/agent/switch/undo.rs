@@ -4,6 +4,9 @@
 use std::{path::Path, time::Duration};
 
 use futures_util::future::join_all;
+use lap_base::error::{Error, Result};
+use lap_snapshots as snapshot;
+use lap_snapshots::{Meta, Nested, Reason};
 
 use super::{
     containers, git,
@@ -13,9 +16,7 @@ use super::{
 };
 use crate::{
     agent::{docker::health, snapshots, system::blocking::run_blocking},
-    error::{Error, Result},
     release::{self, Ended},
-    snapshot::{self, Meta, Nested, Reason},
     wire::paths,
 };
 

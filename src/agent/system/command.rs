@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::error::{Error, Kind, OrError, Result};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 /// Runs a command to its end; its error output becomes the message.
 pub fn run(command: &mut Command) -> Result<()> {

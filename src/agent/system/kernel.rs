@@ -1,7 +1,6 @@
 //! What a container that stands in for a machine must set up itself before a Docker Engine can run in it: control
 //! groups and loop device nodes. Nothing here does anything on a real machine.
 
-use crate::cgroups::{CGROUPS, Cgroups, cgroups};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,13 +8,13 @@ use std::{
     time::Duration,
 };
 
+use lap_base::cgroups::{CGROUPS, Cgroups, cgroups};
+use lap_base::error::{Kind, OrError, Result};
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
     sys::stat::{Mode, SFlag, makedev, mknod},
 };
-
-use crate::error::{Kind, OrError, Result};
 
 /// As often as this, processes that started meanwhile are moved too.
 const ROUNDS: u32 = 100;

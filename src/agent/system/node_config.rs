@@ -2,10 +2,9 @@
 
 use std::fs;
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    wire::{paths, protocol::NodeConfig},
-};
+use lap_base::error::{Error, Kind, OrError, Result};
+
+use crate::wire::{paths, protocol::NodeConfig};
 
 /// Who this node is.
 ///

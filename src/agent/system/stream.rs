@@ -1,14 +1,12 @@
 //! Answers and raw bytes on a connection to the agent's socket.
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::UnixStream,
 };
 
-use crate::{
-    error::{Error, Kind, OrError, Result},
-    wire::protocol::Answer,
-};
+use crate::wire::protocol::Answer;
 
 /// A connection to the agent's socket.
 pub type Connection = BufReader<UnixStream>;

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::error::{Kind, OrError, Result};
+use lap_base::error::{Kind, OrError, Result};
 
 /// Whether systemd is the first process here.
 pub fn is_here() -> bool {

@@ -6,9 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use nix::fcntl::{Flock, FlockArg};
-
-use crate::error::{Error, Kind, OrError, Result};
 
 /// The lock, as long as the drill lasts. The file names the environment whose nodes the drill makes, so that the next drill takes no
 /// other lab of the same name for a leftover.

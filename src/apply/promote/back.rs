@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{
     git,
     planned::Planned,
@@ -11,7 +13,6 @@ use super::{
 use crate::{
     apply::{master::Master, options::Options},
     config::model::Environment,
-    error::{Error, Kind, Result},
     release::{self, Staged, Verb, desired_state::DesiredState},
     wire::protocol::Place,
     workspace::Workspace,

@@ -1,9 +1,10 @@
 //! Brings over what a release needs, while everything runs on: files, images, names. None of it changes what runs.
 
+use lap_base::error::Result;
+
 use super::{git, images, planned::Planned, stage::packed};
 use crate::{
     apply::options::Options,
-    error::Result,
     release::Staged,
     wire::{
         client::Held,

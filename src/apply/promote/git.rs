@@ -4,6 +4,10 @@
 use std::{io::Write, path::Path};
 
 use git2::{Indexer, Oid, Repository, Sort};
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    words::bytes,
+};
 
 use super::{
     consent::commit::{full_id, open},
@@ -15,7 +19,6 @@ use crate::{
         master::Master,
         options::{Options, short},
     },
-    error::{Error, Kind, OrError, Result},
     plan::containers::GIT,
     release::{GitMove, manifest::ReleaseManifest},
     wire::{
@@ -23,7 +26,6 @@ use crate::{
         git::{BRANCH, REPOSITORY},
         protocol::{Answer, NodeFacts, Request},
     },
-    words::bytes,
 };
 
 /// Where the branch is and, of a commit, whether it is there; `None`: no git runs there.

@@ -7,11 +7,14 @@ use std::{
 };
 
 use bollard::query_parameters::RemoveImageOptionsBuilder;
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{bytes, plural},
+};
 
 use super::planned::Planned;
 use crate::{
     apply::{build, master::Master, options::Options, run::node_failed, transfer},
-    error::{Error, Kind, Result},
     plan::containers::REGISTRY,
     registry::{self, Copied},
     release::{desired_state::DesiredState, manifest::Image},
@@ -22,7 +25,6 @@ use crate::{
         paths::REGISTRY_ADDRESS,
         protocol::{ImageFact, NodeFacts},
     },
-    words::{bytes, plural},
 };
 
 /// Of what was copied, in the events.

@@ -17,6 +17,8 @@ mod watch;
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
+
 pub use self::hooks::run::Hooks;
 pub use back::plan_rollback;
 
@@ -34,7 +36,6 @@ use super::{
     run::{RunOrder, create_body},
 };
 use crate::{
-    error::{Error, Kind, Result},
     plan::containers::{REGISTRY, secrets_hash},
     release::{Ended, Entry, Make, Order, Staged, Verb, desired_state::DesiredState, manifest::identity},
     wire::protocol::{NodeFacts, Request},

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use lap_snapshots::Id;
+
 use crate::{
     apply::{install::Files, master::Master},
     plan::switch::Changes,
     release::{Entry, GitMove, Staged, Verb, manifest::ReleaseManifest},
-    snapshot::Id,
     wire::protocol::{facts::NodeFacts, request::Place},
 };
 

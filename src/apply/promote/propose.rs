@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{
     consent::{self, Agreed, Description, Standing},
     git,
@@ -13,7 +15,6 @@ use super::{
 use crate::{
     apply::{master::Master, options::Options},
     config::model::Environment,
-    error::{Error, Kind, Result},
     observe::commit as in_git,
     workspace::Workspace,
 };

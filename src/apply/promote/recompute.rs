@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{plain, shown},
+};
+
 use crate::{
     apply::{bases, options::short},
-    error::{Error, Kind, Result},
     observe::{
         commit,
         context::Context,
@@ -16,7 +20,6 @@ use crate::{
         manifest::{Image, ReleaseManifest},
     },
     wire::{paths::REGISTRY_ADDRESS, protocol::NodeFacts},
-    words::{plain, shown},
     workspace::Workspace,
 };
 

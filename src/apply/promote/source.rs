@@ -2,6 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::plain,
+};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -23,14 +27,12 @@ use crate::{
         beyond,
         model::{Container, Environment},
     },
-    error::{Error, Kind, Result},
     observe::context::Context,
     release::{Staged, Verb, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
         protocol::{Answer, Health, NodeFacts, Place, Request},
     },
-    words::plain,
     workspace::Workspace,
 };
 
@@ -73,7 +75,7 @@ pub async fn plan_promotion(
         images: says.images,
         release: old.release,
         by: options.who.clone(),
-        at: crate::clock::now(),
+        at: lap_base::clock::now(),
     };
     let changes = compare(&target, &old, &facts);
     let mut ledger = Vec::new();

@@ -1,9 +1,9 @@
 //! What lies ready on the node before a switch, and what the node has recorded.
 
+use lap_base::{archive::pack, error::Result};
+
 use crate::{
     apply::{install::Files, options::short},
-    archive::pack,
-    error::Result,
     plan::switch::{Changes, changes},
     release::{Staged, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::protocol::facts::NodeFacts,

@@ -2,13 +2,16 @@
 
 use std::{cell::Cell, collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    state::{State, Unreadable},
+};
+
 use super::{hooks, prober::EVERY};
 use crate::{
     apply::{answers::unexpected, master::Master, options::Options},
-    error::{Error, Kind, OrError, Result},
     probe::{Prober, Service},
     release::{Entry, Hooked, Reply, manifest::ReleaseManifest},
-    state::{State, Unreadable},
     wire::protocol::{Answer, Request},
 };
 

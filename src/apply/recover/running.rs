@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use lap_base::error::{Error, Kind, Result};
+
 use crate::{
     config::model::{Environment, Node, Provider},
     drivers::{
         self,
         node::{Machines, docker},
     },
-    error::{Error, Kind, Result},
     wire::protocol::NodeFacts,
     workspace::Workspace,
 };

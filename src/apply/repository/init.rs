@@ -1,11 +1,10 @@
 //! Makes a lab's repositories, and sets their passphrase.
 
+use lap_base::error::{Kind, OrError, Result};
+use lap_repositories::{Repository, Room, key_slot::KeySlot};
+
 use super::{place::Place, progress::silent};
-use crate::{
-    error::{Kind, OrError, Result},
-    keys::{Passphrase, recovery},
-    repository::{Repository, Room, key_slot::KeySlot},
-};
+use crate::keys::{Passphrase, recovery};
 
 /// What [`Place::init`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

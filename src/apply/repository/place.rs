@@ -2,17 +2,19 @@
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    secret::Secret,
+};
+use lap_repositories::{
+    Copy, Depth, Location, Repository, Room, Tell, key_slot::KeySlot, recovery_bundle::SealedKeys, storage::Storage,
+};
 use serde::Serialize;
 
 use super::progress::{aside, silent, step, tell};
 use crate::{
     apply::options::Options,
-    base::secret::Secret,
-    error::{Error, Kind, Result},
     keys::{Keys, recovery},
-    repository::{
-        Copy, Depth, Location, Repository, Room, Tell, key_slot::KeySlot, recovery_bundle::SealedKeys, storage::Storage,
-    },
     workspace::Workspace,
 };
 

@@ -2,12 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use crate::{
-    apply::options::Options,
-    error::{Kind, OrError, Result},
-    report::Event,
-    repository::Tell,
-};
+use lap_base::error::{Kind, OrError, Result};
+use lap_repositories::Tell;
+
+use crate::{apply::options::Options, report::Event};
 
 /// A step of its own, with what is told while it runs.
 pub(crate) async fn step<T>(options: &Options, title: String, work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -2,24 +2,18 @@
 
 use std::{fs, process::Command, sync::Arc};
 
+use lap_base::{error::Kind, secret::Secret};
+use lap_repositories::{Location, key_slot::KeySlot};
+
 use super::{progress::silent, *};
-use crate::{
-    base::secret::Secret,
-    error::Kind,
-    keys::{Keys, Passphrase},
-    repository::{
-        Location,
-        key_slot::KeySlot,
-        tests::forge::{Entry, forge},
-    },
-};
+use crate::keys::{Keys, Passphrase};
 
 struct Lab {
     dir: tempfile::TempDir,
     place: Place,
 }
 
-const FAR: &str = "2099-11-30T05:00:00Z";
+const FAR: &str = "2099-11-30 05:00:00";
 
 impl Lab {
     fn new() -> Self {
@@ -63,7 +57,32 @@ impl Lab {
     fn plant(&self, room: &Room, of: &str, id: &str, time: &str) {
         let tags = ["lap".to_owned(), format!("lap:{of}"), format!("lap-id:{id}"), "lap-lab:lab".into()];
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-        forge(&self.open(room), &[Entry::Directory("lap", vec![])], &tags, time);
+        self.write(room, "lap", &[], &tags, time);
+    }
+
+    /// Stock restic writes a snapshot: a directory with these files, which all have the same content.
+    fn write(&self, room: &Room, directory: &str, files: &[&str], tags: &[&str], time: &str) {
+        let from = tempfile::tempdir().unwrap();
+        let directory = from.path().join(directory);
+        fs::create_dir(&directory).unwrap();
+        files.iter().for_each(|file| fs::write(directory.join(file), "ssh-ed25519 AAAA attacker\n").unwrap());
+        let mut restic = self.restic(room);
+        restic.args(["backup", "--time", time, "--tag", &tags.join(",")]).arg(directory.file_name().unwrap());
+        let output = restic.current_dir(from.path()).env("TZ", "UTC").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Stock restic with the password that this room's node gets.
+    fn restic(&self, room: &Room) -> Command {
+        let (mut repository, mut password) = (self.dir.path().join("office"), self.place.keys.directory().to_owned());
+        if let Room::Environment(environment) = room {
+            password.push(environment);
+        }
+        repository.extend(room.directory());
+        let mut restic = Command::new("restic");
+        restic.arg("--no-cache").arg("--repo").arg(repository);
+        restic.arg("--password-file").arg(password.join("repository.password"));
+        restic
     }
 
     fn ids(&self, environment: &str) -> Vec<(String, bool)> {
@@ -89,14 +108,11 @@ fn each_environment_has_a_repository_that_only_its_key_opens() {
     }
     assert_ne!(key, prod.key().unwrap());
     // Each holds what it is for, and the passphrase and stock restic open all.
-    for (room, path) in [(room("test"), "test/"), (room("prod"), "prod/"), (Room::Lab, "")] {
+    for room in [room("test"), room("prod"), Room::Lab] {
         assert_eq!(lab.open(&room).recoverable().is_ok(), room == Room::Lab, "{room:?}");
         let storage = lab.place.storage(&room).unwrap();
         Repository::open(storage, "x", KeySlot::Passphrase, Lab::passphrase().secret(), silent()).unwrap();
-        let mut restic = Command::new("restic");
-        restic.args(["--no-cache", "check", "--password-file"]);
-        restic.arg(lab.place.keys.directory().join(format!("{path}repository.password"))).arg("--repo");
-        let output = restic.arg(lab.dir.path().join("office").join(room.directory().unwrap())).output().unwrap();
+        let output = lab.restic(&room).arg("check").output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(lab.place.init(&Lab::passphrase()).unwrap(), Made::Nothing);
@@ -108,7 +124,7 @@ fn each_environment_has_a_repository_that_only_its_key_opens() {
 fn whose_a_copy_is_follows_from_the_repository() {
     let lab = Lab::parted();
     lab.plant(&room("test"), "prod", "20991130-050000", FAR);
-    lab.plant(&room("test"), "test", "20261130-050000", "2026-11-30T05:00:00Z");
+    lab.plant(&room("test"), "test", "20261130-050000", "2026-11-30 05:00:00");
     assert_eq!(lab.ids("prod"), []);
     assert_eq!(lab.ids("test"), [("20261130-050000".to_owned(), false)]);
     let error = lab.place.find("prod", "latest").unwrap_err();
@@ -119,8 +135,8 @@ fn whose_a_copy_is_follows_from_the_repository() {
 fn what_is_recovered_is_what_people_put_there() {
     let lab = Lab::parted();
     for (tag, top) in [("lap-workspace", "lap-workspace"), ("lap-keys", "lap-keys")] {
-        let entries = vec![Entry::File("lap.toml"), Entry::File("identity.age"), Entry::File("keys.age")];
-        forge(&lab.open(&room("test")), &[Entry::Directory(top, entries)], &["lap", tag, "lap-lab:evil"], FAR);
+        let files = ["lap.toml", "identity.age", "keys.age"];
+        lab.write(&room("test"), top, &files, &["lap", tag, "lap-lab:evil"], FAR);
     }
     let source = crate::apply::recover::source(&lab.place.location, &Lab::passphrase()).unwrap();
     assert_eq!(source.recoverable().unwrap(), "lab");
@@ -134,7 +150,7 @@ fn what_is_recovered_is_what_people_put_there() {
 #[test]
 fn a_shared_repository_stays_readable_and_gets_no_new_copies_once_parted() {
     let lab = Lab::shared();
-    lab.plant(&Room::Shared, "test", "20261101-050000", "2026-11-01T05:00:00Z");
+    lab.plant(&Room::Shared, "test", "20261101-050000", "2026-11-01 05:00:00");
     assert_eq!(lab.place.room_for_copies("test").unwrap(), Room::Shared);
     assert_eq!(lab.ids("test"), [("20261101-050000".to_owned(), true)]);
     let source = || crate::apply::recover::source(&lab.place.location, &Lab::passphrase()).unwrap();
@@ -152,7 +168,7 @@ fn a_shared_repository_stays_readable_and_gets_no_new_copies_once_parted() {
         "20991130-050000",
         "as long as there is no other"
     );
-    lab.plant(&room("test"), "test", "20261130-050000", "2026-11-30T05:00:00Z");
+    lab.plant(&room("test"), "test", "20261130-050000", "2026-11-30 05:00:00");
     assert_eq!(lab.place.find("test", "latest").unwrap().id.to_string(), "20261130-050000");
     let all = [("20261101-050000", true), ("20991130-050000", true), ("20261130-050000", false)];
     assert_eq!(lab.ids("test"), all.map(|(id, shared)| (id.to_owned(), shared)));

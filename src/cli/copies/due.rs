@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{bytes, plural},
+};
+use lap_snapshots::Id;
 use serde::Serialize;
 
 use super::{
@@ -13,10 +18,7 @@ use crate::{
     cli::global::Global,
     config::model::Environment,
     drivers,
-    error::{Error, Kind, Result},
     report::print::outln,
-    snapshot::Id,
-    words::{bytes, plural},
     workspace::Workspace,
 };
 

@@ -1,5 +1,10 @@
 //! `lap snapshot prune --in` and `lap snapshot rm --in`: copies go, and their room comes back.
 
+use lap_base::{
+    error::Result,
+    words::{bytes, plural},
+};
+
 use super::super::{
     common::{Changing, print_json},
     confirm::Confirm,
@@ -14,9 +19,7 @@ use crate::{
         global::Global,
         snapshot::decisions::{ask_to_prune, print_decisions},
     },
-    error::Result,
     report::print::outln,
-    words::{bytes, plural},
 };
 
 /// `lap snapshot prune --in`

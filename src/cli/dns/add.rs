@@ -10,15 +10,15 @@ use hickory_server::proto::{
     op::ResponseCode,
     rr::{Name, RData, RecordType, rdata::PTR},
 };
+use lap_base::error::{Error, Kind, Result};
+use lap_nameserver::{
+    client::{Change, Need, Outcome, authority, query::query, update},
+    records,
+};
 
 use super::target::{Target, called_like_an_environment, complete, data, name, split};
 use crate::{
     cli::{common::runtime, global::Global, value},
-    error::{Error, Kind, Result},
-    nameserver::{
-        client::{Change, Need, Outcome, authority, query::query, update},
-        records,
-    },
     report::print::outln,
 };
 

@@ -3,6 +3,11 @@
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::plural,
+};
+use lap_nameserver::client::{Said, ask_all};
 use serde::Serialize;
 
 use super::target::Target;
@@ -14,15 +19,12 @@ use crate::{
     },
     config::model::Environment,
     drivers,
-    error::{Error, Kind, Result},
     names::check::{Difference, Question, differences, questions},
-    nameserver::client::{Said, ask_all},
     report::{
         print::{out, outln},
         table::table,
     },
     wire::protocol::{Answer, Request, Vantage},
-    words::plural,
     workspace::Workspace,
 };
 

@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lap_base::error::Result;
+
 use super::super::{common::runtime, value};
 use crate::{
     cli::global::Global,
     config::model::{Dns, Lab},
-    drivers,
-    error::Result,
-    names,
+    drivers, names,
     report::print::{out, outln},
     resolve::{self, Plan, facts::Inputs},
     workspace::Workspace,

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Subcommand;
+use lap_base::error::{Error, Kind, Result};
 
 use crate::{
     apply::{dns_keys::deliver, master::Master},
@@ -12,7 +13,6 @@ use crate::{
         name::{below, owner},
     },
     drivers,
-    error::{Error, Kind, Result},
     keys::{
         Keys,
         dns::{self, ALGORITHMS, DnsKey},

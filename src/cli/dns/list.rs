@@ -7,6 +7,11 @@ use std::{
 };
 
 use hickory_server::proto::{op::ResponseCode, rr::Name};
+use lap_base::error::Result;
+use lap_nameserver::{
+    client::{Outcome, Row, authority, transfer},
+    names::Names,
+};
 use serde::Serialize;
 
 use super::target::{Target, name};
@@ -15,12 +20,7 @@ use crate::{
         common::{print_json, runtime},
         global::Global,
     },
-    error::Result,
     names::check,
-    nameserver::{
-        client::{Outcome, Row, authority, transfer},
-        names::Names,
-    },
     report::{print::out, table::table},
 };
 
@@ -57,7 +57,7 @@ impl Args {
                 _ => "dynamic",
             };
             let rows = rows(&target).await?.into_iter();
-            Ok::<_, crate::Error>(rows.map(|row| Listed { from: from(&row), row }).collect::<Vec<_>>())
+            Ok::<_, lap_base::Error>(rows.map(|row| Listed { from: from(&row), row }).collect::<Vec<_>>())
         })?;
         if self.json || global.json() {
             print_json(&rows)?;

@@ -15,9 +15,9 @@ mod tests;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lap_base::error::Result;
 
 use super::global::Global;
-use crate::error::Result;
 
 /// The name server: its names and keys; run one, query it, and make this machine use it
 #[derive(clap::Args, Debug)]

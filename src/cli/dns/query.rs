@@ -6,12 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    cli::value,
-    error::{Error, Kind, OrError, Result},
-    nameserver::client::query::query,
-    report::print::out,
-};
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_nameserver::client::query::query;
+
+use crate::{cli::value, report::print::out};
 
 /// Ask a server, and end with 0 only if it has an answer
 #[derive(clap::Args, Debug)]

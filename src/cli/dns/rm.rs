@@ -3,6 +3,11 @@
 use std::{net::IpAddr, process::ExitCode, time::Duration};
 
 use hickory_server::proto::rr::{Name, RData, RecordType, rdata::PTR};
+use lap_base::error::{Error, Kind, Result};
+use lap_nameserver::{
+    client::{Change, Need, authority, update},
+    records,
+};
 
 use super::{
     add::apply,
@@ -10,11 +15,6 @@ use super::{
 };
 use crate::{
     cli::{common::runtime, global::Global},
-    error::{Error, Kind, Result},
-    nameserver::{
-        client::{Change, Need, authority, update},
-        records,
-    },
     report::print::outln,
 };
 
@@ -116,7 +116,7 @@ pub(super) async fn remove(
 
 /// The data of the records of a type.
 async fn look(target: &Target, owner: &str, rtype: RecordType) -> Result<Vec<String>> {
-    Ok(crate::nameserver::client::query::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4))
+    Ok(lap_nameserver::client::query::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4))
         .await?
         .records)
 }

@@ -6,13 +6,11 @@ use std::{
     process::ExitCode,
 };
 
+use lap_base::error::{Kind, OrError, Result};
+use lap_nameserver::server;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{
-    cli::{common::runtime, value},
-    error::{Kind, OrError, Result},
-    nameserver::server,
-};
+use crate::cli::{common::runtime, value};
 
 /// Answer for the lab's names, and forward the rest
 #[derive(clap::Args, Debug)]
@@ -61,8 +59,15 @@ impl Args {
             let ended = async move {
                 tokio::select! { _ = term.recv() => {}, _ = tokio::signal::ctrl_c() => {} }
             };
-            let options =
-                server::ServeOptions { listen, names_dir: config, keys, data_dir: data, state_dir: state, metrics };
+            let options = server::ServeOptions {
+                listen,
+                names_dir: config,
+                keys,
+                data_dir: data,
+                state_dir: state,
+                metrics,
+                build: crate::BUILD.into(),
+            };
             server::serve(options, ended).await?;
             Ok(ExitCode::SUCCESS)
         })

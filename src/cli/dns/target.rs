@@ -3,6 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use hickory_server::proto::rr::Name;
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_nameserver::{names::Names, records};
 
 use crate::{
     apply::install::{Contents, Seen},
@@ -11,9 +13,7 @@ use crate::{
         value::name::{below, owner},
     },
     drivers,
-    error::{Error, Kind, OrError, Result},
     keys::dns::DnsKey,
-    nameserver::{names::Names, records},
     workspace::Workspace,
 };
 

@@ -1,6 +1,8 @@
 //! The verbs against a server that others wrote (BIND's `named`, where this machine has it).
 
 use hickory_server::proto::rr::RecordType;
+use lap_base::error::Kind;
+use lap_nameserver::names::Names;
 
 use super::{
     add::add,
@@ -8,14 +10,12 @@ use super::{
     rm::remove,
     target::{Target, data},
 };
-use crate::{
-    config::model::Environment,
-    error::Kind,
-    nameserver::{
-        client::tests::{Named, named},
-        names::Names,
-    },
-};
+use crate::{config::model::Environment, keys::dns::DnsKey};
+
+#[path = "../../../crates/nameserver/src/client/tests/named.rs"]
+mod bind;
+
+use self::bind::{Named, named};
 
 fn target(server: &Named) -> Target {
     let environment = Environment {
@@ -33,7 +33,7 @@ fn target(server: &Named) -> Target {
         hosts: vec![("git.internal.".into(), [10, 0, 0, 1].into())],
         ..Names::default()
     };
-    Target { environment, server: server.address, key: server.key.clone(), names }
+    Target { environment, server: server.address, key: DnsKey::from_file(&server.key_file).unwrap(), names }
 }
 
 fn record(rtype: &str, words: &[&str]) -> hickory_server::proto::rr::RData {

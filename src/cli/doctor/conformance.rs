@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{self, plural},
+};
+
 use crate::{
     cli::{
         common::{Changing, print_json},
@@ -14,12 +19,10 @@ use crate::{
         conformance,
         scenario::{Ended, NAME, On},
     },
-    error::{Error, Kind, Result},
     report::{
         print::{out, outln},
         table::table,
     },
-    words::{self, plural},
 };
 
 /// Options of the test. Without `conformance` none of them is taken.

@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::super::{common::Changing, confirm::Confirm};
 use crate::{
     apply::host_install::examine,
     cli::global::Global,
     config::{destination, model::Hypervisor},
     drivers::site::Site,
-    error::{Error, Kind, Result},
     report::print::outln,
 };
 

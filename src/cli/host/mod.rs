@@ -5,9 +5,9 @@ mod install;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lap_base::error::Result;
 
 use super::global::Global;
-use crate::error::Result;
 
 /// Hosts that run nodes as virtual machines
 #[derive(clap::Args, Debug)]

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use crate::{
     apply::{options::Scope, up::up},
     cli::{address::Addresses, common::Changing, global::Global, tables},
     config::app_address::Known,
-    error::Result,
 };
 
 /// Build images of the working tree on the node without starting a container

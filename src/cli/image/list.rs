@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
+use lap_base::error::Result;
+
 use crate::{
     apply::{options::short, up::Master},
     cli::{
         common::{print_json, runtime},
         global::Global,
     },
-    error::Result,
     report::{print::out, table::table},
 };
 

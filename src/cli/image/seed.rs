@@ -2,10 +2,11 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use lap_base::error::Result;
+
 use crate::{
     apply::seed,
     cli::{common::Changing, global::Global},
-    error::Result,
     report::print::outln,
 };
 

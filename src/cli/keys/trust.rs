@@ -2,10 +2,11 @@
 
 use std::{path::Path, process::ExitCode};
 
+use lap_base::error::Result;
+
 use crate::{
     cli::{common::runtime, global::Global},
     drivers,
-    error::Result,
     keys::trust::{self, machine::TrustInputs},
     names,
     plan::containers::REGISTRY,

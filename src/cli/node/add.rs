@@ -2,6 +2,8 @@
 
 use std::{fs, net::Ipv4Addr, process::ExitCode};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use super::super::{
     common::runtime,
     confirm::{cancelled, yes},
@@ -12,7 +14,6 @@ use crate::{
     cli::global::Global,
     config::{destination, machine_file, value::name::label},
     drivers::stock_ssh::StockSsh,
-    error::{Error, Kind, OrError, Result},
     keys::{same_key, ssh_fingerprint},
     report::print::outln,
 };

@@ -1,8 +1,9 @@
 //! The machine that a command names.
 
+use lap_base::error::{Error, Kind, Result};
+
 use crate::{
     config::{model::Node, problem::guess},
-    error::{Error, Kind, Result},
     workspace::Workspace,
 };
 

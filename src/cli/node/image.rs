@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use super::super::common::Changing;
 use crate::{
     apply::image,
     cli::global::Global,
     config::model::{Hypervisor, Provider},
-    error::Result,
     report::print::outln,
 };
 

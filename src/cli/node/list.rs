@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use lap_base::error::Result;
 use serde::Serialize;
 
 use super::super::common::{print_json, runtime};
@@ -9,7 +10,6 @@ use crate::{
     cli::global::Global,
     config::model::Provider,
     drivers,
-    error::Result,
     report::{print::out, table::table},
 };
 
@@ -67,7 +67,7 @@ impl Args {
                     }
                 }
             });
-            Ok::<_, crate::error::Error>(futures_util::future::join_all(rows).await)
+            Ok::<_, lap_base::error::Error>(futures_util::future::join_all(rows).await)
         })?;
         if self.json || global.json() {
             print_json(&rows)?;

@@ -10,9 +10,9 @@ mod rm;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lap_base::error::Result;
 
 use super::global::Global;
-use crate::error::Result;
 
 /// List machines; add machines that already exist (`provider = "ssh"`)
 #[derive(clap::Args, Debug)]

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use super::{
     super::{common::Changing, confirm::Confirm},
     find::find,
 };
-use crate::{apply::machine::examine, cli::global::Global, drivers, error::Result, keys::Keys, report::print::outln};
+use crate::{apply::machine::examine, cli::global::Global, drivers, keys::Keys, report::print::outln};
 
 /// Prepare a bare Debian or Ubuntu machine as a node: show what to install, ask, install
 ///

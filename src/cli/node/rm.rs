@@ -2,6 +2,8 @@
 
 use std::{fs, process::ExitCode};
 
+use lap_base::error::{Kind, OrError, Result};
+
 use super::{
     super::{common::Changing, confirm::Confirm},
     find::find,
@@ -9,7 +11,6 @@ use super::{
 use crate::{
     apply::machine::{leave, stock_ssh},
     cli::global::Global,
-    error::{Kind, OrError, Result},
     report::print::outln,
 };
 

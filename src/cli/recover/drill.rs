@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{ago, duration, plural},
+};
+
 use crate::{
     apply::{
         drill::{copy_of, drill},
@@ -12,9 +17,7 @@ use crate::{
         common::{Changing, print_json},
         global::Global,
     },
-    error::{Error, Kind, Result},
     report::print::outln,
-    words::{ago, duration, plural},
 };
 
 /// Recovers the newest copy of an environment, or the named one, in a lab that lap makes for the drill and removes again.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use lap_base::error::Result;
+
 use crate::{
     apply::{
         master::Master,
         promote::{Releases, releases},
     },
     cli::{common::runtime, global::Global},
-    error::Result,
 };
 
 /// The environment's name, its releases, and the number of the one that runs.

@@ -3,18 +3,20 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use lap_base::{
+    error::{Error, Kind, Result},
+    words::{ago, plural},
+};
 
 use super::ask::ask;
 use crate::{
     apply::options::short,
     cli::{common::print_json, global::Global},
-    error::{Error, Kind, Result},
     release::Ended,
     report::{
         print::{out, outln},
         table::table,
     },
-    words::{ago, plural},
 };
 
 /// Show the ledger: who made which release, when, and the result
@@ -61,7 +63,7 @@ impl Args {
         } else if releases.ledger.is_empty() {
             outln!("There was no promotion to `{name}` yet.");
         } else {
-            let now = crate::clock::now();
+            let now = lap_base::clock::now();
             let rows = releases.ledger.iter().map(|entry| {
                 let result = match &entry.result {
                     Ended::Done => "done".to_owned(),

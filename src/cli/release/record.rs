@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use lap_base::error::Result;
+
 use crate::{
     apply::{options::short, record},
     cli::{common::Changing, global::Global, value},
-    error::Result,
     report::print::outln,
 };
 

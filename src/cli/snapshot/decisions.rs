@@ -1,11 +1,11 @@
 //! Prints which snapshots stay and why, and asks before others are removed.
 
+use lap_base::{error::Result, words::plural};
+use lap_snapshots::keep::Decision;
+
 use crate::{
     cli::{confirm::Confirm, global::Global},
-    error::Result,
     report::{print::out, table::table},
-    snapshot::keep::Decision,
-    words::plural,
 };
 
 /// Shows what a prune would remove from `place`, and asks. `false`: there is nothing to remove.

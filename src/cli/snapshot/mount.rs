@@ -8,10 +8,11 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use crate::{
     apply::snapshot::Snapshots,
     cli::{common::runtime, global::Global, ssh::Login},
-    error::{Error, Kind, OrError, Result},
     report::print::outln,
     wire::paths,
 };

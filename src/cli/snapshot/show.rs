@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
+use lap_base::{
+    clock::now,
+    error::Result,
+    words::{ago, bytes},
+};
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -12,14 +17,11 @@ use crate::{
         common::{print_json, runtime},
         global::Global,
     },
-    clock::now,
-    error::Result,
     report::{
         print::{out, outln},
         table::table,
     },
     wire::protocol::ListedSnapshot,
-    words::{ago, bytes},
 };
 
 /// Show one snapshot: time, reason, release, content, cost

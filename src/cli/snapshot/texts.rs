@@ -1,11 +1,9 @@
 //! Cells and lines that several snapshot commands print.
 
-use crate::{
-    release::manifest::ReleaseManifest,
-    snapshot::{HookRan, Meta, Pause},
-    wire::protocol::ListedSnapshot,
-    words::{self, bytes, plural},
-};
+use lap_base::words::{self, bytes, plural};
+use lap_snapshots::{HookRan, Meta, Pause};
+
+use crate::{release::manifest::ReleaseManifest, wire::protocol::ListedSnapshot};
 
 /// What ran when it was taken.
 pub(super) fn ran(meta: &Meta) -> String {

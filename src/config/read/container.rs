@@ -2,29 +2,28 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use lap_snapshots::hooks::{Hooks, Scrub};
+
 use super::{
     Read, build, checks, healthcheck,
     node::{bytes, cpus},
     variables::variables,
 };
-use crate::{
-    config::{
-        document::{Item, Schema, Table, open, schema::key},
-        files,
-        model::{Container, NetworkMode, Port, Volume},
-        problem::{Ledger, did_you_mean, shown},
-        value::{
-            capability::capability,
-            duration::duration,
-            grant::security_opt,
-            name,
-            port::port,
-            signal::signal,
-            volume::{tmpfs, volume},
-            words,
-        },
+use crate::config::{
+    document::{Item, Schema, Table, open, schema::key},
+    files,
+    model::{Container, NetworkMode, Port, Volume},
+    problem::{Ledger, did_you_mean, shown},
+    value::{
+        capability::capability,
+        duration::duration,
+        grant::security_opt,
+        name,
+        port::port,
+        signal::signal,
+        volume::{tmpfs, volume},
+        words,
     },
-    snapshot::hooks::{Hooks, Scrub},
 };
 
 /// The secrets that lap makes and mounts under `/run/secrets`.

@@ -1,12 +1,11 @@
 //! `[copies]` of `lap.toml`: what `lap snapshot copy --due` does, and what `lap status` expects.
 
+use lap_repositories::{Depth, policy::Policy};
+
 use super::snapshot;
-use crate::{
-    config::{
-        document::{Item, Schema, schema::key},
-        value::duration::period,
-    },
-    repository::{Depth, policy::Policy},
+use crate::config::{
+    document::{Item, Schema, schema::key},
+    value::duration::period,
 };
 
 /// The keys of `[copies]`.

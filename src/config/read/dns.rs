@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    config::{
-        document::{Item, Schema, schema::key},
-        lines::element,
-        model::Dns,
-        value::{address, name},
-    },
-    nameserver::records,
+use lap_nameserver::records;
+
+use crate::config::{
+    document::{Item, Schema, schema::key},
+    lines::element,
+    model::Dns,
+    value::{address, name},
 };
 
 /// The keys of `[dns]`.

@@ -5,6 +5,10 @@ use std::{
     path::Path,
 };
 
+use lap_repositories as repository;
+use lap_repositories::Location;
+use lap_snapshots::keep::Policy;
+
 use super::{
     Read, copies,
     dns::{self, DnsTable},
@@ -17,7 +21,6 @@ use crate::config::{
     problem::Ledger,
     value::{address, grant::grant, name, public_key::public_key},
 };
-use crate::{repository, repository::Location, snapshot::keep::Policy};
 
 /// The keys of `lap.toml`.
 pub const SCHEMA: Schema = Schema {

@@ -2,16 +2,15 @@
 
 use std::{net::Ipv4Addr, path::Path};
 
+use lap_snapshots::Filesystem;
+
 use super::{Read, machine};
-use crate::{
-    config::{
-        document::{Item, Schema, Table, open, schema::key},
-        files,
-        model::{Address, Node, Provider, Role, Vm},
-        problem::{Ledger, did_you_mean, shown},
-        value::{address, size::size},
-    },
-    snapshot::Filesystem,
+use crate::config::{
+    document::{Item, Schema, Table, open, schema::key},
+    files,
+    model::{Address, Node, Provider, Role, Vm},
+    problem::{Ledger, did_you_mean, shown},
+    value::{address, size::size},
 };
 
 /// The keys of `node.toml`.

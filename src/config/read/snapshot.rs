@@ -1,11 +1,10 @@
 //! `[snapshot]` of `lap.toml`: what the nodes' agents take and keep by themselves.
 
-use crate::{
-    config::{
-        document::{Item, Schema, schema::key},
-        value::duration::duration,
-    },
-    snapshot::keep::{Keep, Policy},
+use lap_snapshots::keep::{Keep, Policy};
+
+use crate::config::{
+    document::{Item, Schema, schema::key},
+    value::duration::duration,
 };
 
 /// The keys of `[snapshot]`.

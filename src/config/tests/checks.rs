@@ -289,10 +289,10 @@ fn images() {
 #[test]
 fn as_an_error() {
     let world = World::new().with("lap.toml", "lab = \"A\"\nx = 1");
-    let error = crate::Error::from(super::load(world.dir.path(), None).unwrap_err());
-    assert_eq!(error.kind, crate::Kind::Config);
+    let error = lap_base::Error::from(super::load(world.dir.path(), None).unwrap_err());
+    assert_eq!(error.kind, lap_base::Kind::Config);
     assert!(error.message.starts_with("the workspace has 2 problems:\nlap.toml:1: lab: "), "{error}");
     let world = World::new().with("lap.toml", "lab = \"A\"");
-    let error = crate::Error::from(super::load(world.dir.path(), None).unwrap_err());
+    let error = lap_base::Error::from(super::load(world.dir.path(), None).unwrap_err());
     assert!(error.message.starts_with("the workspace has 1 problem:\nlap.toml:1: lab: "), "{error}");
 }

@@ -1,6 +1,8 @@
 //! What stands on a box's disk beside Debian's packages.
 
-use crate::{archive::pack, error::Result, wire::units};
+use lap_base::{archive::pack, error::Result};
+
+use crate::wire::units;
 
 /// Takes in the seed before anything looks at who the machine is.
 const SEED_UNIT: &str = "\

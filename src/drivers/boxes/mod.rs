@@ -9,12 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use sha2::{Digest, Sha256};
 
 use super::{rootfs, stock_ssh::quoted};
 use crate::{
     config::model::{Hypervisor, Rootfs},
-    error::{Error, Kind, OrError, Result},
     report::Line,
 };
 

@@ -1,10 +1,11 @@
 //! A machine that runs nodes as virtual machines: what is on it, and what brings them up after it was booted.
 
+use lap_base::error::Result;
+
 use super::{
     node::machine::Look,
     site::{Input, Site},
 };
-use crate::error::Result;
 
 /// What brings nodes up after a boot, and the unit that runs it.
 pub const START: &str = "/usr/local/lib/lap/start-nodes";

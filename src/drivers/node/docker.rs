@@ -27,15 +27,17 @@ use bollard::{
     },
 };
 use futures_util::TryStreamExt;
+use lap_base::{
+    cgroups::Cgroups,
+    error::{Kind, OrError, Result},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::state::NodeState;
 use crate::{
-    cgroups::Cgroups,
     config::model::{Port, Subnet},
     docker::{AGAIN, failed, name_taken},
-    error::{Kind, OrError, Result},
     wire::paths,
 };
 
@@ -197,7 +199,7 @@ pub async fn observe(docker: &Docker, lab: &str) -> Result<HostFacts> {
         docker.list_images(Some(images)),
     );
     let mut facts = HostFacts {
-        v2: crate::cgroups::cgroups() == Cgroups::V2,
+        v2: lap_base::cgroups::cgroups() == Cgroups::V2,
         taken: routes(),
         images: images
             .map_err(|e| failed("cannot list images", &e))?

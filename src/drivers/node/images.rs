@@ -6,8 +6,9 @@ use bollard::{
     Docker,
     query_parameters::{ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions},
 };
+use lap_base::error::Result;
 
-use crate::{docker::failed, error::Result};
+use crate::docker::failed;
 
 /// One of them.
 #[derive(Clone, Debug)]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use lap_base::error::Result;
 use sha2::{Digest, Sha256};
 
-use crate::{drivers::stock_ssh::StockSsh, error::Result};
+use crate::drivers::stock_ssh::StockSsh;
 
 /// Where lap's own sshd listens on such a machine: reached through the machine's own, by whoever may log in there.
 pub const SSHD: ([u8; 4], u16) = ([127, 0, 0, 1], 7022);

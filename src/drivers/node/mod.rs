@@ -10,13 +10,11 @@ use std::collections::BTreeMap;
 
 use bollard::Docker;
 use futures_util::future::join_all;
+use lap_base::error::Result;
 
 use self::{docker::HostFacts, state::NodeState};
 use super::site::Site;
-use crate::{
-    config::model::{Hypervisor, Lab, Node, Provider},
-    error::Result,
-};
+use crate::config::model::{Hypervisor, Lab, Node, Provider};
 
 /// The machines of a lab, and what answers for those that are containers.
 pub struct Machines {

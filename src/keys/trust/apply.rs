@@ -8,11 +8,13 @@ use std::{
     process::Command,
 };
 
+use lap_base::{Error, Kind, OrError, Result};
+
 use super::{
     machine::{DEBIAN_CONFIG, SystemStore, TrustChange, inside},
     observe::read,
 };
-use crate::{Error, Kind, OrError, Result, keys::files};
+use crate::keys::files;
 
 /// Makes the changes on the machine whose root directory is `root`. `run` runs one command (its words); the paths in
 /// the words are as seen from that root directory.

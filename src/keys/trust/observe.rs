@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{Error, Kind, Result, label::is_label};
+
 use super::machine::{
     DEBIAN_CONFIG, DOCKER, DOCKER_FILE, FEDORA_ANCHORS, FileFacts, SystemStore, TrustInputs, anchor, inside,
 };
-use crate::{Error, Kind, Result, base::label::is_label, keys::ssh::is_host};
+use crate::keys::ssh::is_host;
 
 const DEBIAN_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const FEDORA_BUNDLE: &str = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";

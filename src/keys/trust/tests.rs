@@ -1,10 +1,11 @@
 use std::{fs, path::Path};
 
+use lap_base::{Error, Kind};
+
 use super::{
     machine::{TrustInputs, inside},
     *,
 };
-use crate::{Error, Kind};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n";
 const ANCHOR: &str = "/usr/local/share/ca-certificates/lap-office.crt";
@@ -39,7 +40,7 @@ fn planned(root: &Path, inputs: &TrustInputs) -> Vec<String> {
 }
 
 /// Plans and applies; gives the commands that ran.
-fn go(root: &Path, inputs: &TrustInputs) -> crate::Result<Vec<String>> {
+fn go(root: &Path, inputs: &TrustInputs) -> lap_base::Result<Vec<String>> {
     let mut ran = Vec::new();
     let changes = plan(inputs, &observe(root, inputs)?);
     apply(root, &changes, &mut |words| {

@@ -1,12 +1,9 @@
 //! What happens to containers, and why.
 
+use lap_base::state::{State, Unreadable};
+
 use super::{World, in_order, text};
-use crate::{
-    config::model::Healthcheck,
-    plan::Action,
-    state::{State, Unreadable},
-    wire::protocol::Health,
-};
+use crate::{config::model::Healthcheck, plan::Action, wire::protocol::Health};
 
 #[test]
 fn the_first_time_all_is_made_in_order() {

@@ -7,6 +7,8 @@ mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lap_base::state::State;
+
 use super::{
     Plan,
     containers::{Builder, Inputs, Installed, REGISTRY, secrets_hash, up},
@@ -17,7 +19,6 @@ use crate::{
         desired_state::DesiredState,
         manifest::{Image, ReleaseManifest},
     },
-    state::State,
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
         protocol::{ContainerFact, Health, ImageFact, NodeFacts},

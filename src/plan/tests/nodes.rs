@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use lap_base::Kind;
+
 use super::{in_order, text};
 use crate::{
-    Kind,
     config::model::{Address, Container, Environment, Lab, Node, Port, Protocol, Provider, Role, Rootfs, Subnet},
     drivers::node::{
         docker::{HostFacts, spec_identity},

@@ -1,7 +1,8 @@
 //! Somebody else changed a file since.
 
+use lap_base::Kind;
+
 use super::*;
-use crate::Kind;
 
 /// Installs, lets `change` have the file, and undoes.
 fn after(machine: Machine, path: &str, change: impl Fn(String) -> String) -> (Machine, Result<Vec<String>>) {

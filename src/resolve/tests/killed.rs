@@ -1,7 +1,9 @@
 //! Killed after each step, and in the middle of one.
 
+use lap_base::{Error, Kind};
+
 use super::*;
-use crate::{Error, Kind, resolve::facts::Inputs};
+use crate::resolve::facts::Inputs;
 
 fn nothing(_: &[String]) -> Result<()> {
     Ok(())

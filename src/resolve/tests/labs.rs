@@ -1,7 +1,9 @@
 //! Several labs, and several versions of lap.
 
+use lap_base::Kind;
+
 use super::*;
-use crate::{Kind, resolve::facts::Inputs};
+use crate::resolve::facts::Inputs;
 
 fn home() -> Inputs {
     Inputs { lab: "home".into(), zone: "home.example".into(), ..inputs(&[[10, 86, 2, 10]]) }

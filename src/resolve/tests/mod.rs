@@ -13,8 +13,9 @@ use std::{
     path::Path,
 };
 
+use lap_base::Result;
+
 use super::{facts::Inputs, tree::inside, *};
-use crate::Result;
 
 const DROP_IN: &str = "/etc/systemd/resolved.conf.d/lap-office.conf";
 const DAEMON: &str = "/etc/docker/daemon.json";

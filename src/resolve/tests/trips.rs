@@ -205,7 +205,7 @@ fn what_cannot_be_done_is_one_sentence() {
     }
     for lab in ["../x", "", "a b", "A"] {
         let error = wrong(&Machine::plain(), &Inputs { lab: lab.into(), ..install() });
-        assert_eq!(error.kind, crate::Kind::Config, "{lab}");
+        assert_eq!(error.kind, lap_base::Kind::Config, "{lab}");
     }
     for zone in ["", ".", "a..b", "x\nnameserver 1.2.3.4", "-a"] {
         let error = wrong(&Machine::plain(), &Inputs { zone: zone.into(), ..install() });

@@ -2,6 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use lap_base::{
+    error::{Error, Kind},
+    state::{State, Unreadable},
+};
+use lap_nameserver::client::Said;
+use lap_snapshots::{Change, Damaged, Id, Meta, keep::Decision};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,11 +15,7 @@ use super::{
     lock::Holder,
 };
 use crate::{
-    error::{Error, Kind},
-    nameserver::client::Said,
     release::{Entry, Hooked, manifest::ReleaseManifest},
-    snapshot::{Change, Damaged, Id, Meta, keep::Decision},
-    state::{State, Unreadable},
     wire::prune::Decision as Verdict,
 };
 

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use lap_base::state::{State, Unreadable};
+use lap_repositories::policy::Known;
+use lap_snapshots::{Meta, keep::Policy};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
-use crate::{
-    release::manifest::ReleaseManifest,
-    repository::policy::Known,
-    snapshot::{Meta, keep::Policy},
-    state::{State, Unreadable},
-    wire::paths,
-};
+use crate::{release::manifest::ReleaseManifest, wire::paths};
 
 /// All that is known about a node from inside.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
+use lap_snapshots::Filesystem;
 use serde::{Deserialize, Serialize};
-
-use crate::snapshot::Filesystem;
 
 /// Who a node is. Written to [`crate::wire::paths::CONFIG`] before its first start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use lap_base::secret::{Secret, exposed};
+use lap_repositories::policy::News;
+use lap_snapshots::{Id, hooks::Scrub};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
-use crate::{
-    base::secret::{Secret, exposed},
-    release::Order,
-    repository::policy::News,
-    snapshot::{Id, hooks::Scrub},
-    wire::prune::Rules,
-};
+use crate::{release::Order, wire::prune::Rules};
 
 /// The largest pack of Git objects that travels, in bytes.
 pub const MAX_PACK: u64 = 512 << 20;
@@ -70,7 +67,7 @@ pub enum Request {
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: `Answer::Step` for each
     /// step, then `Answer::Restored`.
     RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
-    /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Message::Call`](crate::repository::relay::Message::Call), each to be
+    /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Message::Call`](lap_repositories::relay::Message::Call), each to be
     /// replied to, and `Answer::Step`, then `Answer::Copied`. Ends when the connection does.
     CopySnapshot {
         id: String,

@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lap::{Kind, agent::pool::binds::refresh_in};
+use lap::agent::pool::binds::refresh_in;
+use lap_base::Kind;
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},

@@ -13,11 +13,10 @@ use std::{
     time::Duration,
 };
 
-use lap::{
-    Kind,
-    agent::prune::registry,
-    snapshot::{self, Filesystem, Id, Restore, Step, diff, volume},
-};
+use lap::agent::prune::registry;
+use lap_base::Kind;
+use lap_snapshots as snapshot;
+use lap_snapshots::{Filesystem, Id, Restore, Step, diff, volume};
 
 use super::{
     all_of, control, fifo,

@@ -2,7 +2,8 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use lap::{Kind, snapshot::Step};
+use lap_base::Kind;
+use lap_snapshots::Step;
 
 use super::{
     all_of, control,

@@ -7,13 +7,11 @@ use std::{
     time::Duration,
 };
 
-use lap::{
-    Result,
-    snapshot::{
-        Filesystem, Id, Meta, Nested, Reason, Step, Still, World, free_id,
-        only::{self, Only},
-        take, volume,
-    },
+use lap_base::Result;
+use lap_snapshots::{
+    Filesystem, Id, Meta, Nested, Reason, Step, Still, World, free_id,
+    only::{self, Only},
+    take, volume,
 };
 use nix::{
     mount::{MsFlags, mount},

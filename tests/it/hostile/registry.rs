@@ -9,10 +9,10 @@ use std::{
 };
 
 use lap::{
-    Kind,
     agent::prune::registry::{is_set_aside, look, put_all_back, remove, sweep, take_over, tidy},
     wire::prune::Rules,
 };
+use lap_base::Kind;
 
 use super::{all_of, control, fifo, while_swapping};
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use lap::{
-    Kind,
     apply::{master::Master, options::Options},
     registry::{Image, copy},
     report::Events,
     workspace::Workspace,
 };
+use lap_base::Kind;
 use tokio::sync::watch;
 
 use super::lab::Lab;

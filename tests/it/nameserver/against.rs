@@ -14,6 +14,7 @@ use hickory_server::{
     store::in_memory::InMemoryZoneHandler,
     zone_handler::{AuthLookup, AxfrPolicy, LookupError, LookupOptions, ZoneHandler, ZoneType},
 };
+use lap_nameserver::names;
 
 use super::{
     Program,
@@ -21,7 +22,6 @@ use super::{
     secondary::Peer,
     small,
 };
-use lap::nameserver::names;
 
 type Labels = Vec<Vec<u8>>;
 

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lap::nameserver::names::Names;
+use lap_nameserver::names::Names;
 
 use super::{Process, Program, SECRET_BASE64, output, small, unconfined, wait, write};
 

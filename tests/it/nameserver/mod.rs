@@ -5,7 +5,7 @@ mod dhcp;
 mod disk;
 mod killed;
 mod nsupdate;
-#[path = "../../../src/nameserver/server/tests/packet.rs"]
+#[path = "../../../crates/nameserver/src/server/tests/packet.rs"]
 mod packet;
 mod secondary;
 mod table;
@@ -19,14 +19,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lap::nameserver::{
+use lap_base::testing::loopback::own_place;
+use lap_nameserver::{
     keys::{KeyEntry, KeyFile},
     names::Names,
 };
 use tempfile::TempDir;
 
 use self::packet::Key;
-use crate::{loopback::own_place, times::Timed};
+
+use crate::times::Timed;
 
 /// Only tests know it, and everyone who reads this.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";

@@ -6,7 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use lap::nameserver::names::Names;
+use lap_base::testing::loopback::{own_place, own_port};
+use lap_nameserver::names::Names;
 use tempfile::TempDir;
 
 use super::{
@@ -14,7 +15,6 @@ use super::{
     packet::{self, A, Update},
     small, wait, write,
 };
-use crate::loopback::{own_place, own_port};
 
 /// A secondary of `internal` and the zones given, which loses nothing but itself when it is dropped.
 pub struct Peer {

@@ -1,10 +1,11 @@
 //! docs/dns.md names a test for each thing it says of an RFC: these tests exist.
 
-use lap::nameserver::{keys, names};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
+
+use lap_nameserver::{keys, names};
 
 fn sources(dir: &Path, all: &mut String) {
     for entry in fs::read_dir(dir).unwrap() {
@@ -32,7 +33,7 @@ fn every_test_in_the_table_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/dns.md")).unwrap();
     let mut all = String::new();
-    sources(&root.join("src/nameserver/server"), &mut all);
+    sources(&root.join("crates/nameserver/src/server"), &mut all);
     sources(&root.join("tests/it/nameserver"), &mut all);
     let mut rows = 0;
     for row in page.lines().filter(|l| l.starts_with("| RFC ")) {

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::atomic::Ordering};
 
-use lap::{Error, Kind};
+use lap_base::{Error, Kind};
 
 use super::{
     copied::{image, quiet},

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use lap::{
-    Kind,
-    registry::{Client, Copied, Image, copy},
-};
+use lap::registry::{Client, Copied, Image, copy};
+use lap_base::Kind;
 
 use super::{
     stock::{Authority, Stock, noise},
@@ -18,7 +16,7 @@ pub fn image(source: &str, target: &str, digest: &str) -> Image {
     Image { source: source.into(), target: target.into(), digest: digest.into() }
 }
 
-pub async fn quiet(from: &Client, to: &Client, images: &[Image], mount: &[&str]) -> lap::Result<Copied> {
+pub async fn quiet(from: &Client, to: &Client, images: &[Image], mount: &[&str]) -> lap_base::Result<Copied> {
     let mount: Vec<String> = mount.iter().map(|name| (*name).to_owned()).collect();
     copy(from, to, images, &mount, &|_: &str| {}).await
 }

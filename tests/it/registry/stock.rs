@@ -14,13 +14,13 @@ use lap::{
     keys::Keys,
     registry::{Client, Digest},
 };
+use lap_base::testing::loopback::own_place;
 use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
 
 use super::wire::Wire;
 use crate::{
     live::lab::{Ran, run},
-    loopback::own_place,
     times::Timed,
 };
 

@@ -11,7 +11,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use lap::{Error, Kind, wire::client::Dial};
+use lap::wire::client::Dial;
+use lap_base::{Error, Kind};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::FileType;
-
-use super::store::{STORE, hex};
-use crate::{
+use lap_base::{
     beneath::{Walk, dir::Dir},
     error::Result,
 };
+use rustix::fs::FileType;
+
+use super::store::{STORE, hex};
 
 /// In the directory of all containers' data: on the same file system as the registry's data, and out of the registry's sight.
 const ASIDE: &str = ".lap-prune";

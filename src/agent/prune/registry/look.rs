@@ -5,14 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lap_base::{
+    beneath::{Entry, Walk, dir::Dir},
+    error::{Error, Kind, Result},
+};
 use rustix::fs::FileType;
 
 use super::store::{SMALL, hex, store};
-use crate::{
-    beneath::{Entry, Walk, dir::Dir},
-    error::{Error, Kind, Result},
-    prune::found::{Blob, Manifest, Registry, Repository},
-};
+use crate::prune::found::{Blob, Manifest, Registry, Repository};
 
 /// Looks at all of it; `None`: there is no registry.
 ///

@@ -6,7 +6,7 @@
 //! looked at once more: what was named meanwhile goes back, and only the rest is removed. The registry's own `garbage-collect` looks
 //! once and needs a registry that takes no pushes, hence one that was started anew.
 //!
-//! The registry may change its data at any time, so every file is reached by [`crate::beneath`]. What is set aside lies beside the data of
+//! The registry may change its data at any time, so every file is reached by [`lap_base::beneath`]. What is set aside lies beside the data of
 //! all containers, where the registry does not see it:
 //!
 //! ```text

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::{beneath::Dir, error::Result, registry::Digest};
+use lap_base::{beneath::Dir, error::Result};
+
+use crate::registry::Digest;
 
 /// No file that the registry writes beside layers is larger.
 pub const SMALL: u64 = 16 << 20;

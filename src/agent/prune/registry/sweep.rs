@@ -6,7 +6,7 @@
 //! looked at once more: what was named meanwhile goes back, and only the rest is removed. The registry's own `garbage-collect` looks
 //! once and needs a registry that takes no pushes, hence one that was started anew.
 //!
-//! The registry may change its data at any time, so every file is reached by [`crate::beneath`]. What is set aside lies beside the data of
+//! The registry may change its data at any time, so every file is reached by [`lap_base::beneath`]. What is set aside lies beside the data of
 //! all containers, where the registry does not see it:
 //!
 //! ```text
@@ -16,14 +16,17 @@
 
 use std::{path::Path, time::Duration};
 
+use lap_base::{
+    clock::now,
+    error::{Error, Kind, OrError, Result},
+};
+
 use super::{
     aside::{self, Aside, drop_aside, in_order_of, put_all_back},
     look::{look, since},
     store::{SMALL, hex, store},
 };
 use crate::{
-    clock::now,
-    error::{Error, Kind, OrError, Result},
     prune::{Blob, unneeded},
     wire::prune::Rules,
 };
@@ -44,7 +47,7 @@ pub fn remove(data: &Path, repository: &str, digest: &str) -> Result<()> {
     let Some(store) = store(data)? else { return Ok(()) };
     let Some(manifests) = store.dir(&manifests)? else { return Ok(()) };
     let aside = Aside::make(data)?;
-    let walk = crate::beneath::Walk::default();
+    let walk = lap_base::beneath::Walk::default();
     if let Some(tags) = manifests.dir(Path::new("tags"))? {
         for tag in tags.list(&walk)? {
             let name = Path::new(&tag.name);
@@ -126,7 +129,7 @@ fn put_named_back(data: &Path) -> Result<()> {
 pub fn tidy(data: &Path) -> Result<()> {
     let (Some(registry), Some(store)) = (look(data)?, store(data)?) else { return Ok(()) };
     for repository in registry.repositories.iter().filter(|all| all.name.starts_with("infra/")) {
-        let (above, name) = crate::beneath::split(Path::new(&repository.name))?;
+        let (above, name) = lap_base::beneath::split(Path::new(&repository.name))?;
         let Some(above_it) = store.dir(&Path::new("repositories").join(above))? else { continue };
         let mut newest = i64::MIN;
         for part in ["_manifests/revisions/sha256", "_layers/sha256"] {
@@ -136,7 +139,7 @@ pub fn tidy(data: &Path) -> Result<()> {
         if repository.manifests.is_empty() && repository.uploading.is_none() && quiet {
             Aside::make(data)?.discard(&above_it, name)?;
             // Of the last one of its commit: only if it is empty.
-            let (higher, commit) = crate::beneath::split(above)?;
+            let (higher, commit) = lap_base::beneath::split(above)?;
             if let Some(higher) = store.dir(&Path::new("repositories").join(higher))? {
                 let _ = higher.remove_empty(commit);
             }

@@ -1,8 +1,7 @@
 //! The commit in question, in the git repository of this workspace.
 
 use git2::{Oid, Repository};
-
-use crate::error::{Error, Kind, OrError, Result};
+use lap_base::error::{Error, Kind, OrError, Result};
 
 /// Where a commit is kept that an operator agreed to when lap asked: it survives `git gc`, and lap does not ask again.
 pub(super) const AGREED: &str = "refs/lap/agreed/";
@@ -22,5 +21,5 @@ pub fn open(root: &std::path::Path) -> Result<Repository> {
 pub fn full_id(text: &str) -> Result<Oid> {
     let is = text.len() == 40 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let id = if is { Oid::from_str(text).ok() } else { None };
-    id.ok_or_else(|| Error::new(Kind::Refused, format!("{} is not the id of a commit", crate::words::shown(text))))
+    id.ok_or_else(|| Error::new(Kind::Refused, format!("{} is not the id of a commit", lap_base::words::shown(text))))
 }

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use git2::{Commit, Diff, DiffFormat, DiffOptions, Oid, Patch, Repository, Tree};
-use time::{OffsetDateTime, UtcOffset, macros::format_description};
-
-use super::commit::{full_id, open};
-use crate::{
-    apply::options::short,
+use lap_base::{
     error::{Error, Kind, OrError, Result},
     words::{plain, plural},
 };
+use time::{OffsetDateTime, UtcOffset, macros::format_description};
+
+use super::commit::{full_id, open};
+use crate::apply::options::short;
 
 /// So many files are listed.
 const FILES: usize = 40;

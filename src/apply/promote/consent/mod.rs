@@ -7,11 +7,11 @@ pub mod describe;
 mod signed;
 
 pub use describe::{Description, describe, not_agreed};
+use lap_base::error::{Kind, OrError, Result};
 
 use self::commit::{AGREED, full_id, open};
 use crate::{
     apply::{master::Master, options::short},
-    error::{Kind, OrError, Result},
     keys,
 };
 

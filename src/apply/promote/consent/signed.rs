@@ -7,12 +7,10 @@ use std::{
 };
 
 use git2::{Oid, Repository};
+use lap_base::error::{Kind, OrError, Result};
 use russh::keys::PublicKey;
 
-use crate::{
-    error::{Kind, OrError, Result},
-    keys,
-};
+use crate::keys;
 
 const BEGIN: &[u8] = b"-----BEGIN SSH SIGNATURE-----";
 /// What a key is called in the file that `ssh-keygen` reads; each file has one key.

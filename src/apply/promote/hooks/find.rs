@@ -2,10 +2,11 @@
 
 use std::{io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use super::hook::Hook;
 use crate::{
     apply::{options::short, promote::consent::describe::HOOKS_DIRECTORY},
-    error::{Error, Kind, OrError, Result},
     observe::{
         checkout::{self, Checkout},
         commit as in_git,
@@ -62,7 +63,7 @@ pub fn find(root: &Path) -> Result<Vec<Hook>> {
     };
     for entry in entries {
         let entry = entry.or_error(Kind::Config, what)?;
-        let name = crate::words::plain(&entry.file_name().to_string_lossy());
+        let name = lap_base::words::plain(&entry.file_name().to_string_lossy());
         let meta = entry.metadata().or_error(Kind::Config, || format!("cannot read `{HOOKS_DIRECTORY}/{name}`"))?;
         if meta.is_symlink() {
             return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is a link: put the file there")));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lap_base::error::{Error, Kind, Result};
 use tokio::time::Instant;
 
 use super::{hook::Hook, run::Hooks};
@@ -11,7 +12,6 @@ use crate::{
         options::{Options, short},
         promote::consent::{self, Agreed},
     },
-    error::{Error, Kind, Result},
     release::{Ended, Entry, Hooked, Verb},
 };
 

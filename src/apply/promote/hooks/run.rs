@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::{
     process::Command,
     time::{Instant, sleep_until},
@@ -22,7 +23,6 @@ use crate::{
         options::Options,
         promote::consent::{Agreed, describe::HOOKS_DIRECTORY},
     },
-    error::{Error, Kind, OrError, Result},
     observe::checkout::Checkout,
     workspace::Workspace,
 };

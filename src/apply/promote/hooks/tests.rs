@@ -1,5 +1,6 @@
 use std::{fs, os::unix::fs::OpenOptionsExt, time::Duration};
 
+use lap_base::error::Kind;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
@@ -11,7 +12,6 @@ use crate::{
         options::Options,
         promote::consent::{Agreed, describe::HOOKS_DIRECTORY},
     },
-    error::Kind,
     report::{Event, Events},
 };
 

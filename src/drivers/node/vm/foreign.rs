@@ -3,13 +3,14 @@
 
 use std::path::PathBuf;
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::{spec::Spec, vagrant::vagrant};
 use crate::{
     drivers::{
         site::Site,
         stock_ssh::{ALIAS, StockSsh},
     },
-    error::{Error, Kind, Result},
     report::Line,
 };
 

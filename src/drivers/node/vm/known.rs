@@ -1,9 +1,10 @@
 //! The boxes that Vagrant has: looked at, since asking it takes a second.
 
+use lap_base::error::Result;
+
 use crate::{
     config::model::Hypervisor,
     drivers::site::{Input, Site},
-    error::Result,
 };
 
 /// A box that Vagrant has.

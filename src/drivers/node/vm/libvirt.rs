@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr, path::Path, time::Duration};
 
+use lap_base::error::{Error, Kind, Result};
+
 use super::spec::Spec;
 use crate::{
     config::model::Subnet,
     drivers::{command::Run, site::Site},
-    error::{Error, Kind, Result},
 };
 
 /// The host's machines, not a person's own.

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use lap_base::error::{Error, Kind, OrError, Result};
+
 use super::{
     known::known,
     libvirt,
@@ -21,7 +23,6 @@ use crate::{
         command::Run,
         site::{Input, Site},
     },
-    error::{Error, Kind, OrError, Result},
     report::Line,
 };
 

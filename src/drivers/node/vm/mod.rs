@@ -18,13 +18,13 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use lap_base::error::{Error, Kind, Result};
 
 use self::spec::{Spec, domain, mac};
 use super::state::NodeState;
 use crate::{
     config::model::{Hypervisor, Node},
     drivers::site::Site,
-    error::{Error, Kind, Result},
 };
 
 /// What there is for virtual machines, on all hosts.

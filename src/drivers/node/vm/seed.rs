@@ -3,13 +3,12 @@
 
 use std::net::Ipv4Addr;
 
+use lap_base::{archive::pack, error::Result};
 use sha2::{Digest, Sha256};
 
 use super::spec::Spec;
 use crate::{
-    archive::pack,
     config::model::Hypervisor,
-    error::Result,
     wire::{
         machine::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
         paths,
@@ -120,7 +119,7 @@ mod tests {
                 device: Some("/dev/disk/by-id/virtio-lap-data".into()),
                 filesystem: None,
             },
-            host_key: crate::base::secret::Secret::new("key".into()),
+            host_key: lap_base::secret::Secret::new("key".into()),
             authorized_keys: "admin".into(),
         }
     }

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use lap_base::error::Result;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -16,7 +17,6 @@ use crate::{
         boxes,
         site::{Input, Site},
     },
-    error::Result,
 };
 
 /// Where the machines' things lie on their host: `<lab>/<node>`.

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use lap_base::error::{Kind, Result};
+
 use super::spec::{HOME, Spec, dir};
-use crate::{
-    drivers::{command::Run, site::Site},
-    error::{Kind, Result},
-};
+use crate::drivers::{command::Run, site::Site};
 
 async fn manage(site: &Site, arguments: &[&str]) -> Result<String> {
     let run = Run::new("VBoxManage", arguments.iter().copied());

@@ -1,0 +1,217 @@
+//! What is not ours: asked elsewhere, remembered, and never left without an answer.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use hickory_server::proto::{
+    op::{Message, MessageType, ResponseCode},
+    rr::{Name, RData, Record, RecordType, rdata},
+};
+use lap_base::testing::loopback::{own_address, own_place};
+use tokio::net::UdpSocket;
+
+use super::{
+    PATIENCE, Running, judge,
+    local::{awkward, question},
+    office, put,
+};
+use crate::{
+    client::query::query,
+    server::{forward::Forwarder, handle::Action, reply::Transport, wire::rtype},
+};
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A name server that says one thing.
+pub struct Fake {
+    pub address: SocketAddr,
+    pub asked: Arc<AtomicU32>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// `None` from `reply`: it stays silent.
+pub async fn fake(reply: impl Fn(&Message) -> Option<Message> + Send + 'static) -> Fake {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (address, asked) = (socket.local_addr().unwrap(), Arc::new(AtomicU32::new(0)));
+    let counter = asked.clone();
+    let task = tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        loop {
+            let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+            let question = Message::from_vec(&buffer[..length]).unwrap();
+            if let Some(mut answer) = reply(&question) {
+                answer.metadata.id = question.metadata.id;
+                answer.metadata.message_type = MessageType::Response;
+                answer.add_queries(question.queries.clone());
+                let _ = socket.send_to(&answer.to_vec().unwrap(), client).await;
+            }
+        }
+    });
+    Fake { address, asked, task }
+}
+
+pub fn code(code: ResponseCode) -> Message {
+    let mut message = Message::query();
+    message.metadata.response_code = code;
+    message
+}
+
+/// A for every name but those with `missing` in front, which get NXDOMAIN with an SOA.
+pub fn example(question: &Message) -> Option<Message> {
+    let name = question.queries[0].name().clone();
+    let zone = Name::from_ascii("example.com.").unwrap();
+    // It comes in any case.
+    let says = |start: &str| name.to_lowercase().to_string().starts_with(start);
+    if says("missing") {
+        let mut message = code(ResponseCode::NXDomain);
+        let soa = rdata::SOA::new(zone.clone(), zone.clone(), 1, 2, 3, 4, 77);
+        message.add_authority(Record::from_rdata(zone, 77, RData::SOA(soa)));
+        return Some(message);
+    }
+    let mut message = code(ResponseCode::NoError);
+    let count = if says("many") { 60 } else { 1 };
+    if question.queries[0].query_type() == RecordType::A {
+        message.add_answers(
+            (0..count).map(|i| Record::from_rdata(name.clone(), 300, RData::A(rdata::A::new(93, 184, 215, 14 + i)))),
+        );
+    }
+    Some(message)
+}
+
+async fn with_upstreams(upstreams: &[SocketAddr]) -> Running {
+    let mut names = office();
+    names.upstreams = upstreams.to_vec();
+    Running::start(&names).await
+}
+
+/// The code and the records.
+async fn ask(server: &Running, name: &str) -> (String, String) {
+    let answer = query(server.address, name, "A", PATIENCE).await.unwrap();
+    assert!(!answer.authoritative, "{name} is not ours");
+    (answer.code.clone(), answer.to_string().trim().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_passed_on_and_remembered() {
+    let upstream = fake(example).await;
+    let server = with_upstreams(&[upstream.address]).await;
+    for _ in 0..3 {
+        let (code, address) = ask(&server, "www.example.com").await;
+        assert_eq!((code.as_str(), address.as_str()), ("NOERROR", "93.184.215.14"));
+        assert_eq!(ask(&server, "missing.example.com").await.0, "NXDOMAIN");
+    }
+    assert_eq!(upstream.asked.load(Ordering::Relaxed), 2, "the cache answers the rest");
+
+    let dig = server.dig(&["wWw.eXample.com"]).await;
+    assert!(dig.contains(";wWw.eXample.com.") && dig.contains("flags: qr rd ra;"), "{dig}");
+    let missing = server.dig(&["missing.example.com"]).await;
+    let soa = missing.lines().find(|line| line.contains("\tIN\tSOA\t")).unwrap_or_else(|| panic!("{missing}"));
+    // It was remembered a moment ago, or a few.
+    let ttl = soa.strip_prefix("example.com.").and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok());
+    assert!(ttl.is_some_and(|ttl| (1..=77).contains(&ttl)), "{soa}");
+    assert!(server.dig(&["+tcp", "+short", "www.example.com"]).await.contains("93.184.215.14"));
+    let cut = server.dig(&["+noedns", "+ignore", "many.example.com"]).await;
+    assert!(cut.contains("flags: qr tc rd ra;") && cut.contains("ANSWER: 0"), "{cut}");
+    assert!(server.dig(&["+noedns", "many.example.com"]).await.contains("ANSWER: 60"));
+    assert!(server.dig(&["git.internal"]).await.contains("flags: qr aa rd ra;"));
+    assert!(server.dig(&["+norecurse", "www.example.com"]).await.contains("REFUSED"));
+
+    // A reload with the same upstreams keeps what was learnt, even when nobody is there any more.
+    drop(upstream);
+    let mut names = office();
+    names.upstreams =
+        serde_json::from_slice::<crate::names::Names>(&std::fs::read(server.dir.path().join("names.json")).unwrap())
+            .unwrap()
+            .upstreams;
+    names.hosts.push(("new.internal.".into(), [10, 0, 0, 1].into()));
+    put(&server.dir, &serde_json::to_string(&names).unwrap());
+    while !query(server.address, "new.internal", "A", PATIENCE).await.unwrap().found() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_names_never_leave() {
+    let upstream = fake(example).await;
+    let server = with_upstreams(&[upstream.address]).await;
+    for name in ["nothing.internal", "internal", "a.node.internal"] {
+        let _ = server.dig(&[name]).await;
+    }
+    let _ = server.dig(&["-x", "192.168.0.200"]).await;
+    assert_eq!(upstream.asked.load(Ordering::Relaxed), 0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_upstream_that_fails_is_not_the_end() {
+    let silent = fake(|_| None).await;
+    let failing = fake(|_| Some(code(ResponseCode::ServFail))).await;
+    let refusing = fake(|_| Some(code(ResponseCode::Refused))).await;
+    let good = fake(example).await;
+    let closed = own_place();
+    for first in [silent.address, failing.address, refusing.address, closed] {
+        let server = with_upstreams(&[first, good.address]).await;
+        assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
+        let asked = silent.asked.load(Ordering::Relaxed);
+        assert_eq!(ask(&server, "other.example.com").await.1, "93.184.215.14");
+        assert_eq!(silent.asked.load(Ordering::Relaxed), asked, "the silent one rests, and nobody waits for it");
+        server.stop().await;
+    }
+    assert!(silent.asked.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_that_are_down_give_servfail() {
+    let (silent, other) = (fake(|_| None).await, fake(|_| None).await);
+    let closed = own_place();
+    let cases = [vec![silent.address], vec![silent.address, other.address], vec![closed]];
+    let cases = cases.iter().map(async |upstreams| {
+        let server = with_upstreams(upstreams).await;
+        let dig = server.dig(&["www.example.com"]).await;
+        assert!(dig.contains("SERVFAIL"), "{upstreams:?}: {dig}");
+        // Ours go on as if nothing were.
+        assert!(query(server.address, "git.internal", "A", PATIENCE).await.unwrap().found());
+        server.stop().await;
+    });
+    futures_util::future::join_all(cases).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_leads_out_is_followed() {
+    let upstream = fake(example).await;
+    let forwarder = Forwarder::new(&[upstream.address], &[]).unwrap();
+    let (zones, mut draft) = (awkward(), Vec::new());
+    let asked = question("OUT.internal.", rtype::A).to_vec().unwrap();
+    assert!(matches!(judge(&zones, true, &asked, Transport::Udp, &mut draft), Action::Forward(..)));
+    let reply = Message::from_vec(&forwarder.complete(&draft, 512, LOCAL, &|_| false).await.reply).unwrap();
+    let records: Vec<_> = reply.answers.iter().map(ToString::to_string).collect();
+    assert_eq!(records, ["OUT.internal. 60 IN CNAME www.example.com.", "www.example.com. 300 IN A 93.184.215.14"]);
+    assert!(reply.metadata.authoritative && reply.metadata.recursion_available);
+    assert_eq!(reply.queries[0].name().to_string(), "OUT.internal.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_not_its_own_upstream() {
+    // An address of this test's own: on 127.0.0.1 another test may take the port's TCP half meanwhile.
+    let free = std::net::TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap();
+    let mut names = office();
+    names.upstreams = vec![free];
+    let server = Running::on(&free.to_string(), &names).await;
+    assert_eq!(ask(&server, "www.example.com").await.0, "REFUSED");
+    server.stop().await;
+}

@@ -1,0 +1,83 @@
+//! Who may open a repository: the lab's own password (`.lap/keys/repository.password`), and the passphrase that people know.
+//! Each is a key of restic's format, so that stock restic takes either.
+
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    random::random,
+    secret::Secret,
+};
+use rustic_core::{
+    jiff::Zoned,
+    repofile::{KeyFile, KeyId},
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    cipher::Cipher,
+    file::{File, Folder},
+    key_slot::KeySlot,
+    open::{Repository, guarded},
+};
+
+/// scrypt's N of the lab's own key, as restic has it: 32 MiB, a tenth of a second. The library's is four times that, for every
+/// copy, and the password is 32 random letters and digits: nobody guesses it, however cheap a try is.
+const LAB_N: u32 = 1 << 15;
+
+impl Repository {
+    /// Whether there is a passphrase.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn has_passphrase(&self) -> Result<bool> {
+        self.behind(KeySlot::Passphrase).map(|files| !files.is_empty())
+    }
+
+    /// Makes this the passphrase; an earlier one opens no more.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_passphrase(&self, passphrase: &Secret) -> Result<()> {
+        let before = self.behind(KeySlot::Passphrase)?;
+        let name = self.name.as_str();
+        let new: KeyId = guarded(name, || self.inner.add_key(passphrase.expose(), &KeySlot::Passphrase.key()))?;
+        let new = File::new(Folder::Keys, new.to_hex().as_str());
+        for file in before.iter().filter(|file| Some(*file) != new.as_ref()) {
+            self.storage.remove(file).or_error(Kind::Host, || format!("cannot remove `{file}` of `{name}`"))?;
+        }
+        Ok(())
+    }
+
+    /// Has the password that just made it open it sooner from now on.
+    pub(super) fn lighten(&self, password: &Secret) -> Result<()> {
+        let before = self.behind(KeySlot::Lab)?;
+        let mut key = KeyFile {
+            hostname: None,
+            username: Some(KeySlot::Lab.user().to_owned()),
+            created: Some(Zoned::now()),
+            kdf: "scrypt".to_owned(),
+            n: LAB_N,
+            r: 8,
+            p: 1,
+            data: Vec::new(),
+            salt: random::<64>()?.to_vec(),
+        };
+        let (encrypt, k, r) = guarded(&self.name, || key.kdf_key(&password.expose()))?.to_keys();
+        key.data = Cipher::new(&encrypt, &k, &r)?.seal(self.key()?.expose().as_bytes())?;
+        let what = || format!("cannot write a key of `{}`", self.name);
+        let text = serde_json::to_vec(&key).or_error(Kind::Other, what)?;
+        let file = File::new(Folder::Keys, &hex::encode(Sha256::digest(&text)));
+        let file = file.ok_or_else(|| Error::new(Kind::Other, what()))?;
+        self.storage.write(&file, &[text.into()]).or_error(Kind::Host, what)?;
+        // Killed before this, both open it.
+        before.iter().try_for_each(|file| self.storage.remove(file)).or_error(Kind::Host, what)
+    }
+
+    fn behind(&self, door: KeySlot) -> Result<Vec<File>> {
+        let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
+        Ok(files
+            .into_iter()
+            .map(|(file, _)| file)
+            .filter(|file| KeySlot::of(self.storage.as_ref(), file) == Some(door))
+            .collect())
+    }
+}

@@ -1,0 +1,43 @@
+//! The keys of a repository: one for the password of the lab, one for the passphrase.
+
+use lap_base::error::{Error, Kind};
+use rustic_core::KeyOptions;
+
+use super::{file::File, storage::Storage};
+
+/// Whose key it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySlot {
+    Lab,
+    Passphrase,
+}
+
+impl KeySlot {
+    /// The user that its keys name, for people who look at them with `restic key list`.
+    pub(super) fn user(self) -> &'static str {
+        match self {
+            Self::Lab => "lap",
+            Self::Passphrase => "lap-passphrase",
+        }
+    }
+
+    /// Of a key file.
+    pub(super) fn of(storage: &dyn Storage, file: &File) -> Option<Self> {
+        let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None).ok()?).ok()?;
+        let user = key.get("username")?.as_str()?;
+        [Self::Lab, Self::Passphrase].into_iter().find(|door| door.user() == user)
+    }
+
+    pub(super) fn key(self) -> KeyOptions {
+        KeyOptions::default().username(self.user().to_owned()).with_created(true)
+    }
+
+    /// What is said when it does not open.
+    pub(super) fn closed(self, name: &str) -> Error {
+        match self {
+            Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
+                .hint("it belongs to another lab, or was made with other keys"),
+            Self::Passphrase => Error::new(Kind::Keys, format!("the passphrase does not open `{name}`")),
+        }
+    }
+}

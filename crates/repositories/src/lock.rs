@@ -1,0 +1,187 @@
+//! restic's locks, so that nobody prunes what somebody else is copying, whichever program either uses: a small encrypted file
+//! in `locks/` for as long as somebody works. Who adds has a shared one, who removes an exclusive one.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    words::ago,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    cipher::Cipher,
+    file::{File, Folder},
+    open::Repository,
+    storage::Storage,
+};
+
+/// A new one takes the place of the old so often; restic's are as old as that.
+const ANEW: Duration = Duration::from_secs(5 * 60);
+/// One that nobody renewed for so long is a dead one's. restic says the same.
+const DEAD: i64 = 30 * 60;
+
+/// What such a file says.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Said {
+    time: String,
+    exclusive: bool,
+    hostname: String,
+    username: String,
+    pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+}
+
+/// Held as long as this lives.
+pub struct Lock {
+    end: Option<mpsc::Sender<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Repository {
+    pub(super) fn cipher(&self) -> Result<Cipher> {
+        let rustic_core::repofile::MasterKey { mac, encrypt, .. } = self.inner.key();
+        Cipher::new(&encrypt, &mac.k, &mac.r)
+    }
+
+    /// Takes a lock: `exclusive` to remove, else to add. Those that a killed process of this machine left, and those that
+    /// nobody renewed, are removed.
+    ///
+    /// # Errors
+    /// Somebody else works on it, in a way that does not go together: who, and since when.
+    pub fn lock(&self, exclusive: bool) -> Result<Lock> {
+        let key = self.cipher()?;
+        let files = Locks { storage: self.storage.clone(), key, name: self.name.clone() };
+        files.check(exclusive, None)?;
+        let mine = files.write(exclusive)?;
+        // Two at once: both see each other now, and both give up.
+        if let Err(error) = files.check(exclusive, Some(&mine)) {
+            files.remove(&mine);
+            return Err(error);
+        }
+        let (end, ended) = mpsc::channel::<()>();
+        let keeper = std::thread::spawn(move || {
+            let mut mine = mine;
+            while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(ANEW) {
+                if let Ok(new) = files.write(exclusive) {
+                    files.remove(&mine);
+                    mine = new;
+                }
+            }
+            files.remove(&mine);
+        });
+        Ok(Lock { end: Some(end), keeper: Some(keeper) })
+    }
+
+    /// A lock to read, where one can be written: whoever cannot write there finds nobody who removes, either (a disk that is
+    /// mounted read-only).
+    ///
+    /// # Errors
+    /// Somebody removes from it.
+    pub fn lock_to_read(&self) -> Result<Option<Lock>> {
+        match self.lock(false) {
+            Err(error) if error.kind == Kind::Host => Ok(None),
+            lock => lock.map(Some),
+        }
+    }
+}
+
+struct Locks {
+    storage: Arc<dyn Storage>,
+    key: Cipher,
+    name: String,
+}
+
+impl Locks {
+    fn check(&self, exclusive: bool, mine: Option<&File>) -> Result<()> {
+        let what = || format!("cannot read the repository `{}`", self.name);
+        for (file, _) in self.storage.list(Folder::Locks).or_error(Kind::Host, what)? {
+            if Some(&file) == mine {
+                continue;
+            }
+            let said = match self.storage.read(&file, None) {
+                // Given back in between.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                bytes => self.read(&bytes.or_error(Kind::Host, what)?),
+            };
+            match said {
+                Some(said) if is_dead(&said) => self.remove(&file),
+                Some(said) if !said.exclusive && !exclusive => {}
+                said => return Err(self.taken(said.as_ref())),
+            }
+        }
+        Ok(())
+    }
+
+    fn taken(&self, said: Option<&Said>) -> Error {
+        let by = said.map_or_else(
+            || "restic uses it".to_owned(),
+            |said| {
+                let since = at(said).map_or_else(String::new, |at| format!(", since {}", ago(now() - at)));
+                format!("`{}@{}` uses it (process {}){since}", said.username, said.hostname, said.pid)
+            },
+        );
+        Error::new(Kind::Locked, format!("`{}` is locked: {by}", self.name))
+            .hint("`restic unlock` removes the lock of a killed process; lap removes it after 30 minutes")
+    }
+
+    fn read(&self, bytes: &[u8]) -> Option<Said> {
+        serde_json::from_slice(&self.key.open(bytes)?).ok()
+    }
+
+    fn write(&self, exclusive: bool) -> Result<File> {
+        let what = || format!("cannot lock the repository `{}`", self.name);
+        let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        let username = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
+        let time = OffsetDateTime::now_utc().format(&Rfc3339).or_error(Kind::Other, what)?;
+        let (uid, gid) = (Some(uid.as_raw()), Some(gid.as_raw()));
+        let said = Said { time, exclusive, hostname, username, pid: std::process::id(), uid, gid };
+        let plain = serde_json::to_vec(&said).or_error(Kind::Other, what)?;
+        let bytes = self.key.seal(&plain)?;
+        let name = hex::encode(Sha256::digest(&bytes));
+        let file = File::new(Folder::Locks, &name).ok_or_else(|| Error::new(Kind::Other, what()))?;
+        self.storage.write(&file, &[bytes.into()]).or_error(Kind::Host, what)?;
+        Ok(file)
+    }
+
+    fn remove(&self, file: &File) {
+        // What stays is dead in half an hour.
+        let _ = self.storage.remove(file);
+    }
+}
+
+fn now() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}
+
+fn at(said: &Said) -> Option<i64> {
+    OffsetDateTime::parse(&said.time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+fn is_dead(said: &Said) -> bool {
+    let here = nix::unistd::gethostname().is_ok_and(|name| name.to_string_lossy() == said.hostname);
+    let alive = i32::try_from(said.pid).is_ok_and(|pid| {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
+    });
+    at(said).is_some_and(|at| now() - at > DEAD) || (here && !alive)
+}

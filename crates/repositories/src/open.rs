@@ -1,0 +1,225 @@
+//! Opens and makes repositories, in sentences of our own.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    secret::Secret,
+    words::bytes,
+};
+use rustic_core::{
+    ConfigOptions, Credentials, OpenStatus, Progress, ProgressBars, ProgressType, RepositoryBackends,
+    RepositoryOptions, RusticError, RusticProgress, RusticResult, repofile::MasterKey,
+};
+
+use super::{backend::Backend, file::Folder, key_slot::KeySlot, room::is_room, storage::Storage, warnings::one_line};
+
+/// Is told what is being done; cheap to clone.
+pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A restore holds a few packs in memory; larger ones are no faster.
+const PACK: u64 = 8 << 20;
+/// What may lie where there is no repository yet.
+const BESIDE: [&str; 3] = ["keys", "tmp", "lost+found"];
+/// Between two words about the same step.
+const BETWEEN: Duration = Duration::from_secs(1);
+
+/// A repository that the password opens.
+pub struct Repository {
+    /// For messages.
+    pub name: String,
+    pub(super) inner: rustic_core::Repository<OpenStatus>,
+    pub(super) storage: Arc<dyn Storage>,
+}
+
+impl Repository {
+    /// Opens the one that is there, with the password that this door takes.
+    ///
+    /// # Errors
+    /// There is none, it is damaged, or has another password: each in a sentence.
+    pub fn open(storage: Arc<dyn Storage>, name: &str, door: KeySlot, password: &Secret, tell: Tell) -> Result<Self> {
+        let raw = raw(&storage, name, (false, door), tell)?;
+        let opened = guarded(name, || Ok(raw.open(&Credentials::password(password.expose()))))?;
+        let inner = opened.map_err(|error| match error.is_incorrect_password() {
+            true => door.closed(name),
+            false => problem(name, &error),
+        })?;
+        Ok(Self { name: name.to_owned(), inner, storage })
+    }
+
+    /// Opens the repository with a key from [`Self::key`], without the time and the memory that a password needs.
+    /// `strict`: see `super::warnings`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(storage: Arc<dyn Storage>, name: &str, key: &Secret, strict: bool, tell: Tell) -> Result<Self> {
+        let key: MasterKey =
+            serde_json::from_str(key.expose()).or_error(Kind::Other, || "the repository's key".into())?;
+        let raw = raw(&storage, name, (strict, KeySlot::Lab), tell)?;
+        let inner = guarded(name, || raw.open(&Credentials::Masterkey(key)))?;
+        Ok(Self { name: name.to_owned(), inner, storage })
+    }
+
+    /// What the data is encrypted with, whichever password opened it.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn key(&self) -> Result<Secret> {
+        serde_json::to_string(&self.inner.key())
+            .map(Secret::new)
+            .or_error(Kind::Other, || "the repository's key".into())
+    }
+
+    /// Whether there is one to be opened.
+    ///
+    /// # Errors
+    /// The place cannot be looked at, or holds something else.
+    pub fn is_there(storage: &Arc<dyn Storage>, name: &str) -> Result<bool> {
+        let what = || format!("cannot read the repository `{name}`");
+        if !storage.list(Folder::Config).or_error(Kind::Host, what)?.is_empty() {
+            return Ok(true);
+        }
+        match storage.look().or_error(Kind::Host, what)? {
+            None => Ok(false),
+            // Made, and then killed before the config was written: its keys open nothing. Or repositories lie in it.
+            Some(entries) if entries.iter().all(|entry| BESIDE.contains(&entry.as_str()) || is_room(entry)) => {
+                Ok(false)
+            }
+            Some(_) => Err(Error::new(Kind::Refused, format!("`{name}` is not a repository, and not empty"))),
+        }
+    }
+
+    /// Makes one in an empty place, or in a new directory.
+    ///
+    /// # Errors
+    /// The place cannot be written.
+    pub fn make(storage: Arc<dyn Storage>, name: &str, password: &Secret, tell: Tell) -> Result<Self> {
+        storage.make().or_error(Kind::Host, || format!("cannot make the repository `{name}`"))?;
+        let raw = raw(&storage, name, (false, KeySlot::Lab), tell)?;
+        let options = ConfigOptions::default()
+            .set_datapack_size(bytesize::ByteSize::b(PACK))
+            .set_datapack_growfactor(0_u32)
+            .set_treepack_size(bytesize::ByteSize::b(PACK / 2))
+            // It would decrypt and unpack all that was packed and encrypted a moment ago, for a quarter of the time. What
+            // gets lost on the way is found by the names; what a machine miscalculates, `verify --read-data` finds.
+            .set_extra_verify(false);
+        let credentials = Credentials::password(password.expose());
+        let inner = guarded(name, || raw.init(&credentials, &KeySlot::Lab.key(), &options))?;
+        let made = Self { name: name.to_owned(), inner, storage };
+        made.lighten(password)?;
+        Ok(made)
+    }
+
+    /// Its files.
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        self.storage.clone()
+    }
+}
+
+fn raw(
+    storage: &Arc<dyn Storage>,
+    name: &str,
+    (strict, door): (bool, KeySlot),
+    tell: Tell,
+) -> Result<rustic_core::Repository<()>> {
+    let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict, door)), None);
+    guarded(name, || {
+        // No cache: nothing of a repository is left on a machine.
+        let options = RepositoryOptions::default().no_cache(true);
+        rustic_core::Repository::new_with_progress(&options, &backends, Bars(tell))
+    })
+}
+
+/// Of what a panic says.
+const MOST: usize = 400;
+
+/// Runs the library; that it panics over a damaged pack or a full disk is an error like any other.
+///
+/// # Errors
+/// What it says, in one line.
+pub fn guarded<T>(name: &str, act: impl FnOnce() -> RusticResult<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(result) => result.map_err(|error| problem(name, &error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(damaged(name, &text.unwrap_or_default()))
+        }
+    }
+}
+
+fn problem(name: &str, error: &RusticError) -> Error {
+    Error::new(Kind::Node, format!("the repository `{name}`: {}", one_line(&error.display_log())))
+}
+
+fn damaged(name: &str, text: &str) -> Error {
+    // A panic may print all the library had in memory.
+    let text: String = one_line(text).chars().take(MOST).collect();
+    Error::new(Kind::Node, format!("the repository `{name}`: {text}"))
+        .hint("`lap snapshot verify --read-data --from REPOSITORY` names the damaged files")
+}
+
+/// The library's progress, as words.
+struct Bars(Tell);
+
+impl std::fmt::Debug for Bars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bars")
+    }
+}
+
+impl ProgressBars for Bars {
+    fn progress(&self, kind: ProgressType, prefix: &str) -> Progress {
+        if !matches!(kind, ProgressType::Bytes) {
+            return Progress::hidden();
+        }
+        let title = prefix.trim_end_matches('.').to_owned();
+        let last = Mutex::new(Instant::now());
+        Progress::new(Bar { tell: self.0.clone(), title, done: AtomicU64::new(0), all: AtomicU64::new(0), last })
+    }
+}
+
+struct Bar {
+    tell: Tell,
+    title: String,
+    done: AtomicU64,
+    all: AtomicU64,
+    last: Mutex<Instant>,
+}
+
+impl std::fmt::Debug for Bar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.title)
+    }
+}
+
+impl RusticProgress for Bar {
+    fn is_hidden(&self) -> bool {
+        false
+    }
+
+    fn set_length(&self, length: u64) {
+        self.all.store(length, Ordering::Relaxed);
+    }
+
+    fn set_title(&self, _title: &str) {}
+
+    fn inc(&self, more: u64) {
+        let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= BETWEEN {
+            *last = Instant::now();
+            let all = self.all.load(Ordering::Relaxed);
+            (self.tell)(&format!("{}: {} of {}", self.title, bytes(done), bytes(all.max(done))));
+        }
+    }
+
+    fn finish(&self) {}
+}

@@ -1,0 +1,263 @@
+//! `[copies]` of `lap.toml`: how often snapshots are copied off the machine and verified there, and which stay. Pure.
+
+use std::collections::BTreeMap;
+
+use lap_snapshots::{
+    Id,
+    keep::{Decision, Keep, spans},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{snapshots::Copy, verify::Depth};
+
+/// What lap.toml says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Seconds between copies; `None`: they are made by hand.
+    pub every: Option<u64>,
+    /// Seconds between verifications.
+    pub verify: Option<u64>,
+    /// What of the data a verification reads.
+    pub depth: Depth,
+    /// `None`: all stay.
+    pub keep: Option<Keep>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { every: None, verify: None, depth: Depth::Structure, keep: None }
+    }
+}
+
+/// What a node knows of its environment's copies in one repository, from whoever worked there last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Known {
+    /// The snapshot that is newest there, and when it was taken (unix seconds).
+    pub newest: Option<(Id, i64)>,
+    pub verified: Option<Verified>,
+    pub drilled: Option<Drilled>,
+    /// The last copy went where all environments' copies go.
+    pub shared: bool,
+}
+
+/// How a verification ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// When (unix seconds).
+    pub at: i64,
+    /// The environment's newest copy then.
+    pub newest: Option<Id>,
+    /// So much was wrong.
+    pub faults: usize,
+}
+
+/// How a drill ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drilled {
+    /// When it began (unix seconds).
+    pub at: i64,
+    pub id: Id,
+    /// Until all was healthy and checked, or until it failed.
+    pub seconds: f64,
+    /// How old the copy was: what was written in so many seconds would have been lost.
+    pub lost: i64,
+    /// What failed; `None`: nothing.
+    pub failed: Option<String>,
+}
+
+/// News for [`Known`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum News {
+    Newest(Option<(Id, i64)>),
+    Verified(Verified),
+    Drilled(Drilled),
+    Shared(bool),
+}
+
+impl Known {
+    /// Takes it over.
+    pub fn hear(&mut self, news: News) {
+        match news {
+            News::Newest(newest) => self.newest = newest,
+            News::Verified(verified) => self.verified = Some(verified),
+            News::Drilled(drilled) => self.drilled = Some(drilled),
+            News::Shared(shared) => self.shared = shared,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether the newest snapshot, taken at `newest`, is to be copied at `now`, when that which is there was taken at `there`.
+    pub fn copy_is_due(&self, newest: Option<i64>, there: Option<i64>, now: i64) -> bool {
+        let (Some(every), Some(newest)) = (self.every, newest) else { return false };
+        there.is_none_or(|there| newest > there && now.saturating_sub(there) >= every.cast_signed())
+    }
+
+    /// Whether it is to be verified. Damage is looked at again each time: somebody may have mended it.
+    pub fn verification_is_due(&self, known: &Known, now: i64) -> bool {
+        self.verify.is_some_and(|every| {
+            known
+                .verified
+                .as_ref()
+                .is_none_or(|last| last.faults > 0 || now.saturating_sub(last.at) >= every.cast_signed())
+        })
+    }
+
+    /// What is not as it should be, a sentence each. `since`: before that nothing can have been there. One copy or verification
+    /// may be missed, not two.
+    pub fn complaints<'a>(
+        &self,
+        repositories: impl Iterator<Item = &'a String>,
+        known: &BTreeMap<String, Known>,
+        since: i64,
+        now: i64,
+    ) -> Vec<String> {
+        let late = |every: Option<u64>, at: Option<i64>| {
+            every.is_some_and(|every| {
+                now.saturating_sub(at.unwrap_or(0).max(since)) > every.saturating_mul(2).cast_signed()
+            })
+        };
+        let mut all = Vec::new();
+        for name in repositories {
+            let nothing = Known::default();
+            let known = known.get(name).unwrap_or(&nothing);
+            let (newest, verified) = (known.newest.as_ref().map(|(_, at)| *at), known.verified.as_ref());
+            if late(self.every, newest) {
+                all.push(match newest {
+                    Some(_) => format!("the newest copy in `{name}` is older than lap.toml allows"),
+                    None => format!("`{name}` has no copy yet"),
+                });
+            }
+            if let Some(damaged) = verified.filter(|verified| verified.faults > 0) {
+                all.push(format!("`{name}` is damaged ({})", lap_base::words::plural(damaged.faults, "fault")));
+            } else if late(self.verify, verified.map(|verified| verified.at)) {
+                all.push(match verified {
+                    Some(_) => format!("`{name}` was verified longer ago than lap.toml allows"),
+                    None => format!("`{name}` was never verified"),
+                });
+            }
+        }
+        all
+    }
+}
+
+/// Decides about each copy, given the oldest first: what the policy keeps, the newest, the newest that a verification found whole, what
+/// somebody asked for by name, and what a release on the node goes back to (`releases`).
+pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id]) -> Vec<Decision> {
+    let ages: Vec<i64> = copies.iter().map(|copy| copy.at).collect();
+    let verified = known.verified.as_ref().filter(|verified| verified.faults == 0);
+    let verified = verified.and_then(|verified| verified.newest.as_ref());
+    let newest = copies.len().saturating_sub(1);
+    let one = |(nth, (copy, spans)): (usize, (&Copy, Vec<String>))| {
+        let reasons = [
+            (copy.asked, "taken by hand"),
+            (releases.contains(&copy.id), "a release needs it for its rollback"),
+            (verified == Some(&copy.id), "the newest verified one"),
+            (nth == newest, "the newest"),
+        ];
+        let because = reasons.into_iter().filter(|(is, _)| *is).map(|(_, why)| why.to_owned());
+        Decision { id: copy.id.clone(), because: because.chain(spans).collect() }
+    };
+    copies.iter().zip(spans(&ages, keep)).enumerate().map(one).collect()
+}
+
+/// Of copies, the oldest first.
+pub fn newest_of(copies: &[Copy]) -> News {
+    News::Newest(copies.last().map(|copy| (copy.id.clone(), copy.at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 3600;
+    /// Saturday, 21 November 2026, 12:00 UTC.
+    const NOON: i64 = 1_795_262_400;
+
+    fn policy() -> Policy {
+        Policy { every: Some(DAY as u64), verify: Some(7 * DAY as u64), ..Policy::default() }
+    }
+
+    fn verified(days: i64, faults: usize) -> Known {
+        Known { verified: Some(Verified { at: NOON - days * DAY, newest: None, faults }), ..Known::default() }
+    }
+
+    #[test]
+    fn copies_and_verifications_are_due() {
+        let copy = |newest: Option<i64>, there: Option<i64>| {
+            policy().copy_is_due(newest.map(|age| NOON - age), there.map(|age| NOON - age), NOON)
+        };
+        assert!(!copy(None, None), "nothing to copy");
+        assert!(copy(Some(5), None), "the first");
+        assert!(!copy(Some(5), Some(DAY - 1)));
+        assert!(copy(Some(5), Some(DAY)));
+        assert!(!copy(Some(DAY), Some(DAY)), "it is there");
+        assert!(!copy(Some(2 * DAY), Some(DAY)), "a newer one is there");
+        assert!(!Policy::default().copy_is_due(Some(NOON), None, NOON), "by hand only");
+        for (known, due) in
+            [(Known::default(), true), (verified(6, 0), false), (verified(7, 0), true), (verified(1, 2), true)]
+        {
+            assert_eq!(policy().verification_is_due(&known, NOON), due, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_late_or_damaged_is_told() {
+        let told = |known: Option<Known>, since: i64| {
+            let known = known.map(|known| ("nas".to_owned(), known)).into_iter().collect();
+            policy().complaints(["nas".to_owned()].iter(), &known, NOON - since * DAY, NOON)
+        };
+        let copied = |days: i64, known: Known| Known { newest: Some((Id::new(0, 1), NOON - days * DAY)), ..known };
+        assert_eq!(told(None, 2), [""; 0]);
+        assert_eq!(told(None, 3), ["`nas` has no copy yet"]);
+        assert_eq!(told(None, 15), ["`nas` has no copy yet", "`nas` was never verified"]);
+        assert_eq!(told(Some(copied(2, verified(14, 0))), 99), [""; 0]);
+        assert_eq!(
+            told(Some(copied(3, verified(1, 0))), 99),
+            ["the newest copy in `nas` is older than lap.toml allows"]
+        );
+        assert_eq!(told(Some(copied(1, verified(15, 0))), 99), ["`nas` was verified longer ago than lap.toml allows"]);
+        assert_eq!(told(Some(copied(1, verified(15, 1))), 99), ["`nas` is damaged (1 fault)"]);
+    }
+
+    #[test]
+    fn each_reason_keeps_a_copy() {
+        let copy = |days: i64, asked: bool| Copy {
+            id: Id::new(NOON - days * DAY, 1),
+            lab: "l".into(),
+            environment: "test".into(),
+            at: NOON - days * DAY,
+            restic: String::new(),
+            size: None,
+            asked,
+            shared: false,
+        };
+        let copies = [copy(9, false), copy(8, true), copy(7, false), copy(6, false), copy(5, false), copy(4, false)];
+        let mut known = verified(5, 0);
+        if let Some(verified) = &mut known.verified {
+            verified.newest = Some(copies[3].id.clone());
+        }
+        let keep = Keep { daily: 2, ..Keep::default() };
+        let why = |known: &Known| -> Vec<String> {
+            decide(&copies, &keep, known, &[copies[2].id.clone()]).into_iter().map(|d| d.because.join("; ")).collect()
+        };
+        let mut expected = [
+            "",
+            "taken by hand",
+            "a release needs it for its rollback",
+            "the newest verified one",
+            "the newest of its day (2 of 2)",
+            "the newest; the newest of its day (1 of 2)",
+        ];
+        assert_eq!(why(&known), expected);
+        // One that was found damaged is no reason.
+        if let Some(verified) = &mut known.verified {
+            verified.faults = 1;
+        }
+        expected[3] = "";
+        assert_eq!(why(&known), expected);
+        assert!(decide(&[], &keep, &known, &[]).is_empty());
+    }
+}

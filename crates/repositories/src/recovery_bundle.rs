@@ -1,0 +1,202 @@
+//! What the operator's machine itself puts beside the snapshots, so that a repository and its passphrase are enough to begin
+//! again: the keys, sealed (tag `lap-keys`), and the workspace with its git data (tag `lap-workspace`).
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use lap_base::error::{Error, Kind, OrError, Result};
+use rustic_core::{BackupOptions, IndexedFull, OpenStatus, PathList, SnapshotOptions, repofile::SnapshotFile};
+
+use super::{
+    open::{Repository, Tell, guarded},
+    restore::{
+        here_served,
+        job::{Job, What},
+    },
+    snapshots::label,
+    warnings,
+};
+
+const KEYS: &str = "lap-keys";
+const WORKSPACE: &str = "lap-workspace";
+/// The tags of both.
+pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
+
+/// Sealed keys are far smaller.
+const MOST_KEYS: usize = 64 << 20;
+/// What stays here: keys and caches; of git, addresses with passwords in them, and programs that would run there.
+const NOT_OURS: [&str; 3] = ["!**/.lap", "!**/.git/config", "!**/.git/hooks"];
+/// The least git needs of it.
+const GIT_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n";
+
+/// The keys of the lab, encrypted.
+pub struct SealedKeys<'a> {
+    /// An identity file of age, encrypted under the passphrase.
+    pub identity: &'a [u8],
+    /// The keys, encrypted for that identity.
+    pub keys: &'a [u8],
+    /// Changes when the keys do.
+    pub digest: &'a str,
+}
+
+impl Repository {
+    /// Puts the sealed keys into it, unless the same ones are there.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_keys(&self, lab: &str, sealed: &SealedKeys<'_>) -> Result<()> {
+        let digest = format!("lap-digest:{}", sealed.digest);
+        let identity = format!("lap-identity:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(sealed.identity)));
+        let newest = self.newest(KEYS)?;
+        if newest.is_some_and(|file| file.tags.contains(&digest) && file.tags.contains(&identity)) {
+            return Ok(());
+        }
+        let what = || "cannot write the keys for the repository".to_owned();
+        let staging = tempfile::tempdir().or_error(Kind::Host, what)?;
+        fs::write(staging.path().join("identity.age"), sealed.identity).or_error(Kind::Host, what)?;
+        fs::write(staging.path().join("keys.age"), sealed.keys).or_error(Kind::Host, what)?;
+        self.keep(staging.path(), KEYS, lab, &[digest, identity], BackupOptions::default())
+    }
+
+    /// Puts the workspace at `root` into it: all that git does not ignore, and git's own data.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the repository not written.
+    pub fn keep_workspace(&self, lab: &str, root: &Path) -> Result<()> {
+        let mut options = BackupOptions::default();
+        options.ignore_filter_opts.git_ignore = true;
+        options.ignore_filter_opts.no_require_git = true;
+        options.excludes.globs = NOT_OURS.map(str::to_owned).to_vec();
+        options.parent_opts.skip_if_unchanged = true;
+        self.keep(root, WORKSPACE, lab, &[], options)
+    }
+
+    fn keep(&self, root: &Path, tag: &str, lab: &str, tags: &[String], mut options: BackupOptions) -> Result<()> {
+        let name = self.name.as_str();
+        warnings::listen();
+        let again = self.again(true)?;
+        let inner = guarded(name, || again.to_indexed_ids())?;
+        let snapshot = guarded(name, || {
+            let mut options = SnapshotOptions::default();
+            for tag in ["lap", tag, &format!("lap-lab:{lab}")].into_iter().chain(tags.iter().map(String::as_str)) {
+                options = options.add_tags(tag)?;
+            }
+            options.host = Some(lab.to_owned());
+            options.command = Some("lap snapshot copy".into());
+            options.to_snapshot()
+        })?;
+        options.as_path = Some(format!("/{tag}").into());
+        let path = PathList::from_iter([root.to_string_lossy().into_owned()]);
+        guarded(name, || inner.backup(&options, &path, snapshot))?;
+        warnings::clean()
+    }
+
+    /// The lab whose repository this is.
+    ///
+    /// # Errors
+    /// It has no keys or no workspace, so that nothing can be recovered from it.
+    pub fn recoverable(&self) -> Result<String> {
+        for (tag, what) in [(KEYS, "keys"), (WORKSPACE, "workspace")] {
+            if self.newest(tag)?.is_none() {
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("`{}` contains no {what}: a recovery needs it", self.name),
+                )
+                .hint("run `lap repository init` and `lap snapshot copy` in an existing workspace to store it"));
+            }
+        }
+        // It becomes the name of a directory here.
+        let lab = self.newest(WORKSPACE)?.and_then(|file| label(&file, "lap-lab:"));
+        lab.ok_or_else(|| Error::new(Kind::Refused, format!("`{}` does not name its lab", self.name)))
+    }
+
+    /// The identity and the sealed keys.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn sealed_keys(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let name = self.name.as_str();
+        let newest = self.newest_of(KEYS)?;
+        let again = self.again(false)?;
+        let tree = guarded(name, || again.to_indexed())?;
+        let read = |file: &str| read(name, &tree, &newest, &format!("/{KEYS}/{file}"));
+        Ok((read("identity.age")?, read("keys.age")?))
+    }
+
+    /// The workspace, into an empty directory. A child of this process writes it, which can write nowhere else.
+    ///
+    /// # Errors
+    /// It is damaged or forged, or the directory cannot be written.
+    pub fn workspace(&self, into: &Path) -> Result<()> {
+        self.workspace_by(into, |job| here_served(&job, self.storage.clone(), into))
+    }
+
+    /// The same, where `restore` does the work.
+    pub(super) fn workspace_by(&self, into: &Path, restore: impl FnOnce(Job) -> Result<()>) -> Result<()> {
+        let restic = self.newest_of(WORKSPACE)?.id.to_hex().as_str().to_owned();
+        restore(Job { what: What::Workspace, restic, repository: self.name.clone(), key: self.key()? })?;
+        let git = into.join(".git");
+        if !fs::symlink_metadata(&git).is_ok_and(|meta| meta.is_dir()) {
+            return Ok(());
+        }
+        // Settings are never restored, so the file is a new one.
+        let config = git.join("config");
+        let made = OpenOptions::new().write(true).create_new(true).open(&config);
+        made.and_then(|mut file| file.write_all(GIT_CONFIG.as_bytes()))
+            .or_error(Kind::Host, || format!("cannot write `{}`", config.display()))
+    }
+
+    /// The library uses one up with each index it reads.
+    fn again(&self, strict: bool) -> Result<rustic_core::Repository<OpenStatus>> {
+        let tell: Tell = Arc::new(|_: &str| {});
+        Ok(Self::open_with(self.storage.clone(), &self.name, &self.key()?, strict, tell)?.inner)
+    }
+
+    fn newest(&self, tag: &str) -> Result<Option<SnapshotFile>> {
+        let mut files = guarded(&self.name, || self.inner.get_all_snapshots())?;
+        files.retain(|file| file.tags.contains(tag));
+        Ok(files.into_iter().max_by_key(|file| file.time.timestamp()))
+    }
+
+    fn newest_of(&self, tag: &str) -> Result<SnapshotFile> {
+        let name = &self.name;
+        self.newest(tag)?.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has no `{tag}`")))
+    }
+}
+
+/// A file out of a snapshot, not by way of the disk.
+fn read(
+    name: &str,
+    tree: &rustic_core::Repository<impl IndexedFull>,
+    snapshot: &SnapshotFile,
+    path: &str,
+) -> Result<Vec<u8>> {
+    let node = guarded(name, || tree.node_from_snapshot_and_path(snapshot, path))?;
+    if !node.is_file() {
+        return Err(Error::new(Kind::Refused, format!("`{path}` of `{name}` is not a file")));
+    }
+    let mut content = Limited(Vec::new());
+    guarded(name, || tree.dump(&node, &mut content))?;
+    Ok(content.0)
+}
+
+/// Takes no more than keys can be.
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_KEYS {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

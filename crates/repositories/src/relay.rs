@@ -1,0 +1,202 @@
+//! A repository's files, served to a node through the connection that asked it to work: one JSON line and then bytes, both
+//! ways. The node asks with [`Message::Call`] and gets a [`Reply`].
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use lap_base::error::{Error, Kind, OrError, Result};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    sync::{Semaphore, mpsc},
+};
+
+use super::{
+    file::{File, Folder},
+    rights::{is_readable, is_writable},
+    storage::Storage,
+};
+
+/// So many files are read and written at the same time.
+pub const AT_ONCE: usize = 4;
+/// No file of a repository that lap reads or writes is larger.
+pub const MOST: u64 = 256 << 20;
+
+/// What is wanted of a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// Answered with JSON: all files and their sizes.
+    List(Folder),
+    Read {
+        file: File,
+        range: Option<(u64, u64)>,
+    },
+    Write(File),
+}
+
+/// One question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Call {
+    /// Goes back with the reply: they come in any order.
+    pub number: u64,
+    pub act: Act,
+    /// Bytes that follow.
+    pub size: u64,
+}
+
+/// A line from the side that works with the repository. The names are those of the agent's answers: the same connection carries both.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Message {
+    /// A file is asked for, or brought: `size` bytes follow.
+    Call(Call),
+    /// What is being done now, for people.
+    Step { text: String },
+    /// The work is done.
+    Done,
+    /// The work failed.
+    Failed { kind: Kind, message: String, hints: Vec<String> },
+    /// The last line, whose meaning only the asker knows.
+    #[serde(other)]
+    Other,
+}
+
+impl From<Error> for Message {
+    fn from(error: Error) -> Self {
+        Self::Failed { kind: error.kind, message: error.message, hints: error.hints }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reply {
+    pub number: u64,
+    pub fault: Option<Fault>,
+    /// Bytes that follow.
+    pub size: u64,
+}
+
+/// An [`io::Error`] that travels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    NotThere,
+    Short,
+    Full,
+    Other(String),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotThere,
+            io::ErrorKind::UnexpectedEof => Self::Short,
+            io::ErrorKind::StorageFull => Self::Full,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<Fault> for io::Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NotThere => io::ErrorKind::NotFound.into(),
+            Fault::Short => io::ErrorKind::UnexpectedEof.into(),
+            Fault::Full => io::ErrorKind::StorageFull.into(),
+            Fault::Other(text) => Self::other(text),
+        }
+    }
+}
+
+/// Serves until the last line, which is neither a call nor a step, and returns that line; `told` hears of each step.
+///
+/// # Errors
+/// What the node says, or that the connection ended.
+pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
+    stream: S,
+    node: &str,
+    storage: Arc<dyn Storage>,
+    told: impl Fn(&str),
+) -> Result<String> {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::with_capacity(256 << 10, reader);
+    let (reply, mut replies) = mpsc::channel::<(Reply, Bytes)>(AT_ONCE);
+    // Ends with the last sender, or when the node does not listen any more.
+    tokio::spawn(async move {
+        while let Some((reply, bytes)) = replies.recv().await {
+            let Ok(mut line) = serde_json::to_vec(&reply) else { return };
+            line.push(b'\n');
+            let said = async {
+                writer.write_all(&line).await?;
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            };
+            if said.await.is_err() {
+                return;
+            }
+        }
+    });
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let what = || format!("the agent of `{node}` does not answer");
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
+            return Err(Error::new(Kind::Node, format!("the agent of `{node}` ended the connection"))
+                .hint("run the command again: it continues"));
+        }
+        match serde_json::from_str(&line).or_error(Kind::Node, what)? {
+            Message::Call(call) => {
+                if call.size > MOST {
+                    return Err(Error::new(Kind::Refused, format!("{} bytes are too many for a file", call.size)));
+                }
+                let mut body = vec![0; call.size as usize];
+                reader.read_exact(&mut body).await.or_error(Kind::Node, what)?;
+                let place = places.clone().acquire_owned().await.or_error(Kind::Other, what)?;
+                let (storage, reply) = (storage.clone(), reply.clone());
+                tokio::task::spawn_blocking(move || {
+                    let said = match act(storage.as_ref(), call.act, body.into()) {
+                        Ok(bytes) => (Reply { number: call.number, fault: None, size: bytes.len() as u64 }, bytes),
+                        Err(error) => (Reply { number: call.number, fault: Some(error.into()), size: 0 }, Bytes::new()),
+                    };
+                    let _ = reply.blocking_send(said);
+                    drop(place);
+                });
+            }
+            Message::Step { text } => told(&text),
+            Message::Failed { kind, message, hints } => {
+                return Err(Error { kind, message: format!("{node}: {message}"), hints });
+            }
+            Message::Done | Message::Other => return Ok(line),
+        }
+    }
+}
+
+fn act(storage: &dyn Storage, act: Act, body: Bytes) -> io::Result<Bytes> {
+    match &act {
+        Act::List(folder) if !is_readable(*folder) => {
+            return Err(io::Error::other(format!("a node may not read `{}`", folder.name())));
+        }
+        Act::Read { file, .. } if !is_readable(file.folder) => {
+            return Err(io::Error::other(format!("a node may not read `{file}`")));
+        }
+        Act::Write(file) if !is_writable(file.folder) => {
+            return Err(io::Error::other(format!("a node may not write `{file}`")));
+        }
+        _ => {}
+    }
+    match act {
+        Act::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
+        Act::Read { range: Some((_, length)), .. } if length > MOST => {
+            Err(io::Error::other("the request is too large"))
+        }
+        Act::Read { file, range } => storage.read(&file, range),
+        Act::Write(file) => {
+            let parts = [body];
+            if !file.is(&parts) {
+                return Err(io::Error::other(format!("`{file}` was damaged during the transfer")));
+            }
+            storage.write(&file, &parts).map(|()| Bytes::new())
+        }
+    }
+}

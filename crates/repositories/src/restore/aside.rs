@@ -1,0 +1,72 @@
+//! Has the child restore.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use lap_base::error::{Error, Kind, OrError, Result};
+
+use super::job::Job;
+use crate::{
+    relay::{self, Message},
+    rights::ReadOnly,
+    storage::Storage,
+};
+
+/// Restores into `target`; the repository is behind this process's own standard output, which the child gets.
+///
+/// # Errors
+/// What the child says, or that it was killed.
+pub fn inherited(job: &Job, target: &Path) -> Result<()> {
+    child(job, target, Stdio::inherit())
+}
+
+/// Restores into `target` out of a repository that this process reaches; the child gets its files through a connection.
+///
+/// # Errors
+/// What the child says, or that it was killed.
+pub fn here_served(job: &Job, storage: Arc<dyn Storage>, target: &Path) -> Result<()> {
+    let what = || "cannot serve the repository to the restore".to_owned();
+    let (ours, theirs) = UnixStream::pair().or_error(Kind::Host, what)?;
+    ours.set_nonblocking(true).or_error(Kind::Host, what)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().or_error(Kind::Host, what)?;
+    let server = std::thread::spawn(move || {
+        runtime.block_on(async {
+            // It ends with the child's end of the connection; how the child ended is said elsewhere.
+            if let Ok(stream) = tokio::net::UnixStream::from_std(ours) {
+                let _ = relay::serve(stream, "this machine", Arc::new(ReadOnly(storage)), |_| ()).await;
+            }
+        });
+    });
+    let restored = child(job, target, Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+    let _ = server.join();
+    restored
+}
+
+fn child(job: &Job, target: &Path, repository: Stdio) -> Result<()> {
+    let what = || "cannot start the process of the restore".to_owned();
+    let mut line = serde_json::to_vec(job).or_error(Kind::Other, what)?;
+    line.push(b'\n');
+    let (mut control, theirs) = UnixStream::pair().or_error(Kind::Host, what)?;
+    let mut child = Command::new("/proc/self/exe")
+        .args(["agent", "repository-restore"])
+        .env("MALLOC_ARENA_MAX", "2")
+        .current_dir(target)
+        .stdin(std::os::fd::OwnedFd::from(theirs))
+        .stdout(repository)
+        .spawn()
+        .or_error(Kind::Host, what)?;
+    let mut said = String::new();
+    let heard = control.write_all(&line).and_then(|()| BufReader::new(&control).read_line(&mut said));
+    let ended = child.wait().or_error(Kind::Host, what)?;
+    match serde_json::from_str(&said) {
+        Ok(Message::Done) if heard.is_ok() && ended.success() => Ok(()),
+        Ok(Message::Failed { kind, message, hints }) => Err(Error { kind, message, hints }),
+        _ => Err(Error::new(Kind::Host, format!("the process of the restore ended without a message ({ended})"))
+            .hint("run the command again: it continues")),
+    }
+}

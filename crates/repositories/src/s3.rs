@@ -1,0 +1,302 @@
+//! A repository in a bucket of an S3 server (Amazon's, MinIO, Ceph, Garage, …), in the layout and with the variables that restic uses:
+//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_DEFAULT_REGION`.
+//!
+//! Requests are signed in their address (AWS Signature Version 4). An object appears whole or not at all, so nothing is written beside it.
+
+use std::{
+    env,
+    io::{self, ErrorKind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use lap_base::error::{Error, Kind, Result};
+use rusty_s3::{
+    Bucket, Credentials, UrlStyle,
+    actions::{ListObjectsV2, S3Action},
+};
+use tokio_rustls::rustls::{crypto::ring, pki_types::CertificateDer};
+use ureq::{
+    Agent, Body,
+    http::{Response, StatusCode},
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use super::{
+    file::{File, Folder},
+    storage::Storage,
+};
+
+/// A signed address is good for so long: for all tries of a slow body.
+const SIGNED: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY.as_secs());
+/// How often something is tried that a server or the way to it may do better the next time.
+const TRIES: u32 = 5;
+/// Before it is tried again, at first; doubled each time.
+const PAUSE: Duration = Duration::from_millis(250);
+const CONNECTING: Duration = Duration::from_secs(15);
+/// Until an answer begins.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For a whole body: the largest files of a repository over a slow line.
+const BODY: Duration = Duration::from_secs(600);
+/// No object that is read whole, and no list, is larger.
+const MOST: u64 = super::relay::MOST;
+
+/// A folder of a bucket.
+pub struct S3 {
+    bucket: Bucket,
+    credentials: Credentials,
+    /// Empty, or it ends with `/`.
+    prefix: String,
+    http: Agent,
+}
+
+struct Said {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl S3 {
+    /// Nothing is asked yet. `endpoint`: `https://HOST[:PORT]`; `prefix` may be empty.
+    ///
+    /// # Errors
+    /// There are no credentials in the environment, or the endpoint is none.
+    pub fn new(endpoint: &str, bucket: &str, prefix: &str) -> Result<Self> {
+        let Some(credentials) = Credentials::from_env() else {
+            return Err(Error::new(Kind::Keys, format!("there are no credentials for the bucket `{bucket}`"))
+                .hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment of this command"));
+        };
+        let region = ["AWS_DEFAULT_REGION", "AWS_REGION"].iter().find_map(|name| env::var(name).ok());
+        Self::with(credentials, region.unwrap_or_else(|| "us-east-1".into()), endpoint, bucket, prefix)
+    }
+
+    pub(super) fn with(
+        credentials: Credentials,
+        region: String,
+        endpoint: &str,
+        bucket: &str,
+        prefix: &str,
+    ) -> Result<Self> {
+        let wrong = |error: String| Error::new(Kind::Usage, format!("`{endpoint}` is not an S3 server: {error}"));
+        let url = endpoint.parse().map_err(|error| wrong(format!("{error}")))?;
+        let bucket = Bucket::new(url, UrlStyle::Path, bucket.to_owned(), region);
+        let bucket = bucket.map_err(|error| wrong(error.to_string()))?;
+        let tls = TlsConfig::builder()
+            .root_certs(authorities())
+            .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()));
+        let http = Agent::config_builder()
+            .http_status_as_error(false)
+            .tls_config(tls.build())
+            .timeout_connect(Some(CONNECTING))
+            .timeout_send_body(Some(BODY))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_recv_body(Some(BODY))
+            .build();
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Ok(Self { bucket, credentials, prefix, http: http.into() })
+    }
+
+    fn key(&self, file: &File) -> String {
+        format!("{}{}", self.prefix, file.path())
+    }
+
+    /// Asks until there is an answer that more asking would not change.
+    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<Said> {
+        let once = || {
+            let mut response = send(&self.http)?;
+            let body = response.body_mut().with_config().limit(MOST).read_to_vec()?;
+            Ok::<_, ureq::Error>(Said { status: response.status(), body })
+        };
+        let mut pause = PAUSE;
+        for left in (0..TRIES).rev() {
+            let last = left == 0;
+            match once() {
+                Ok(said)
+                    if last || !(said.status.is_server_error() || said.status == StatusCode::TOO_MANY_REQUESTS) =>
+                {
+                    return Ok(said);
+                }
+                Err(error) if last => return Err(io::Error::other(self.unreached(&error))),
+                _ => {}
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        unreachable!("the last try returns")
+    }
+
+    fn unreached(&self, error: &ureq::Error) -> String {
+        format!("cannot reach the S3 server {}: {error}", self.host())
+    }
+
+    fn host(&self) -> String {
+        self.bucket.base_url().authority().to_owned()
+    }
+
+    /// An answer that is not what was asked for.
+    fn refused(&self, said: &Said) -> io::Error {
+        let text = String::from_utf8_lossy(&said.body);
+        let tag = |name: &str| {
+            let (_, rest) = text.split_once(&format!("<{name}>"))?;
+            let inside = rest.split_once("</")?.0;
+            Some(inside.trim_start_matches("<![CDATA[").trim_end_matches("]]>").to_owned())
+        };
+        let code = tag("Code").unwrap_or_default();
+        let kind = match (said.status, code.as_str()) {
+            (_, "NoSuchBucket") => ErrorKind::Other,
+            (StatusCode::NOT_FOUND, _) => return ErrorKind::NotFound.into(),
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => return ErrorKind::UnexpectedEof.into(),
+            (StatusCode::INSUFFICIENT_STORAGE, _) | (_, "QuotaExceeded" | "XMinioStorageFull") => {
+                return ErrorKind::StorageFull.into();
+            }
+            (StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED, _) => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Other,
+        };
+        let why = match (code.is_empty(), tag("Message")) {
+            (false, Some(message)) => format!("{code}, {message}"),
+            (false, None) => code,
+            (true, _) => said.status.to_string(),
+        };
+        let bucket = self.bucket.name();
+        io::Error::new(kind, format!("the S3 server {} refuses `{bucket}`: {}", self.host(), why.trim_end_matches('.')))
+    }
+
+    /// What is below a prefix, with sizes, and the folders in it if `deep` is not set; `None`: there is no such bucket.
+    fn below(&self, prefix: &str, deep: bool) -> io::Result<Option<Listed>> {
+        let mut listed = Listed::default();
+        loop {
+            let mut action = self.bucket.list_objects_v2(Some(&self.credentials));
+            action.with_prefix(prefix);
+            if !deep {
+                action.with_delimiter("/");
+            }
+            if let Some(token) = &listed.token {
+                action.with_continuation_token(token.clone());
+            }
+            let url = action.sign(SIGNED);
+            let said = self.ask(|http| http.get(url.as_str()).call())?;
+            let text = String::from_utf8_lossy(&said.body);
+            if said.status == StatusCode::NOT_FOUND && text.contains("NoSuchBucket") {
+                return Ok(None);
+            }
+            if !said.status.is_success() {
+                return Err(self.refused(&said));
+            }
+            let page = ListObjectsV2::parse_response(&text)
+                .map_err(|error| io::Error::other(format!("the S3 server {} sent no list: {error}", self.host())))?;
+            let objects = page.contents.into_iter().map(|object| (object.key, object.size.unwrap_or(0)));
+            listed.objects.extend(objects);
+            listed.folders.extend(page.common_prefixes.into_iter().map(|folder| folder.prefix));
+            listed.token = page.next_continuation_token;
+            if listed.token.is_none() {
+                return Ok(Some(listed));
+            }
+        }
+    }
+}
+
+/// The machine's own authorities: the certificate of an office's server is often signed by the office's own authority. Without any, each
+/// HTTPS server is refused.
+fn authorities() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let owned = |certificate: &CertificateDer<'_>| Certificate::from_der(certificate).to_owned();
+    found.iter().map(owned).collect::<Vec<_>>().into()
+}
+
+#[derive(Default)]
+struct Listed {
+    objects: Vec<(String, u64)>,
+    folders: Vec<String>,
+    token: Option<String>,
+}
+
+impl Storage for S3 {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+        let prefix = match folder {
+            Folder::Config => format!("{}config", self.prefix),
+            folder => format!("{}{}/", self.prefix, folder.name()),
+        };
+        let listed = self.below(&prefix, true)?.unwrap_or_default();
+        let file = |key: &str| -> Option<File> {
+            key.strip_prefix(&self.prefix)?.parse().ok().filter(|file: &File| file.folder == folder)
+        };
+        Ok(listed.objects.into_iter().filter_map(|(key, size)| Some((file(&key)?, size))).collect())
+    }
+
+    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+        if range.is_some_and(|(_, length)| length == 0) {
+            return Ok(Bytes::new());
+        }
+        let key = self.key(file);
+        let url = self.bucket.get_object(Some(&self.credentials), &key).sign(SIGNED);
+        let said = self.ask(|http| {
+            let request = http.get(url.as_str());
+            match range {
+                Some((offset, length)) => {
+                    request.header("range", format!("bytes={offset}-{}", offset.saturating_add(length) - 1)).call()
+                }
+                None => request.call(),
+            }
+        })?;
+        if !said.status.is_success() {
+            return Err(self.refused(&said));
+        }
+        let bytes = Bytes::from(said.body);
+        match range {
+            // It may give all of it (RFC 9110, section 14.2).
+            Some((offset, length)) if said.status == StatusCode::OK => {
+                let part = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
+                match part.filter(|(_, end)| *end <= bytes.len()) {
+                    Some((from, to)) => Ok(bytes.slice(from..to)),
+                    None => Err(ErrorKind::UnexpectedEof.into()),
+                }
+            }
+            Some((_, length)) if bytes.len() as u64 != length => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(bytes),
+        }
+    }
+
+    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
+        let key = self.key(file);
+        let look = self.bucket.head_object(Some(&self.credentials), &key).sign(SIGNED);
+        if self.ask(|http| http.head(look.as_str()).call())?.status.is_success() {
+            return Ok(());
+        }
+        let url = self.bucket.put_object(Some(&self.credentials), &key).sign(SIGNED);
+        let whole = parts.concat();
+        let said = self.ask(|http| http.put(url.as_str()).content_type("application/octet-stream").send(&whole[..]))?;
+        if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
+    }
+
+    fn remove(&self, file: &File) -> io::Result<()> {
+        let key = self.key(file);
+        let url = self.bucket.delete_object(Some(&self.credentials), &key).sign(SIGNED);
+        let said = self.ask(|http| http.delete(url.as_str()).call())?;
+        if said.status.is_success() || said.status == StatusCode::NOT_FOUND { Ok(()) } else { Err(self.refused(&said)) }
+    }
+
+    fn look(&self) -> io::Result<Option<Vec<String>>> {
+        let Some(listed) = self.below(&self.prefix, false)? else { return Ok(None) };
+        let keys = listed.objects.into_iter().map(|(key, _)| key).chain(listed.folders);
+        let name = |key: String| key.strip_prefix(&self.prefix).map(|name| name.trim_end_matches('/').to_owned());
+        Ok(Some(keys.filter_map(name).filter(|name| !name.is_empty()).collect()))
+    }
+
+    fn make(&self) -> io::Result<()> {
+        if self.below(&self.prefix, false)?.is_some() {
+            return Ok(());
+        }
+        let url = self.bucket.create_bucket(&self.credentials).sign(SIGNED);
+        // Everywhere but in the first region it has to be said where it is to be.
+        let body = match self.bucket.region() {
+            "us-east-1" => String::new(),
+            region => format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            ),
+        };
+        let said = self.ask(|http| http.put(url.as_str()).send(body.as_bytes()))?;
+        if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
+    }
+}

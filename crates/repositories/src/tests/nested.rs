@@ -1,0 +1,57 @@
+//! Subvolumes that containers made in their data.
+
+use lap_snapshots::nested::remove;
+
+use super::*;
+use crate::restore::{here, job};
+
+/// Subvolumes that a container made travel with the snapshot, also to a pool that has none.
+#[test]
+fn subvolumes_in_the_data_travel_with_it() {
+    let office = Office::new();
+    let data = office.pool.path().join("data");
+    for path in ["git/layers", "git/layers/deep"] {
+        snapshot::volume::create(&data.join(path)).unwrap();
+        office.pool.write(&format!("{path}/file"), path);
+    }
+    let meta = office.take(1_795_254_312);
+    assert_eq!(meta.nested.kept, ["git/layers", "git/layers/deep"]);
+    office.copy("latest");
+    // Over a snapshot that holds them, over the present, and over nothing.
+    let second = office.take(1_795_254_400);
+    let came = |office: &Office| {
+        let fetched = office.fetch(&meta).unwrap();
+        assert_eq!(fetched.nested, meta.nested);
+        let target = office.pool.path().join("target");
+        snapshot::volume::copy(&office.data(&meta), &target).unwrap();
+        let from = office.pool.path().join("snapshots").join(meta.id.to_string());
+        snapshot::nested::put(&from, &fetched.nested, Path::new(""), &target).unwrap();
+        for path in ["git/layers", "git/layers/deep"] {
+            assert_eq!(fs::read_to_string(target.join(path).join("file")).unwrap(), path);
+            fs::write(target.join(path).join("more"), "it may be written to").unwrap();
+        }
+        remove::delete_all(&target).unwrap();
+        snapshot::remove(&office.pool.path(), &meta.id).unwrap();
+    };
+    snapshot::remove(&office.pool.path(), &meta.id).unwrap();
+    came(&office);
+    snapshot::remove(&office.pool.path(), &second.id).unwrap();
+    came(&office);
+    remove::delete_all(&data).unwrap();
+    snapshot::volume::create(&data).unwrap();
+    came(&office);
+    assert_eq!(office.pool.left_over(), [""; 0]);
+    // And to a pool without subvolumes.
+    let plain = Pool::on(Filesystem::Ext4);
+    warnings::listen();
+    let found = office.open().copies_of("lab", "test").unwrap().into_iter().find(|copy| copy.id == meta.id).unwrap();
+    let restore = |half: &Path| here::here(office.open(), job::What::Snapshot, &found.restic, half);
+    let fetched = fetch("office", &plain.path(), &found.id, restore).unwrap();
+    let target = plain.path().join("target");
+    snapshot::volume::copy(&snapshot::data(&plain.path(), &meta.id), &target).unwrap();
+    let from = plain.path().join("snapshots").join(meta.id.to_string());
+    snapshot::nested::put(&from, &fetched.nested, Path::new(""), &target).unwrap();
+    for path in ["git/layers", "git/layers/deep"] {
+        assert_eq!(fs::read_to_string(target.join(path).join("file")).unwrap(), path);
+    }
+}

@@ -1,0 +1,126 @@
+//! A snapshot of this node into a repository.
+
+use std::{collections::BTreeSet, path::Path};
+
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_snapshots as snapshot;
+use lap_snapshots::{Id, half};
+use rustic_core::{
+    BackupOptions, CheckOptions, IndexedIds, PathList, RepairIndexOptions, SnapshotOptions,
+    jiff::{Timestamp, tz::TimeZone},
+    repofile::{IndexFile, SnapshotFile, SnapshotSummary},
+};
+
+use crate::{
+    file::{File, Folder},
+    open::{Repository, guarded},
+    restore::job::PLACE,
+    snapshots::tags,
+    verify::damage,
+    warnings,
+};
+
+/// What is copied, and how it is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    pub pool: &'a Path,
+    /// A snapshot, or `latest`.
+    pub id: &'a str,
+    pub lab: &'a str,
+    pub environment: &'a str,
+    pub node: &'a str,
+    /// Somebody asked for this very one.
+    pub asked: bool,
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub id: Id,
+    /// Bytes that were not in the repository before, as they lie there.
+    pub added: u64,
+    /// Bytes of all files.
+    pub size: u64,
+}
+
+/// Copies it, and checks that it can be read. What an earlier, killed copy sent is not sent again.
+///
+/// # Errors
+/// A file cannot be read, or the repository not written; then it is not listed there.
+pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
+    let Source { pool, id, lab, environment, node, asked } = source;
+    let meta = snapshot::find(pool, id)?;
+    let _held = half::hold(pool, &meta.id)?;
+    adopt(&repository)?;
+    let Repository { name, inner, .. } = repository;
+    let name = name.as_str();
+    let inner = guarded(name, || inner.to_indexed_ids())?;
+    let snapshot = guarded(name, || {
+        let mut options = SnapshotOptions::default();
+        for tag in tags(lab, environment, &meta.id, *asked) {
+            options = options.add_tags(&tag)?;
+        }
+        options.host = Some((*node).to_owned());
+        options.time = Timestamp::from_second(meta.at).ok().map(|at| at.to_zoned(TimeZone::UTC));
+        options.command = Some(format!("lap snapshot copy {environment}"));
+        options.to_snapshot()
+    })?;
+    let directory = snapshot::stage(pool, &meta.id, std::process::id())?;
+    let copied = send(name, &inner, &directory, snapshot);
+    let unstaged = snapshot::unstage(pool, std::process::id());
+    let summary = copied?;
+    unstaged?;
+    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+}
+
+/// Sends a directory that does not change, and checks that all of it is there.
+fn send(
+    name: &str,
+    inner: &rustic_core::Repository<impl IndexedIds>,
+    directory: &Path,
+    snapshot: SnapshotFile,
+) -> Result<SnapshotSummary> {
+    let written = guarded(name, || {
+        let mut options = BackupOptions::default();
+        options.as_path = Some(PLACE.into());
+        options.no_scan = true;
+        let path = PathList::from_iter([directory.to_string_lossy().into_owned()]);
+        inner.backup(&options, &path, snapshot)
+    })?;
+    warnings::clean()?;
+    let checked = guarded(name, || inner.check_with_trees(CheckOptions::default(), vec![written.tree]))?;
+    if let Some(first) = damage(checked).first() {
+        return Err(Error::new(Kind::Node, format!("cannot verify the copy in `{name}`: {first}")));
+    }
+    Ok(written.summary.unwrap_or_default())
+}
+
+/// Takes over the packs that a killed copy left: they are whole, and no index names them.
+fn adopt(repository: &Repository) -> Result<()> {
+    let name = &repository.name;
+    let files = repository.storage.list(Folder::Data).or_error(Kind::Node, || format!("cannot read `{name}`"))?;
+    let there: BTreeSet<File> = files.into_iter().map(|(file, _)| file).collect();
+    let known: BTreeSet<File> = guarded(name, || {
+        let mut known = BTreeSet::new();
+        for index in repository.inner.stream_files::<IndexFile>()? {
+            let (_, index) = index?;
+            let packs = index.packs.iter().chain(&index.packs_to_delete);
+            known.extend(packs.filter_map(|pack| File::new(Folder::Data, pack.id.to_hex().as_str())));
+        }
+        Ok(known)
+    })?;
+    if let Some(missing) = known.difference(&there).next() {
+        let message = format!("`{name}` is damaged: `{missing}` is missing");
+        return Err(Error::new(Kind::Node, message)
+            .hint("`lap snapshot verify` lists all damage")
+            .hint("run `restic rebuild-index` to drop lost data from the index; the next copy then sends the data that still exists"));
+    }
+    if there.is_subset(&known) {
+        return Ok(());
+    }
+    guarded(name, || repository.inner.repair_index(&RepairIndexOptions::default(), false))
+        .or_error(Kind::Node, || "cannot continue an earlier copy".into())?;
+    // A pack that no index names and that cannot be read is in nobody's way.
+    warnings::listen();
+    Ok(())
+}

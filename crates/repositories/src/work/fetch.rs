@@ -1,0 +1,76 @@
+//! A copy out of a repository: it becomes a snapshot of this node, like any other.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Read,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use lap_base::error::{Error, Kind, OrError, Result};
+use lap_snapshots as snapshot;
+use lap_snapshots::{Id, Meta, Reason, half, volume};
+
+/// A description is far smaller; what claims to be one is not read further.
+const MOST: u64 = 64 << 20;
+
+/// Makes the copy of `id` a snapshot. `restore` puts it into the directory it is given, in which the data begins as the snapshot
+/// nearest in time (or the present): what the node has already is read here and not there.
+///
+/// # Errors
+/// It is here already, or something cannot be read or written: then nothing is listed.
+pub fn fetch(name: &str, pool: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
+    if snapshot::list(pool)?.iter().any(|meta| meta.id == *id) {
+        return Err(Error::new(Kind::Usage, format!("the snapshot `{id}` is on the node already"))
+            .hint(format!("run `lap restore {id}` to restore it")));
+    }
+    let half = snapshot::begin(pool, id)?;
+    let _held = half::hold_half(pool, id)?;
+    let fetched = into(name, pool, &half, id, restore);
+    if fetched.is_err() {
+        let _ = half::drop_half(&half);
+    }
+    fetched
+}
+
+fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
+    let data = half.join("data");
+    if snapshot::is_btrfs(pool)? {
+        let (nearest, held) = nearest(pool, id)?;
+        volume::copy(&nearest, &data)?;
+        snapshot::nested::empty(&data, held.iter().map(PathBuf::as_path))?;
+    } else {
+        // A copy's inodes say nothing there, so that nothing of it would be taken for the same.
+        volume::create(&data)?;
+    }
+    restore(half)?;
+    let mut text = Vec::new();
+    // A link would lead root to another file.
+    let described = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(half.join("meta.json"));
+    described
+        .and_then(|file| file.take(MOST).read_to_end(&mut text))
+        .or_error(Kind::Node, || format!("`{name}` has no description of {id}"))?;
+    let mut meta: Meta = serde_json::from_slice(&text).or_error(Kind::Node, || format!("the description of {id}"))?;
+    if meta.id != *id {
+        return Err(Error::new(Kind::Node, format!("`{name}` has {} for {id}", meta.id)));
+    }
+    if !fs::symlink_metadata(&data).is_ok_and(|meta| meta.is_dir()) {
+        return Err(Error::new(Kind::Node, format!("`{name}` has no data of {id}")));
+    }
+    meta.reason = Reason::Fetched;
+    volume::set_read_only(&data)?;
+    snapshot::nested::settle(half, &meta.nested)?;
+    volume::sync(pool)?;
+    snapshot::finish(pool, &meta)?;
+    Ok(meta)
+}
+
+/// The subvolume to begin with, and those that lie in it.
+fn nearest(pool: &Path, id: &Id) -> Result<(PathBuf, Vec<PathBuf>)> {
+    // Names are times.
+    let all = snapshot::list(pool)?;
+    match all.iter().find(|meta| meta.id > *id).or(all.last()) {
+        Some(meta) => Ok((snapshot::data(pool, &meta.id), meta.nested.kept.iter().map(PathBuf::from).collect())),
+        None => Ok((pool.join("data"), snapshot::nested::present(&pool.join("data"))?.paths)),
+    }
+}

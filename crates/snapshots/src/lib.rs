@@ -1,0 +1,101 @@
+//! Snapshots of a directory tree and the way back, on btrfs, XFS and ext4.
+//!
+//! A restore is one exchange of names: after a power cut at any moment, the tree is the old one or the new one, and the next
+//! [`recover`] finishes or undoes the rest. The caller passes what this crate does not know: [`Still`] pauses the programs that write
+//! while a snapshot is taken, [`World`] stops and starts them around a restore.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use lap_base::Result;
+//! use lap_snapshots::{Meta, Nested, Reason, Still, free_id, list, take};
+//!
+//! /// Nothing writes here.
+//! struct Quiet;
+//!
+//! impl Still for Quiet {
+//!     fn at(&mut self, _step: &str) {}
+//!     fn pause(&mut self) -> Result<()> { Ok(()) }
+//!     fn resume(&mut self) -> Result<()> { Ok(()) }
+//!     fn patience(&self) -> Option<std::time::Duration> { None }
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let (pool, now) = (Path::new("/srv/pool"), 1_795_254_312);
+//! let meta = Meta {
+//!     id: free_id(pool, now),
+//!     at: now,
+//!     reason: Reason::Asked,
+//!     note: None,
+//!     by: "anna@notebook".into(),
+//!     current: None,
+//!     pause: None,
+//!     nested: Nested::default(),
+//! };
+//! take(pool, &meta, &mut Quiet)?;
+//! assert_eq!(list(pool)?.last().map(|newest| &newest.id), Some(&meta.id));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The pool, a mounted file system:
+//!
+//! ```text
+//! data                     the present, mounted at /data
+//! known/                   only where the pool is no btrfs: see `plain`
+//! data.lap-new             a restore that is being prepared; after the switch: what was there before it
+//! snapshots/<id>/data      read-only, where the pool is btrfs
+//! snapshots/<id>/meta.json what, when, by whom, which release ran
+//! snapshots/<id>/nested    see `nested`
+//! snapshots/.new-<id>      one that is being taken
+//! state/restore.json       a restore under way: see `restore`
+//! ```
+//!
+//! A snapshot is listed only when it is whole: its directory gets its name last. `volume` hides whether the pool is btrfs.
+
+#[cfg(test)]
+extern crate self as lap_snapshots;
+
+mod adopt;
+mod btrfs;
+pub mod half;
+pub mod subvolume;
+
+mod diff;
+mod filesystem;
+pub mod hooks;
+mod id;
+pub mod keep;
+mod meta;
+pub mod nested;
+pub mod only;
+mod pause;
+mod plain;
+mod records;
+mod restore;
+mod stage;
+mod still;
+mod sweep;
+mod take;
+#[cfg(test)]
+mod tests;
+mod tree;
+pub mod volume;
+
+pub use self::half::{drop_half, hold, hold_half};
+pub use self::nested::list::{Missing, Nested};
+pub use adopt::adopt;
+pub use diff::{Change, Difference, diff};
+pub use filesystem::{Filesystem, is_btrfs};
+pub use id::Id;
+pub use meta::{Damaged, Meta, Reason, all, data, find, list, none_newer};
+pub use pause::{HookRan, Pause};
+pub use records::named;
+pub use restore::{Restore, Step, World, recover};
+pub use stage::{stage, unstage};
+pub use still::{STEPS, Still, Stood};
+pub use sweep::{abandon, remove, sweep};
+pub use take::{
+    Taken, begin, complete, describe, described, finish, finish_import, free_id, is_whole, prepare_import, take,
+};
+pub use tree::{copy, remove as remove_tree};

@@ -1,0 +1,194 @@
+//! What is known of a snapshot, and which there are.
+
+use std::path::{Path, PathBuf};
+
+use lap_base::{
+    error::{Error, Kind, Result},
+    state::{self, State, Unreadable},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{id::Id, nested::list::Nested, pause::Pause};
+
+/// Why a snapshot was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Somebody asked for it.
+    Asked,
+    /// It is what a restore replaced.
+    Replaced,
+    /// The agent took it by itself.
+    Scheduled,
+    /// It came out of a repository.
+    Fetched,
+    /// It came from another environment, scrubbed.
+    Brought,
+    /// It is the data before a promotion or a roll-back: the way back from it.
+    Release,
+    /// It is what a release left that was taken back.
+    Failed,
+}
+
+/// `meta.json` of a snapshot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    pub id: Id,
+    /// Unix seconds.
+    pub at: i64,
+    pub reason: Reason,
+    pub note: Option<String>,
+    /// `anna@notebook`
+    pub by: String,
+    /// `state/current.json` of that moment: what ran; `{"unreadable": …}` where that could not be read.
+    pub current: Option<serde_json::Value>,
+    /// What taking it cost; `None`: it was not measured.
+    #[serde(default)]
+    pub pause: Option<Pause>,
+    /// Subvolumes that containers made in their data.
+    #[serde(default, skip_serializing_if = "Nested::is_empty")]
+    pub nested: Nested,
+}
+
+/// `snapshots` in a pool.
+pub fn directory(pool: &Path) -> PathBuf {
+    pool.join("snapshots")
+}
+
+/// The subvolume of a snapshot.
+pub fn data(pool: &Path, id: &Id) -> PathBuf {
+    directory(pool).join(id.to_string()).join("data")
+}
+
+/// A snapshot whose description cannot be read: its data is there, and what it needs is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damaged {
+    pub id: Id,
+    pub why: Unreadable,
+}
+
+impl Damaged {
+    fn new(id: &Id, why: Unreadable) -> Self {
+        let hint = format!("run `lap snapshot rm {id}` to remove the snapshot, if it has a copy or you do not need it");
+        Self { id: id.clone(), why: why.hint(hint) }
+    }
+}
+
+/// All snapshots whose description can be read, the oldest first.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(pool: &Path) -> Result<Vec<Meta>> {
+    all(pool).map(|(list, _)| list)
+}
+
+/// The same, and those whose description cannot be read.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
+    let directory = directory(pool);
+    let names = state::names(&directory).value_or_refuse()?.unwrap_or_default();
+    let (mut list, mut damaged) = (Vec::new(), Vec::new());
+    for id in names.iter().filter_map(|name| name.parse::<Id>().ok()) {
+        let path = directory.join(id.to_string()).join("meta.json");
+        let why = match state::json::<Meta>(&path) {
+            State::Value(meta) if meta.id == id => {
+                list.push(meta);
+                continue;
+            }
+            State::Value(meta) => Unreadable::new(path, format!("it describes another snapshot ({})", meta.id)),
+            State::Absent => Unreadable::new(path, "the file is missing"),
+            State::Unreadable(why) => why,
+        };
+        damaged.push(Damaged::new(&id, why));
+    }
+    list.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    Ok((list, damaged))
+}
+
+/// Whether the newest snapshot that can be read is the newest one.
+///
+/// # Errors
+/// A newer one cannot be read.
+pub fn none_newer(newest: Option<&Id>, damaged: &[Damaged]) -> Result<()> {
+    match damaged.iter().rfind(|damaged| newest.is_none_or(|newest| damaged.id > *newest)) {
+        None => Ok(()),
+        Some(damaged) => {
+            Err(Error::from(damaged.why.clone()).hint("name an older one: `lap snapshot list` shows them"))
+        }
+    }
+}
+
+/// The snapshot of this name; `latest` is the newest.
+///
+/// # Errors
+/// There is none, or its description cannot be read. `latest` does not mean an older one then.
+pub fn find(pool: &Path, name: &str) -> Result<Meta> {
+    let (all, damaged) = all(pool)?;
+    let found = match name {
+        "latest" => {
+            none_newer(all.last().map(|meta| &meta.id), &damaged)?;
+            all.last().cloned()
+        }
+        name => {
+            if let Some(damaged) = damaged.iter().find(|damaged| damaged.id.to_string() == name) {
+                return Err(damaged.why.clone().into());
+            }
+            all.into_iter().find(|meta| meta.id.to_string() == name)
+        }
+    };
+    found.ok_or_else(|| {
+        let why =
+            if name == "latest" { "there is no snapshot yet".into() } else { format!("there is no snapshot `{name}`") };
+        Error::new(Kind::Usage, why).hint("`lap snapshot list` shows them")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::nested::list::Nested;
+
+    fn meta(id: &str) -> Meta {
+        Meta {
+            id: id.parse().unwrap(),
+            at: 5,
+            reason: Reason::Asked,
+            note: None,
+            by: "a@b".into(),
+            current: None,
+            pause: None,
+            nested: Nested::default(),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_whose_description_cannot_be_read_is_listed() {
+        let pool = tempfile::tempdir().unwrap();
+        assert!(all(pool.path()).is_err() || all(pool.path()).unwrap().0.is_empty());
+        let ids = ["20261121-120001", "20261121-120002", "20261121-120003", "20261121-120004"];
+        for id in ids {
+            let place = directory(pool.path()).join(id);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("meta.json"), serde_json::to_vec(&meta(id)).unwrap()).unwrap();
+        }
+        fs::create_dir(directory(pool.path()).join(".new-20261121-120005")).unwrap();
+        let file = |id: &str| directory(pool.path()).join(id).join("meta.json");
+        fs::write(file(ids[0]), "{").unwrap();
+        fs::remove_file(file(ids[2])).unwrap();
+        let (list, damaged) = all(pool.path()).unwrap();
+        let names = |ids: &[&str]| ids.iter().map(|id| id.parse::<Id>().unwrap()).collect::<Vec<_>>();
+        assert_eq!(list.iter().map(|meta| meta.id.clone()).collect::<Vec<_>>(), names(&[ids[1], ids[3]]));
+        assert_eq!(damaged.iter().map(|damaged| damaged.id.clone()).collect::<Vec<_>>(), names(&[ids[0], ids[2]]));
+        assert_eq!(find(pool.path(), "latest").unwrap().id.to_string(), ids[3]);
+        assert_eq!(find(pool.path(), ids[0]).unwrap_err().kind, Kind::Refused);
+        assert_eq!(find(pool.path(), "20261121-120009").unwrap_err().kind, Kind::Usage);
+        // Another one's description is none.
+        fs::copy(file(ids[1]), file(ids[3])).unwrap();
+        let error = find(pool.path(), "latest").unwrap_err();
+        assert!(error.message.contains("it describes another snapshot"), "{error}");
+    }
+}

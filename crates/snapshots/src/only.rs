@@ -1,0 +1,426 @@
+//! Puts back a part of the data, a container's directory or a single file, and leaves all else alone: it is copied beside (by
+//! reflink, where the file system can) while everything runs, then exchanged while only the containers concerned are stopped. What was there before
+//! becomes a snapshot; that takes as long as removing as many files twice, and nobody has to wait for it.
+//!
+//! ```text
+//! data/.lap-restore/<n>      the copy that is being prepared; after the switch: what was there before it
+//! state/restore-only.json    one under way
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Component, Path, PathBuf},
+    thread,
+};
+
+use lap_base::{
+    beneath::{self, dir::Dir},
+    durable::{remove_file, write_file},
+    error::{Error, Kind, OrError, Result},
+};
+use rustix::fs::FileType;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    filesystem::is_btrfs,
+    half::{drop_half, half},
+    id::Id,
+    meta::{Meta, Reason, data, directory},
+    nested::{
+        self,
+        list::{self, Nested},
+    },
+    plain::Shot,
+    restore::{Step, World, pending},
+    take::{begin, complete, copy_present, described, finish, free_id, is_whole},
+    tree::{self, remove},
+    volume,
+};
+
+const RECORD: &str = "restore-only.json";
+const BESIDE: &str = ".lap-restore";
+
+/// A restore of a part that was asked for.
+#[derive(Clone, Debug)]
+pub struct Only<'a> {
+    pub pool: &'a Path,
+    pub state: &'a Path,
+    pub id: &'a Id,
+    /// Files and directories below the data.
+    pub paths: &'a [String],
+    /// Containers that are stopped meanwhile, if they run.
+    pub containers: &'a [String],
+    /// Unix seconds.
+    pub at: i64,
+    pub by: &'a str,
+    pub current: Option<serde_json::Value>,
+    /// Name, reason and note of what is kept; `None`: the usual ones.
+    pub kept: Option<(Id, Reason, String)>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    id: Id,
+    kept: Meta,
+    /// Inode of each path that is put in place; `None`: it is not in the snapshot, so it goes. Empty: not prepared.
+    new: BTreeMap<String, Option<u64>>,
+    /// What is stopped for it and runs again afterwards.
+    stopped: Vec<String>,
+    /// All of it is in place: from now on it belongs to the containers again.
+    #[serde(default)]
+    switched: bool,
+}
+
+/// What is left once the containers run again: what was there before becomes a snapshot, and its copy goes.
+#[derive(Debug)]
+#[must_use = "the restore is not complete until this is done"]
+pub struct Rest {
+    pool: PathBuf,
+    state: PathBuf,
+    record: Record,
+}
+
+impl Rest {
+    /// Does it.
+    ///
+    /// # Errors
+    /// It cannot be done now: [`recover`] does it.
+    pub fn finish(self, world: &mut impl World) -> Result<()> {
+        finish_rest(&self.pool, &self.state, &self.record, world)
+    }
+}
+
+impl Only<'_> {
+    /// Does all of it; gives the snapshot that holds what was there before.
+    ///
+    /// # Errors
+    /// Before the switch: everything is as it was. After it: what is left is done by [`recover`].
+    pub fn run(&self, world: &mut impl World) -> Result<Meta> {
+        let (kept, rest) = self.until_started(world)?;
+        rest.map_or(Ok(()), |rest| rest.finish(world))?;
+        Ok(kept)
+    }
+
+    /// Does it until the containers run again; gives the snapshot that will hold what was there before, and what is left to do.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn until_started(&self, world: &mut impl World) -> Result<(Meta, Option<Rest>)> {
+        let Self { pool, state, id, paths, containers, at, by, current, kept } = self;
+        let Some(held) = described(pool, id).map(|meta| meta.nested) else {
+            return Err(
+                Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
+            );
+        };
+        let from = data(pool, id);
+        for path in *paths {
+            check(path)?;
+            check_subvolume(pool, path, &held)?;
+            let (then, now) = (Dir::open(&from)?, Dir::open(&pool.join("data"))?);
+            let gone = || {
+                Error::new(Kind::Usage, format!("the directory of `{path}` no longer exists"))
+                    .hint("restore the directory")
+            };
+            // What containers link to is not theirs to have replaced.
+            let now_above = above(&now, path).map_err(|_| gone())?;
+            let (is_then, is_now) = (number_of(&then, path)?.is_some(), number_of(&now, path)?.is_some());
+            if !is_then && !is_now {
+                return Err(Error::new(Kind::Usage, format!("neither {id} nor the present data contains `{path}`")));
+            }
+            if now_above.is_none() {
+                return Err(gone());
+            }
+        }
+        let (name, reason, note) = kept.clone().unwrap_or_else(|| {
+            let note = format!("before the restore of {} from {id}", paths.join(", "));
+            (free_id(pool, *at), Reason::Replaced, note)
+        });
+        let kept = Meta {
+            id: name,
+            at: *at,
+            reason,
+            note: Some(note),
+            by: (*by).to_owned(),
+            current: current.clone(),
+            pause: None,
+            nested: Nested::default(),
+        };
+        if state.join(RECORD).exists() || beside(pool).exists() {
+            return Err(pending());
+        }
+        let stopped = world.running()?.into_iter().filter(|name| containers.contains(name)).collect();
+        let (id, new) = ((*id).clone(), BTreeMap::new());
+        let mut record = Record { id, kept: kept.clone(), new, stopped, switched: false };
+        world.step(Step::Prepare);
+        write(state, &record)?;
+        if let Err(error) = self.before_the_switch(&from, &held, &mut record, world) {
+            return match recover(pool, state, world) {
+                // It failed so late that the way forward was the shorter one.
+                Ok(_) if is_whole(pool, &kept.id) => Ok((record.kept, None)),
+                Ok(_) => Err(error),
+                Err(also) => Err(error.hint(format!("and then: {also}"))),
+            };
+        }
+        start(pool, &record, world)?;
+        Ok((record.kept.clone(), Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
+    }
+
+    fn before_the_switch(&self, from: &Path, held: &Nested, record: &mut Record, world: &mut impl World) -> Result<()> {
+        let Self { pool, state, paths, .. } = self;
+        let beside = beside(pool);
+        fs::create_dir(&beside).or_error(Kind::Node, || format!("cannot make `{}`", beside.display()))?;
+        let half = begin(pool, &record.kept.id)?;
+        let shot = if is_btrfs(pool)? { None } else { Some(Shot::begin(pool, &half, &[BESIDE], world)?) };
+        let mut new: BTreeMap<String, Option<u64>> = paths.iter().map(|path| (path.clone(), None)).collect();
+        let (then, copies) = (Dir::open(from)?, Dir::open(&beside)?);
+        for (index, (path, found)) in new.iter_mut().enumerate() {
+            let index = index.to_string();
+            if number_of(&then, path)?.is_some() {
+                copy(pool, record, held, path, &beside.join(&index))?;
+                *found = number_of(&copies, &index)?;
+            }
+        }
+        record.new = new;
+        // Now, while everything runs: later it would be waited for while containers are stopped.
+        volume::sync(pool)?;
+        write(state, record)?;
+        world.step(Step::Stop);
+        world.stop(&record.stopped)?;
+        world.step(Step::Switch);
+        match shot {
+            Some(shot) => drop(shot.end(&record.kept.id, world)?),
+            // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
+            None => {
+                record.kept.nested = copy_present(pool, &half, false, Some(BESIDE))?;
+                // Once something has moved, they are where they belong no more.
+                if !record.kept.nested.is_empty() {
+                    write(state, record)?;
+                }
+            }
+        }
+        put_all(pool, record)?;
+        record.switched = true;
+        volume::sync(pool)?;
+        write(state, record)
+    }
+}
+
+/// One below the data, and nothing else.
+fn check(path: &str) -> Result<()> {
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if inside && !path.is_empty() && !path.starts_with(BESIDE) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("`{path}` is not a path below /data: write e.g. `git/config`")))
+}
+
+/// A part of a subvolume that a container made cannot be exchanged with a copy that lies outside of it.
+fn check_subvolume(pool: &Path, path: &str, held: &Nested) -> Result<()> {
+    let around = |now: &Path| nested::is_inside(&pool.join("data"), now);
+    let then = held.kept.iter().find(|kept| Path::new(path).starts_with(kept) && path != kept.as_str());
+    if then.is_none() && !around(Path::new(path)) {
+        return Ok(());
+    }
+    let container = path.split('/').next().unwrap_or(path);
+    Err(Error::new(Kind::Usage, format!("`{path}` is in a btrfs subvolume that a container made"))
+        .hint(format!("use `--only {container}` to restore all data of `{container}` with its subvolumes")))
+}
+
+/// Copies `path` of the snapshot, with the subvolumes in it.
+fn copy(pool: &Path, record: &Record, held: &Nested, path: &str, copied: &Path) -> Result<()> {
+    let snapshot = directory(pool).join(record.id.to_string());
+    match held.kept.iter().position(|kept| kept == path) {
+        Some(n) => volume::copy(&list::place(&snapshot, n), copied)?,
+        None => tree::copy(&snapshot.join("data").join(path), copied)?,
+    }
+    nested::put(&snapshot, held, Path::new(path), copied)
+}
+
+/// The open directory of `path`; `None`: it is not there. No part of the path is a link.
+fn above(root: &Dir, path: &str) -> Result<Option<Dir>> {
+    root.dir(beneath::split(Path::new(path))?.0)
+}
+
+/// Puts each in place that is not there yet.
+fn put_all(pool: &Path, record: &Record) -> Result<()> {
+    let (data, copies) = (Dir::open(&pool.join("data"))?, Dir::find(&beside(pool))?);
+    // Without it, all is in its place.
+    let Some(copies) = copies else { return Ok(()) };
+    for (index, (path, new)) in record.new.iter().enumerate() {
+        put(&data, path, &copies, &index.to_string(), *new)?;
+        // xfs gives a directory another time when it comes below another one. From here on the container may do what it likes with it.
+        let then = Dir::open(&self::data(pool, &record.id))?;
+        if let (Ok(Some(then)), Ok(Some(now))) = (then.dir(Path::new(path)), data.dir(Path::new(path))) {
+            let _ = tree::same_times(&then, &now);
+        }
+    }
+    Ok(())
+}
+
+/// Exchanges the copy and what is in its place. Both names change in open directories: a path that a container changes at the same time
+/// leads nowhere else.
+fn put(data: &Dir, path: &str, copies: &Dir, copied: &str, new: Option<u64>) -> Result<()> {
+    if is_moved(copies, copied, new)? {
+        return Ok(());
+    }
+    let gone = || {
+        Error::new(Kind::Refused, format!("the directory of `{path}` no longer exists")).hint(
+            "a container changed it during the restore: nothing was restored; try again, or restore the directory",
+        )
+    };
+    let name = beneath::split(Path::new(path))?.1;
+    let above = above(data, path)?.ok_or_else(gone)?;
+    let is_there = above.look(Path::new(name))?.is_some();
+    // All of it goes to the disk at once, when the last one has moved.
+    match new {
+        Some(_) if is_there => above.exchange(name, copies, copied.as_ref()),
+        // A directory that was removed takes no names.
+        Some(_) => copies.rename(copied.as_ref(), &above, name)?.then_some(()).ok_or_else(gone),
+        None => above.rename(name, copies, copied.as_ref()).map(drop),
+    }
+}
+
+/// Whether the copy is in its place. Its own directory tells, in which lap alone changes names; the place itself is a container's.
+fn is_moved(copies: &Dir, copied: &str, new: Option<u64>) -> Result<bool> {
+    Ok(number_of(copies, copied)? != new)
+}
+
+/// Finishes or undoes what was killed; says which, if there was something. As [`super::recover`].
+///
+/// # Errors
+/// What is left to do cannot be done now; call it again.
+pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
+    let Some(record) = read(state)? else { return Ok(None) };
+    let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
+    // What was there before is in the half-made snapshot before anything is moved.
+    let kept = half(pool, &record.kept.id).join("data").exists();
+    let mut moved = false;
+    if let Some(copies) = Dir::find(&beside(pool))? {
+        for (index, new) in record.new.values().enumerate() {
+            moved |= is_moved(&copies, &index.to_string(), *new)?;
+        }
+    }
+    let begun = record.switched || (kept && moved);
+    if begun {
+        let kept = record.kept.id.clone();
+        after_the_switch(pool, state, &record, world)?;
+        return Ok(Some(format!(
+            "the restore of {names} was interrupted, and is complete now; the data before it is {kept}"
+        )));
+    }
+    let half = half(pool, &record.kept.id);
+    if half.exists() {
+        drop_half(&half)?;
+    }
+    drop_beside(pool)?;
+    close(state, &record, world)?;
+    Ok(Some(format!("the restore from {} was interrupted, and was undone; the state before it is back", record.id)))
+}
+
+/// All of this may have been done before.
+fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    start(pool, record, world)?;
+    finish_rest(pool, state, record, world)
+}
+
+fn start(pool: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    if !record.switched {
+        put_all(pool, record)?;
+        volume::sync(pool)?;
+    }
+    if world.can_start() {
+        world.step(Step::Start);
+        world.start(&record.stopped)?;
+    }
+    Ok(())
+}
+
+fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    world.step(Step::Keep);
+    // Two trees of their own, which may be as large as what was restored.
+    thread::scope(|scope| {
+        let replaced = scope.spawn(|| drop_beside(pool));
+        let kept = keep(pool, record);
+        replaced.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a thread ended with a panic"))).and(kept)
+    })?;
+    if !world.can_start() {
+        return Ok(());
+    }
+    world.step(Step::Close);
+    forget(state)
+}
+
+fn keep(pool: &Path, record: &Record) -> Result<()> {
+    if complete(pool, &record.kept)? {
+        return Ok(());
+    }
+    let place = half(pool, &record.kept.id).join("data");
+    remove(&place.join(BESIDE))?;
+    volume::set_read_only(&place)?;
+    finish(pool, &record.kept)
+}
+
+fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+    if !world.can_start() {
+        return Ok(());
+    }
+    world.step(Step::Start);
+    world.start(&record.stopped)?;
+    world.step(Step::Close);
+    forget(state)
+}
+
+fn beside(pool: &Path) -> PathBuf {
+    pool.join("data").join(BESIDE)
+}
+
+/// With the subvolumes in it.
+fn drop_beside(pool: &Path) -> Result<()> {
+    nested::clear(&pool.join("data"), BESIDE)?;
+    remove(&beside(pool))
+}
+
+/// What tells it from all others in the data, whatever it is called; `None`: it is not there. All subvolumes have the same inode, so of one
+/// it is its own number.
+fn number_of(root: &Dir, path: &str) -> Result<Option<u64>> {
+    let Some(above) = above(root, path)? else { return Ok(None) };
+    let name = Path::new(beneath::split(Path::new(path))?.1);
+    let Some(stat) = above.look(name)? else { return Ok(None) };
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+        && let Some(dir) = above.dir(name)?
+        && nested::is_subvolume(&dir)
+    {
+        return volume::number(&dir.reach()).map(|number| Some(number | 1 << 63));
+    }
+    Ok(Some(stat.st_ino))
+}
+
+/// The snapshots that a restore under way names.
+///
+/// # Errors
+/// The record cannot be read.
+pub(super) fn named(state: &Path) -> Result<Vec<Id>> {
+    Ok(read(state)?.into_iter().flat_map(|record| [record.id, record.kept.id]).collect())
+}
+
+fn read(state: &Path) -> Result<Option<Record>> {
+    let path = state.join(RECORD);
+    match fs::read(&path) {
+        Ok(text) => {
+            serde_json::from_slice(&text).map(Some).or_error(Kind::Node, || format!("`{}` is damaged", path.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::new(Kind::Node, format!("cannot read `{}`: {error}", path.display()))),
+    }
+}
+
+fn write(state: &Path, record: &Record) -> Result<()> {
+    let text = serde_json::to_vec_pretty(record).or_error(Kind::Other, || "cannot describe a restore".into())?;
+    write_file(&state.join(RECORD), &text, 0o600)
+}
+
+fn forget(state: &Path) -> Result<()> {
+    remove_file(&state.join(RECORD))
+}

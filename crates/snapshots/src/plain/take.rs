@@ -1,0 +1,236 @@
+//! Takes one, in two goes: while everything runs, all that has changed since the last one is copied; then containers stand still for
+//! as long as it takes to look at everything again, and to copy what changed in between. What is put together of that is
+//! the state of that moment.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use lap_base::{
+    beneath::dir::Dir,
+    error::{Error, Kind, OrError, Result},
+};
+use nix::fcntl::Flock;
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, renameat},
+    io::Errno,
+};
+
+use super::known::{self, Before, Known, Stamp};
+use crate::{
+    half::hold,
+    id::Id,
+    still::{STEPS, Still, Stood},
+    tree::{self, At, Files, Node, Source, Tree, build, copy_file, look},
+    volume,
+};
+
+/// How often what changes is copied while everything runs, and how long a go must have taken to be worth another one.
+const GOES: u32 = 3;
+const LONG: Duration = Duration::from_secs(1);
+
+/// A snapshot that is being taken.
+pub struct Shot<'a> {
+    pool: &'a Path,
+    /// What a snapshot is taken of, without what has one of these names directly in it.
+    data: Dir,
+    leave: &'a [&'a str],
+    /// Of the snapshot.
+    half: PathBuf,
+    /// The one before it, which must not go away meanwhile, and its files.
+    base: Option<Id>,
+    _held: Option<Flock<File>>,
+    known: Known,
+    /// Copies there are, by inode, and of what.
+    early: HashMap<u64, Stamp>,
+    place: OwnedFd,
+}
+
+impl<'a> Shot<'a> {
+    /// Begins it in the directory `half`: what has changed is copied while everything runs.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn begin(pool: &'a Path, half: &Path, leave: &'a [&'a str], still: &mut dyn Still) -> Result<Self> {
+        let base = Known::read(pool).and_then(|(id, known)| Some((hold(pool, &id).ok()?, id, known)));
+        let (held, base, known) =
+            base.map_or((None, None, None), |(held, id, known)| (Some(held), Some(id), Some(known)));
+        let early = half.join("early");
+        let what = || format!("cannot make `{}`", early.display());
+        fs::create_dir(&early).or_error(Kind::Node, what)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = openat(CWD, &early, flags, Mode::empty()).or_error(Kind::Node, what)?;
+        let mut shot = Self {
+            pool,
+            data: Dir::open(&pool.join("data"))?,
+            leave,
+            half: half.to_owned(),
+            base,
+            _held: held,
+            known: known.unwrap_or_default(),
+            early: HashMap::new(),
+            place,
+        };
+        still.at(STEPS[0]);
+        for _ in 0..GOES {
+            let begun = Instant::now();
+            let before = Before::sync(pool)?;
+            let tree = look(&shot.data, leave)?;
+            shot.fetch(&tree, Some(before), &|| Ok(()))?;
+            if begun.elapsed() < LONG {
+                break;
+            }
+        }
+        Ok(shot)
+    }
+
+    /// Ends it: the state of the moment in which containers stand still is in `half/data`, which appears when it is whole.
+    ///
+    /// # Errors
+    /// The disk is full, or containers would have to stand still for longer than they may; they go on in any case.
+    pub fn end(mut self, id: &Id, still: &mut dyn Still) -> Result<Stood> {
+        still.at(STEPS[1]);
+        let begun = Instant::now();
+        let until = still.patience().map(|most| (begun + most, most));
+        let copied = {
+            let paused = Paused(still);
+            let copied = paused.0.pause().and_then(|()| {
+                paused.0.at(STEPS[2]);
+                self.moment(&|| in_time(until))
+            });
+            paused.0.at(STEPS[3]);
+            // What did not work is less urgent than that they go on.
+            paused.0.resume()?;
+            copied
+        };
+        let micros = begun.elapsed().as_micros() as u64;
+        let (tree, before, (files, bytes)) = copied?;
+        still.at(STEPS[4]);
+        let whole = self.half.join("half");
+        if let Err(error) = build(&tree, &whole, &self) {
+            // What is known may be wrong, if somebody was in the snapshot before: the next one copies everything.
+            if let Some(base) = &self.base {
+                known::forget(self.pool, base);
+            }
+            return Err(error);
+        }
+        // Before it has its name: what is named is on the disk.
+        volume::sync(self.pool)?;
+        known::write(self.pool, id, &tree, before)?;
+        let data = self.half.join("data");
+        fs::rename(&whole, &data).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
+        let early = self.half.join("early");
+        tree::remove(&early)?;
+        Ok(Stood { micros, files, bytes })
+    }
+
+    /// What is there now, with a copy of all that is not known.
+    fn moment(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<(Tree, Before, (u64, u64))> {
+        let before = Before::sync(self.pool)?;
+        go_on()?;
+        let tree = look(&self.data, self.leave)?;
+        go_on()?;
+        let copied = self.fetch(&tree, None, go_on)?;
+        Ok((tree, before, copied))
+    }
+
+    /// Copies every file of which there is no copy yet; with `before` only those whose copy will still count later, and what goes
+    /// away meanwhile does no harm. Gives how many that were, and their bytes.
+    fn fetch(&mut self, tree: &Tree, before: Option<Before>, go_on: &dyn Fn() -> Result<()>) -> Result<(u64, u64)> {
+        let (mut files, mut bytes) = (0, 0);
+        for dir in &tree.dirs {
+            for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
+                let stamp = Stamp::from(node);
+                let is_there =
+                    self.early.get(&node.inode) == Some(&stamp) || self.known.copy_of(node.inode, &stamp).is_some();
+                if is_there || before.is_some_and(|before| !before.believes(&stamp)) {
+                    continue;
+                }
+                go_on()?;
+                let copy = early(node);
+                let (path, place) = (dir.path.join(name), self.half.join("early").join(&copy));
+                if self.early.remove(&node.inode).is_some() || before.is_none() {
+                    remove(&place)?;
+                }
+                let source = Source { root: &self.data, path: &path, node };
+                match copy_file(&source, self.place.as_fd(), copy.as_ref(), go_on) {
+                    Ok(()) => drop(self.early.insert(node.inode, stamp)),
+                    // It was taken away meanwhile, or something else is in its place: it is looked at once more later.
+                    Err(_) if before.is_some() && !self.is_still(&path, node) => remove(&place)?,
+                    Err(error) => return Err(error),
+                }
+                files += 1;
+                bytes += node.size;
+            }
+        }
+        Ok((files, bytes))
+    }
+
+    fn is_still(&self, path: &Path, node: &Node) -> bool {
+        self.data.look(path).is_ok_and(|found| found.is_some_and(|found| found.st_ino == node.inode))
+    }
+}
+
+impl Files for Shot<'_> {
+    fn put(&self, at: &At<'_>, node: &Node) -> Result<()> {
+        let failed = |error: Errno| {
+            let name = at.dir.path.join(at.name).to_string_lossy().escape_debug().to_string();
+            Error::new(Kind::Node, format!("cannot put `{name}` into a snapshot: {error}"))
+        };
+        let Some(copy) = self.known.copy_of(node.inode, &Stamp::from(node)) else {
+            return renameat(&self.place, early(node), at.to, at.name).map_err(failed);
+        };
+        match linkat(CWD, &copy, at.to, at.name, AtFlags::empty()) {
+            Ok(()) => Ok(()),
+            // It has as many names as a file can have.
+            Err(Errno::MLINK) => {
+                let root = Dir::open(copy.parent().unwrap_or(&copy))?;
+                let name = Path::new(copy.file_name().unwrap_or_default());
+                // As it is known there: the copy has another inode than the present.
+                let node = match tree::one(&copy)? {
+                    Some(there) => Node { inode: there.inode, ..node.clone() },
+                    None => return Err(failed(Errno::ISDIR)),
+                };
+                copy_file(&Source { root: &root, path: name, node: &node }, at.to, at.name, &|| Ok(()))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// Whatever happens in between, they go on.
+struct Paused<'a>(&'a mut dyn Still);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.resume();
+    }
+}
+
+fn in_time(until: Option<(Instant, Duration)>) -> Result<()> {
+    let Some((_, most)) = until.filter(|(until, _)| Instant::now() > *until) else { return Ok(()) };
+    let most = most.as_secs_f64() * 1e3;
+    Err(Error::new(
+        Kind::Refused,
+        format!("no snapshot was taken: containers would be frozen for longer than {most:.1} ms"),
+    )
+    .hint("set a larger `--max-pause`, or try again when containers write less"))
+}
+
+/// What the copy of a file is called.
+fn early(node: &Node) -> String {
+    node.inode.to_string()
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::Node, format!("cannot remove `{}`: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}

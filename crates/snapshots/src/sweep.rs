@@ -1,0 +1,68 @@
+//! Removes snapshots, and what was left of those that were never whole.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    state,
+};
+
+use super::{
+    half::{HALF, alone, drop_half, half},
+    id::Id,
+    meta::directory,
+    plain,
+};
+
+/// Removes a snapshot: first its name, so that it is listed no more, then its data.
+///
+/// # Errors
+/// There is none of this name, or btrfs refuses.
+pub fn remove(pool: &Path, id: &Id) -> Result<()> {
+    let whole = directory(pool).join(id.to_string());
+    if !whole.exists() {
+        return Err(
+            Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
+        );
+    }
+    let Some(_mine) = alone(&whole)? else {
+        return Err(Error::new(Kind::Locked, format!("the snapshot `{id}` is being copied")).hint("try again later"));
+    };
+    let half = half(pool, id);
+    fs::rename(&whole, &half).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
+    plain::forget(pool, id);
+    drop_half(&half)
+}
+
+/// Removes what a killed process left of a snapshot that it was making; `false`: another process still writes there.
+///
+/// # Errors
+/// btrfs refuses.
+pub fn abandon(pool: &Path, id: &Id) -> Result<bool> {
+    let half = half(pool, id);
+    if !half.exists() {
+        return Ok(true);
+    }
+    match alone(&half)? {
+        Some(_mine) => drop_half(&half).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Removes what was left in the middle: snapshots half taken or half removed. What has a name stays, also where its description cannot
+/// be read; so does what a record of work under way names: it may be the only copy of what was there.
+///
+/// # Errors
+/// Something cannot be removed.
+pub fn sweep(pool: &Path, named: &BTreeSet<Id>) -> Result<()> {
+    let directory = directory(pool);
+    for name in state::names(&directory).value_or_refuse()?.unwrap_or_default() {
+        let Some(rest) = name.strip_prefix(HALF) else { continue };
+        if rest.parse().is_ok_and(|id: Id| named.contains(&id)) {
+            continue;
+        }
+        drop_half(&directory.join(&name))?;
+    }
+    plain::sweep(pool);
+    Ok(())
+}

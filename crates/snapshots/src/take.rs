@@ -1,0 +1,193 @@
+//! Takes snapshots, and gives them their names.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use lap_base::{
+    durable::{self, write_file},
+    error::{Error, Kind, OrError, Result},
+};
+
+use super::{
+    btrfs,
+    filesystem::is_btrfs,
+    half::{drop_half, half},
+    id::Id,
+    meta::{Meta, Reason, data, directory},
+    nested::{self, list::Nested},
+    plain::Shot,
+    still::{Still, Stood},
+    volume,
+};
+
+/// What taking one gave.
+#[derive(Debug)]
+pub struct Taken {
+    /// For how long containers stood still, if they did.
+    pub stood: Option<Stood>,
+    pub nested: Nested,
+}
+
+/// Takes a snapshot of `pool`'s present data, all containers at the same instant: on btrfs while everything runs, elsewhere while they
+/// stand still. Its name was chosen before. Subvolumes that containers made in their data are taken right after it.
+///
+/// # Errors
+/// The disk is full, or containers would have to stand still for too long. Then there is no snapshot.
+pub fn take(pool: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Taken> {
+    let half = begin(pool, &meta.id)?;
+    let taken = fill(pool, &half, meta, still).and_then(|taken| {
+        finish(pool, &Meta { nested: taken.nested.clone(), ..meta.clone() })?;
+        Ok(taken)
+    });
+    if taken.is_err() {
+        let _ = drop_half(&half);
+    }
+    taken
+}
+
+fn fill(pool: &Path, half: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Taken> {
+    if is_btrfs(pool)? {
+        let nested = copy_present(pool, half, true, None)?;
+        return Ok(Taken { stood: None, nested });
+    }
+    let stood = Shot::begin(pool, half, &[], still)?.end(&meta.id, still)?;
+    Ok(Taken { stood: Some(stood), nested: Nested::default() })
+}
+
+/// Makes `half/data` a snapshot of the present, and keeps the subvolumes in it but those in the directory `leave`. Of btrfs only.
+///
+/// # Errors
+/// The disk is full.
+pub fn copy_present(pool: &Path, half: &Path, read_only: bool, leave: Option<&str>) -> Result<Nested> {
+    let present = pool.join("data");
+    // What is removed in between is in the first list only, what is made in between in the second only.
+    let before = nested::present(&present)?;
+    btrfs::snapshot(&present, &half.join("data"), read_only)?;
+    nested::take(&present, half, &before, leave)
+}
+
+/// A name that no snapshot of that second has.
+pub fn free_id(pool: &Path, at: i64) -> Id {
+    let taken = |id: &Id| directory(pool).join(id.to_string()).exists();
+    let mut nth = 1;
+    loop {
+        let id = Id::new(at, nth);
+        if !taken(&id) {
+            return id;
+        }
+        nth += 1;
+    }
+}
+
+/// Makes the place of a snapshot that is about to be made.
+pub fn begin(pool: &Path, id: &Id) -> Result<PathBuf> {
+    let half = half(pool, id);
+    fs::create_dir(&half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
+    Ok(half)
+}
+
+/// Gives a snapshot its description and, last, its name. The caller has written to the disk what is in its `data`. Name and description
+/// are on the disk when this returns.
+///
+/// # Errors
+/// It cannot be written.
+pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
+    let (half, whole) = (half(pool, &meta.id), directory(pool).join(meta.id.to_string()));
+    let described = half.join("meta.json");
+    let text = text(meta)?;
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&described);
+    made.and_then(|mut file| {
+        file.write_all(&text)?;
+        file.sync_all()
+    })
+    .or_error(Kind::Node, || format!("cannot write `{}`", described.display()))?;
+    let publish = if is_btrfs(pool)? { durable::publish_with_commit } else { durable::publish };
+    publish(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))
+}
+
+/// Whether the snapshot that `meta` describes is whole. One whose data has its name, and whose description cannot be read, gets the
+/// description again: data has its name only when it is whole.
+///
+/// # Errors
+/// It cannot be written.
+pub fn complete(pool: &Path, meta: &Meta) -> Result<bool> {
+    if is_whole(pool, &meta.id) {
+        return Ok(true);
+    }
+    let is_there = data(pool, &meta.id).is_dir();
+    if is_there {
+        describe(pool, meta)?;
+    }
+    Ok(is_there)
+}
+
+/// Whether a snapshot is there and described: its data is there, and its `meta.json` can be read and names it.
+pub fn is_whole(pool: &Path, id: &Id) -> bool {
+    data(pool, id).is_dir() && described(pool, id).is_some()
+}
+
+/// The description of a snapshot, if it can be read and is this one's.
+pub fn described(pool: &Path, id: &Id) -> Option<Meta> {
+    let text = fs::read(directory(pool).join(id.to_string()).join("meta.json")).ok()?;
+    serde_json::from_slice::<Meta>(&text).ok().filter(|meta| meta.id == *id)
+}
+
+fn text(meta: &Meta) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(meta).or_error(Kind::Other, || "cannot describe a snapshot".into())
+}
+
+/// Writes the description of a snapshot anew.
+///
+/// # Errors
+/// It cannot be written; then the old one stands.
+pub fn describe(pool: &Path, meta: &Meta) -> Result<()> {
+    write_file(&directory(pool).join(meta.id.to_string()).join("meta.json"), &text(meta)?, 0o600)
+}
+
+/// Makes the place `half` into which a snapshot from elsewhere is unpacked; gives the number of its subvolume.
+///
+/// # Errors
+/// The pool is full.
+pub fn prepare_import(half: &Path) -> Result<u64> {
+    if half.exists() {
+        drop_half(half)?;
+    }
+    fs::create_dir(half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
+    volume::create(&half.join("data"))?;
+    volume::number(&half.join("data"))
+}
+
+/// Gives what was unpacked the name that its description says.
+///
+/// # Errors
+/// It has none, or there is one of that name.
+pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> {
+    // An archive may hold a link of this name, and what it leads to is not ours to make read-only.
+    let place = unpacked.join("data");
+    let is_ours =
+        fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) && volume::number(&place).ok() == Some(number);
+    if !is_ours {
+        return Err(Error::new(Kind::Usage, "the archive is not a snapshot of lap"));
+    }
+    let text =
+        fs::read(unpacked.join("meta.json")).or_error(Kind::Usage, || "the archive is not a snapshot of lap".into())?;
+    let mut meta: Meta =
+        serde_json::from_slice(&text).or_error(Kind::Usage, || "the archive is not a snapshot of lap".into())?;
+    if directory(pool).join(meta.id.to_string()).exists() {
+        return Err(Error::new(Kind::Refused, format!("snapshot {} exists already", meta.id))
+            .hint(format!("remove it with `lap snapshot rm {}`", meta.id)));
+    }
+    // Whoever took the trouble wants to keep it.
+    meta.reason = Reason::Asked;
+    meta.nested = meta.nested.left_behind("an archive does not contain subvolumes");
+    volume::set_read_only(&place)?;
+    volume::sync(pool)?;
+    let half = half(pool, &meta.id);
+    fs::rename(unpacked, &half).or_error(Kind::Node, || format!("cannot rename `{}`", unpacked.display()))?;
+    finish(pool, &meta)?;
+    Ok(meta)
+}

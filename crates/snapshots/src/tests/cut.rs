@@ -1,0 +1,226 @@
+//! The power goes: what the file system had not written to its device is not there any more. The device is a file, and what it is at that
+//! instant is mounted in the place of what it became.
+
+use std::io::Write;
+
+use super::{
+    pool::{comes_back, image, keep},
+    *,
+};
+
+/// Large enough that it is no part of its inode.
+const LARGE: usize = 200 << 10;
+
+/// A pool that writes nothing because time passes.
+fn slow(filesystem: Filesystem) -> Pool {
+    let pool = pool::slow(filesystem);
+    pool.write("git/large", &"old".repeat(LARGE));
+    pool
+}
+
+/// As a database writes what it has acknowledged.
+fn write_and_sync(path: &Path, text: &str) {
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.sync_all().unwrap();
+    fs::File::open(path.parent().unwrap()).unwrap().sync_all().unwrap();
+}
+
+fn both(pool: &Pool, text: &str) -> bool {
+    pool.read("git/one") == text && pool.read("git/large") == text.repeat(LARGE)
+}
+
+#[test]
+fn at_each_step_it_is_the_old_state_or_the_new_one() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        for step in Step::ALL {
+            let pool = slow(filesystem);
+            let first = pool.take();
+            pool.write("git/large", &"new".repeat(LARGE));
+            write_and_sync(&pool.path().join("data/git/one"), "new");
+            volume::sync(&pool.path()).unwrap();
+            let mut world = Fake { cut_at: Some((step, image(&pool))), ..Fake::up() };
+            let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
+            assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step:?}");
+            comes_back(&pool);
+            let said = recover(&pool.path(), &pool.state(), &mut Fake::default()).unwrap();
+            sweep(&pool.path(), &named(&pool.state()).unwrap()).unwrap();
+            let context = format!("{filesystem}, cut at {step:?}: {said:?}");
+            let finished = said.as_ref().is_some_and(|said| said.contains("is complete now"));
+            assert!(both(&pool, if finished { "old" } else { "new" }), "{context}");
+            // From here on containers run, and what they are told is written is written into this.
+            assert!(finished || !matches!(step, Step::Start | Step::Close), "{context}");
+            assert_eq!(pool.left_over(), [""; 0], "{context}");
+            let kept = list(&pool.path()).unwrap().into_iter().filter(|meta| meta.reason == Reason::Replaced).count();
+            assert_eq!(kept, usize::from(finished), "{context}");
+        }
+    }
+}
+
+#[test]
+fn what_was_restored_stays_with_what_was_written_since() {
+    for filesystem in Filesystem::ALL {
+        for part in [false, true] {
+            let pool = slow(filesystem);
+            let first = pool.take();
+            pool.write("git/one", "new");
+            pool.write("git/large", &"new".repeat(LARGE));
+            let kept = match part {
+                false => pool.restore(&first.id, &mut Fake::up()),
+                true => only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()),
+            };
+            let kept = kept.unwrap();
+            assert!(both(&pool, "old"), "{filesystem}");
+            write_and_sync(&pool.path().join("data/git/one"), "after");
+            keep(&image(&pool));
+            comes_back(&pool);
+            let mut world = Fake::default();
+            let said = [
+                recover(&pool.path(), &pool.state(), &mut world).unwrap(),
+                only::recover(&pool.path(), &pool.state(), &mut world).unwrap(),
+            ];
+            let context = format!("{filesystem}, a part {part}: {said:?}");
+            assert_eq!(said, [None, None], "{context}");
+            assert_eq!(pool.read("git/one"), "after", "{context}");
+            assert_eq!(pool.read("git/large"), "old".repeat(LARGE), "{context}");
+            assert_eq!(pool.of(&kept, "git/one"), "new", "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_was_taken_is_there() {
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        pool.write("git/one", "new");
+        let meta = pool.take();
+        keep(&image(&pool));
+        comes_back(&pool);
+        sweep(&pool.path(), &named(&pool.state()).unwrap()).unwrap();
+        assert_eq!(list(&pool.path()).unwrap().len(), 1, "{filesystem}");
+        assert_eq!(pool.of(&meta, "git/one"), "new", "{filesystem}");
+        assert!(pool.of(&meta, "git/large") == "old".repeat(LARGE), "{filesystem}");
+    }
+}
+
+/// Another program's commit, which takes all names with it that were given by then, and no content.
+fn commit(pool: &Path) {
+    if is_btrfs(pool).unwrap() {
+        let copy = pool.join("copy-of-state");
+        btrfs::snapshot(&pool.join("state"), &copy, true).unwrap();
+        btrfs::delete(&copy).unwrap();
+    } else {
+        write_and_sync(&pool.join("another"), "x");
+        fs::remove_file(pool.join("another")).unwrap();
+    }
+}
+
+/// Dies right after a snapshot got its name: with the power (`device`), or alone.
+fn die_at_name(pool: &Pool, device: Option<PathBuf>) {
+    let path = pool.path();
+    lap_base::testing::renames::at_rename(move |to| {
+        if to.parent() == Some(&path.join("snapshots")) {
+            if let Some(device) = &device {
+                commit(&path);
+                keep(device);
+            }
+            panic_any(Killed);
+        }
+    });
+}
+
+/// One that a name was given to is whole, although the disk has seen no more than the name.
+#[test]
+fn what_a_restore_replaced_is_there_as_soon_as_it_has_its_name() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        for part in [false, true] {
+            let pool = slow(filesystem);
+            let first = pool.take();
+            pool.write("git/one", "new");
+            pool.write("git/large", &"new".repeat(LARGE));
+            die_at_name(&pool, Some(image(&pool)));
+            let killed = catch_unwind(AssertUnwindSafe(|| match part {
+                false => pool.restore(&first.id, &mut Fake::up()).map(drop),
+                true => only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).map(drop),
+            }));
+            assert!(killed.is_err_and(|e| e.is::<Killed>()));
+            lap_base::testing::renames::at_rename(|_| {});
+            comes_back(&pool);
+            let context = format!("{filesystem}, a part {part}");
+            let kept = fs::read_dir(pool.path().join("snapshots")).unwrap().count();
+            assert_eq!(kept, 2, "{context}: the name came to the disk");
+            let mut world = Fake { mounted: true, ..Fake::default() };
+            let said = [
+                recover(&pool.path(), &pool.state(), &mut world).unwrap(),
+                only::recover(&pool.path(), &pool.state(), &mut world).unwrap(),
+            ];
+            sweep(&pool.path(), &named(&pool.state()).unwrap()).unwrap();
+            assert!(both(&pool, "old"), "{context}: {said:?}");
+            let kept = list(&pool.path()).unwrap().into_iter().find(|meta| meta.reason == Reason::Replaced);
+            let kept = kept.unwrap_or_else(|| panic!("{context}: the only copy of what was there is gone: {said:?}"));
+            assert_eq!(pool.of(&kept, "git/one"), "new", "{context}");
+            assert!(pool.of(&kept, "git/large") == "new".repeat(LARGE), "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_is_described_as_soon_as_it_has_its_name() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        die_at_name(&pool, Some(image(&pool)));
+        let killed = catch_unwind(AssertUnwindSafe(|| pool.take()));
+        assert!(killed.is_err_and(|e| e.is::<Killed>()));
+        comes_back(&pool);
+        let all = list(&pool.path()).unwrap();
+        assert_eq!(all.len(), 1, "{filesystem}");
+        assert!(pool.of(&all[0], "git/large") == "old".repeat(LARGE), "{filesystem}");
+    }
+}
+
+/// The agent alone dies there, and the next one goes on. The power goes later, when containers write into what was restored.
+#[test]
+fn what_was_switched_before_the_agent_died_is_on_the_disk_before_containers_run() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        let first = pool.take();
+        pool.write("git/one", "new");
+        die_at_name(&pool, None);
+        let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut Fake::up()).map(drop)));
+        assert!(killed.is_err_and(|e| e.is::<Killed>()));
+        lap_base::testing::renames::at_rename(|_| {});
+        recover(&pool.path(), &pool.state(), &mut Fake::default()).unwrap();
+        write_and_sync(&pool.path().join("data/git/one"), "after");
+        keep(&image(&pool));
+        comes_back(&pool);
+        recover(&pool.path(), &pool.state(), &mut Fake::default()).unwrap();
+        assert_eq!(pool.read("git/one"), "after", "{filesystem}");
+        assert_eq!(list(&pool.path()).unwrap().len(), 2, "{filesystem}");
+    }
+}
+
+/// What is unpacked from an archive is read from memory until it is on the disk.
+#[test]
+fn a_snapshot_from_an_archive_has_its_content_as_soon_as_it_has_its_name() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        let meta = pool.take();
+        remove(&pool.path(), &meta.id).unwrap();
+        let half = pool.path().join("snapshots/.new-import");
+        let number = prepare_import(&half).unwrap();
+        fs::create_dir(half.join("data/git")).unwrap();
+        fs::write(half.join("data/git/large"), "old".repeat(LARGE)).unwrap();
+        fs::write(half.join("meta.json"), serde_json::to_vec(&meta).unwrap()).unwrap();
+        die_at_name(&pool, Some(image(&pool)));
+        let killed = catch_unwind(AssertUnwindSafe(|| finish_import(&pool.path(), &half, number)));
+        assert!(killed.is_err_and(|e| e.is::<Killed>()));
+        comes_back(&pool);
+        assert_eq!(list(&pool.path()).unwrap().len(), 1, "{filesystem}");
+        assert!(pool.of(&meta, "git/large") == "old".repeat(LARGE), "{filesystem}");
+    }
+}

@@ -1,0 +1,224 @@
+//! Subvolumes that containers make in their data: nothing refuses because of them, and nothing of them is lost without a word.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::nested::{self, list::Nested, remove};
+
+fn make(pool: &Pool, path: &str) -> PathBuf {
+    let path = pool.path().join("data").join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    btrfs::create(&path).unwrap();
+    path
+}
+
+/// Every file of the present, and of those that are subvolumes, that they are.
+fn all(directory: &Path) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(here) = left.pop() {
+        for entry in fs::read_dir(&here).unwrap().flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(directory).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if nested::subvolume_at(&path) {
+                    found.insert(name, "a subvolume".into());
+                }
+                left.push(path);
+            } else {
+                found.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// One in a container's data, one in another one, one that is read-only, and one with a name that looks like a list of btrfs's.
+fn furnish(pool: &Pool) {
+    make(pool, "git/layers/a");
+    pool.write("git/layers/a/file", "old");
+    make(pool, "git/layers/a/deep/b");
+    pool.write("git/layers/a/deep/b/file", "old");
+    let read_only = make(pool, "git/frozen");
+    pool.write("git/frozen/file", "old");
+    make(pool, "git/frozen/inner");
+    pool.write("git/frozen/inner/file", "old");
+    btrfs::set_read_only(&read_only).unwrap();
+    make(pool, "git/new\nline");
+    pool.write("git/new\nline/file", "old");
+    make(pool, "registry/x\nID 1 gen 1 top level 5 path data/git/layers");
+    pool.write("registry/x\nID 1 gen 1 top level 5 path data/git/layers/file", "old");
+}
+
+#[test]
+fn they_come_back_with_a_restore_and_what_was_there_is_kept() {
+    let pool = Pool::new();
+    furnish(&pool);
+    let before = all(&pool.path().join("data"));
+    assert_eq!(before.len(), 13, "{before:?}");
+    let first = pool.take();
+    assert_eq!(first.nested.missing, []);
+    assert_eq!(first.nested.kept.len(), 6);
+    assert_eq!(described(&pool.path(), &first.id), Some(first.clone()));
+    let differs = |pool: &Pool| diff(&pool.path(), &data(&pool.path(), &first.id), &pool.path().join("data")).unwrap();
+    assert_eq!(differs(&pool), [], "the subvolumes are compared, too");
+    // All of it changes: one goes, one comes, one is written to.
+    remove::delete_all(&pool.path().join("data/git/frozen")).unwrap();
+    pool.write("git/layers/a/file", "new");
+    pool.write("git/layers/a/deep/b/more", "new");
+    make(&pool, "git/layers/c");
+    pool.write("git/layers/c/file", "new");
+    let changed = all(&pool.path().join("data"));
+    let told: Vec<_> = differs(&pool).iter().map(|one| format!("{:?} {}", one.change, one.path.display())).collect();
+    assert_eq!(
+        told,
+        [
+            "Removed git/frozen/file",
+            "Removed git/frozen/inner/file",
+            "Added git/layers/a/deep/b/more",
+            "Changed git/layers/a/file",
+            "Added git/layers/c/file",
+        ]
+    );
+    let kept = pool.restore(&first.id, &mut Fake::up()).unwrap();
+    assert_eq!(all(&pool.path().join("data")), before);
+    pool.write("git/layers/a/deep/b/more", "it may be written to");
+    pool.write("git/frozen/more", "this one, too");
+    // The way back, of a part and of all.
+    only(&pool, &kept.id, &["git"], &["git"], &mut Fake::up()).unwrap();
+    assert_eq!(all(&pool.path().join("data")), changed);
+    pool.restore(&first.id, &mut Fake::up()).unwrap();
+    pool.restore(&kept.id, &mut Fake::up()).unwrap();
+    assert_eq!(all(&pool.path().join("data")), changed);
+    assert_eq!(pool.left_over(), [""; 0]);
+    for meta in list(&pool.path()).unwrap() {
+        remove(&pool.path(), &meta.id).unwrap();
+    }
+    assert_eq!(pool.left_over(), [""; 0]);
+    assert_eq!(fs::read_dir(pool.path().join("snapshots")).unwrap().count(), 0);
+}
+
+#[test]
+fn they_come_back_with_a_part() {
+    let pool = Pool::new();
+    furnish(&pool);
+    let before = all(&pool.path().join("data"));
+    let first = pool.take();
+    remove::delete_all(&pool.path().join("data/git/frozen")).unwrap();
+    pool.write("git/layers/a/file", "new");
+    make(&pool, "git/layers/c");
+    pool.write("git/layers/c/file", "new");
+    pool.write("registry/more", "stays");
+    let changed = all(&pool.path().join("data"));
+    let kept = only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).unwrap();
+    let mut wanted = before.clone();
+    wanted.insert("registry/more".into(), "stays".into());
+    assert_eq!(all(&pool.path().join("data")), wanted);
+    assert_eq!((pool.left_over(), pool.path().join("data/.lap-restore").exists()), (Vec::new(), false));
+    pool.restore(&kept.id, &mut Fake::up()).unwrap();
+    assert_eq!(all(&pool.path().join("data")), changed);
+    // One of them by itself is put back as a whole; a part of one cannot be, and says what can.
+    pool.write("git/layers/a/file", "newer");
+    only(&pool, &first.id, &["git/layers/a"], &[], &mut Fake::up()).unwrap();
+    assert_eq!(
+        (pool.read("git/layers/a/file").as_str(), pool.read("git/layers/a/deep/b/file").as_str()),
+        ("old", "old")
+    );
+    let refused = only(&pool, &first.id, &["git/layers/a/file"], &[], &mut Fake::up()).unwrap_err();
+    assert_eq!(refused.message, "`git/layers/a/file` is in a btrfs subvolume that a container made");
+    assert!(refused.hints[0].contains("`--only git`"), "{refused}");
+    assert_eq!(pool.left_over(), [""; 0]);
+}
+
+#[test]
+fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
+    quiet();
+    for part in [false, true] {
+        for step in Step::ALL {
+            let pool = Pool::new();
+            furnish(&pool);
+            let data = pool.path().join("data");
+            let old = all(&data);
+            let first = pool.take();
+            remove::delete_all(&data.join("git/frozen")).unwrap();
+            pool.write("git/layers/a/file", "new");
+            make(&pool, "git/layers/c");
+            pool.write("git/layers/c/file", "new");
+            let new = all(&data);
+            let mut world = Fake { die_at: Some(step), ..Fake::up() };
+            let killed = catch_unwind(AssertUnwindSafe(|| match part {
+                false => pool.restore(&first.id, &mut world).map(drop),
+                true => only(&pool, &first.id, &["git"], &["git"], &mut world).map(drop),
+            }));
+            if part && matches!(step, Step::Unmount | Step::Mount) {
+                continue;
+            }
+            assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step:?}");
+            let (path, state) = (pool.path(), pool.state());
+            let mut world = Fake { mounted: true, ..Fake::default() };
+            recover(&path, &state, &mut world).unwrap();
+            only::recover(&path, &state, &mut world).unwrap();
+            sweep(&path, &named(&state).unwrap()).unwrap();
+            let switched = match part {
+                false => !matches!(step, Step::Prepare | Step::Stop | Step::Unmount | Step::Switch),
+                true => matches!(step, Step::Start | Step::Keep | Step::Close),
+            };
+            let context = format!("killed at {step:?}, a part {part}");
+            assert_eq!(all(&data), if switched { old } else { new.clone() }, "{context}");
+            assert_eq!(pool.left_over(), [""; 0], "{context}");
+            if switched {
+                let kept = find(&path, "latest").unwrap();
+                pool.restore(&kept.id, &mut Fake::up()).unwrap();
+                assert_eq!(all(&data), new, "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_whose_name_seems_to_be_anothers_does_no_harm() {
+    let pool = Pool::new();
+    let first = pool.take();
+    pool.restore(&first.id, &mut Fake::up()).unwrap();
+    // As lap prunes what a restore replaced: the list of what is in it must not lead to `state`.
+    let kept = find(&pool.path(), "latest").unwrap();
+    let inside = data(&pool.path(), &kept.id);
+    btrfs::set_writable(&inside).unwrap();
+    btrfs::create(&inside.join("git/x\nID 1 gen 1 top level 5 path state")).unwrap();
+    btrfs::set_read_only(&inside).unwrap();
+    remove(&pool.path(), &kept.id).unwrap();
+    assert!(pool.state().exists() && pool.path().join("data").exists());
+    assert_eq!(list(&pool.path()).unwrap().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_kept_is_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let pool = Pool::new();
+    let odd = pool.path().join("data/git").join(std::ffi::OsStr::from_bytes(b"odd\xff"));
+    btrfs::create(&odd).unwrap();
+    let meta = pool.take();
+    let told = meta.nested.complaints();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("the snapshot is incomplete") && told[0].ends_with("its name is not UTF-8"), "{told:?}");
+    pool.restore(&meta.id, &mut Fake::up()).unwrap();
+}
+
+/// A container may put a link in the place of a directory at any time, and `meta.json` may come from elsewhere.
+#[test]
+fn nothing_is_put_where_a_link_leads() {
+    let pool = Pool::new();
+    make(&pool, "git/layers/a");
+    let first = pool.take();
+    let target = pool.path().join("target");
+    fs::create_dir(&target).unwrap();
+    fs::create_dir(target.join("git")).unwrap();
+    std::os::unix::fs::symlink(pool.path().join("state"), target.join("git/layers")).unwrap();
+    let snapshot = pool.path().join("snapshots").join(first.id.to_string());
+    assert!(nested::put(&snapshot, &first.nested, Path::new(""), &target).is_err());
+    for path in ["../state/a", "/state/a", "git/../../state/a"] {
+        let nested = Nested { kept: vec![path.into()], missing: Vec::new() };
+        assert!(nested::put(&snapshot, &nested, Path::new(""), &target).is_err(), "{path}");
+    }
+    assert_eq!(fs::read_dir(pool.state()).unwrap().count(), 0);
+}

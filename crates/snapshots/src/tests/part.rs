@@ -1,0 +1,104 @@
+//! A part is restored, and the rest stays.
+
+use super::*;
+
+#[test]
+fn a_part_comes_back_and_the_rest_stays() {
+    on_each(goes_back_in_part);
+}
+
+fn goes_back_in_part(pool: Pool) {
+    pool.write("registry/blob", "old");
+    pool.write("git/deep/file", "old");
+    let first = pool.take();
+    for name in ["git/one", "git/deep/file", "git/added", "registry/blob", "new/file"] {
+        pool.write(name, "new");
+    }
+    // One file: nothing is stopped.
+    let mut world = Fake::up();
+    let kept = only(&pool, &first.id, &["git/deep/file"], &[], &mut world).unwrap();
+    assert_eq!((pool.read("git/deep/file").as_str(), pool.read("git/one").as_str()), ("old", "new"));
+    assert_eq!((world.running.len(), world.started.len()), (2, 0));
+    assert_eq!(pool.of(&kept, "git/deep/file"), "new");
+    // One container, and one that the snapshot does not know: that one's data goes.
+    let mut world = Fake::up();
+    let kept = only(&pool, &first.id, &["git", "new"], &["git", "new"], &mut world).unwrap();
+    assert_eq!(["git/one", "git/added", "new/file", "registry/blob"].map(|n| pool.read(n)), ["old", "", "", "new"]);
+    assert_eq!(
+        (world.running.as_slice(), world.started.as_slice()),
+        (&["registry".to_owned()][..], &["git".to_owned()][..])
+    );
+    assert_eq!(["git/one", "git/added", "new/file"].map(|n| pool.of(&kept, n)), ["new", "new", "new"]);
+    assert_eq!(pool.left_over(), [""; 0]);
+    assert!(!pool.path().join("data/.lap-restore").exists());
+    assert!(!pool.path().join("snapshots").join(kept.id.to_string()).join("data/.lap-restore").exists());
+    // And the way back of what went.
+    only(&pool, &kept.id, &["new"], &["new"], &mut Fake::up()).unwrap();
+    assert_eq!(pool.read("new/file"), "new");
+
+    let wrong = |path| only(&pool, &first.id, &[path], &[], &mut Fake::up()).unwrap_err().message;
+    assert_eq!(wrong("nowhere"), format!("neither {} nor the present data contains `nowhere`", first.id));
+    for path in ["", "/etc", "../state", "git/../../state", ".lap-restore"] {
+        assert!(wrong(path).contains("is not a path below /data"), "{path}");
+    }
+    // A container links a directory of its own to another's.
+    let data = pool.path().join("data");
+    fs::rename(data.join("git/deep"), data.join("git/aside")).unwrap();
+    std::os::unix::fs::symlink("../registry", data.join("git/deep")).unwrap();
+    pool.write("registry/file", "theirs");
+    assert_eq!(wrong("git/deep/file"), "the directory of `git/deep/file` no longer exists");
+    assert_eq!(pool.read("registry/file"), "theirs");
+    std::fs::remove_dir_all(data.join("git")).unwrap();
+    assert_eq!(wrong("git/one"), "the directory of `git/one` no longer exists");
+}
+
+#[test]
+fn a_part_killed_at_each_step_is_old_or_new() {
+    quiet();
+    on_each(is_killed_in_part);
+}
+
+fn is_killed_in_part(pool: Pool) {
+    pool.write("registry/blob", "old");
+    let first = pool.take();
+    let (path, state) = (pool.path(), pool.state());
+    for step in [Step::Prepare, Step::Stop, Step::Switch, Step::Start, Step::Keep, Step::Close] {
+        for (booting, again) in [(false, None), (true, None), (true, Some(Step::Keep))] {
+            for name in ["git/one", "registry/blob"] {
+                pool.write(name, "new");
+            }
+            let mut world = Fake { die_at: Some(step), ..Fake::up() };
+            let killed = catch_unwind(AssertUnwindSafe(|| {
+                only(&pool, &first.id, &["git", "registry"], &["git", "registry"], &mut world).map(drop)
+            }));
+            assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step:?}");
+            if let Some(die_at) = again {
+                let mut world = Fake { die_at: Some(die_at), booting: true, mounted: true, ..Fake::default() };
+                let _ = catch_unwind(AssertUnwindSafe(|| only::recover(&path, &state, &mut world)));
+            }
+            let mut world = Fake { booting, mounted: true, ..Fake::default() };
+            let mut said = only::recover(&path, &state, &mut world).unwrap();
+            if booting && said.is_some() {
+                world.booting = false;
+                said = only::recover(&path, &state, &mut world).unwrap();
+            }
+            let context = format!("killed at {step:?}, booting {booting}, again {again:?}: {said:?}");
+            let switched = matches!(step, Step::Start | Step::Keep | Step::Close);
+            let expected = if switched { "old" } else { "new" };
+            assert_eq!(["git/one", "registry/blob"].map(|n| pool.read(n)), [expected; 2], "{context}");
+            assert_eq!(pool.left_over(), [""; 0], "{context}");
+            assert!(!path.join("data/.lap-restore").exists(), "{context}");
+            if step == Step::Prepare {
+                assert_eq!(said, None);
+                continue;
+            }
+            assert!(said.is_some_and(|said| said.contains(if switched { "is complete now" } else { "was undone" })));
+            assert_eq!(world.started, ["registry", "git"], "{context}");
+            if switched {
+                let kept = find(&path, "latest").unwrap();
+                assert_eq!(["git/one", "registry/blob"].map(|n| pool.of(&kept, n)), ["new"; 2], "{context}");
+                crate::sweep::remove(&path, &kept.id).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Makes a tree anew, somewhere else.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+};
+
+use lap_base::error::{Error, Kind, Result};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat},
+    io::Errno,
+};
+
+use super::{
+    file,
+    look::{Directory, Node, Tree, cannot},
+};
+
+/// Most of the work is the file system's own, and it does two things at once at best.
+const THREADS: usize = 4;
+
+/// Where one goes.
+pub struct At<'a> {
+    /// The directory, as the tree has it.
+    pub dir: &'a Directory,
+    pub name: &'a OsStr,
+    /// The new directory.
+    pub to: BorrowedFd<'a>,
+}
+
+/// Where regular files come from; called by several threads at a time.
+pub trait Files: Sync {
+    /// Puts one in its place, with all that is known of it.
+    ///
+    /// # Errors
+    /// It cannot.
+    fn put(&self, at: &At<'_>, node: &Node) -> Result<()>;
+}
+
+/// Makes `tree` at `to`, which is not there yet.
+///
+/// # Errors
+/// Something cannot be made; what was made stays.
+pub fn build(tree: &Tree, to: &Path, files: &impl Files) -> Result<()> {
+    for dir in &tree.dirs {
+        let path = to.join(&dir.path);
+        mkdirat(CWD, &path, Mode::RWXU).map_err(|error| cannot("make", &path, error))?;
+    }
+    // How often each inode is in the tree: that it has more links elsewhere is of no interest.
+    let mut names: HashMap<u64, u32> = HashMap::new();
+    for (_, node) in tree.dirs.iter().flat_map(|dir| &dir.files).filter(|(_, node)| node.links > 1) {
+        *names.entry(node.inode).or_default() += 1;
+    }
+    let is_shared = |node: &Node| node.links > 1 && names.get(&node.inode).is_some_and(|count| *count > 1);
+    alone(tree, to, files, &is_shared)?;
+    let mut first: HashMap<u64, PathBuf> = HashMap::new();
+    for dir in &tree.dirs {
+        if !dir.files.iter().any(|(_, node)| is_shared(node)) {
+            continue;
+        }
+        let open = open(&to.join(&dir.path))?;
+        for (name, node) in dir.files.iter().filter(|(_, node)| is_shared(node)) {
+            let place = to.join(&dir.path).join(name);
+            match first.get(&node.inode) {
+                Some(first) => linkat(CWD, first, &open, name, AtFlags::empty())
+                    .map_err(|error| cannot("make the link", &place, error))?,
+                None => {
+                    one(to, &At { dir, name, to: open.as_fd() }, node, files)?;
+                    first.insert(node.inode, place);
+                }
+            }
+        }
+    }
+    // Children first: what is made in a directory changes its times.
+    for dir in tree.dirs.iter().rev() {
+        let path = to.join(&dir.path);
+        file::rest(&dir.node, CWD, path.as_os_str(), &path)?;
+    }
+    Ok(())
+}
+
+/// All that have one name only, by several threads: a directory is one thread's.
+fn alone(tree: &Tree, to: &Path, files: &impl Files, is_shared: &(impl Fn(&Node) -> bool + Sync)) -> Result<()> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || -> Result<()> {
+        while let Some(dir) = tree.dirs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if dir.files.is_empty() {
+                continue;
+            }
+            let open = open(&to.join(&dir.path))?;
+            for (name, node) in dir.files.iter().filter(|(_, node)| !is_shared(node)) {
+                if failed.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                one(to, &At { dir, name, to: open.as_fd() }, node, files)
+                    .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+            }
+        }
+        Ok(())
+    };
+    let threads = thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
+    thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = |one: thread::ScopedJoinHandle<'_, Result<()>>| {
+            one.join().unwrap_or_else(|_| Err(Error::new(Kind::Other, "a copying thread ended with a panic")))
+        };
+        all.into_iter().map(ended).collect::<Vec<_>>().into_iter().collect()
+    })
+}
+
+fn one(to: &Path, at: &At<'_>, node: &Node, files: &impl Files) -> Result<()> {
+    if node.is_file() {
+        return files.put(at, node);
+    }
+    file::special(node, at.to, at.name, &to.join(&at.dir.path).join(at.name))
+}
+
+fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(|error: Errno| cannot("open", path, error))
+}
