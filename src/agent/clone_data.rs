@@ -176,6 +176,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
     let at = now();
     let text = format!("{} of `{}`, scrubbed", bring.id, bring.from);
     let id = snapshot::free_id(pool, at);
+    let order = Some(snapshot::order::next(pool, &id)?);
     let meta = Meta {
         id,
         at,
@@ -184,6 +185,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
         by: by.to_owned(),
         current: None,
         pause: None,
+        order,
         nested: list::Nested::default(),
     };
     let half = snapshot::begin(pool, &meta.id)?;

@@ -6,7 +6,7 @@ use lap_base::{
     error::{Error, Kind, Result},
 };
 use lap_repositories::{
-    Copy, Pruned, Repository, Room,
+    Copy, Position, Pruned, Repository, Room,
     policy::{Known, News, Policy, Verified, decide, newest_of},
 };
 use lap_snapshots::{Id, Reason, keep::Decision};
@@ -69,14 +69,15 @@ impl Snapshots {
     /// The first thing that failed. Damage is none: it is in what is given back.
     pub async fn do_due(&self, place: &Place, policy: &Policy, options: &Options) -> Result<Due> {
         let mut due = Due::default();
-        let newest = self.list(false).await?.last().map(|listed| listed.meta.at);
+        let newest = self.list(false).await?.pop().map(|listed| listed.meta);
         let (there, environment) = (place.clone(), self.environment().name.clone());
         let copies = aside(move || there.copies(&environment)).await?;
         // A shared one says what any node wrote into it: it puts no copy off once the environment has its own.
         let (there, environment) = (place.clone(), self.environment().name.clone());
         let shared = aside(move || Ok(there.room_for_copies(&environment)? == Room::Shared)).await?;
-        let there = copies.iter().rfind(|copy| copy.shared == shared).map(|copy| copy.at);
-        if policy.copy_is_due(newest, there, now()) {
+        let there: Vec<Copy> = copies.iter().filter(|copy| copy.shared == shared).cloned().collect();
+        let is_newer = newest.is_some_and(|newest| Position::is_newest(&newest, &there));
+        if policy.copy_is_due(is_newer, there.last().map(|copy| copy.at), now()) {
             due.copied = Some(self.copy(None, place, options).await?);
         } else {
             self.note(place, newest_of(&copies), options).await;
@@ -124,7 +125,7 @@ impl Snapshots {
                     Error::new(Kind::Config, "lap.toml has no rule for copies: all stay")
                         .hint("write `keep = …` under `[copies]` (`lap help lap.toml`)")
                 })?;
-                Box::new(move |copies: &[Copy]| Ok(decide(copies, &keep, &known, &releases)))
+                Box::new(move |copies: &[Copy]| Ok(decide(copies, &keep, &known, &releases, now())))
             }
             Going::Named(ids) => {
                 let (ids, name) = (ids.to_vec(), place.name.clone());

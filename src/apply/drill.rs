@@ -79,7 +79,7 @@ pub async fn drill(
         Err(error) => (Some(error.message), Vec::new()),
         Ok(checks) => (failure(&checks), checks),
     };
-    let drilled = Drilled { at, id: copy.id.clone(), seconds, lost: at - copy.at, failed };
+    let drilled = Drilled { at, id: copy.id.clone(), seconds, lost: (at - copy.at).max(0), failed };
     match Snapshots::of(workspace.clone(), environment).await {
         Ok(real) => real.note(place, News::Drilled(drilled.clone()), options).await,
         Err(error) => options.events.note(format!("  `lap status` will not show it: {error}")),

@@ -99,7 +99,7 @@ pub async fn into(
     let known: Vec<Id> = known.into_iter().map(|listed| listed.meta.id).collect();
     let wanted = match id {
         "latest" => {
-            none_newer(known.last(), &damaged)?;
+            none_newer(&damaged)?;
             known.last()
         }
         id => known.iter().find(|known| known.to_string() == id),
@@ -115,7 +115,7 @@ pub async fn into(
     let bring = Bring { from: from.name.clone(), id: wanted.clone(), scrub, archive };
     let sent = !there.contains(&wanted);
     let request = Request::IntoSnapshot { holder: options.holder(), wait: options.wait, sent, bring };
-    let parent = known.into_iter().filter(|id| !archive && there.contains(id)).max();
+    let parent = known.into_iter().rfind(|id| !archive && there.contains(id));
     let (busy, events) = (target.busy(options), options.events.clone());
     let step = |text: &str| events.note(format!("  {text}"));
     let mut travelled = None;

@@ -9,7 +9,7 @@ use std::time::Instant;
 pub use init::{Made, change_passphrase};
 use lap_base::error::{Error, Kind, Result};
 use lap_repositories::{
-    Repository, Room,
+    Position, Repository, Room,
     policy::{News, newest_of},
 };
 use lap_snapshots::{Id, Meta};
@@ -98,13 +98,14 @@ impl Snapshots {
             lab: place.lab.clone(),
             environment,
             node: self.environment().master.clone(),
+            generation: meta.order.as_ref().and_then(|order| Position::generation(order, &copies)),
             repository: repository.name.clone(),
             key: repository.key()?,
         };
         let title = format!("copy {} to `{}`", meta.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
             Answer::Copied { id, added, size } => {
-                let before = copies.last().filter(|copy| copy.at > meta.at);
+                let before = copies.last().filter(|_| !Position::is_newest(&meta, &copies));
                 let newest = before.map_or_else(|| (id.clone(), meta.at), |copy| (copy.id.clone(), copy.at));
                 self.note(place, News::Newest(Some(newest)), options).await;
                 Ok(Copied { id, sent: Some((added, size)), seconds: seconds() })
@@ -145,6 +146,7 @@ impl Snapshots {
         let request = Request::FetchSnapshot {
             id: copy.id.clone(),
             restic: copy.restic,
+            generation: copy.order.map(|place| place.generation),
             repository: repository.name.clone(),
             key: repository.key()?,
         };

@@ -205,9 +205,8 @@ impl Snapshots {
         let (known, damaged) = self.list_all(false).await?;
         let wanted = match id {
             "latest" => {
-                let newest = known.last();
-                none_newer(newest.map(|listed| &listed.meta.id), &damaged)?;
-                newest
+                none_newer(&damaged)?;
+                known.last()
             }
             id => known.iter().find(|listed| listed.meta.id.to_string() == id),
         };

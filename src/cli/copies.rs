@@ -12,7 +12,7 @@ use lap_base::{
     words::{ago, bytes, plural},
 };
 use lap_repositories::Depth;
-use lap_snapshots::Id;
+use lap_snapshots::{Id, order::is_ahead};
 use serde::Serialize;
 
 use super::{
@@ -143,8 +143,9 @@ pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) 
         .iter()
         .map(|copy| {
             let total = copy.size.map_or_else(|| "-".into(), bytes);
+            let age = if is_ahead(copy.at, now()) { "in the future".into() } else { ago(now() - copy.at) };
             let whose = if copy.shared { "shared" } else { "own" };
-            [copy.id.to_string(), ago(now() - copy.at), total, copy.restic[..8].to_owned(), whose.into()]
+            [copy.id.to_string(), age, total, copy.restic[..8].to_owned(), whose.into()]
         })
         .collect();
     out!("{}", table(["SNAPSHOT", "AGE", "TOTAL", "RESTIC", "REPOSITORY"], &rows));

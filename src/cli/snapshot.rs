@@ -18,7 +18,7 @@ use lap_base::{
     error::Result,
     words::{ago, bytes, plural},
 };
-use lap_snapshots::{Change, Reason};
+use lap_snapshots::{Change, Damaged, Id, Reason};
 use serde::Serialize;
 
 use self::{
@@ -218,7 +218,7 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
         return Ok(());
     }
     let row = |listed: &ListedSnapshot| {
-        let ListedSnapshot { meta, sizes, .. } = listed;
+        let ListedSnapshot { meta, sizes, ahead, .. } = listed;
         let why = match meta.reason {
             Reason::Asked => "asked",
             Reason::Replaced => "restore",
@@ -231,23 +231,32 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
         let (own, total) = sizes.map_or_else(|| ("-".into(), "-".into()), |(own, total)| (bytes(own), bytes(total)));
         let note = meta.note.clone().unwrap_or_else(|| "-".into());
         let note = if meta.nested.missing.is_empty() { note } else { format!("INCOMPLETE; {note}") };
-        let (age, by) = (ago(now() - meta.at), meta.by.clone());
+        let (age, by) = (if *ahead { "in the future".into() } else { ago(now() - meta.at) }, meta.by.clone());
         [meta.id.to_string(), age, why.into(), ran(meta), own, total, by, kept(listed), note]
     };
     let mut rows: Vec<[String; 9]> = all.iter().map(row).collect();
-    rows.extend(damaged.iter().map(|damaged| {
+    // The newest is the last row: only one that may be newer comes after it.
+    let (newer, older): (Vec<_>, Vec<_>) = damaged.iter().partition(|damaged| damaged.may_be_newest);
+    let row_of = |damaged: &Damaged| {
         let dash = || "-".to_owned();
         let why = format!("its description {}", damaged.why.reason);
         [damaged.id.to_string(), dash(), "damaged".into(), dash(), dash(), dash(), dash(), "until removed".into(), why]
-    }));
-    if !damaged.is_empty() {
-        rows.sort();
+    };
+    for damaged in older {
+        let at = all.iter().position(|listed| listed.meta.id > damaged.id).unwrap_or(0);
+        rows.insert(at, row_of(damaged));
     }
+    rows.extend(newer.into_iter().map(row_of));
     out!("{}", table(["SNAPSHOT", "AGE", "WHY", "RAN", "OWN", "TOTAL", "BY", "STAYS", "NOTE"], &rows));
     if !sizes {
         outln!(
             "\n`--sizes` shows the space that each snapshot occupies. lap reads all files for this, which takes time."
         );
+    }
+    let ahead: Vec<&Id> = all.iter().filter(|listed| listed.ahead).map(|listed| &listed.meta.id).collect();
+    if !ahead.is_empty() {
+        outln!("\n{}.", texts::ahead(&ahead));
+        texts::mend_ahead(&ahead, &environment.name).iter().for_each(|hint| outln!("hint: {hint}"));
     }
     Ok(())
 }

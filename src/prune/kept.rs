@@ -1,6 +1,6 @@
 //! Which releases stay, and which snapshots that promotions left.
 
-use lap_snapshots::{Id, Reason};
+use lap_snapshots::{Id, Reason, order::Moment};
 
 use super::found::Found;
 use crate::{
@@ -44,14 +44,14 @@ pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
 }
 
 /// Every snapshot that a promotion or a roll-back left; `stay` are the releases that do. The others are `lap snapshot prune`'s.
-pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: i64) -> Vec<(Id, Decision)> {
+pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: &Moment) -> Vec<(Id, Decision)> {
     let days = rules.keep_failed / 86_400;
     let known: Vec<u64> = found.releases.keys().copied().collect();
     let data = |number: &u64| Some((*number, release::data_of(&found.ledger, &known, *number)?));
     let back: Vec<(u64, Id)> = stay.iter().filter_map(data).collect();
     let decide = |meta: &lap_snapshots::Meta| {
         let goes_back = back.iter().find(|(_, id)| *id == meta.id);
-        let old = now.saturating_sub(meta.at) >= i64::try_from(rules.keep_failed).unwrap_or(i64::MAX);
+        let old = now.age(meta.order.as_ref(), meta.at) >= rules.keep_failed;
         let what = match meta.reason {
             Reason::Failed => "the data of a failed release",
             _ => "the data before a switch",

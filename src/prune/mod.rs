@@ -11,17 +11,21 @@ pub mod registry;
 #[cfg(test)]
 mod tests;
 
+use lap_snapshots::order::Moment;
+
 pub use self::found::{Blob, Container, Files, Found, Image, Manifest, Registry, Repository};
 use self::needs::Needs;
 pub use self::registry::unneeded;
+
 use crate::wire::prune::{Decision, Rules, Todo, What};
 
-/// Decides at `now` (unix seconds), in the order in which things go: first what needs others, so that whoever is killed in the
+/// Decides, in the order in which things go: first what needs others, so that whoever is killed in the
 /// middle leaves nothing that lacks something.
-pub fn decide(found: &Found, rules: &Rules, now: i64) -> Vec<Decision> {
+pub fn decide(found: &Found, rules: &Rules, moment: &Moment) -> Vec<Decision> {
+    let now = moment.at;
     let releases = kept::releases(found, rules);
     let stay: Vec<u64> = releases.iter().filter(|(_, decision)| decision.todo.is_none()).map(|(n, _)| *n).collect();
-    let snapshots = kept::snapshots(found, &stay, rules, now);
+    let snapshots = kept::snapshots(found, &stay, rules, moment);
     let needs = Needs::of(found, &stay, &snapshots);
     let (registry, images) = (registry::manifests(found, &needs, rules, now), images::containers(found));
     let mut all: Vec<Decision> = releases.into_iter().map(|(_, decision)| decision).collect();

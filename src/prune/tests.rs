@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use lap_snapshots::{Id, Meta, Reason};
+use lap_snapshots::{
+    Id, Meta, Reason,
+    order::{Moment, Order},
+};
 use serde_json::json;
 
 use super::{
@@ -92,6 +95,7 @@ fn five(runs: u64) -> Found {
         by: String::new(),
         current: Some(release(n - 1)),
         pause: None,
+        order: None,
         nested: Default::default(),
     };
     Found {
@@ -112,13 +116,18 @@ fn five(runs: u64) -> Found {
     }
 }
 
+/// The agent has run for long.
+fn moment() -> Moment {
+    Moment { at: NOW, line: Some("line".into()), ran: 1000 * 86_400 }
+}
+
 fn gone(found: &Found, what: What) -> Vec<String> {
-    let all = decide(found, &RULES, NOW).into_iter();
+    let all = decide(found, &RULES, &moment()).into_iter();
     all.filter(|decision| decision.what == what && decision.todo.is_some()).map(|decision| decision.name).collect()
 }
 
 fn why(found: &Found, name: &str) -> String {
-    let all = decide(found, &RULES, NOW);
+    let all = decide(found, &RULES, &moment());
     let one = |decision: &&Decision| decision.name == name;
     all.iter().find(one).unwrap_or_else(|| panic!("no {name} in {all:#?}")).why.clone()
 }
@@ -157,6 +166,7 @@ fn what_a_snapshot_ran_stays_as_long_as_it_does() {
         by: String::new(),
         current: Some(release(1)),
         pause: None,
+        order: None,
         nested: Default::default(),
     };
     found.snapshots.insert(0, asked.clone());
@@ -168,7 +178,16 @@ fn what_a_snapshot_ran_stays_as_long_as_it_does() {
     // What a failed release left stays for its time, and needs what it ran.
     for (age, stays) in [(13, true), (14, false)] {
         let failed = Meta { at: NOW - age * DAY, reason: Reason::Failed, ..asked.clone() };
-        found.snapshots[0] = failed;
+        found.snapshots[0] = failed.clone();
+        let is_gone = |moment: &Moment| {
+            let all = decide(&found, &RULES, moment);
+            all.iter().any(|decision| decision.name == id.to_string() && decision.todo.is_some())
+        };
+        let jumped = Moment { at: NOW + 1000 * DAY, ran: 1000, ..moment() };
+        assert!(!is_gone(&jumped), "the clock jumped ahead: no agent has run for so long");
+        let day = |days: i64| u64::try_from(days * DAY).unwrap();
+        let order = Order { line: "line".into(), count: 7, ran: day(1000 - age), generation: None };
+        found.snapshots[0] = Meta { order: Some(order), at: NOW + 99 * DAY, ..failed };
         assert_eq!(gone(&found, What::Files).contains(&"env/e1".to_owned()), !stays, "{age} d");
         assert_eq!(gone(&found, What::Snapshot).contains(&id.to_string()), !stays, "{age} d");
     }

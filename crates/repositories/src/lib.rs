@@ -75,6 +75,6 @@ pub use prune::Pruned;
 pub use remote::Remote;
 pub use rights::Rights;
 pub use room::Room;
-pub use snapshots::Copy;
+pub use snapshots::{Copy, Position};
 pub use storage::Storage;
 pub use verify::Depth;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lap_snapshots::{
     Id,
     keep::{Decision, Keep, spans},
+    order::is_ahead,
 };
 use serde::{Deserialize, Serialize};
 
@@ -89,19 +90,19 @@ impl Known {
 }
 
 impl Policy {
-    /// Whether the newest snapshot, taken at `newest`, is to be copied at `now`, when that which is there was taken at `there`.
-    pub fn copy_is_due(&self, newest: Option<i64>, there: Option<i64>, now: i64) -> bool {
-        let (Some(every), Some(newest)) = (self.every, newest) else { return false };
-        there.is_none_or(|there| newest > there && now.saturating_sub(there) >= every.cast_signed())
+    /// Whether the newest snapshot is to be copied at `now`. `is_newer`: than each copy; `there`: the date of the newest copy, if there is
+    /// one. A date in the future is no reason to wait for it.
+    pub fn copy_is_due(&self, is_newer: bool, there: Option<i64>, now: i64) -> bool {
+        let Some(every) = self.every.filter(|_| is_newer) else { return false };
+        there.is_none_or(|there| is_ahead(there, now) || now.saturating_sub(there) >= every.cast_signed())
     }
 
     /// Whether it is to be verified. Damage is looked at again each time: somebody may have mended it.
     pub fn verification_is_due(&self, known: &Known, now: i64) -> bool {
         self.verify.is_some_and(|every| {
-            known
-                .verified
-                .as_ref()
-                .is_none_or(|last| last.faults > 0 || now.saturating_sub(last.at) >= every.cast_signed())
+            known.verified.as_ref().is_none_or(|last| {
+                last.faults > 0 || is_ahead(last.at, now) || now.saturating_sub(last.at) >= every.cast_signed()
+            })
         })
     }
 
@@ -114,6 +115,7 @@ impl Policy {
         since: i64,
         now: i64,
     ) -> Vec<String> {
+        let since = if is_ahead(since, now) { 0 } else { since };
         let late = |every: Option<u64>, at: Option<i64>| {
             every.is_some_and(|every| {
                 now.saturating_sub(at.unwrap_or(0).max(since)) > every.saturating_mul(2).cast_signed()
@@ -124,7 +126,9 @@ impl Policy {
             let nothing = Known::default();
             let known = known.get(name).unwrap_or(&nothing);
             let (newest, verified) = (known.newest.as_ref().map(|(_, at)| *at), known.verified.as_ref());
-            if late(self.every, newest) {
+            if newest.is_some_and(|at| is_ahead(at, now)) {
+                all.push(format!("the newest copy in `{name}` is dated in the future"));
+            } else if late(self.every, newest) {
                 all.push(match newest {
                     Some(_) => format!("the newest copy in `{name}` is older than lap.toml allows"),
                     None => format!("`{name}` has no copy yet"),
@@ -132,6 +136,8 @@ impl Policy {
             }
             if let Some(damaged) = verified.filter(|verified| verified.faults > 0) {
                 all.push(format!("`{name}` is damaged ({})", lap_base::words::plural(damaged.faults, "fault")));
+            } else if verified.is_some_and(|verified| is_ahead(verified.at, now)) {
+                all.push(format!("the last verification of `{name}` is dated in the future"));
             } else if late(self.verify, verified.map(|verified| verified.at)) {
                 all.push(match verified {
                     Some(_) => format!("`{name}` was verified longer ago than lap.toml allows"),
@@ -145,7 +151,7 @@ impl Policy {
 
 /// Decides about each copy, given the oldest first: what the policy keeps, the newest, the newest that a verification found whole, what
 /// somebody asked for by name, and what a release on the node goes back to (`releases`).
-pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id]) -> Vec<Decision> {
+pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id], now: i64) -> Vec<Decision> {
     let ages: Vec<i64> = copies.iter().map(|copy| copy.at).collect();
     let verified = known.verified.as_ref().filter(|verified| verified.faults == 0);
     let verified = verified.and_then(|verified| verified.newest.as_ref());
@@ -160,7 +166,7 @@ pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id]) -> V
         let because = reasons.into_iter().filter(|(is, _)| *is).map(|(_, why)| why.to_owned());
         Decision { id: copy.id.clone(), because: because.chain(spans).collect() }
     };
-    copies.iter().zip(spans(&ages, keep)).enumerate().map(one).collect()
+    copies.iter().zip(spans(&ages, keep, now)).enumerate().map(one).collect()
 }
 
 /// Of copies, the oldest first.
@@ -186,19 +192,22 @@ mod tests {
 
     #[test]
     fn copies_and_verifications_are_due() {
-        let copy = |newest: Option<i64>, there: Option<i64>| {
-            policy().copy_is_due(newest.map(|age| NOON - age), there.map(|age| NOON - age), NOON)
-        };
-        assert!(!copy(None, None), "nothing to copy");
-        assert!(copy(Some(5), None), "the first");
-        assert!(!copy(Some(5), Some(DAY - 1)));
-        assert!(copy(Some(5), Some(DAY)));
-        assert!(!copy(Some(DAY), Some(DAY)), "it is there");
-        assert!(!copy(Some(2 * DAY), Some(DAY)), "a newer one is there");
-        assert!(!Policy::default().copy_is_due(Some(NOON), None, NOON), "by hand only");
-        for (known, due) in
-            [(Known::default(), true), (verified(6, 0), false), (verified(7, 0), true), (verified(1, 2), true)]
-        {
+        let copy =
+            |is_newer: bool, there: Option<i64>| policy().copy_is_due(is_newer, there.map(|age| NOON - age), NOON);
+        assert!(!copy(false, None), "nothing to copy");
+        assert!(copy(true, None), "the first");
+        assert!(!copy(true, Some(DAY - 1)));
+        assert!(copy(true, Some(DAY)));
+        assert!(!copy(false, Some(DAY)), "it, or a newer one, is there");
+        assert!(copy(true, Some(-9 * DAY)), "the newest copy is dated in the future");
+        assert!(!Policy::default().copy_is_due(true, None, NOON), "by hand only");
+        for (known, due) in [
+            (Known::default(), true),
+            (verified(6, 0), false),
+            (verified(7, 0), true),
+            (verified(1, 2), true),
+            (verified(-9, 0), true),
+        ] {
             assert_eq!(policy().verification_is_due(&known, NOON), due, "{known:?}");
         }
     }
@@ -219,6 +228,14 @@ mod tests {
             ["the newest copy in `nas` is older than lap.toml allows"]
         );
         assert_eq!(told(Some(copied(1, verified(15, 0))), 99), ["`nas` was verified longer ago than lap.toml allows"]);
+        assert_eq!(
+            told(Some(copied(-9, verified(-9, 0))), 99),
+            [
+                "the newest copy in `nas` is dated in the future",
+                "the last verification of `nas` is dated in the future"
+            ]
+        );
+        assert_eq!(told(None, -9), ["`nas` has no copy yet", "`nas` was never verified"], "the policy's own date");
         assert_eq!(told(Some(copied(1, verified(15, 1))), 99), ["`nas` is damaged (1 fault)"]);
     }
 
@@ -229,6 +246,7 @@ mod tests {
             lab: "l".into(),
             environment: "test".into(),
             at: NOON - days * DAY,
+            order: None,
             restic: String::new(),
             size: None,
             asked,
@@ -241,7 +259,10 @@ mod tests {
         }
         let keep = Keep { daily: 2, ..Keep::default() };
         let why = |known: &Known| -> Vec<String> {
-            decide(&copies, &keep, known, &[copies[2].id.clone()]).into_iter().map(|d| d.because.join("; ")).collect()
+            decide(&copies, &keep, known, &[copies[2].id.clone()], NOON)
+                .into_iter()
+                .map(|d| d.because.join("; "))
+                .collect()
         };
         let mut expected = [
             "",
@@ -258,6 +279,6 @@ mod tests {
         }
         expected[3] = "";
         assert_eq!(why(&known), expected);
-        assert!(decide(&[], &keep, &known, &[]).is_empty());
+        assert!(decide(&[], &keep, &known, &[], NOON).is_empty());
     }
 }

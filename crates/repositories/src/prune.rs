@@ -47,7 +47,7 @@ impl Repository {
         let mut gone = Vec::new();
         for tag in recovery_bundle::TAGS {
             let mut tagged: Vec<&SnapshotFile> = files.iter().filter(|file| file.tags.contains(tag)).collect();
-            tagged.sort_by_key(|file| file.time.timestamp());
+            tagged.sort_by_key(|file| recovery_bundle::position(file));
             tagged.pop();
             gone.extend(tagged.into_iter().map(|file| file.id));
         }

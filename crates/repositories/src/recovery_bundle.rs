@@ -9,7 +9,9 @@ use std::{
 };
 
 use lap_base::error::{Error, Kind, OrError, Result};
-use rustic_core::{BackupOptions, IndexedFull, OpenStatus, PathList, SnapshotOptions, repofile::SnapshotFile};
+use rustic_core::{
+    BackupOptions, IndexedFull, OpenStatus, PathList, SnapshotOptions, jiff::Timestamp, repofile::SnapshotFile,
+};
 
 use super::{
     open::{Repository, Tell, guarded},
@@ -25,6 +27,12 @@ const KEYS: &str = "lap-keys";
 const WORKSPACE: &str = "lap-workspace";
 /// The tags of both.
 pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
+
+/// Says which of several is the newest: a clock may be wrong.
+const COUNT: &str = "lap-count:";
+
+/// Larger numbers are not believed: the next one must exist.
+const MOST_COUNTED: u64 = 1 << 53;
 
 /// Sealed keys are far smaller.
 const MOST_KEYS: usize = 64 << 20;
@@ -80,9 +88,16 @@ impl Repository {
         warnings::listen();
         let again = self.again(true)?;
         let inner = guarded(name, || again.to_indexed_ids())?;
+        let newest = self.newest(tag)?;
+        let next = newest.as_ref().map_or(0, |file| position(file).0) + 1;
+        // The library would compare with the one that has the latest date.
+        options.parent_opts.parents = newest.iter().map(|file| file.id.to_hex().as_str().to_owned()).collect();
         let snapshot = guarded(name, || {
             let mut options = SnapshotOptions::default();
-            for tag in ["lap", tag, &format!("lap-lab:{lab}")].into_iter().chain(tags.iter().map(String::as_str)) {
+            for tag in ["lap", tag, &format!("lap-lab:{lab}"), &format!("{COUNT}{next}")]
+                .into_iter()
+                .chain(tags.iter().map(String::as_str))
+            {
                 options = options.add_tags(tag)?;
             }
             options.host = Some(lab.to_owned());
@@ -159,13 +174,19 @@ impl Repository {
     fn newest(&self, tag: &str) -> Result<Option<SnapshotFile>> {
         let mut files = guarded(&self.name, || self.inner.get_all_snapshots())?;
         files.retain(|file| file.tags.contains(tag));
-        Ok(files.into_iter().max_by_key(|file| file.time.timestamp()))
+        Ok(files.into_iter().max_by_key(position))
     }
 
     fn newest_of(&self, tag: &str) -> Result<SnapshotFile> {
         let name = &self.name;
         self.newest(tag)?.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has no `{tag}`")))
     }
+}
+
+/// By what these are ordered: those of an earlier lap, by date, are older than all that have a count.
+pub(super) fn position(file: &SnapshotFile) -> (u64, Timestamp) {
+    let count = file.tags.iter().find_map(|tag| tag.strip_prefix(COUNT)?.parse().ok()).filter(|n| *n < MOST_COUNTED);
+    (count.unwrap_or(0), file.time.timestamp())
 }
 
 /// A file out of a snapshot, not by way of the disk.

@@ -4,7 +4,7 @@ use lap_base::{
     error::{Error, Kind, Result},
     label::is_label,
 };
-use lap_snapshots::Id;
+use lap_snapshots::{Id, Meta, Order};
 use rustic_core::repofile::SnapshotFile;
 use serde::Serialize;
 
@@ -19,8 +19,10 @@ pub struct Copy {
     pub id: Id,
     pub lab: String,
     pub environment: String,
-    /// Unix seconds.
+    /// Unix seconds, as the node's clock showed them: for people.
     pub at: i64,
+    /// Its place in the order of the environment's copies; `None`: an earlier lap made it.
+    pub order: Option<Position>,
     /// What restic calls it, in full.
     pub restic: String,
     /// Bytes of all files.
@@ -32,12 +34,67 @@ pub struct Copy {
     pub shared: bool,
 }
 
+/// The place of a copy in the order of an environment's copies in one repository. A node that is made anew counts in a new line, and the
+/// first copy of a line gets the next generation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    pub generation: u64,
+    pub count: u64,
+    pub line: String,
+}
+
+/// Larger numbers are not believed: the next one must exist.
+const MOST: u64 = 1 << 53;
+
+impl Position {
+    /// The generation for a snapshot of `order` among these copies; `None`: the snapshot has no position, because it came from
+    /// elsewhere and no copy of its line is here.
+    pub fn generation(order: &Order, copies: &[Copy]) -> Option<u64> {
+        let places = || copies.iter().filter_map(|copy| copy.order.as_ref());
+        if let Some(same) = places().find(|place| place.line == order.line) {
+            return Some(same.generation);
+        }
+        // A snapshot that was fetched from another repository is not newer than what its node, or a later one, has copied here.
+        let newest = places().map(|place| place.generation).max().unwrap_or(0);
+        order.generation.is_none().then_some(newest + 1)
+    }
+
+    /// Whether the copy of this snapshot is newer than all these copies.
+    pub fn is_newest(meta: &Meta, copies: &[Copy]) -> bool {
+        if copies.iter().any(|copy| copy.id == meta.id) {
+            return false;
+        }
+        let Some(order) = &meta.order else {
+            // An earlier lap took it.
+            return copies.iter().all(|copy| copy.order.is_none() && copy.at < meta.at);
+        };
+        let Some(generation) = Self::generation(order, copies) else { return copies.is_empty() };
+        let position = Self { generation, count: order.count, line: order.line.clone() };
+        copies.iter().all(|copy| copy.order.as_ref() < Some(&position))
+    }
+
+    fn tag(&self) -> String {
+        format!("{ORDER}{}.{}.{}", self.generation, self.count, self.line)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        let mut number = || parts.next()?.parse().ok().filter(|number| *number < MOST);
+        let (generation, count) = (number()?, number()?);
+        let line = parts.next().filter(|line| is_label(line))?.to_owned();
+        Some(Self { generation, count, line })
+    }
+}
+
+const ORDER: &str = "lap-order:";
+
 /// Somebody asked for it by its name.
 const ASKED: &str = "lap-asked";
 
 /// The tags of a copy, by which it is found again.
-pub(super) fn tags(lab: &str, environment: &str, id: &Id, asked: bool) -> Vec<String> {
+pub(super) fn tags(lab: &str, environment: &str, id: &Id, order: Option<&Position>, asked: bool) -> Vec<String> {
     let mut tags = vec!["lap".into(), format!("lap:{environment}"), format!("lap-id:{id}"), format!("lap-lab:{lab}")];
+    tags.extend(order.map(Position::tag));
     tags.extend(asked.then(|| ASKED.to_owned()));
     tags
 }
@@ -55,6 +112,7 @@ fn read(file: &SnapshotFile) -> Option<Copy> {
         lab: label(file, "lap-lab:")?,
         environment: label(file, "lap:")?,
         at: file.time.timestamp().as_second(),
+        order: tag(ORDER).and_then(Position::parse),
         restic: file.id.to_hex().as_str().to_owned(),
         size: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
         asked: file.tags.contains(ASKED),
@@ -70,7 +128,7 @@ impl Repository {
     pub fn copies(&self) -> Result<Vec<Copy>> {
         let files = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let mut all: Vec<Copy> = files.iter().filter_map(read).collect();
-        all.sort_by(|a, b| (a.at, &a.id, !a.asked).cmp(&(b.at, &b.id, !b.asked)));
+        all.sort_by(|a, b| (&a.order, a.at, &a.id, !a.asked).cmp(&(&b.order, b.at, &b.id, !b.asked)));
         // Two of one are there if [`Self::ask_for`] was killed.
         all.dedup_by(|a, b| (&a.lab, &a.environment, &a.id) == (&b.lab, &b.environment, &b.id));
         Ok(all)

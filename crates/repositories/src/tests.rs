@@ -32,6 +32,7 @@ mod access;
 pub(crate) mod forge;
 mod forged;
 mod nested;
+mod ordered;
 #[path = "../../snapshots/src/tests/pool.rs"]
 mod pool;
 mod pruned;
@@ -85,7 +86,10 @@ impl Office {
         warnings::listen();
         let pool = self.pool.path();
         let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, silent())?;
-        copy(repository, &Source { pool: &pool, id, lab: "lab", environment: "test", node: "test", asked: false })
+        let order = snapshot::find(&pool, id).ok().and_then(|meta| meta.order);
+        let generation = order.and_then(|order| Position::generation(&order, &repository.copies().unwrap_or_default()));
+        let (lab, environment, node) = ("lab", "test", "test");
+        copy(repository, &Source { pool: &pool, id, lab, environment, node, generation, asked: false })
     }
 
     fn copy(&self, id: &str) -> Copied {
@@ -102,7 +106,7 @@ impl Office {
     fn fetch_as(&self, id: &snapshot::Id, restic: &str) -> Result<Meta> {
         warnings::listen();
         let restore = |half: &Path| here::here(self.open(), job::What::Snapshot, restic, half);
-        fetch("office", &self.pool.path(), id, restore)
+        fetch("office", &self.pool.path(), id, None, restore)
     }
 
     fn take(&self, at: i64) -> Meta {

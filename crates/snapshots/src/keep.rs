@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::{
+    dates::dates,
     id::Id,
     meta::{Meta, Reason},
+    order::Moment,
 };
 
 /// `[snapshot]` of `lap.toml`, as the agent gets it.
@@ -38,10 +40,10 @@ pub struct Decision {
 }
 
 impl Policy {
-    /// When the next snapshot is due, in unix seconds; `None`: never.
+    /// When the next snapshot is due, in unix seconds, given the oldest first; `None`: never.
     pub fn due(&self, snapshots: &[Meta], now: i64) -> Option<i64> {
         // One from the future (a clock that was wrong, an archive from elsewhere) is no reason to wait for it.
-        let newest = snapshots.iter().map(|meta| meta.at).filter(|at| *at <= now).max();
+        let newest = snapshots.iter().rev().map(|meta| meta.at).find(|at| *at <= now);
         self.every.map(|every| newest.map_or(0, |at| at.saturating_add_unsigned(every)))
     }
 
@@ -63,11 +65,11 @@ const SPANS: [Span; 4] = [
 ];
 
 /// For how long, in seconds, what a restore replaced stays: it may be the only copy of what was there.
-const SECOND_THOUGHTS: i64 = 7 * 24 * 3600;
+const SECOND_THOUGHTS: u64 = 7 * 24 * 3600;
 
-/// Decides at `now` (unix seconds) about each snapshot, given the oldest first. What somebody asked for stays until somebody
-/// removes it, what a restore replaced for a week; the newest stays in any case.
-pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
+/// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it, what a restore
+/// replaced for a week in which the agent ran; the newest stays in any case.
+pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<Decision> {
     let mut decisions: Vec<Decision> =
         snapshots.iter().map(|meta| Decision { id: meta.id.clone(), because: Vec::new() }).collect();
     for (decision, meta) in decisions.iter_mut().zip(snapshots) {
@@ -82,7 +84,7 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
         if meta.reason == Reason::Failed {
             decision.because.push("it has the data of a release that was taken back: `lap prune` decides".into());
         }
-        if meta.reason == Reason::Replaced && now - meta.at < SECOND_THOUGHTS {
+        if meta.reason == Reason::Replaced && now.age(meta.order.as_ref(), meta.at) < SECOND_THOUGHTS {
             decision.because.push("a restore replaced this data less than 7 days ago".into());
         }
     }
@@ -90,32 +92,52 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: i64) -> Vec<Decision> {
         newest.because.push("the newest".into());
     }
     let ages: Vec<i64> = snapshots.iter().map(|meta| meta.at).collect();
-    for (decision, why) in decisions.iter_mut().zip(spans(&ages, keep)) {
+    for (decision, why) in decisions.iter_mut().zip(spans(&ages, keep, now.at)) {
         decision.because.extend(why);
     }
     decisions
 }
 
-/// Of states taken at these times, the oldest first: why the policy keeps each, if it does.
-pub fn spans(times: &[i64], keep: &Keep) -> Vec<Vec<String>> {
+/// Of states taken at these times, the oldest first: why the policy keeps each, if it does. No rule judges one that is dated in the
+/// future: the clock may be wrong now, or it was wrong then. It stays until the clock has passed it or somebody removes it. Where dates
+/// contradict the order, a state stays if the rules keep it by its own date or by the one that the order gives it.
+pub fn spans(times: &[i64], keep: &Keep, now: i64) -> Vec<Vec<String>> {
     let mut all = vec![Vec::new(); times.len()];
     for because in all.iter_mut().rev().take(keep.last as usize) {
         because.push(format!("among the last {}", keep.last));
     }
+    let by_order = dates(times, now);
+    let own: Vec<Option<i64>> = times.iter().zip(&by_order).map(|(at, date)| date.and(Some(*at))).collect();
+    by_date(&mut all, &by_order, keep);
+    if own != by_order {
+        by_date(&mut all, &own, keep);
+    }
+    for (because, _) in all.iter_mut().zip(&by_order).filter(|(_, at)| at.is_none()) {
+        because.push("dated in the future".into());
+    }
+    all
+}
+
+/// Adds why the rules for hours, days, weeks and months keep each, by these dates.
+fn by_date(all: &mut [Vec<String>], dates: &[Option<i64>], keep: &Keep) {
     let counts = [keep.hourly, keep.daily, keep.weekly, keep.monthly];
     for ((name, number), count) in SPANS.into_iter().zip(counts) {
         let mut seen = BTreeSet::new();
-        for (because, at) in all.iter_mut().zip(times).rev() {
+        for (because, at) in all.iter_mut().zip(dates).rev() {
+            let Some(at) = at else { continue };
             if seen.len() == count as usize {
                 break;
             }
             let at = OffsetDateTime::from_unix_timestamp(*at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
             if seen.insert(number(&at)) {
-                because.push(format!("the newest of its {name} ({} of {count})", seen.len()));
+                let why = format!("the newest of its {name} ({} of {count})", seen.len());
+                // By its other date it was the same.
+                if !because.contains(&why) {
+                    because.push(why);
+                }
             }
         }
     }
-    all
 }
 
 #[cfg(test)]
@@ -135,13 +157,19 @@ mod tests {
             by: "agent".into(),
             current: None,
             pause: None,
+            order: None,
             nested: Default::default(),
         }
     }
 
+    /// The agent has run for long.
+    fn moment() -> Moment {
+        Moment { at: NOON, line: None, ran: 100_000_000 }
+    }
+
     fn kept(ages: &[i64], keep: Keep) -> Vec<i64> {
         let all: Vec<Meta> = ages.iter().rev().map(|age| meta(NOON - age * HOUR, Reason::Scheduled)).collect();
-        let decisions = decide(&all, &keep, NOON);
+        let decisions = decide(&all, &keep, &moment());
         let stays = decisions.iter().zip(&all).filter(|(d, _)| !d.because.is_empty());
         let mut ages: Vec<i64> = stays.map(|(_, m)| (NOON - m.at) / HOUR).collect();
         ages.sort_unstable();
@@ -164,7 +192,7 @@ mod tests {
         // A lab that was off for long keeps what there is.
         assert_eq!(kept(&[0, 300, 900], Keep { daily: 7, ..Keep::default() }), [0, 300, 900]);
         assert_eq!(kept(&[5, 6], Keep::default()), [5], "the newest stays whatever the policy says");
-        assert!(decide(&[], &all, NOON).is_empty());
+        assert!(decide(&[], &all, &moment()).is_empty());
     }
 
     #[test]
@@ -175,7 +203,8 @@ mod tests {
             meta(NOON - HOUR, Reason::Scheduled),
             meta(NOON, Reason::Scheduled),
         ];
-        let because = |keep| decide(&all, &keep, NOON).into_iter().map(|d| d.because.join("; ")).collect::<Vec<_>>();
+        let because =
+            |keep| decide(&all, &keep, &moment()).into_iter().map(|d| d.because.join("; ")).collect::<Vec<_>>();
         assert_eq!(
             because(Keep { daily: 1, ..Keep::default() }),
             ["taken by hand", "", "", "the newest; the newest of its day (1 of 1)"]

@@ -8,7 +8,12 @@ use lap_base::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{id::Id, nested::list::Nested, pause::Pause};
+use super::{
+    id::Id,
+    nested::list::Nested,
+    order::{Counter, Order, key},
+    pause::Pause,
+};
 
 /// Why a snapshot was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +39,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub id: Id,
-    /// Unix seconds.
+    /// Unix seconds, as the clock showed them: for people.
     pub at: i64,
     pub reason: Reason,
     pub note: Option<String>,
@@ -45,6 +50,9 @@ pub struct Meta {
     /// What taking it cost; `None`: it was not measured.
     #[serde(default)]
     pub pause: Option<Pause>,
+    /// Its place in the order of snapshots; `None`: an earlier lap took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     /// Subvolumes that containers made in their data.
     #[serde(default, skip_serializing_if = "Nested::is_empty")]
     pub nested: Nested,
@@ -65,12 +73,20 @@ pub fn data(pool: &Path, id: &Id) -> PathBuf {
 pub struct Damaged {
     pub id: Id,
     pub why: Unreadable,
+    /// It may be newer than each snapshot that can be read.
+    #[serde(default = "yes")]
+    pub may_be_newest: bool,
+}
+
+/// An earlier agent does not say it.
+fn yes() -> bool {
+    true
 }
 
 impl Damaged {
     fn new(id: &Id, why: Unreadable) -> Self {
         let hint = format!("run `lap snapshot rm {id}` to remove the snapshot, if it has a copy or you do not need it");
-        Self { id: id.clone(), why: why.hint(hint) }
+        Self { id: id.clone(), why: why.hint(hint), may_be_newest: true }
     }
 }
 
@@ -103,16 +119,29 @@ pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
         };
         damaged.push(Damaged::new(&id, why));
     }
-    list.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    let counter = Counter::known(pool);
+    list.sort_by_cached_key(|meta| key(meta.order.as_ref(), meta.at, &meta.id, counter.as_ref()));
+    for damaged in &mut damaged {
+        damaged.may_be_newest = list.last().is_none_or(|newest| may_be_newer(&damaged.id, newest, counter.as_ref()));
+    }
     Ok((list, damaged))
+}
+
+/// Whether a snapshot whose description cannot be read may be newer than `newest`. Where no counter knows both, their names say it.
+fn may_be_newer(id: &Id, newest: &Meta, counter: Option<&Counter>) -> bool {
+    let known = counter.and_then(|counter| {
+        let newest = newest.order.as_ref().filter(|order| order.line == counter.line)?;
+        Some(counter.of(id)? > newest.count)
+    });
+    known.unwrap_or(*id > newest.id)
 }
 
 /// Whether the newest snapshot that can be read is the newest one.
 ///
 /// # Errors
 /// A newer one cannot be read.
-pub fn none_newer(newest: Option<&Id>, damaged: &[Damaged]) -> Result<()> {
-    match damaged.iter().rfind(|damaged| newest.is_none_or(|newest| damaged.id > *newest)) {
+pub fn none_newer(damaged: &[Damaged]) -> Result<()> {
+    match damaged.iter().rfind(|damaged| damaged.may_be_newest) {
         None => Ok(()),
         Some(damaged) => {
             Err(Error::from(damaged.why.clone()).hint("name an older one: `lap snapshot list` shows them"))
@@ -128,7 +157,7 @@ pub fn find(pool: &Path, name: &str) -> Result<Meta> {
     let (all, damaged) = all(pool)?;
     let found = match name {
         "latest" => {
-            none_newer(all.last().map(|meta| &meta.id), &damaged)?;
+            none_newer(&damaged)?;
             all.last().cloned()
         }
         name => {
@@ -161,6 +190,7 @@ mod tests {
             by: "a@b".into(),
             current: None,
             pause: None,
+            order: None,
             nested: Nested::default(),
         }
     }

@@ -32,6 +32,7 @@ use super::{
         self,
         list::{self, Nested},
     },
+    order,
     plain::Shot,
     restore::{Step, World, pending},
     take::{begin, complete, copy_present, described, finish, free_id, is_whole},
@@ -137,6 +138,7 @@ impl Only<'_> {
             let note = format!("before the restore of {} from {id}", paths.join(", "));
             (free_id(pool, *at), Reason::Replaced, note)
         });
+        let order = Some(order::next(pool, &name)?);
         let kept = Meta {
             id: name,
             at: *at,
@@ -145,6 +147,7 @@ impl Only<'_> {
             by: (*by).to_owned(),
             current: current.clone(),
             pause: None,
+            order,
             nested: Nested::default(),
         };
         if state.join(RECORD).exists() || beside(pool).exists() {

@@ -19,7 +19,7 @@ use super::{
     id::Id,
     meta::{Meta, Reason, data, directory},
     nested::{self, list, remove},
-    plain,
+    order, plain,
     still::Still,
     take::{begin, complete, described, finish, free_id},
     volume,
@@ -148,14 +148,17 @@ impl Restore<'_> {
         if Record::read(state)?.is_some() || pool.join(NEW).exists() {
             return Err(pending());
         }
+        let name = free_id(pool, *at);
+        let order = Some(order::next(pool, &name)?);
         let kept = Meta {
-            id: free_id(pool, *at),
+            id: name,
             at: *at,
             reason: Reason::Replaced,
             note: Some(format!("before the restore of {id}")),
             by: (*by).to_owned(),
             current: current.clone(),
             pause: None,
+            order,
             nested: list::Nested::default(),
         };
         let mut record = Record {

@@ -19,6 +19,7 @@ use super::{
     id::Id,
     meta::{Meta, Reason, data, directory},
     nested::{self, list::Nested},
+    order,
     plain::Shot,
     still::{Still, Stood},
     volume,
@@ -183,6 +184,7 @@ pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> 
     }
     // Whoever took the trouble wants to keep it.
     meta.reason = Reason::Asked;
+    meta.order = order::believed(meta.order, pool, None);
     meta.nested = meta.nested.left_behind("an archive does not contain subvolumes");
     volume::set_read_only(&place)?;
     volume::sync(pool)?;

@@ -13,6 +13,7 @@ use lap_base::error::{Error, Kind, Result};
 use self::pool::{Nobody, Pool, sh};
 use super::*;
 
+mod clocks;
 mod cut;
 mod differs;
 mod inside;

@@ -56,20 +56,22 @@ fn request() -> Result<Request> {
 fn work(asker: &UnixStream, request: Request) -> Result<Answer> {
     let pool = Path::new(paths::POOL);
     match request {
-        Request::CopySnapshot { id, asked, lab, environment, node, repository, key } => {
+        Request::CopySnapshot { id, asked, lab, environment, node, generation, repository, key } => {
             let remote = asker.try_clone().and_then(Remote::start).or_error(Kind::Other, || "the connection".into())?;
             let remote = Arc::new(remote);
             let tell = remote.tell();
             warnings::listen();
             let repository = Repository::open_with(remote, &repository, &key, true, tell)?;
-            let source = Source { pool, id: &id, lab: &lab, environment: &environment, node: &node, asked };
+            let (lab, environment, node) = (lab.as_str(), environment.as_str(), node.as_str());
+            let source = Source { pool, id: &id, lab, environment, node, generation, asked };
             let copied = copy(repository, &source)?;
             Ok(Answer::Copied { id: copied.id, added: copied.added, size: copied.size })
         }
         // The child that restores has the connection for itself, and it alone notices when it ends.
-        Request::FetchSnapshot { id, restic, repository, key } => {
+        Request::FetchSnapshot { id, restic, generation, repository, key } => {
             let job = Job { what: What::Snapshot, restic, repository, key };
-            Ok(Answer::Fetched { meta: fetch(&job.repository, pool, &id, |half| restore::inherited(&job, half))? })
+            let meta = fetch(&job.repository, pool, &id, generation, |half| restore::inherited(&job, half))?;
+            Ok(Answer::Fetched { meta })
         }
         other => Err(Error::new(Kind::Other, format!("not a request for the child process: {other:?}"))),
     }

@@ -1,18 +1,24 @@
 //! Looks at everything, has [`crate::plan::prune`] decide, and does it.
 
+use std::path::Path;
+
 use lap_base::{
     clock::now,
     error::{Error, Kind, Result},
 };
+use lap_snapshots::order::Moment;
 
 use super::{
     act::{self, Tell},
     look,
 };
 use crate::{
-    agent::{checks, docker},
+    agent::{checks, docker, system::blocking::run_blocking},
     prune::decide,
-    wire::prune::{Decision, Rules},
+    wire::{
+        paths,
+        prune::{Decision, Rules},
+    },
 };
 
 /// Decides and does it. The caller holds the lock and has brought what was interrupted to its end.
@@ -41,5 +47,6 @@ pub async fn look_and_decide(rules: &Rules) -> Result<Vec<Decision>> {
         )
         .hint("`lap up` records it"));
     }
-    Ok(decide(&found, rules, now()))
+    let moment = run_blocking(|| Ok(Moment::of(Path::new(paths::POOL), now()))).await?;
+    Ok(decide(&found, rules, &moment))
 }

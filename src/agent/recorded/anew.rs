@@ -212,6 +212,7 @@ mod tests {
             by: "a@b".into(),
             current: Some(serde_json::json!(of)),
             pause: None,
+            order: None,
             nested: lap_snapshots::Nested::default(),
         }
     }

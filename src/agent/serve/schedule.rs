@@ -1,6 +1,6 @@
 //! Snapshots that are due.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lap_base::clock::now;
 
@@ -15,13 +15,23 @@ const SCHEDULE: Duration = Duration::from_secs(5);
 /// And when the last one could not be taken.
 const AFTER_FAILURE: Duration = Duration::from_secs(300);
 
+/// How often the agent writes down for how long it has run.
+const COUNT: Duration = Duration::from_secs(3600);
+
 /// Takes snapshots when they are due, for ever. One that was missed, because the node was off or somebody worked on it, is
 /// taken as soon as it can be.
 pub async fn schedule(agent: Agent) {
     let mut pause = SCHEDULE;
+    let mut counted: Option<Instant> = None;
     loop {
         tokio::time::sleep(pause).await;
         pause = SCHEDULE;
+        if counted.is_none_or(|at| at.elapsed() >= COUNT) {
+            if let Err(error) = run_blocking(snapshots::count_time).await {
+                eprintln!("agent: cannot count the time: {error}");
+            }
+            counted = Some(Instant::now());
+        }
         match run_blocking(snapshots::is_due).await {
             Ok(true) => {}
             Ok(false) => continue,

@@ -12,6 +12,7 @@ use crate::agent::{data::freeze, pool::path, recorded};
 /// The disk is full.
 pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Result<()> {
     let pool = path()?;
+    let order = Some(snapshot::order::again(pool, id)?);
     let meta = snapshot::Meta {
         id: id.clone(),
         at: now(),
@@ -20,6 +21,7 @@ pub fn keep_as(by: &str, id: &snapshot::Id, reason: Reason, note: String) -> Res
         by: by.to_owned(),
         current: recorded::described(),
         pause: None,
+        order,
         nested: snapshot::Nested::default(),
     };
     if snapshot::complete(pool, &meta)? {

@@ -9,7 +9,10 @@ use lap_base::{
     state::Unreadable,
 };
 use lap_snapshots as snapshot;
-use lap_snapshots::keep::{Decision, decide};
+use lap_snapshots::{
+    keep::{Decision, decide},
+    order::{Moment, is_ahead},
+};
 use rustix::fs::FileType;
 
 use super::{policy, records::is_needed, rest};
@@ -51,8 +54,9 @@ pub fn list(sizes: bool) -> Result<Answer> {
     rest::wait();
     let pool = path()?;
     let (all, damaged) = snapshot::all(pool)?;
+    let moment = Moment::of(pool, now());
     // Without a policy that can be read nothing is removed.
-    let why = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, now()));
+    let why = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, &moment));
     let one = |meta: snapshot::Meta| {
         let data = pool.join("snapshots").join(meta.id.to_string()).join("data");
         let sizes = if sizes { snapshot::volume::usage(&data).ok() } else { None };
@@ -60,7 +64,8 @@ pub fn list(sizes: bool) -> Result<Answer> {
             let decision = why.iter().find(|decision| decision.id == meta.id);
             decision.map(|decision| decision.because.clone()).unwrap_or_default()
         });
-        ListedSnapshot { meta, sizes, because }
+        let ahead = is_ahead(meta.at, moment.at);
+        ListedSnapshot { meta, sizes, because, ahead }
     };
     Ok(Answer::Snapshots { list: all.into_iter().map(one).collect(), damaged })
 }
@@ -78,11 +83,13 @@ pub fn show(id: &str) -> Result<Answer> {
             containers.insert(name, snapshot::volume::usage(&data.join(&entry.name))?);
         }
     }
-    let decisions = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, now()));
+    let moment = Moment::of(pool, now());
+    let decisions = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, &moment));
     let mine = |why: Vec<Decision>| why.into_iter().find(|decision| decision.id == meta.id);
     let because = decisions.map(|why| mine(why).map(|decision| decision.because).unwrap_or_default());
     let sizes = Some(snapshot::volume::usage(&data)?);
-    Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because }, containers })
+    let ahead = is_ahead(meta.at, moment.at);
+    Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because, ahead }, containers })
 }
 
 /// For [`crate::wire::protocol::NodeFacts`], and what of it cannot be read.
@@ -100,7 +107,10 @@ pub fn facts() -> (SnapshotFacts, Vec<Unreadable>) {
         }
     };
     let incomplete = all.last().map(|meta| meta.nested.complaints()).unwrap_or_default();
-    let facts = SnapshotFacts { count: all.len(), newest: all.last().map(|meta| meta.at), incomplete, policy, since };
+    let now = now();
+    let ahead = all.iter().filter(|meta| is_ahead(meta.at, now)).map(|meta| meta.id.clone()).collect();
+    let newest = all.last().map(|meta| meta.at);
+    let facts = SnapshotFacts { count: all.len(), newest, incomplete, policy, since, ahead };
     (facts, complaints)
 }
 

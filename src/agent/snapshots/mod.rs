@@ -16,5 +16,5 @@ pub use list::{adopt, diff, facts, find, list, remove, show};
 pub use records::is_pending;
 pub use rest::{is_under_way, wait};
 pub use restore::{put_back, recover, restore};
-pub use scheduled::{is_due, prune, take_due};
+pub use scheduled::{count_time, is_due, prune, take_due};
 pub use take::take;

@@ -82,6 +82,7 @@ pub fn put_back(
 ) -> Result<()> {
     let (pool, state) = (path()?, Path::new(paths::STATE));
     let at = now();
+    let order = Some(snapshot::order::again(pool, &kept.0)?);
     let meta = snapshot::Meta {
         id: kept.0.clone(),
         at,
@@ -90,6 +91,7 @@ pub fn put_back(
         by: by.to_owned(),
         current: current.clone(),
         pause: None,
+        order,
         nested: snapshot::Nested::default(),
     };
     if snapshot::complete(pool, &meta)? {

@@ -5,7 +5,7 @@ use lap_base::{
     error::{Error, Kind, Result},
 };
 use lap_snapshots as snapshot;
-use lap_snapshots::{Reason, keep::decide};
+use lap_snapshots::{Reason, keep::decide, order::Moment};
 
 use super::{policy, records::is_needed, rest, take::take};
 use crate::{agent::pool::path, wire::protocol::Answer};
@@ -17,6 +17,14 @@ use crate::{agent::pool::path, wire::protocol::Answer};
 pub fn is_due() -> Result<bool> {
     let all = snapshot::list(path()?)?;
     Ok(policy::current().0.due(&all, now()).is_some_and(|due| due <= now()))
+}
+
+/// Writes down for how long the agent has run: by that snapshots grow old, and not by the clock.
+///
+/// # Errors
+/// The disk is full.
+pub fn count_time() -> Result<()> {
+    snapshot::order::count_time(path()?)
 }
 
 /// Takes the one that is due, and removes what the policy does not keep.
@@ -37,7 +45,7 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
         return Err(Error::new(Kind::Config, "the node has no policy: it keeps all snapshots")
             .hint("write `[snapshot] keep = …` into lap.toml (`lap help lap.toml`), then run `lap up`"));
     };
-    let decisions = decide(&all, &keep, now());
+    let decisions = decide(&all, &keep, &Moment::of(pool, now()));
     for gone in decisions.iter().filter(|d| d.because.is_empty() && !dry_run) {
         if !is_needed(&gone.id)? {
             snapshot::remove(pool, &gone.id)?;

@@ -41,6 +41,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
         calm(pool, most)?;
     }
     let (id, at) = (snapshot::free_id(pool, now()), now());
+    let order = Some(snapshot::order::next(pool, &id)?);
     let meta = Meta {
         id,
         at,
@@ -49,6 +50,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
         by: by.to_owned(),
         current: current.clone(),
         pause: None,
+        order,
         nested: Nested::default(),
     };
     let taking = async {

@@ -103,10 +103,12 @@ impl Switch {
             by: by.clone(),
             current: self.record.old.clone(),
             pause: None,
+            order: None,
             nested: Nested::default(),
         };
         run_blocking(move || {
             let pool = Path::new(paths::POOL);
+            let kept = Meta { order: Some(snapshot::order::again(pool, &before)?), ..kept };
             // Without it nothing new was ever started. One whose description cannot be read is not absent: the data is there.
             if !snapshot::complete(pool, &kept)? {
                 snapshot::abandon(pool, &before)?;

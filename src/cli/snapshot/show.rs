@@ -57,13 +57,8 @@ impl Args {
         let meta = &snapshot.meta;
         let at = OffsetDateTime::from_unix_timestamp(meta.at).ok().and_then(|at| at.format(&Rfc3339).ok());
         let at = at.unwrap_or_else(|| meta.at.to_string());
-        outln!(
-            "Snapshot {} of `{}`, taken {at} ({} ago) by {}.",
-            meta.id,
-            environment.name,
-            ago(now() - meta.at),
-            meta.by
-        );
+        let age = if snapshot.ahead { "in the future".into() } else { format!("{} ago", ago(now() - meta.at)) };
+        outln!("Snapshot {} of `{}`, taken {at} ({age}) by {}.", meta.id, environment.name, meta.by);
         if let Some(note) = &meta.note {
             outln!("Note: {note}");
         }

@@ -1,7 +1,7 @@
 //! Cells and lines that several snapshot commands print.
 
 use lap_base::words::{self, bytes, plural};
-use lap_snapshots::{HookRan, Meta, Pause};
+use lap_snapshots::{HookRan, Id, Meta, Pause};
 
 use crate::{release::manifest::ReleaseManifest, wire::protocol::ListedSnapshot};
 
@@ -21,6 +21,22 @@ pub(super) fn kept(listed: &ListedSnapshot) -> String {
         Some(because) if because.is_empty() => "no longer".into(),
         Some(because) => because.join("; "),
     }
+}
+
+/// That these are dated in the future.
+pub(in crate::cli) fn ahead(ids: &[&Id]) -> String {
+    let names = ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+    let verb = if ids.len() == 1 { "is" } else { "are" };
+    format!("the clock of the node was or is wrong: {names} {verb} dated in the future")
+}
+
+/// What mends it.
+pub(in crate::cli) fn mend_ahead(ids: &[&Id], environment: &str) -> [String; 2] {
+    let names = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    [
+        "compare the clock of the node with yours (`lap ssh NODE date`), and set it if it is wrong".to_owned(),
+        format!("if the clock is right, `lap snapshot rm {names} --env {environment}` removes what you do not need"),
+    ]
 }
 
 /// What writers felt, a line each.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lap_base::state::{State, Unreadable};
 use lap_repositories::policy::Known;
-use lap_snapshots::{Meta, keep::Policy};
+use lap_snapshots::{Id, Meta, keep::Policy};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
@@ -74,6 +74,9 @@ pub struct SnapshotFacts {
     pub policy: Policy,
     /// Since when that is the policy (unix seconds).
     pub since: i64,
+    /// Those whose date lies ahead of the node's clock.
+    #[serde(default)]
+    pub ahead: Vec<Id>,
 }
 
 /// The pool, as `statfs` sees it.
@@ -107,6 +110,9 @@ pub struct ListedSnapshot {
     pub sizes: Option<(u64, u64)>,
     /// Why it stays (empty: it goes with the next `prune`); `None`: there is no policy, and all stay.
     pub because: Option<Vec<String>>,
+    /// Its date lies ahead of the node's clock.
+    #[serde(default)]
+    pub ahead: bool,
 }
 
 /// A container of the environment, running or not.

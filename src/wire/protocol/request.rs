@@ -76,6 +76,9 @@ pub enum Request {
         lab: String,
         environment: String,
         node: String,
+        /// The generation of the snapshot's line in this repository.
+        #[serde(default)]
+        generation: Option<u64>,
         /// For messages.
         repository: String,
         /// Of this repository; the password stays where it is.
@@ -87,6 +90,9 @@ pub enum Request {
     FetchSnapshot {
         id: Id,
         restic: String,
+        /// As above.
+        #[serde(default)]
+        generation: Option<u64>,
         repository: String,
         /// Of this repository; the password stays where it is.
         #[serde(with = "exposed")]

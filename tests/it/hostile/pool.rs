@@ -86,6 +86,7 @@ impl Pool {
             by: "anna@notebook".into(),
             current: None,
             pause: None,
+            order: None,
             nested: Nested::default(),
         };
         take(&self.path(), &meta, &mut Nobody::default()).map(|taken| Meta { nested: taken.nested, ..meta })

@@ -46,7 +46,7 @@ fn subvolumes_in_the_data_travel_with_it() {
     warnings::listen();
     let found = office.open().copies_of("lab", "test").unwrap().into_iter().find(|copy| copy.id == meta.id).unwrap();
     let restore = |half: &Path| here::here(office.open(), job::What::Snapshot, &found.restic, half);
-    let fetched = fetch("office", &plain.path(), &found.id, restore).unwrap();
+    let fetched = fetch("office", &plain.path(), &found.id, None, restore).unwrap();
     let target = plain.path().join("target");
     snapshot::volume::copy(&snapshot::data(&plain.path(), &meta.id), &target).unwrap();
     let from = plain.path().join("snapshots").join(meta.id.to_string());

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use lap_base::error::{Error, Kind, OrError, Result};
 use lap_snapshots as snapshot;
-use lap_snapshots::{Id, half};
+use lap_snapshots::{Id, Order, half};
 use rustic_core::{
     BackupOptions, CheckOptions, IndexedIds, PathList, RepairIndexOptions, SnapshotOptions,
     jiff::{Timestamp, tz::TimeZone},
@@ -15,7 +15,7 @@ use crate::{
     file::{File, Folder},
     open::{Repository, guarded},
     restore::job::PLACE,
-    snapshots::tags,
+    snapshots::{Position, tags},
     verify::damage,
     warnings,
 };
@@ -29,6 +29,8 @@ pub struct Source<'a> {
     pub lab: &'a str,
     pub environment: &'a str,
     pub node: &'a str,
+    /// The generation of the snapshot's line in this repository; `None`: the copy is older than all that have one.
+    pub generation: Option<u64>,
     /// Somebody asked for this very one.
     pub asked: bool,
 }
@@ -48,16 +50,21 @@ pub struct Copied {
 /// # Errors
 /// A file cannot be read, or the repository not written; then it is not listed there.
 pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
-    let Source { pool, id, lab, environment, node, asked } = source;
+    let Source { pool, id, lab, environment, node, generation, asked } = source;
     let meta = snapshot::find(pool, id)?;
     let _held = half::hold(pool, &meta.id)?;
+    let place = |order: &Order| {
+        let generation = (*generation)?;
+        Some(Position { generation, count: order.count, line: order.line.clone() })
+    };
+    let place = meta.order.as_ref().and_then(place);
     adopt(&repository)?;
     let Repository { name, inner, .. } = repository;
     let name = name.as_str();
     let inner = guarded(name, || inner.to_indexed_ids())?;
     let snapshot = guarded(name, || {
         let mut options = SnapshotOptions::default();
-        for tag in tags(lab, environment, &meta.id, *asked) {
+        for tag in tags(lab, environment, &meta.id, place.as_ref(), *asked) {
             options = options.add_tags(&tag)?;
         }
         options.host = Some((*node).to_owned());

@@ -9,31 +9,44 @@ use std::{
 
 use lap_base::error::{Error, Kind, OrError, Result};
 use lap_snapshots as snapshot;
-use lap_snapshots::{Id, Meta, Reason, half, volume};
+use lap_snapshots::{Id, Meta, Reason, half, order, volume};
 
 /// A description is far smaller; what claims to be one is not read further.
 const MOST: u64 = 64 << 20;
 
-/// Makes the copy of `id` a snapshot. `restore` puts it into the directory it is given, in which the data begins as the snapshot
+/// Makes the copy of `id` a snapshot. `generation` is that of its line in the repository. `restore` puts it into the directory it is given, in which the data begins as the snapshot
 /// nearest in time (or the present): what the node has already is read here and not there.
 ///
 /// # Errors
 /// It is here already, or something cannot be read or written: then nothing is listed.
-pub fn fetch(name: &str, pool: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
+pub fn fetch(
+    name: &str,
+    pool: &Path,
+    id: &Id,
+    generation: Option<u64>,
+    restore: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Meta> {
     if snapshot::list(pool)?.iter().any(|meta| meta.id == *id) {
         return Err(Error::new(Kind::Usage, format!("the snapshot `{id}` is on the node already"))
             .hint(format!("run `lap restore {id}` to restore it")));
     }
     let half = snapshot::begin(pool, id)?;
     let _held = half::hold_half(pool, id)?;
-    let fetched = into(name, pool, &half, id, restore);
+    let fetched = into(name, pool, &half, id, generation, restore);
     if fetched.is_err() {
         let _ = half::drop_half(&half);
     }
     fetched
 }
 
-fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Path) -> Result<()>) -> Result<Meta> {
+fn into(
+    name: &str,
+    pool: &Path,
+    half: &Path,
+    id: &Id,
+    generation: Option<u64>,
+    restore: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Meta> {
     let data = half.join("data");
     if snapshot::is_btrfs(pool)? {
         let (nearest, held) = nearest(pool, id)?;
@@ -58,6 +71,7 @@ fn into(name: &str, pool: &Path, half: &Path, id: &Id, restore: impl FnOnce(&Pat
         return Err(Error::new(Kind::Node, format!("`{name}` has no data of {id}")));
     }
     meta.reason = Reason::Fetched;
+    meta.order = order::believed(meta.order, pool, generation);
     volume::set_read_only(&data)?;
     snapshot::nested::settle(half, &meta.nested)?;
     volume::sync(pool)?;

@@ -210,6 +210,7 @@ fn nothing_is_put_where_a_link_leads() {
     let pool = Pool::new();
     make(&pool, "git/layers/a");
     let first = pool.take();
+    let before = fs::read_dir(pool.state()).unwrap().count();
     let target = pool.path().join("target");
     fs::create_dir(&target).unwrap();
     fs::create_dir(target.join("git")).unwrap();
@@ -220,5 +221,5 @@ fn nothing_is_put_where_a_link_leads() {
         let nested = Nested { kept: vec![path.into()], missing: Vec::new() };
         assert!(nested::put(&snapshot, &nested, Path::new(""), &target).is_err(), "{path}");
     }
-    assert_eq!(fs::read_dir(pool.state()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(pool.state()).unwrap().count(), before);
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lap_base::error::Result;
-use lap_snapshots::{Filesystem, Meta, Nested, Reason, Still, free_id, take, volume};
+use lap_snapshots::{Filesystem, Meta, Nested, Reason, Still, free_id, order, take, volume};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -64,13 +64,14 @@ impl Pool {
     pub fn take_at(&self, at: i64, still: &mut dyn Still) -> Result<Meta> {
         let (id, by) = (free_id(&self.path(), at), "anna@notebook".to_owned());
         let meta = Meta {
-            id,
+            id: id.clone(),
             at,
             reason: Reason::Asked,
             note: None,
             by,
             current: None,
             pause: None,
+            order: Some(order::next(&self.path(), &id)?),
             nested: Nested::default(),
         };
         take(&self.path(), &meta, still).map(|taken| Meta { nested: taken.nested, ..meta })
@@ -84,7 +85,7 @@ impl Pool {
         let mut all = names(&self.path());
         all.retain(|name| !["data", "known", "lost+found", "snapshots", "state"].contains(&name.as_str()));
         all.extend(names(&self.path().join("snapshots")).into_iter().filter(|name| name.starts_with('.')));
-        all.extend(names(&self.state()));
+        all.extend(names(&self.state()).into_iter().filter(|name| name != "snapshot-order.json"));
         all
     }
 }
