@@ -149,7 +149,7 @@ fn with_a_right_clock_the_rules_are_those_of_the_calendar() {
 /// A clock that is wrong for a while, and right again when the policy decides.
 #[test]
 fn days_before_and_after_a_wrong_clock_keep_their_snapshots() {
-    for (seed, wrong) in (1..=90_u64).zip([YEAR, -YEAR, -NOON, 30 * YEAR, 2 * DAY, -3 * DAY].into_iter().cycle()) {
+    for (seed, wrong) in (1..=24_u64).zip([YEAR, -YEAR, -NOON, 30 * YEAR, 2 * DAY, -3 * DAY].into_iter().cycle()) {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut node = Node::new();
         let begin = 1000 + random.below(80);
@@ -161,7 +161,7 @@ fn days_before_and_after_a_wrong_clock_keep_their_snapshots() {
             // As the agent does it after each.
             node.prune(&mut random);
         }
-        for day in [0, 1, 2, 3, 4, 5, 6, 13, 20, 30] {
+        for day in [0, 1, 2, 3, 4, 5, 6, 13, 20] {
             let noon = node.truly - day * DAY;
             let close = if day < 7 { 2 * DAY } else { 10 * DAY };
             let near = |taken: &Taken| (taken.truly - noon).abs() <= close;
