@@ -166,7 +166,7 @@ impl Only<'_> {
                 Err(also) => Err(error.hint(format!("and then: {also}"))),
             };
         }
-        start(pool, &record, world)?;
+        start(pool, state, &mut record, world)?;
         Ok((record.kept.clone(), Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
     }
 
@@ -203,10 +203,7 @@ impl Only<'_> {
                 }
             }
         }
-        put_all(pool, record)?;
-        record.switched = true;
-        volume::sync(pool)?;
-        write(state, record)
+        switch(pool, state, record)
     }
 }
 
@@ -244,6 +241,14 @@ fn copy(pool: &Path, record: &Record, held: &Nested, path: &str, copied: &Path) 
 /// The open directory of `path`; `None`: it is not there. No part of the path is a link.
 fn above(root: &Dir, path: &str) -> Result<Option<Dir>> {
     root.dir(beneath::split(Path::new(path))?.0)
+}
+
+/// Puts each in place, and records it before containers start or anything is removed by which it could be seen.
+fn switch(pool: &Path, state: &Path, record: &mut Record) -> Result<()> {
+    put_all(pool, record)?;
+    volume::sync(pool)?;
+    record.switched = true;
+    write(state, record)
 }
 
 /// Puts each in place that is not there yet.
@@ -295,7 +300,7 @@ fn is_moved(copies: &Dir, copied: &str, new: Option<u64>) -> Result<bool> {
 /// # Errors
 /// What is left to do cannot be done now; call it again.
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
-    let Some(record) = read(state)? else { return Ok(None) };
+    let Some(mut record) = read(state)? else { return Ok(None) };
     let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
     // What was there before is in the half-made snapshot before anything is moved.
     let kept = half(pool, &record.kept.id).join("data").exists();
@@ -308,7 +313,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     let begun = record.switched || (kept && moved);
     if begun {
         let kept = record.kept.id.clone();
-        after_the_switch(pool, state, &record, world)?;
+        after_the_switch(pool, state, &mut record, world)?;
         return Ok(Some(format!(
             "the restore of {names} was interrupted, and is complete now; the data before it is {kept}"
         )));
@@ -323,15 +328,14 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 }
 
 /// All of this may have been done before.
-fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
-    start(pool, record, world)?;
+fn after_the_switch(pool: &Path, state: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
+    start(pool, state, record, world)?;
     finish_rest(pool, state, record, world)
 }
 
-fn start(pool: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+fn start(pool: &Path, state: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
     if !record.switched {
-        put_all(pool, record)?;
-        volume::sync(pool)?;
+        switch(pool, state, record)?;
     }
     if world.can_start() {
         world.step(Step::Start);

@@ -246,6 +246,7 @@ fn by_itself() {
     lab.lap(&["snapshot", "prune", "--yes"]).ok();
     let left = snapshots(&lab);
     assert_eq!((left.len(), left[0].as_str()), (2, first.as_str()), "{left:?}");
+    from_the_future(&lab, &first, &left[1]);
     // None for longer than the schedule allows. The agent cannot take one: a hook that fails prevents it.
     let failing = "[snapshot]\nbefore = [\"/bin/false\"]\n[build.rootfs]";
     lab.edit("containers/one/container.toml", "[build.rootfs]", failing);
@@ -263,6 +264,26 @@ fn by_itself() {
     let taken = ["sh", "-c", "ls /var/lib/lap/pool/snapshots/*/meta.json"];
     until("one is taken", || lab.on_node("test", &taken).code == 0);
     lab.healthy();
+}
+
+/// A snapshot that was taken before `newest`, while the clock was wrong: its date decides nothing, and is told.
+fn from_the_future(lab: &Lab, first: &str, newest: &str) {
+    let future = "20990101-000000";
+    let script = format!(
+        "cd /var/lib/lap/pool/snapshots && mkdir {future} && btrfs subvolume snapshot -r {first}/data {future}/data \
+         && sed -e 's/{first}/{future}/' -e 's/\"at\": [0-9]*/\"at\": 4070908800/' {first}/meta.json >{future}/meta.json"
+    );
+    lab.on_node("test", &["sh", "-c", &script]).ok();
+    let shown = lab.lap(&["snapshot", "show", "latest"]).ok();
+    assert!(shown.contains(newest), "{shown}");
+    let list = lab.lap(&["snapshot", "list"]).ok();
+    assert!(list.contains("in the future") && list.contains(&format!("lap snapshot rm {future} --env test")), "{list}");
+    let would = lab.lap(&["snapshot", "prune", "--yes", "--dry-run"]).ok();
+    assert!(would.contains("dated in the future"), "{would}");
+    let status = lab.lap(&["status"]).fails(7);
+    assert!(status.contains(&format!("`{future}` is dated in the future")), "{status}");
+    lab.lap(&["snapshot", "rm", "--yes", future, "--env", "test"]).ok();
+    lab.lap(&["status"]).ok();
 }
 
 /// A database that is asked to hold still; one that hangs; one that fails. Nothing stays frozen.

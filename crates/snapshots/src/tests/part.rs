@@ -102,3 +102,33 @@ fn is_killed_in_part(pool: Pool) {
         }
     }
 }
+
+/// Everything is in its place, and the record does not say so yet.
+#[test]
+fn a_part_killed_right_after_its_last_rename_is_complete_however_often_it_is_killed_again() {
+    quiet();
+    on_each(is_killed_after_its_last_rename);
+}
+
+fn is_killed_after_its_last_rename(pool: Pool) {
+    let first = pool.take();
+    let (path, state) = (pool.path(), pool.state());
+    for again in [Step::Start, Step::Keep, Step::Close] {
+        pool.write("git/one", "new");
+        let mut world = Fake { die_at: Some(Step::Start), ..Fake::up() };
+        let killed = catch_unwind(AssertUnwindSafe(|| only(&pool, &first.id, &["git"], &["git"], &mut world).map(drop)));
+        assert!(killed.is_err_and(|e| e.is::<Killed>()));
+        let record = state.join("restore-only.json");
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains("\"switched\": true"), "{text}");
+        fs::write(&record, text.replace("\"switched\": true", "\"switched\": false")).unwrap();
+        let mut world = Fake { die_at: Some(again), mounted: true, ..Fake::default() };
+        assert!(catch_unwind(AssertUnwindSafe(|| only::recover(&path, &state, &mut world))).is_err());
+        let said = only::recover(&path, &state, &mut Fake { mounted: true, ..Fake::default() }).unwrap();
+        assert!(said.as_ref().is_some_and(|said| said.contains("is complete now")), "{again:?}: {said:?}");
+        let kept = find(&path, "latest").unwrap();
+        assert_eq!((pool.read("git/one").as_str(), pool.of(&kept, "git/one").as_str()), ("old", "new"), "{again:?}");
+        assert_eq!(pool.left_over(), [""; 0], "{again:?}");
+        crate::sweep::remove(&path, &kept.id).unwrap();
+    }
+}
