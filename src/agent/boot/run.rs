@@ -94,12 +94,12 @@ async fn live() -> Result<ExitCode> {
     if daemons::dockerd(&config, parent.as_deref())? {
         // A Docker that was killed together with the agent leaves its containers down, and one that was killed with the node may fail to
         // start some.
-        tokio::spawn(recovery::revive(since));
+        tokio::spawn(recovery::revive(lock.clone(), since));
     }
     tokio::spawn(ports::watch());
     tokio::spawn(crate::agent::checks::recover());
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
-    let agent = serve::Agent::new(journal, lock, replaced);
+    let agent = serve::Agent::new(journal, lock.clone(), replaced);
     let recovery =
         Recovery { lock: agent.lock.clone(), progress: agent.recovery.clone(), switch: agent.switch.clone() };
     tokio::spawn(recovery.run(pending));
@@ -129,7 +129,7 @@ async fn live() -> Result<ExitCode> {
                     Ok(false) => {}
                     Ok(true) => {
                         eprintln!("agent: dockerd had stopped, starting it again");
-                        tokio::spawn(recovery::revive(since));
+                        tokio::spawn(recovery::revive(lock.clone(), since));
                         tokio::spawn(ports::watch());
                     }
                     Err(error) => eprintln!("agent: {error}"),

@@ -2,6 +2,7 @@
 //! them again when they fall over. Where there is systemd, dockerd is its.
 
 pub mod ports;
+pub mod containerd;
 pub mod shims;
 mod supervise;
 

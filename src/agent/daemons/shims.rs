@@ -13,9 +13,9 @@ use bollard::{
     query_parameters::{InspectContainerOptions, StartContainerOptions},
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::{sync::RwLock, time::Instant};
+use tokio::time::Instant;
 
-use super::supervise;
+use super::containerd::{self, Right};
 
 /// How long containerd may take to remove a task after its shim ended, or to come back, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,9 +29,6 @@ const TASKS: [&str; 2] = [
     "/run/containerd/io.containerd.runtime.v2.task/moby",
 ];
 
-/// No start of the agent is under way while containerd is started again.
-static STARTS: RwLock<()> = RwLock::const_new(());
-
 /// What an earlier start left.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leftover {
@@ -42,14 +39,14 @@ enum Leftover {
     Directory,
 }
 
-/// Starts a container. If a task of an earlier start is in the way, it is removed first.
+/// Starts a container. If a task of an earlier start is in the way, it is removed first; that may need a restart of containerd.
 ///
 /// # Errors
 /// Docker refuses.
-pub async fn start(docker: &Docker, container: &str) -> Result<(), DockerError> {
+pub async fn start(docker: &Docker, container: &str, right: Right<'_>) -> Result<(), DockerError> {
     let (mut until, mut left, mut restarted) = (None, None, false);
     loop {
-        let turn = STARTS.read().await;
+        let turn = containerd::starting().await;
         let Err(error) = docker.start_container(container, None::<StartContainerOptions>).await else { return Ok(()) };
         drop(turn);
         // Docker versions differ in the code with which they report the task. No answer at all, or no such container, has another cause.
@@ -61,9 +58,13 @@ pub async fn start(docker: &Docker, container: &str) -> Result<(), DockerError> 
         if leftover != Leftover::Nothing {
             until.get_or_insert(now + PATIENCE);
         }
-        if leftover == Leftover::Directory && !restarted && now - *left.get_or_insert(now) >= CLEANED {
+        if let (Leftover::Directory, false) = (leftover, restarted)
+            && let needed = *left.get_or_insert(now)
+            && now - needed >= CLEANED
+        {
             eprintln!("agent: containerd did not remove a task of `{container}`: containerd is started again");
-            if !restart_containerd().await {
+            if let Err(why) = containerd::restart(docker, right, needed).await {
+                eprintln!("agent: cannot start containerd again: {why}");
                 return Err(error);
             }
             (until, restarted) = (Some(Instant::now() + PATIENCE), true);
@@ -97,19 +98,6 @@ async fn leftover(docker: &Docker, container: &str) -> Result<Leftover, DockerEr
         let _ = pidfd_send_signal(shim, Signal::KILL);
     }
     Ok(if shims.is_empty() { Leftover::Directory } else { Leftover::Shim })
-}
-
-/// Running containers do not notice it: each has its shim, which the next containerd takes over.
-async fn restart_containerd() -> bool {
-    let _no_start = STARTS.write().await;
-    let restarted = tokio::task::spawn_blocking(supervise::restart_containerd).await;
-    let failed = match restarted {
-        Ok(Ok(())) => return true,
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
-    eprintln!("agent: cannot start containerd again: {failed}");
-    false
 }
 
 /// The shims of the container with this id, by descriptor: the number may be another process's by the time of the signal.

@@ -17,8 +17,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::pending;
 use crate::{
     agent::{
-        daemons::{ports, shims},
+        daemons::{containerd::Right, ports, shims},
         docker,
+        lock::Lock,
     },
     wire::labels::LABEL_CONTAINER,
 };
@@ -30,13 +31,14 @@ const MOST: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for dockerd, and starts what it stopped or could not start at its own start (`since`, unix seconds).
-pub async fn revive(since: i64) {
+/// The node's `lock` is taken only for what needs it.
+pub async fn revive(lock: Lock, since: i64) {
     let until = tokio::time::Instant::now() + PATIENCE;
     let (mut pause, mut told) = (PAUSE, None);
     loop {
         let comes_first = pending::is_pending() && tokio::time::Instant::now() < until;
         if !comes_first {
-            match once(since).await {
+            match once(&lock, since).await {
                 Ok(()) => return,
                 Err(error) => {
                     if told.as_ref() != Some(&error.message) {
@@ -52,12 +54,12 @@ pub async fn revive(since: i64) {
 }
 
 /// One try; one that does not start keeps no other from it.
-async fn once(since: i64) -> Result<()> {
+async fn once(lock: &Lock, since: i64) -> Result<()> {
     let docker = docker::answering().await?;
     let mut all = Ok(());
     crate::agent::pool::binds::refresh_and_tell();
     for (id, name) in fallen(&docker, since).await? {
-        match shims::start(&docker, &id).await {
+        match shims::start(&docker, &id, Right::Take(lock)).await {
             Err(error) if !is_gone(&error) => {
                 if docker::port_is_taken(&error) {
                     ports::suspect(&docker).await;

@@ -9,7 +9,7 @@ use lap_snapshots::{Step, Still, World};
 use tokio::runtime::Handle;
 
 use crate::agent::{
-    daemons::shims,
+    daemons::{containerd::Right, shims},
     data::freeze,
     pool::{self, binds},
     system::failpoint,
@@ -93,7 +93,7 @@ impl World for Node {
         // What was restored has other files at the same paths.
         binds::refresh_and_tell();
         self.each(containers, |docker, name| async move {
-            match shims::start(&docker, &name).await {
+            match shims::start(&docker, &name, Right::Held).await {
                 // Somebody removed it in between: nothing to start.
                 Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
                 started => started.or_error(Kind::Node, || format!("cannot start `{name}`")),

@@ -15,7 +15,7 @@ use lap_base::error::{Kind, OrError, Result};
 
 use crate::{
     agent::{
-        daemons::shims,
+        daemons::{containerd::Right, shims},
         docker,
         pool::{self, binds},
     },
@@ -96,7 +96,7 @@ pub async fn start(docker: &Docker, make: &Make, fence: u64) -> Result<()> {
 async fn start_again(docker: &Docker, container: &str) -> Result<()> {
     binds::refresh_and_tell();
     for attempt in 1.. {
-        match shims::start(docker, &name(container)).await {
+        match shims::start(docker, &name(container), Right::Held).await {
             Ok(()) => break,
             Err(error) if attempt < AGAIN && docker::port_is_taken(&error) => tokio::time::sleep(BETWEEN).await,
             Err(error) => return Err(error).or_error(Kind::Node, || format!("cannot start `{container}`")),

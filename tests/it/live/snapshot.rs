@@ -258,7 +258,7 @@ fn by_itself() {
     assert!(lab.lap(&["status"]).fails(7).contains("the newest snapshot is older than the schedule allows"));
     assert!(snapshots(&lab).is_empty());
     lab.edit("containers/one/container.toml", failing, "[build.rootfs]");
-    lab.lap(&["up"]).ok();
+    lab.lap(&["up", "--wait"]).ok();
     // After a failure the agent waits five minutes; a new one does not know of it.
     lab.on_node("test", &["pkill", "-9", "-f", "lap agent run"]).ok();
     let taken = ["sh", "-c", "ls /var/lib/lap/pool/snapshots/*/meta.json"];
