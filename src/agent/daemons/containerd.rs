@@ -109,7 +109,8 @@ async fn listens(sockets: &[&str], until: Instant) -> Result<()> {
 
 async fn only_ours(docker: &Docker) -> Result<()> {
     let options = ListContainersOptionsBuilder::new().build();
-    let running = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
+    let running =
+        docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
     match foreign_container(&running).or(foreign_namespace(Path::new(NAMESPACES))?) {
         None => Ok(()),
         Some(name) => Err(Error::new(Kind::Refused, format!("containerd also serves {name}, which is not lap's"))
@@ -174,7 +175,8 @@ mod tests {
         let socket = path.to_str().unwrap();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let waiting = listens(&["/nowhere", socket], Instant::now() + PATIENCE);
+        let sockets = ["/nowhere", socket];
+        let waiting = listens(&sockets, Instant::now() + PATIENCE);
         tokio::pin!(waiting);
         assert!(futures_util::poll!(&mut waiting).is_pending());
         fs::remove_file(&path).unwrap();

@@ -1,8 +1,8 @@
 //! The two daemons of a node: sshd and dockerd. The agent starts them, finds them again after its own restart, and starts
 //! them again when they fall over. Where there is systemd, dockerd is its.
 
-pub mod ports;
 pub mod containerd;
+pub mod ports;
 pub mod shims;
 mod supervise;
 

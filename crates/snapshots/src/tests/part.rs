@@ -116,7 +116,8 @@ fn is_killed_after_its_last_rename(pool: Pool) {
     for again in [Step::Start, Step::Keep, Step::Close] {
         pool.write("git/one", "new");
         let mut world = Fake { die_at: Some(Step::Start), ..Fake::up() };
-        let killed = catch_unwind(AssertUnwindSafe(|| only(&pool, &first.id, &["git"], &["git"], &mut world).map(drop)));
+        let killed =
+            catch_unwind(AssertUnwindSafe(|| only(&pool, &first.id, &["git"], &["git"], &mut world).map(drop)));
         assert!(killed.is_err_and(|e| e.is::<Killed>()));
         let record = state.join("restore-only.json");
         let text = fs::read_to_string(&record).unwrap();

@@ -7,7 +7,7 @@ use std::{
 
 use lap_base::{
     beneath::{Walk, dir::Dir},
-    error::Result,
+    error::{Error, Kind, Result},
 };
 use rustix::fs::FileType;
 
@@ -17,6 +17,8 @@ use super::store::{STORE, hex};
 const ASIDE: &str = ".lap-prune";
 const BLOBS: &str = "blobs";
 const GONE: &str = "gone";
+/// How often it is tried to put back one layer.
+const TRIES: u32 = 5;
 
 /// The directory of all containers' data.
 fn above(data: &Path) -> Result<Option<Dir>> {
@@ -92,13 +94,25 @@ fn put_from(data: &Path, blobs: &Dir, wanted: impl Fn(&str) -> bool) -> Result<(
 }
 
 fn put_one(store: &Dir, blobs: &Dir, name: &str) -> Result<()> {
-    let group = store.make(&in_order_of(name))?;
-    // A push may have brought it again.
-    if group.look(&Path::new(name).join("data"))?.is_none() {
+    put_into(|| store.make(&in_order_of(name)), blobs, name)
+}
+
+/// The registry may remove the group's directory between two steps. A layer that is not in place stays set aside: what is set aside is
+/// removed only when all of it is in place.
+fn put_into(group: impl Fn() -> Result<Dir>, blobs: &Dir, name: &str) -> Result<()> {
+    for _ in 0..TRIES {
+        let group = group()?;
+        // A push may have brought it again.
+        if group.look(&Path::new(name).join("data"))?.is_some() {
+            return Ok(());
+        }
         group.remove(name.as_ref())?;
-        blobs.rename(name.as_ref(), &group, name.as_ref())?;
+        if blobs.rename(name.as_ref(), &group, name.as_ref())? || blobs.look(Path::new(name))?.is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
+    Err(Error::new(Kind::Node, format!("cannot put back the layer {name}: its directory was removed {TRIES} times"))
+        .hint("the registry removes it at the same time: the agent tries again"))
 }
 
 /// Whether layers are set aside.
@@ -127,4 +141,43 @@ pub fn take_over(data: &Path) -> Result<()> {
         put_from(data, &blobs, |_| true)?;
     }
     registry.remove(ASIDE.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, fs};
+
+    use super::*;
+
+    #[test]
+    fn a_layer_that_does_not_get_to_its_place_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("registry");
+        let name = "c".repeat(64);
+        let aside = dir.path().join(ASIDE).join(BLOBS).join(&name);
+        fs::create_dir_all(&aside).unwrap();
+        fs::write(aside.join("data"), "layer").unwrap();
+        let place = data.join(STORE).join(in_order_of(&name));
+        fs::create_dir_all(&place).unwrap();
+        let (store, blobs) = (Dir::open(&data.join(STORE)).unwrap(), Dir::open(aside.parent().unwrap()).unwrap());
+        let removed = Cell::new(0);
+        // The registry removes the directory as soon as it is open, so many times.
+        let group = |times: u32| {
+            let (store, removed, place) = (&store, &removed, &place);
+            move || {
+                let group = store.make(&in_order_of(&"c".repeat(64)))?;
+                if removed.get() < times {
+                    fs::remove_dir(place).unwrap();
+                    removed.set(removed.get() + 1);
+                }
+                Ok(group)
+            }
+        };
+        let error = put_into(group(u32::MAX), &blobs, &name).unwrap_err();
+        assert!(error.message.contains("its directory was removed 5 times") && aside.join("data").exists());
+        removed.set(0);
+        put_into(group(2), &blobs, &name).unwrap();
+        assert_eq!(fs::read_to_string(place.join(&name).join("data")).unwrap(), "layer");
+        put_into(group(0), &blobs, &name).unwrap();
+    }
 }
