@@ -37,15 +37,22 @@ impl DesiredState {
     /// Hash of everything that decides how this container runs; kept as its label. Containers whose label is equal are
     /// left alone.
     pub fn spec(&self, container: &Container) -> String {
+        let is_mounted = container.volumes.iter().any(|volume| binds::below_data(&volume.source).is_some());
+        // One that an earlier lap made has the source itself, and Docker follows links in it: it is made anew once.
+        self.hash(container, if is_mounted { binds::DIRECTORY } else { "" })
+    }
+
+    /// Whether a container with this label runs what is wished, also if an earlier lap made it, so that it will be made anew.
+    pub fn is_label_of(&self, label: &str, container: &Container) -> bool {
+        label == self.spec(container) || label == self.hash(container, "")
+    }
+
+    fn hash(&self, container: &Container, how: &str) -> String {
         let build = self.images.get(&container.name).map(|image| &image.build);
         // Hooks and checks are read when they are needed: no reason to start it anew.
         let container = Container { snapshot: None, checks: None, ..container.clone() };
-        let is_mounted = container.volumes.iter().any(|volume| binds::below_data(&volume.source).is_some());
         let mut text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
-        // One that an earlier lap made has the source itself, and Docker follows links in it: it is made anew once.
-        if is_mounted {
-            text.push_str(binds::DIRECTORY);
-        }
+        text.push_str(how);
         hex::encode(&Sha256::digest(text.as_bytes())[..16])
     }
 

@@ -139,7 +139,8 @@ fn compare<'a>(release: &ReleaseManifest, containers: &'a [ContainerFact]) -> (V
     let wish = DesiredState::from(release.clone());
     let is_of = |fact: &&ContainerFact| {
         let container = wish.containers.get(&fact.name).filter(|container| container.scale > 0);
-        container.is_some_and(|container| fact.labels.get(LABEL_SPEC) == Some(&wish.spec(container)))
+        let label = fact.labels.get(LABEL_SPEC);
+        container.is_some_and(|container| label.is_some_and(|label| wish.is_label_of(label, container)))
     };
     let (same, differ): (Vec<_>, Vec<_>) = containers.iter().partition(is_of);
     let names = |all: Vec<&'a ContainerFact>| all.into_iter().map(|fact| fact.name.as_str()).collect();
@@ -261,5 +262,23 @@ mod tests {
         found.releases.insert(3, damaged());
         assert!(choose(&found, &[], &[], Some(3)).is_err());
         assert_eq!(choose(&found, &[snapshot(&release(3, 4))], &[], Some(3)).unwrap(), release(3, 4));
+    }
+
+    /// An earlier lap gave another label to containers whose volumes lie in the data of a container.
+    #[test]
+    fn a_container_of_an_earlier_lap_belongs_to_its_release() {
+        let mut four = release(4, 5);
+        let volumes = vec![crate::config::value::volume::volume("/data/git/pages:/pages:ro").unwrap()];
+        four.containers.get_mut("web").unwrap().volumes = volumes.clone();
+        let mut runs = containers(&four);
+        // What a lap without `binds` computed.
+        let earlier = Container { volumes, ..Container::new("web") };
+        let text = serde_json::to_string(&(earlier, "build-4", "e")).unwrap();
+        let label = hex::encode(&<sha2::Sha256 as sha2::Digest>::digest(text.as_bytes())[..16]);
+        assert_ne!(runs[0].labels[LABEL_SPEC], label);
+        runs[0].labels.insert(LABEL_SPEC.into(), label);
+        let mut found = found(&[3, 4], &[3, 4]);
+        found.releases.insert(4, State::Value(four.clone()));
+        assert_eq!(choose(&found, &[], &runs, None).unwrap(), four);
     }
 }

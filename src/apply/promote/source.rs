@@ -249,7 +249,7 @@ fn healthy(environment: &str, runs: &ReleaseManifest, facts: &NodeFacts) -> Resu
             !fact.is_some_and(|fact| {
                 fact.state == "running"
                     && matches!(fact.health, Health::Healthy | Health::None)
-                    && fact.labels.get(LABEL_SPEC) == Some(&wish.spec(container))
+                    && fact.labels.get(LABEL_SPEC).is_some_and(|label| wish.is_label_of(label, container))
             })
         })
         .map(|container| container.name.as_str())
