@@ -17,6 +17,7 @@ mod clocks;
 mod cut;
 mod differs;
 mod inside;
+mod long;
 mod part;
 mod pool;
 mod still;

@@ -21,6 +21,9 @@ const HOW: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
+/// A longer path is walked in pieces. The kernel's own limit, PATH_MAX, is 4096 with the zero at the end.
+const LONGEST: usize = 4000;
+
 /// An open directory. It stays the same directory, whatever has its name later.
 #[derive(Debug)]
 pub struct Dir {
@@ -138,6 +141,23 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<O
     if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(Errno::XDEV);
     }
+    if path.as_os_str().len() <= LONGEST {
+        return one(root, path, flags);
+    }
+    // A container may make directories deeper than any path that the kernel takes: such a path is walked in pieces.
+    let (mut here, mut piece) = (None::<OwnedFd>, PathBuf::new());
+    for part in path.components() {
+        if piece.as_os_str().len() + part.as_os_str().len() > LONGEST {
+            let root = here.as_ref().map_or(root, AsFd::as_fd);
+            here = Some(one(root, &piece, PLACE | OFlags::DIRECTORY)?);
+            piece = PathBuf::new();
+        }
+        piece.push(part);
+    }
+    one(here.as_ref().map_or(root, AsFd::as_fd), &piece, flags)
+}
+
+fn one(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     openat2(root, path, flags, Mode::empty(), HOW)
 }

@@ -95,6 +95,11 @@ impl Known {
         Some((id, known))
     }
 
+    /// The data of the snapshot that has the copies.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Where the copy of this file is, if there is one.
     pub fn copy_of(&self, inode: u64, stamp: &Stamp) -> Option<PathBuf> {
         let (then, path) = self.files.get(&inode)?;

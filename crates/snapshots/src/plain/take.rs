@@ -11,7 +11,7 @@ use std::{
 };
 
 use lap_base::{
-    beneath::dir::Dir,
+    beneath::{dir::Dir, split},
     error::{Error, Kind, OrError, Result},
 };
 use nix::fcntl::Flock;
@@ -184,7 +184,14 @@ impl Files for Shot<'_> {
         let Some(copy) = self.known.copy_of(node.inode, &Stamp::from(node)) else {
             return renameat(&self.place, early(node), at.to, at.name).map_err(failed);
         };
-        match linkat(CWD, &copy, at.to, at.name, AtFlags::empty()) {
+        let linked = match linkat(CWD, &copy, at.to, at.name, AtFlags::empty()) {
+            Err(Errno::NAMETOOLONG) => {
+                let (above, name) = split(copy.strip_prefix(self.known.data()).unwrap_or(&copy))?;
+                linkat(&Dir::open(self.known.data())?.need(above)?, name, at.to, at.name, AtFlags::empty())
+            }
+            linked => linked,
+        };
+        match linked {
             Ok(()) => Ok(()),
             // It has as many names as a file can have.
             Err(Errno::MLINK) => {

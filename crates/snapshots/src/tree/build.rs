@@ -3,17 +3,17 @@
 use std::{
     collections::HashMap,
     ffi::OsStr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    os::fd::{AsFd, BorrowedFd},
+    path::Path,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
-use lap_base::error::{Error, Kind, Result};
-use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, linkat, mkdirat, openat},
-    io::Errno,
+use lap_base::{
+    beneath::Dir,
+    error::{Error, Kind, Result},
 };
+use rustix::fs::{AtFlags, CWD, Mode, linkat, mkdirat};
 
 use super::{
     file,
@@ -46,9 +46,12 @@ pub trait Files: Sync {
 /// # Errors
 /// Something cannot be made; what was made stays.
 pub fn build(tree: &Tree, to: &Path, files: &impl Files) -> Result<()> {
+    mkdirat(CWD, to, Mode::RWXU).map_err(|error| cannot("make", to, error))?;
+    let root = Dir::open(to)?;
     for dir in &tree.dirs {
-        let path = to.join(&dir.path);
-        mkdirat(CWD, &path, Mode::RWXU).map_err(|error| cannot("make", &path, error))?;
+        let Some((above, name)) = place(&dir.path) else { continue };
+        let made = mkdirat(&root.need(above)?, name, Mode::RWXU);
+        made.map_err(|error| cannot("make", &to.join(&dir.path), error))?;
     }
     // How often each inode is in the tree: that it has more links elsewhere is of no interest.
     let mut names: HashMap<u64, u32> = HashMap::new();
@@ -56,47 +59,47 @@ pub fn build(tree: &Tree, to: &Path, files: &impl Files) -> Result<()> {
         *names.entry(node.inode).or_default() += 1;
     }
     let is_shared = |node: &Node| node.links > 1 && names.get(&node.inode).is_some_and(|count| *count > 1);
-    alone(tree, to, files, &is_shared)?;
-    let mut first: HashMap<u64, PathBuf> = HashMap::new();
+    alone(tree, &root, files, &is_shared)?;
+    let mut first: HashMap<u64, (&Path, &OsStr)> = HashMap::new();
     for dir in &tree.dirs {
         if !dir.files.iter().any(|(_, node)| is_shared(node)) {
             continue;
         }
-        let open = open(&to.join(&dir.path))?;
+        let open = root.need(&dir.path)?;
         for (name, node) in dir.files.iter().filter(|(_, node)| is_shared(node)) {
-            let place = to.join(&dir.path).join(name);
             match first.get(&node.inode) {
-                Some(first) => linkat(CWD, first, &open, name, AtFlags::empty())
-                    .map_err(|error| cannot("make the link", &place, error))?,
+                Some((path, first)) => linkat(&root.need(path)?, *first, &open, name, AtFlags::empty())
+                    .map_err(|error| cannot("make the link", &to.join(&dir.path).join(name), error))?,
                 None => {
-                    one(to, &At { dir, name, to: open.as_fd() }, node, files)?;
-                    first.insert(node.inode, place);
+                    one(&At { dir, name, to: open.as_fd() }, node, files)?;
+                    first.insert(node.inode, (&dir.path, name));
                 }
             }
         }
     }
     // Children first: what is made in a directory changes its times.
     for dir in tree.dirs.iter().rev() {
-        let path = to.join(&dir.path);
-        file::rest(&dir.node, CWD, path.as_os_str(), &path)?;
+        // The directory itself has a name below its own descriptor.
+        let open = root.need(&dir.path)?;
+        file::rest(&dir.node, open.as_fd(), OsStr::new("."), open.path())?;
     }
     Ok(())
 }
 
 /// All that have one name only, by several threads: a directory is one thread's.
-fn alone(tree: &Tree, to: &Path, files: &impl Files, is_shared: &(impl Fn(&Node) -> bool + Sync)) -> Result<()> {
+fn alone(tree: &Tree, root: &Dir, files: &impl Files, is_shared: &(impl Fn(&Node) -> bool + Sync)) -> Result<()> {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let work = || -> Result<()> {
         while let Some(dir) = tree.dirs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if dir.files.is_empty() {
                 continue;
             }
-            let open = open(&to.join(&dir.path))?;
+            let open = root.need(&dir.path)?;
             for (name, node) in dir.files.iter().filter(|(_, node)| !is_shared(node)) {
                 if failed.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                one(to, &At { dir, name, to: open.as_fd() }, node, files)
+                one(&At { dir, name, to: open.as_fd() }, node, files)
                     .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
             }
         }
@@ -112,14 +115,14 @@ fn alone(tree: &Tree, to: &Path, files: &impl Files, is_shared: &(impl Fn(&Node)
     })
 }
 
-fn one(to: &Path, at: &At<'_>, node: &Node, files: &impl Files) -> Result<()> {
+fn one(at: &At<'_>, node: &Node, files: &impl Files) -> Result<()> {
     if node.is_file() {
         return files.put(at, node);
     }
-    file::special(node, at.to, at.name, &to.join(&at.dir.path).join(at.name))
+    file::special(node, at.to, at.name, &at.dir.path.join(at.name))
 }
 
-fn open(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).map_err(|error: Errno| cannot("open", path, error))
+/// The directory of a path, and its last part; `None`: it is the root.
+fn place(path: &Path) -> Option<(&Path, &OsStr)> {
+    Some((path.parent()?, path.file_name()?))
 }

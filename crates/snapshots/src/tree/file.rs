@@ -8,7 +8,7 @@ use std::{
 };
 
 use lap_base::{
-    beneath::dir::Dir,
+    beneath::{dir::Dir, reach},
     error::{Error, Kind, Result},
 };
 use rustix::{
@@ -129,7 +129,8 @@ pub fn rest(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Resul
     let (user, group) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
     chownat(to.as_fd(), name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
     for (attribute, value) in &node.attributes {
-        xattr::set(path, attribute, value).map_err(|error| {
+        // By the open directory: a path may be longer than the kernel takes.
+        xattr::set(reach(to).join(name), attribute, value).map_err(|error| {
             Error::new(Kind::Node, format!("cannot set the attributes of `{}`: {error}", path.display()))
         })?;
     }
