@@ -14,6 +14,7 @@ mod file;
 mod list;
 mod names;
 mod remove;
+mod stuck;
 #[cfg(test)]
 mod tests;
 

@@ -19,7 +19,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::dir::{DIRECTORY, Dir, cannot, open};
+use super::{
+    dir::{DIRECTORY, Dir, open},
+    stuck::Stuck,
+};
 use crate::error::Result;
 
 /// As many as unlink at the same time.
@@ -35,34 +38,36 @@ impl Dir {
     /// # Errors
     /// Something in it cannot be removed, is another mount, or comes again and again.
     pub fn remove(&self, name: &OsStr) -> Result<()> {
-        remove(self.as_fd(), name).map_err(|error| cannot("remove", &self.path.join(name), error))
+        remove(self.as_fd(), name).map_err(|stuck| stuck.about(&self.path.join(name)))
     }
 }
 
-fn remove(above: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+fn remove(above: BorrowedFd<'_>, name: &OsStr) -> Result<(), Stuck> {
     for _ in 0..TRIES {
-        match unlinkat(above, name, AtFlags::empty()) {
+        let refused = match unlinkat(above, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::ISDIR | Errno::PERM) => {}
-            Err(error) => return Err(error),
-        }
+            // Of a directory, POSIX and Linux say different things.
+            Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
+            Err(error) => return Err(error.into()),
+        };
         match open(above, Path::new(name), DIRECTORY) {
             Ok(tree) => empty(&tree)?,
+            Err(Errno::NOTDIR | Errno::LOOP) if refused == Errno::PERM => return Err(Stuck::at(above, name, refused)),
             // It is something else by now.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         match unlinkat(above, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(Stuck::at(above, name, error)),
         }
     }
-    Err(Errno::NOTEMPTY)
+    Err(Errno::NOTEMPTY.into())
 }
 
 /// Removes what is in `tree`. Each directory in the first one that holds several is one thread's.
-fn empty(tree: &OwnedFd) -> Result<(), Errno> {
+fn empty(tree: &OwnedFd) -> Result<(), Stuck> {
     let mut here = tree.try_clone().map_err(|_| Errno::MFILE)?;
     loop {
         let dirs = directories(&here)?;
@@ -91,9 +96,9 @@ fn directories(here: &OwnedFd) -> Result<Vec<OsString>, Errno> {
     Ok(dirs)
 }
 
-fn all(above: &OwnedFd, dirs: &[OsString]) -> Result<(), Errno> {
+fn all(above: &OwnedFd, dirs: &[OsString]) -> Result<(), Stuck> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<(), Errno> {
+    let work = || -> Result<(), Stuck> {
         while let Some(dir) = dirs.get(next.fetch_add(1, Ordering::Relaxed)) {
             match open(above.as_fd(), Path::new(dir), DIRECTORY) {
                 Ok(tree) => clear(&tree)?,
@@ -106,7 +111,7 @@ fn all(above: &OwnedFd, dirs: &[OsString]) -> Result<(), Errno> {
     let threads = thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
     thread::scope(|scope| {
         let all: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let ended = |one: thread::ScopedJoinHandle<'_, Result<(), Errno>>| one.join().unwrap_or(Err(Errno::IO));
+        let ended = |one: thread::ScopedJoinHandle<'_, Result<(), Stuck>>| one.join().unwrap_or(Err(Errno::IO.into()));
         all.into_iter().map(ended).collect::<Vec<_>>().into_iter().collect()
     })
 }
@@ -126,7 +131,7 @@ impl Level {
 }
 
 /// Removes what is in `tree`, by one thread.
-fn clear(tree: &OwnedFd) -> Result<(), Errno> {
+fn clear(tree: &OwnedFd) -> Result<(), Stuck> {
     loop {
         let mut lifted = false;
         let mut levels = vec![Level::of(tree.try_clone().map_err(|_| Errno::MFILE)?, OsString::new())?];
@@ -140,7 +145,7 @@ fn clear(tree: &OwnedFd) -> Result<(), Errno> {
                     match unlinkat(&above.open, &name, AtFlags::REMOVEDIR) {
                         // What came again is met when the whole is removed.
                         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-                        Err(error) => return Err(error),
+                        Err(error) => return Err(Stuck::at(above.open.as_fd(), &name, error)),
                     }
                 }
                 continue;
@@ -150,7 +155,7 @@ fn clear(tree: &OwnedFd) -> Result<(), Errno> {
                     Ok(()) | Err(Errno::NOENT) => continue,
                     // The file system did not say that it is a directory, or it is one by now.
                     Err(Errno::ISDIR) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(Stuck::at(level.open.as_fd(), &name, error)),
                 }
             }
             if deep {
@@ -160,7 +165,7 @@ fn clear(tree: &OwnedFd) -> Result<(), Errno> {
             match open(level.open.as_fd(), Path::new(&name), DIRECTORY) {
                 Ok(open) => levels.push(Level::of(open, name)?),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         if !lifted {
@@ -170,7 +175,7 @@ fn clear(tree: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// Moves the directory `name` of a deep level to the root of the tree, under a name that nothing has.
-fn lift(level: &Level, name: &OsStr, tree: &OwnedFd) -> Result<bool, Errno> {
+fn lift(level: &Level, name: &OsStr, tree: &OwnedFd) -> Result<bool, Stuck> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let new = format!(".lap-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -178,7 +183,7 @@ fn lift(level: &Level, name: &OsStr, tree: &OwnedFd) -> Result<bool, Errno> {
             Ok(()) => return Ok(true),
             Err(Errno::EXIST) => {}
             Err(Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => return Err(Stuck::at(level.open.as_fd(), name, error)),
         }
     }
 }

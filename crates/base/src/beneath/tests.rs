@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -99,6 +100,37 @@ fn a_tree_goes_however_deep_it_is_and_nothing_else_with_it() {
     above.remove("web".as_ref()).unwrap();
     assert!(!at.exists());
     assert_eq!(fs::read_to_string(room.path().join("other/file")).unwrap(), "theirs");
+}
+
+/// chattr(1) keeps even root from removing it.
+#[test]
+fn what_an_attribute_keeps_is_named_with_the_command_that_removes_the_attribute() {
+    let room = room();
+    let dir = room.path().join("web/dir");
+    fs::create_dir_all(dir.join("deep/er")).unwrap();
+    fs::write(dir.join("deep/er/kept"), "").unwrap();
+    let chattr = |how: &str, path: &Path| Command::new("chattr").arg(how).arg(path).status().unwrap().success();
+    for (place, letter, word) in [
+        ("web/dir/deep/er/kept", 'i', "immutable"),
+        ("web/dir/deep/er/kept", 'a', "append-only"),
+        ("web/dir/deep/er", 'i', "immutable"),
+        ("web", 'i', "immutable"),
+    ] {
+        let path = room.path().join(place);
+        // Not every file system has such attributes.
+        if !chattr(&format!("+{letter}"), &path) {
+            return;
+        }
+        let file = Dir::open(path.parent().unwrap()).unwrap().remove(path.file_name().unwrap());
+        let tree = Dir::open(room.path()).unwrap().remove("web".as_ref());
+        assert!(chattr(&format!("-{letter}"), &path));
+        for error in [file.unwrap_err(), tree.unwrap_err()] {
+            let named = format!("`{}` is {word} (chattr)", path.display());
+            assert!(error.message.ends_with(&named), "{error}");
+            assert!(error.hints[0].contains(&format!("`chattr -{letter} '{}'`", path.display())), "{error:?}");
+        }
+    }
+    Dir::open(room.path()).unwrap().remove("web".as_ref()).unwrap();
 }
 
 /// A container exchanges a directory and a link as fast as it can.
