@@ -216,13 +216,13 @@ impl Contents<'_> {
             let (names, addresses) = self.certificate_names(container);
             let why = match node.certificates.get(&container.name) {
                 None => Some("there is none"),
-                Some(pem) if keys::needs_renewal(pem, &names, &addresses, issuing, now) => {
-                    Some("it expires soon, or its names changed")
-                }
-                Some(_) if !node.installed.contains_key(&format!("secrets/{}/tls.key", container.name)) => {
+                Some(pem) => keys::renewal_reason(pem, &names, &addresses, issuing, now),
+            };
+            let why = match why {
+                None if !node.installed.contains_key(&format!("secrets/{}/tls.key", container.name)) => {
                     Some("its key is missing")
                 }
-                Some(_) => None,
+                why => why,
             };
             if let Some(why) = why {
                 installed.certificates.insert(container.name.clone(), why.into());

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -40,8 +40,27 @@ pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 
 /// As [`write_new`], but takes the place of a file that is there.
 pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
-    temporary(path, content, mode)?.persist(path).map_err(|e| cannot("write", path, &e.error))?;
+    let file = temporary(path, content, mode)?;
+    keep_owner(path, &file).or_error(Kind::Host, || format!("cannot set the owner of `{}`", path.display()))?;
+    file.persist(path).map_err(|e| cannot("write", path, &e.error))?;
     sync_parent(path)
+}
+
+/// With sudo, the new file would be root's, and its owner could not read it.
+fn keep_owner(path: &Path, new: &tempfile::NamedTempFile) -> io::Result<()> {
+    let old = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        old => old?,
+    };
+    let is = new.as_file().metadata()?;
+    if (is.uid(), is.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    match fchown(new.as_file(), Some(old.uid()), Some(old.gid())) {
+        // Only root gives files away. What an operator may replace stays with the operator.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        changed => changed,
+    }
 }
 
 fn temporary(path: &Path, content: &[u8], mode: u32) -> Result<tempfile::NamedTempFile> {
@@ -188,6 +207,24 @@ mod tests {
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         assert_eq!(list(dir.path()).unwrap(), [Path::new("a/b/key")]);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        write_new(&path, b"one", 0o600).unwrap();
+        // As with sudo: root replaces the file of a user. Without root, there is only one owner.
+        let of_user = fs::metadata(&path).unwrap().uid() == 0;
+        if of_user {
+            std::os::unix::fs::chown(&path, Some(1234), Some(1235)).unwrap();
+        }
+        let owner = || fs::metadata(&path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+        let before = owner();
+        replace(&path, b"two", 0o600).unwrap();
+        assert_eq!((owner(), mode(&path)), (before, 0o600));
+        assert_eq!(of_user, owner() == (1234, 1235));
+        replace(&dir.path().join("new"), b"one", 0o600).unwrap();
     }
 
     #[test]

@@ -111,11 +111,19 @@ fn is_late(facts: &certificate::Facts, now: OffsetDateTime) -> bool {
     left * 3 < life
 }
 
-/// When a server's certificate (`chain`, PEM) ends, if less than a third of its life is left. One that cannot be read has ended.
-pub fn ends_soon(chain: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
+/// What is wrong with the life of a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Less than a third of its life is left.
+    On(OffsetDateTime),
+    Unreadable,
+}
+
+/// Whether less than a third of the life of a server's certificate (`chain`, PEM) is left, or it cannot be read.
+pub fn ends_soon(chain: &str, now: OffsetDateTime) -> Option<Ends> {
     match certificate::blocks(chain).first().and_then(|leaf| certificate::facts(leaf)) {
-        Some(facts) => is_late(&facts, now).then_some(facts.not_after),
-        None => Some(now),
+        Some(facts) => is_late(&facts, now).then_some(Ends::On(facts.not_after)),
+        None => Some(Ends::Unreadable),
     }
 }
 
@@ -123,11 +131,6 @@ pub fn ends_soon(chain: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
 pub fn is_for(chain: &str, names: &[String], addresses: &[IpAddr]) -> bool {
     let facts = certificate::blocks(chain).first().and_then(|leaf| certificate::facts(leaf));
     facts.is_some_and(|facts| (facts.names, facts.addresses) == wanted(names, addresses))
-}
-
-/// Whether [`renewal_reason`] has one.
-pub fn needs_renewal(chain: &str, names: &[String], addresses: &[IpAddr], issuing: &str, now: OffsetDateTime) -> bool {
-    renewal_reason(chain, names, addresses, issuing, now).is_some()
 }
 
 fn wanted(names: &[String], addresses: &[IpAddr]) -> (BTreeSet<String>, BTreeSet<IpAddr>) {
@@ -190,8 +193,8 @@ mod tests {
             Some(leaf.not_after.replace_nanosecond(0).unwrap())
         );
         assert_eq!(ends_soon("", now), Some(now));
-        assert!(needs_renewal("", &dns, &ips, &ca.certificate, now));
-        assert!(needs_renewal(&leaf.chain[..100], &dns, &ips, &ca.certificate, now));
+        assert_eq!(renewal_reason("", &dns, &ips, &ca.certificate, now), Some("it cannot be read"));
+        assert!(renewal_reason(&leaf.chain[..100], &dns, &ips, &ca.certificate, now).is_some());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub mod trust;
 
 pub use certificate::fingerprint as certificate_fingerprint;
 pub use ends::Ending;
-pub use leaf::{Leaf, ends_soon, is_for, needs_renewal, renewal_reason};
+pub use leaf::{Ends, Leaf, ends_soon, is_for, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
 pub use ssh::{
     SshKey, admitted, authorized, authorized_keys, known_hosts, line as public_line, same_key, ssh_fingerprint,

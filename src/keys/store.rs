@@ -245,7 +245,7 @@ impl Keys {
         self.of(environment).map(|_| self.dir.join(environment))
     }
 
-    /// The environment's issuing certificate (PEM), as [`super::needs_renewal`] wants it.
+    /// The environment's issuing certificate (PEM), as [`super::renewal_reason`] wants it.
     ///
     /// # Errors
     /// [`Kind::Keys`] when the environment has none.

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::{
     cli::snapshot::texts,
-    keys::{self, Keys},
+    keys::{self, Ends, Keys},
     wire::protocol::NodeFacts,
     workspace::Workspace,
 };
@@ -89,10 +89,12 @@ pub fn certificates(
     now: OffsetDateTime,
 ) -> Result<Vec<Complaint>> {
     let servers = servers.iter().filter_map(|(container, pem)| {
-        let end = keys::ends_soon(pem, now)?;
-        let verb = if end < now { "ended" } else { "ends" };
+        let what = match keys::ends_soon(pem, now)? {
+            Ends::On(end) => format!("{} on {}", if end < now { "ended" } else { "ends" }, end.date()),
+            Ends::Unreadable => "cannot be read".to_owned(),
+        };
         let hint = format!("`lap up {environment}` renews the certificates of the servers");
-        Some(Complaint::new(format!("the certificate of `{container}` {verb} on {}", end.date()), hint))
+        Some(Complaint::new(format!("the certificate of `{container}` {what}"), hint))
     });
     let hint = "`lap keys new` renews the lab's own certificates";
     let authorities = keys.ending(now)?;
@@ -160,6 +162,9 @@ mod tests {
         assert!(after(0).is_empty() && after(264).is_empty());
         assert_eq!(after(265), [format!("the certificate of `git` ends on {}", leaf.not_after.date())]);
         assert_eq!(after(398), [format!("the certificate of `git` ended on {}", leaf.not_after.date())]);
+        let damaged = BTreeMap::from([("git".to_owned(), "-----BEGIN".to_owned())]);
+        let all = certificates(&keys, "test", &damaged, now).unwrap();
+        assert_eq!(all[0].text, "the certificate of `git` cannot be read");
         assert!(after(3290)[1].starts_with("the certificate `.lap/keys/test/issuing.crt` ends on "));
     }
 
