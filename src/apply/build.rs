@@ -148,15 +148,21 @@ impl Said {
 ///
 /// # Errors
 /// The registry refuses, or is full.
-pub async fn push(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+pub async fn push(
+    docker: &Docker,
+    image: &str,
+    (environment, container): (&str, &str),
+    commit: &str,
+    line: &Line<'_>,
+) -> Result<()> {
     for n in 0..TRIES - 1 {
-        match push_once(docker, image, container, commit, line).await {
+        match push_once(docker, image, (environment, container), commit, line).await {
             Err(error) if passing(&error.message) => line("the registry does not answer, trying again"),
             done => return done,
         }
         tokio::time::sleep(BETWEEN * 2_u32.pow(n)).await;
     }
-    push_once(docker, image, container, commit, line).await
+    push_once(docker, image, (environment, container), commit, line).await
 }
 
 /// Whether it may be over the next time.
@@ -166,7 +172,13 @@ fn passing(message: &str) -> bool {
         .any(|text| message.contains(text))
 }
 
-async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+async fn push_once(
+    docker: &Docker,
+    image: &str,
+    (environment, container): (&str, &str),
+    commit: &str,
+    line: &Line<'_>,
+) -> Result<()> {
     let target = registry_name(commit, container);
     let what = format!("cannot push `{container}` into the registry");
     let options = TagImageOptionsBuilder::new().repo(&target).tag("latest").build();
@@ -176,7 +188,8 @@ async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, 
     while let Some(info) = lines.next().await {
         let info = info.or_error(Kind::Node, || what.clone())?;
         if let Some(error) = info.error_detail.and_then(|error| error.message) {
-            return Err(Error::new(Kind::Node, format!("{what}: {error}")).hint("`lap logs registry` shows details"));
+            return Err(Error::new(Kind::Node, format!("{what}: {error}"))
+                .hint(format!("`lap logs {environment}/registry` shows details")));
         }
         line(&info.status.unwrap_or_default());
     }

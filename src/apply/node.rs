@@ -102,7 +102,7 @@ impl Perform for OnNode {
             Action::Bring { containers, .. } => self.bring(containers, line).await,
             Action::Push { container, commit } => {
                 let id = build::id(&self.wish, &self.images(), container)?.to_owned();
-                build::push(&self.docker, &id, container, commit, line).await
+                build::push(&self.docker, &id, (&self.environment.name, container), commit, line).await
             }
             Action::SaveImage { container } => {
                 let request = Request::SaveImage {

@@ -7,9 +7,12 @@ use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::runtime::Handle;
 
 use super::{connection::connect, health};
-use crate::wire::{
-    labels::LABEL_CONTAINER,
-    protocol::{ContainerFact, Health},
+use crate::{
+    agent::system::node_config::status,
+    wire::{
+        labels::LABEL_CONTAINER,
+        protocol::{ContainerFact, Health},
+    },
 };
 
 /// The names of the containers (without `infra_`) by their ids; none while Docker does not answer.
@@ -77,7 +80,7 @@ pub fn running(runtime: &Handle) -> Result<Vec<String>> {
     let mut all = runtime.block_on(list).map_err(|error| {
         Error::new(Kind::Node, "cannot list the running containers: Docker does not answer")
             .hint(error.message)
-            .hint("`lap status` shows details")
+            .hint(format!("`{}` shows details", status()))
     })?;
     all.retain(|fact| ["running", "restarting", "paused"].contains(&fact.state.as_str()));
     all.sort_by_key(|fact| fact.created);

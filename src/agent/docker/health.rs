@@ -12,6 +12,8 @@ use futures_util::StreamExt;
 use lap_base::error::{Error, Kind, OrError, Result};
 use tokio::io::AsyncWriteExt;
 
+use crate::agent::system::node_config::address;
+
 /// Between two checks of a container that is starting.
 const BETWEEN: Duration = Duration::from_millis(100);
 /// A check that takes longer says nothing useful.
@@ -51,7 +53,7 @@ pub async fn await_healthy(docker: &Docker, name: &str, patience: Duration) -> R
             let code = state.and_then(|s| s.exit_code).unwrap_or_default();
             let said = last_words(docker, &container).await;
             return Err(Error::new(Kind::Unhealthy, format!("`{name}` ended with exit code {code}{said}"))
-                .hint(format!("`lap logs {name}` shows its whole output")));
+                .hint(format!("`lap logs {}` shows its whole output", address(name))));
         }
         let checked = run_check(docker, &container, &facts).await?;
         if checked.passed {
@@ -64,7 +66,7 @@ pub async fn await_healthy(docker: &Docker, name: &str, patience: Duration) -> R
                 Kind::Unhealthy,
                 format!("`{name}` is not healthy after {} s{check}{said}", patience.as_secs()),
             )
-            .hint(format!("`lap logs {name}` shows its whole output")));
+            .hint(format!("`lap logs {}` shows its whole output", address(name))));
         }
         tokio::time::sleep(BETWEEN).await;
     }

@@ -14,7 +14,7 @@ use lap_snapshots::Meta;
 
 use super::read::{Recorded, path, read};
 use crate::{
-    agent::{docker, pool},
+    agent::{docker, pool, system::node_config::status},
     release::{Ended, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
@@ -35,7 +35,7 @@ pub fn record(number: Option<u64>) -> Result<Answer> {
     let containers = runtime.block_on(list).map_err(|error| {
         Error::new(Kind::Node, "cannot list the containers: Docker does not answer")
             .hint(error.message)
-            .hint("`lap status` shows details")
+            .hint(format!("`{}` shows details", status()))
     })?;
     let snapshots = snapshot::list(pool::path()?)?;
     let release = choose(&found, &snapshots, &containers, number)?;

@@ -10,7 +10,10 @@ use tokio::{
 use crate::{
     agent::{
         lock::Lock,
-        system::stream::{Connection, say},
+        system::{
+            node_config::{address, status},
+            stream::{Connection, say},
+        },
     },
     wire::{paths, protocol::Answer},
 };
@@ -47,7 +50,8 @@ pub async fn registry(lock: &Lock, mut stream: Connection, fence: Option<u64>) {
         }
         Err(error) => {
             let error = Error::new(Kind::Node, format!("the registry does not answer: {error}"))
-                .hint("`lap status` shows whether it runs, and `lap logs registry` shows the reason if it does not");
+                .hint(format!("`{}` shows whether it runs", status()))
+                .hint(format!("`lap logs {}` shows the reason if it does not", address("registry")));
             say(&mut stream, &error.into()).await;
         }
     }

@@ -17,7 +17,7 @@ use rustix::fs::FileType;
 
 use super::{policy, records::is_needed, rest};
 use crate::{
-    agent::pool::path,
+    agent::{pool::path, system::node_config::status},
     wire::{
         paths,
         protocol::{Answer, ListedSnapshot, SnapshotFacts},
@@ -38,7 +38,7 @@ pub fn remove(id: &str) -> Result<Answer> {
     let id = damaged.map_or_else(|| find(id).map(|meta| meta.id), |damaged| Ok(damaged.id))?;
     if is_needed(&id)? {
         return Err(Error::new(Kind::Refused, format!("{id} is needed to complete an interrupted operation"))
-            .hint("`lap status` shows what it waits for"));
+            .hint(format!("`{}` shows what it waits for", status())));
     }
     snapshot::remove(pool, &id).map(|()| Answer::Done)
 }

@@ -6,7 +6,7 @@ use bollard::{Docker, query_parameters::InspectContainerOptions};
 use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::watch::Watch;
-use crate::agent::{checks, docker::health};
+use crate::agent::{checks, docker::health, system::node_config::address};
 
 /// How long a container that was not touched may take until it is healthy. A slow machine needs some tries: one may take 30 s.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -75,7 +75,7 @@ pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watc
                     Kind::Unhealthy,
                     format!("`{container}` failed {after:.1} s after it was healthy"),
                 )
-                .hint(format!("`lap logs {container}` shows its output, as long as the container exists")));
+                .hint(format!("`lap logs {}` shows its output, as long as the container exists", address(container))));
             }
         }
         if asked.elapsed() > ASK {

@@ -79,7 +79,7 @@ impl Outcome {
                 refused("the server accepts no updates").hint("run `lap up` to install one that does")
             }
             Self::Code(ResponseCode::ServFail) => {
-                Error::new(Kind::Node, format!("{what}: the server cannot store it")).hint("`lap logs dns` shows the reason")
+                Error::new(Kind::Node, format!("{what}: the server cannot store it")).hint("`lap logs ENVIRONMENT/dns` shows the reason")
             }
             Self::Code(ResponseCode::FormErr) => refused("the server does not understand the update"),
             Self::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => refused("the record does not exist"),
