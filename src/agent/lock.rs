@@ -13,7 +13,7 @@ use lap_base::{
     durable::try_write_file,
     error::{Error, Kind, OrError, Result},
     random::random,
-    state,
+    state::{self, Unreadable},
 };
 use tokio::sync::{Notify, watch};
 
@@ -41,6 +41,17 @@ struct State {
     /// The last one that may be given out; after a start, those up to it are counted as given.
     reserved: u64,
     held: Option<(Holder, i64)>,
+    /// The last number is there but cannot be read: going on could give a number twice.
+    unreadable: Option<Unreadable>,
+}
+
+impl State {
+    fn read(path: &Path) -> Self {
+        let hint = "move the file away on the node (`lap ssh NODE`): the next command begins with new numbers";
+        let (last, unreadable) = state::word(path).hint(hint).value_and_complaint();
+        let last = last.unwrap_or(0);
+        Self { last, reserved: last, held: None, unreadable }
+    }
 }
 
 /// The right to change the node; ends when it is dropped.
@@ -51,23 +62,25 @@ pub struct Grant {
 }
 
 impl Lock {
-    /// The lock whose numbers are kept in `state`.
-    ///
-    /// # Errors
-    /// The last number is there but cannot be read: going on could give a number twice.
-    pub fn open(state: &Path) -> Result<Self> {
+    /// The lock whose numbers are kept in `state`. If they cannot be read, nobody gets it.
+    pub fn open(state: &Path) -> Self {
         let path = state.join("fence");
-        let last = state::word(&path).value_or_refuse()?.unwrap_or(0);
-        let state = Mutex::new(State { last, reserved: last, held: None });
-        Ok(Self { inner: Arc::new(Inner { path, state, current: watch::Sender::new(0), freed: Notify::new() }) })
+        let state = Mutex::new(State::read(&path));
+        Self { inner: Arc::new(Inner { path, state, current: watch::Sender::new(0), freed: Notify::new() }) }
     }
 
     /// Takes the lock, or says who has it and since when.
     ///
     /// # Errors
-    /// New numbers cannot be set aside: without that the lock is not given.
+    /// The numbers cannot be read, or new ones cannot be set aside: without that the lock is not given.
     pub fn take(&self, holder: &Holder, now: i64) -> Result<std::result::Result<Grant, (Holder, i64)>> {
         let mut state = self.state();
+        if state.unreadable.is_some() {
+            *state = State::read(&self.inner.path);
+        }
+        if let Some(why) = &state.unreadable {
+            return Err(why.clone().into());
+        }
         if let Some(held) = &state.held {
             return Ok(Err(held.clone()));
         }
@@ -97,6 +110,11 @@ impl Lock {
             return;
         }
         freed.await;
+    }
+
+    /// Why nobody gets it.
+    pub fn unreadable(&self) -> Option<Unreadable> {
+        self.state().unreadable.clone()
     }
 
     /// Who holds it, since when (unix seconds).
@@ -163,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn one_holder_and_numbers_that_never_come_again() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::open(dir.path()).unwrap();
+        let lock = Lock::open(dir.path());
         let first = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
         assert_eq!(first.fence, 1);
         assert!(lock.take(&holder("ben"), 6).unwrap().is_err());
@@ -179,7 +197,7 @@ mod tests {
         assert_eq!(refused.kind, Kind::Locked);
         assert!(refused.message.contains("`ben` holds it now"), "{refused}");
         drop(second);
-        let reopened = Lock::open(dir.path()).unwrap();
+        let reopened = Lock::open(dir.path());
         assert_eq!(reopened.take(&holder("anna"), 8).unwrap().ok().unwrap().fence, SET_ASIDE + 1);
     }
 
@@ -187,7 +205,7 @@ mod tests {
     fn numbers_are_set_aside_before_they_are_given() {
         let dir = tempfile::tempdir().unwrap();
         let on_disk = || fs::read_to_string(dir.path().join("fence")).unwrap().trim().parse::<u64>().unwrap();
-        let lock = Lock::open(dir.path()).unwrap();
+        let lock = Lock::open(dir.path());
         for expected in 1..=SET_ASIDE + 2 {
             let grant = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
             assert_eq!(grant.fence, expected);
@@ -203,10 +221,24 @@ mod tests {
         assert!(lock.take(&holder("anna"), 5).is_err());
     }
 
+    #[test]
+    fn without_its_numbers_nobody_gets_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("fence");
+        fs::write(&file, "12x").unwrap();
+        let lock = Lock::open(dir.path());
+        assert!(lock.unreadable().unwrap().sentence().contains("fence"));
+        let error = lock.take(&holder("anna"), 5).err().unwrap();
+        assert_eq!((error.kind, lock.held().is_none()), (Kind::Refused, true));
+        fs::write(&file, "12").unwrap();
+        assert_eq!(lock.take(&holder("anna"), 5).unwrap().ok().unwrap().fence, 13);
+        assert!(lock.unreadable().is_none());
+    }
+
     #[tokio::test]
     async fn who_waits_is_woken() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::open(dir.path()).unwrap();
+        let lock = Lock::open(dir.path());
         let grant = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
         let waiting = tokio::spawn({
             let lock = lock.clone();

@@ -190,9 +190,9 @@ mod tests {
         assert_eq!(ends_soon(&leaf.chain, now + Duration::days(264)), None);
         assert_eq!(
             ends_soon(&leaf.chain, now + Duration::days(265)),
-            Some(leaf.not_after.replace_nanosecond(0).unwrap())
+            Some(Ends::On(leaf.not_after.replace_nanosecond(0).unwrap()))
         );
-        assert_eq!(ends_soon("", now), Some(now));
+        assert_eq!(ends_soon("", now), Some(Ends::Unreadable));
         assert_eq!(renewal_reason("", &dns, &ips, &ca.certificate, now), Some("it cannot be read"));
         assert!(renewal_reason(&leaf.chain[..100], &dns, &ips, &ca.certificate, now).is_some());
     }

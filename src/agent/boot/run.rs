@@ -9,7 +9,6 @@ use super::init;
 use crate::{
     agent::{
         daemons::{self, ports},
-        journal::Journal,
         lock::Lock,
         pool, push,
         recovery::{self, Recovery},
@@ -83,13 +82,12 @@ async fn live() -> Result<ExitCode> {
     }
     let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
     let state = std::path::Path::new(paths::STATE);
-    let journal = Journal::open(state, lap_base::clock::now())?;
-    let lock = Lock::open(state)?;
+    let lock = Lock::open(state);
     let listener = serve::listen()?;
     systemd::ready();
     // What is half done comes first: the lock is taken before anybody else can have it.
-    let pending =
-        if recovery::is_pending() { lock.take(&Holder::recovery(), lap_base::clock::now())?.ok() } else { None };
+    let take = || lock.take(&Holder::recovery(), lap_base::clock::now()).ok().and_then(std::result::Result::ok);
+    let pending = if recovery::is_pending() { take() } else { None };
     let since = lap_base::clock::now();
     if daemons::dockerd(&config, parent.as_deref())? {
         // A Docker that was killed together with the agent leaves its containers down, and one that was killed with the node may fail to
@@ -99,7 +97,7 @@ async fn live() -> Result<ExitCode> {
     tokio::spawn(ports::watch());
     tokio::spawn(crate::agent::checks::recover());
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
-    let agent = serve::Agent::new(journal, lock.clone(), replaced);
+    let agent = serve::Agent::new(state, lock.clone(), replaced);
     let recovery =
         Recovery { lock: agent.lock.clone(), progress: agent.recovery.clone(), switch: agent.switch.clone() };
     tokio::spawn(recovery.run(pending));

@@ -1,6 +1,9 @@
 //! What all connections share, and work under the lock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use lap_base::{
     clock::now,
@@ -8,9 +11,9 @@ use lap_base::{
 };
 use tokio::{io::AsyncReadExt, sync::mpsc};
 
+use super::journal::OpenJournal;
 use crate::{
     agent::{
-        journal::Journal,
         lock::{Grant, Lock},
         recovery::{Progress, settle},
         switch::LastSwitch,
@@ -25,7 +28,7 @@ use crate::{
 /// What all connections share.
 #[derive(Clone)]
 pub struct Agent {
-    journal: Arc<Mutex<Journal>>,
+    journal: Arc<Mutex<OpenJournal>>,
     pub lock: Lock,
     /// Is told when a newer binary is in place.
     pub replaced: mpsc::Sender<()>,
@@ -34,10 +37,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// `replaced` is told when a newer binary is in place.
-    pub fn new(journal: Journal, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
+    /// Opens the journal in `state`. `replaced` is told when a newer binary is in place.
+    pub fn new(state: &Path, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
         Self {
-            journal: Arc::new(Mutex::new(journal)),
+            journal: Arc::new(Mutex::new(OpenJournal::open(state))),
             lock,
             replaced,
             switch: LastSwitch::default(),
@@ -102,7 +105,8 @@ impl Agent {
             let fence = grant.fence;
             let written = agent.journal(|journal| journal.begin(fence, holder, now()));
             let is_open = written.is_ok();
-            written.or_else(|error| if must { Err(error) } else { Ok(()) })?;
+            // A full disk does not keep room from being made. A journal that cannot be read does.
+            written.or_else(|error| if must || error.kind == Kind::Refused { Err(error) } else { Ok(()) })?;
             let work = move || {
                 match settle() {
                     Err(error) if must => return Err(error),
@@ -148,7 +152,7 @@ impl Agent {
         say(&mut stream, &answer.unwrap_or_else(Answer::from)).await;
     }
 
-    pub(super) fn journal<T>(&self, act: impl FnOnce(&mut Journal) -> T) -> T {
+    pub(super) fn journal<T>(&self, act: impl FnOnce(&mut OpenJournal) -> T) -> T {
         act(&mut self.journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -166,7 +166,10 @@ async fn facts_of(agent: &Agent) -> Answer {
     let mut facts = facts::collect().await;
     facts.lock = agent.lock.held();
     facts.recovery = recovering(&agent.lock, &agent.recovery);
-    facts.unfinished = agent.journal(|journal| journal.unfinished().cloned());
+    let (unfinished, unreadable) =
+        agent.journal(|journal| (journal.unfinished().cloned(), journal.unreadable().cloned()));
+    facts.unfinished = unfinished;
+    facts.unreadable.extend(unreadable.into_iter().chain(agent.lock.unreadable()));
     Answer::Facts(Box::new(facts))
 }
 

@@ -6,6 +6,7 @@ mod dispatch;
 mod facts;
 mod files;
 mod hold;
+mod journal;
 mod listen;
 mod prune;
 mod ready;
