@@ -95,7 +95,10 @@ impl ReadBackend for Backend {
         let folder = folder(kind);
         let mut all = self.storage.list(folder).map_err(|error| self.failed("read", folder.name(), &error))?;
         if folder == Folder::Keys {
-            all.sort_by_cached_key(|(file, _)| KeySlot::of(self.storage.as_ref(), file) != Some(self.door));
+            all.sort_by_cached_key(|(file, _)| {
+                // Only the order: one that cannot be read is tried last, and then says why.
+                KeySlot::of(self.storage.as_ref(), file).ok().flatten() != Some(self.door)
+            });
         }
         let id = |file: &File| match folder {
             Folder::Config => Ok(Id::default()),

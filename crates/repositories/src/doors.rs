@@ -74,10 +74,14 @@ impl Repository {
 
     fn behind(&self, door: KeySlot) -> Result<Vec<File>> {
         let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
-        Ok(files
-            .into_iter()
-            .map(|(file, _)| file)
-            .filter(|file| KeySlot::of(self.storage.as_ref(), file) == Some(door))
-            .collect())
+        let mut behind = Vec::new();
+        for (file, _) in files {
+            let slot = KeySlot::of(self.storage.as_ref(), &file);
+            let slot = slot.or_error(Kind::Host, || format!("cannot read the key `{file}` of `{}`", self.name))?;
+            if slot == Some(door) {
+                behind.push(file);
+            }
+        }
+        Ok(behind)
     }
 }

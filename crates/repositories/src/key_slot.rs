@@ -1,5 +1,7 @@
 //! The keys of a repository: one for the password of the lab, one for the passphrase.
 
+use std::io;
+
 use lap_base::error::{Error, Kind};
 use rustic_core::KeyOptions;
 
@@ -21,11 +23,14 @@ impl KeySlot {
         }
     }
 
-    /// Of a key file.
-    pub(super) fn of(storage: &dyn Storage, file: &File) -> Option<Self> {
-        let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None).ok()?).ok()?;
-        let user = key.get("username")?.as_str()?;
-        [Self::Lab, Self::Passphrase].into_iter().find(|door| door.user() == user)
+    /// Of a key file; `None`: it is neither, but a key that somebody added with restic.
+    ///
+    /// # Errors
+    /// It cannot be read: it may be either.
+    pub(super) fn of(storage: &dyn Storage, file: &File) -> io::Result<Option<Self>> {
+        let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None)?)?;
+        let user = key.get("username").and_then(|user| user.as_str());
+        Ok([Self::Lab, Self::Passphrase].into_iter().find(|door| Some(door.user()) == user))
     }
 
     pub(super) fn key(self) -> KeyOptions {

@@ -96,8 +96,9 @@ impl Repository {
     /// mounted read-only).
     ///
     /// # Errors
-    /// Somebody removes from it.
+    /// Somebody removes from it, or its locks cannot be read.
     pub fn lock_to_read(&self) -> Result<Option<Lock>> {
+        Locks { storage: self.storage.clone(), key: self.cipher()?, name: self.name.clone() }.check(false, None)?;
         match self.lock(false) {
             Err(error) if error.kind == Kind::Host => Ok(None),
             lock => lock.map(Some),
@@ -134,7 +135,7 @@ impl Locks {
 
     fn taken(&self, said: Option<&Said>) -> Error {
         let by = said.map_or_else(
-            || "restic uses it".to_owned(),
+            || "a lock in it cannot be read".to_owned(),
             |said| {
                 let since = at(said).map_or_else(String::new, |at| format!(", since {}", ago(now() - at)));
                 format!("`{}@{}` uses it (process {}){since}", said.username, said.hostname, said.pid)

@@ -462,7 +462,7 @@ fn one_sentence_each() {
             fs::write(office.root().join("locks").join("ab".repeat(32)), "x")
         })
         .unwrap();
-    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: restic uses it");
+    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: a lock in it cannot be read");
 
     let at = |path: &Path| -> Arc<dyn Storage> { Arc::new(Directory::new(path)) };
     let nowhere = at(&office.pool.path().join("nowhere"));

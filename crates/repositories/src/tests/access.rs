@@ -71,7 +71,7 @@ fn locks_are_those_of_restic() {
     // One that nobody can read is somebody's.
     let foreign = office.root().join("locks").join("ab".repeat(32));
     fs::write(&foreign, "x").unwrap();
-    assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: restic uses it");
+    assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: a lock in it cannot be read");
 }
 
 #[test]
@@ -112,4 +112,30 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
     assert!(!fs::read_to_string(back.path().join(".git/config")).unwrap().contains("secret"));
     assert_eq!(repository.sealed_keys().unwrap(), (b"sealed identity".to_vec(), b"sealed keys".to_vec()));
     assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
+}
+
+/// A key that cannot be read may be the passphrase's: it is not taken for none.
+#[test]
+fn a_key_or_a_lock_that_cannot_be_read_is_not_absent() {
+    let office = Office::new();
+    let repository = office.open();
+    repository.set_passphrase(&secret("first")).unwrap();
+    let keys = office.root().join("keys");
+    for entry in fs::read_dir(&keys).unwrap().flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap();
+        if text.contains("lap-passphrase") {
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o600)).unwrap();
+            fs::write(entry.path(), &text[..text.len() / 2]).unwrap();
+        }
+    }
+    let error = repository.set_passphrase(&secret("second")).unwrap_err();
+    assert!(error.message.starts_with("cannot read the key `keys/"), "{error}");
+    assert!(repository.has_passphrase().is_err());
+    let lock = office.root().join("locks").join("a".repeat(64));
+    fs::write(&lock, "{").unwrap();
+    let error = repository.lock_to_read().err().unwrap();
+    assert!(error.message.ends_with("a lock in it cannot be read"), "{error}");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert!(repository.lock_to_read().is_err(), "what cannot be looked at may be a lock");
 }
