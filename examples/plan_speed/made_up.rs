@@ -10,10 +10,10 @@ use lap::{
     drivers::node::docker::HostFacts,
     plan::{
         Plan,
-        containers::{Inputs, Installed, REGISTRY, up},
+        containers::{Installed, PlanInputs, REGISTRY, up},
         nodes::{self, NodeInputs},
     },
-    release::{desired_state::DesiredState, manifest::Image},
+    release::{desired_state::DesiredState, manifest::ImageSpec},
     wire::protocol::NodeFacts,
 };
 
@@ -41,7 +41,7 @@ impl MadeUp {
             container.depends_on = (1..n.min(4)).map(|k| format!("c{:04}", n - k)).filter(|_| n % 5 != 0).collect();
             let parents =
                 if n < CONTAINERS / 10 { Vec::new() } else { vec![format!("c{:04}", n - CONTAINERS / 10 + 1)] };
-            images.insert(name.clone(), Image { build: format!("{n:032x}"), parents, reference: None });
+            images.insert(name.clone(), ImageSpec { build: format!("{n:032x}"), parents, reference: None });
             installed.files.insert(format!("secrets/{name}/tls.key"), format!("{n:064x}"));
             containers.insert(name, container);
         }
@@ -111,7 +111,7 @@ impl MadeUp {
         let nodes = nodes::up(&self.lab, "test", &inputs).expect("an address is free for every node");
         let containers = up(
             "test",
-            &Inputs {
+            &PlanInputs {
                 wish: &self.wish,
                 node: &NodeFacts::default(),
                 builder: None,

@@ -7,7 +7,7 @@ use lap_base::error::Result;
 
 use super::{making::Making, master::Master, options::Options};
 use crate::{
-    observe::wish::Tree,
+    observe::wish::WorkingTree,
     plan::{Action, Plan},
     release::desired_state::DesiredState,
     wire::{client::Held, protocol::NodeFacts},
@@ -24,7 +24,7 @@ fn tagged(image: &str) -> String {
 }
 
 /// Those that are not on the node where images are made.
-pub fn missing(tree: Option<&Tree>, facts: &NodeFacts) -> BTreeSet<String> {
+pub fn missing(tree: Option<&WorkingTree>, facts: &NodeFacts) -> BTreeSet<String> {
     let there = |image: &str| {
         id(facts, image).is_some() || facts.images.iter().any(|fact| fact.digests.iter().any(|d| d == image))
     };

@@ -20,7 +20,7 @@ use super::run::node_failed;
 use crate::{
     observe::context::Context,
     release::desired_state::DesiredState,
-    report::Line,
+    report::LineSink,
     wire::{labels::LABEL_BUILD, paths::REGISTRY_ADDRESS},
 };
 
@@ -84,7 +84,7 @@ pub fn id<'a>(wish: &DesiredState, ids: &'a BTreeMap<String, String>, container:
 ///
 /// # Errors
 /// [`Kind::Build`] with the Dockerfile's step and the last lines it printed.
-pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> Result<()> {
+pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &LineSink<'_>) -> Result<()> {
     let what = || format!("cannot build `{}`", order.container);
     // A file, because a context may hold a root file system of hundreds of megabytes.
     let mut spool = tempfile::tempfile().or_error(Kind::Host, || "cannot make a temporary file".into())?;
@@ -96,7 +96,7 @@ pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> R
     options = options.buildargs(&order.args);
     let body = bollard::body_try_stream(chunks(tokio::fs::File::from_std(spool)));
     let mut lines = docker.build_image(options.build(), None, Some(body));
-    let mut said = Said::default();
+    let mut said = BuildMessage::default();
     while let Some(info) = lines.next().await {
         match info {
             Ok(info) => said.hear(info, line)?,
@@ -108,13 +108,13 @@ pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> R
 
 /// What a build printed.
 #[derive(Default)]
-struct Said {
+struct BuildMessage {
     step: String,
     last: Vec<String>,
 }
 
-impl Said {
-    fn hear(&mut self, info: BuildInfo, line: &Line<'_>) -> Result<()> {
+impl BuildMessage {
+    fn hear(&mut self, info: BuildInfo, line: &LineSink<'_>) -> Result<()> {
         for text in info.stream.as_deref().unwrap_or_default().lines().map(str::trim_end).filter(|t| !t.is_empty()) {
             line(text);
             if text.starts_with("Step ") {
@@ -148,7 +148,7 @@ impl Said {
 ///
 /// # Errors
 /// The registry refuses, or is full.
-pub async fn push(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+pub async fn push(docker: &Docker, image: &str, container: &str, commit: &str, line: &LineSink<'_>) -> Result<()> {
     for n in 0..TRIES - 1 {
         match push_once(docker, image, container, commit, line).await {
             Err(error) if passing(&error.message) => line("the registry does not answer, trying again"),
@@ -166,7 +166,7 @@ fn passing(message: &str) -> bool {
         .any(|text| message.contains(text))
 }
 
-async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, line: &Line<'_>) -> Result<()> {
+async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, line: &LineSink<'_>) -> Result<()> {
     let target = registry_name(commit, container);
     let what = format!("cannot push `{container}` into the registry");
     let options = TagImageOptionsBuilder::new().repo(&target).tag("latest").build();
@@ -187,7 +187,7 @@ async fn push_once(docker: &Docker, image: &str, container: &str, commit: &str, 
 ///
 /// # Errors
 /// It is not there, or the registry does not answer.
-pub async fn pull(docker: &Docker, reference: &str, line: &Line<'_>) -> Result<()> {
+pub async fn pull(docker: &Docker, reference: &str, line: &LineSink<'_>) -> Result<()> {
     let options = CreateImageOptionsBuilder::new().from_image(reference).build();
     let mut lines = docker.create_image(Some(options), None, None);
     let what = || format!("cannot pull `{reference}`");
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_failing_build_shows_its_step_and_last_lines() {
         let stream = |text: &str| BuildInfo { stream: Some(text.into()), ..BuildInfo::default() };
-        let mut said = Said::default();
+        let mut said = BuildMessage::default();
         let heard = std::sync::Mutex::new(Vec::new());
         let line = |text: &str| heard.lock().unwrap().push(text.to_owned());
         said.hear(stream("Step 1/3 : FROM infra/base\n"), &line).unwrap();

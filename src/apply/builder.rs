@@ -13,9 +13,9 @@ use super::{build, images::image_ids, master::Master, options::Options, run::nod
 use crate::{
     config::model::Environment,
     release::desired_state::DesiredState,
-    report::Line,
+    report::LineSink,
     wire::{
-        client::{Client, Held},
+        client::{AgentClient, Held},
         labels::LABEL_BUILD,
     },
 };
@@ -24,7 +24,7 @@ use crate::{
 pub struct Builder {
     pub node: String,
     pub docker: Docker,
-    client: Client,
+    client: AgentClient,
     held: Held,
 }
 
@@ -85,7 +85,7 @@ impl Builder {
         wish: &DesiredState,
         containers: &[String],
         bases: &BTreeMap<String, BTreeSet<String>>,
-        line: &Line<'_>,
+        line: &LineSink<'_>,
     ) -> Result<()> {
         let ids = self.images().await?;
         let mut images: BTreeSet<&str> = BTreeSet::new();

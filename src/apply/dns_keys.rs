@@ -8,7 +8,7 @@ use lap_base::{
 use super::{install::Contents, master::Master, options::Options};
 use crate::{
     config::{KEYS, model::Container},
-    wire::protocol::{Place, Request},
+    wire::protocol::{InstallTarget, Request},
 };
 
 /// Installs `keys.json` for the container that takes it, under the node's lock. The server sees it at once.
@@ -43,7 +43,7 @@ async fn install(master: &Master, container: &Container, fence: u64) -> Result<(
         seen: &master.seen,
         runs: None,
     };
-    let place = Place::Secrets(container.name.clone());
+    let place = InstallTarget::Secrets(container.name.clone());
     let files = contents.files(&place, Some(container))?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
     let request = Request::Install { fence, place, size: tar.len() as u64 };

@@ -8,8 +8,8 @@ use lap_base::error::{Error, Kind, Result};
 use super::{Perform, answers::unexpected, carry_out, master::Master, options::Options, outcome::Outcome};
 use crate::{
     plan::{Action, pool},
-    report::Line,
-    wire::protocol::{Answer, NodeFacts, Request},
+    report::LineSink,
+    wire::protocol::{NodeFacts, Request, Response},
 };
 
 struct Grow {
@@ -19,14 +19,14 @@ struct Grow {
 
 #[async_trait]
 impl Perform for Grow {
-    async fn perform(&self, action: &Action, _line: &Line<'_>) -> Result<()> {
+    async fn perform(&self, action: &Action, _line: &LineSink<'_>) -> Result<()> {
         let Action::GrowPool { disk, .. } = action else {
             return Err(Error::new(Kind::Other, format!("not a step for a pool: {action}")));
         };
         let Self { master, options } = self;
         let request = Request::GrowPool { holder: options.holder(), wait: options.wait, disk: *disk };
         match master.client.work(&request, options.wait, master.busy(options), |_| {}).await? {
-            Answer::Done => Ok(()),
+            Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

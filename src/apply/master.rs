@@ -8,7 +8,7 @@ use lap_base::{
 };
 
 use super::{
-    install::{Contents, Seen, no_keys},
+    install::{Contents, PushFacts, no_keys},
     joining::{binary, ready},
     options::Options,
 };
@@ -18,7 +18,7 @@ use crate::{
     keys::Keys,
     release::desired_state::DesiredState,
     wire::{
-        client::{Client, Held},
+        client::{AgentClient, Held},
         protocol::{Holder, NodeFacts, Request},
     },
     workspace::Workspace,
@@ -30,8 +30,8 @@ pub struct Master {
     /// `None` on the node itself, which has what it was given and nothing to make more of it.
     pub keys: Option<Arc<Keys>>,
     pub environment: Environment,
-    pub seen: Seen,
-    pub client: Client,
+    pub seen: PushFacts,
+    pub client: AgentClient,
 }
 
 impl Master {
@@ -69,7 +69,7 @@ impl Master {
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let session = workspace.connect(&keys, &environment.master, address, patience).await?;
         let client = session.agent();
-        let seen = Seen::new(&workspace, environment, addresses, subnet);
+        let seen = PushFacts::new(&workspace, environment, addresses, subnet);
         Ok(Self { workspace, keys: Some(keys), environment: environment.clone(), seen, client })
     }
 

@@ -14,21 +14,21 @@ use super::{
     options::{Options, Scope, short},
 };
 use crate::{
-    observe::wish::{Tree, tree},
+    observe::wish::{WorkingTree, tree},
     plan::{self, Plan},
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
     wire::protocol::NodeFacts,
 };
 
 /// The nodes that an environment's images are made on and run on, and what was seen of them.
-pub struct Place {
+pub struct ImageNodes {
     pub master: Arc<Master>,
     pub facts: NodeFacts,
     /// The builder, if there is one and something may have to be made.
     pub builder: Option<(Arc<Master>, NodeFacts)>,
 }
 
-impl Place {
+impl ImageNodes {
     /// Looks at both. `facts`: the master's.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Place {
     ///
     /// # Errors
     /// One of them does not answer.
-    pub async fn look(&mut self) -> Result<()> {
+    pub async fn refresh(&mut self) -> Result<()> {
         self.facts = self.master.client.facts().await?;
         if let Some((builder, facts)) = &mut self.builder {
             *facts = builder.client.facts().await?;
@@ -65,7 +65,7 @@ impl Place {
     ///
     /// # Errors
     /// The tree cannot be read, nothing is recorded, or a first release is not made from a clean commit.
-    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<Tree>)> {
+    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<WorkingTree>)> {
         let recorded = &self.facts.recorded;
         let (environment, lab) = (&self.master.environment, &self.master.workspace.lab);
         let name = &environment.name;
@@ -99,7 +99,7 @@ impl Place {
         };
         if let Some(current) = recorded {
             let release = current.release.unwrap_or(1);
-            let other = match crate::observe::commit::look(&lab.root) {
+            let other = match crate::observe::commit::read_commit(&lab.root) {
                 Ok(head) => head.id.as_deref() != Some(&current.commit) || head.dirty,
                 // What runs does not come from the tree: this is only worth a line.
                 Err(error) => {
@@ -141,10 +141,10 @@ impl Place {
         let installed = master.contents(wish).wished(wish, facts)?;
         let builder = builder
             .as_ref()
-            .map(|(builder, facts)| plan::containers::Builder { node: &builder.environment.master, facts });
+            .map(|(builder, facts)| plan::containers::BuilderFacts { node: &builder.environment.master, facts });
         Ok(plan::containers::up(
             &master.environment.name,
-            &plan::containers::Inputs {
+            &plan::containers::PlanInputs {
                 wish,
                 node: facts,
                 builder,

@@ -8,7 +8,7 @@ use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
     config::model::Environment,
     release::manifest::ReleaseManifest,
-    wire::protocol::{Answer, Request},
+    wire::protocol::{Request, Response},
     workspace::Workspace,
 };
 
@@ -28,7 +28,7 @@ pub async fn record(
     let request = Request::RecordRelease { holder: options.holder(), wait: options.wait, number };
     let step = |text: &str| options.events.note(format!("  {text}"));
     match master.client.work(&request, options.wait, master.busy(options), step).await? {
-        Answer::RecordedAnew { release, wrote } => Ok((*release, wrote)),
+        Response::RecordedAnew { release, wrote } => Ok((*release, wrote)),
         other => Err(unexpected(&other)),
     }
 }

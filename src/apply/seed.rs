@@ -10,7 +10,7 @@ use super::{Perform, carry_out, master::Master, options::Options, transfer};
 use crate::{
     config::model::Environment,
     plan::{Action, Plan},
-    report::Line,
+    report::LineSink,
     workspace::Workspace,
 };
 
@@ -21,7 +21,7 @@ struct Seeder {
 
 #[async_trait]
 impl Perform for Seeder {
-    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
+    async fn perform(&self, action: &Action, line: &LineSink<'_>) -> Result<()> {
         let Action::SeedImage { image } = action else {
             return Err(Error::new(Kind::Other, format!("not a step of the seed: {action}")));
         };

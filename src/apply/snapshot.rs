@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use lap_base::error::{Error, Kind, OrError, Result};
-use lap_snapshots::{Change, Damaged, Meta, keep::Decision, none_newer};
+use lap_snapshots::{Damaged, FileChange, Meta, keep::RetentionDecision, none_newer};
 
 use super::{answers::unexpected, master::Master, options::Options};
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
     report::Events,
     wire::{
-        client::Client,
-        protocol::{Answer, Holder, ListedSnapshot, NodeFacts, Part, Request},
+        client::AgentClient,
+        protocol::{Holder, ListedSnapshot, NodeFacts, Request, Response, RestorePart},
     },
     workspace::Workspace,
 };
@@ -23,7 +23,7 @@ pub struct Snapshots {
 }
 
 /// A snapshot that was taken.
-pub struct Taken {
+pub struct TakenSnapshot {
     pub meta: Meta,
     /// Without the hooks.
     pub seconds: f64,
@@ -35,7 +35,7 @@ pub struct Taken {
 pub struct Differs {
     pub from: String,
     pub to: String,
-    pub files: Vec<(String, Change)>,
+    pub files: Vec<(String, FileChange)>,
 }
 
 /// How a restore ended.
@@ -64,7 +64,7 @@ impl Snapshots {
     }
 
     /// The agent.
-    pub(super) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &AgentClient {
         &self.master.client
     }
 
@@ -82,11 +82,18 @@ impl Snapshots {
     ///
     /// # Errors
     /// Somebody holds the lock, writers would wait for longer than `max_pause`, or what the agent says.
-    pub async fn take(&self, note: Option<String>, max_pause: Option<Duration>, options: &Options) -> Result<Taken> {
+    pub async fn take(
+        &self,
+        note: Option<String>,
+        max_pause: Option<Duration>,
+        options: &Options,
+    ) -> Result<TakenSnapshot> {
         let max_pause = max_pause.map(|most| most.as_micros() as u64);
         let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note, max_pause };
         match self.work(&request, options).await? {
-            Answer::Taken { meta, micros, complaints } => Ok(Taken { meta, seconds: micros as f64 / 1e6, complaints }),
+            Response::Taken { meta, micros, complaints } => {
+                Ok(TakenSnapshot { meta, seconds: micros as f64 / 1e6, complaints })
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -97,7 +104,7 @@ impl Snapshots {
     /// What the agent says.
     pub async fn list(&self, sizes: bool) -> Result<Vec<ListedSnapshot>> {
         match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
-            Answer::Snapshots { list, .. } => Ok(list),
+            Response::Snapshots { list, .. } => Ok(list),
             other => Err(unexpected(&other)),
         }
     }
@@ -108,7 +115,7 @@ impl Snapshots {
     /// What the agent says.
     pub async fn list_all(&self, sizes: bool) -> Result<(Vec<ListedSnapshot>, Vec<Damaged>)> {
         match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
-            Answer::Snapshots { list, damaged } => Ok((list, damaged)),
+            Response::Snapshots { list, damaged } => Ok((list, damaged)),
             other => Err(unexpected(&other)),
         }
     }
@@ -119,7 +126,7 @@ impl Snapshots {
     /// There is no such snapshot.
     pub async fn show(&self, id: &str) -> Result<(ListedSnapshot, BTreeMap<String, (u64, u64)>)> {
         match self.master.client.ask(&Request::ShowSnapshot { id: id.to_owned() }, &[]).await? {
-            Answer::Shown { snapshot, containers } => Ok((snapshot, containers)),
+            Response::Shown { snapshot, containers } => Ok((snapshot, containers)),
             other => Err(unexpected(&other)),
         }
     }
@@ -131,7 +138,7 @@ impl Snapshots {
     pub async fn remove(&self, id: &str, options: &Options) -> Result<()> {
         let request = Request::RemoveSnapshot { holder: options.holder(), wait: options.wait, id: id.to_owned() };
         match self.work(&request, options).await? {
-            Answer::Done => Ok(()),
+            Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
@@ -176,10 +183,10 @@ impl Snapshots {
     ///
     /// # Errors
     /// There is no policy, or somebody holds the lock.
-    pub async fn prune(&self, options: &Options) -> Result<Vec<Decision>> {
+    pub async fn prune(&self, options: &Options) -> Result<Vec<RetentionDecision>> {
         let (holder, wait, dry_run) = (options.holder(), options.wait, options.dry_run);
         match self.work(&Request::PruneSnapshots { holder, wait, dry_run }, options).await? {
-            Answer::Pruned { decisions } => Ok(decisions),
+            Response::Pruned { decisions } => Ok(decisions),
             other => Err(unexpected(&other)),
         }
     }
@@ -191,7 +198,7 @@ impl Snapshots {
     pub async fn diff(&self, from: &str, to: Option<&str>) -> Result<Differs> {
         let request = Request::DiffSnapshots { from: from.to_owned(), to: to.map(str::to_owned) };
         match self.master.client.ask(&request, &[]).await? {
-            Answer::Differences { from, to, list } => Ok(Differs { from, to, files: list }),
+            Response::Differences { from, to, list } => Ok(Differs { from, to, files: list }),
             other => Err(unexpected(&other)),
         }
     }
@@ -201,7 +208,13 @@ impl Snapshots {
     /// # Errors
     /// There is no such snapshot, images that ran then are gone (unless `keep_release`), somebody holds the lock, or what the
     /// agent says.
-    pub async fn restore(&self, id: &str, part: Part, keep_release: bool, options: &Options) -> Result<Restored> {
+    pub async fn restore(
+        &self,
+        id: &str,
+        part: RestorePart,
+        keep_release: bool,
+        options: &Options,
+    ) -> Result<Restored> {
         let (known, damaged) = self.list_all(false).await?;
         let wanted = match id {
             "latest" => {
@@ -217,15 +230,15 @@ impl Snapshots {
             );
         };
         let facts = self.master.facts(Some(options)).await?;
-        let other = part == Part::All && !keep_release && ran_other(&wanted.meta, &facts)?;
+        let other = part == RestorePart::All && !keep_release && ran_other(&wanted.meta, &facts)?;
         if other {
             images_are_there(&wanted.meta, &facts)?;
         }
-        let part = if other { Part::AllAndRelease } else { part };
+        let part = if other { RestorePart::AllAndRelease } else { part };
         let id = wanted.meta.id.to_string();
         let request = Request::RestoreSnapshot { holder: options.holder(), wait: options.wait, id, part };
         match self.work(&request, options).await? {
-            Answer::Restored { id, kept, micros } => {
+            Response::Restored { id, kept, micros } => {
                 Ok(Restored { id, kept, seconds: micros as f64 / 1e6, other_release: other })
             }
             other => Err(unexpected(&other)),
@@ -233,11 +246,11 @@ impl Snapshots {
     }
 
     /// Asks for something that the agent does under its lock.
-    pub(super) async fn ask(&self, request: &Request, options: &Options) -> Result<Answer> {
+    pub(super) async fn ask(&self, request: &Request, options: &Options) -> Result<Response> {
         self.work(request, options).await
     }
 
-    async fn work(&self, request: &Request, options: &Options) -> Result<Answer> {
+    async fn work(&self, request: &Request, options: &Options) -> Result<Response> {
         // An older agent does not know the request: replaced first.
         self.master.facts(Some(options)).await?;
         let events: Events = options.events.clone();
@@ -272,7 +285,7 @@ pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     let Some(then) = read(meta)? else { return Ok(()) };
     let commit = then.commit.clone();
     let then = DesiredState::from(then);
-    let gone = then.gone(facts);
+    let gone = then.removed_containers(facts);
     if gone.is_empty() {
         return Ok(());
     }

@@ -20,7 +20,7 @@ use super::{
     node::OnNode,
     options::{Options, Scope, short},
     outcome::Outcome,
-    place::{Place, awake},
+    place::{ImageNodes, awake},
 };
 use crate::{
     config::model::Environment,
@@ -135,7 +135,7 @@ pub async fn up(
         options.wait = true;
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
-    on(master, scope, &options, outcome, began).await
+    up_master(master, scope, &options, outcome, began).await
 }
 
 /// Brings up what runs on a master that is there.
@@ -144,10 +144,10 @@ pub async fn up(
 /// As [`up`].
 pub async fn up_on(master: Arc<Master>, scope: Scope, options: &Options) -> Result<Outcome> {
     let outcome = Outcome::default();
-    on(master, scope, options, outcome, std::time::Instant::now()).await
+    up_master(master, scope, options, outcome, std::time::Instant::now()).await
 }
 
-async fn on(
+async fn up_master(
     master: Arc<Master>,
     scope: Scope,
     options: &Options,
@@ -169,7 +169,7 @@ async fn on(
     if scope.is_all() {
         grow::pool(&master, &facts, options, &mut outcome).await?;
     }
-    let mut place = Place::of(&master, facts, &scope, options).await?;
+    let mut place = ImageNodes::of(&master, facts, &scope, options).await?;
     let (wish, tree) = place.wish(&scope, &mut outcome.notes)?;
     known(&wish, &scope)?;
     let bases = bases::missing(tree.as_ref(), place.maker().1);
@@ -195,7 +195,7 @@ async fn on(
         }
         let held = master.lock(options).await?;
         // What was seen before the lock was ours may have changed.
-        place.look().await?;
+        place.refresh().await?;
         let (wish, tree) = place.wish(&scope, &mut Vec::new())?;
         let plan = place.plan(&scope, &wish, tree.is_some())?;
         let replaces_git =

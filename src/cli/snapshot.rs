@@ -18,7 +18,7 @@ use lap_base::{
     error::Result,
     words::{ago, bytes, plural},
 };
-use lap_snapshots::{Change, Reason};
+use lap_snapshots::{FileChange, Reason};
 use serde::Serialize;
 
 use self::{
@@ -254,7 +254,7 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
 
 #[derive(Serialize)]
 struct File<'a> {
-    change: Change,
+    change: FileChange,
     path: &'a str,
 }
 

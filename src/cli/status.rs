@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use super::{
     common::{print_json, runtime},
     global::Global,
-    tables::{self, Row},
+    tables::{self, StatusRow},
 };
 use crate::{
     apply::{admits, master::Master, options::short},
@@ -46,7 +46,7 @@ struct Status<'a> {
     healthy: bool,
     /// What is late, damaged, full or not at its end.
     complaints: &'a [String],
-    containers: &'a [Row],
+    containers: &'a [StatusRow],
     facts: &'a NodeFacts,
 }
 

@@ -32,17 +32,17 @@ pub struct Installed {
 
 /// A node that makes images for another one.
 #[derive(Clone, Copy)]
-pub struct Builder<'a> {
+pub struct BuilderFacts<'a> {
     pub node: &'a str,
     pub facts: &'a NodeFacts,
 }
 
 /// Everything a plan of containers is made from.
-pub struct Inputs<'a> {
+pub struct PlanInputs<'a> {
     pub wish: &'a DesiredState,
     pub node: &'a NodeFacts,
     /// Who makes the images; `None`: the node itself.
-    pub builder: Option<Builder<'a>>,
+    pub builder: Option<BuilderFacts<'a>>,
     pub installed: &'a Installed,
     /// Root file systems that are not cached.
     pub missing_rootfs: &'a BTreeMap<String, Rootfs>,
@@ -80,7 +80,7 @@ pub fn await_seconds(container: &Container) -> u64 {
 }
 
 /// Plans the containers of an environment's master.
-pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
+pub fn up(environment: &str, inputs: &PlanInputs<'_>) -> Plan {
     let targets = targets(inputs.wish, inputs.only);
     let wanted = inputs.wish.needs(targets.iter().map(String::as_str));
     let mut planner = Planner {
@@ -111,7 +111,7 @@ pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
 }
 
 struct Planner<'a> {
-    inputs: &'a Inputs<'a>,
+    inputs: &'a PlanInputs<'a>,
     targets: BTreeSet<String>,
     /// The containers whose images these need.
     wanted: BTreeSet<String>,
@@ -130,7 +130,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn install(&mut self) {
-        let Inputs { wish, node, installed, .. } = self.inputs;
+        let PlanInputs { wish, node, installed, .. } = self.inputs;
         // Why what lies below `prefix` must be installed.
         let why = |prefix: &str, missing: &'static str, changed: &'static str| -> Option<&'static str> {
             let below = |(path, _): &(&String, &String)| path.starts_with(prefix);
@@ -203,7 +203,7 @@ impl Planner<'_> {
         self.built = missing.into_iter().map(|name| (name, step)).collect();
     }
 
-    fn build(&mut self, missing: &BTreeSet<String>, on: Option<Builder<'_>>) {
+    fn build(&mut self, missing: &BTreeSet<String>, on: Option<BuilderFacts<'_>>) {
         let wish = self.inputs.wish;
         let facts = on.map_or(self.inputs.node, |on| on.facts);
         for name in in_order(wish) {

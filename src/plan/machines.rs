@@ -9,7 +9,7 @@ use crate::{
         model::{Lab, Node, Provider},
         network,
     },
-    drivers::{boxes, node::vm::spec::Spec},
+    drivers::{boxes, node::vm::spec::VmSpec},
 };
 
 /// What a virtual machine has where its node.toml says nothing.
@@ -17,13 +17,13 @@ const CPUS: u32 = 2;
 const MEMORY: u64 = 4 << 30;
 
 /// What a node's machine is to be; `None`: it is no virtual machine.
-pub fn spec(lab: &Lab, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Option<Spec> {
+pub fn spec(lab: &Lab, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Option<VmSpec> {
     if node.provider != Provider::Vagrant {
         return None;
     }
     let address = addresses.get(&node.name).copied().filter(|_| !node.is_leased());
     let prefix = address.map_or(network::PREFIX, |address| network::around(address, lab.subnet).prefix);
-    Some(Spec {
+    Some(VmSpec {
         lab: lab.name.clone(),
         node: node.name.clone(),
         host: node.vm.host.clone(),
@@ -44,7 +44,7 @@ pub fn spec(lab: &Lab, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> O
 
 /// What it takes until a machine is as it should be, with the reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum MachineChange {
     None,
     Restart(String),
     /// Its data disk stays.
@@ -53,10 +53,10 @@ pub enum Change {
 }
 
 /// Compares a machine with the wish.
-pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
-    let Some(is) = is else { return Change::Rebuild("it is incomplete".into()) };
+pub fn change(is: Option<&VmSpec>, wish: &VmSpec) -> MachineChange {
+    let Some(is) = is else { return MachineChange::Rebuild("it is incomplete".into()) };
     if wish.disk < is.disk {
-        return Change::Impossible(format!(
+        return MachineChange::Impossible(format!(
             "`disk` of `{}` cannot become smaller: it has {}, and node.toml says {}",
             wish.node,
             bytes(is.disk),
@@ -65,7 +65,7 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
     }
     let mut rebuild = Vec::new();
     if is.hypervisor != wish.hypervisor {
-        return Change::Impossible(format!(
+        return MachineChange::Impossible(format!(
             "the machine `{}` and its data are on {}: run `lap destroy` first, or move the data in a snapshot",
             wish.node,
             is.hypervisor.name()
@@ -81,11 +81,11 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
         rebuild.push("its network changed".to_owned());
     }
     if !rebuild.is_empty() {
-        return Change::Rebuild(rebuild.join(", "));
+        return MachineChange::Rebuild(rebuild.join(", "));
     }
     let mut restart = Vec::new();
     if is.address != wish.address {
-        let shown = |spec: &Spec| spec.address.map_or_else(|| "from DHCP".to_owned(), |address| address.to_string());
+        let shown = |spec: &VmSpec| spec.address.map_or_else(|| "from DHCP".to_owned(), |address| address.to_string());
         restart.push(format!("address {} → {}", shown(is), shown(wish)));
     }
     if is.cpus != wish.cpus {
@@ -96,16 +96,16 @@ pub fn change(is: Option<&Spec>, wish: &Spec) -> Change {
             restart.push(format!("{what} {} → {}", bytes(is), bytes(wish)));
         }
     }
-    if restart.is_empty() { Change::None } else { Change::Restart(restart.join(", ")) }
+    if restart.is_empty() { MachineChange::None } else { MachineChange::Restart(restart.join(", ")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::model::Hypervisor, drivers::node::vm::spec::Spec};
+    use crate::{config::model::Hypervisor, drivers::node::vm::spec::VmSpec};
 
-    fn machine() -> Spec {
-        Spec {
+    fn machine() -> VmSpec {
+        VmSpec {
             lab: "office".into(),
             node: "prod".into(),
             host: None,
@@ -124,32 +124,35 @@ mod tests {
     #[test]
     fn a_change_says_what_it_takes() {
         let is = machine();
-        let of = |wish: Spec| change(Some(&is), &wish);
-        assert_eq!(of(machine()), Change::None);
+        let of = |wish: VmSpec| change(Some(&is), &wish);
+        assert_eq!(of(machine()), MachineChange::None);
         assert_eq!(
-            of(Spec { memory: 8 << 30, cpus: 4, disk: 40 << 30, ..machine() }),
-            Change::Restart("cpus 2 → 4, memory 4.0 GiB → 8.0 GiB, disk 20.0 GiB → 40.0 GiB".into())
+            of(VmSpec { memory: 8 << 30, cpus: 4, disk: 40 << 30, ..machine() }),
+            MachineChange::Restart("cpus 2 → 4, memory 4.0 GiB → 8.0 GiB, disk 20.0 GiB → 40.0 GiB".into())
         );
         assert_eq!(
-            of(Spec { base: "b2".into(), cpus: 4, ..machine() }),
-            Change::Rebuild("its box changed".into()),
+            of(VmSpec { base: "b2".into(), cpus: 4, ..machine() }),
+            MachineChange::Rebuild("its box changed".into()),
             "made anew it has the CPUs, too"
         );
-        assert_eq!(of(Spec { bridge: Some("br0".into()), ..machine() }), Change::Rebuild("its network changed".into()));
-        assert!(matches!(of(Spec { disk: 10 << 30, ..machine() }), Change::Impossible(_)));
+        assert_eq!(
+            of(VmSpec { bridge: Some("br0".into()), ..machine() }),
+            MachineChange::Rebuild("its network changed".into())
+        );
+        assert!(matches!(of(VmSpec { disk: 10 << 30, ..machine() }), MachineChange::Impossible(_)));
         let foreign = crate::config::model::ForeignBox { name: "debian/bookworm64".into(), version: None };
-        let foreign = Spec { base: foreign.to_string(), foreign: Some(foreign), ..machine() };
-        assert_eq!(of(foreign.clone()), Change::Rebuild("its box changed".into()));
-        let elsewhere = |spec: &Spec| Spec { address: "192.168.57.11".parse().ok(), ..spec.clone() };
-        assert!(matches!(change(Some(&foreign), &elsewhere(&foreign)), Change::Restart(_)));
-        let bridged = Spec { bridge: Some("br0".into()), ..foreign };
-        assert_eq!(change(Some(&bridged), &elsewhere(&bridged)), Change::Rebuild("its network changed".into()));
+        let foreign = VmSpec { base: foreign.to_string(), foreign: Some(foreign), ..machine() };
+        assert_eq!(of(foreign.clone()), MachineChange::Rebuild("its box changed".into()));
+        let elsewhere = |spec: &VmSpec| VmSpec { address: "192.168.57.11".parse().ok(), ..spec.clone() };
+        assert!(matches!(change(Some(&foreign), &elsewhere(&foreign)), MachineChange::Restart(_)));
+        let bridged = VmSpec { bridge: Some("br0".into()), ..foreign };
+        assert_eq!(change(Some(&bridged), &elsewhere(&bridged)), MachineChange::Rebuild("its network changed".into()));
         // The office's DHCP, and back.
-        let fixed = Spec { foreign: None, prefix: 22, ..bridged };
-        let leased = Spec { address: None, prefix: 24, ..fixed.clone() };
-        assert_eq!(change(Some(&fixed), &leased), Change::Restart("address 192.168.57.10 → from DHCP".into()));
-        assert_eq!(change(Some(&leased), &fixed), Change::Restart("address from DHCP → 192.168.57.10".into()));
-        assert!(matches!(of(Spec { hypervisor: Hypervisor::Virtualbox, ..machine() }), Change::Impossible(_)));
-        assert!(matches!(change(None, &machine()), Change::Rebuild(_)));
+        let fixed = VmSpec { foreign: None, prefix: 22, ..bridged };
+        let leased = VmSpec { address: None, prefix: 24, ..fixed.clone() };
+        assert_eq!(change(Some(&fixed), &leased), MachineChange::Restart("address 192.168.57.10 → from DHCP".into()));
+        assert_eq!(change(Some(&leased), &fixed), MachineChange::Restart("address from DHCP → 192.168.57.10".into()));
+        assert!(matches!(of(VmSpec { hypervisor: Hypervisor::Virtualbox, ..machine() }), MachineChange::Impossible(_)));
+        assert!(matches!(change(None, &machine()), MachineChange::Rebuild(_)));
     }
 }

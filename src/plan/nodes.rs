@@ -10,14 +10,14 @@ use lap_base::error::{Error, Kind, Result};
 use super::{
     Action, Plan,
     addresses::addresses,
-    machines::{self, Change},
+    machines::{self, MachineChange},
 };
 use crate::{
     config::{
         model::{Hypervisor, Lab, Node, Port, Provider, Rootfs, Subnet},
         network,
     },
-    drivers::node::docker::{HostFacts, Spec, spec_identity},
+    drivers::node::docker::{DockerSpec, HostFacts, spec_identity},
 };
 
 /// What is known beside the workspace.
@@ -67,7 +67,7 @@ fn overlap(a: &Subnet, b: &Subnet) -> bool {
 }
 
 /// What a node's container is made from.
-pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_identity: &str) -> Spec {
+pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_identity: &str) -> DockerSpec {
     let master = lab.environments.get(&node.environment).is_some_and(|env| env.master == node.name);
     let ports: BTreeSet<Port> = lab
         .containers
@@ -75,7 +75,7 @@ pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_
         .filter(|container| master && container.scale > 0)
         .flat_map(|container| container.ports.iter().cloned())
         .collect();
-    Spec {
+    DockerSpec {
         lab: lab.name.clone(),
         node: node.name.clone(),
         image: image_tag(rootfs_identity),
@@ -164,14 +164,14 @@ fn virtual_machines(
         let (action, why) = match host.nodes.get(&name) {
             None => (Action::MakeNode { node: name.clone(), replace: false }, "there is none".to_owned()),
             Some(is) => match machines::change(serde_json::from_str(&is.spec).ok().as_ref(), &wish) {
-                Change::Impossible(why) => return Err(Error::new(Kind::Config, why)),
-                Change::Rebuild(why) => (Action::MakeNode { node: name.clone(), replace: true }, why),
-                Change::Restart(why) if is.running => (Action::RestartNode { node: name.clone() }, why),
-                Change::None if is.running => continue,
-                Change::Restart(why) => {
+                MachineChange::Impossible(why) => return Err(Error::new(Kind::Config, why)),
+                MachineChange::Rebuild(why) => (Action::MakeNode { node: name.clone(), replace: true }, why),
+                MachineChange::Restart(why) if is.running => (Action::RestartNode { node: name.clone() }, why),
+                MachineChange::None if is.running => continue,
+                MachineChange::Restart(why) => {
                     (Action::StartNode { node: name.clone() }, format!("it is {}: {why}", is.state))
                 }
-                Change::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
+                MachineChange::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
             },
         };
         let (hypervisor, on) = (wish.hypervisor, wish.host.clone());

@@ -6,7 +6,7 @@ use lap_base::{
 };
 use lap_snapshots::Filesystem;
 
-use crate::drivers::node::machine::{Look, PACKAGES};
+use crate::drivers::node::machine::{MachineProbe, PACKAGES};
 
 /// Below, the shipped containers do not start.
 const LEAST_MEMORY: u64 = 900 << 20;
@@ -50,7 +50,7 @@ impl Prepare {
 ///
 /// # Errors
 /// Every reason why this machine cannot be this node, at once.
-pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
+pub fn prepare(wish: &Wish<'_>, look: &MachineProbe) -> Result<Prepare> {
     let wrong = wrong(wish, look);
     if let Some(first) = wrong.first() {
         let all = if wrong.len() == 1 { first.clone() } else { format!("\n  {}", wrong.join("\n  ")) };
@@ -101,7 +101,7 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
 }
 
 /// `docker.io` also where dockerd came from elsewhere (docker-ce): it is there.
-fn missing(wish: &Wish<'_>, look: &Look) -> Vec<&'static str> {
+fn missing(wish: &Wish<'_>, look: &MachineProbe) -> Vec<&'static str> {
     // Of the pool's own program only the one that will be needed.
     let program = filesystem(wish, look).unwrap_or(Filesystem::Btrfs).package();
     let wanted = |package: &&str| *package != Filesystem::Btrfs.package() || program == *package;
@@ -115,7 +115,7 @@ fn missing(wish: &Wish<'_>, look: &Look) -> Vec<&'static str> {
     all.chain(own).filter(|package| !there(package)).collect()
 }
 
-fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
+fn wrong(wish: &Wish<'_>, look: &MachineProbe) -> Vec<String> {
     let mut out = Vec::new();
     let mut need = |good: bool, why: String| {
         if !good {
@@ -161,7 +161,7 @@ fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
 }
 
 /// What a new pool would be.
-fn filesystem(wish: &Wish<'_>, look: &Look) -> Option<Filesystem> {
+fn filesystem(wish: &Wish<'_>, look: &MachineProbe) -> Option<Filesystem> {
     let known = |filesystem: &Filesystem| look.filesystems.iter().any(|name| name == filesystem.name());
     // Of the others only ext4's program is on every machine.
     let usual = |one: &Filesystem| *one != Filesystem::Xfs || look.packages.iter().any(|is| is == one.package());
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_bare_machine_gets_everything() {
-        let plan = prepare(&wish(), &Look::of(BARE)).unwrap();
+        let plan = prepare(&wish(), &MachineProbe::of(BARE)).unwrap();
         assert_eq!(plan.packages, PACKAGES);
         assert_eq!(
             plan.steps,
@@ -220,7 +220,7 @@ mod tests {
     fn a_prepared_one_gets_nothing() {
         let packages: String = PACKAGES.iter().map(|package| format!("package {package}\n")).collect();
         let who = "who {  \"lab\": \"office\",  \"node\": \"prod\",}\nport taken\nnode c\nbinary b\nagent yes\n";
-        let look = Look::of(&format!("{BARE}{packages}{who}"));
+        let look = MachineProbe::of(&format!("{BARE}{packages}{who}"));
         assert!(prepare(&wish(), &look).unwrap().nothing());
         // A newer lap, or an agent that is gone.
         let newer = prepare(&Wish { binary: "x", ..wish() }, &look).unwrap();
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_others_stays() {
-        let look = Look::of(&format!("{BARE}dockerd yes\ncontainers 4\nown 1\ndaemon.json yes\n"));
+        let look = MachineProbe::of(&format!("{BARE}dockerd yes\ncontainers 4\nown 1\ndaemon.json yes\n"));
         let plan = prepare(&wish(), &look).unwrap();
         assert!(!plan.packages.contains(&"docker.io"));
         assert_eq!(plan.notes[0], "its Docker, and the 3 containers there that do not belong to lap, do not change");
@@ -241,26 +241,27 @@ mod tests {
     #[test]
     fn a_kernel_without_btrfs_costs_a_pause_and_that_is_said() {
         let bare = BARE.replace("filesystem btrfs", "filesystem xfs\nfilesystem ext4");
-        let plan = prepare(&wish(), &Look::of(&bare)).unwrap();
+        let plan = prepare(&wish(), &MachineProbe::of(&bare)).unwrap();
         assert!(plan.packages.contains(&"e2fsprogs") && !plan.packages.contains(&"btrfs-progs"));
         assert!(
             plan.notes[0].starts_with("its kernel has no btrfs: a snapshot freezes containers for a moment"),
             "{plan:?}"
         );
         let wish = Wish { filesystem: Some(Filesystem::Xfs), ..wish() };
-        let plan = prepare(&wish, &Look::of(&format!("{bare}package xfsprogs\n"))).unwrap();
+        let plan = prepare(&wish, &MachineProbe::of(&format!("{bare}package xfsprogs\n"))).unwrap();
         assert!(!plan.packages.contains(&"xfsprogs") && plan.notes.is_empty());
-        let refused = prepare(&wish, &Look::of(BARE)).unwrap_err().message;
+        let refused = prepare(&wish, &MachineProbe::of(BARE)).unwrap_err().message;
         assert!(refused.contains("its kernel has no xfs"), "{refused}");
-        let taken = Look::of(&format!("{bare}device 1000\non-device ext4 lap\n"));
+        let taken = MachineProbe::of(&format!("{bare}device 1000\non-device ext4 lap\n"));
         let plan = prepare(&Wish { device: Some("/dev/sdb"), filesystem: None, ..wish }, &taken).unwrap();
         assert!(plan.steps.contains(&"use the existing pool on /dev/sdb".to_owned()), "{plan:?}");
     }
 
     #[test]
     fn every_reason_is_said_at_once() {
-        let look =
-            Look::of("id fedora\narch aarch64\nuid 1000\nroot no\nmemory 500000\nport taken\non-device ext4 home");
+        let look = MachineProbe::of(
+            "id fedora\narch aarch64\nuid 1000\nroot no\nmemory 500000\nport taken\non-device ext4 home",
+        );
         let message = prepare(&Wish { device: Some("/dev/sdb"), ..wish() }, &look).unwrap_err().message;
         for part in [
             "runs `fedora`",

@@ -23,9 +23,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{Lock, apply, lock, look_up, run_command};
+pub use apply::{InstallLock, apply, lock, look_up, run_command};
 pub use dhcp::dhcp;
 pub use file::Content;
 pub use observe::observe;
-pub use plan::{Plan, Step, plan};
-pub use record::{Kept, Part, Record};
+pub use plan::{ResolverPlan, ResolverStep, plan};
+pub use record::{Kept, OwnedPart, ResolverRecord};

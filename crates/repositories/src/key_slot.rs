@@ -3,7 +3,7 @@
 use lap_base::error::{Error, Kind};
 use rustic_core::KeyOptions;
 
-use super::{file::File, storage::Storage};
+use super::{file::RepositoryFile, storage::Storage};
 
 /// Whose key it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl KeySlot {
     }
 
     /// Of a key file.
-    pub(super) fn of(storage: &dyn Storage, file: &File) -> Option<Self> {
+    pub(super) fn of(storage: &dyn Storage, file: &RepositoryFile) -> Option<Self> {
         let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None).ok()?).ok()?;
         let user = key.get("username")?.as_str()?;
         [Self::Lab, Self::Passphrase].into_iter().find(|door| door.user() == user)

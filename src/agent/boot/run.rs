@@ -10,7 +10,7 @@ use crate::{
     agent::{
         daemons::{self, ports},
         journal::Journal,
-        lock::Lock,
+        lock::NodeLock,
         pool, push,
         recovery::{self, Recovery},
         serve,
@@ -84,7 +84,7 @@ async fn live() -> Result<ExitCode> {
     let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
     let state = std::path::Path::new(paths::STATE);
     let journal = Journal::open(state, lap_base::clock::now())?;
-    let lock = Lock::open(state)?;
+    let lock = NodeLock::open(state)?;
     let listener = serve::listen()?;
     systemd::ready();
     // What is half done comes first: the lock is taken before anybody else can have it.

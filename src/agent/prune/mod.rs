@@ -8,6 +8,6 @@ mod recover;
 pub mod registry;
 mod run;
 
-pub use act::Tell;
+pub use act::OnStep;
 pub use recover::{is_pending, recover, recover_at_start};
 pub use run::{look_and_decide, run};

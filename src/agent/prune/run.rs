@@ -6,20 +6,20 @@ use lap_base::{
 };
 
 use super::{
-    act::{self, Tell},
+    act::{self, OnStep},
     look,
 };
 use crate::{
     agent::{checks, docker},
     prune::decide,
-    wire::prune::{Decision, Rules},
+    wire::prune::{PruneDecision, PruneRules},
 };
 
 /// Decides and does it. The caller holds the lock and has brought what was interrupted to its end.
 ///
 /// # Errors
 /// Docker does not answer, or something cannot be read that must be known.
-pub async fn run(rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
+pub async fn run(rules: &PruneRules, tell: &OnStep) -> Result<Vec<PruneDecision>> {
     tell("list what exists");
     let decisions = look_and_decide(rules).await?;
     act::act(decisions, rules, tell).await
@@ -29,11 +29,11 @@ pub async fn run(rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn look_and_decide(rules: &Rules) -> Result<Vec<Decision>> {
+pub async fn look_and_decide(rules: &PruneRules) -> Result<Vec<PruneDecision>> {
     let docker = docker::connect().await?;
     // While checks run, their containers are theirs.
     let idle = checks::idle();
-    let found = look::look(&docker, idle.is_some()).await?;
+    let found = look::take_inventory(&docker, idle.is_some()).await?;
     if found.current.is_none() {
         return Err(Error::new(
             Kind::Refused,

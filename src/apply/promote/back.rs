@@ -14,7 +14,7 @@ use crate::{
     apply::{master::Master, options::Options},
     config::model::Environment,
     release::{self, Staged, Verb, desired_state::DesiredState},
-    wire::protocol::Place,
+    wire::protocol::InstallTarget,
     workspace::Workspace,
 };
 
@@ -54,7 +54,7 @@ pub async fn plan_rollback(
     }
     let changes = compare(&target, &old, &facts);
     let wish = DesiredState::from(target.clone());
-    let gone = wish.gone(&facts);
+    let gone = wish.removed_containers(&facts);
     if !gone.is_empty() {
         return Err(Error::new(
             Kind::Refused,
@@ -86,7 +86,7 @@ pub async fn plan_rollback(
             .iter()
             .any(|(path, hash)| path.starts_with("names/") && facts.installed.get(path) != Some(hash))
     {
-        staged.push((Staged::Names, contents.files(&Place::Names, None)?));
+        staged.push((Staged::Names, contents.files(&InstallTarget::Names, None)?));
     }
     let git = git::back(&master, &facts, &target, now).await?;
     Ok(Planned {

@@ -16,8 +16,8 @@ use super::planned::Planned;
 use crate::{
     apply::{build, master::Master, options::Options, run::node_failed, transfer},
     plan::containers::REGISTRY,
-    registry::{self, Copied},
-    release::{desired_state::DesiredState, manifest::Image},
+    registry::{self, TransferStats},
+    release::{desired_state::DesiredState, manifest::ImageSpec},
     report::Event,
     wire::{
         client::Held,
@@ -50,7 +50,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         match image.reference.as_deref().and_then(parse) {
             Some((source, digest)) if registries => {
                 let target = format!("infra/{}/{name}", wish.commit);
-                by_digest.push(registry::Image { source: source.to_owned(), target, digest: digest.to_owned() });
+                by_digest.push(registry::ImageToCopy { source: source.to_owned(), target, digest: digest.to_owned() });
             }
             _ => {
                 let fact = tested.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
@@ -116,7 +116,7 @@ fn others<'a>(before: &[ImageFact], after: &'a [ImageFact], wanted: &BTreeSet<St
 }
 
 /// What ran here before is in the node's own registry, whatever was removed from its Docker.
-async fn again(planned: &Planned, held: &Held, options: &Options, missing: BTreeMap<&str, &Image>) -> Result<u64> {
+async fn again(planned: &Planned, held: &Held, options: &Options, missing: BTreeMap<&str, &ImageSpec>) -> Result<u64> {
     let docker = planned.master.client.docker(Some(held.fence))?;
     for (name, image) in missing {
         let reference = image
@@ -134,7 +134,7 @@ async fn copied(
     from: &Master,
     planned: &Planned,
     held: &Held,
-    images: &[registry::Image],
+    images: &[registry::ImageToCopy],
     options: &Options,
 ) -> Result<u64> {
     let to = &planned.master;
@@ -146,7 +146,7 @@ async fn copied(
     let begun = Instant::now();
     let line = |text: &str| options.events.output(STEP, text);
     let work = async {
-        let copied: Copied = registry::copy(&here, &there, images, &mount_from, &line).await?;
+        let copied: TransferStats = registry::copy(&here, &there, images, &mount_from, &line).await?;
         let docker = to.client.docker(Some(held.fence))?;
         for image in images {
             let reference = format!("{REGISTRY_ADDRESS}/{}@{}", image.target, image.digest);
@@ -179,7 +179,7 @@ async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Re
 }
 
 /// Sets where each image of a release is found on the node it was brought to.
-pub fn settle(images: &mut BTreeMap<String, Image>, facts: &NodeFacts) {
+pub fn settle(images: &mut BTreeMap<String, ImageSpec>, facts: &NodeFacts) {
     for image in images.values_mut() {
         let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
         let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
@@ -237,7 +237,7 @@ mod tests {
         let here = format!("{REGISTRY_ADDRESS}/infra/new/git@{digest}");
         assert_eq!(parse(&here), Some(("infra/new/git", digest.as_str())));
         assert_eq!(parse("docker.io/infra/new/git@sha256:0"), None);
-        let image = |build: &str, reference: Option<&str>| Image {
+        let image = |build: &str, reference: Option<&str>| ImageSpec {
             build: build.into(),
             parents: Vec::new(),
             reference: reference.map(str::to_owned),

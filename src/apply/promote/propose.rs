@@ -7,7 +7,7 @@ use lap_base::error::{Error, Kind, Result};
 use super::{
     consent::{self, Agreed, Description, Standing},
     git,
-    hooks::{Found, hook::Hook, run::Hooks},
+    hooks::{FoundHooks, hook::HookPoint, run::AgreedHooks},
     planned::Planned,
     source::{self, plan_promotion},
     stage::recorded,
@@ -56,7 +56,7 @@ pub async fn propose(
     let root = workspace.lab.root.clone();
     git::fetch(&source, &tested, &root, &commit, options).await?;
     let runs = recorded(&facts)?.map(|runs| runs.commit);
-    let found = Found::of(&workspace, &commit)?;
+    let found = FoundHooks::of(&workspace, &commit)?;
     Ok(Proposal {
         standing: consent::standing(&source, &commit)?,
         description: consent::describe(&root, &commit, &to.name, runs.as_deref(), &in_git::inside(&root)?)?,
@@ -106,11 +106,11 @@ impl Proposal {
     ///
     /// # Errors
     /// As [`plan_promotion`], or a hook failed: nothing has changed.
-    pub async fn plan(&self, agreed: Agreed, options: &Options) -> Result<(Planned, Hooks)> {
-        let hooks = Hooks::of(&self.workspace, agreed, &self.from.name, &self.to.name)?;
-        hooks.run(Hook::BeforePlan, None, options).await?;
+    pub async fn plan(&self, agreed: Agreed, options: &Options) -> Result<(Planned, AgreedHooks)> {
+        let hooks = AgreedHooks::of(&self.workspace, agreed, &self.from.name, &self.to.name)?;
+        hooks.run(HookPoint::BeforePlan, None, options).await?;
         let planned = self.plan_only(options).await?;
-        hooks.run(Hook::AfterPlan, planned.target.release, options).await?;
+        hooks.run(HookPoint::AfterPlan, planned.target.release, options).await?;
         Ok((planned, hooks))
     }
 

@@ -13,11 +13,11 @@ use crate::{
     observe::{
         commit,
         context::Context,
-        wish::{Tree, tree},
+        wish::{WorkingTree, tree},
     },
     release::{
         desired_state::DesiredState,
-        manifest::{Image, ReleaseManifest},
+        manifest::{ImageSpec, ReleaseManifest},
     },
     wire::{paths::REGISTRY_ADDRESS, protocol::NodeFacts},
     workspace::Workspace,
@@ -71,8 +71,11 @@ pub fn recompute(
             differ.entry(container.clone()).or_default().push("its image".into());
         }
         // Its content is what was tested there: nothing here can say more of it than this.
-        *image =
-            Image { build: tested.build.clone(), parents: image.parents.clone(), reference: tested.reference.clone() };
+        *image = ImageSpec {
+            build: tested.build.clone(),
+            parents: image.parents.clone(),
+            reference: tested.reference.clone(),
+        };
     }
     if differ.is_empty() {
         return Ok(Recomputed { wish, unsure });
@@ -92,7 +95,7 @@ fn line(what: &str, fields: &[String]) -> String {
 
 /// What the commit says if the images were built by this node.
 struct Candidate {
-    tree: Tree,
+    tree: WorkingTree,
     /// Containers of which that cannot be said.
     unsure: BTreeSet<String>,
 }
@@ -184,7 +187,7 @@ fn beside(
     runs: &ReleaseManifest,
     differ: &BTreeMap<String, Vec<String>>,
 ) -> Result<Option<String>> {
-    if commit::look(&here.lab.root)?.id.as_deref() != Some(&runs.commit) {
+    if commit::read_commit(&here.lab.root)?.id.as_deref() != Some(&runs.commit) {
         return Ok(None);
     }
     let dirs =

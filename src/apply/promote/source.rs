@@ -31,7 +31,7 @@ use crate::{
     release::{Staged, Verb, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
-        protocol::{Answer, Health, NodeFacts, Place, Request},
+        protocol::{Health, InstallTarget, NodeFacts, Request, Response},
     },
     workspace::Workspace,
 };
@@ -115,19 +115,19 @@ pub async fn plan_promotion(
             .take_while(below)
             .any(|(path, hash)| facts.installed.get(path) != Some(hash))
     };
-    for (prefix, place) in [("trust/", Place::Trust), ("policy/", Place::Policy)] {
+    for (prefix, place) in [("trust/", InstallTarget::Trust), ("policy/", InstallTarget::Policy)] {
         if differs(prefix) {
             let files = contents.files(&place, None)?;
             places.push((place, files));
         }
     }
     // Who operates the lab, the working tree says: a commit from before must not let in whom it removed.
-    let access = master.contents(&wish).files(&Place::Ssh, None)?;
+    let access = master.contents(&wish).files(&InstallTarget::Ssh, None)?;
     if access.iter().any(|(name, _, bytes)| facts.installed.get(&format!("ssh/{name}")) != Some(&sha256(bytes))) {
-        places.push((Place::Ssh, access));
+        places.push((InstallTarget::Ssh, access));
     }
     if differs("names/") && !changes.is_empty() {
-        staged.push((Staged::Names, contents.files(&Place::Names, None)?));
+        staged.push((Staged::Names, contents.files(&InstallTarget::Names, None)?));
     }
     let git = if target.commit == old.commit {
         None
@@ -176,7 +176,7 @@ pub async fn plan_promotion(
 async fn checked(source: &Master, options: &Options) -> Result<()> {
     let step = |text: &str| options.events.note(format!("  {text}"));
     let request = Request::Check { containers: Vec::new() };
-    let Answer::Checked { list } = source.client.work(&request, false, |_, _| {}, step).await? else {
+    let Response::Checked { list } = source.client.work(&request, false, |_, _| {}, step).await? else {
         return Err(Error::new(
             Kind::Node,
             format!("`{}` does not report the results of its checks", source.environment.name),

@@ -3,7 +3,7 @@
 use lap_base::{archive::pack, error::Result};
 
 use crate::{
-    apply::{install::Files, options::short},
+    apply::{install::FileList, options::short},
     plan::switch::{Changes, changes},
     release::{Staged, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::protocol::facts::NodeFacts,
@@ -15,7 +15,7 @@ pub(super) fn stage(
     wish: &DesiredState,
     changes: &Changes,
     facts: &NodeFacts,
-) -> Result<Vec<(Staged, Files)>> {
+) -> Result<Vec<(Staged, FileList)>> {
     let installed = contents.wished(wish, facts)?;
     let mut staged = Vec::new();
     for (name, ..) in changes.starts(wish) {
@@ -30,7 +30,7 @@ pub(super) fn stage(
 }
 
 /// The archive of a place.
-pub(super) fn packed(files: &Files) -> Result<Vec<u8>> {
+pub(super) fn packed(files: &FileList) -> Result<Vec<u8>> {
     pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))
 }
 

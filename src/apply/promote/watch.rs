@@ -11,8 +11,8 @@ use super::{hooks, prober::EVERY};
 use crate::{
     apply::{answers::unexpected, master::Master, options::Options},
     probe::{Prober, Service},
-    release::{Entry, Hooked, Reply, manifest::ReleaseManifest},
-    wire::protocol::{Answer, Request},
+    release::{Hooked, LedgerEntry, WatcherDecision, manifest::ReleaseManifest},
+    wire::protocol::{Request, Response},
 };
 
 /// How often a connection that broke is opened again.
@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 pub struct Releases {
     pub list: BTreeMap<u64, State<ReleaseManifest>>,
     /// Without the entries that cannot be read.
-    pub ledger: Vec<Entry>,
+    pub ledger: Vec<LedgerEntry>,
     /// Hash of the newest entry, or why the chain is broken.
     pub chain: std::result::Result<String, Unreadable>,
     /// A number that no release had.
@@ -36,7 +36,7 @@ pub struct Releases {
 /// The node does not answer.
 pub async fn releases(master: &Master) -> Result<Releases> {
     match master.client.ask(&Request::Releases, &[]).await? {
-        Answer::Releases { list, ledger, chain, next } => {
+        Response::Releases { list, ledger, chain, next } => {
             let what = || format!("the agent of `{}` names a release without a number", master.environment.master);
             let number = |(number, release): (String, _)| Ok((number.parse().or_error(Kind::Node, what)?, release));
             Ok(Releases { list: list.into_iter().map(number).collect::<Result<_>>()?, ledger, chain, next })
@@ -67,7 +67,7 @@ impl Releases {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn whole_ledger(&self) -> Result<&[Entry]> {
+    pub fn whole_ledger(&self) -> Result<&[LedgerEntry]> {
         self.chain.as_ref().map_err(|why| Error::from(why.clone()))?;
         Ok(&self.ledger)
     }
@@ -81,7 +81,7 @@ pub(super) async fn follow(
     max_outage: Option<Duration>,
     asked: &Cell<bool>,
     options: &Options,
-) -> Result<(Entry, String)> {
+) -> Result<(LedgerEntry, String)> {
     let prober = Prober::begin(services, IpAddr::from(master.address()), EVERY).await;
     let last_word = async |hooked: Option<Hooked>| {
         asked.set(true);
@@ -101,7 +101,7 @@ pub(super) async fn follow(
             (None, Some(hooked)) => hooks::last_word(master, &hooked, options).await?.err().map(|error| error.message),
             (no, _) => no,
         };
-        Ok(Reply { no, outage })
+        Ok(WatcherDecision { no, outage })
     };
     let mut stop = options.stop.clone();
     let mut request = request.clone();
@@ -150,7 +150,7 @@ fn lost(error: &Error) -> bool {
 ///
 /// # Errors
 /// The node does not answer; or the switch's hooks are of a commit that nobody here agreed to, and they are not run from here.
-pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(Entry, String, Option<Error>)>> {
+pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(LedgerEntry, String, Option<Error>)>> {
     let asked = Cell::new(false);
     let watched = follow(master, &Request::WatchSwitch, Vec::new(), None, &asked, options).await;
     let (entry, hash) = match watched {
@@ -168,7 +168,7 @@ pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(E
 ///
 /// # Errors
 /// None is.
-pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
+pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(LedgerEntry, String)> {
     master.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
     follow(master, &Request::WatchSwitch, Vec::new(), None, &Cell::new(false), options).await
 }

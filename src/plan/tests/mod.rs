@@ -11,13 +11,13 @@ use lap_base::state::State;
 
 use super::{
     Plan,
-    containers::{Builder, Inputs, Installed, REGISTRY, secrets_hash, up},
+    containers::{BuilderFacts, Installed, PlanInputs, REGISTRY, secrets_hash, up},
 };
 use crate::{
     config::model::{Checks, Container, Rootfs},
     release::{
         desired_state::DesiredState,
-        manifest::{Image, ReleaseManifest},
+        manifest::{ImageSpec, ReleaseManifest},
     },
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
@@ -57,7 +57,7 @@ impl World {
         let mut git = Container::new("git");
         git.depends_on.insert("dns".into());
         let containers = [base, git, Container::new("dns"), Container::new(REGISTRY)];
-        let image = |name: &str| Image {
+        let image = |name: &str| ImageSpec {
             build: format!("build-{name}"),
             parents: if name == "base" { Vec::new() } else { vec!["base".into()] },
             reference: None,
@@ -165,10 +165,10 @@ impl World {
     fn up(&self) -> Plan {
         up(
             "test",
-            &Inputs {
+            &PlanInputs {
                 wish: &self.wish,
                 node: &self.node,
-                builder: self.builder.as_ref().map(|facts| Builder { node: "maker", facts }),
+                builder: self.builder.as_ref().map(|facts| BuilderFacts { node: "maker", facts }),
                 installed: &self.installed,
                 missing_rootfs: &self.missing_rootfs,
                 again: &self.again,

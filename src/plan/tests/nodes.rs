@@ -385,7 +385,7 @@ fn a_machine_is_started_restarted_or_made_anew() {
     let wish = |node: &str| spec(&lab, &lab.nodes[node], &chosen(&lab)).unwrap();
     let mut host = HostFacts::default();
     host.vm.boxes.insert((None, wish("test").base));
-    let mut put = |spec: crate::drivers::node::vm::spec::Spec, running: bool| {
+    let mut put = |spec: crate::drivers::node::vm::spec::VmSpec, running: bool| {
         let state = if running { "running" } else { "shut off" };
         let is = NodeState {
             running,
@@ -403,12 +403,12 @@ fn a_machine_is_started_restarted_or_made_anew() {
     for (is, running, first) in [
         (wish("worker"), false, "0 start the node `worker` (it is shut off)"),
         (
-            crate::drivers::node::vm::spec::Spec { cpus: 1, ..wish("worker") },
+            crate::drivers::node::vm::spec::VmSpec { cpus: 1, ..wish("worker") },
             true,
             "0 restart the node `worker` (cpus 1 → 2)",
         ),
         (
-            crate::drivers::node::vm::spec::Spec { base: "old".into(), ..wish("worker") },
+            crate::drivers::node::vm::spec::VmSpec { base: "old".into(), ..wish("worker") },
             true,
             "0 make the node `worker` again, with its data (its box changed)",
         ),

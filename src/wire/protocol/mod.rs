@@ -9,11 +9,11 @@ pub mod lock;
 pub mod node_config;
 pub mod request;
 
-pub use answer::Answer;
+pub use answer::Response;
 pub use facts::{
-    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
+    CheckResult, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
     SnapshotFacts, Unfinished,
 };
 pub use lock::{Holder, Note};
 pub use node_config::NodeConfig;
-pub use request::{Bring, MAX_PACK, Part, Place, Request, Vantage};
+pub use request::{Bring, InstallTarget, MAX_PACK, Request, RestorePart, Vantage};

@@ -8,7 +8,7 @@ use lap_snapshots::{Id, hooks::Scrub};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
-use crate::{release::Order, wire::prune::Rules};
+use crate::{release::SwitchOrder, wire::prune::PruneRules};
 
 /// The largest pack of Git objects that travels, in bytes.
 pub const MAX_PACK: u64 = 512 << 20;
@@ -29,9 +29,9 @@ pub enum Request {
     /// then on the registry's own bytes.
     Registry { fence: Option<u64> },
     /// Replaces files: `size` bytes of tar follow. Answer: `Answer::Installed`.
-    Install { fence: u64, place: Place, size: u64 },
+    Install { fence: u64, place: InstallTarget, size: u64 },
     /// Removes what is installed at a place.
-    Uninstall { fence: u64, place: Place },
+    Uninstall { fence: u64, place: InstallTarget },
     /// Makes `/data/<name>` for these containers.
     ///
     /// `sources`: of their bind mounts; those in the data of a container are mounted where Docker finds them.
@@ -66,7 +66,7 @@ pub enum Request {
     DiffSnapshots { from: String, to: Option<String> },
     /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: `Answer::Step` for each
     /// step, then `Answer::Restored`.
-    RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
+    RestoreSnapshot { holder: Holder, wait: bool, id: String, part: RestorePart },
     /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Message::Call`](lap_repositories::relay::Message::Call), each to be
     /// replied to, and `Answer::Step`, then `Answer::Copied`. Ends when the connection does.
     CopySnapshot {
@@ -111,7 +111,7 @@ pub enum Request {
     ImportSnapshot { holder: Holder, wait: bool },
     /// Switches the environment to another release. Goes on when the connection ends. Answers: `Answer::Step` for each step,
     /// `Answer::Asked`, to be answered with a line of [`crate::release::Reply`], then `Answer::Switched`.
-    Switch { holder: Holder, wait: bool, order: Box<Order> },
+    Switch { holder: Holder, wait: bool, order: Box<SwitchOrder> },
     /// Watches the switch that is under way; answers as there.
     WatchSwitch,
     /// Has it taken back.
@@ -135,7 +135,7 @@ pub enum Request {
     TakeObjects { fence: u64, repository: String, size: u64 },
     /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:
     /// `Answer::Step` for each step, then `Answer::Swept`.
-    Prune { holder: Holder, wait: bool, dry_run: bool, rules: Rules },
+    Prune { holder: Holder, wait: bool, dry_run: bool, rules: PruneRules },
     /// Makes the pool so many bytes large, where it is a file.
     GrowPool { holder: Holder, wait: bool, disk: u64 },
     /// Waits until a container's own check succeeds, at most `seconds`.
@@ -163,7 +163,7 @@ pub enum Vantage {
 /// Where `Request::Install` puts files. A closed list: nothing else on the node can be written through the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum InstallTarget {
     /// `env/<name>` with this digest.
     Env(String),
     /// The containers' `checks/` with this digest.
@@ -187,7 +187,7 @@ pub enum Place {
 /// What of a snapshot is restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum RestorePart {
     All,
     /// All, and what ran then becomes what is to run: the containers stay stopped, since others are to be made.
     AllAndRelease,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lap::{
     apply::{master::Master, options::Options},
-    registry::{Image, copy},
+    registry::{ImageToCopy, copy},
     report::Events,
     workspace::Workspace,
 };
@@ -25,7 +25,7 @@ async fn the_registry_is_reached_under_the_lock_and_cut_with_it() {
     let reference = facts.images.iter().flat_map(|image| &image.digests).find(|digest| digest.contains("/one@"));
     let (name, digest) = reference.expect("`one` was pushed").split_once('@').unwrap();
     let name = name.strip_prefix("localhost:5000/").unwrap();
-    let image = |target: &str| Image { source: name.into(), target: target.into(), digest: digest.into() };
+    let image = |target: &str| ImageToCopy { source: name.into(), target: target.into(), digest: digest.into() };
 
     let (_stopper, stop) = watch::channel(false);
     let (events, _heard) = Events::channel();

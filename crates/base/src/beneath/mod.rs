@@ -18,5 +18,5 @@ mod remove;
 mod tests;
 
 pub use dir::{Dir, reach};
-pub use list::{Entry, Walk};
+pub use list::{DirEntry, Walk};
 pub use names::split;

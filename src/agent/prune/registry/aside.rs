@@ -94,7 +94,7 @@ fn put_from(data: &Path, blobs: &Dir, wanted: impl Fn(&str) -> bool) -> Result<(
 fn put_one(store: &Dir, blobs: &Dir, name: &str) -> Result<()> {
     let group = store.make(&in_order_of(name))?;
     // A push may have brought it again.
-    if group.look(&Path::new(name).join("data"))?.is_none() {
+    if group.metadata(&Path::new(name).join("data"))?.is_none() {
         group.remove(name.as_ref())?;
         blobs.rename(name.as_ref(), &group, name.as_ref())?;
     }
@@ -104,7 +104,7 @@ fn put_one(store: &Dir, blobs: &Dir, name: &str) -> Result<()> {
 /// Whether layers are set aside.
 pub fn is_set_aside(data: &Path) -> bool {
     // What cannot be looked at may be there: then `put_all_back` says why.
-    let look = || above(data)?.map_or(Ok(None), |above| above.look(Path::new(ASIDE)));
+    let look = || above(data)?.map_or(Ok(None), |above| above.metadata(Path::new(ASIDE)));
     look().map_or(true, |found| found.is_some())
 }
 
@@ -119,7 +119,7 @@ pub(super) fn drop_aside(data: &Path) -> Result<()> {
 /// The disk says why.
 pub fn take_over(data: &Path) -> Result<()> {
     let Some(registry) = Dir::find(data)? else { return Ok(()) };
-    let Some(old) = registry.look(Path::new(ASIDE))? else { return Ok(()) };
+    let Some(old) = registry.metadata(Path::new(ASIDE))? else { return Ok(()) };
     if FileType::from_raw_mode(old.st_mode) != FileType::Directory {
         return Ok(());
     }

@@ -20,5 +20,5 @@ mod store;
 mod sweep;
 
 pub use aside::{is_set_aside, put_all_back, take_over};
-pub use look::look;
+pub use look::read_registry;
 pub use sweep::{remove, sweep, tidy};
