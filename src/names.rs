@@ -22,7 +22,7 @@ mod tests;
 /// What [`names`] is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct NameInputs<'a> {
-    /// The wish: containers, hosts, work stations, environments.
+    /// The desired state: containers, hosts, work stations, environments.
     pub lab: &'a Lab,
     /// Whose server the names are for.
     pub environment: &'a str,

@@ -20,10 +20,10 @@ use lap::{
 pub const NODES: usize = 100;
 pub const CONTAINERS: usize = 1000;
 
-/// The wish.
+/// The desired.
 pub struct MadeUp {
     lab: Lab,
-    wish: DesiredState,
+    desired: DesiredState,
     installed: Installed,
 }
 
@@ -93,7 +93,7 @@ impl MadeUp {
             containers: containers.clone(),
             rootfs: Rootfs::default(),
         };
-        let wish = DesiredState {
+        let desired = DesiredState {
             commit: "c1".into(),
             containers,
             images,
@@ -101,7 +101,7 @@ impl MadeUp {
             checks: String::new(),
             release: None,
         };
-        Self { lab, wish, installed }
+        Self { lab, desired, installed }
     }
 
     /// The plans of a first `lap up`: every node, then every container.
@@ -112,7 +112,7 @@ impl MadeUp {
         let containers = up(
             "test",
             &PlanInputs {
-                wish: &self.wish,
+                desired: &self.desired,
                 node: &NodeFacts::default(),
                 builder: None,
                 installed: &self.installed,

@@ -7,7 +7,7 @@ use lap_base::error::Result;
 
 use super::{making::Making, master::Master, options::Options};
 use crate::{
-    observe::wish::WorkingTree,
+    observe::working_tree::WorkingTree,
     plan::{Action, Plan},
     release::desired_state::DesiredState,
     wire::{client::Held, protocol::NodeFacts},

@@ -52,28 +52,28 @@ fn registry_name(commit: &str, container: &str) -> String {
     format!("{REGISTRY_ADDRESS}/infra/{commit}/{container}")
 }
 
-/// Gives the image that is wished for its name, which the one that was built last has: after a step back in history, another one.
+/// Gives the image that is desired its name, which the one that was built last has: after a step back in history, another one.
 ///
 /// # Errors
 /// It is not there.
 pub async fn name_it(
     docker: &Docker,
-    wish: &DesiredState,
+    desired: &DesiredState,
     ids: &BTreeMap<String, String>,
     container: &str,
 ) -> Result<()> {
-    let id = id(wish, ids, container)?;
+    let id = id(desired, ids, container)?;
     let options = TagImageOptionsBuilder::new().repo(&name(container)).tag("latest").build();
     let tagged = docker.tag_image(id, Some(options)).await;
     tagged.map_err(|error| node_failed(&format!("cannot name the image of `{container}`"), &error))
 }
 
-/// The id of the image that is wished for. `ids`: those on the node, by what they were built from.
+/// The id of the image that is desired. `ids`: those on the node, by what they were built from.
 ///
 /// # Errors
 /// It is not there.
-pub fn id<'a>(wish: &DesiredState, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
-    let id = wish.images.get(container).and_then(|image| ids.get(&image.build));
+pub fn id<'a>(desired: &DesiredState, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
+    let id = desired.images.get(container).and_then(|image| ids.get(&image.build));
     id.map(String::as_str).ok_or_else(|| {
         Error::new(Kind::Node, format!("the image of `{container}` is not on the node"))
             .hint("`lap up` builds or pulls it")

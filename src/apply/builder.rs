@@ -82,7 +82,7 @@ impl Builder {
     pub async fn bring(
         &self,
         to: &Docker,
-        wish: &DesiredState,
+        desired: &DesiredState,
         containers: &[String],
         bases: &BTreeMap<String, BTreeSet<String>>,
         line: &LineSink<'_>,
@@ -90,7 +90,7 @@ impl Builder {
         let ids = self.images().await?;
         let mut images: BTreeSet<&str> = BTreeSet::new();
         for name in containers {
-            build::name_it(&self.docker, wish, &ids, name).await?;
+            build::name_it(&self.docker, desired, &ids, name).await?;
             images.extend(bases.get(name).into_iter().flatten().map(String::as_str));
         }
         let names: Vec<String> = containers.iter().map(|name| build::name(name)).collect();

@@ -30,7 +30,7 @@ pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspa
 /// The same, from git in any case.
 ///
 /// # Errors
-/// As [`checkout`].
+/// As [`checkout()`].
 pub fn fresh(workspace: &Workspace, commit: &str) -> Result<(Workspace, Checkout)> {
     let root = &workspace.lab.root;
     let checkout =

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lap_base::error::{Kind, Result};
+use lap_base::error::Result;
 
 use super::{carry_out, host::Host, making::Making, master::Master, options::Options, outcome::Outcome};
 use crate::{
@@ -64,7 +64,7 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
         match stop(workspace.clone(), environment, &Default::default(), options).await {
             Ok(stopped) => outcome.plans.extend(stopped.plans),
             // A node whose inside does not answer can still be stopped from outside.
-            Err(error) if error.kind == Kind::Node => outcome.notes.push(format!("{error}; stopping it from outside")),
+            Err(error) if error.kind.is_of_node() => outcome.notes.push(format!("{error}; stopping it from outside")),
             Err(error) => return Err(error),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lap_base::error::{Error, Kind, Result};
 
-use super::{Perform, answers::unexpected, carry_out, master::Master, options::Options, outcome::Outcome};
+use super::{Perform, carry_out, master::Master, options::Options, outcome::Outcome, responses::unexpected};
 use crate::{
     plan::{Action, pool},
     report::LineSink,

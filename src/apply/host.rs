@@ -80,7 +80,7 @@ impl Perform for Host {
             Action::StopNode { node } if self.is_vm(node)? => self.stop_vm(node, line).await?,
             Action::RemoveNode { node } if self.is_vm(node)? => {
                 let running = self.facts.nodes.get(node).is_some_and(|is| is.running);
-                vm_machine::remove(&vm::wish(&self.workspace, self.node(node)?, &self.addresses)?, running, line)
+                vm_machine::remove(&vm::desired(&self.workspace, self.node(node)?, &self.addresses)?, running, line)
                     .await?;
             }
             Action::RemoveNodeData { node } if self.is_vm(node)? => {

@@ -24,7 +24,7 @@ use crate::{
     workspace::Workspace,
 };
 
-/// In [`Place::Policy`]: that pushes are built, and with what.
+/// In [`InstallTarget::Policy`]: that pushes are built, and with what.
 const PUSH: &str = "push.json";
 
 /// One file: (name, mode, content).
@@ -183,7 +183,7 @@ impl Contents<'_> {
     ///
     /// # Errors
     /// A key is missing.
-    pub fn wished(&self, wish: &DesiredState, node: &NodeFacts) -> Result<Installed> {
+    pub fn wished(&self, desired: &DesiredState, node: &NodeFacts) -> Result<Installed> {
         let mut installed = Installed::default();
         let mut add = |prefix: &str, files: FileList| {
             for (name, _, bytes) in files {
@@ -197,7 +197,7 @@ impl Contents<'_> {
             add("policy", self.files(&InstallTarget::Policy, None)?);
         }
         if self.keys.is_none() {
-            self.has_what_it_needs(wish, node)?;
+            self.has_what_it_needs(desired, node)?;
             installed.files.extend(
                 node.installed
                     .iter()
@@ -211,7 +211,7 @@ impl Contents<'_> {
         }
         let issuing = self.keys()?.issuing_certificate(&self.environment.name)?;
         let now = OffsetDateTime::now_utc();
-        for container in wish.running() {
+        for container in desired.running() {
             let place = InstallTarget::Secrets(container.name.clone());
             add(&format!("secrets/{}", container.name), self.files(&place, Some(container))?);
             if !container.secrets.contains("tls.crt") {
@@ -243,8 +243,8 @@ impl Contents<'_> {
     }
 
     /// Without keys nothing can be made that is not there.
-    fn has_what_it_needs(&self, wish: &DesiredState, node: &NodeFacts) -> Result<()> {
-        for container in wish.running() {
+    fn has_what_it_needs(&self, desired: &DesiredState, node: &NodeFacts) -> Result<()> {
+        for container in desired.running() {
             let name = &container.name;
             let lacks = container
                 .secrets

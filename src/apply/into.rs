@@ -9,7 +9,7 @@ use lap_base::{
 };
 use lap_snapshots::{Filesystem, Id, Meta, hooks::Scrub, none_newer};
 
-use super::{answers::unexpected, options::Options, snapshot::Snapshots};
+use super::{options::Options, responses::unexpected, snapshot::Snapshots};
 use crate::{
     config::model::{Environment, Lab},
     wire::protocol::{Bring, Request, Response},

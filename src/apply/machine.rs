@@ -18,7 +18,7 @@ use crate::{
         stock_ssh::StockSsh,
     },
     keys::Keys,
-    plan::prepare::{Prepare, Wish, prepare as plan},
+    plan::prepare::{DesiredMachine, Prepare, prepare as plan},
     report::LineSink,
     wire::machine::config_text,
     workspace::Workspace,
@@ -71,7 +71,7 @@ async fn examine_at(
     let device = order.config.device.clone();
     let look = machine::probe_machine(&machine, device.as_deref()).await?;
     let (config, binary) = (machine::sum(&config_text(&order.config)?), binary()?);
-    let wish = Wish {
+    let desired = DesiredMachine {
         lab: &workspace.lab.name,
         node: &node.name,
         config: &config,
@@ -81,7 +81,7 @@ async fn examine_at(
         device: device.as_deref(),
         filesystem: node.filesystem,
     };
-    let plan = plan(&wish, &look)?;
+    let plan = plan(&desired, &look)?;
     let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
     let order = serde_json::to_vec(&order).or_error(Kind::Other, || "cannot send the request".into())?;
     Ok(ExaminedMachine { machine, look, binary, order, address, plan })

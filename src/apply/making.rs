@@ -1,7 +1,7 @@
 //! What the making of images on a node needs.
 
 use super::builder::Builder;
-use crate::observe::wish::WorkingTree;
+use crate::observe::working_tree::WorkingTree;
 
 /// What images are made from, and where.
 #[derive(Default)]

@@ -81,14 +81,14 @@ impl Master {
         self.keys.as_deref().ok_or_else(no_keys)
     }
 
-    /// What is put on this master when it runs `wish`.
-    pub fn contents<'a>(&'a self, wish: &'a DesiredState) -> Contents<'a> {
+    /// What is put on this master when it runs `desired`.
+    pub fn contents<'a>(&'a self, desired: &'a DesiredState) -> Contents<'a> {
         Contents {
             workspace: &self.workspace,
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
-            runs: wish.release.map(|_| &wish.containers),
+            runs: desired.release.map(|_| &desired.containers),
         }
     }
 

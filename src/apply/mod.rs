@@ -1,7 +1,6 @@
 //! The only place that changes the world: carries a plan out.
 
 pub mod admits;
-mod answers;
 mod bases;
 pub mod build;
 mod builder;
@@ -9,6 +8,7 @@ pub mod check;
 mod checkout;
 mod images;
 pub mod outcome;
+mod responses;
 
 pub mod copies;
 pub mod dns_keys;

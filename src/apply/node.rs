@@ -35,9 +35,9 @@ use crate::{
         client::{AgentClient, Held},
         paths::REGISTRY_ADDRESS,
         protocol::{
-            answer::Response,
             lock::Note,
             request::{InstallTarget, Request},
+            response::Response,
         },
     },
     workspace::Workspace,
@@ -54,7 +54,7 @@ pub struct OnNode {
     pub client: AgentClient,
     pub docker: Docker,
     pub held: Held,
-    pub wish: DesiredState,
+    pub desired: DesiredState,
     pub making: Making,
     /// What is installed on the node, kept up to date while it changes.
     pub installed: Mutex<BTreeMap<String, String>>,
@@ -101,7 +101,7 @@ impl Perform for OnNode {
             Action::Build { container, build, on } => self.build(container, build, on.as_deref(), line).await,
             Action::Bring { containers, .. } => self.bring(containers, line).await,
             Action::Push { container, commit } => {
-                let id = build::id(&self.wish, &self.images(), container)?.to_owned();
+                let id = build::id(&self.desired, &self.images(), container)?.to_owned();
                 build::push(&self.docker, &id, container, commit, line).await
             }
             Action::SaveImage { container } => {
@@ -141,12 +141,12 @@ impl OnNode {
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
-            runs: self.wish.release.map(|_| &self.wish.containers),
+            runs: self.desired.release.map(|_| &self.desired.containers),
         }
     }
 
     fn container(&self, name: &str) -> Result<&Container> {
-        let container = self.wish.containers.get(name);
+        let container = self.desired.containers.get(name);
         container.ok_or_else(|| Error::new(Kind::Config, format!("there is no container `{name}`")))
     }
 
@@ -192,7 +192,7 @@ impl OnNode {
 
     /// Files of what was recorded, on a node that does not have them.
     fn recorded(&self, which: Which, digest: &str) -> Result<Vec<u8>> {
-        let commit = &self.wish.commit;
+        let commit = &self.desired.commit;
         files::find(&self.workspace, &self.environment.name, commit, which, digest)?.ok_or_else(|| {
             let message = format!("the files of `{}` are neither on the node nor in the workspace", short(commit));
             Error::new(Kind::Refused, message)
@@ -236,8 +236,8 @@ impl OnNode {
             None => (&self.docker, self.images()),
             Some(_) => (&self.builder()?.docker, self.builder()?.images().await?),
         };
-        for parent in self.wish.images.get(name).into_iter().flat_map(|image| &image.parents) {
-            build::name_it(docker, &self.wish, &ids, parent).await?;
+        for parent in self.desired.images.get(name).into_iter().flat_map(|image| &image.parents) {
+            build::name_it(docker, &self.desired, &ids, parent).await?;
         }
         build::build(docker, order, line).await?;
         if on.is_some() { Ok(()) } else { self.learn_images().await }
@@ -246,7 +246,7 @@ impl OnNode {
     async fn bring(&self, containers: &[String], line: &LineSink<'_>) -> Result<()> {
         let bases = self.making.tree.as_ref().map(|tree| &tree.bases);
         let none = BTreeMap::new();
-        self.builder()?.bring(&self.docker, &self.wish, containers, bases.unwrap_or(&none), line).await?;
+        self.builder()?.bring(&self.docker, &self.desired, containers, bases.unwrap_or(&none), line).await?;
         self.learn_images().await
     }
 
@@ -265,7 +265,7 @@ impl OnNode {
     async fn run(&self, name: &str) -> Result<()> {
         let container = self.container(name)?;
         let images = self.images();
-        let image = build::id(&self.wish, &images, name)?;
+        let image = build::id(&self.desired, &images, name)?;
         let request = Request::MakeData {
             fence: self.held.fence,
             containers: vec![name.to_owned()],
@@ -278,9 +278,9 @@ impl OnNode {
             container,
             image,
             environment: &self.environment.name,
-            commit: &self.wish.commit,
-            env: &self.wish.env,
-            spec: &self.wish.spec(container),
+            commit: &self.desired.commit,
+            env: &self.desired.env,
+            spec: &self.desired.spec(container),
             secrets: &secrets,
             node_address: address,
         };
@@ -289,23 +289,23 @@ impl OnNode {
 
     async fn record(&self) -> Result<()> {
         let facts = self.client.facts().await?;
-        let mut images = self.wish.images.clone();
+        let mut images = self.desired.images.clone();
         for (name, image) in &mut images {
             let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
             let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
             image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
-            if image.reference.is_none() && fact.is_some() && self.wish.containers.contains_key(REGISTRY) {
+            if image.reference.is_none() && fact.is_some() && self.desired.containers.contains_key(REGISTRY) {
                 return Err(
                     Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it")
                 );
             }
         }
         let current = ReleaseManifest {
-            commit: self.wish.commit.clone(),
-            release: self.wish.release,
-            env: self.wish.env.clone(),
-            checks: self.wish.checks.clone(),
-            containers: self.wish.containers.clone(),
+            commit: self.desired.commit.clone(),
+            release: self.desired.release,
+            env: self.desired.env.clone(),
+            checks: self.desired.checks.clone(),
+            containers: self.desired.containers.clone(),
             images,
             by: self.who.clone(),
             at: lap_base::clock::now(),

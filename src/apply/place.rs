@@ -14,7 +14,7 @@ use super::{
     options::{Options, Scope, short},
 };
 use crate::{
-    observe::wish::{WorkingTree, tree},
+    observe::working_tree::{WorkingTree, tree},
     plan::{self, Plan},
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
     wire::protocol::NodeFacts,
@@ -65,7 +65,7 @@ impl ImageNodes {
     ///
     /// # Errors
     /// The tree cannot be read, nothing is recorded, or a first release is not made from a clean commit.
-    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<WorkingTree>)> {
+    pub fn desired(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<WorkingTree>)> {
         let recorded = &self.facts.recorded;
         let (environment, lab) = (&self.master.environment, &self.master.workspace.lab);
         let name = &environment.name;
@@ -90,7 +90,7 @@ impl ImageNodes {
                 _ => {}
             }
             let tree = tree(lab, name, ids)?;
-            return Ok((tree.wish.clone(), Some(tree)));
+            return Ok((tree.desired.clone(), Some(tree)));
         }
         let recorded = match recorded {
             // On a node that was made anew, the releases are those of the one before it.
@@ -117,7 +117,7 @@ impl ImageNodes {
         }
         let mut tree = tree(lab, name, ids)?;
         if tree.dirty {
-            let what = if tree.wish.commit.starts_with("none") {
+            let what = if tree.desired.commit.starts_with("none") {
                 "there is no commit yet"
             } else {
                 "files differ from the commit"
@@ -128,24 +128,24 @@ impl ImageNodes {
             )
             .hint("run `git add -A && git commit`, then run the command again"));
         }
-        tree.wish.release = Some(self.facts.next_release.max(1));
-        Ok((tree.wish.clone(), Some(tree)))
+        tree.desired.release = Some(self.facts.next_release.max(1));
+        Ok((tree.desired.clone(), Some(tree)))
     }
 
     /// What it takes until that runs. `build`: images may be made.
     ///
     /// # Errors
     /// Something of what is installed cannot be read.
-    pub fn plan(&self, scope: &Scope, wish: &DesiredState, build: bool) -> Result<Plan> {
+    pub fn plan(&self, scope: &Scope, desired: &DesiredState, build: bool) -> Result<Plan> {
         let Self { master, facts, builder } = self;
-        let installed = master.contents(wish).wished(wish, facts)?;
+        let installed = master.contents(desired).wished(desired, facts)?;
         let builder = builder
             .as_ref()
             .map(|(builder, facts)| plan::containers::BuilderFacts { node: &builder.environment.master, facts });
         Ok(plan::containers::up(
             &master.environment.name,
             &plan::containers::PlanInputs {
-                wish,
+                desired,
                 node: facts,
                 builder,
                 installed: &installed,
@@ -172,7 +172,7 @@ impl ImageNodes {
 pub async fn awake(node: &Master, options: &Options) -> Result<NodeFacts> {
     let facts = match node.facts(Some(options)).await {
         // An agent that was killed is back in a moment.
-        Err(error) if error.kind == Kind::Node => {
+        Err(error) if error.kind.is_of_node() => {
             ready(&node.client).await?;
             node.facts(Some(options)).await?
         }

@@ -11,10 +11,10 @@ use lap_snapshots::Id;
 use tokio::net::UnixStream;
 
 use super::{
-    answers::unexpected,
     install::PushFacts,
     master::Master,
     options::{Options, Scope, short},
+    responses::unexpected,
     up::up_on,
 };
 use crate::{

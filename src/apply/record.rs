@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use lap_base::error::Result;
 
-use super::{answers::unexpected, master::Master, options::Options};
+use super::{master::Master, options::Options, responses::unexpected};
 use crate::{
     config::model::Environment,
     release::manifest::ReleaseManifest,

@@ -20,7 +20,6 @@ use lap_snapshots::{FileChange, Id, Meta, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answers::unexpected,
     files, local,
     options::{Options, Scope},
     repository::{
@@ -28,6 +27,7 @@ use super::{
         progress::{aside, silent, step},
         storage,
     },
+    responses::unexpected,
     snapshot::{Snapshots, images_are_there},
     up::up,
 };

@@ -109,7 +109,7 @@ impl Snapshots {
                 self.note(place, News::Newest(Some(newest)), options).await;
                 Ok(CopyResult { id, sent: Some((added, size)), seconds: seconds() })
             }
-            other => Err(super::answers::unexpected(&other)),
+            other => Err(super::responses::unexpected(&other)),
         }
     }
 
@@ -153,7 +153,7 @@ impl Snapshots {
             Response::Fetched { meta } => {
                 Ok(Fetched { id: meta.id, new: true, seconds: begun.elapsed().as_secs_f64() })
             }
-            other => Err(super::answers::unexpected(&other)),
+            other => Err(super::responses::unexpected(&other)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use lap_base::error::{Error, Kind, OrError, Result};
 use lap_snapshots::{Damaged, FileChange, Meta, keep::RetentionDecision, none_newer};
 
-use super::{answers::unexpected, master::Master, options::Options};
+use super::{master::Master, options::Options, responses::unexpected};
 use crate::{
     config::model::Environment,
     release::{desired_state::DesiredState, manifest::ReleaseManifest},

@@ -42,7 +42,7 @@ impl Master {
         plan: &Plan,
         held: Held,
         facts: &NodeFacts,
-        wish: DesiredState,
+        desired: DesiredState,
         making: Making,
         options: &Options,
     ) -> Result<()> {
@@ -55,7 +55,7 @@ impl Master {
             client: self.client.clone(),
             docker,
             held,
-            wish,
+            desired,
             making,
             installed: Mutex::new(facts.installed.clone()),
             images: Mutex::new(image_ids(facts)),
@@ -73,7 +73,7 @@ impl Master {
                 };
                 match (result, performer.held.end(end).await.and(built)) {
                     // Whatever failed, this is why.
-                    (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind == Kind::Node => {
+                    (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind.is_of_node() => {
                         Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
                             .hint("run the command again: it continues from the present state of the node"))
                     }
@@ -170,10 +170,10 @@ async fn up_master(
         grow::pool(&master, &facts, options, &mut outcome).await?;
     }
     let mut place = ImageNodes::of(&master, facts, &scope, options).await?;
-    let (wish, tree) = place.wish(&scope, &mut outcome.notes)?;
-    known(&wish, &scope)?;
+    let (desired, tree) = place.desired(&scope, &mut outcome.notes)?;
+    known(&desired, &scope)?;
     let bases = bases::missing(tree.as_ref(), place.maker().1);
-    let mut plan = place.plan(&scope, &wish, tree.is_some())?;
+    let mut plan = place.plan(&scope, &desired, tree.is_some())?;
     if options.dry_run {
         if !bases.is_empty() {
             plan = Plan::new(&environment.name);
@@ -187,7 +187,7 @@ async fn up_master(
         return Ok(outcome);
     }
     if plan.steps.is_empty() && bases.is_empty() {
-        outcome.notes.push(why_nothing(&wish, &place.facts));
+        outcome.notes.push(why_nothing(&desired, &place.facts));
     } else {
         if !bases.is_empty() {
             let maker = place.maker().0;
@@ -196,8 +196,8 @@ async fn up_master(
         let held = master.lock(options).await?;
         // What was seen before the lock was ours may have changed.
         place.refresh().await?;
-        let (wish, tree) = place.wish(&scope, &mut Vec::new())?;
-        let plan = place.plan(&scope, &wish, tree.is_some())?;
+        let (desired, tree) = place.desired(&scope, &mut Vec::new())?;
+        let plan = place.plan(&scope, &desired, tree.is_some())?;
         let replaces_git =
             |step: &Step| matches!(&step.action, Action::Run { container, replace: true } if container == GIT);
         // Without keys it was a push that asked for it, and git is what that is heard through.
@@ -210,7 +210,7 @@ async fn up_master(
             Some((builder, _)) if brings => Some(Builder::take(builder, options).await?),
             _ => None,
         };
-        master.carry_out(&plan, held, &place.facts, wish, Making { tree, builder }, options).await?;
+        master.carry_out(&plan, held, &place.facts, desired, Making { tree, builder }, options).await?;
         outcome.plans.push(plan);
         place.facts = master.client.facts().await?;
     }
@@ -222,10 +222,10 @@ async fn up_master(
     Ok(outcome)
 }
 
-fn known(wish: &DesiredState, scope: &Scope) -> Result<()> {
+fn known(desired: &DesiredState, scope: &Scope) -> Result<()> {
     for name in scope.only.iter().chain(&scope.again) {
-        if !wish.containers.contains_key(name) {
-            let known = wish.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
+        if !desired.containers.contains_key(name) {
+            let known = desired.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
             return Err(Error::new(
                 Kind::Usage,
                 format!("there is no container `{name}`: the containers are `{known}`"),
@@ -235,14 +235,14 @@ fn known(wish: &DesiredState, scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-fn why_nothing(wish: &DesiredState, facts: &NodeFacts) -> String {
+fn why_nothing(desired: &DesiredState, facts: &NodeFacts) -> String {
     let data = format!("{} of `/data` free", lap_base::words::bytes(facts.data.free));
     format!(
         "Nothing to do: {} run and are healthy, up to date with {}; {data}.",
-        lap_base::words::plural(wish.running().count(), "container"),
-        match wish.release {
-            Some(number) => format!("release {number} ({})", short(&wish.commit)),
-            None => short(&wish.commit),
+        lap_base::words::plural(desired.running().count(), "container"),
+        match desired.release {
+            Some(number) => format!("release {number} ({})", short(&desired.commit)),
+            None => short(&desired.commit),
         }
     )
 }

@@ -53,7 +53,7 @@ pub async fn up(
     replace: Option<bool>,
     line: &LineSink<'_>,
 ) -> Result<()> {
-    let spec = wish(workspace, node, addresses)?;
+    let spec = desired(workspace, node, addresses)?;
     if let Some(running) = replace {
         machine::remove(&spec, running, line).await?;
     }
@@ -79,7 +79,7 @@ pub async fn up(
 ///
 /// # Errors
 /// It is none.
-pub fn wish(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<VmSpec> {
+pub fn desired(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<VmSpec> {
     spec(&workspace.lab, node, addresses)
         .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is not a virtual machine", node.name)))
 }

@@ -11,7 +11,7 @@ use lap_repositories::Location;
 use lap_snapshots::{Filesystem, hooks::SnapshotHooks, keep::SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
-/// Everything one workspace describes: the wish.
+/// Everything one workspace describes: the desired state.
 #[derive(Clone, Debug)]
 pub struct Lab {
     /// The lab's identity, `lab` in `lap.toml` unless a variable overrides it. A DNS label.

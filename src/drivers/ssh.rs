@@ -81,9 +81,8 @@ pub async fn connect(target: &SshTarget, patience: Duration) -> Result<Session> 
             let waited = if patience.is_zero() { String::new() } else { format!(" after {} s", patience.as_secs()) };
             let place = target.via.as_ref().map_or_else(|| target.address.to_string(), |via| via.destination.clone());
             let message = format!("`{}` ({place}) does not answer{waited}: {why}", target.node);
-            return Err(
-                Error::new(Kind::Node, message).hint("`lap status` shows whether the node runs; `lap up` starts it")
-            );
+            return Err(Error::new(Kind::Disconnected, message)
+                .hint("`lap status` shows whether the node runs; `lap up` starts it"));
         }
         // A try through ssh is a process.
         tokio::time::sleep(if target.via.is_some() { BETWEEN * 20 } else { BETWEEN }).await;

@@ -214,7 +214,7 @@ impl StockSsh {
                 self.destination
             ));
         }
-        Error::new(Kind::Node, format!("{at} does not answer: {last}"))
+        Error::new(Kind::Disconnected, format!("{at} does not answer: {last}"))
             .hint(format!("run `ssh {}` to test the connection", self.destination))
     }
 

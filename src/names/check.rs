@@ -1,4 +1,4 @@
-//! Whether name servers answer what they should: pure, from what was wished and what was said.
+//! Whether name servers answer what they should: pure, from what was desired and what was said.
 
 use std::collections::{BTreeMap, BTreeSet};
 

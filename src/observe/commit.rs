@@ -25,7 +25,7 @@ pub fn read_commit(root: &Path) -> Result<Commit> {
 /// Where the workspace is in its repository: it may be a directory in a larger one.
 ///
 /// # Errors
-/// As [`look`].
+/// As [`read_commit`].
 pub fn inside(root: &Path) -> Result<PathBuf> {
     if !is_in_repository(root) {
         return Ok(PathBuf::new());

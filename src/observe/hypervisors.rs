@@ -55,7 +55,7 @@ pub struct HypervisorReport {
     pub disk: u64,
 }
 
-/// Looks and judges, on each host that is wished for. `environment`: only its nodes.
+/// Looks and judges, on each host that is desired. `environment`: only its nodes.
 pub async fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Finding> {
     let meant = lab.nodes.values().filter(|node| environment.is_none_or(|name| node.environment == name));
     let mut hosts: BTreeMap<Option<String>, Vec<VmSpec>> = BTreeMap::new();
@@ -63,14 +63,14 @@ pub async fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> 
         Ok(addresses) => addresses,
         Err(error) => return vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
     };
-    for wish in meant.filter_map(|node| plan::machines::spec(lab, node, &addresses)) {
-        hosts.entry(wish.host.clone()).or_default().push(wish);
+    for desired in meant.filter_map(|node| plan::machines::spec(lab, node, &addresses)) {
+        hosts.entry(desired.host.clone()).or_default().push(desired);
     }
     let known = host.nodes.iter().map(|(name, is)| (name.clone(), is.running)).collect();
     let mut out = Vec::new();
-    for (name, wishes) in hosts {
-        let found = match probe_hypervisors(&Site::of(name.as_deref()), &wishes, &known).await {
-            Ok(report) => judge(&report, &wishes, &known, &host.vm),
+    for (name, specs) in hosts {
+        let found = match probe_hypervisors(&Site::of(name.as_deref()), &specs, &known).await {
+            Ok(report) => judge(&report, &specs, &known, &host.vm),
             Err(error) => vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
         };
         let prefix = name.map(|name| format!("`{name}`: ")).unwrap_or_default();
@@ -101,7 +101,7 @@ pub async fn check(lab: &Lab, plan: &Plan, host: &HostFacts) -> Result<()> {
 /// So many seconds somebody at an address may take to answer.
 const PATIENCE: &str = "1";
 
-/// Prints `key value` lines. `$1` is which hypervisors are wished for, `$2` how many seconds may pass until somebody answers, the
+/// Prints `key value` lines. `$1` is which hypervisors are desired, `$2` how many seconds may pass until somebody answers, the
 /// others the addresses of machines that are not made yet. Where there is no such network yet, whoever answers is somewhere behind a router.
 const PROBE: &str = r#"
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
@@ -138,13 +138,13 @@ wait"#;
 /// It is not reached.
 pub async fn probe_hypervisors(
     site: &Site,
-    wishes: &[VmSpec],
+    specs: &[VmSpec],
     known: &BTreeMap<String, bool>,
 ) -> Result<HypervisorReport> {
-    let hypervisors: BTreeSet<&str> = wishes.iter().map(|wish| wish.hypervisor.name()).collect();
+    let hypervisors: BTreeSet<&str> = specs.iter().map(|desired| desired.hypervisor.name()).collect();
     let hypervisors = hypervisors.into_iter().collect::<Vec<_>>().join(" ");
-    let new = wishes.iter().filter(|wish| !known.contains_key(&wish.node));
-    let new: Vec<String> = new.filter_map(|wish| Some(wish.address?.to_string())).collect();
+    let new = specs.iter().filter(|desired| !known.contains_key(&desired.node));
+    let new: Vec<String> = new.filter_map(|desired| Some(desired.address?.to_string())).collect();
     let arguments: Vec<&str> =
         [hypervisors.as_str(), PATIENCE].into_iter().chain(new.iter().map(String::as_str)).collect();
     let out = site.script("read the state of the hypervisors", PROBE, &arguments, Input::Bytes(&[])).await?;
@@ -181,13 +181,13 @@ fn read(text: &str) -> HypervisorReport {
 /// Judges it. `known`: the machines there are, and whether they run.
 pub fn judge(
     report: &HypervisorReport,
-    wishes: &[VmSpec],
+    specs: &[VmSpec],
     known: &BTreeMap<String, bool>,
     facts: &VmFacts,
 ) -> Vec<Finding> {
     let mut out = Vec::new();
     let mut say = |verdict, text: String| out.push(Finding { verdict, text });
-    let used: BTreeSet<Hypervisor> = wishes.iter().map(|wish| wish.hypervisor).collect();
+    let used: BTreeSet<Hypervisor> = specs.iter().map(|desired| desired.hypervisor).collect();
     if report.arch != "x86_64" {
         say(
             Verdict::Bad,
@@ -205,20 +205,23 @@ pub fn judge(
             Hypervisor::Virtualbox => virtualbox(report, &mut say),
         }
     }
-    for wish in wishes {
-        network(report, wish, &mut say);
-        if facts.other_arch(wish) {
+    for desired in specs {
+        network(report, desired, &mut say);
+        if facts.other_arch(desired) {
             let text = "in Vagrant is for another architecture";
-            say(Verdict::Bad, format!("node `{}`: the box `{}` {text} than `{}`", wish.node, wish.base, report.arch));
+            say(
+                Verdict::Bad,
+                format!("node `{}`: the box `{}` {text} than `{}`", desired.node, desired.base, report.arch),
+            );
         }
     }
-    let asleep = wishes.iter().filter(|wish| known.get(&wish.node) != Some(&true));
-    let wanted: u64 = asleep.map(|wish| wish.memory).sum();
+    let asleep = specs.iter().filter(|desired| known.get(&desired.node) != Some(&true));
+    let wanted: u64 = asleep.map(|desired| desired.memory).sum();
     if wanted > report.memory {
         let text = "of memory are needed by machines that do not run, and";
         say(Verdict::Bad, format!("{} {text} {} are available", bytes(wanted), bytes(report.memory)));
     }
-    let new = wishes.iter().any(|wish| !facts.has_box(wish) || !known.contains_key(&wish.node));
+    let new = specs.iter().any(|desired| !facts.has_box(desired) || !known.contains_key(&desired.node));
     if new && report.disk < ROOM {
         say(Verdict::Bad, format!("{} free in `/var/lib`: new machines need {}", bytes(report.disk), bytes(ROOM)));
     }
@@ -261,9 +264,9 @@ fn virtualbox(report: &HypervisorReport, say: &mut impl FnMut(Verdict, String)) 
     }
 }
 
-fn network(report: &HypervisorReport, wish: &VmSpec, say: &mut impl FnMut(Verdict, String)) {
-    let node = &wish.node;
-    match (&wish.bridge, wish.hypervisor) {
+fn network(report: &HypervisorReport, desired: &VmSpec, say: &mut impl FnMut(Verdict, String)) {
+    let node = &desired.node;
+    match (&desired.bridge, desired.hypervisor) {
         (Some(bridge), Hypervisor::Libvirt) if !report.bridges.contains(bridge) => {
             let bridges = report.bridges.iter().cloned().collect::<Vec<_>>().join("`, `");
             let there = if bridges.is_empty() { "none".to_owned() } else { format!("`{bridges}`") };
@@ -278,7 +281,7 @@ fn network(report: &HypervisorReport, wish: &VmSpec, say: &mut impl FnMut(Verdic
         }
         (None, Hypervisor::Virtualbox) => {
             let text = report.networks.as_deref().unwrap_or(HOST_ONLY);
-            if let (Some(address), Some(network)) = (wish.address, wish.network())
+            if let (Some(address), Some(network)) = (desired.address, desired.network())
                 && !ranges(text).any(|range| range.holds(address))
             {
                 let text = "VirtualBox refuses this range: write it into /etc/vbox/networks.conf";
@@ -287,7 +290,7 @@ fn network(report: &HypervisorReport, wish: &VmSpec, say: &mut impl FnMut(Verdic
         }
         _ => {}
     }
-    if let Some(address) = wish.address.filter(|address| report.answering.contains(address)) {
+    if let Some(address) = desired.address.filter(|address| report.answering.contains(address)) {
         let text = "another machine answers at this address, and the node is not made yet";
         say(Verdict::Bad, format!("node `{node}`: {address}: {text}"));
     }
@@ -315,7 +318,7 @@ mod tests {
     use super::*;
     use crate::{drivers::node::vm::spec::VmSpec, observe::finding::Verdict};
 
-    fn wish(hypervisor: Hypervisor) -> VmSpec {
+    fn desired(hypervisor: Hypervisor) -> VmSpec {
         VmSpec {
             lab: "office".into(),
             node: "prod".into(),
@@ -345,20 +348,20 @@ mod tests {
         }
     }
 
-    fn bad(report: &HypervisorReport, wish: VmSpec) -> Vec<String> {
-        let found = judge(report, &[wish], &BTreeMap::new(), &VmFacts::default());
+    fn bad(report: &HypervisorReport, desired: VmSpec) -> Vec<String> {
+        let found = judge(report, &[desired], &BTreeMap::new(), &VmFacts::default());
         found.into_iter().filter(|finding| finding.verdict != Verdict::Good).map(|finding| finding.text).collect()
     }
 
     #[test]
     fn a_good_machine_has_nothing_to_say() {
-        assert_eq!(bad(&good(), wish(Hypervisor::Libvirt)), [""; 0]);
-        assert_eq!(bad(&good(), wish(Hypervisor::Virtualbox)), [""; 0]);
+        assert_eq!(bad(&good(), desired(Hypervisor::Libvirt)), [""; 0]);
+        assert_eq!(bad(&good(), desired(Hypervisor::Virtualbox)), [""; 0]);
     }
 
     #[test]
     fn each_reason_is_one_sentence() {
-        let (libvirt, virtualbox) = (wish(Hypervisor::Libvirt), wish(Hypervisor::Virtualbox));
+        let (libvirt, virtualbox) = (desired(Hypervisor::Libvirt), desired(Hypervisor::Virtualbox));
         let elsewhere = VmSpec { address: Some(Ipv4Addr::new(10, 1, 2, 3)), ..virtualbox.clone() };
         let bridged = |spec: &VmSpec| VmSpec { bridge: Some("br7".into()), ..spec.clone() };
         let with = |change: &dyn Fn(&mut HypervisorReport)| {
@@ -404,8 +407,8 @@ mod tests {
             (with(&|report| report.disk = 1 << 30), libvirt.clone(), "new machines need 5.0 GiB"),
             (with(&|report| report.arch = "aarch64".into()), libvirt.clone(), "lap makes boxes only for x86_64"),
         ];
-        for (report, wish, part) in cases {
-            let said = bad(&report, wish);
+        for (report, desired, part) in cases {
+            let said = bad(&report, desired);
             assert!(said.len() == 1 && said[0].contains(part), "{part}: {said:?}");
         }
     }
@@ -413,10 +416,10 @@ mod tests {
     #[test]
     fn a_box_of_another_architecture_is_seen_before_it_is_booted() {
         let foreign = crate::config::model::ForeignBox { name: "a/b".into(), version: None };
-        let wish = VmSpec { base: foreign.to_string(), foreign: Some(foreign), ..wish(Hypervisor::Libvirt) };
+        let desired = VmSpec { base: foreign.to_string(), foreign: Some(foreign), ..desired(Hypervisor::Libvirt) };
         let mut facts = VmFacts { elsewhere: [(None, "a/b".to_owned())].into(), ..VmFacts::default() };
         let said = |facts: &VmFacts| {
-            let found = judge(&good(), std::slice::from_ref(&wish), &BTreeMap::new(), facts);
+            let found = judge(&good(), std::slice::from_ref(&desired), &BTreeMap::new(), facts);
             found.into_iter().filter(|finding| finding.verdict == Verdict::Bad).map(|finding| finding.text).collect()
         };
         let all: Vec<String> = said(&facts);
@@ -431,7 +434,7 @@ mod tests {
         let known = BTreeMap::from([("prod".to_owned(), true)]);
         let report = HypervisorReport { memory: 1 << 30, ..good() };
         let facts = VmFacts { boxes: [(None, "b".to_owned())].into(), ..VmFacts::default() };
-        let found = judge(&report, &[wish(Hypervisor::Libvirt)], &known, &facts);
+        let found = judge(&report, &[desired(Hypervisor::Libvirt)], &known, &facts);
         assert!(found.iter().all(|finding| finding.verdict == Verdict::Good), "{found:?}");
     }
 

@@ -1,4 +1,4 @@
-//! Virtual machines: what they are made from, and what a changed wish takes.
+//! Virtual machines: what they are made from, and what a changed desired state takes.
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
@@ -52,48 +52,48 @@ pub enum MachineChange {
     Impossible(String),
 }
 
-/// Compares a machine with the wish.
-pub fn change(is: Option<&VmSpec>, wish: &VmSpec) -> MachineChange {
+/// Compares a machine with the desired state.
+pub fn change(is: Option<&VmSpec>, desired: &VmSpec) -> MachineChange {
     let Some(is) = is else { return MachineChange::Rebuild("it is incomplete".into()) };
-    if wish.disk < is.disk {
+    if desired.disk < is.disk {
         return MachineChange::Impossible(format!(
             "`disk` of `{}` cannot become smaller: it has {}, and node.toml says {}",
-            wish.node,
+            desired.node,
             bytes(is.disk),
-            bytes(wish.disk)
+            bytes(desired.disk)
         ));
     }
     let mut rebuild = Vec::new();
-    if is.hypervisor != wish.hypervisor {
+    if is.hypervisor != desired.hypervisor {
         return MachineChange::Impossible(format!(
             "the machine `{}` and its data are on {}: run `lap destroy` first, or move the data in a snapshot",
-            wish.node,
+            desired.node,
             is.hypervisor.name()
         ));
     }
-    if is.base != wish.base {
+    if is.base != desired.base {
         rebuild.push("its box changed".to_owned());
     }
     // Vagrant sets the second card of a box of others once, when it makes the machine.
-    let moved = wish.foreign.is_some() && wish.bridge.is_some() && is.address != wish.address;
-    let resized = is.prefix != wish.prefix && is.address.is_some() && wish.address.is_some();
-    if is.bridge != wish.bridge || resized || moved {
+    let moved = desired.foreign.is_some() && desired.bridge.is_some() && is.address != desired.address;
+    let resized = is.prefix != desired.prefix && is.address.is_some() && desired.address.is_some();
+    if is.bridge != desired.bridge || resized || moved {
         rebuild.push("its network changed".to_owned());
     }
     if !rebuild.is_empty() {
         return MachineChange::Rebuild(rebuild.join(", "));
     }
     let mut restart = Vec::new();
-    if is.address != wish.address {
+    if is.address != desired.address {
         let shown = |spec: &VmSpec| spec.address.map_or_else(|| "from DHCP".to_owned(), |address| address.to_string());
-        restart.push(format!("address {} → {}", shown(is), shown(wish)));
+        restart.push(format!("address {} → {}", shown(is), shown(desired)));
     }
-    if is.cpus != wish.cpus {
-        restart.push(format!("cpus {} → {}", is.cpus, wish.cpus));
+    if is.cpus != desired.cpus {
+        restart.push(format!("cpus {} → {}", is.cpus, desired.cpus));
     }
-    for (what, is, wish) in [("memory", is.memory, wish.memory), ("disk", is.disk, wish.disk)] {
-        if is != wish {
-            restart.push(format!("{what} {} → {}", bytes(is), bytes(wish)));
+    for (what, is, desired) in [("memory", is.memory, desired.memory), ("disk", is.disk, desired.disk)] {
+        if is != desired {
+            restart.push(format!("{what} {} → {}", bytes(is), bytes(desired)));
         }
     }
     if restart.is_empty() { MachineChange::None } else { MachineChange::Restart(restart.join(", ")) }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_change_says_what_it_takes() {
         let is = machine();
-        let of = |wish: VmSpec| change(Some(&is), &wish);
+        let of = |desired: VmSpec| change(Some(&is), &desired);
         assert_eq!(of(machine()), MachineChange::None);
         assert_eq!(
             of(VmSpec { memory: 8 << 30, cpus: 4, disk: 40 << 30, ..machine() }),

@@ -159,11 +159,11 @@ fn virtual_machines(
     let mut first: BTreeMap<(Option<String>, Hypervisor, String), usize> = BTreeMap::new();
     host.vm.known(lab.nodes.values().filter(|node| node.environment == environment).map(|node| &node.name))?;
     for node in lab.nodes.values().filter(|node| node.environment == environment) {
-        let Some(wish) = machines::spec(lab, node, addresses) else { continue };
+        let Some(desired) = machines::spec(lab, node, addresses) else { continue };
         let name = node.name.clone();
         let (action, why) = match host.nodes.get(&name) {
             None => (Action::MakeNode { node: name.clone(), replace: false }, "there is none".to_owned()),
-            Some(is) => match machines::change(serde_json::from_str(&is.spec).ok().as_ref(), &wish) {
+            Some(is) => match machines::change(serde_json::from_str(&is.spec).ok().as_ref(), &desired) {
                 MachineChange::Impossible(why) => return Err(Error::new(Kind::Config, why)),
                 MachineChange::Rebuild(why) => (Action::MakeNode { node: name.clone(), replace: true }, why),
                 MachineChange::Restart(why) if is.running => (Action::RestartNode { node: name.clone() }, why),
@@ -174,14 +174,14 @@ fn virtual_machines(
                 MachineChange::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
             },
         };
-        let (hypervisor, on) = (wish.hypervisor, wish.host.clone());
-        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.has_box(&wish);
-        let place = (on.clone(), hypervisor, wish.base.clone());
+        let (hypervisor, on) = (desired.hypervisor, desired.host.clone());
+        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.has_box(&desired);
+        let place = (on.clone(), hypervisor, desired.base.clone());
         let after = match (making, first.get(&place)) {
             (false, _) => Vec::new(),
             (true, Some(first)) => vec![*first],
             (true, None) => {
-                let (action, why) = match wish.foreign {
+                let (action, why) = match desired.foreign {
                     Some(foreign) => (Action::FetchBox { foreign, hypervisor, host: on }, "the host does not have it"),
                     None => (Action::MakeBox { hypervisor, host: on }, "Vagrant does not have it"),
                 };

@@ -56,13 +56,13 @@ impl Changes {
     }
 
     /// The containers that are made, each with those among them that it waits for.
-    pub fn starts<'a>(&'a self, wish: &'a DesiredState) -> impl Iterator<Item = (&'a str, Vec<String>, u64)> {
+    pub fn starts<'a>(&'a self, desired: &'a DesiredState) -> impl Iterator<Item = (&'a str, Vec<String>, u64)> {
         let made = |name: &str| {
             self.list.iter().any(|change| change.container == name && change.act != ContainerAction::Remove)
         };
         let starts = self.list.iter().filter(|change| change.act != ContainerAction::Remove);
         starts.filter_map(move |change| {
-            let container = wish.containers.get(&change.container)?;
+            let container = desired.containers.get(&change.container)?;
             let after = container.depends_on.iter().filter(|on| made(on)).cloned().collect();
             Some((change.container.as_str(), after, await_seconds(container)))
         })
@@ -142,41 +142,41 @@ mod tests {
         wire::protocol::ContainerFact,
     };
 
-    fn wish(images: &[(&str, &str, &[&str])]) -> DesiredState {
-        let mut wish = DesiredState::nothing();
+    fn desired(images: &[(&str, &str, &[&str])]) -> DesiredState {
+        let mut desired = DesiredState::nothing();
         for (name, build, on) in images {
             let mut container = Container::new(*name);
             container.depends_on = on.iter().map(|on| (*on).to_owned()).collect();
-            wish.containers.insert((*name).to_owned(), container);
+            desired.containers.insert((*name).to_owned(), container);
             let image = ImageSpec { build: (*build).to_owned(), parents: Vec::new(), reference: None };
-            wish.images.insert((*name).to_owned(), image);
+            desired.images.insert((*name).to_owned(), image);
         }
-        wish
+        desired
     }
 
-    fn runs(wish: &DesiredState) -> NodeFacts {
+    fn runs(desired: &DesiredState) -> NodeFacts {
         let fact = |container: &Container| ContainerFact {
             name: container.name.clone(),
             id: String::new(),
             image: String::new(),
-            labels: [(LABEL_SPEC.to_owned(), wish.spec(container))].into(),
+            labels: [(LABEL_SPEC.to_owned(), desired.spec(container))].into(),
             state: "running".into(),
             health: Health::Healthy,
             created: 0,
             status: String::new(),
         };
-        NodeFacts { containers: wish.running().map(fact).collect(), ..NodeFacts::default() }
+        NodeFacts { containers: desired.running().map(fact).collect(), ..NodeFacts::default() }
     }
 
-    fn current(wish: &DesiredState) -> ReleaseManifest {
-        let DesiredState { commit, containers, images, env, checks, release } = wish.clone();
+    fn current(desired: &DesiredState) -> ReleaseManifest {
+        let DesiredState { commit, containers, images, env, checks, release } = desired.clone();
         ReleaseManifest { commit, release, env, checks, containers, images, by: String::new(), at: 0 }
     }
 
     #[test]
     fn only_what_differs_is_touched() {
-        let old = wish(&[("db", "1", &[]), ("web", "1", &["db"]), ("gone", "1", &[])]);
-        let new = wish(&[("db", "2", &[]), ("web", "1", &["db"]), ("new", "1", &["db"])]);
+        let old = desired(&[("db", "1", &[]), ("web", "1", &["db"]), ("gone", "1", &[])]);
+        let new = desired(&[("db", "2", &[]), ("web", "1", &["db"]), ("new", "1", &["db"])]);
         let node = runs(&old);
         assert!(changes(&old, &node, Some(&current(&old))).is_empty());
         let found = changes(&new, &node, Some(&current(&old)));
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn other_files_of_the_environment_are_another_wish_for_all() {
-        let old = wish(&[("db", "1", &[])]);
+        let old = desired(&[("db", "1", &[])]);
         let mut new = old.clone();
         new.env = "other".into();
         let found = changes(&new, &runs(&old), Some(&current(&old)));

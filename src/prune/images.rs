@@ -18,7 +18,7 @@ use crate::{
 pub fn containers(found: &Inventory) -> Vec<PruneDecision> {
     let current = found.current.clone().and_then(|json| serde_json::from_value::<ReleaseManifest>(json).ok());
     let wished = |name: &str| {
-        current.as_ref().is_none_or(|current| current.containers.get(name).is_some_and(|wish| wish.scale > 0))
+        current.as_ref().is_none_or(|current| current.containers.get(name).is_some_and(|desired| desired.scale > 0))
     };
     let decide = |container: &super::found::StoppedContainer| {
         let (what, name, todo) = (ItemKind::Container, container.name.clone(), Todo::Container(container.id.clone()));

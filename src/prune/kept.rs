@@ -1,5 +1,7 @@
 //! Which releases stay, and which snapshots that promotions left.
 
+use std::collections::BTreeSet;
+
 use lap_snapshots::{Id, Reason};
 
 use super::found::Inventory;
@@ -68,10 +70,9 @@ pub fn snapshots(found: &Inventory, stay: &[u64], rules: &PruneRules, now: i64) 
             }
         }
     };
-    let left = |meta: &&lap_snapshots::Meta| matches!(meta.reason, Reason::Failed | Reason::Release);
     let mut all: Vec<(Id, PruneDecision)> =
-        found.snapshots.iter().filter(left).map(|meta| (meta.id.clone(), decide(meta))).collect();
-    let others = found.snapshots.iter().filter(|meta| !left(meta));
+        found.snapshots.iter().filter(|meta| of_promotion(meta)).map(|meta| (meta.id.clone(), decide(meta))).collect();
+    let others = found.snapshots.iter().filter(|meta| !of_promotion(meta));
     all.extend(others.map(|meta| {
         let why = "not of a promotion: `lap snapshot prune` decides";
         (meta.id.clone(), PruneDecision::stays(ItemKind::Snapshot, meta.id.to_string(), why))
@@ -80,12 +81,18 @@ pub fn snapshots(found: &Inventory, stay: &[u64], rules: &PruneRules, now: i64) 
 }
 
 /// Those of promotions one by one, the others in one line.
-pub fn summary(snapshots: Vec<(Id, PruneDecision)>) -> Vec<PruneDecision> {
-    let (others, mut ours): (Vec<PruneDecision>, Vec<PruneDecision>) =
-        snapshots.into_iter().map(|(_, decision)| decision).partition(|decision| decision.why.starts_with("not of"));
-    if let Some(first) = others.first() {
+pub fn summary(found: &Inventory, snapshots: Vec<(Id, PruneDecision)>) -> Vec<PruneDecision> {
+    let left: BTreeSet<&Id> = found.snapshots.iter().filter(|meta| of_promotion(meta)).map(|meta| &meta.id).collect();
+    let (ours, others): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|(id, _)| left.contains(id));
+    let mut ours: Vec<PruneDecision> = ours.into_iter().map(|(_, decision)| decision).collect();
+    if let Some((_, first)) = others.first() {
         let name = if others.len() == 1 { first.name.clone() } else { format!("{} others", others.len()) };
         ours.push(PruneDecision { name, ..first.clone() });
     }
     ours
+}
+
+/// A promotion or a roll-back left this snapshot.
+fn of_promotion(meta: &lap_snapshots::Meta) -> bool {
+    matches!(meta.reason, Reason::Failed | Reason::Release)
 }

@@ -27,7 +27,7 @@ pub fn decide(found: &Inventory, rules: &PruneRules, now: i64) -> Vec<PruneDecis
     let needs = Needs::of(found, &stay, &snapshots);
     let (registry, images) = (registry::manifests(found, &needs, rules, now), images::containers(found));
     let mut all: Vec<PruneDecision> = releases.into_iter().map(|(_, decision)| decision).collect();
-    all.extend(kept::summary(snapshots));
+    all.extend(kept::summary(found, snapshots));
     all.extend(images);
     all.extend(images::images(found, &needs, &registry, rules, now));
     all.extend(registry::strange(found));

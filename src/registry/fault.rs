@@ -44,7 +44,7 @@ impl RegistryFault {
 impl From<Error> for RegistryFault {
     /// A registry that cannot be reached may be there in a moment; a lost lock does not come back.
     fn from(error: Error) -> Self {
-        Self { again: error.kind == Kind::Node, error, starting: false }
+        Self { again: error.kind.is_of_node(), error, starting: false }
     }
 }
 

@@ -62,7 +62,7 @@ impl DesiredState {
             && builds(&self.images) == builds(&current.images)
     }
 
-    /// A wish for nothing, for plans that only take away.
+    /// A desired state with nothing in it, for plans that only take away.
     pub fn nothing() -> Self {
         Self {
             commit: String::new(),

@@ -31,7 +31,7 @@ impl ReleaseManifest {
     }
 }
 
-/// An image that is wished for.
+/// An image that is desired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSpec {
     /// Hash of everything it is built from: equal inputs, nothing to build.

@@ -57,8 +57,8 @@ impl AgentClient {
     pub async fn ask(&self, request: &Request, body: &[u8]) -> Result<Response> {
         let mut stream = self.open(request).await?;
         let what = || format!("the agent of `{}` does not answer", self.node);
-        stream.write_all(body).await.or_error(Kind::Node, what)?;
-        stream.flush().await.or_error(Kind::Node, what)?;
+        stream.write_all(body).await.or_error(Kind::Disconnected, what)?;
+        stream.flush().await.or_error(Kind::Disconnected, what)?;
         self.read(&mut stream).await
     }
 
@@ -130,8 +130,8 @@ impl AgentClient {
                     let lost = || format!("the connection to `{}` is lost", self.node);
                     let mut line = serde_json::to_vec(&last_word(hooked).await?).or_error(Kind::Other, lost)?;
                     line.push(b'\n');
-                    stream.write_all(&line).await.or_error(Kind::Node, lost)?;
-                    stream.flush().await.or_error(Kind::Node, lost)?;
+                    stream.write_all(&line).await.or_error(Kind::Disconnected, lost)?;
+                    stream.flush().await.or_error(Kind::Disconnected, lost)?;
                 }
                 Response::Switched { entry, hash } => return Ok((*entry, hash)),
                 other => return Err(self.unexpected(&other)),
@@ -209,9 +209,9 @@ impl AgentClient {
         };
         let mut pack = Vec::new();
         let got = stream.take(size).read_to_end(&mut pack).await;
-        match got.or_error(Kind::Node, || format!("the agent of `{}` does not answer", self.node))? {
+        match got.or_error(Kind::Disconnected, || format!("the agent of `{}` does not answer", self.node))? {
             got if got as u64 == size => Ok(pack),
-            _ => Err(Error::new(Kind::Node, format!("the connection to `{}` broke", self.node))),
+            _ => Err(Error::new(Kind::Disconnected, format!("the connection to `{}` broke", self.node))),
         }
     }
 
@@ -309,16 +309,16 @@ impl AgentClient {
         let mut line = serde_json::to_vec(request).or_error(Kind::Other, what)?;
         line.push(b'\n');
         let mut stream = BufReader::new((self.dial)().await?);
-        stream.write_all(&line).await.or_error(Kind::Node, what)?;
-        stream.flush().await.or_error(Kind::Node, what)?;
+        stream.write_all(&line).await.or_error(Kind::Disconnected, what)?;
+        stream.flush().await.or_error(Kind::Disconnected, what)?;
         Ok(stream)
     }
 
     async fn read(&self, stream: &mut BufReader<Box<dyn Stream>>) -> Result<Response> {
         let mut line = String::new();
         let what = || format!("the agent of `{}` does not answer", self.node);
-        if stream.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
-            return Err(Error::new(Kind::Node, format!("the agent of `{}` ended the connection", self.node))
+        if stream.read_line(&mut line).await.or_error(Kind::Disconnected, what)? == 0 {
+            return Err(Error::new(Kind::Disconnected, format!("the agent of `{}` ended the connection", self.node))
                 .hint("run the command again: it continues from the present state of the node"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {

@@ -66,7 +66,7 @@ pub struct Drilled {
     pub failed: Option<String>,
 }
 
-/// News for [`Known`].
+/// News for [`CopyStatus`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum News {

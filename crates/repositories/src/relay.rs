@@ -1,5 +1,5 @@
 //! A repository's files, served to a node through the connection that asked it to work: one JSON line and then bytes, both
-//! ways. The node asks with [`Message::Call`] and gets a [`Reply`].
+//! ways. The node asks with [`Message::Call`] and gets a [`RelayReply`].
 
 use std::{io, sync::Arc};
 
@@ -141,8 +141,8 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
     let what = || format!("the agent of `{node}` does not answer");
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
-            return Err(Error::new(Kind::Node, format!("the agent of `{node}` ended the connection"))
+        if reader.read_line(&mut line).await.or_error(Kind::Disconnected, what)? == 0 {
+            return Err(Error::new(Kind::Disconnected, format!("the agent of `{node}` ended the connection"))
                 .hint("run the command again: it continues"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
@@ -151,7 +151,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
                     return Err(Error::new(Kind::Refused, format!("{} bytes are too many for a file", call.size)));
                 }
                 let mut body = vec![0; call.size as usize];
-                reader.read_exact(&mut body).await.or_error(Kind::Node, what)?;
+                reader.read_exact(&mut body).await.or_error(Kind::Disconnected, what)?;
                 let place = places.clone().acquire_owned().await.or_error(Kind::Other, what)?;
                 let (storage, reply) = (storage.clone(), reply.clone());
                 tokio::task::spawn_blocking(move || {

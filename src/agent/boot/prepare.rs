@@ -35,7 +35,7 @@ use crate::{
 
 const AGENT_LOG: &str = "/var/log/lap-agent.log";
 
-/// Reads an [`Order`] from stdin and does it.
+/// Reads a [`NodeSetup`] from stdin and does it.
 pub fn run() -> ExitCode {
     let mut text = Vec::new();
     let done = std::io::stdin()

@@ -70,7 +70,7 @@ pub fn write(line: &JournalLine, text: &mut Vec<u8>) -> Result<()> {
 /// newest step of the last operation, so that it is known however long it takes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn kept(lines: &[JournalLine], max_bytes: u64) -> Result<Vec<u8>> {
     let mut texts = Vec::with_capacity(lines.len());
     for line in lines {

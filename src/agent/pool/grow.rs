@@ -1,4 +1,4 @@
-//! A pool that becomes larger, while everything on it goes on: in a file because somebody wishes for it, on a disk of its own because
+//! A pool that becomes larger, while everything on it goes on: in a file because somebody asks for it, on a disk of its own because
 //! that has become larger.
 
 use std::{

@@ -3,7 +3,7 @@
 
 mod act;
 mod docker;
-mod look;
+mod inventory;
 mod recover;
 pub mod registry;
 mod run;

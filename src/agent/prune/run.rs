@@ -1,4 +1,4 @@
-//! Looks at everything, has [`crate::plan::prune`] decide, and does it.
+//! Looks at everything, has [`crate::prune`] decide, and does it.
 
 use lap_base::{
     clock::now,
@@ -7,7 +7,7 @@ use lap_base::{
 
 use super::{
     act::{self, OnStep},
-    look,
+    inventory,
 };
 use crate::{
     agent::{checks, docker},
@@ -33,7 +33,7 @@ pub async fn look_and_decide(rules: &PruneRules) -> Result<Vec<PruneDecision>> {
     let docker = docker::connect().await?;
     // While checks run, their containers are theirs.
     let idle = checks::idle();
-    let found = look::take_inventory(&docker, idle.is_some()).await?;
+    let found = inventory::take_inventory(&docker, idle.is_some()).await?;
     if found.current.is_none() {
         return Err(Error::new(
             Kind::Refused,

@@ -137,10 +137,10 @@ fn choose(
 
 /// The containers that are those of the release, and those that are not. One that is missing says nothing.
 fn compare<'a>(release: &ReleaseManifest, containers: &'a [ContainerFact]) -> (Vec<&'a str>, Vec<&'a str>) {
-    let wish = DesiredState::from(release.clone());
+    let desired = DesiredState::from(release.clone());
     let is_of = |fact: &&ContainerFact| {
-        let container = wish.containers.get(&fact.name).filter(|container| container.scale > 0);
-        container.is_some_and(|container| fact.labels.get(LABEL_SPEC) == Some(&wish.spec(container)))
+        let container = desired.containers.get(&fact.name).filter(|container| container.scale > 0);
+        container.is_some_and(|container| fact.labels.get(LABEL_SPEC) == Some(&desired.spec(container)))
     };
     let (same, differ): (Vec<_>, Vec<_>) = containers.iter().partition(is_of);
     let names = |all: Vec<&'a ContainerFact>| all.into_iter().map(|fact| fact.name.as_str()).collect();
@@ -178,18 +178,18 @@ mod tests {
     }
 
     fn containers(of: &ReleaseManifest) -> Vec<ContainerFact> {
-        let wish = DesiredState::from(of.clone());
+        let desired = DesiredState::from(of.clone());
         let fact = |container: &Container| ContainerFact {
             name: container.name.clone(),
             id: String::new(),
             image: String::new(),
-            labels: [(LABEL_SPEC.to_owned(), wish.spec(container))].into(),
+            labels: [(LABEL_SPEC.to_owned(), desired.spec(container))].into(),
             state: "running".into(),
             health: Health::Healthy,
             created: 0,
             status: String::new(),
         };
-        wish.running().map(fact).collect()
+        desired.running().map(fact).collect()
     }
 
     fn damaged<T>() -> State<T> {

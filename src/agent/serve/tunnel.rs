@@ -21,12 +21,10 @@ const PIECE: usize = 64 << 10;
 /// Passes bytes to and from Docker.
 pub async fn docker(lock: &NodeLock, mut stream: Connection, fence: Option<u64>) {
     if let Some(Err(error)) = fence.map(|fence| lock.check(fence)) {
-        // In Docker's own words, so that its client reports it like any refusal.
+        // As Docker reports an error. Docker itself never answers 423 (RFC 4918, section 11.3).
         let body = serde_json::json!({ "message": error.message }).to_string();
-        let head = format!(
-            "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let head =
+            format!("HTTP/1.1 423 Locked\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         let _ = stream.write_all((head + &body).as_bytes()).await;
         return;
     }

@@ -53,8 +53,8 @@ pub async fn plan_rollback(
         return Err(Error::new(Kind::Refused, format!("`{name}` runs release {now} already")));
     }
     let changes = compare(&target, &old, &facts);
-    let wish = DesiredState::from(target.clone());
-    let gone = wish.removed_containers(&facts);
+    let desired = DesiredState::from(target.clone());
+    let gone = desired.removed_containers(&facts);
     if !gone.is_empty() {
         return Err(Error::new(
             Kind::Refused,
@@ -77,11 +77,11 @@ pub async fn plan_rollback(
         }
     };
     // The names and certificates of what runs then; the rest of the lab is as the workspace has it now.
-    let contents = master.contents(&wish);
-    let mut staged = stage(&contents, &wish, &changes, &facts)?;
+    let contents = master.contents(&desired);
+    let mut staged = stage(&contents, &desired, &changes, &facts)?;
     if !changes.is_empty()
         && contents
-            .wished(&wish, &facts)?
+            .wished(&desired, &facts)?
             .files
             .iter()
             .any(|(path, hash)| path.starts_with("names/") && facts.installed.get(path) != Some(hash))

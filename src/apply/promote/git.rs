@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     apply::{
-        answers::unexpected,
         master::Master,
         options::{Options, short},
+        responses::unexpected,
     },
     plan::containers::GIT,
     release::{GitMove, manifest::ReleaseManifest},

@@ -35,8 +35,8 @@ const STEP: usize = 0;
 /// # Errors
 /// One is nowhere, or cannot be brought.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
-    let wish = DesiredState::from(planned.target.clone());
-    let missing = wish.lacking(&planned.facts);
+    let desired = DesiredState::from(planned.target.clone());
+    let missing = desired.lacking(&planned.facts);
     if missing.is_empty() {
         return Ok(0);
     }
@@ -49,7 +49,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
     for (name, image) in missing {
         match image.reference.as_deref().and_then(parse) {
             Some((source, digest)) if registries => {
-                let target = format!("infra/{}/{name}", wish.commit);
+                let target = format!("infra/{}/{name}", desired.commit);
                 by_digest.push(registry::ImageToCopy { source: source.to_owned(), target, digest: digest.to_owned() });
             }
             _ => {

@@ -119,11 +119,11 @@ pub async fn carry_out(
 /// What the agent is told. `facts`: after everything was brought.
 fn order(planned: &Planned, facts: &NodeFacts, rules: PromotionRules) -> Result<SwitchOrder> {
     let Planned { verb, master, from, target, changes, data, staged, git, .. } = planned;
-    let wish = DesiredState::from(target.clone());
+    let desired = DesiredState::from(target.clone());
     let mut start = Vec::new();
-    for (name, after, patience) in changes.starts(&wish) {
-        let container = &wish.containers[name];
-        let build = wish.images.get(name).map(|image| image.build.as_str());
+    for (name, after, patience) in changes.starts(&desired) {
+        let container = &desired.containers[name];
+        let build = desired.images.get(name).map(|image| image.build.as_str());
         let image = facts.images.iter().find(|fact| fact.build.as_deref() == build && build.is_some());
         let image = image.ok_or_else(|| {
             Error::new(Kind::Node, format!("the image of `{name}` is not on `{}`", master.environment.master))
@@ -132,9 +132,9 @@ fn order(planned: &Planned, facts: &NodeFacts, rules: PromotionRules) -> Result<
             container,
             image: &image.id,
             environment: &master.environment.name,
-            commit: &wish.commit,
-            env: &wish.env,
-            spec: &wish.spec(container),
+            commit: &desired.commit,
+            env: &desired.env,
+            spec: &desired.spec(container),
             secrets: &secrets_hash(&after_exchange(facts, staged), name),
             node_address: master.address(),
         });
@@ -150,7 +150,7 @@ fn order(planned: &Planned, facts: &NodeFacts, rules: PromotionRules) -> Result<
         expects: identity(recorded(facts)?.as_ref()),
         stop: changes.stops().map(str::to_owned).collect(),
         start,
-        gate: wish.running().map(|container| container.name.clone()).collect(),
+        gate: desired.running().map(|container| container.name.clone()).collect(),
         data: data.clone(),
         staged: staged.iter().map(|(what, _)| what.clone()).collect(),
         git: git.clone(),

@@ -13,7 +13,7 @@ use crate::{
     observe::{
         commit,
         context::Context,
-        wish::{WorkingTree, tree},
+        working_tree::{WorkingTree, tree},
     },
     release::{
         desired_state::DesiredState,
@@ -25,7 +25,7 @@ use crate::{
 
 /// What the commit says, and the images with which it was tested.
 pub struct Recomputed {
-    pub wish: DesiredState,
+    pub desired: DesiredState,
     /// Containers whose images could not be recomputed, since what they were built with is not known.
     pub unsure: BTreeSet<String>,
 }
@@ -50,15 +50,15 @@ pub fn recompute(
     let Some(first) = candidates.first() else {
         return Err(Error::new(Kind::Other, "no node could build the images"));
     };
-    let mut wish = first.tree.wish.clone();
-    let mut differ = definitions(&wish, runs);
+    let mut desired = first.tree.desired.clone();
+    let mut differ = definitions(&desired, runs);
     let mut unsure = BTreeSet::new();
-    for (container, image) in &mut wish.images {
+    for (container, image) in &mut desired.images {
         let Some(tested) = runs.images.get(container) else {
             differ.entry(container.clone()).or_default().push("image".into());
             continue;
         };
-        let is = |candidate: &Candidate| candidate.tree.wish.images[container].build == tested.build;
+        let is = |candidate: &Candidate| candidate.tree.desired.images[container].build == tested.build;
         if !candidates.iter().any(is) {
             let known = candidates.iter().all(|candidate| !candidate.unsure.contains(container));
             if known || !is_build(&tested.build) {
@@ -78,7 +78,7 @@ pub fn recompute(
         };
     }
     if differ.is_empty() {
-        return Ok(Recomputed { wish, unsure });
+        return Ok(Recomputed { desired, unsure });
     }
     let list: Vec<String> = differ.iter().map(|(what, fields)| line(what, fields)).collect();
     let message = format!("`{name}` does not run what commit {} says: {}", short(&runs.commit), list.join("; "));

@@ -62,7 +62,7 @@ pub async fn plan_promotion(
     let builder = maker(&source).await;
     let makers: Vec<Option<&NodeFacts>> =
         std::iter::once(Some(&tested)).chain(builder.iter().map(Option::as_ref)).collect();
-    let Recomputed { wish: says, unsure } = recompute(&workspace, &at, &from.name, &runs, &makers)?;
+    let Recomputed { desired: says, unsure } = recompute(&workspace, &at, &from.name, &runs, &makers)?;
     healthy(&from.name, &runs, &tested)?;
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
@@ -103,10 +103,10 @@ pub async fn plan_promotion(
         seen: &master.seen,
         runs: None,
     };
-    let wish = DesiredState::from(target.clone());
-    let mut staged = stage(&contents, &wish, &changes, &facts)?;
+    let desired = DesiredState::from(target.clone());
+    let mut staged = stage(&contents, &desired, &changes, &facts)?;
     let mut places = Vec::new();
-    let installed = contents.wished(&wish, &facts)?;
+    let installed = contents.wished(&desired, &facts)?;
     let differs = |prefix: &str| {
         let below = |(path, _): &(&String, &String)| path.starts_with(prefix);
         installed
@@ -122,7 +122,7 @@ pub async fn plan_promotion(
         }
     }
     // Who operates the lab, the working tree says: a commit from before must not let in whom it removed.
-    let access = master.contents(&wish).files(&InstallTarget::Ssh, None)?;
+    let access = master.contents(&desired).files(&InstallTarget::Ssh, None)?;
     if access.iter().any(|(name, _, bytes)| facts.installed.get(&format!("ssh/{name}")) != Some(&sha256(bytes))) {
         places.push((InstallTarget::Ssh, access));
     }
@@ -241,15 +241,15 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// Whether all of it runs as recorded, and is healthy.
 fn healthy(environment: &str, runs: &ReleaseManifest, facts: &NodeFacts) -> Result<()> {
-    let wish = DesiredState::from(runs.clone());
-    let sick: Vec<&str> = wish
+    let desired = DesiredState::from(runs.clone());
+    let sick: Vec<&str> = desired
         .running()
         .filter(|container| {
             let fact = facts.containers.iter().find(|fact| fact.name == container.name);
             !fact.is_some_and(|fact| {
                 fact.state == "running"
                     && matches!(fact.health, Health::Healthy | Health::None)
-                    && fact.labels.get(LABEL_SPEC) == Some(&wish.spec(container))
+                    && fact.labels.get(LABEL_SPEC) == Some(&desired.spec(container))
             })
         })
         .map(|container| container.name.as_str())

@@ -12,18 +12,18 @@ use crate::{
 /// Secrets of what is made anew, and names, where they differ from what is on the node.
 pub(super) fn stage(
     contents: &crate::apply::install::Contents<'_>,
-    wish: &DesiredState,
+    desired: &DesiredState,
     changes: &Changes,
     facts: &NodeFacts,
 ) -> Result<Vec<(Staged, FileList)>> {
-    let installed = contents.wished(wish, facts)?;
+    let installed = contents.wished(desired, facts)?;
     let mut staged = Vec::new();
-    for (name, ..) in changes.starts(wish) {
+    for (name, ..) in changes.starts(desired) {
         let prefix = format!("secrets/{name}/");
         let mut wished = installed.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
         let differs = wished.any(|(path, hash)| facts.installed.get(path) != Some(hash));
         if differs || installed.certificates.contains_key(name) {
-            staged.push((Staged::Secrets(name.to_owned()), contents.secrets(&wish.containers[name])?));
+            staged.push((Staged::Secrets(name.to_owned()), contents.secrets(&desired.containers[name])?));
         }
     }
     Ok(staged)

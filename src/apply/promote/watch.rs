@@ -9,7 +9,7 @@ use lap_base::{
 
 use super::{hooks, prober::EVERY};
 use crate::{
-    apply::{answers::unexpected, master::Master, options::Options},
+    apply::{master::Master, options::Options, responses::unexpected},
     probe::{Prober, Service},
     release::{Hooked, LedgerEntry, WatcherDecision, manifest::ReleaseManifest},
     wire::protocol::{Request, Response},
@@ -119,31 +119,25 @@ pub(super) async fn follow(
         };
         match followed {
             // The node went down, and its connection with it: trying again on this connection would only take time.
-            Err(error) if error.kind == Kind::Node && master.client.is_disconnected() => {
+            Err(error) if error.kind.is_of_node() && master.client.is_disconnected() => {
                 let name = &master.environment.name;
                 let begun = if matches!(request, Request::WatchSwitch) { "" } else { "if it began, " };
                 return Err(error.hint(format!(
                     "{begun}`{name}` completes it or takes it back by itself: `lap promote --resume --to {name}` shows which"
                 )));
             }
-            Err(error) if error.kind == Kind::Node && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
+            Err(error) if error.kind.is_of_node() && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
                 tries += 1;
                 tokio::time::sleep(BETWEEN).await;
             }
             // Whether it was begun shows when it is watched.
-            Err(error) if error.kind == Kind::Node && tries == 0 && lost(&error) => {
+            Err(error) if error.kind == Kind::Disconnected && tries == 0 => {
                 options.events.note(format!("  {}: checking its state", error.message));
                 request = Request::WatchSwitch;
             }
             followed => return followed,
         }
     }
-}
-
-fn lost(error: &Error) -> bool {
-    error.message.contains("ended the connection")
-        || error.message.contains("does not answer")
-        || error.message.contains("is lost")
 }
 
 /// Watches the switch that is under way; gives, too, what the hook after it says. `None`: no switch is under way.

@@ -6,7 +6,7 @@ use lap_repositories::{Repository, RepositoryScope, key_slot::KeySlot};
 use super::{place::LabRepositories, progress::silent};
 use crate::keys::{Passphrase, recovery};
 
-/// What [`Place::init`] found and did.
+/// What [`LabRepositories::init`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
     New,

@@ -48,7 +48,7 @@ const BETWEEN: std::time::Duration = std::time::Duration::from_millis(300);
 pub const LABEL_LAB: &str = "lap.lab";
 /// The label with a node's name.
 pub const LABEL_NODE: &str = "lap.node";
-/// The label with the hash of the wish it was made from.
+/// The label with the hash of the desired state it was made from.
 pub const LABEL_SPEC: &str = "lap.spec";
 
 /// Everything one node container is made from.
@@ -99,7 +99,7 @@ pub fn volume_names(lab: &str, node: &str) -> [String; 2] {
     ["docker", "lap"].map(|volume| format!("lap-{lab}-{node}-{volume}"))
 }
 
-/// Identity of a wish: a node whose label differs is made anew (its volumes stay).
+/// Identity of a desired state: a node whose label differs is made anew (its volumes stay).
 pub fn spec_identity(spec: &DockerSpec) -> String {
     let text = serde_json::to_string(spec).unwrap_or_default();
     hex::encode(&Sha256::digest(text.as_bytes())[..16])

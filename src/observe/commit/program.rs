@@ -29,7 +29,7 @@ pub fn read_with_git(root: &Path) -> Result<Commit, GitMessage> {
 /// Where the workspace is in its repository.
 ///
 /// # Errors
-/// As [`look`].
+/// As [`read_with_git`].
 pub fn inside(root: &Path) -> Result<PathBuf, GitMessage> {
     must(root, &["rev-parse", "--show-prefix"]).map(|prefix| PathBuf::from(prefix.trim_end_matches('/')))
 }

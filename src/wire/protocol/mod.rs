@@ -3,13 +3,12 @@
 //!
 //! A request that changes something carries the fencing number of the lock under which it is made.
 
-pub mod answer;
 pub mod facts;
 pub mod lock;
 pub mod node_config;
 pub mod request;
+pub mod response;
 
-pub use answer::Response;
 pub use facts::{
     CheckResult, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
     SnapshotFacts, Unfinished,
@@ -17,3 +16,4 @@ pub use facts::{
 pub use lock::{Holder, Note};
 pub use node_config::NodeConfig;
 pub use request::{Bring, InstallTarget, MAX_PACK, Request, RestorePart, Vantage};
+pub use response::Response;

@@ -28,7 +28,7 @@ pub struct TransferredRecord {
     pub data: String,
 }
 
-/// Every record of `zone` at `server`; `Err` inside: the server refuses, as its [`Outcome`] says. The SOA, with which a
+/// Every record of `zone` at `server`; `Err` inside: the server refuses, as its [`UpdateOutcome`] says. The SOA, with which a
 /// transfer begins and ends, is there once.
 ///
 /// # Errors

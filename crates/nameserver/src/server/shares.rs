@@ -199,7 +199,7 @@ mod tests {
         assert!(shares.take(ip(2), now).is_some());
         // Later its own oldest one goes for a new one.
         let new = shares.take(ip(1), now + YOUNG).unwrap();
-        assert_eq!((gone(&mut held), shares.taken().0), (1, 6));
+        assert_eq!((evictions(&mut held), shares.taken().0), (1, 6));
         drop(held);
         assert_eq!(shares.taken(), (1, 1));
         drop(new);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     /// How many of these places were taken away.
-    fn gone(held: &mut [(Share, Evicted)]) -> usize {
+    fn evictions(held: &mut [(Share, Evicted)]) -> usize {
         let closed = |gone: &mut Evicted| gone.try_recv() == Err(oneshot::error::TryRecvError::Closed);
         held.iter_mut().map(|(_, gone)| closed(gone)).filter(|gone| *gone).count()
     }
@@ -221,7 +221,7 @@ mod tests {
         // At once, though all are young.
         let third: Vec<_> = (0..2).map_while(|_| shares.take(ip(3), now)).collect();
         assert_eq!((third.len(), shares.taken()), (2, (8, 3)));
-        assert_eq!((gone(&mut first), gone(&mut second)), (2, 0));
+        assert_eq!((evictions(&mut first), evictions(&mut second)), (2, 0));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use rustix::{
 
 use super::{
     file,
-    look::{FileStatus, FileTree, TreeDirectory, cannot},
+    read::{FileStatus, FileTree, TreeDirectory, cannot},
 };
 
 /// Most of the work is the file system's own, and it does two things at once at best.

@@ -20,7 +20,7 @@ use rustix::{
 };
 use xattr::FileExt;
 
-use super::look::{FileStatus, cannot};
+use super::read::{FileStatus, cannot};
 
 /// Whose everything is that is made here, as the agent is root's.
 const ROOT: (u32, u32) = (0, 0);

@@ -3,18 +3,18 @@
 
 mod build;
 mod file;
-mod look;
+mod read;
 
 use std::{os::fd::AsFd, path::Path};
 
 pub use build::{At, FileSource, build};
 pub use file::{FileToCopy, copy as copy_file};
 use lap_base::{beneath::dir::Dir, error::Result};
-pub use look::{FileStatus, FileTree, one, read_tree, target};
+pub use read::{FileStatus, FileTree, one, read_tree, target};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use self::look::cannot;
+use self::read::cannot;
 
 /// Copies `from`, which nobody writes to, to `to`, which is not there yet. Content is shared where the file system can do that, and
 /// read where it cannot.

@@ -23,7 +23,7 @@ use lap_base::{
 
 use super::{
     aside::{self, Aside, drop_aside, in_order_of, put_all_back},
-    look::{read_registry, since},
+    read::{read_registry, since},
     store::{SMALL, hex, store},
 };
 use crate::{

@@ -36,7 +36,7 @@ const CONSOLE_BYTES: u64 = 8 << 10;
 /// Where a box lies until Vagrant has it. No lab has such a name.
 const BOXES: &str = "/var/lib/lap/.boxes";
 
-/// What beside the wish a machine is made with.
+/// What beside the desired state a machine is made with.
 pub struct Parts<'a> {
     /// `None`: a box of others takes none in.
     pub seed: Option<&'a [u8]>,
@@ -165,7 +165,7 @@ async fn ask(site: &Site, spec: &VmSpec, line: &LineSink<'_>) -> Result<()> {
     let began = tokio::time::Instant::now();
     let error = match tokio::time::timeout(patience, run.output(Kind::Node, line)).await {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) if error.kind != Kind::Node => return Err(error),
+        Ok(Err(error)) if !error.kind.is_of_node() => return Err(error),
         Ok(Err(error)) => error,
         Err(_) => {
             let message = format!("`{}` does not answer {} s after its start", spec.node, began.elapsed().as_secs());

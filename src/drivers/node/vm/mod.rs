@@ -123,7 +123,7 @@ pub async fn leased(site: &Site, lab: &str, node: &Node) -> Result<Option<Ipv4Ad
 pub mod tests {
     use super::{spec::VmSpec, *};
 
-    /// A machine as tests wish for it.
+    /// A machine as tests describe for it.
     pub fn spec(hypervisor: Hypervisor) -> VmSpec {
         VmSpec {
             lab: "office".into(),

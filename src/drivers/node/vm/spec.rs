@@ -22,7 +22,7 @@ use crate::{
 /// Where the machines' things lie on their host: `<lab>/<node>`.
 pub const HOME: &str = "/var/lib/lap";
 
-/// Everything a virtual machine is made from. Kept beside it, to see what a changed wish takes.
+/// Everything a virtual machine is made from. Kept beside it, to see what a changed desired state takes.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct VmSpec {
     pub lab: String,

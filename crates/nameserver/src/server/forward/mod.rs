@@ -2,7 +2,7 @@
 //!
 //! One pool of connections per upstream, and the fail-over is ours: hickory's pool ends at the first SERVFAIL or REFUSED, and spends
 //! its whole time on a first server that is silent (hickory-resolver 0.26, `name_server_pool.rs`). Aliases are followed here, too: each
-//! name of a chain is asked of its own upstreams, and [`believed`] says what counts of an answer.
+//! name of a chain is asked of its own upstreams, and [`believed()`] decides which records of an answer count.
 
 mod believed;
 mod limits;

@@ -113,7 +113,7 @@ impl Batch {
 }
 
 impl Store {
-    /// Works until [`Job::Stop`], or until nobody can send any more.
+    /// Works until [`StoreJob::Stop`], or until nobody can send any more.
     pub fn run(mut self, jobs: &Receiver<StoreJob>) {
         loop {
             let now = unix();

@@ -2,7 +2,7 @@
 
 use lap_base::error::{Error, Kind};
 
-use crate::wire::protocol::answer::Response;
+use crate::wire::protocol::response::Response;
 
 pub(super) fn unexpected(answer: &Response) -> Error {
     Error::new(Kind::Node, format!("the agent sent an unexpected answer: {answer:?}"))

@@ -1,4 +1,4 @@
-//! What the working tree wishes for: every image's identity, and the environment's files.
+//! What the working tree asks for: every image's identity, and the environment's files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,9 +19,9 @@ use crate::{
 /// Raised when the way of building changes what comes out.
 const GENERATION: u32 = 1;
 
-/// The working tree's wish, and what it was made from.
+/// The working tree's desired state, and what it was made from.
 pub struct WorkingTree {
-    pub wish: DesiredState,
+    pub desired: DesiredState,
     pub contexts: BTreeMap<String, Context>,
     /// `env/<name>`
     pub environment: Context,
@@ -77,7 +77,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
     let commit = commit::read_commit(&lab.root)?;
     let all =
         serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
-    let wish = DesiredState {
+    let desired = DesiredState {
         commit: commit.name(&hex::encode(Sha256::digest(all.as_bytes()))),
         containers: lab.containers.clone(),
         images,
@@ -85,7 +85,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
         checks: if checks.is_empty() { String::new() } else { checks.digest() },
         release: None,
     };
-    Ok(WorkingTree { wish, contexts, environment: files, checks, bases, dirty: commit.dirty })
+    Ok(WorkingTree { desired, contexts, environment: files, checks, bases, dirty: commit.dirty })
 }
 
 /// Images a Dockerfile takes that are not of this workspace.
