@@ -171,8 +171,8 @@ pub async fn close_others(master: &Arc<Master>, options: &Options) -> Result<()>
     if facts.installed.get("ssh/authorized_keys") == Some(&allowed.hash) {
         return Ok(());
     }
-    options.events.note(format!("  set who may log in on `{}`", node.environment.master));
-    let files: FileList = node.contents(&DesiredState::nothing()).files(&InstallTarget::Ssh, None)?;
+    options.events.note(format!("  set who may log in on `{}`", node.name));
+    let files: FileList = master.contents(&DesiredState::nothing()).files(&InstallTarget::Ssh, None)?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
     let held = node.lock(options).await?;
     let request = Request::Install { fence: held.fence, place: InstallTarget::Ssh, size: tar.len() as u64 };

@@ -23,10 +23,10 @@ pub async fn check(
 ) -> Result<Vec<CheckResult>> {
     let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
     // An older agent does not know the request: replaced first.
-    master.facts(Some(options)).await?;
+    master.node.facts(Some(options)).await?;
     let request = Request::Check { containers: containers.to_vec() };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    match master.client.work(&request, false, |_, _| {}, step).await? {
+    match master.node.client.work(&request, false, |_, _| {}, step).await? {
         Response::Checked { list } => Ok(list),
         other => Err(unexpected(&other)),
     }

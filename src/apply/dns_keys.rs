@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// What runs there takes no keys (an earlier release), somebody holds the lock, or the node does not answer.
 pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
-    let facts = master.client.facts().await?;
+    let facts = master.node.client.facts().await?;
     let current = facts.recorded.value_or_refuse()?;
     let running = current.into_iter().flat_map(|current| current.containers.into_values());
     // A certificate's key would be replaced with the rest of the place.
@@ -24,7 +24,7 @@ pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
     let container = container.ok_or_else(|| {
         Error::new(Kind::Refused, format!("the DNS server on `{}` accepts no keys", master.environment.name))
     })?;
-    let held = master.lock(options).await?;
+    let held = master.node.lock(options).await?;
     let installed = install(master, &container, held.fence).await;
     let end = installed.as_ref().map(drop).map_err(|error| error.message.clone());
     let ended = held.end(end).await;
@@ -47,5 +47,5 @@ async fn install(master: &Master, container: &Container, fence: u64) -> Result<(
     let files = contents.files(&place, Some(container))?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
     let request = Request::Install { fence, place, size: tar.len() as u64 };
-    master.client.ask(&request, &tar).await.map(drop)
+    master.node.client.ask(&request, &tar).await.map(drop)
 }

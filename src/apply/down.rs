@@ -29,7 +29,7 @@ pub async fn stop(
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(2)).await?);
-    let facts = master.facts(None).await?;
+    let facts = master.node.facts(None).await?;
     let plan_of = |facts: &NodeFacts| {
         let mut plan = Plan::new(&environment.name);
         for fact in facts.containers.iter().filter(|fact| only.is_empty() || only.contains(&fact.name)) {
@@ -40,8 +40,8 @@ pub async fn stop(
     let mut plan = plan_of(&facts);
     let mut outcome = Outcome { master: Some(master.clone()), ..Outcome::default() };
     if !options.dry_run && !plan.steps.is_empty() {
-        let held = master.lock(options).await?;
-        let facts = master.client.facts().await?;
+        let held = master.node.lock(options).await?;
+        let facts = master.node.client.facts().await?;
         plan = plan_of(&facts);
         master.carry_out(&plan, held, &facts, DesiredState::nothing(), Making::default(), options).await?;
     }

@@ -25,7 +25,7 @@ impl Perform for Grow {
         };
         let Self { master, options } = self;
         let request = Request::GrowPool { holder: options.holder(), wait: options.wait, disk: *disk };
-        match master.client.work(&request, options.wait, master.busy(options), |_| {}).await? {
+        match master.node.client.work(&request, options.wait, master.node.busy(options), |_| {}).await? {
             Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }

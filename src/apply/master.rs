@@ -2,25 +2,17 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use lap_base::{
-    error::{Error, Kind, Result},
-    words::ago,
-};
+use lap_base::error::{Error, Kind, Result};
 
 use super::{
+    connected_node::ConnectedNode,
     install::{Contents, PushFacts, no_keys},
-    joining::{binary, ready},
-    options::Options,
 };
 use crate::{
     config::model::Environment,
     drivers::{self, node::docker::HostFacts},
     keys::Keys,
     release::desired_state::DesiredState,
-    wire::{
-        client::{AgentClient, Held},
-        protocol::{Holder, NodeFacts, Request},
-    },
     workspace::Workspace,
 };
 
@@ -31,7 +23,7 @@ pub struct Master {
     pub keys: Option<Arc<Keys>>,
     pub environment: Environment,
     pub seen: PushFacts,
-    pub client: AgentClient,
+    pub node: ConnectedNode,
 }
 
 impl Master {
@@ -68,9 +60,9 @@ impl Master {
         let address = addresses.get(&environment.master).copied();
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let session = workspace.connect(&keys, &environment.master, address, patience).await?;
-        let client = session.agent();
+        let node = ConnectedNode { name: environment.master.clone(), client: session.agent() };
         let seen = PushFacts::new(&workspace, environment, addresses, subnet);
-        Ok(Self { workspace, keys: Some(keys), environment: environment.clone(), seen, client })
+        Ok(Self { workspace, keys: Some(keys), environment: environment.clone(), seen, node })
     }
 
     /// The lab's keys.
@@ -95,62 +87,5 @@ impl Master {
     /// The master's own address.
     pub fn address(&self) -> Ipv4Addr {
         self.seen.nodes.get(&self.environment.master).copied().unwrap_or(Ipv4Addr::UNSPECIFIED)
-    }
-
-    /// Takes the node's lock.
-    ///
-    /// # Errors
-    /// Somebody has it, and it is not to be waited for.
-    pub async fn lock(&self, options: &Options) -> Result<Held> {
-        let (holder, busy) = (options.holder(), self.busy(options));
-        let mut stop = options.stop.clone();
-        tokio::select! {
-            held = self.client.lock(holder, options.wait, busy) => held,
-            _ = stop.wait_for(|stop| *stop) => Err(Error::new(Kind::Interrupted, "stopped; nothing changed")),
-        }
-    }
-
-    /// Says who is waited for.
-    pub fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
-        let (events, node) = (options.events.clone(), self.environment.master.clone());
-        move |holder, since| {
-            let since = ago(lap_base::clock::now() - since);
-            events.note(format!(
-                "waiting for the lock of `{node}`: `{}` holds it for `lap {}`, since {since}",
-                holder.who, holder.verb
-            ));
-        }
-    }
-
-    /// The agent's facts; an agent of another build is replaced first.
-    ///
-    /// # Errors
-    /// It does not answer, or somebody holds the lock while it is old.
-    pub async fn facts(&self, options: Option<&Options>) -> Result<NodeFacts> {
-        let facts = self.client.facts().await?;
-        let Some(options) = options.filter(|options| facts.build != crate::BUILD && !options.dry_run) else {
-            return Ok(facts);
-        };
-        options.events.note(format!("  replacing the agent on `{}` with this build", self.environment.master));
-        let binary = binary()?;
-        let request = Request::Upgrade { build: crate::BUILD.to_owned(), size: binary.len() as u64 };
-        self.client.ask(&request, &binary).await?;
-        let until = tokio::time::Instant::now() + Duration::from_secs(30);
-        loop {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            match self.client.facts().await {
-                Ok(facts) if facts.build == crate::BUILD => {
-                    ready(&self.client).await?;
-                    return self.client.facts().await;
-                }
-                _ if tokio::time::Instant::now() > until => {
-                    let message =
-                        format!("the agent on `{}` does not answer after its replacement", self.environment.master);
-                    return Err(Error::new(Kind::Node, message)
-                        .hint("inspect the node with `lap ssh`; `lap stop` and `lap up` restart it"));
-                }
-                _ => {}
-            }
-        }
     }
 }

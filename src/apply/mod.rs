@@ -6,6 +6,7 @@ pub mod build;
 mod builder;
 pub mod check;
 mod checkout;
+mod connected_node;
 mod images;
 pub mod outcome;
 mod responses;

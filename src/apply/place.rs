@@ -9,7 +9,7 @@ use lap_base::{
 
 use super::{
     bases, builder,
-    joining::ready,
+    connected_node::ConnectedNode,
     master::Master,
     options::{Options, Scope, short},
 };
@@ -25,7 +25,7 @@ pub struct ImageNodes {
     pub master: Arc<Master>,
     pub facts: NodeFacts,
     /// The builder, if there is one and something may have to be made.
-    pub builder: Option<(Arc<Master>, NodeFacts)>,
+    pub builder: Option<(ConnectedNode, NodeFacts)>,
 }
 
 impl ImageNodes {
@@ -38,7 +38,7 @@ impl ImageNodes {
         if place.is_made(scope)
             && let Some(builder) = builder::connect(master).await?
         {
-            let facts = awake(&builder, options).await?;
+            let facts = builder.ready_facts(options).await?;
             place.builder = Some((builder, facts));
         }
         Ok(place)
@@ -49,7 +49,7 @@ impl ImageNodes {
     /// # Errors
     /// One of them does not answer.
     pub async fn refresh(&mut self) -> Result<()> {
-        self.facts = self.master.client.facts().await?;
+        self.facts = self.master.node.client.facts().await?;
         if let Some((builder, facts)) = &mut self.builder {
             *facts = builder.client.facts().await?;
         }
@@ -57,8 +57,8 @@ impl ImageNodes {
     }
 
     /// Where images are made.
-    pub fn maker(&self) -> (&Arc<Master>, &NodeFacts) {
-        self.builder.as_ref().map_or((&self.master, &self.facts), |(builder, facts)| (builder, facts))
+    pub fn maker(&self) -> (&ConnectedNode, &NodeFacts) {
+        self.builder.as_ref().map_or((&self.master.node, &self.facts), |(builder, facts)| (builder, facts))
     }
 
     /// What should run: from the tree, or from what is recorded.
@@ -139,9 +139,8 @@ impl ImageNodes {
     pub fn plan(&self, scope: &Scope, desired: &DesiredState, build: bool) -> Result<Plan> {
         let Self { master, facts, builder } = self;
         let installed = master.contents(desired).wished(desired, facts)?;
-        let builder = builder
-            .as_ref()
-            .map(|(builder, facts)| plan::containers::BuilderFacts { node: &builder.environment.master, facts });
+        let builder =
+            builder.as_ref().map(|(builder, facts)| plan::containers::BuilderFacts { node: &builder.name, facts });
         Ok(plan::containers::up(
             &master.environment.name,
             &plan::containers::PlanInputs {
@@ -163,24 +162,4 @@ impl ImageNodes {
         let released = self.master.environment.promote_from.is_some() && !self.facts.recorded.is_absent();
         scope.instead.is_none() && !scope.as_recorded && !released
     }
-}
-
-/// What a node says of itself as soon as its agent and its Docker answer; an agent of another build is replaced first.
-///
-/// # Errors
-/// They do not.
-pub async fn awake(node: &Master, options: &Options) -> Result<NodeFacts> {
-    let facts = match node.facts(Some(options)).await {
-        // An agent that was killed is back in a moment.
-        Err(error) if error.kind.is_of_node() => {
-            ready(&node.client).await?;
-            node.facts(Some(options)).await?
-        }
-        facts => facts?,
-    };
-    if facts.docker.is_some() {
-        return Ok(facts);
-    }
-    ready(&node.client).await?;
-    node.client.facts().await
 }

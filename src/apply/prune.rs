@@ -29,10 +29,10 @@ pub async fn prune(
 ) -> Result<Vec<PruneDecision>> {
     let master = Master::connect(workspace.clone(), environment, Duration::from_secs(5)).await?;
     // An agent of another build is replaced first: it may not know the question.
-    master.facts(Some(options)).await?;
+    master.node.facts(Some(options)).await?;
     let request = Request::Prune { holder: options.holder(), wait: options.wait, dry_run: options.dry_run, rules };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    let mut all = match master.client.work(&request, options.wait, master.busy(options), step).await? {
+    let mut all = match master.node.client.work(&request, options.wait, master.node.busy(options), step).await? {
         Response::Swept { decisions } => decisions,
         other => return Err(unexpected(&other)),
     };

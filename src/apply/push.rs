@@ -11,6 +11,7 @@ use lap_snapshots::Id;
 use tokio::net::UnixStream;
 
 use super::{
+    connected_node::ConnectedNode,
     install::PushFacts,
     master::Master,
     options::{Options, Scope, short},
@@ -53,7 +54,8 @@ pub async fn build(commit: &str, options: &Options) -> Result<String> {
     drop(pack);
     let workspace = Arc::new(Workspace::at(&files.root, Some(&seen.lab))?);
     let environment = workspace.environment(Some(&node.environment))?.clone();
-    let master = Arc::new(Master { workspace, keys: None, environment, seen, client });
+    let master = ConnectedNode { name: environment.master.clone(), client };
+    let master = Arc::new(Master { workspace, keys: None, environment, seen, node: master });
     let restores = master.environment.on_failure == OnFailure::Restore;
     let before = if restores { keep(&master, commit, options).await? } else { None };
     match bring_up(&master, options).await {
@@ -81,7 +83,7 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
     outcome.notes.iter().for_each(|note| options.events.note(format!("  {note}")));
     let request = Request::Check { containers: Vec::new() };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    let Response::Checked { list } = master.client.work(&request, false, |_, _| {}, step).await? else {
+    let Response::Checked { list } = master.node.client.work(&request, false, |_, _| {}, step).await? else {
         return Err(Error::new(Kind::Node, "the agent does not report the results of the checks"));
     };
     let bad: Vec<&CheckResult> = list.iter().filter(|checked| !checked.ok).collect();
@@ -103,11 +105,11 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
 
 /// What to go back to: what ran, and a snapshot of the data.
 async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option<(ReleaseManifest, Id)>> {
-    let facts = master.client.facts().await?;
+    let facts = master.node.client.facts().await?;
     let Some(old) = facts.recorded.value_or_refuse()? else { return Ok(None) };
     let note = Some(format!("before the push of {}", short(commit)));
     let request = Request::TakeSnapshot { holder: options.holder(), wait: true, note, max_pause: None };
-    match master.client.work(&request, true, |_, _| {}, |_| {}).await? {
+    match master.node.client.work(&request, true, |_, _| {}, |_| {}).await? {
         Response::Taken { meta, .. } => Ok(Some((old, meta.id))),
         other => Err(unexpected(&other)),
     }
@@ -129,7 +131,7 @@ async fn failed(master: &Arc<Master>, before: Option<(ReleaseManifest, Id)>, err
     let back = async {
         // What ran first: the data is then put back under it.
         up_on(master.clone(), Scope { instead: Some(Box::new(old)), ..Scope::default() }, options).await?;
-        master.client.work(&request, true, |_, _| {}, |_| {}).await
+        master.node.client.work(&request, true, |_, _| {}, |_| {}).await
     };
     match back.await {
         Ok(_) => error.hint(format!("`{name}` runs {} again, with the data of {id}", short(&commit))),

@@ -24,10 +24,10 @@ pub async fn record(
 ) -> Result<(ReleaseManifest, Vec<String>)> {
     let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
     // An agent of another build is replaced first: it may not know the question.
-    master.facts(Some(options)).await?;
+    master.node.facts(Some(options)).await?;
     let request = Request::RecordRelease { holder: options.holder(), wait: options.wait, number };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    match master.client.work(&request, options.wait, master.busy(options), step).await? {
+    match master.node.client.work(&request, options.wait, master.node.busy(options), step).await? {
         Response::RecordedAnew { release, wrote } => Ok((*release, wrote)),
         other => Err(unexpected(&other)),
     }

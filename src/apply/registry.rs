@@ -17,7 +17,7 @@ impl Master {
     /// # Errors
     /// The environment has no keys.
     pub fn registry(&self, fence: Option<u64>) -> Result<RegistryClient> {
-        let agent = self.client.clone();
+        let agent = self.node.client.clone();
         let dial: Dial = Arc::new(move || {
             let agent = agent.clone();
             Box::pin(async move { agent.registry(fence).await })

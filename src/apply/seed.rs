@@ -52,8 +52,8 @@ pub async fn seed(
     if options.dry_run {
         return Ok(());
     }
-    let held = master.lock(options).await?;
-    let there = master.client.docker(Some(held.fence))?;
+    let held = master.node.lock(options).await?;
+    let there = master.node.client.docker(Some(held.fence))?;
     let result = carry_out(&plan, Arc::new(Seeder { here, there }), &options.events, &options.stop).await.1;
     let ended = held.end(result.as_ref().map(|_| ()).map_err(|error| error.message.clone())).await;
     result.and(ended)

@@ -65,17 +65,17 @@ impl Snapshots {
 
     /// The agent.
     pub(super) fn client(&self) -> &AgentClient {
-        &self.master.client
+        &self.master.node.client
     }
 
     /// What is known of the node; an agent of another build is replaced first.
     pub(super) async fn facts(&self, options: &Options) -> Result<NodeFacts> {
-        self.master.facts(Some(options)).await
+        self.master.node.facts(Some(options)).await
     }
 
     /// Says who is waited for.
     pub(super) fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
-        self.master.busy(options)
+        self.master.node.busy(options)
     }
 
     /// Takes one.
@@ -103,7 +103,7 @@ impl Snapshots {
     /// # Errors
     /// What the agent says.
     pub async fn list(&self, sizes: bool) -> Result<Vec<ListedSnapshot>> {
-        match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
+        match self.master.node.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
             Response::Snapshots { list, .. } => Ok(list),
             other => Err(unexpected(&other)),
         }
@@ -114,7 +114,7 @@ impl Snapshots {
     /// # Errors
     /// What the agent says.
     pub async fn list_all(&self, sizes: bool) -> Result<(Vec<ListedSnapshot>, Vec<Damaged>)> {
-        match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
+        match self.master.node.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
             Response::Snapshots { list, damaged } => Ok((list, damaged)),
             other => Err(unexpected(&other)),
         }
@@ -125,7 +125,7 @@ impl Snapshots {
     /// # Errors
     /// There is no such snapshot.
     pub async fn show(&self, id: &str) -> Result<(ListedSnapshot, BTreeMap<String, (u64, u64)>)> {
-        match self.master.client.ask(&Request::ShowSnapshot { id: id.to_owned() }, &[]).await? {
+        match self.master.node.client.ask(&Request::ShowSnapshot { id: id.to_owned() }, &[]).await? {
             Response::Shown { snapshot, containers } => Ok((snapshot, containers)),
             other => Err(unexpected(&other)),
         }
@@ -154,7 +154,7 @@ impl Snapshots {
         let mut options = tokio::fs::OpenOptions::new();
         // It holds whatever the containers hold.
         let mut out = options.create_new(true).write(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
-        let exported = self.master.client.export(&Request::ExportSnapshot { id: id.to_owned() }, &mut out).await;
+        let exported = self.master.node.client.export(&Request::ExportSnapshot { id: id.to_owned() }, &mut out).await;
         let synced = out.sync_all().await.or_error(Kind::Host, what);
         let done = match (exported, synced) {
             (Ok(done), Ok(())) => Ok(done),
@@ -175,8 +175,8 @@ impl Snapshots {
     pub async fn import(&self, file: &Path, options: &Options) -> Result<Meta> {
         let from =
             tokio::fs::File::open(file).await.or_error(Kind::Usage, || format!("cannot read `{}`", file.display()))?;
-        self.master.facts(Some(options)).await?;
-        self.master.client.import(options.holder(), options.wait, self.master.busy(options), from).await
+        self.master.node.facts(Some(options)).await?;
+        self.master.node.client.import(options.holder(), options.wait, self.master.node.busy(options), from).await
     }
 
     /// Removes what the policy does not keep, or with `dry_run` only says what would go.
@@ -197,7 +197,7 @@ impl Snapshots {
     /// There is no such snapshot.
     pub async fn diff(&self, from: &str, to: Option<&str>) -> Result<Differs> {
         let request = Request::DiffSnapshots { from: from.to_owned(), to: to.map(str::to_owned) };
-        match self.master.client.ask(&request, &[]).await? {
+        match self.master.node.client.ask(&request, &[]).await? {
             Response::Differences { from, to, list } => Ok(Differs { from, to, files: list }),
             other => Err(unexpected(&other)),
         }
@@ -229,7 +229,7 @@ impl Snapshots {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         };
-        let facts = self.master.facts(Some(options)).await?;
+        let facts = self.master.node.facts(Some(options)).await?;
         let other = part == RestorePart::All && !keep_release && ran_other(&wanted.meta, &facts)?;
         if other {
             images_are_there(&wanted.meta, &facts)?;
@@ -252,10 +252,10 @@ impl Snapshots {
 
     async fn work(&self, request: &Request, options: &Options) -> Result<Response> {
         // An older agent does not know the request: replaced first.
-        self.master.facts(Some(options)).await?;
+        self.master.node.facts(Some(options)).await?;
         let events: Events = options.events.clone();
         let step = |text: &str| events.note(format!("  {text}"));
-        self.master.client.work(request, options.wait, self.master.busy(options), step).await
+        self.master.node.client.work(request, options.wait, self.master.node.busy(options), step).await
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     node::OnNode,
     options::{Options, Scope, short},
     outcome::Outcome,
-    place::{ImageNodes, awake},
+    place::ImageNodes,
 };
 use crate::{
     config::model::Environment,
@@ -46,13 +46,13 @@ impl Master {
         making: Making,
         options: &Options,
     ) -> Result<()> {
-        let docker = self.client.docker(Some(held.fence))?;
+        let docker = self.node.client.docker(Some(held.fence))?;
         let performer = Arc::new(OnNode {
             workspace: self.workspace.clone(),
             keys: self.keys.clone(),
             environment: self.environment.clone(),
             seen: self.seen.clone(),
-            client: self.client.clone(),
+            client: self.node.client.clone(),
             docker,
             held,
             desired,
@@ -156,7 +156,7 @@ async fn up_master(
 ) -> Result<Outcome> {
     let environment = &master.environment;
     outcome.master = Some(master.clone());
-    let facts = awake(&master, options).await?;
+    let facts = master.node.ready_facts(options).await?;
     if scope.nodes_only {
         outcome.facts = Some(facts);
         return Ok(outcome);
@@ -190,10 +190,9 @@ async fn up_master(
         outcome.notes.push(why_nothing(&desired, &place.facts));
     } else {
         if !bases.is_empty() {
-            let maker = place.maker().0;
-            bases::pull(maker, maker.lock(options).await?, &bases, options).await?;
+            bases::pull(place.maker().0, &environment.name, &bases, options).await?;
         }
-        let held = master.lock(options).await?;
+        let held = master.node.lock(options).await?;
         // What was seen before the lock was ours may have changed.
         place.refresh().await?;
         let (desired, tree) = place.desired(&scope, &mut Vec::new())?;
@@ -212,7 +211,7 @@ async fn up_master(
         };
         master.carry_out(&plan, held, &place.facts, desired, Making { tree, builder }, options).await?;
         outcome.plans.push(plan);
-        place.facts = master.client.facts().await?;
+        place.facts = master.node.client.facts().await?;
     }
     if scope.is_all() {
         admits::close_others(&master, options).await?;

@@ -30,7 +30,7 @@ pub async fn plan_rollback(
     options: &Options,
 ) -> Result<Planned> {
     let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(5)).await?);
-    let facts = master.facts(Some(options)).await?;
+    let facts = master.node.facts(Some(options)).await?;
     let name = &environment.name;
     let old =
         recorded(&facts)?.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has not run anything yet")))?;

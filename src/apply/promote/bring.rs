@@ -17,7 +17,7 @@ use crate::{
 /// # Errors
 /// What cannot be brought; nothing that runs has changed.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
-    let client = &planned.master.client;
+    let client = &planned.master.node.client;
     let install = async |place: InstallTarget, tar: Vec<u8>| {
         let request = Request::Install { fence: held.fence, place, size: tar.len() as u64 };
         client.ask(&request, &tar).await.map(|_| ())

@@ -35,7 +35,7 @@ async fn branch_state(master: &Master, facts: &NodeFacts, wanted: &str) -> Resul
     }
     let wanted = Some(wanted.to_owned());
     let request = Request::Branch { repository: REPOSITORY.into(), branch: BRANCH.into(), wanted };
-    match master.client.ask(&request, &[]).await? {
+    match master.node.client.ask(&request, &[]).await? {
         Response::Branch { at, has } => Ok(Some((at, has))),
         other => Err(unexpected(&other)),
     }
@@ -60,7 +60,7 @@ pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str
         );
     }
     options.events.note(format!("  fetch {} from `{name}`", short(commit)));
-    let pack = source.client.objects(REPOSITORY, commit, false).await?;
+    let pack = source.node.client.objects(REPOSITORY, commit, false).await?;
     keep(root, id, &pack).map_err(|error| {
         Error::new(
             Kind::Refused,
@@ -147,7 +147,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
     options.events.note(format!("  send the commit {} ({})", short(&to.new), bytes(pack.len() as u64)));
     let repository = to.repository.clone();
     let request = Request::TakeObjects { fence: held.fence, repository, size: pack.len() as u64 };
-    planned.master.client.ask(&request, &pack).await.map(|_| ())
+    planned.master.node.client.ask(&request, &pack).await.map(|_| ())
 }
 
 /// All objects of a commit and its history, without those of `there`.

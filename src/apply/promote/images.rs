@@ -41,7 +41,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         return Ok(0);
     }
     let Some(from) = &planned.from else { return again(planned, held, options, missing).await };
-    let tested = from.client.facts().await?;
+    let tested = from.node.client.facts().await?;
     let registries = has_registry(from, &tested)? && has_registry(&planned.master, &planned.facts)?;
     let wanted: BTreeSet<String> = missing.values().map(|image| image.build.clone()).collect();
     let mut by_digest = Vec::new();
@@ -63,7 +63,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         }
     }
     let mut sent = 0;
-    let before = planned.master.client.facts().await?.images;
+    let before = planned.master.node.client.facts().await?.images;
     let brought = async {
         if !by_digest.is_empty() {
             sent += copied(from, planned, held, &by_digest, options).await?;
@@ -85,8 +85,8 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
 /// # Errors
 /// There was such an image, or the node does not answer.
 async fn refuse_planted(planned: &Planned, held: &Held, before: &[ImageFact], wanted: &BTreeSet<String>) -> Result<()> {
-    let docker = planned.master.client.docker(Some(held.fence))?;
-    let after = planned.master.client.facts().await?.images;
+    let docker = planned.master.node.client.docker(Some(held.fence))?;
+    let after = planned.master.node.client.facts().await?.images;
     let mut planted = Vec::new();
     for image in others(before, &after, wanted) {
         // The facts leave out a label that an older image has.
@@ -117,7 +117,7 @@ fn others<'a>(before: &[ImageFact], after: &'a [ImageFact], wanted: &BTreeSet<St
 
 /// What ran here before is in the node's own registry, whatever was removed from its Docker.
 async fn again(planned: &Planned, held: &Held, options: &Options, missing: BTreeMap<&str, &ImageSpec>) -> Result<u64> {
-    let docker = planned.master.client.docker(Some(held.fence))?;
+    let docker = planned.master.node.client.docker(Some(held.fence))?;
     for (name, image) in missing {
         let reference = image
             .reference
@@ -147,7 +147,7 @@ async fn copied(
     let line = |text: &str| options.events.output(STEP, text);
     let work = async {
         let copied: TransferStats = registry::copy(&here, &there, images, &mount_from, &line).await?;
-        let docker = to.client.docker(Some(held.fence))?;
+        let docker = to.node.client.docker(Some(held.fence))?;
         for image in images {
             let reference = format!("{REGISTRY_ADDRESS}/{}@{}", image.target, image.digest);
             build::pull(&docker, &reference, &line).await?;
@@ -173,7 +173,7 @@ async fn copied(
 
 /// From one Docker to the other.
 async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Result<u64> {
-    let (here, there) = (from.client.docker(None)?, to.client.docker(Some(held.fence))?);
+    let (here, there) = (from.node.client.docker(None)?, to.node.client.docker(Some(held.fence))?);
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
     transfer::copy(&here, &there, &images, &|_| {}).await
 }

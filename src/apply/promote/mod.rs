@@ -91,7 +91,7 @@ pub async fn carry_out(
         planned.from = Some(again(from).await?);
     }
     let master = planned.master.clone();
-    let held = master.lock(options).await?;
+    let held = master.node.lock(options).await?;
     let brought = bring::bring(&planned, &held, options).await;
     let end = brought.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
     let moved = match (brought, held.end(end).await) {
@@ -100,7 +100,7 @@ pub async fn carry_out(
     };
     hook(HookPoint::AfterBring).await?;
     hook(HookPoint::BeforeSwitch).await?;
-    let facts = master.client.facts().await?;
+    let facts = master.node.client.facts().await?;
     if planned.from.is_some() {
         images::settle(&mut planned.target.images, &facts);
     }

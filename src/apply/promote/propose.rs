@@ -51,7 +51,7 @@ pub async fn propose(
         Master::connect(workspace.clone(), from, Duration::from_secs(5)),
         Master::connect(workspace.clone(), to, Duration::from_secs(5))
     )?;
-    let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
+    let (tested, facts) = tokio::try_join!(source.node.facts(Some(options)), master.node.facts(Some(options)))?;
     let commit = source::commit_of(&from.name, &tested)?.commit;
     let root = workspace.lab.root.clone();
     git::fetch(&source, &tested, &root, &commit, options).await?;

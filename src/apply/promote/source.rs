@@ -51,7 +51,7 @@ pub async fn plan_promotion(
         Master::connect(workspace.clone(), to, Duration::from_secs(5))
     )?;
     let (source, master) = (Arc::new(source), Arc::new(master));
-    let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
+    let (tested, facts) = tokio::try_join!(source.node.facts(Some(options)), master.node.facts(Some(options)))?;
     let runs = commit_of(&from.name, &tested)?;
     let old = recorded(&facts)?.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
@@ -176,7 +176,7 @@ pub async fn plan_promotion(
 async fn checked(source: &Master, options: &Options) -> Result<()> {
     let step = |text: &str| options.events.note(format!("  {text}"));
     let request = Request::Check { containers: Vec::new() };
-    let Response::Checked { list } = source.client.work(&request, false, |_, _| {}, step).await? else {
+    let Response::Checked { list } = source.node.client.work(&request, false, |_, _| {}, step).await? else {
         return Err(Error::new(
             Kind::Node,
             format!("`{}` does not report the results of its checks", source.environment.name),

@@ -35,7 +35,7 @@ pub struct Releases {
 /// # Errors
 /// The node does not answer.
 pub async fn releases(master: &Master) -> Result<Releases> {
-    match master.client.ask(&Request::Releases, &[]).await? {
+    match master.node.client.ask(&Request::Releases, &[]).await? {
         Response::Releases { list, ledger, chain, next } => {
             let what = || format!("the agent of `{}` names a release without a number", master.environment.master);
             let number = |(number, release): (String, _)| Ok((number.parse().or_error(Kind::Node, what)?, release));
@@ -108,7 +108,7 @@ pub(super) async fn follow(
     let mut tries = 0;
     let step = |text: &str| options.events.note(format!("  {text}"));
     loop {
-        let following = master.client.switch(&request, options.wait, master.busy(options), step, last_word);
+        let following = master.node.client.switch(&request, options.wait, master.node.busy(options), step, last_word);
         let followed = tokio::select! {
             followed = following => followed,
             _ = stop.wait_for(|stop| *stop) => {
@@ -119,7 +119,7 @@ pub(super) async fn follow(
         };
         match followed {
             // The node went down, and its connection with it: trying again on this connection would only take time.
-            Err(error) if error.kind.is_of_node() && master.client.is_disconnected() => {
+            Err(error) if error.kind.is_of_node() && master.node.client.is_disconnected() => {
                 let name = &master.environment.name;
                 let begun = if matches!(request, Request::WatchSwitch) { "" } else { "if it began, " };
                 return Err(error.hint(format!(
@@ -163,6 +163,6 @@ pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(L
 /// # Errors
 /// None is.
 pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(LedgerEntry, String)> {
-    master.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
+    master.node.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
     follow(master, &Request::WatchSwitch, Vec::new(), None, &Cell::new(false), options).await
 }

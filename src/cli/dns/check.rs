@@ -139,7 +139,7 @@ async fn from_agent(
     questions: &[(String, String)],
 ) -> Result<Seen> {
     let request = Request::Resolve { vantage, servers, questions: questions.to_vec() };
-    match master.client.ask(&request, &[]).await {
+    match master.node.client.ask(&request, &[]).await {
         Ok(Response::Resolved { container, server, said }) => Ok((container, server, said)),
         Ok(_) => Err(Error::new(
             Kind::Node,
