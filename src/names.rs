@@ -21,8 +21,8 @@ mod tests;
 
 /// What [`names`] is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
-    /// The wish: containers, hosts, work stations, environments.
+pub struct NameInputs<'a> {
+    /// The desired state: containers, hosts, work stations, environments.
     pub lab: &'a Lab,
     /// Whose server the names are for.
     pub environment: &'a str,
@@ -40,8 +40,8 @@ pub struct Inputs<'a> {
 ///
 /// A bare `git.internal` is this environment's own; `git.<environment>.internal` is answered for every environment that
 /// has an address, so that each server knows them all. Machines come first, since an address's first row is its PTR.
-pub fn names(inputs: &Inputs) -> Names {
-    let Inputs { lab, environment, nodes, subnet, upstreams, runs } = *inputs;
+pub fn names(inputs: &NameInputs) -> Names {
+    let NameInputs { lab, environment, nodes, subnet, upstreams, runs } = *inputs;
     let master = |name: &str| lab.environments.get(name).and_then(|e| nodes.get(&e.master)).copied();
     let own = master(environment);
 

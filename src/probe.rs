@@ -113,7 +113,7 @@ impl Felt {
 
 /// What came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Said {
+enum ProbeResult {
     /// It was closed without a word.
     Nothing,
     /// It waits to be told more.
@@ -122,7 +122,7 @@ enum Said {
 }
 
 /// One request: the name, a connection within `hurry`, and whatever comes back. Gives, too, how long the connection took.
-async fn ask(service: &Service, server: IpAddr, hurry: Duration) -> std::io::Result<(Said, Duration)> {
+async fn ask(service: &Service, server: IpAddr, hurry: Duration) -> std::io::Result<(ProbeResult, Duration)> {
     let asked = async {
         let address = match &service.name {
             None => service.address,
@@ -143,12 +143,12 @@ async fn ask(service: &Service, server: IpAddr, hurry: Duration) -> std::io::Res
         let said = match tokio::time::timeout(SILENCE, stream.read(&mut some)).await {
             Ok(read) => {
                 if read? > 0 {
-                    Said::Something
+                    ProbeResult::Something
                 } else {
-                    Said::Nothing
+                    ProbeResult::Nothing
                 }
             }
-            Err(_) => Said::Silence,
+            Err(_) => ProbeResult::Silence,
         };
         Ok((said, connected))
     };

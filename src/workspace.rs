@@ -186,7 +186,7 @@ impl Workspace {
             }
             _ => error,
         });
-        let target = ssh::Target {
+        let target = ssh::SshTarget {
             node: node.to_owned(),
             address,
             via,

@@ -10,20 +10,20 @@ use lap::{
     drivers::node::docker::HostFacts,
     plan::{
         Plan,
-        containers::{Inputs, Installed, REGISTRY, up},
+        containers::{Installed, PlanInputs, REGISTRY, up},
         nodes::{self, NodeInputs},
     },
-    release::{desired_state::DesiredState, manifest::Image},
+    release::{desired_state::DesiredState, manifest::ImageSpec},
     wire::protocol::NodeFacts,
 };
 
 pub const NODES: usize = 100;
 pub const CONTAINERS: usize = 1000;
 
-/// The wish.
+/// The desired.
 pub struct MadeUp {
     lab: Lab,
-    wish: DesiredState,
+    desired: DesiredState,
     installed: Installed,
 }
 
@@ -41,7 +41,7 @@ impl MadeUp {
             container.depends_on = (1..n.min(4)).map(|k| format!("c{:04}", n - k)).filter(|_| n % 5 != 0).collect();
             let parents =
                 if n < CONTAINERS / 10 { Vec::new() } else { vec![format!("c{:04}", n - CONTAINERS / 10 + 1)] };
-            images.insert(name.clone(), Image { build: format!("{n:032x}"), parents, reference: None });
+            images.insert(name.clone(), ImageSpec { build: format!("{n:032x}"), parents, reference: None });
             installed.files.insert(format!("secrets/{name}/tls.key"), format!("{n:064x}"));
             containers.insert(name, container);
         }
@@ -93,7 +93,7 @@ impl MadeUp {
             containers: containers.clone(),
             rootfs: Rootfs::default(),
         };
-        let wish = DesiredState {
+        let desired = DesiredState {
             commit: "c1".into(),
             containers,
             images,
@@ -101,7 +101,7 @@ impl MadeUp {
             checks: String::new(),
             release: None,
         };
-        Self { lab, wish, installed }
+        Self { lab, desired, installed }
     }
 
     /// The plans of a first `lap up`: every node, then every container.
@@ -111,8 +111,8 @@ impl MadeUp {
         let nodes = nodes::up(&self.lab, "test", &inputs).expect("an address is free for every node");
         let containers = up(
             "test",
-            &Inputs {
-                wish: &self.wish,
+            &PlanInputs {
+                desired: &self.desired,
                 node: &NodeFacts::default(),
                 builder: None,
                 installed: &self.installed,

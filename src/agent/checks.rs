@@ -32,7 +32,7 @@ use crate::{
     wire::{
         labels::{LABEL_BUILD, LABEL_CHECK},
         paths,
-        protocol::{Answer, Checked},
+        protocol::{CheckResult, Response},
     },
 };
 
@@ -74,7 +74,7 @@ pub(super) fn idle() -> Option<tokio::sync::MutexGuard<'static, ()>> {
 ///
 /// # Errors
 /// Docker does not answer. A check that cannot be run is one that failed.
-pub async fn run(docker: &Docker, current: &ReleaseManifest, note: &(dyn Fn(&str) + Sync)) -> Result<Vec<Checked>> {
+pub async fn run(docker: &Docker, current: &ReleaseManifest, note: &(dyn Fn(&str) + Sync)) -> Result<Vec<CheckResult>> {
     let _one = ONE.lock().await;
     sweep(docker).await?;
     let dir = Path::new(paths::CHECKS).join(&current.checks);
@@ -109,17 +109,17 @@ pub async fn run(docker: &Docker, current: &ReleaseManifest, note: &(dyn Fn(&str
             });
         }
     }
-    let each: Vec<BoxFuture<'_, Checked>> =
+    let each: Vec<BoxFuture<'_, CheckResult>> =
         all.iter().map(|check| timed(docker, check, &dir, &current.env, note).boxed()).collect();
     Ok(futures_util::stream::iter(each).buffered(AT_ONCE).collect().await)
 }
 
-async fn timed(docker: &Docker, check: &Check<'_>, dir: &Path, env: &str, note: &(dyn Fn(&str) + Sync)) -> Checked {
+async fn timed(docker: &Docker, check: &Check<'_>, dir: &Path, env: &str, note: &(dyn Fn(&str) + Sync)) -> CheckResult {
     note(&format!("check `{}` of `{}`", check.name, check.container));
     let begun = Instant::now();
     let (ok, output) = one(docker, check, dir, env).await.unwrap_or_else(|error| (false, error.message));
     let (container, name) = (check.container.to_owned(), check.name.clone());
-    Checked { container, check: name, ok, seconds: begun.elapsed().as_secs_f64(), output }
+    CheckResult { container, check: name, ok, seconds: begun.elapsed().as_secs_f64(), output }
 }
 
 /// The programs in a directory, by name. What is not executable belongs to one that is.
@@ -284,7 +284,7 @@ pub async fn recover() {
 ///
 /// # Errors
 /// Nothing runs, or Docker does not answer.
-pub(super) async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, containers: &[String]) -> Result<Answer> {
+pub(super) async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, containers: &[String]) -> Result<Response> {
     let current = recorded::current().value_or_refuse()?;
     let mut current =
         current.ok_or_else(|| Error::new(Kind::Refused, "the node has not run any containers yet").hint("`lap up`"))?;
@@ -299,9 +299,9 @@ pub(super) async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, containers: &[
     let work = async move { run(&docker, &current, &note).await };
     let tell = async {
         while let Some(text) = steps.recv().await {
-            say(stream, &Answer::Step { text }).await;
+            say(stream, &Response::Step { text }).await;
         }
     };
     let (list, ()) = tokio::join!(work, tell);
-    Ok(Answer::Checked { list: list? })
+    Ok(Response::Checked { list: list? })
 }

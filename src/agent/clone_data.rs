@@ -43,7 +43,7 @@ use super::{
 };
 use crate::wire::{
     paths,
-    protocol::{Answer, Bring, Part},
+    protocol::{Bring, Response, RestorePart},
 };
 
 pub use scrub::{is_pending, recover};
@@ -71,10 +71,10 @@ fn came(from: &str) -> Result<Vec<String>> {
 }
 
 /// What came from `from`.
-pub fn received(from: &str) -> Result<Answer> {
+pub fn received(from: &str) -> Result<Response> {
     path()?;
     let list = came(from)?.iter().filter_map(|name| name.parse().ok()).collect();
-    Ok(Answer::Received { list })
+    Ok(Response::Received { list })
 }
 
 /// A snapshot here, and what keeps it and `parent` from being removed.
@@ -90,7 +90,7 @@ pub fn find(id: &Id, parent: Option<&Id>) -> Result<(Meta, Vec<Flock<File>>)> {
 }
 
 /// Begins to send one.
-pub fn pack(id: &Id, parent: Option<&Id>) -> Result<archive::Source> {
+pub fn pack(id: &Id, parent: Option<&Id>) -> Result<archive::ArchiveSource> {
     let pool = path()?;
     let mut command = Command::new("btrfs");
     command.args(["send", "--quiet"]);
@@ -99,7 +99,7 @@ pub fn pack(id: &Id, parent: Option<&Id>) -> Result<archive::Source> {
     }
     command.arg(snapshot::data(pool, id));
     command.kill_on_drop(true).stdin(Stdio::null()).stderr(Stdio::piped());
-    archive::Source::of("btrfs send", command)
+    archive::ArchiveSource::of("btrfs send", command)
 }
 
 /// Takes what another environment's agent sent.
@@ -162,7 +162,7 @@ fn drop_received(path: &Path) -> Result<()> {
 }
 
 /// Scrubs a copy of what was received, and puts it in the place of the present.
-pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
+pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<Response> {
     let pool = path()?;
     let source = place(&bring.from, &bring.id).join("data");
     if !source.is_dir() {
@@ -204,7 +204,7 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<An
     for old in came(&bring.from)?.into_iter().filter(|name| *name != bring.id.to_string()) {
         drop_received(&directory().join(&bring.from).join(old))?;
     }
-    snapshots::restore(by, &meta.id.to_string(), Part::All, note)
+    snapshots::restore(by, &meta.id.to_string(), RestorePart::All, note)
 }
 
 fn prepare(pool: &Path, source: &Path, copy: &Path, bring: &Bring, step: &dyn Fn(&str)) -> Result<()> {

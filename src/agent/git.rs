@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::docker::{
     self,
-    health::{self, Checked},
+    health::{self, HealthResult},
 };
 
 /// The container that runs git.
@@ -34,7 +34,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Runs git in a repository.
-pub async fn git(docker: &Docker, repository: &str, arguments: &[&str], input: &[u8]) -> Result<Checked> {
+pub async fn git(docker: &Docker, repository: &str, arguments: &[&str], input: &[u8]) -> Result<HealthResult> {
     let path = path(repository)?;
     let command: Vec<String> = ["git", "-C", &path].iter().chain(arguments).map(|&word| word.to_owned()).collect();
     health::exec_fed(docker, CONTAINER, USER, command, input).await

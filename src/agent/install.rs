@@ -16,23 +16,23 @@ use lap_base::{
 use sha2::{Digest, Sha256};
 
 use super::system::failpoint;
-use crate::wire::{paths, protocol::Place};
+use crate::wire::{paths, protocol::InstallTarget};
 
 /// The directory of a place.
 ///
 /// # Errors
 /// The name in it is not one path component.
-pub fn directory(place: &Place) -> Result<PathBuf> {
+pub fn directory(place: &InstallTarget) -> Result<PathBuf> {
     let (base, name) = match place {
-        Place::Env(digest) => (paths::ENV, Some(digest)),
-        Place::Checks(digest) => (paths::CHECKS, Some(digest)),
-        Place::Secrets(container) => (paths::SECRETS, Some(container)),
-        Place::Trust => (paths::TRUST, None),
-        Place::Names => (paths::NAMES, None),
-        Place::Policy => (paths::POLICY, None),
-        Place::Ssh => (paths::SSH, None),
-        Place::State => (paths::STATE, None),
-        Place::Staged(what) => (paths::STAGED, Some(what)),
+        InstallTarget::Env(digest) => (paths::ENV, Some(digest)),
+        InstallTarget::Checks(digest) => (paths::CHECKS, Some(digest)),
+        InstallTarget::Secrets(container) => (paths::SECRETS, Some(container)),
+        InstallTarget::Trust => (paths::TRUST, None),
+        InstallTarget::Names => (paths::NAMES, None),
+        InstallTarget::Policy => (paths::POLICY, None),
+        InstallTarget::Ssh => (paths::SSH, None),
+        InstallTarget::State => (paths::STATE, None),
+        InstallTarget::Staged(what) => (paths::STAGED, Some(what)),
     };
     let Some(name) = name else { return Ok(base.into()) };
     let mut parts = Path::new(name).components();
@@ -46,11 +46,11 @@ pub fn directory(place: &Place) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`unpack`].
-pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+pub fn put(place: &InstallTarget, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     let dir = directory(place)?;
     match place {
         // Whole or not there: running containers keep the one they were started with.
-        Place::Env(_) | Place::Checks(_) => {
+        InstallTarget::Env(_) | InstallTarget::Checks(_) => {
             let new = dir.with_extension("lap-new");
             let _ = fs::remove_dir_all(&new);
             let files = unpack(bytes, &new, false)?;
@@ -61,7 +61,7 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             }
             Ok(files)
         }
-        Place::Trust => {
+        InstallTarget::Trust => {
             let new = dir.with_extension("lap-new");
             let _ = fs::remove_dir_all(&new);
             unpack(bytes, &new, false)?;
@@ -79,8 +79,10 @@ pub fn put(place: &Place, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
             // Last what is compared: after a kill in between, all of it is done again.
             unpack(bytes, &dir, false)
         }
-        Place::Secrets(_) | Place::Staged(_) | Place::Names | Place::Policy => unpack(bytes, &dir, true),
-        Place::Ssh | Place::State => unpack(bytes, &dir, false),
+        InstallTarget::Secrets(_) | InstallTarget::Staged(_) | InstallTarget::Names | InstallTarget::Policy => {
+            unpack(bytes, &dir, true)
+        }
+        InstallTarget::Ssh | InstallTarget::State => unpack(bytes, &dir, false),
     }
 }
 
@@ -177,8 +179,8 @@ mod tests {
 
     #[test]
     fn nothing_leaves_its_place() {
-        assert!(directory(&Place::Secrets("../ssh".into())).is_err());
-        assert!(directory(&Place::Env("..".into())).is_err());
+        assert!(directory(&InstallTarget::Secrets("../ssh".into())).is_err());
+        assert!(directory(&InstallTarget::Env("..".into())).is_err());
         let dir = tempfile::tempdir().unwrap();
         let mut tar = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();

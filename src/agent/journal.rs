@@ -21,7 +21,7 @@ use lap_base::{
 };
 
 use crate::wire::protocol::{Holder, Note, Unfinished};
-use lines::{Line, What};
+use lines::{JournalEvent, JournalLine};
 
 /// Above this the journal is rewritten with its last operations only.
 const MAX_BYTES: u64 = 1 << 20;
@@ -82,7 +82,7 @@ impl Journal {
             eprintln!("agent: cannot truncate `{}`: {error}", journal.path.display());
         }
         if let Some(op) = journal.open {
-            let line = Line { op, at: now, what: What::Lost };
+            let line = JournalLine { op, at: now, what: JournalEvent::Lost };
             if let Err(error) = journal.append(line.clone()) {
                 eprintln!("agent: {error}");
                 journal.follow(&line);
@@ -97,7 +97,7 @@ impl Journal {
     /// # Errors
     /// It cannot be written: then it must not begin.
     pub fn begin(&mut self, op: u64, holder: Holder, now: i64) -> Result<()> {
-        self.append(Line { op, at: now, what: What::Begin(holder) })
+        self.append(JournalLine { op, at: now, what: JournalEvent::Begin(holder) })
     }
 
     /// The holder says what it does.
@@ -105,7 +105,7 @@ impl Journal {
     /// # Errors
     /// It cannot be written: then the step must not begin.
     pub fn note(&mut self, op: u64, note: Note, now: i64) -> Result<()> {
-        self.append(Line { op, at: now, what: What::Note(lines::bounded(note)) })
+        self.append(JournalLine { op, at: now, what: JournalEvent::Note(lines::bounded(note)) })
     }
 
     /// The holder went away. Nothing happens if the operation has ended.
@@ -113,7 +113,7 @@ impl Journal {
     /// # Errors
     /// It cannot be written; it is found at the next start all the same.
     pub fn lost(&mut self, op: u64, now: i64) -> Result<()> {
-        if self.open == Some(op) { self.append(Line { op, at: now, what: What::Lost }) } else { Ok(()) }
+        if self.open == Some(op) { self.append(JournalLine { op, at: now, what: JournalEvent::Lost }) } else { Ok(()) }
     }
 
     /// The last operation, if it failed or was lost.
@@ -121,7 +121,7 @@ impl Journal {
         self.last.as_ref().filter(|_| self.open.is_none())
     }
 
-    fn append(&mut self, line: Line) -> Result<()> {
+    fn append(&mut self, line: JournalLine) -> Result<()> {
         let mut text = Vec::new();
         // Where the rest of a failed write cannot be cut off, a newline closes it: only that one line is lost.
         if self.torn && self.cut().is_err() {
@@ -180,26 +180,26 @@ impl Journal {
         self.path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     }
 
-    fn follow(&mut self, line: &Line) {
+    fn follow(&mut self, line: &JournalLine) {
         match &line.what {
-            What::Begin(holder) => {
+            JournalEvent::Begin(holder) => {
                 self.open = Some(line.op);
                 self.last = Some(Unfinished { holder: holder.clone(), since: line.at, step: None, error: None });
             }
-            What::Note(Note::Step(step)) => {
+            JournalEvent::Note(Note::Step(step)) => {
                 if let Some(last) = &mut self.last {
                     last.step = Some(step.clone());
                 }
             }
-            What::Note(Note::Did(_)) => {}
-            What::Note(Note::End(Ok(()))) => (self.open, self.last) = (None, None),
-            What::Note(Note::End(Err(error))) => {
+            JournalEvent::Note(Note::Did(_)) => {}
+            JournalEvent::Note(Note::End(Ok(()))) => (self.open, self.last) = (None, None),
+            JournalEvent::Note(Note::End(Err(error))) => {
                 self.open = None;
                 if let Some(last) = &mut self.last {
                     last.error = Some(error.clone());
                 }
             }
-            What::Lost => self.open = None,
+            JournalEvent::Lost => self.open = None,
         }
     }
 }

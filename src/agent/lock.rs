@@ -21,7 +21,7 @@ use crate::wire::protocol::Holder;
 
 /// The lock of one node.
 #[derive(Clone)]
-pub struct Lock {
+pub struct NodeLock {
     inner: Arc<Inner>,
 }
 
@@ -61,7 +61,7 @@ pub struct Grant {
     pub fence: u64,
 }
 
-impl Lock {
+impl NodeLock {
     /// The lock whose numbers are kept in `state`. If they cannot be read, nobody gets it.
     pub fn open(state: &Path) -> Self {
         let path = state.join("fence");
@@ -181,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn one_holder_and_numbers_that_never_come_again() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::open(dir.path());
+        let lock = NodeLock::open(dir.path());
         let first = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
         assert_eq!(first.fence, 1);
         assert!(lock.take(&holder("ben"), 6).unwrap().is_err());
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(refused.kind, Kind::Locked);
         assert!(refused.message.contains("`ben` holds it now"), "{refused}");
         drop(second);
-        let reopened = Lock::open(dir.path());
+        let reopened = NodeLock::open(dir.path());
         assert_eq!(reopened.take(&holder("anna"), 8).unwrap().ok().unwrap().fence, SET_ASIDE + 1);
     }
 
@@ -205,7 +205,7 @@ mod tests {
     fn numbers_are_set_aside_before_they_are_given() {
         let dir = tempfile::tempdir().unwrap();
         let on_disk = || fs::read_to_string(dir.path().join("fence")).unwrap().trim().parse::<u64>().unwrap();
-        let lock = Lock::open(dir.path());
+        let lock = NodeLock::open(dir.path());
         for expected in 1..=SET_ASIDE + 2 {
             let grant = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
             assert_eq!(grant.fence, expected);
@@ -238,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_woken() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::open(dir.path());
+        let lock = NodeLock::open(dir.path());
         let grant = lock.take(&holder("anna"), 5).unwrap().ok().unwrap();
         let waiting = tokio::spawn({
             let lock = lock.clone();

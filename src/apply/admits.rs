@@ -12,12 +12,12 @@ use lap_base::{
 use russh::keys::PublicKey;
 use sha2::{Digest, Sha256};
 
-use super::{builder, install::Files, master::Master, options::Options};
+use super::{builder, install::FileList, master::Master, options::Options};
 use crate::{
     drivers::{self, node::docker::HostFacts},
     keys::{self, Keys, ssh_fingerprint},
     release::desired_state::DesiredState,
-    wire::protocol::{NodeFacts, Place, Request},
+    wire::protocol::{InstallTarget, NodeFacts, Request},
     workspace::Workspace,
 };
 
@@ -171,11 +171,11 @@ pub async fn close_others(master: &Arc<Master>, options: &Options) -> Result<()>
     if facts.installed.get("ssh/authorized_keys") == Some(&allowed.hash) {
         return Ok(());
     }
-    options.events.note(format!("  set who may log in on `{}`", node.environment.master));
-    let files: Files = node.contents(&DesiredState::nothing()).files(&Place::Ssh, None)?;
+    options.events.note(format!("  set who may log in on `{}`", node.name));
+    let files: FileList = master.contents(&DesiredState::nothing()).files(&InstallTarget::Ssh, None)?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
     let held = node.lock(options).await?;
-    let request = Request::Install { fence: held.fence, place: Place::Ssh, size: tar.len() as u64 };
+    let request = Request::Install { fence: held.fence, place: InstallTarget::Ssh, size: tar.len() as u64 };
     let installed = node.client.ask(&request, &tar).await.map(drop);
     let end = installed.as_ref().map(|_| ()).map_err(|error| error.message.clone());
     held.end(end).await.and(installed)

@@ -20,7 +20,7 @@ use super::run::node_failed;
 use crate::{
     observe::context::Context,
     release::desired_state::DesiredState,
-    report::Line,
+    report::LineSink,
     wire::{labels::LABEL_BUILD, paths::REGISTRY_ADDRESS},
 };
 
@@ -52,28 +52,28 @@ fn registry_name(commit: &str, container: &str) -> String {
     format!("{REGISTRY_ADDRESS}/infra/{commit}/{container}")
 }
 
-/// Gives the image that is wished for its name, which the one that was built last has: after a step back in history, another one.
+/// Gives the image that is desired its name, which the one that was built last has: after a step back in history, another one.
 ///
 /// # Errors
 /// It is not there.
 pub async fn name_it(
     docker: &Docker,
-    wish: &DesiredState,
+    desired: &DesiredState,
     ids: &BTreeMap<String, String>,
     container: &str,
 ) -> Result<()> {
-    let id = id(wish, ids, container)?;
+    let id = id(desired, ids, container)?;
     let options = TagImageOptionsBuilder::new().repo(&name(container)).tag("latest").build();
     let tagged = docker.tag_image(id, Some(options)).await;
     tagged.map_err(|error| node_failed(&format!("cannot name the image of `{container}`"), &error))
 }
 
-/// The id of the image that is wished for. `ids`: those on the node, by what they were built from.
+/// The id of the image that is desired. `ids`: those on the node, by what they were built from.
 ///
 /// # Errors
 /// It is not there.
-pub fn id<'a>(wish: &DesiredState, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
-    let id = wish.images.get(container).and_then(|image| ids.get(&image.build));
+pub fn id<'a>(desired: &DesiredState, ids: &'a BTreeMap<String, String>, container: &str) -> Result<&'a str> {
+    let id = desired.images.get(container).and_then(|image| ids.get(&image.build));
     id.map(String::as_str).ok_or_else(|| {
         Error::new(Kind::Node, format!("the image of `{container}` is not on the node"))
             .hint("`lap up` builds or pulls it")
@@ -84,7 +84,7 @@ pub fn id<'a>(wish: &DesiredState, ids: &'a BTreeMap<String, String>, container:
 ///
 /// # Errors
 /// [`Kind::Build`] with the Dockerfile's step and the last lines it printed.
-pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> Result<()> {
+pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &LineSink<'_>) -> Result<()> {
     let what = || format!("cannot build `{}`", order.container);
     // A file, because a context may hold a root file system of hundreds of megabytes.
     let mut spool = tempfile::tempfile().or_error(Kind::Host, || "cannot make a temporary file".into())?;
@@ -96,7 +96,7 @@ pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> R
     options = options.buildargs(&order.args);
     let body = bollard::body_try_stream(chunks(tokio::fs::File::from_std(spool)));
     let mut lines = docker.build_image(options.build(), None, Some(body));
-    let mut said = Said::default();
+    let mut said = BuildMessage::default();
     while let Some(info) = lines.next().await {
         match info {
             Ok(info) => said.hear(info, line)?,
@@ -108,13 +108,13 @@ pub async fn build(docker: &Docker, order: BuildOrder<'_>, line: &Line<'_>) -> R
 
 /// What a build printed.
 #[derive(Default)]
-struct Said {
+struct BuildMessage {
     step: String,
     last: Vec<String>,
 }
 
-impl Said {
-    fn hear(&mut self, info: BuildInfo, line: &Line<'_>) -> Result<()> {
+impl BuildMessage {
+    fn hear(&mut self, info: BuildInfo, line: &LineSink<'_>) -> Result<()> {
         for text in info.stream.as_deref().unwrap_or_default().lines().map(str::trim_end).filter(|t| !t.is_empty()) {
             line(text);
             if text.starts_with("Step ") {
@@ -153,7 +153,7 @@ pub async fn push(
     image: &str,
     (environment, container): (&str, &str),
     commit: &str,
-    line: &Line<'_>,
+    line: &LineSink<'_>,
 ) -> Result<()> {
     for n in 0..TRIES - 1 {
         match push_once(docker, image, (environment, container), commit, line).await {
@@ -177,7 +177,7 @@ async fn push_once(
     image: &str,
     (environment, container): (&str, &str),
     commit: &str,
-    line: &Line<'_>,
+    line: &LineSink<'_>,
 ) -> Result<()> {
     let target = registry_name(commit, container);
     let what = format!("cannot push `{container}` into the registry");
@@ -200,7 +200,7 @@ async fn push_once(
 ///
 /// # Errors
 /// It is not there, or the registry does not answer.
-pub async fn pull(docker: &Docker, reference: &str, line: &Line<'_>) -> Result<()> {
+pub async fn pull(docker: &Docker, reference: &str, line: &LineSink<'_>) -> Result<()> {
     let options = CreateImageOptionsBuilder::new().from_image(reference).build();
     let mut lines = docker.create_image(Some(options), None, None);
     let what = || format!("cannot pull `{reference}`");
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_failing_build_shows_its_step_and_last_lines() {
         let stream = |text: &str| BuildInfo { stream: Some(text.into()), ..BuildInfo::default() };
-        let mut said = Said::default();
+        let mut said = BuildMessage::default();
         let heard = std::sync::Mutex::new(Vec::new());
         let line = |text: &str| heard.lock().unwrap().push(text.to_owned());
         said.hear(stream("Step 1/3 : FROM infra/base\n"), &line).unwrap();

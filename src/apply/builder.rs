@@ -2,49 +2,48 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
 
 use bollard::{Docker, query_parameters::PruneImagesOptionsBuilder};
 use lap_base::error::{Error, Kind, Result};
 
-use super::{build, images::image_ids, master::Master, options::Options, run::node_failed, transfer};
+use super::{
+    build, connected_node::ConnectedNode, images::image_ids, master::Master, options::Options, run::node_failed,
+    transfer,
+};
 use crate::{
-    config::model::Environment,
     release::desired_state::DesiredState,
-    report::Line,
+    report::LineSink,
     wire::{
-        client::{Client, Held},
+        client::{AgentClient, Held},
         labels::LABEL_BUILD,
     },
 };
 
-/// One that is worked on, under its own lock.
+/// A builder whose lock is held.
 pub struct Builder {
     pub node: String,
     pub docker: Docker,
-    client: Client,
+    client: AgentClient,
     held: Held,
 }
 
-/// The builder of this master's environment, as a node that can be worked on. `None`: there is none, or this is the master itself, where a
-/// push is built, which knows no way to other nodes.
+/// Connects to the builder of this master's environment. `None`: the environment has no builder; or this program runs on the master, which
+/// builds pushes itself and has no key for other nodes.
 ///
 /// # Errors
 /// It does not answer.
-pub async fn connect(master: &Master) -> Result<Option<Arc<Master>>> {
+pub async fn connect(master: &Master) -> Result<Option<ConnectedNode>> {
     let (Some(keys), Some(node)) = (&master.keys, &master.environment.builder) else { return Ok(None) };
     let address = master.seen.nodes.get(node).copied();
     let address = address.ok_or_else(|| Error::new(Kind::Node, format!("the address of `{node}` is not known")))?;
-    let (workspace, name) = (master.workspace.clone(), &master.environment.name);
-    let session = workspace.connect(keys, node, address, Duration::from_secs(5)).await.map_err(|error| {
+    let name = &master.environment.name;
+    let session = master.workspace.connect(keys, node, address, Duration::from_secs(5)).await.map_err(|error| {
         let message = format!("the builder of `{name}` does not answer: {}", error.message);
         Error::new(error.kind, message).hint(format!("`lap up {name}` starts it, `lap node list` shows its state"))
     })?;
-    let environment = Environment { master: node.clone(), ..master.environment.clone() };
-    let (keys, seen, client) = (master.keys.clone(), master.seen.clone(), session.agent());
-    Ok(Some(Arc::new(Master { workspace, keys, environment, seen, client })))
+    Ok(Some(ConnectedNode { name: node.clone(), client: session.agent() }))
 }
 
 impl Builder {
@@ -52,10 +51,10 @@ impl Builder {
     ///
     /// # Errors
     /// Somebody has it, and it is not to be waited for.
-    pub async fn take(node: &Master, options: &Options) -> Result<Self> {
+    pub async fn take(node: &ConnectedNode, options: &Options) -> Result<Self> {
         let held = node.lock(options).await?;
         let docker = node.client.docker(Some(held.fence))?;
-        Ok(Self { node: node.environment.master.clone(), docker, client: node.client.clone(), held })
+        Ok(Self { node: node.name.clone(), docker, client: node.client.clone(), held })
     }
 
     /// Ids of its images by what they were built from.
@@ -82,15 +81,15 @@ impl Builder {
     pub async fn bring(
         &self,
         to: &Docker,
-        wish: &DesiredState,
+        desired: &DesiredState,
         containers: &[String],
         bases: &BTreeMap<String, BTreeSet<String>>,
-        line: &Line<'_>,
+        line: &LineSink<'_>,
     ) -> Result<()> {
         let ids = self.images().await?;
         let mut images: BTreeSet<&str> = BTreeSet::new();
         for name in containers {
-            build::name_it(&self.docker, wish, &ids, name).await?;
+            build::name_it(&self.docker, desired, &ids, name).await?;
             images.extend(bases.get(name).into_iter().flatten().map(String::as_str));
         }
         let names: Vec<String> = containers.iter().map(|name| build::name(name)).collect();

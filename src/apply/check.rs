@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use lap_base::error::Result;
 
-use super::{answers::unexpected, master::Master, options::Options};
+use super::{master::Master, options::Options, responses::unexpected};
 use crate::{
     config::model::Environment,
-    wire::protocol::{Answer, Checked, Request},
+    wire::protocol::{CheckResult, Request, Response},
     workspace::Workspace,
 };
 
@@ -20,14 +20,14 @@ pub async fn check(
     environment: &Environment,
     containers: &[String],
     options: &Options,
-) -> Result<Vec<Checked>> {
+) -> Result<Vec<CheckResult>> {
     let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
     // An older agent does not know the request: replaced first.
-    master.facts(Some(options)).await?;
+    master.node.facts(Some(options)).await?;
     let request = Request::Check { containers: containers.to_vec() };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    match master.client.work(&request, false, |_, _| {}, step).await? {
-        Answer::Checked { list } => Ok(list),
+    match master.node.client.work(&request, false, |_, _| {}, step).await? {
+        Response::Checked { list } => Ok(list),
         other => Err(unexpected(&other)),
     }
 }

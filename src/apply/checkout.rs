@@ -19,7 +19,7 @@ use crate::{
 /// The commit is not in this workspace's repository, or it is no workspace.
 pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspace>, Option<Checkout>)> {
     let root = &workspace.lab.root;
-    let head = commit::look(root)?;
+    let head = commit::read_commit(root)?;
     if head.id.as_deref() == Some(commit) && !head.dirty {
         return Ok((workspace.clone(), None));
     }
@@ -30,7 +30,7 @@ pub fn checkout(workspace: &Arc<Workspace>, commit: &str) -> Result<(Arc<Workspa
 /// The same, from git in any case.
 ///
 /// # Errors
-/// As [`checkout`].
+/// As [`checkout()`].
 pub fn fresh(workspace: &Workspace, commit: &str) -> Result<(Workspace, Checkout)> {
     let root = &workspace.lab.root;
     let checkout =

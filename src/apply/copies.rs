@@ -6,15 +6,15 @@ use lap_base::{
     error::{Error, Kind, Result},
 };
 use lap_repositories::{
-    Copy, Position, Pruned, Repository, Room,
-    policy::{Known, News, Policy, Verified, decide, newest_of},
+    Copy, Position, Pruned, Repository, RepositoryScope,
+    policy::{CopyPolicy, CopyStatus, News, Verified, decide, newest_of},
 };
-use lap_snapshots::{Id, Reason, keep::Decision};
+use lap_snapshots::{Id, Reason, keep::RetentionDecision};
 
 use super::{
     options::Options,
     repository::{
-        Copied, Place,
+        CopyResult, LabRepositories,
         progress::{aside, silent, step},
     },
     snapshot::Snapshots,
@@ -24,21 +24,21 @@ use crate::wire::protocol::Request;
 /// What of the copies of an environment is to go.
 pub enum Going<'a> {
     /// What lap.toml does not keep.
-    Policy(&'a Policy),
+    Policy(&'a CopyPolicy),
     /// These.
     Named(&'a [String]),
 }
 
 /// What was decided about each copy, and what it gave back; `None`: it was only asked.
-pub struct Gone {
-    pub decisions: Vec<Decision>,
+pub struct ThinnedCopies {
+    pub decisions: Vec<RetentionDecision>,
     pub pruned: Option<Pruned>,
 }
 
 /// What `--due` did in one repository.
 #[derive(Default)]
 pub struct Due {
-    pub copied: Option<Copied>,
+    pub copied: Option<CopyResult>,
     pub removed: usize,
     /// What a verification found wrong; `None`: it was not due.
     pub verified: Option<Vec<String>>,
@@ -46,7 +46,7 @@ pub struct Due {
 
 impl Snapshots {
     /// Tells the node. What it does not hear of it does not show in `lap status`, and undoes nothing that was done.
-    pub async fn note(&self, place: &Place, news: News, options: &Options) {
+    pub async fn note(&self, place: &LabRepositories, news: News, options: &Options) {
         let request = Request::NoteCopies { repository: place.name.clone(), news };
         let told = async {
             // An older agent does not know the request: replaced first.
@@ -59,7 +59,7 @@ impl Snapshots {
     }
 
     /// What the node knows of a repository.
-    async fn known(&self, place: &Place, options: &Options) -> Result<Known> {
+    async fn known(&self, place: &LabRepositories, options: &Options) -> Result<CopyStatus> {
         Ok(self.facts(options).await?.copies.remove(&place.name).unwrap_or_default())
     }
 
@@ -67,14 +67,14 @@ impl Snapshots {
     ///
     /// # Errors
     /// The first thing that failed. Damage is none: it is in what is given back.
-    pub async fn do_due(&self, place: &Place, policy: &Policy, options: &Options) -> Result<Due> {
+    pub async fn do_due(&self, place: &LabRepositories, policy: &CopyPolicy, options: &Options) -> Result<Due> {
         let mut due = Due::default();
         let newest = self.list(false).await?.pop().map(|listed| listed.meta);
         let (there, environment) = (place.clone(), self.environment().name.clone());
         let copies = aside(move || there.copies(&environment)).await?;
         // A shared one says what any node wrote into it: it puts no copy off once the environment has its own.
         let (there, environment) = (place.clone(), self.environment().name.clone());
-        let shared = aside(move || Ok(there.room_for_copies(&environment)? == Room::Shared)).await?;
+        let shared = aside(move || Ok(there.room_for_copies(&environment)? == RepositoryScope::Shared)).await?;
         let there: Vec<Copy> = copies.iter().filter(|copy| copy.shared == shared).cloned().collect();
         let is_newer = newest.is_some_and(|newest| Position::is_newest(&newest, &there));
         if policy.copy_is_due(is_newer, there.last().map(|copy| copy.at), now()) {
@@ -99,7 +99,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// What the agent says.
-    pub async fn note_verified(&self, place: &Place, faults: usize, options: &Options) -> Result<()> {
+    pub async fn note_verified(&self, place: &LabRepositories, faults: usize, options: &Options) -> Result<()> {
         let newest = self.known(place, options).await?.newest.map(|(id, _)| id);
         self.note(place, News::Verified(Verified { at: now(), newest, faults }), options).await;
         Ok(())
@@ -109,7 +109,12 @@ impl Snapshots {
     ///
     /// # Errors
     /// Somebody else works on the repository, or it cannot be written. Killed anywhere, all that is listed is whole.
-    pub async fn remove_copies(&self, going: &Going<'_>, place: &Place, options: &Options) -> Result<Gone> {
+    pub async fn remove_copies(
+        &self,
+        going: &Going<'_>,
+        place: &LabRepositories,
+        options: &Options,
+    ) -> Result<ThinnedCopies> {
         let known = self.known(place, options).await?;
         let releases: Vec<Id> = self
             .list(false)
@@ -135,8 +140,8 @@ impl Snapshots {
         let title = format!("remove copies from `{}`", place.name);
         let work = aside(move || {
             let mut opened = there.with_copies(&environment)?;
-            if !dry_run && let Some(lab) = there.open(&Room::Lab, silent())? {
-                opened.push((Room::Lab, lab));
+            if !dry_run && let Some(lab) = there.open(&RepositoryScope::Lab, silent())? {
+                opened.push((RepositoryScope::Lab, lab));
             }
             let lock = |repository: &Repository| match dry_run {
                 // Nothing is changed by a preview, so it needs no lock where it cannot have one.
@@ -166,28 +171,28 @@ impl Snapshots {
         });
         if dry_run {
             let (decisions, pruned, _) = work.await?;
-            return Ok(Gone { decisions, pruned });
+            return Ok(ThinnedCopies { decisions, pruned });
         }
         let (decisions, pruned, newest) = step(options, title, work).await?;
         self.note(place, newest, options).await;
-        Ok(Gone { decisions, pruned })
+        Ok(ThinnedCopies { decisions, pruned })
     }
 }
 
-type Decide = Box<dyn FnOnce(&[Copy]) -> Result<Vec<Decision>> + Send>;
+type Decide = Box<dyn FnOnce(&[Copy]) -> Result<Vec<RetentionDecision>> + Send>;
 
-fn remove(repository: &Repository, go: &[Copy], lock: &lap_repositories::Lock) -> Result<Pruned> {
+fn remove(repository: &Repository, go: &[Copy], lock: &lap_repositories::RepositoryLock) -> Result<Pruned> {
     repository.forget(go, lock)?;
     repository.forget_old_keys_and_workspaces(lock)?;
     repository.prune(lock)
 }
 
 /// All stay but these.
-fn named(copies: &[Copy], ids: &[String], repository: &str) -> Result<Vec<Decision>> {
+fn named(copies: &[Copy], ids: &[String], repository: &str) -> Result<Vec<RetentionDecision>> {
     if let Some(unknown) = ids.iter().find(|id| !copies.iter().any(|copy| copy.id.to_string() == **id)) {
         return Err(Error::new(Kind::Usage, format!("`{repository}` has no snapshot `{unknown}`"))
             .hint(format!("`lap snapshot list --from {repository}` shows them")));
     }
     let because = |copy: &Copy| if ids.contains(&copy.id.to_string()) { Vec::new() } else { vec!["not named".into()] };
-    Ok(copies.iter().map(|copy| Decision { id: copy.id.clone(), because: because(copy) }).collect())
+    Ok(copies.iter().map(|copy| RetentionDecision { id: copy.id.clone(), because: because(copy) }).collect())
 }

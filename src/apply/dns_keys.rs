@@ -8,7 +8,7 @@ use lap_base::{
 use super::{install::Contents, master::Master, options::Options};
 use crate::{
     config::{KEYS, model::Container},
-    wire::protocol::{Place, Request},
+    wire::protocol::{InstallTarget, Request},
 };
 
 /// Installs `keys.json` for the container that takes it, under the node's lock. The server sees it at once.
@@ -16,7 +16,7 @@ use crate::{
 /// # Errors
 /// What runs there takes no keys (an earlier release), somebody holds the lock, or the node does not answer.
 pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
-    let facts = master.client.facts().await?;
+    let facts = master.node.client.facts().await?;
     let current = facts.recorded.value_or_refuse()?;
     let running = current.into_iter().flat_map(|current| current.containers.into_values());
     // A certificate's key would be replaced with the rest of the place.
@@ -24,7 +24,7 @@ pub async fn deliver(master: &Master, options: &Options) -> Result<()> {
     let container = container.ok_or_else(|| {
         Error::new(Kind::Refused, format!("the DNS server on `{}` accepts no keys", master.environment.name))
     })?;
-    let held = master.lock(options).await?;
+    let held = master.node.lock(options).await?;
     let installed = install(master, &container, held.fence).await;
     let end = installed.as_ref().map(drop).map_err(|error| error.message.clone());
     let ended = held.end(end).await;
@@ -43,9 +43,9 @@ async fn install(master: &Master, container: &Container, fence: u64) -> Result<(
         seen: &master.seen,
         runs: None,
     };
-    let place = Place::Secrets(container.name.clone());
+    let place = InstallTarget::Secrets(container.name.clone());
     let files = contents.files(&place, Some(container))?;
     let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
     let request = Request::Install { fence, place, size: tar.len() as u64 };
-    master.client.ask(&request, &tar).await.map(drop)
+    master.node.client.ask(&request, &tar).await.map(drop)
 }

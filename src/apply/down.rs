@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lap_base::error::{Kind, Result};
+use lap_base::error::Result;
 
 use super::{carry_out, host::Host, making::Making, master::Master, options::Options, outcome::Outcome};
 use crate::{
@@ -29,7 +29,7 @@ pub async fn stop(
 ) -> Result<Outcome> {
     let began = std::time::Instant::now();
     let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(2)).await?);
-    let facts = master.facts(None).await?;
+    let facts = master.node.facts(None).await?;
     let plan_of = |facts: &NodeFacts| {
         let mut plan = Plan::new(&environment.name);
         for fact in facts.containers.iter().filter(|fact| only.is_empty() || only.contains(&fact.name)) {
@@ -40,8 +40,8 @@ pub async fn stop(
     let mut plan = plan_of(&facts);
     let mut outcome = Outcome { master: Some(master.clone()), ..Outcome::default() };
     if !options.dry_run && !plan.steps.is_empty() {
-        let held = master.lock(options).await?;
-        let facts = master.client.facts().await?;
+        let held = master.node.lock(options).await?;
+        let facts = master.node.client.facts().await?;
         plan = plan_of(&facts);
         master.carry_out(&plan, held, &facts, DesiredState::nothing(), Making::default(), options).await?;
     }
@@ -64,7 +64,7 @@ pub async fn down(workspace: Arc<Workspace>, environment: &Environment, options:
         match stop(workspace.clone(), environment, &Default::default(), options).await {
             Ok(stopped) => outcome.plans.extend(stopped.plans),
             // A node whose inside does not answer can still be stopped from outside.
-            Err(error) if error.kind == Kind::Node => outcome.notes.push(format!("{error}; stopping it from outside")),
+            Err(error) if error.kind.is_of_node() => outcome.notes.push(format!("{error}; stopping it from outside")),
             Err(error) => return Err(error),
         }
     }

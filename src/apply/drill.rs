@@ -22,13 +22,13 @@ use super::{
     down::destroy,
     options::{Options, Scope},
     recover::{can_start, restore, running},
-    repository::{Place, progress::aside},
+    repository::{LabRepositories, progress::aside},
     snapshot::Snapshots,
     up::up,
 };
 use crate::{
     config::model::{Address, Environment, Lab, Provider},
-    wire::protocol::Checked,
+    wire::protocol::CheckResult,
     workspace::Workspace,
 };
 
@@ -39,10 +39,10 @@ const LONGEST: usize = 63;
 
 /// How it went.
 #[derive(Debug, Serialize)]
-pub struct Drill {
+pub struct DrillResult {
     #[serde(flatten)]
     pub drilled: Drilled,
-    pub checks: Vec<Checked>,
+    pub checks: Vec<CheckResult>,
 }
 
 /// Tries `copy` of `environment`; the environment itself is not touched.
@@ -53,10 +53,10 @@ pub struct Drill {
 pub async fn drill(
     workspace: &Arc<Workspace>,
     environment: &Environment,
-    place: &Place,
+    place: &LabRepositories,
     copy: &Copy,
     options: &Options,
-) -> Result<Drill> {
+) -> Result<DrillResult> {
     let mut alone = Alone::take(&workspace.lab.root)?;
     let (at, begun) = (now(), Instant::now());
     let lab = Arc::new(Workspace { lab: beside(&workspace.lab), cache: workspace.cache.clone() });
@@ -84,7 +84,7 @@ pub async fn drill(
         Ok(real) => real.note(place, News::Drilled(drilled.clone()), options).await,
         Err(error) => options.events.note(format!("  `lap status` will not show it: {error}")),
     }
-    Ok(Drill { drilled, checks })
+    Ok(DrillResult { drilled, checks })
 }
 
 /// Another lab may be called like the one that the drill makes: its nodes are no leftovers.
@@ -105,7 +105,7 @@ async fn free(lab: &Workspace, environment: &Environment) -> Result<()> {
 ///
 /// # Errors
 /// There is none.
-pub async fn copy_of(place: &Place, environment: &Environment, id: &str) -> Result<Copy> {
+pub async fn copy_of(place: &LabRepositories, environment: &Environment, id: &str) -> Result<Copy> {
     let (place, name, id) = (place.clone(), environment.name.clone(), id.to_owned());
     aside(move || place.find(&name, &id)).await
 }
@@ -114,10 +114,10 @@ pub async fn copy_of(place: &Place, environment: &Environment, id: &str) -> Resu
 async fn bring_up(
     lab: &Arc<Workspace>,
     environment: &Environment,
-    place: &Place,
+    place: &LabRepositories,
     copy: &Copy,
     options: &Options,
-) -> Result<Vec<Checked>> {
+) -> Result<Vec<CheckResult>> {
     up(lab.clone(), environment, Scope { nodes_only: true, ..Scope::default() }, options).await?;
     let snapshots = Snapshots::of(lab.clone(), environment).await?;
     let id = copy.id.to_string();
@@ -132,7 +132,7 @@ async fn bring_up(
     check(lab.clone(), environment, &[], options).await
 }
 
-fn failure(checks: &[Checked]) -> Option<String> {
+fn failure(checks: &[CheckResult]) -> Option<String> {
     let failed: Vec<String> =
         checks.iter().filter(|c| !c.ok).map(|c| format!("`{}` of `{}`", c.check, c.container)).collect();
     let of = || plural(checks.len(), "check");

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lap_base::error::{Error, Kind, Result};
 
-use super::{Perform, answers::unexpected, carry_out, master::Master, options::Options, outcome::Outcome};
+use super::{Perform, carry_out, master::Master, options::Options, outcome::Outcome, responses::unexpected};
 use crate::{
     plan::{Action, pool},
-    report::Line,
-    wire::protocol::{Answer, NodeFacts, Request},
+    report::LineSink,
+    wire::protocol::{NodeFacts, Request, Response},
 };
 
 struct Grow {
@@ -19,14 +19,14 @@ struct Grow {
 
 #[async_trait]
 impl Perform for Grow {
-    async fn perform(&self, action: &Action, _line: &Line<'_>) -> Result<()> {
+    async fn perform(&self, action: &Action, _line: &LineSink<'_>) -> Result<()> {
         let Action::GrowPool { disk, .. } = action else {
             return Err(Error::new(Kind::Other, format!("not a step for a pool: {action}")));
         };
         let Self { master, options } = self;
         let request = Request::GrowPool { holder: options.holder(), wait: options.wait, disk: *disk };
-        match master.client.work(&request, options.wait, master.busy(options), |_| {}).await? {
-            Answer::Done => Ok(()),
+        match master.node.client.work(&request, options.wait, master.node.busy(options), |_| {}).await? {
+            Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

@@ -27,7 +27,7 @@ use crate::{
     },
     keys::Keys,
     plan::{self, Action},
-    report::Line,
+    report::LineSink,
     wire::machine::config_text,
     workspace::Workspace,
 };
@@ -45,7 +45,7 @@ pub struct Host {
 
 #[async_trait]
 impl Perform for Host {
-    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
+    async fn perform(&self, action: &Action, line: &LineSink<'_>) -> Result<()> {
         let lab = &self.workspace.lab;
         match action {
             Action::MakeRootfs { rootfs, .. } => {
@@ -80,7 +80,7 @@ impl Perform for Host {
             Action::StopNode { node } if self.is_vm(node)? => self.stop_vm(node, line).await?,
             Action::RemoveNode { node } if self.is_vm(node)? => {
                 let running = self.facts.nodes.get(node).is_some_and(|is| is.running);
-                vm_machine::remove(&vm::wish(&self.workspace, self.node(node)?, &self.addresses)?, running, line)
+                vm_machine::remove(&vm::desired(&self.workspace, self.node(node)?, &self.addresses)?, running, line)
                     .await?;
             }
             Action::RemoveNodeData { node } if self.is_vm(node)? => {
@@ -153,7 +153,7 @@ impl Host {
         Ok(Site::of(self.node(name)?.vm.host.as_deref()))
     }
 
-    async fn stop_vm(&self, node: &str, line: &Line<'_>) -> Result<()> {
+    async fn stop_vm(&self, node: &str, line: &LineSink<'_>) -> Result<()> {
         let site = self.site(node)?;
         vm_machine::stop(&site, &self.workspace.lab.name, node, self.node(node)?.vm.hypervisor, line).await
     }

@@ -7,7 +7,7 @@ use crate::{
     config::model::Hypervisor,
     drivers::{
         host,
-        node::machine::{Look, sum},
+        node::machine::{MachineProbe, sum},
         site::{Input, Site},
     },
     plan::host::{Install, install as plan, packages},
@@ -32,10 +32,10 @@ if [ -d /run/systemd/system ]; then
 fi"#;
 
 /// A machine that was looked at, and what it takes.
-pub struct Examined {
+pub struct ExaminedHost {
     site: Site,
     hypervisor: Hypervisor,
-    look: Look,
+    look: MachineProbe,
     pub plan: Install,
 }
 
@@ -43,13 +43,13 @@ pub struct Examined {
 ///
 /// # Errors
 /// It does not answer, or cannot be one.
-pub async fn examine(site: Site, hypervisor: Hypervisor) -> Result<Examined> {
-    let look = host::look(&site, &packages(hypervisor)).await?;
+pub async fn examine(site: Site, hypervisor: Hypervisor) -> Result<ExaminedHost> {
+    let look = host::probe_host(&site, &packages(hypervisor)).await?;
     let plan = plan(hypervisor, &look, |text| sum(text.as_bytes()))?;
-    Ok(Examined { site, hypervisor, look, plan })
+    Ok(ExaminedHost { site, hypervisor, look, plan })
 }
 
-impl Examined {
+impl ExaminedHost {
     /// Does it. May be killed and done again.
     ///
     /// # Errors

@@ -20,15 +20,15 @@ use crate::{
     names,
     plan::containers::{GIT, Installed},
     release::desired_state::DesiredState,
-    wire::protocol::{NodeFacts, Place},
+    wire::protocol::{InstallTarget, NodeFacts},
     workspace::Workspace,
 };
 
-/// In [`Place::Policy`]: that pushes are built, and with what.
+/// In [`InstallTarget::Policy`]: that pushes are built, and with what.
 const PUSH: &str = "push.json";
 
 /// One file: (name, mode, content).
-pub type Files = Vec<(String, u32, Vec<u8>)>;
+pub type FileList = Vec<(String, u32, Vec<u8>)>;
 
 /// The content of everything lap puts on a master.
 pub struct Contents<'a> {
@@ -36,14 +36,14 @@ pub struct Contents<'a> {
     /// `None` on the node itself.
     pub keys: Option<&'a Keys>,
     pub environment: &'a Environment,
-    pub seen: &'a Seen,
+    pub seen: &'a PushFacts,
     /// What the environment runs, or is to run, where that is a release.
     pub runs: Option<&'a BTreeMap<String, Container>>,
 }
 
 /// What only an operator's machine can see and the node must know to build what is pushed to it: `policy/push.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct PushFacts {
     /// The lab's name on that machine.
     pub lab: String,
     /// Every node's address.
@@ -53,7 +53,7 @@ pub struct Seen {
     pub upstreams: Vec<SocketAddr>,
 }
 
-impl Seen {
+impl PushFacts {
     /// From this machine.
     pub fn new(
         workspace: &Workspace,
@@ -82,19 +82,21 @@ impl Contents<'_> {
     ///
     /// # Errors
     /// A key is missing.
-    pub fn files(&self, place: &Place, container: Option<&Container>) -> Result<Files> {
+    pub fn files(&self, place: &InstallTarget, container: Option<&Container>) -> Result<FileList> {
         Ok(match place {
-            Place::Trust => vec![("root.crt".into(), 0o644, self.keys()?.root_certificate().as_bytes().to_vec())],
-            Place::Names => {
+            InstallTarget::Trust => {
+                vec![("root.crt".into(), 0o644, self.keys()?.root_certificate().as_bytes().to_vec())]
+            }
+            InstallTarget::Names => {
                 let json = serde_json::to_vec_pretty(&self.names()).or_error(Kind::Other, || "names".into())?;
                 vec![("names.json".into(), 0o644, json)]
             }
-            Place::Ssh => {
+            InstallTarget::Ssh => {
                 let text = keys::authorized_keys(self.keys()?.admin().public(), &self.workspace.lab.operators)?;
                 vec![("authorized_keys".into(), 0o600, text.into_bytes())]
             }
-            Place::Secrets(_) => {
-                let mut files = Files::new();
+            InstallTarget::Secrets(_) => {
+                let mut files = FileList::new();
                 for secret in container.iter().flat_map(|container| &container.secrets) {
                     match secret.as_str() {
                         "htpasswd" => {
@@ -117,7 +119,7 @@ impl Contents<'_> {
                 }
                 files
             }
-            Place::Policy => {
+            InstallTarget::Policy => {
                 let policy = self.workspace.lab.snapshot.clone().unwrap_or_default();
                 let json = serde_json::to_vec_pretty(&policy).or_error(Kind::Other, || "policy".into())?;
                 let mut files = vec![("snapshot.json".into(), 0o644, json)];
@@ -127,7 +129,9 @@ impl Contents<'_> {
                 }
                 files
             }
-            Place::Env(_) | Place::Checks(_) | Place::State | Place::Staged(_) => Files::new(),
+            InstallTarget::Env(_) | InstallTarget::Checks(_) | InstallTarget::State | InstallTarget::Staged(_) => {
+                FileList::new()
+            }
         })
     }
 
@@ -136,8 +140,8 @@ impl Contents<'_> {
     ///
     /// # Errors
     /// A key is missing.
-    pub fn secrets(&self, container: &Container) -> Result<Files> {
-        let mut files = Files::new();
+    pub fn secrets(&self, container: &Container) -> Result<FileList> {
+        let mut files = FileList::new();
         // What is compared comes last, so that after a kill in between all of it is done again: a key beside another one's certificate
         // would stay.
         if container.secrets.contains("tls.crt") || container.secrets.contains("tls.key") {
@@ -146,13 +150,13 @@ impl Contents<'_> {
             files.push(("tls.key".into(), 0o600, issued.key.expose().as_bytes().to_vec()));
             files.push(("tls.crt".into(), 0o644, issued.chain.into_bytes()));
         }
-        files.extend(self.files(&Place::Secrets(container.name.clone()), Some(container))?);
+        files.extend(self.files(&InstallTarget::Secrets(container.name.clone()), Some(container))?);
         Ok(files)
     }
 
     /// The names the environment's DNS server serves.
     pub fn names(&self) -> Names {
-        names::names(&names::Inputs {
+        names::names(&names::NameInputs {
             lab: &self.workspace.lab,
             environment: &self.environment.name,
             nodes: &self.seen.nodes,
@@ -179,21 +183,21 @@ impl Contents<'_> {
     ///
     /// # Errors
     /// A key is missing.
-    pub fn wished(&self, wish: &DesiredState, node: &NodeFacts) -> Result<Installed> {
+    pub fn wished(&self, desired: &DesiredState, node: &NodeFacts) -> Result<Installed> {
         let mut installed = Installed::default();
-        let mut add = |prefix: &str, files: Files| {
+        let mut add = |prefix: &str, files: FileList| {
             for (name, _, bytes) in files {
                 installed.files.insert(format!("{prefix}/{name}"), hex::encode(Sha256::digest(&bytes)));
             }
         };
-        add("names", self.files(&Place::Names, None)?);
+        add("names", self.files(&InstallTarget::Names, None)?);
         // Where there never was a schedule, none is set.
         let scheduled = self.workspace.lab.snapshot.is_some() || node.installed.contains_key("policy/snapshot.json");
         if scheduled || self.takes_pushes() {
-            add("policy", self.files(&Place::Policy, None)?);
+            add("policy", self.files(&InstallTarget::Policy, None)?);
         }
         if self.keys.is_none() {
-            self.has_what_it_needs(wish, node)?;
+            self.has_what_it_needs(desired, node)?;
             installed.files.extend(
                 node.installed
                     .iter()
@@ -202,13 +206,13 @@ impl Contents<'_> {
             );
             return Ok(installed);
         }
-        for (prefix, place) in [("trust", Place::Trust), ("ssh", Place::Ssh)] {
+        for (prefix, place) in [("trust", InstallTarget::Trust), ("ssh", InstallTarget::Ssh)] {
             add(prefix, self.files(&place, None)?);
         }
         let issuing = self.keys()?.issuing_certificate(&self.environment.name)?;
         let now = OffsetDateTime::now_utc();
-        for container in wish.running() {
-            let place = Place::Secrets(container.name.clone());
+        for container in desired.running() {
+            let place = InstallTarget::Secrets(container.name.clone());
             add(&format!("secrets/{}", container.name), self.files(&place, Some(container))?);
             if !container.secrets.contains("tls.crt") {
                 continue;
@@ -239,8 +243,8 @@ impl Contents<'_> {
     }
 
     /// Without keys nothing can be made that is not there.
-    fn has_what_it_needs(&self, wish: &DesiredState, node: &NodeFacts) -> Result<()> {
-        for container in wish.running() {
+    fn has_what_it_needs(&self, desired: &DesiredState, node: &NodeFacts) -> Result<()> {
+        for container in desired.running() {
             let name = &container.name;
             let lacks = container
                 .secrets

@@ -9,10 +9,10 @@ use lap_base::{
 };
 use lap_snapshots::{Filesystem, Id, Meta, hooks::Scrub, none_newer};
 
-use super::{answers::unexpected, options::Options, snapshot::Snapshots};
+use super::{options::Options, responses::unexpected, snapshot::Snapshots};
 use crate::{
     config::model::{Environment, Lab},
-    wire::protocol::{Answer, Bring, Request},
+    wire::protocol::{Bring, Request, Response},
     workspace::Workspace,
 };
 
@@ -109,7 +109,7 @@ pub async fn into(
             .hint(format!("`lap snapshot list {}` shows them", from.name))
     })?;
     let there = match target.client().ask(&Request::ListReceived { from: from.name.clone() }, &[]).await? {
-        Answer::Received { list } => list,
+        Response::Received { list } => list,
         other => return Err(unexpected(&other)),
     };
     let bring = Bring { from: from.name.clone(), id: wanted.clone(), scrub, archive };
@@ -147,7 +147,7 @@ pub async fn into(
         target.client().work(&request, options.wait, busy, step).await?
     };
     match answer {
-        Answer::Restored { kept, micros, .. } => {
+        Response::Restored { kept, micros, .. } => {
             Ok(Brought { id: wanted, kept, seconds: micros as f64 / 1e6, bytes: travelled })
         }
         other => Err(unexpected(&other)),

@@ -12,7 +12,7 @@ use crate::{
     },
     keys::{self, Keys},
     wire::{
-        machine::Order,
+        machine::NodeSetup,
         protocol::{node_config::NodeConfig, request::Request},
     },
     workspace::Workspace,
@@ -25,7 +25,12 @@ pub(super) const BOOT: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// It has no address, or its host key cannot be made.
-pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<Order> {
+pub fn order(
+    workspace: &Workspace,
+    keys: &Keys,
+    node: &Node,
+    addresses: &BTreeMap<String, Ipv4Addr>,
+) -> Result<NodeSetup> {
     let lab = &workspace.lab;
     let upstreams =
         lab.environments.get(&node.environment).map(|environment| workspace.upstreams(environment, addresses));
@@ -53,7 +58,7 @@ pub fn order(workspace: &Workspace, keys: &Keys, node: &Node, addresses: &BTreeM
         },
         filesystem: node.filesystem,
     };
-    Ok(Order {
+    Ok(NodeSetup {
         config,
         host_key: keys.make_host_key(&node.name)?.openssh()?,
         authorized_keys: keys::authorized_keys(keys.admin().public(), &lab.operators)?,
@@ -72,12 +77,12 @@ pub fn binary() -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Not in time: with dockerd's last lines.
-pub async fn ready(agent: &crate::wire::client::Client) -> Result<()> {
+pub async fn ready(agent: &crate::wire::client::AgentClient) -> Result<()> {
     ready_in(agent, BOOT).await
 }
 
 /// The same, with another patience.
-pub(super) async fn ready_in(agent: &crate::wire::client::Client, patience: Duration) -> Result<()> {
+pub(super) async fn ready_in(agent: &crate::wire::client::AgentClient, patience: Duration) -> Result<()> {
     let until = tokio::time::Instant::now() + patience;
     let request = Request::Ready { seconds: patience.as_secs() };
     loop {

@@ -103,7 +103,7 @@ const MOST_OF_A_KEY: usize = 64 << 10;
 
 /// Comes over the node's SSH connection, whose host key is known: so this key can be believed.
 async fn git_host_key(master: &Master) -> Option<String> {
-    let docker = master.client.docker(None).ok()?;
+    let docker = master.node.client.docker(None).ok()?;
     let options = DownloadFromContainerOptionsBuilder::new().path(GIT_HOST_KEY).build();
     let mut chunks = docker.download_from_container("infra_git", Some(options));
     let mut tar = Vec::new();

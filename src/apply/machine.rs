@@ -12,14 +12,14 @@ use crate::{
     config::model::Node,
     drivers::{
         node::{
-            machine::{self, Look},
-            vm::{foreign, spec::Spec},
+            machine::{self, MachineProbe},
+            vm::{foreign, spec::VmSpec},
         },
         stock_ssh::StockSsh,
     },
     keys::Keys,
-    plan::prepare::{Prepare, Wish, prepare as plan},
-    report::Line,
+    plan::prepare::{DesiredMachine, Prepare, prepare as plan},
+    report::LineSink,
     wire::machine::config_text,
     workspace::Workspace,
 };
@@ -37,9 +37,9 @@ pub(super) const INSTALL: &str = "export DEBIAN_FRONTEND=noninteractive RUNLEVEL
                                   xargs apt-get -qq -y -o DPkg::Lock::Timeout=600 --no-install-recommends install'";
 
 /// A machine that was looked at, and what it takes.
-pub struct Examined {
+pub struct ExaminedMachine {
     machine: StockSsh,
-    look: Look,
+    look: MachineProbe,
     binary: Vec<u8>,
     order: Vec<u8>,
     /// Where it listens, for the error message of one that does not answer.
@@ -56,7 +56,7 @@ pub async fn examine(
     keys: &Keys,
     node: &Node,
     addresses: &BTreeMap<String, Ipv4Addr>,
-) -> Result<Examined> {
+) -> Result<ExaminedMachine> {
     examine_at(stock_ssh(workspace, node)?, workspace, keys, node, addresses).await
 }
 
@@ -66,12 +66,12 @@ async fn examine_at(
     keys: &Keys,
     node: &Node,
     addresses: &BTreeMap<String, Ipv4Addr>,
-) -> Result<Examined> {
+) -> Result<ExaminedMachine> {
     let order = order(workspace, keys, node, addresses)?;
     let device = order.config.device.clone();
-    let look = machine::look(&machine, device.as_deref()).await?;
+    let look = machine::probe_machine(&machine, device.as_deref()).await?;
     let (config, binary) = (machine::sum(&config_text(&order.config)?), binary()?);
-    let wish = Wish {
+    let desired = DesiredMachine {
         lab: &workspace.lab.name,
         node: &node.name,
         config: &config,
@@ -81,10 +81,10 @@ async fn examine_at(
         device: device.as_deref(),
         filesystem: node.filesystem,
     };
-    let plan = plan(&wish, &look)?;
+    let plan = plan(&desired, &look)?;
     let address = addresses.get(&node.name).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
     let order = serde_json::to_vec(&order).or_error(Kind::Other, || "cannot send the request".into())?;
-    Ok(Examined { machine, look, binary, order, address, plan })
+    Ok(ExaminedMachine { machine, look, binary, order, address, plan })
 }
 
 /// The way to a machine of the provider `ssh`.
@@ -98,7 +98,7 @@ pub fn stock_ssh(workspace: &Workspace, node: &Node) -> Result<StockSsh> {
     })
 }
 
-impl Examined {
+impl ExaminedMachine {
     /// Does it. May be killed and done again.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Examined {
     }
 
     /// The same without waiting until the agent answers.
-    async fn install(&self, line: &Line<'_>) -> Result<()> {
+    async fn install(&self, line: &LineSink<'_>) -> Result<()> {
         let root = self.look.as_root().unwrap_or_default();
         let command = |words: &[&'static str]| [root, words].concat();
         if !self.plan.packages.is_empty() {
@@ -138,9 +138,9 @@ pub async fn take_in(
     workspace: &Workspace,
     keys: &Keys,
     node: &Node,
-    spec: &Spec,
+    spec: &VmSpec,
     addresses: &BTreeMap<String, Ipv4Addr>,
-    line: &Line<'_>,
+    line: &LineSink<'_>,
 ) -> Result<()> {
     let machine = foreign::reach(spec, line).await?;
     let examined = examine_at(machine, workspace, keys, node, addresses).await?;
@@ -154,9 +154,9 @@ pub async fn take_in(
 ///
 /// # Errors
 /// It does not answer, or is another lab's.
-pub async fn leave(workspace: &Workspace, node: &Node, data: bool, line: &Line<'_>) -> Result<()> {
+pub async fn leave(workspace: &Workspace, node: &Node, data: bool, line: &LineSink<'_>) -> Result<()> {
     let machine = stock_ssh(workspace, node)?;
-    let look = machine::look(&machine, None).await?;
+    let look = machine::probe_machine(&machine, None).await?;
     if look.get("binary").is_empty() && look.get("who").is_empty() {
         return Ok(());
     }

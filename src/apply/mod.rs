@@ -1,14 +1,15 @@
 //! The only place that changes the world: carries a plan out.
 
 pub mod admits;
-mod answers;
 mod bases;
 pub mod build;
 mod builder;
 pub mod check;
 mod checkout;
+mod connected_node;
 mod images;
 pub mod outcome;
+mod responses;
 
 pub mod copies;
 pub mod dns_keys;

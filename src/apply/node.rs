@@ -16,7 +16,7 @@ use super::{
     builder::Builder,
     files::{self, Which},
     images::image_ids,
-    install::{Contents, Files, Seen},
+    install::{Contents, FileList, PushFacts},
     making::Making,
     options::short,
     run::{self, RunOrder},
@@ -30,14 +30,14 @@ use crate::{
         containers::{REGISTRY, secrets_hash},
     },
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
-    report::Line,
+    report::LineSink,
     wire::{
-        client::{Client, Held},
+        client::{AgentClient, Held},
         paths::REGISTRY_ADDRESS,
         protocol::{
-            answer::Answer,
             lock::Note,
-            request::{Place, Request},
+            request::{InstallTarget, Request},
+            response::Response,
         },
     },
     workspace::Workspace,
@@ -50,11 +50,11 @@ pub struct OnNode {
     pub workspace: Arc<Workspace>,
     pub keys: Option<Arc<Keys>>,
     pub environment: Environment,
-    pub seen: Seen,
-    pub client: Client,
+    pub seen: PushFacts,
+    pub client: AgentClient,
     pub docker: Docker,
     pub held: Held,
-    pub wish: DesiredState,
+    pub desired: DesiredState,
     pub making: Making,
     /// What is installed on the node, kept up to date while it changes.
     pub installed: Mutex<BTreeMap<String, String>>,
@@ -75,12 +75,12 @@ impl Perform for OnNode {
         let _ = self.held.note(&Note::Did(title.to_owned())).await;
     }
 
-    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
+    async fn perform(&self, action: &Action, line: &LineSink<'_>) -> Result<()> {
         match action {
-            Action::InstallAccess => self.put(Place::Ssh, None).await,
-            Action::InstallTrust => self.put(Place::Trust, None).await,
-            Action::InstallNames => self.put(Place::Names, None).await,
-            Action::InstallPolicy => self.put(Place::Policy, None).await,
+            Action::InstallAccess => self.put(InstallTarget::Ssh, None).await,
+            Action::InstallTrust => self.put(InstallTarget::Trust, None).await,
+            Action::InstallNames => self.put(InstallTarget::Names, None).await,
+            Action::InstallPolicy => self.put(InstallTarget::Policy, None).await,
             Action::InstallEnvironment { digest } => self.put_environment(digest).await,
             Action::InstallChecks { digest } => self.put_checks(digest).await,
             Action::InstallSecrets { container, .. } | Action::InstallKeys { container } => {
@@ -101,7 +101,7 @@ impl Perform for OnNode {
             Action::Build { container, build, on } => self.build(container, build, on.as_deref(), line).await,
             Action::Bring { containers, .. } => self.bring(containers, line).await,
             Action::Push { container, commit } => {
-                let id = build::id(&self.wish, &self.images(), container)?.to_owned();
+                let id = build::id(&self.desired, &self.images(), container)?.to_owned();
                 build::push(&self.docker, &id, (&self.environment.name, container), commit, line).await
             }
             Action::SaveImage { container } => {
@@ -125,7 +125,7 @@ impl Perform for OnNode {
             Action::StopContainer { container } => run::remove(&self.docker, container).await,
             Action::Remove { container } => {
                 run::remove(&self.docker, container).await?;
-                let place = Place::Secrets(container.clone());
+                let place = InstallTarget::Secrets(container.clone());
                 self.client.ask(&Request::Uninstall { fence: self.held.fence, place }, &[]).await.map(|_| ())
             }
             Action::Record { .. } => self.record().await,
@@ -141,31 +141,31 @@ impl OnNode {
             keys: self.keys.as_deref(),
             environment: &self.environment,
             seen: &self.seen,
-            runs: self.wish.release.map(|_| &self.wish.containers),
+            runs: self.desired.release.map(|_| &self.desired.containers),
         }
     }
 
     fn container(&self, name: &str) -> Result<&Container> {
-        let container = self.wish.containers.get(name);
+        let container = self.desired.containers.get(name);
         container.ok_or_else(|| Error::new(Kind::Config, format!("there is no container `{name}`")))
     }
 
-    async fn put(&self, place: Place, container: Option<&Container>) -> Result<()> {
+    async fn put(&self, place: InstallTarget, container: Option<&Container>) -> Result<()> {
         let files = self.contents().files(&place, container)?;
         self.send(place, files).await
     }
 
-    async fn send(&self, place: Place, files: Files) -> Result<()> {
+    async fn send(&self, place: InstallTarget, files: FileList) -> Result<()> {
         let tar = pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))?;
         self.send_tar(place, &tar).await
     }
 
-    async fn send_tar(&self, place: Place, tar: &[u8]) -> Result<()> {
+    async fn send_tar(&self, place: InstallTarget, tar: &[u8]) -> Result<()> {
         let request = Request::Install { fence: self.held.fence, place: place.clone(), size: tar.len() as u64 };
-        let Answer::Installed { files } = self.client.ask(&request, tar).await? else {
+        let Response::Installed { files } = self.client.ask(&request, tar).await? else {
             return Err(Error::new(Kind::Node, "the agent does not report what it installed"));
         };
-        if let Place::Secrets(container) = place {
+        if let InstallTarget::Secrets(container) = place {
             let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
             let prefix = format!("secrets/{container}/");
             installed.retain(|path, _| !path.starts_with(&prefix));
@@ -179,7 +179,7 @@ impl OnNode {
             Some(tree) => tree.environment.write_tar(Vec::new(), &[])?,
             None => self.recorded(Which::Environment, digest)?,
         };
-        self.send_tar(Place::Env(digest.to_owned()), &tar).await
+        self.send_tar(InstallTarget::Env(digest.to_owned()), &tar).await
     }
 
     async fn put_checks(&self, digest: &str) -> Result<()> {
@@ -187,12 +187,12 @@ impl OnNode {
             Some(tree) => tree.checks.write_tar(Vec::new(), &[])?,
             None => self.recorded(Which::Checks, digest)?,
         };
-        self.send_tar(Place::Checks(digest.to_owned()), &tar).await
+        self.send_tar(InstallTarget::Checks(digest.to_owned()), &tar).await
     }
 
     /// Files of what was recorded, on a node that does not have them.
     fn recorded(&self, which: Which, digest: &str) -> Result<Vec<u8>> {
-        let commit = &self.wish.commit;
+        let commit = &self.desired.commit;
         files::find(&self.workspace, &self.environment.name, commit, which, digest)?.ok_or_else(|| {
             let message = format!("the files of `{}` are neither on the node nor in the workspace", short(commit));
             Error::new(Kind::Refused, message)
@@ -202,7 +202,7 @@ impl OnNode {
 
     async fn put_secrets(&self, name: &str) -> Result<()> {
         let container = self.container(name)?;
-        let place = Place::Secrets(name.to_owned());
+        let place = InstallTarget::Secrets(name.to_owned());
         let files = self.contents().secrets(container)?;
         self.send(place, files).await
     }
@@ -212,7 +212,7 @@ impl OnNode {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn build(&self, name: &str, identity: &str, on: Option<&str>, line: &Line<'_>) -> Result<()> {
+    async fn build(&self, name: &str, identity: &str, on: Option<&str>, line: &LineSink<'_>) -> Result<()> {
         let container = self.container(name)?;
         let tree = self.making.tree.as_ref();
         let context = tree.and_then(|tree| tree.contexts.get(name));
@@ -236,17 +236,17 @@ impl OnNode {
             None => (&self.docker, self.images()),
             Some(_) => (&self.builder()?.docker, self.builder()?.images().await?),
         };
-        for parent in self.wish.images.get(name).into_iter().flat_map(|image| &image.parents) {
-            build::name_it(docker, &self.wish, &ids, parent).await?;
+        for parent in self.desired.images.get(name).into_iter().flat_map(|image| &image.parents) {
+            build::name_it(docker, &self.desired, &ids, parent).await?;
         }
         build::build(docker, order, line).await?;
         if on.is_some() { Ok(()) } else { self.learn_images().await }
     }
 
-    async fn bring(&self, containers: &[String], line: &Line<'_>) -> Result<()> {
+    async fn bring(&self, containers: &[String], line: &LineSink<'_>) -> Result<()> {
         let bases = self.making.tree.as_ref().map(|tree| &tree.bases);
         let none = BTreeMap::new();
-        self.builder()?.bring(&self.docker, &self.wish, containers, bases.unwrap_or(&none), line).await?;
+        self.builder()?.bring(&self.docker, &self.desired, containers, bases.unwrap_or(&none), line).await?;
         self.learn_images().await
     }
 
@@ -265,7 +265,7 @@ impl OnNode {
     async fn run(&self, name: &str) -> Result<()> {
         let container = self.container(name)?;
         let images = self.images();
-        let image = build::id(&self.wish, &images, name)?;
+        let image = build::id(&self.desired, &images, name)?;
         let request = Request::MakeData {
             fence: self.held.fence,
             containers: vec![name.to_owned()],
@@ -278,9 +278,9 @@ impl OnNode {
             container,
             image,
             environment: &self.environment.name,
-            commit: &self.wish.commit,
-            env: &self.wish.env,
-            spec: &self.wish.spec(container),
+            commit: &self.desired.commit,
+            env: &self.desired.env,
+            spec: &self.desired.spec(container),
             secrets: &secrets,
             node_address: address,
         };
@@ -289,23 +289,23 @@ impl OnNode {
 
     async fn record(&self) -> Result<()> {
         let facts = self.client.facts().await?;
-        let mut images = self.wish.images.clone();
+        let mut images = self.desired.images.clone();
         for (name, image) in &mut images {
             let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
             let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
             image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
-            if image.reference.is_none() && fact.is_some() && self.wish.containers.contains_key(REGISTRY) {
+            if image.reference.is_none() && fact.is_some() && self.desired.containers.contains_key(REGISTRY) {
                 return Err(
                     Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it")
                 );
             }
         }
         let current = ReleaseManifest {
-            commit: self.wish.commit.clone(),
-            release: self.wish.release,
-            env: self.wish.env.clone(),
-            checks: self.wish.checks.clone(),
-            containers: self.wish.containers.clone(),
+            commit: self.desired.commit.clone(),
+            release: self.desired.release,
+            env: self.desired.env.clone(),
+            checks: self.desired.checks.clone(),
+            containers: self.desired.containers.clone(),
             images,
             by: self.who.clone(),
             at: lap_base::clock::now(),
@@ -313,6 +313,6 @@ impl OnNode {
         let json = serde_json::to_vec_pretty(&current).or_error(Kind::Other, || "current.json".into())?;
         let mut files = vec![("current.json".to_owned(), 0o600, json.clone())];
         files.extend(current.release.map(|number| (format!("releases/{number}.json"), 0o600, json)));
-        self.send(Place::State, files).await
+        self.send(InstallTarget::State, files).await
     }
 }

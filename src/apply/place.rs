@@ -9,26 +9,26 @@ use lap_base::{
 
 use super::{
     bases, builder,
-    joining::ready,
+    connected_node::ConnectedNode,
     master::Master,
     options::{Options, Scope, short},
 };
 use crate::{
-    observe::wish::{Tree, tree},
+    observe::working_tree::{WorkingTree, tree},
     plan::{self, Plan},
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
     wire::protocol::NodeFacts,
 };
 
 /// The nodes that an environment's images are made on and run on, and what was seen of them.
-pub struct Place {
+pub struct ImageNodes {
     pub master: Arc<Master>,
     pub facts: NodeFacts,
     /// The builder, if there is one and something may have to be made.
-    pub builder: Option<(Arc<Master>, NodeFacts)>,
+    pub builder: Option<(ConnectedNode, NodeFacts)>,
 }
 
-impl Place {
+impl ImageNodes {
     /// Looks at both. `facts`: the master's.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Place {
         if place.is_made(scope)
             && let Some(builder) = builder::connect(master).await?
         {
-            let facts = awake(&builder, options).await?;
+            let facts = builder.ready_facts(options).await?;
             place.builder = Some((builder, facts));
         }
         Ok(place)
@@ -48,8 +48,8 @@ impl Place {
     ///
     /// # Errors
     /// One of them does not answer.
-    pub async fn look(&mut self) -> Result<()> {
-        self.facts = self.master.client.facts().await?;
+    pub async fn refresh(&mut self) -> Result<()> {
+        self.facts = self.master.node.client.facts().await?;
         if let Some((builder, facts)) = &mut self.builder {
             *facts = builder.client.facts().await?;
         }
@@ -57,15 +57,15 @@ impl Place {
     }
 
     /// Where images are made.
-    pub fn maker(&self) -> (&Arc<Master>, &NodeFacts) {
-        self.builder.as_ref().map_or((&self.master, &self.facts), |(builder, facts)| (builder, facts))
+    pub fn maker(&self) -> (&ConnectedNode, &NodeFacts) {
+        self.builder.as_ref().map_or((&self.master.node, &self.facts), |(builder, facts)| (builder, facts))
     }
 
     /// What should run: from the tree, or from what is recorded.
     ///
     /// # Errors
     /// The tree cannot be read, nothing is recorded, or a first release is not made from a clean commit.
-    pub fn wish(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<Tree>)> {
+    pub fn desired(&self, scope: &Scope, notes: &mut Vec<String>) -> Result<(DesiredState, Option<WorkingTree>)> {
         let recorded = &self.facts.recorded;
         let (environment, lab) = (&self.master.environment, &self.master.workspace.lab);
         let name = &environment.name;
@@ -90,7 +90,7 @@ impl Place {
                 _ => {}
             }
             let tree = tree(lab, name, ids)?;
-            return Ok((tree.wish.clone(), Some(tree)));
+            return Ok((tree.desired.clone(), Some(tree)));
         }
         let recorded = match recorded {
             // On a node that was made anew, the releases are those of the one before it.
@@ -99,7 +99,7 @@ impl Place {
         };
         if let Some(current) = recorded {
             let release = current.release.unwrap_or(1);
-            let other = match crate::observe::commit::look(&lab.root) {
+            let other = match crate::observe::commit::read_commit(&lab.root) {
                 Ok(head) => head.id.as_deref() != Some(&current.commit) || head.dirty,
                 // What runs does not come from the tree: this is only worth a line.
                 Err(error) => {
@@ -117,7 +117,7 @@ impl Place {
         }
         let mut tree = tree(lab, name, ids)?;
         if tree.dirty {
-            let what = if tree.wish.commit.starts_with("none") {
+            let what = if tree.desired.commit.starts_with("none") {
                 "there is no commit yet"
             } else {
                 "files differ from the commit"
@@ -128,24 +128,23 @@ impl Place {
             )
             .hint("run `git add -A && git commit`, then run the command again"));
         }
-        tree.wish.release = Some(self.facts.next_release.max(1));
-        Ok((tree.wish.clone(), Some(tree)))
+        tree.desired.release = Some(self.facts.next_release.max(1));
+        Ok((tree.desired.clone(), Some(tree)))
     }
 
     /// What it takes until that runs. `build`: images may be made.
     ///
     /// # Errors
     /// Something of what is installed cannot be read.
-    pub fn plan(&self, scope: &Scope, wish: &DesiredState, build: bool) -> Result<Plan> {
+    pub fn plan(&self, scope: &Scope, desired: &DesiredState, build: bool) -> Result<Plan> {
         let Self { master, facts, builder } = self;
-        let installed = master.contents(wish).wished(wish, facts)?;
-        let builder = builder
-            .as_ref()
-            .map(|(builder, facts)| plan::containers::Builder { node: &builder.environment.master, facts });
+        let installed = master.contents(desired).wished(desired, facts)?;
+        let builder =
+            builder.as_ref().map(|(builder, facts)| plan::containers::BuilderFacts { node: &builder.name, facts });
         Ok(plan::containers::up(
             &master.environment.name,
-            &plan::containers::Inputs {
-                wish,
+            &plan::containers::PlanInputs {
+                desired,
                 node: facts,
                 builder,
                 installed: &installed,
@@ -163,24 +162,4 @@ impl Place {
         let released = self.master.environment.promote_from.is_some() && !self.facts.recorded.is_absent();
         scope.instead.is_none() && !scope.as_recorded && !released
     }
-}
-
-/// What a node says of itself as soon as its agent and its Docker answer; an agent of another build is replaced first.
-///
-/// # Errors
-/// They do not.
-pub async fn awake(node: &Master, options: &Options) -> Result<NodeFacts> {
-    let facts = match node.facts(Some(options)).await {
-        // An agent that was killed is back in a moment.
-        Err(error) if error.kind == Kind::Node => {
-            ready(&node.client).await?;
-            node.facts(Some(options)).await?
-        }
-        facts => facts?,
-    };
-    if facts.docker.is_some() {
-        return Ok(facts);
-    }
-    ready(&node.client).await?;
-    node.client.facts().await
 }

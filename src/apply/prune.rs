@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use lap_base::error::{Error, Kind, Result};
 
-use super::{answers::unexpected, master::Master, options::Options};
+use super::{master::Master, options::Options, responses::unexpected};
 use crate::{
     config::model::Environment,
     drivers::node::images,
     plan::{node_images, nodes::image_tag},
     wire::{
-        protocol::{Answer, Request},
-        prune::{Decision, Rules, Todo},
+        protocol::{Request, Response},
+        prune::{PruneDecision, PruneRules, Todo},
     },
     workspace::Workspace,
 };
@@ -24,16 +24,16 @@ use crate::{
 pub async fn prune(
     workspace: Arc<Workspace>,
     environment: &Environment,
-    rules: Rules,
+    rules: PruneRules,
     options: &Options,
-) -> Result<Vec<Decision>> {
+) -> Result<Vec<PruneDecision>> {
     let master = Master::connect(workspace.clone(), environment, Duration::from_secs(5)).await?;
     // An agent of another build is replaced first: it may not know the question.
-    master.facts(Some(options)).await?;
+    master.node.facts(Some(options)).await?;
     let request = Request::Prune { holder: options.holder(), wait: options.wait, dry_run: options.dry_run, rules };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    let mut all = match master.client.work(&request, options.wait, master.busy(options), step).await? {
-        Answer::Swept { decisions } => decisions,
+    let mut all = match master.node.client.work(&request, options.wait, master.node.busy(options), step).await? {
+        Response::Swept { decisions } => decisions,
         other => return Err(unexpected(&other)),
     };
     all.extend(nodes(&workspace, rules, options.dry_run).await?);
@@ -41,7 +41,7 @@ pub async fn prune(
 }
 
 /// Images of nodes on this machine.
-async fn nodes(workspace: &Workspace, rules: Rules, dry_run: bool) -> Result<Vec<Decision>> {
+async fn nodes(workspace: &Workspace, rules: PruneRules, dry_run: bool) -> Result<Vec<PruneDecision>> {
     let here = crate::docker::local().await?;
     let images = images::list(&here).await?;
     let wished = image_tag(&workspace.rootfs_identity());
@@ -59,7 +59,7 @@ async fn nodes(workspace: &Workspace, rules: Rules, dry_run: bool) -> Result<Vec
 ///
 /// # Errors
 /// That.
-pub fn whole(decisions: &[Decision]) -> Result<()> {
+pub fn whole(decisions: &[PruneDecision]) -> Result<()> {
     let failed: Vec<String> = decisions
         .iter()
         .filter_map(|decision| decision.failed.as_ref().map(|why| format!("\n  `{}`: {why}", decision.name)))

@@ -11,10 +11,11 @@ use lap_snapshots::Id;
 use tokio::net::UnixStream;
 
 use super::{
-    answers::unexpected,
-    install::Seen,
+    connected_node::ConnectedNode,
+    install::PushFacts,
     master::Master,
     options::{Options, Scope, short},
+    responses::unexpected,
     up::up_on,
 };
 use crate::{
@@ -22,10 +23,10 @@ use crate::{
     observe::checkout,
     release::manifest::ReleaseManifest,
     wire::{
-        client::{Client, Dial, Stream},
+        client::{AgentClient, Dial, Stream},
         git::REPOSITORY,
         paths,
-        protocol::{Answer, Checked, NodeConfig, Part, Request},
+        protocol::{CheckResult, NodeConfig, Request, Response, RestorePart},
     },
     workspace::Workspace,
 };
@@ -37,7 +38,7 @@ use crate::{
 /// in its env.toml says.
 pub async fn build(commit: &str, options: &Options) -> Result<String> {
     let began = Instant::now();
-    let seen: Seen = read(&Path::new(paths::POLICY).join("push.json"))?;
+    let seen: PushFacts = read(&Path::new(paths::POLICY).join("push.json"))?;
     let node: NodeConfig = read(Path::new(paths::CONFIG))?;
     let dial: Dial = Arc::new(|| {
         Box::pin(async {
@@ -46,14 +47,15 @@ pub async fn build(commit: &str, options: &Options) -> Result<String> {
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     });
-    let client = Client::new(&node.node, dial);
+    let client = AgentClient::new(&node.node, dial);
     // The container's own git packs the commit: root does not read a repository in the data of a container.
     let pack = client.objects(REPOSITORY, commit, true).await?;
     let files = checkout::unpack(&pack, commit, &tempfile::env::temp_dir())?;
     drop(pack);
     let workspace = Arc::new(Workspace::at(&files.root, Some(&seen.lab))?);
     let environment = workspace.environment(Some(&node.environment))?.clone();
-    let master = Arc::new(Master { workspace, keys: None, environment, seen, client });
+    let master = ConnectedNode { name: environment.master.clone(), client };
+    let master = Arc::new(Master { workspace, keys: None, environment, seen, node: master });
     let restores = master.environment.on_failure == OnFailure::Restore;
     let before = if restores { keep(&master, commit, options).await? } else { None };
     match bring_up(&master, options).await {
@@ -81,10 +83,10 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
     outcome.notes.iter().for_each(|note| options.events.note(format!("  {note}")));
     let request = Request::Check { containers: Vec::new() };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    let Answer::Checked { list } = master.client.work(&request, false, |_, _| {}, step).await? else {
+    let Response::Checked { list } = master.node.client.work(&request, false, |_, _| {}, step).await? else {
         return Err(Error::new(Kind::Node, "the agent does not report the results of the checks"));
     };
-    let bad: Vec<&Checked> = list.iter().filter(|checked| !checked.ok).collect();
+    let bad: Vec<&CheckResult> = list.iter().filter(|checked| !checked.ok).collect();
     if let Some(first) = bad.first() {
         let names: Vec<String> = bad.iter().map(|bad| format!("{}/{}", bad.container, bad.check)).collect();
         for bad in &bad {
@@ -103,12 +105,12 @@ async fn bring_up(master: &Arc<Master>, options: &Options) -> Result<(usize, usi
 
 /// What to go back to: what ran, and a snapshot of the data.
 async fn keep(master: &Master, commit: &str, options: &Options) -> Result<Option<(ReleaseManifest, Id)>> {
-    let facts = master.client.facts().await?;
+    let facts = master.node.client.facts().await?;
     let Some(old) = facts.recorded.value_or_refuse()? else { return Ok(None) };
     let note = Some(format!("before the push of {}", short(commit)));
     let request = Request::TakeSnapshot { holder: options.holder(), wait: true, note, max_pause: None };
-    match master.client.work(&request, true, |_, _| {}, |_| {}).await? {
-        Answer::Taken { meta, .. } => Ok(Some((old, meta.id))),
+    match master.node.client.work(&request, true, |_, _| {}, |_| {}).await? {
+        Response::Taken { meta, .. } => Ok(Some((old, meta.id))),
         other => Err(unexpected(&other)),
     }
 }
@@ -124,12 +126,12 @@ async fn failed(master: &Arc<Master>, before: Option<(ReleaseManifest, Id)>, err
     let containers: Vec<String> =
         old.containers.values().filter(|c| c.scale > 0 && c.name != "git").map(|c| c.name.clone()).collect();
     let commit = old.commit.clone();
-    let part = Part::Containers(containers);
+    let part = RestorePart::Containers(containers);
     let request = Request::RestoreSnapshot { holder: options.holder(), wait: true, id: id.to_string(), part };
     let back = async {
         // What ran first: the data is then put back under it.
         up_on(master.clone(), Scope { instead: Some(Box::new(old)), ..Scope::default() }, options).await?;
-        master.client.work(&request, true, |_, _| {}, |_| {}).await
+        master.node.client.work(&request, true, |_, _| {}, |_| {}).await
     };
     match back.await {
         Ok(_) => error.hint(format!("`{name}` runs {} again, with the data of {id}", short(&commit))),

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use lap_base::error::Result;
 
-use super::{answers::unexpected, master::Master, options::Options};
+use super::{master::Master, options::Options, responses::unexpected};
 use crate::{
     config::model::Environment,
     release::manifest::ReleaseManifest,
-    wire::protocol::{Answer, Request},
+    wire::protocol::{Request, Response},
     workspace::Workspace,
 };
 
@@ -24,11 +24,11 @@ pub async fn record(
 ) -> Result<(ReleaseManifest, Vec<String>)> {
     let master = Master::connect(workspace, environment, Duration::from_secs(5)).await?;
     // An agent of another build is replaced first: it may not know the question.
-    master.facts(Some(options)).await?;
+    master.node.facts(Some(options)).await?;
     let request = Request::RecordRelease { holder: options.holder(), wait: options.wait, number };
     let step = |text: &str| options.events.note(format!("  {text}"));
-    match master.client.work(&request, options.wait, master.busy(options), step).await? {
-        Answer::RecordedAnew { release, wrote } => Ok((*release, wrote)),
+    match master.node.client.work(&request, options.wait, master.node.busy(options), step).await? {
+        Response::RecordedAnew { release, wrote } => Ok((*release, wrote)),
         other => Err(unexpected(&other)),
     }
 }

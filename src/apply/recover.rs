@@ -15,19 +15,19 @@ use lap_base::{
     durable::write_file,
     error::{Error, Kind, OrError, Result},
 };
-use lap_repositories::{Copy, KeySlot, Location, Repository, Room};
-use lap_snapshots::{Change, Id, Meta, Reason};
+use lap_repositories::{Copy, KeySlot, Location, Repository, RepositoryScope};
+use lap_snapshots::{FileChange, Id, Meta, Reason};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    answers::unexpected,
     files, local,
     options::{Options, Scope},
     repository::{
-        Place,
+        LabRepositories,
         progress::{aside, silent, step},
         storage,
     },
+    responses::unexpected,
     snapshot::{Snapshots, images_are_there},
     up::up,
 };
@@ -35,12 +35,12 @@ use crate::{
     config::model::Environment,
     keys::{Passphrase, recovery},
     release::manifest::ReleaseManifest,
-    wire::protocol::{Answer, NodeFacts, Part, Request},
+    wire::protocol::{NodeFacts, Request, Response, RestorePart},
     workspace::Workspace,
 };
 
 /// What is to be recovered.
-pub struct Wanted {
+pub struct RecoveryOptions {
     pub location: Location,
     pub passphrase: Passphrase,
     /// Where the workspace comes to be, below `here`; `None`: called like the lab.
@@ -61,13 +61,13 @@ pub struct Recovered {
     /// The lab's name, where lap.toml has another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lab: Option<String>,
-    pub environments: Vec<Done>,
+    pub environments: Vec<RecoveredEnvironment>,
     pub seconds: f64,
 }
 
 /// One environment that is there again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Done {
+pub struct RecoveredEnvironment {
     pub environment: String,
     pub snapshot: Id,
     /// When it was taken.
@@ -77,7 +77,7 @@ pub struct Done {
 /// `.lap/recover.json`, for as long as something is left to do.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Mark {
-    done: Vec<Done>,
+    done: Vec<RecoveredEnvironment>,
     /// Environments that had no node with data when this recovery came to them: what their nodes have now is its own.
     #[serde(default)]
     begun: BTreeSet<String>,
@@ -134,9 +134,9 @@ impl Mark {
 /// # Errors
 /// The passphrase is another one, something else is where the workspace would come to be, the lab exists, or the first thing that
 /// failed: the same call goes on from there.
-pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
+pub async fn recover(wanted: RecoveryOptions, options: &Options) -> Result<Recovered> {
     let begun = Instant::now();
-    let Wanted { location, passphrase, here, into, lab, environments, workspace_only } = wanted;
+    let RecoveryOptions { location, passphrase, here, into, lab, environments, workspace_only } = wanted;
     let place = location.to_string();
     let prepare = move || {
         let repository = source(&location, &passphrase)?;
@@ -148,7 +148,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
     };
     let (root, new) = step(options, "the workspace and its keys".into(), aside(prepare)).await?;
     let workspace = Arc::new(Workspace::open(&root, lab.as_deref())?);
-    let place = Place::of(&workspace, Some(&place))?;
+    let place = LabRepositories::of(&workspace, Some(&place))?;
     let mut mark = Mark::read(&root)?.unwrap_or_default();
     mark.is_of(&workspace.lab.name)?;
     let recovered = |environments| {
@@ -186,7 +186,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
             mark.write(&root)?;
         }
         bring_back(&workspace, environment, &place, &copy, &mut mark, options).await?;
-        mark.done.push(Done { environment: environment.name.clone(), snapshot: copy.id, at: copy.at });
+        mark.done.push(RecoveredEnvironment { environment: environment.name.clone(), snapshot: copy.id, at: copy.at });
         mark.write(&root)?;
     }
     if environments.is_empty() {
@@ -198,7 +198,7 @@ pub async fn recover(wanted: Wanted, options: &Options) -> Result<Recovered> {
 /// The repository that the workspace and the keys come out of: the lab's own, which no node can write. Only where there is none
 /// it is the one that all environments share.
 pub(super) fn source(location: &Location, passphrase: &Passphrase) -> Result<Repository> {
-    for room in [Room::Lab, Room::Shared] {
+    for room in [RepositoryScope::Lab, RepositoryScope::Shared] {
         let (storage, name) = (storage(location, &room)?, room.name(&location.to_string()));
         if Repository::is_there(&storage, &name)? {
             return Repository::open(storage, &name, KeySlot::Passphrase, passphrase.secret(), silent());
@@ -243,7 +243,7 @@ fn prepare(repository: &Repository, root: &Path, passphrase: &Passphrase) -> Res
 async fn bring_back(
     workspace: &Arc<Workspace>,
     environment: &Environment,
-    place: &Place,
+    place: &LabRepositories,
     copy: &Copy,
     mark: &mut Mark,
     options: &Options,
@@ -306,12 +306,12 @@ pub(super) fn can_start(
 /// The data, and what the node knew.
 pub(super) async fn restore(snapshots: &Snapshots, id: &str, release: bool, options: &Options) -> Result<()> {
     let (holder, wait) = (options.holder(), options.wait);
-    let part = if release { Part::AllAndRelease } else { Part::All };
+    let part = if release { RestorePart::AllAndRelease } else { RestorePart::All };
     step(options, format!("restore {id}"), async {
         let adopt = Request::AdoptState { holder: holder.clone(), wait, id: id.to_owned() };
         snapshots.ask(&adopt, options).await?;
         match snapshots.ask(&Request::RestoreSnapshot { holder, wait, id: id.to_owned(), part }, options).await? {
-            Answer::Restored { .. } => Ok(()),
+            Response::Restored { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
     })
@@ -322,7 +322,7 @@ pub(super) async fn restore(snapshots: &Snapshots, id: &str, release: bool, opti
 /// nothing that the copy does not have.
 async fn holds_nothing_else(snapshots: &Snapshots, copy: &str, replaced: &str) -> Result<bool> {
     let differs = snapshots.diff(copy, Some(replaced)).await?;
-    Ok(differs.files.iter().all(|(_, change)| *change == Change::Removed))
+    Ok(differs.files.iter().all(|(_, change)| *change == FileChange::Removed))
 }
 
 #[cfg(test)]

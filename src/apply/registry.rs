@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lap_base::error::Result;
 
 use super::up::Master;
-use crate::{registry::Client, wire::client::Dial};
+use crate::{registry::RegistryClient, wire::client::Dial};
 
 /// The name that every TLS server's certificate has, and the one by which a node reaches its own registry.
 const SERVER: &str = "localhost";
@@ -16,13 +16,13 @@ impl Master {
     ///
     /// # Errors
     /// The environment has no keys.
-    pub fn registry(&self, fence: Option<u64>) -> Result<Client> {
-        let agent = self.client.clone();
+    pub fn registry(&self, fence: Option<u64>) -> Result<RegistryClient> {
+        let agent = self.node.client.clone();
         let dial: Dial = Arc::new(move || {
             let agent = agent.clone();
             Box::pin(async move { agent.registry(fence).await })
         });
         let name = &self.environment.name;
-        Client::new(format!("the registry of `{name}`"), SERVER, self.keys()?.issuing_certificate(name)?, dial)
+        RegistryClient::new(format!("the registry of `{name}`"), SERVER, self.keys()?.issuing_certificate(name)?, dial)
     }
 }

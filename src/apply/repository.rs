@@ -9,22 +9,22 @@ use std::time::Instant;
 pub use init::{Made, change_passphrase};
 use lap_base::error::{Error, Kind, Result};
 use lap_repositories::{
-    Position, Repository, Room,
+    Position, Repository, RepositoryScope,
     policy::{News, newest_of},
 };
 use lap_snapshots::{Id, Meta};
 pub(super) use place::storage;
-pub use place::{Layout, Place};
+pub use place::{LabRepositories, Layout};
 
 use self::progress::{aside, silent, step, tell};
 use super::{options::Options, snapshot::Snapshots};
 use crate::{
     keys::recovery,
-    wire::protocol::{Answer, Request},
+    wire::protocol::{Request, Response},
 };
 
 /// How a copy ended.
-pub struct Copied {
+pub struct CopyResult {
     pub id: Id,
     /// Bytes that came to the repository, and those of all files; `None`: it was there already.
     pub sent: Option<(u64, u64)>,
@@ -44,7 +44,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// There is no such snapshot, restic works on the repository, or what the agent says.
-    pub async fn copy(&self, id: Option<&str>, place: &Place, options: &Options) -> Result<Copied> {
+    pub async fn copy(&self, id: Option<&str>, place: &LabRepositories, options: &Options) -> Result<CopyResult> {
         let begun = Instant::now();
         let meta = self.named(id.unwrap_or("latest")).await?;
         let environment = self.environment().name.clone();
@@ -59,13 +59,13 @@ impl Snapshots {
         let wanted = meta.id.clone();
         let (repository, shared, copies, _lock) = aside(move || {
             let room = there.room_for_copies(&env)?;
-            let shared = room == Room::Shared;
+            let shared = room == RepositoryScope::Shared;
             let repository = there.must_open(&room, silent())?;
             let lock = repository.lock(false)?;
             if shared {
                 there.keep(&repository)?;
             } else {
-                let lab = there.must_open(&Room::Lab, silent())?;
+                let lab = there.must_open(&RepositoryScope::Lab, silent())?;
                 let _lock = lab.lock(false)?;
                 there.keep(&lab)?;
             }
@@ -90,7 +90,7 @@ impl Snapshots {
         let seconds = || begun.elapsed().as_secs_f64();
         if copies.iter().any(|copy| copy.id == meta.id) {
             self.note(place, newest_of(&copies), options).await;
-            return Ok(Copied { id: meta.id, sent: None, seconds: seconds() });
+            return Ok(CopyResult { id: meta.id, sent: None, seconds: seconds() });
         }
         let request = Request::CopySnapshot {
             id: meta.id.to_string(),
@@ -104,13 +104,13 @@ impl Snapshots {
         };
         let title = format!("copy {} to `{}`", meta.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
-            Answer::Copied { id, added, size } => {
+            Response::Copied { id, added, size } => {
                 let before = copies.last().filter(|_| !Position::is_newest(&meta, &copies));
                 let newest = before.map_or_else(|| (id.clone(), meta.at), |copy| (copy.id.clone(), copy.at));
                 self.note(place, News::Newest(Some(newest)), options).await;
-                Ok(Copied { id, sent: Some((added, size)), seconds: seconds() })
+                Ok(CopyResult { id, sent: Some((added, size)), seconds: seconds() })
             }
-            other => Err(super::answers::unexpected(&other)),
+            other => Err(super::responses::unexpected(&other)),
         }
     }
 
@@ -118,13 +118,13 @@ impl Snapshots {
     ///
     /// # Errors
     /// There is no such copy, it is damaged, or what the agent says: then there is no snapshot.
-    pub async fn fetch(&self, id: &str, place: &Place, options: &Options) -> Result<Fetched> {
+    pub async fn fetch(&self, id: &str, place: &LabRepositories, options: &Options) -> Result<Fetched> {
         let begun = Instant::now();
         let (there, env, name) = (place.clone(), self.environment().name.clone(), id.to_owned());
         let (repository, copy, _lock) = aside(move || {
             let mut opened = there.with_copies(&env)?;
             let copy = place::named(there.copies_in(&opened, &env)?, &there.name, &env, &name)?;
-            opened.retain(|(room, _)| (*room == Room::Shared) == copy.shared);
+            opened.retain(|(room, _)| (*room == RepositoryScope::Shared) == copy.shared);
             let Some((_, repository)) = opened.pop() else {
                 return Err(Error::new(Kind::Other, "a repository no longer exists"));
             };
@@ -152,8 +152,10 @@ impl Snapshots {
         };
         let title = format!("fetch {} from `{}`", copy.id, place.name);
         match step(options, title, self.serve(&request, &repository, options)).await? {
-            Answer::Fetched { meta } => Ok(Fetched { id: meta.id, new: true, seconds: begun.elapsed().as_secs_f64() }),
-            other => Err(super::answers::unexpected(&other)),
+            Response::Fetched { meta } => {
+                Ok(Fetched { id: meta.id, new: true, seconds: begun.elapsed().as_secs_f64() })
+            }
+            other => Err(super::responses::unexpected(&other)),
         }
     }
 
@@ -173,7 +175,7 @@ impl Snapshots {
         })
     }
 
-    async fn serve(&self, request: &Request, repository: &Repository, options: &Options) -> Result<Answer> {
+    async fn serve(&self, request: &Request, repository: &Repository, options: &Options) -> Result<Response> {
         // An older agent does not know the request: replaced first.
         self.facts(options).await?;
         let (told, mut stop) = (tell(options), options.stop.clone());

@@ -227,9 +227,7 @@ fn failed(verb: &str, order: &RunOrder<'_>, error: &bollard::errors::Error) -> E
 /// An error of a node's Docker that names its object. One that says the lock is lost keeps its kind.
 pub fn node_failed(what: &str, error: &bollard::errors::Error) -> Error {
     match error {
-        bollard::errors::Error::DockerResponseServerError { status_code: 409, message }
-            if message.contains("the lock under which") =>
-        {
+        bollard::errors::Error::DockerResponseServerError { status_code: 423, message } => {
             Error::new(Kind::Locked, format!("{what}: {message}"))
                 .hint("run the command again: it continues from the present state of the node")
         }

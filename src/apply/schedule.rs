@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     plan::{Action, Plan},
-    report::{Event, Events, Line, StepId},
+    report::{Event, Events, LineSink, StepId},
 };
 
 /// How long what was asked for already is waited for, when somebody wants to stop.
@@ -29,7 +29,7 @@ pub trait Perform: Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever went wrong, in one sentence that names the thing.
-    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()>;
+    async fn perform(&self, action: &Action, line: &LineSink<'_>) -> Result<()>;
 
     /// Called before a step begins: it must be on record first. An error stops the plan.
     async fn begins(&self, _title: &str) -> Result<()> {
@@ -222,7 +222,7 @@ mod tests {
 
     #[async_trait]
     impl Perform for Fake {
-        async fn perform(&self, action: &Action, _line: &Line<'_>) -> Result<()> {
+        async fn perform(&self, action: &Action, _line: &LineSink<'_>) -> Result<()> {
             let title = action.to_string();
             if self.hangs.is_some_and(|hangs| title.contains(hangs)) {
                 std::future::pending::<()>().await;

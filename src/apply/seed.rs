@@ -10,7 +10,7 @@ use super::{Perform, carry_out, master::Master, options::Options, transfer};
 use crate::{
     config::model::Environment,
     plan::{Action, Plan},
-    report::Line,
+    report::LineSink,
     workspace::Workspace,
 };
 
@@ -21,7 +21,7 @@ struct Seeder {
 
 #[async_trait]
 impl Perform for Seeder {
-    async fn perform(&self, action: &Action, line: &Line<'_>) -> Result<()> {
+    async fn perform(&self, action: &Action, line: &LineSink<'_>) -> Result<()> {
         let Action::SeedImage { image } = action else {
             return Err(Error::new(Kind::Other, format!("not a step of the seed: {action}")));
         };
@@ -52,8 +52,8 @@ pub async fn seed(
     if options.dry_run {
         return Ok(());
     }
-    let held = master.lock(options).await?;
-    let there = master.client.docker(Some(held.fence))?;
+    let held = master.node.lock(options).await?;
+    let there = master.node.client.docker(Some(held.fence))?;
     let result = carry_out(&plan, Arc::new(Seeder { here, there }), &options.events, &options.stop).await.1;
     let ended = held.end(result.as_ref().map(|_| ()).map_err(|error| error.message.clone())).await;
     result.and(ended)

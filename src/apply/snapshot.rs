@@ -3,16 +3,16 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use lap_base::error::{Error, Kind, OrError, Result};
-use lap_snapshots::{Change, Damaged, Meta, keep::Decision, none_newer};
+use lap_snapshots::{Damaged, FileChange, Meta, keep::RetentionDecision, none_newer};
 
-use super::{answers::unexpected, master::Master, options::Options};
+use super::{master::Master, options::Options, responses::unexpected};
 use crate::{
     config::model::Environment,
     release::{desired_state::DesiredState, manifest::ReleaseManifest},
     report::Events,
     wire::{
-        client::Client,
-        protocol::{Answer, Holder, ListedSnapshot, NodeFacts, Part, Request},
+        client::AgentClient,
+        protocol::{Holder, ListedSnapshot, NodeFacts, Request, Response, RestorePart},
     },
     workspace::Workspace,
 };
@@ -23,7 +23,7 @@ pub struct Snapshots {
 }
 
 /// A snapshot that was taken.
-pub struct Taken {
+pub struct TakenSnapshot {
     pub meta: Meta,
     /// Without the hooks.
     pub seconds: f64,
@@ -35,7 +35,7 @@ pub struct Taken {
 pub struct Differs {
     pub from: String,
     pub to: String,
-    pub files: Vec<(String, Change)>,
+    pub files: Vec<(String, FileChange)>,
 }
 
 /// How a restore ended.
@@ -64,29 +64,36 @@ impl Snapshots {
     }
 
     /// The agent.
-    pub(super) fn client(&self) -> &Client {
-        &self.master.client
+    pub(super) fn client(&self) -> &AgentClient {
+        &self.master.node.client
     }
 
     /// What is known of the node; an agent of another build is replaced first.
     pub(super) async fn facts(&self, options: &Options) -> Result<NodeFacts> {
-        self.master.facts(Some(options)).await
+        self.master.node.facts(Some(options)).await
     }
 
     /// Says who is waited for.
     pub(super) fn busy(&self, options: &Options) -> impl FnOnce(&Holder, i64) + use<> {
-        self.master.busy(options)
+        self.master.node.busy(options)
     }
 
     /// Takes one.
     ///
     /// # Errors
     /// Somebody holds the lock, writers would wait for longer than `max_pause`, or what the agent says.
-    pub async fn take(&self, note: Option<String>, max_pause: Option<Duration>, options: &Options) -> Result<Taken> {
+    pub async fn take(
+        &self,
+        note: Option<String>,
+        max_pause: Option<Duration>,
+        options: &Options,
+    ) -> Result<TakenSnapshot> {
         let max_pause = max_pause.map(|most| most.as_micros() as u64);
         let request = Request::TakeSnapshot { holder: options.holder(), wait: options.wait, note, max_pause };
         match self.work(&request, options).await? {
-            Answer::Taken { meta, micros, complaints } => Ok(Taken { meta, seconds: micros as f64 / 1e6, complaints }),
+            Response::Taken { meta, micros, complaints } => {
+                Ok(TakenSnapshot { meta, seconds: micros as f64 / 1e6, complaints })
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -96,8 +103,8 @@ impl Snapshots {
     /// # Errors
     /// What the agent says.
     pub async fn list(&self, sizes: bool) -> Result<Vec<ListedSnapshot>> {
-        match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
-            Answer::Snapshots { list, .. } => Ok(list),
+        match self.master.node.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
+            Response::Snapshots { list, .. } => Ok(list),
             other => Err(unexpected(&other)),
         }
     }
@@ -107,8 +114,8 @@ impl Snapshots {
     /// # Errors
     /// What the agent says.
     pub async fn list_all(&self, sizes: bool) -> Result<(Vec<ListedSnapshot>, Vec<Damaged>)> {
-        match self.master.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
-            Answer::Snapshots { list, damaged } => Ok((list, damaged)),
+        match self.master.node.client.ask(&Request::ListSnapshots { sizes }, &[]).await? {
+            Response::Snapshots { list, damaged } => Ok((list, damaged)),
             other => Err(unexpected(&other)),
         }
     }
@@ -118,8 +125,8 @@ impl Snapshots {
     /// # Errors
     /// There is no such snapshot.
     pub async fn show(&self, id: &str) -> Result<(ListedSnapshot, BTreeMap<String, (u64, u64)>)> {
-        match self.master.client.ask(&Request::ShowSnapshot { id: id.to_owned() }, &[]).await? {
-            Answer::Shown { snapshot, containers } => Ok((snapshot, containers)),
+        match self.master.node.client.ask(&Request::ShowSnapshot { id: id.to_owned() }, &[]).await? {
+            Response::Shown { snapshot, containers } => Ok((snapshot, containers)),
             other => Err(unexpected(&other)),
         }
     }
@@ -131,7 +138,7 @@ impl Snapshots {
     pub async fn remove(&self, id: &str, options: &Options) -> Result<()> {
         let request = Request::RemoveSnapshot { holder: options.holder(), wait: options.wait, id: id.to_owned() };
         match self.work(&request, options).await? {
-            Answer::Done => Ok(()),
+            Response::Done => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
@@ -147,7 +154,7 @@ impl Snapshots {
         let mut options = tokio::fs::OpenOptions::new();
         // It holds whatever the containers hold.
         let mut out = options.create_new(true).write(true).mode(0o600).open(&part).await.or_error(Kind::Host, what)?;
-        let exported = self.master.client.export(&Request::ExportSnapshot { id: id.to_owned() }, &mut out).await;
+        let exported = self.master.node.client.export(&Request::ExportSnapshot { id: id.to_owned() }, &mut out).await;
         let synced = out.sync_all().await.or_error(Kind::Host, what);
         let done = match (exported, synced) {
             (Ok(done), Ok(())) => Ok(done),
@@ -168,18 +175,18 @@ impl Snapshots {
     pub async fn import(&self, file: &Path, options: &Options) -> Result<Meta> {
         let from =
             tokio::fs::File::open(file).await.or_error(Kind::Usage, || format!("cannot read `{}`", file.display()))?;
-        self.master.facts(Some(options)).await?;
-        self.master.client.import(options.holder(), options.wait, self.master.busy(options), from).await
+        self.master.node.facts(Some(options)).await?;
+        self.master.node.client.import(options.holder(), options.wait, self.master.node.busy(options), from).await
     }
 
     /// Removes what the policy does not keep, or with `dry_run` only says what would go.
     ///
     /// # Errors
     /// There is no policy, or somebody holds the lock.
-    pub async fn prune(&self, options: &Options) -> Result<Vec<Decision>> {
+    pub async fn prune(&self, options: &Options) -> Result<Vec<RetentionDecision>> {
         let (holder, wait, dry_run) = (options.holder(), options.wait, options.dry_run);
         match self.work(&Request::PruneSnapshots { holder, wait, dry_run }, options).await? {
-            Answer::Pruned { decisions } => Ok(decisions),
+            Response::Pruned { decisions } => Ok(decisions),
             other => Err(unexpected(&other)),
         }
     }
@@ -190,8 +197,8 @@ impl Snapshots {
     /// There is no such snapshot.
     pub async fn diff(&self, from: &str, to: Option<&str>) -> Result<Differs> {
         let request = Request::DiffSnapshots { from: from.to_owned(), to: to.map(str::to_owned) };
-        match self.master.client.ask(&request, &[]).await? {
-            Answer::Differences { from, to, list } => Ok(Differs { from, to, files: list }),
+        match self.master.node.client.ask(&request, &[]).await? {
+            Response::Differences { from, to, list } => Ok(Differs { from, to, files: list }),
             other => Err(unexpected(&other)),
         }
     }
@@ -201,7 +208,13 @@ impl Snapshots {
     /// # Errors
     /// There is no such snapshot, images that ran then are gone (unless `keep_release`), somebody holds the lock, or what the
     /// agent says.
-    pub async fn restore(&self, id: &str, part: Part, keep_release: bool, options: &Options) -> Result<Restored> {
+    pub async fn restore(
+        &self,
+        id: &str,
+        part: RestorePart,
+        keep_release: bool,
+        options: &Options,
+    ) -> Result<Restored> {
         let (known, damaged) = self.list_all(false).await?;
         let wanted = match id {
             "latest" => {
@@ -215,16 +228,16 @@ impl Snapshots {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         };
-        let facts = self.master.facts(Some(options)).await?;
-        let other = part == Part::All && !keep_release && ran_other(&wanted.meta, &facts)?;
+        let facts = self.master.node.facts(Some(options)).await?;
+        let other = part == RestorePart::All && !keep_release && ran_other(&wanted.meta, &facts)?;
         if other {
             images_are_there(&wanted.meta, &facts)?;
         }
-        let part = if other { Part::AllAndRelease } else { part };
+        let part = if other { RestorePart::AllAndRelease } else { part };
         let id = wanted.meta.id.to_string();
         let request = Request::RestoreSnapshot { holder: options.holder(), wait: options.wait, id, part };
         match self.work(&request, options).await? {
-            Answer::Restored { id, kept, micros } => {
+            Response::Restored { id, kept, micros } => {
                 Ok(Restored { id, kept, seconds: micros as f64 / 1e6, other_release: other })
             }
             other => Err(unexpected(&other)),
@@ -232,16 +245,16 @@ impl Snapshots {
     }
 
     /// Asks for something that the agent does under its lock.
-    pub(super) async fn ask(&self, request: &Request, options: &Options) -> Result<Answer> {
+    pub(super) async fn ask(&self, request: &Request, options: &Options) -> Result<Response> {
         self.work(request, options).await
     }
 
-    async fn work(&self, request: &Request, options: &Options) -> Result<Answer> {
+    async fn work(&self, request: &Request, options: &Options) -> Result<Response> {
         // An older agent does not know the request: replaced first.
-        self.master.facts(Some(options)).await?;
+        self.master.node.facts(Some(options)).await?;
         let events: Events = options.events.clone();
         let step = |text: &str| events.note(format!("  {text}"));
-        self.master.client.work(request, options.wait, self.master.busy(options), step).await
+        self.master.node.client.work(request, options.wait, self.master.node.busy(options), step).await
     }
 }
 
@@ -271,7 +284,7 @@ pub(super) fn images_are_there(meta: &Meta, facts: &NodeFacts) -> Result<()> {
     let Some(then) = read(meta)? else { return Ok(()) };
     let commit = then.commit.clone();
     let then = DesiredState::from(then);
-    let gone = then.gone(facts);
+    let gone = then.removed_containers(facts);
     if gone.is_empty() {
         return Ok(());
     }

@@ -13,13 +13,13 @@ use lap_base::{
 };
 
 use super::run::node_failed;
-use crate::report::Line;
+use crate::report::LineSink;
 
 /// Copies them, with all they stand on; layers of several are sent once. `line` is told how much was sent. Gives the number of bytes.
 ///
 /// # Errors
 /// One is not there, or what came is refused. Those that were through by then stay.
-pub async fn copy(here: &Docker, there: &Docker, images: &[&str], line: &Line<'_>) -> Result<u64> {
+pub async fn copy(here: &Docker, there: &Docker, images: &[&str], line: &LineSink<'_>) -> Result<u64> {
     let what = match images {
         [one] => format!("cannot copy `{one}`"),
         _ => "cannot copy the images".to_owned(),

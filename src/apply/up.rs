@@ -20,7 +20,7 @@ use super::{
     node::OnNode,
     options::{Options, Scope, short},
     outcome::Outcome,
-    place::{Place, awake},
+    place::ImageNodes,
 };
 use crate::{
     config::model::Environment,
@@ -42,20 +42,20 @@ impl Master {
         plan: &Plan,
         held: Held,
         facts: &NodeFacts,
-        wish: DesiredState,
+        desired: DesiredState,
         making: Making,
         options: &Options,
     ) -> Result<()> {
-        let docker = self.client.docker(Some(held.fence))?;
+        let docker = self.node.client.docker(Some(held.fence))?;
         let performer = Arc::new(OnNode {
             workspace: self.workspace.clone(),
             keys: self.keys.clone(),
             environment: self.environment.clone(),
             seen: self.seen.clone(),
-            client: self.client.clone(),
+            client: self.node.client.clone(),
             docker,
             held,
-            wish,
+            desired,
             making,
             installed: Mutex::new(facts.installed.clone()),
             images: Mutex::new(image_ids(facts)),
@@ -73,7 +73,7 @@ impl Master {
                 };
                 match (result, performer.held.end(end).await.and(built)) {
                     // Whatever failed, this is why.
-                    (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind == Kind::Node => {
+                    (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind.is_of_node() => {
                         Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
                             .hint("run the command again: it continues from the present state of the node"))
                     }
@@ -135,7 +135,7 @@ pub async fn up(
         options.wait = true;
     }
     let master = Arc::new(Master::connect_on(workspace.clone(), environment, &host, Duration::from_secs(5)).await?);
-    on(master, scope, &options, outcome, began).await
+    up_master(master, scope, &options, outcome, began).await
 }
 
 /// Brings up what runs on a master that is there.
@@ -144,10 +144,10 @@ pub async fn up(
 /// As [`up`].
 pub async fn up_on(master: Arc<Master>, scope: Scope, options: &Options) -> Result<Outcome> {
     let outcome = Outcome::default();
-    on(master, scope, options, outcome, std::time::Instant::now()).await
+    up_master(master, scope, options, outcome, std::time::Instant::now()).await
 }
 
-async fn on(
+async fn up_master(
     master: Arc<Master>,
     scope: Scope,
     options: &Options,
@@ -156,7 +156,7 @@ async fn on(
 ) -> Result<Outcome> {
     let environment = &master.environment;
     outcome.master = Some(master.clone());
-    let facts = awake(&master, options).await?;
+    let facts = master.node.ready_facts(options).await?;
     if scope.nodes_only {
         outcome.facts = Some(facts);
         return Ok(outcome);
@@ -169,11 +169,11 @@ async fn on(
     if scope.is_all() {
         grow::pool(&master, &facts, options, &mut outcome).await?;
     }
-    let mut place = Place::of(&master, facts, &scope, options).await?;
-    let (wish, tree) = place.wish(&scope, &mut outcome.notes)?;
-    known(&wish, &scope)?;
+    let mut place = ImageNodes::of(&master, facts, &scope, options).await?;
+    let (desired, tree) = place.desired(&scope, &mut outcome.notes)?;
+    known(&desired, &scope)?;
     let bases = bases::missing(tree.as_ref(), place.maker().1);
-    let mut plan = place.plan(&scope, &wish, tree.is_some())?;
+    let mut plan = place.plan(&scope, &desired, tree.is_some())?;
     if options.dry_run {
         if !bases.is_empty() {
             plan = Plan::new(&environment.name);
@@ -187,17 +187,16 @@ async fn on(
         return Ok(outcome);
     }
     if plan.steps.is_empty() && bases.is_empty() {
-        outcome.notes.push(why_nothing(&wish, &place.facts));
+        outcome.notes.push(why_nothing(&desired, &place.facts));
     } else {
         if !bases.is_empty() {
-            let maker = place.maker().0;
-            bases::pull(maker, maker.lock(options).await?, &bases, options).await?;
+            bases::pull(place.maker().0, &environment.name, &bases, options).await?;
         }
-        let held = master.lock(options).await?;
+        let held = master.node.lock(options).await?;
         // What was seen before the lock was ours may have changed.
-        place.look().await?;
-        let (wish, tree) = place.wish(&scope, &mut Vec::new())?;
-        let plan = place.plan(&scope, &wish, tree.is_some())?;
+        place.refresh().await?;
+        let (desired, tree) = place.desired(&scope, &mut Vec::new())?;
+        let plan = place.plan(&scope, &desired, tree.is_some())?;
         let replaces_git =
             |step: &Step| matches!(&step.action, Action::Run { container, replace: true } if container == GIT);
         // Without keys it was a push that asked for it, and git is what that is heard through.
@@ -210,9 +209,9 @@ async fn on(
             Some((builder, _)) if brings => Some(Builder::take(builder, options).await?),
             _ => None,
         };
-        master.carry_out(&plan, held, &place.facts, wish, Making { tree, builder }, options).await?;
+        master.carry_out(&plan, held, &place.facts, desired, Making { tree, builder }, options).await?;
         outcome.plans.push(plan);
-        place.facts = master.client.facts().await?;
+        place.facts = master.node.client.facts().await?;
     }
     if scope.is_all() {
         admits::close_others(&master, options).await?;
@@ -222,10 +221,10 @@ async fn on(
     Ok(outcome)
 }
 
-fn known(wish: &DesiredState, scope: &Scope) -> Result<()> {
+fn known(desired: &DesiredState, scope: &Scope) -> Result<()> {
     for name in scope.only.iter().chain(&scope.again) {
-        if !wish.containers.contains_key(name) {
-            let known = wish.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
+        if !desired.containers.contains_key(name) {
+            let known = desired.containers.keys().cloned().collect::<Vec<_>>().join("`, `");
             return Err(Error::new(
                 Kind::Usage,
                 format!("there is no container `{name}`: the containers are `{known}`"),
@@ -235,14 +234,14 @@ fn known(wish: &DesiredState, scope: &Scope) -> Result<()> {
     Ok(())
 }
 
-fn why_nothing(wish: &DesiredState, facts: &NodeFacts) -> String {
+fn why_nothing(desired: &DesiredState, facts: &NodeFacts) -> String {
     let data = format!("{} of `/data` free", lap_base::words::bytes(facts.data.free));
     format!(
         "Nothing to do: {} run and are healthy, up to date with {}; {data}.",
-        lap_base::words::plural(wish.running().count(), "container"),
-        match wish.release {
-            Some(number) => format!("release {number} ({})", short(&wish.commit)),
-            None => short(&wish.commit),
+        lap_base::words::plural(desired.running().count(), "container"),
+        match desired.release {
+            Some(number) => format!("release {number} ({})", short(&desired.commit)),
+            None => short(&desired.commit),
         }
     )
 }

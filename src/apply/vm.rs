@@ -16,13 +16,13 @@ use crate::{
         node::vm::{
             self,
             machine::{self, Parts},
-            spec::Spec,
+            spec::VmSpec,
         },
         site::Site,
     },
     keys::Keys,
     plan::machines::spec,
-    report::Line,
+    report::LineSink,
     workspace::Workspace,
 };
 
@@ -34,7 +34,7 @@ pub async fn make_box(
     workspace: &Workspace,
     hypervisor: Hypervisor,
     host: Option<&str>,
-    line: &Line<'_>,
+    line: &LineSink<'_>,
 ) -> Result<()> {
     let rootfs = &workspace.lab.rootfs;
     let file = boxes::make(&workspace.cache, rootfs, hypervisor, line).await?;
@@ -51,9 +51,9 @@ pub async fn up(
     node: &Node,
     addresses: &BTreeMap<String, Ipv4Addr>,
     replace: Option<bool>,
-    line: &Line<'_>,
+    line: &LineSink<'_>,
 ) -> Result<()> {
-    let spec = wish(workspace, node, addresses)?;
+    let spec = desired(workspace, node, addresses)?;
     if let Some(running) = replace {
         machine::remove(&spec, running, line).await?;
     }
@@ -79,7 +79,7 @@ pub async fn up(
 ///
 /// # Errors
 /// It is none.
-pub fn wish(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<Spec> {
+pub fn desired(workspace: &Workspace, node: &Node, addresses: &BTreeMap<String, Ipv4Addr>) -> Result<VmSpec> {
     spec(&workspace.lab, node, addresses)
         .ok_or_else(|| Error::new(Kind::Other, format!("the node `{}` is not a virtual machine", node.name)))
 }

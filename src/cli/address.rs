@@ -4,7 +4,7 @@ use lap_base::error::Result;
 
 use crate::{
     config::{
-        app_address::{Known, one, several},
+        app_address::{KnownApplications, one, several},
         model::Environment,
     },
     workspace::Workspace,
@@ -21,7 +21,7 @@ pub struct Addresses {
 
 impl Addresses {
     /// The environment and the names of the containers; no names: all.
-    pub fn find(&self, workspace: &Workspace, known: Known) -> Result<(Environment, Vec<String>)> {
+    pub fn find(&self, workspace: &Workspace, known: KnownApplications) -> Result<(Environment, Vec<String>)> {
         let (environment, containers) = several(&workspace.lab, &self.addresses, known)?;
         Ok((environment.clone(), containers))
     }

@@ -14,7 +14,7 @@ use crate::{
         copies::child,
     },
     apply,
-    report::{Style, print::outln},
+    report::{ProgressStyle, print::outln},
 };
 
 /// On a node: the supervised process
@@ -72,7 +72,7 @@ impl Args {
 
 /// What it prints goes to whoever pushed.
 fn build(commit: &str, who: String) -> Result<ExitCode> {
-    let said = common::watched("push", Style::Plain, who, (false, true), |options| async move {
+    let said = common::watched("push", ProgressStyle::Plain, who, (false, true), |options| async move {
         apply::push::build(commit, &options).await
     })?;
     outln!("{said}");

@@ -14,12 +14,12 @@ use super::{
 };
 use crate::{
     apply::check::check,
-    config::app_address::Known,
+    config::app_address::KnownApplications,
     report::{
         print::{out, outln},
         table::table,
     },
-    wire::protocol::Checked,
+    wire::protocol::CheckResult,
 };
 
 /// Run the checks of the containers (the programs in `containers/<name>/checks/`)
@@ -37,7 +37,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let (environment, containers) = self.addresses.find(&workspace, Known::Workspace)?;
+        let (environment, containers) = self.addresses.find(&workspace, KnownApplications::Workspace)?;
         let containers = &containers;
         let list = global.work("check", &Changing::default(), |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());
@@ -59,7 +59,7 @@ impl Args {
     }
 }
 
-pub fn print(list: &[Checked]) {
+pub fn print(list: &[CheckResult]) {
     if list.is_empty() {
         return outln!("There are no checks: add programs to `containers/<name>/checks/`, then run `lap up`.");
     }

@@ -8,11 +8,11 @@ use lap_base::{
 };
 use tokio::sync::watch;
 
-use super::global::{Global, Progress};
+use super::global::{Global, ProgressMode};
 use crate::{
     apply::options::Options,
     keys::{self, Passphrase},
-    report::{self, Events, Style, print},
+    report::{self, Events, ProgressStyle, print},
     workspace::Workspace,
 };
 
@@ -49,19 +49,19 @@ impl Global {
         Workspace::open(&self.start()?, self.lab.as_deref()).map(Arc::new)
     }
 
-    fn style(&self) -> Style {
+    fn style(&self) -> ProgressStyle {
         match self.progress {
-            Progress::Bars => Style::Bars,
-            Progress::Plain => Style::Plain,
-            Progress::Json => Style::Json,
-            Progress::Auto if std::io::stderr().is_terminal() => Style::Bars,
-            Progress::Auto => Style::Plain,
+            ProgressMode::Bars => ProgressStyle::Bars,
+            ProgressMode::Plain => ProgressStyle::Plain,
+            ProgressMode::Json => ProgressStyle::Json,
+            ProgressMode::Auto if std::io::stderr().is_terminal() => ProgressStyle::Bars,
+            ProgressMode::Auto => ProgressStyle::Plain,
         }
     }
 
     /// Whether results are JSON because events are.
     pub fn json(&self) -> bool {
-        self.progress == Progress::Json
+        self.progress == ProgressMode::Json
     }
 
     /// Runs `work` with progress shown and Ctrl-C caught: once stops cleanly, twice at once.
@@ -79,7 +79,7 @@ impl Global {
 /// Runs `work` in this style, as this person, with Ctrl-C caught.
 pub fn watched<T, F: Future<Output = Result<T>>>(
     verb: &'static str,
-    style: Style,
+    style: ProgressStyle,
     who: String,
     (dry_run, wait): (bool, bool),
     work: impl FnOnce(Options) -> F,

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     apply::{
         options::Options,
-        repository::{Fetched, Place},
+        repository::{Fetched, LabRepositories},
         snapshot::Snapshots,
     },
     report::{
@@ -74,7 +74,7 @@ pub fn copy(global: &Global, args: &CopyArgs) -> Result<()> {
     }
     let workspace = global.workspace()?;
     let environment = workspace.environment(args.environment.as_deref())?.clone();
-    let place = Place::of(&workspace, args.to.as_deref())?;
+    let place = LabRepositories::of(&workspace, args.to.as_deref())?;
     let copied = global.work("snapshot", &Changing::default(), |options| {
         let (workspace, environment, place) = (workspace.clone(), environment.clone(), place.clone());
         let id = args.snapshot.clone();
@@ -120,7 +120,7 @@ pub fn fetch(global: &Global, args: &FetchArgs) -> Result<()> {
 pub fn fetch_first(global: &Global, snapshot: &str, environment: Option<&str>, from: Option<&str>) -> Result<Fetched> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment)?.clone();
-    let place = Place::of(&workspace, from)?;
+    let place = LabRepositories::of(&workspace, from)?;
     global.work("snapshot", &Changing::default(), |options| {
         let (workspace, id) = (workspace.clone(), snapshot.to_owned());
         async move { Snapshots::of(workspace, &environment).await?.fetch(&id, &place, &options).await }
@@ -131,7 +131,7 @@ pub fn fetch_first(global: &Global, snapshot: &str, environment: Option<&str>, f
 pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) -> Result<()> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment)?;
-    let copies = Place::of(&workspace, Some(from))?.copies(&environment.name)?;
+    let copies = LabRepositories::of(&workspace, Some(from))?.copies(&environment.name)?;
     if json || global.json() {
         return print_json(&copies);
     }
@@ -159,7 +159,7 @@ pub fn list(global: &Global, environment: Option<&str>, from: &str, json: bool) 
 }
 
 /// Tells the nodes that run: a repository holds the copies of all.
-async fn note_verified(workspace: &Arc<Workspace>, place: &Place, faults: usize, options: &Options) {
+async fn note_verified(workspace: &Arc<Workspace>, place: &LabRepositories, faults: usize, options: &Options) {
     for environment in workspace.lab.environments.values() {
         if let Ok(snapshots) = Snapshots::of(workspace.clone(), environment).await
             && let Err(error) = snapshots.note_verified(place, faults, options).await
@@ -172,7 +172,7 @@ async fn note_verified(workspace: &Arc<Workspace>, place: &Place, faults: usize,
 /// `lap snapshot verify`
 pub fn verify(global: &Global, args: &VerifyArgs) -> Result<ExitCode> {
     let workspace = global.workspace()?;
-    let place = Place::of(&workspace, args.from.as_deref())?;
+    let place = LabRepositories::of(&workspace, args.from.as_deref())?;
     let depth = args.read_data.unwrap_or(Depth::Structure);
     let wrong = global.work("snapshot", &Changing::default(), |options| {
         let (place, workspace) = (place.clone(), workspace.clone());

@@ -14,13 +14,13 @@ pub struct Global {
     #[arg(long, env = "LAP_LAB", value_name = "NAME", global = true, hide = true, hide_env_values = true)]
     pub(super) lab: Option<String>,
     /// How progress is shown
-    #[arg(long, value_enum, default_value_t = Progress::Auto, value_name = "STYLE", global = true, hide = true)]
-    pub(super) progress: Progress,
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto, value_name = "STYLE", global = true, hide = true)]
+    pub(super) progress: ProgressMode,
 }
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
+pub enum ProgressMode {
     /// Bars on a terminal, else plain lines
     Auto,
     /// Bars

@@ -29,7 +29,7 @@ impl Args {
         let (environment, container) = self.address.find(&workspace)?;
         runtime()?.block_on(async {
             let master = Master::connect(workspace.clone(), &environment, Duration::from_secs(2)).await?;
-            let docker = master.client.docker(None)?;
+            let docker = master.node.client.docker(None)?;
             let tail = self.tail.map_or_else(|| "all".to_owned(), |count| count.to_string());
             let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(self.follow).tail(&tail).build();
             let mut lines = docker.logs(&format!("infra_{container}"), Some(options));

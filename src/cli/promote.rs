@@ -18,11 +18,11 @@ use crate::{
     apply::{
         master::Master,
         options::short,
-        promote::{self, Proposal, Rules, Switched, hooks::run::Hooks, planned::Planned, stage},
+        promote::{self, PromotionRules, Proposal, Switched, hooks::run::AgreedHooks, planned::Planned, stage},
     },
     config::model::{Environment, Lab},
-    plan::switch::Act,
-    release::{Ended, Entry, Verb},
+    plan::switch::ContainerAction,
+    release::{LedgerEntry, SwitchOutcome, Verb},
     report::{
         print::{out, outln},
         table::table,
@@ -77,8 +77,8 @@ impl Switching {
         self.changing.clone()
     }
 
-    fn rules(&self, lab: &Lab) -> Rules {
-        Rules {
+    fn rules(&self, lab: &Lab) -> PromotionRules {
+        PromotionRules {
             settle: self.settle.unwrap_or(lab.promote.settle),
             max_outage: self.max_outage.or(lab.promote.max_outage),
         }
@@ -116,7 +116,7 @@ impl Args {
             });
             match watched? {
                 None => outln!("There is no promotion to watch; beginning one."),
-                Some((entry, hash, _)) if self.abort && entry.result != Ended::Done => {
+                Some((entry, hash, _)) if self.abort && entry.result != SwitchOutcome::Done => {
                     outln!(
                         "Release {} was taken back; `{}` runs the old release. Ledger: {hash}",
                         entry.release,
@@ -125,7 +125,7 @@ impl Args {
                     return Ok(ExitCode::SUCCESS);
                 }
                 Some((entry, hash, complaint)) => {
-                    let code = told(&to.name, &entry, &hash)?;
+                    let code = show_result(&to.name, &entry, &hash)?;
                     return complained(complaint, &entry).map(|()| code);
                 }
             }
@@ -185,13 +185,13 @@ pub fn target<'a>(lab: &'a Lab, name: Option<&str>) -> Result<&'a Environment> {
 pub fn carry_out(
     global: &Global,
     planned: Planned,
-    hooks: Option<&Hooks>,
+    hooks: Option<&AgreedHooks>,
     switching: &Switching,
     verb: &'static str,
 ) -> Result<ExitCode> {
     let name = planned.master.environment.name.clone();
     let rules = switching.rules(&planned.master.workspace.lab);
-    shown(&planned, &hooks.map(Hooks::names).unwrap_or_default(), switching);
+    shown(&planned, &hooks.map(AgreedHooks::names).unwrap_or_default(), switching);
     if planned.is_nothing() || switching.changing.dry_run {
         return Ok(ExitCode::SUCCESS);
     }
@@ -203,14 +203,14 @@ pub fn carry_out(
     if global.json() {
         print_json(entry)?;
     }
-    let code = told(&name, entry, hash)?;
+    let code = show_result(&name, entry, hash)?;
     outln!("Sent {} of images; {} in total.", bytes(*moved), duration(*seconds));
     complained(switched.complaint, &switched.entry)?;
     Ok(code)
 }
 
 /// The release is made, whatever the hook after it says.
-fn complained(complaint: Option<Error>, entry: &Entry) -> Result<()> {
+fn complained(complaint: Option<Error>, entry: &LedgerEntry) -> Result<()> {
     let Some(error) = complaint else { return Ok(()) };
     Err(Error::new(Kind::Other, format!("release {} runs, but {}", entry.release, error.message)))
 }
@@ -233,7 +233,7 @@ fn shown(planned: &Planned, hooks: &[&str], switching: &Switching) {
     }
 }
 
-fn show(planned: &Planned, rules: Rules) {
+fn show(planned: &Planned, rules: PromotionRules) {
     let name = &planned.master.environment.name;
     let from = planned.from.as_ref().map(|from| format!(" from `{}`", from.environment.name)).unwrap_or_default();
     outln!(
@@ -241,12 +241,12 @@ fn show(planned: &Planned, rules: Rules) {
         stage::named(&planned.old),
         stage::named(&planned.target)
     );
-    let row = |change: &crate::plan::switch::Change| {
+    let row = |change: &crate::plan::switch::ContainerChange| {
         let data = match change.act {
-            Act::Add => "starts empty",
+            ContainerAction::Add => "starts empty",
             _ if planned.data.is_some() => "restored",
-            Act::Replace => "kept, restored on failure",
-            Act::Remove => "stays on the node",
+            ContainerAction::Replace => "kept, restored on failure",
+            ContainerAction::Remove => "stays on the node",
         };
         [change.to_string(), change.why.clone(), data.to_owned()]
     };
@@ -277,10 +277,10 @@ fn show(planned: &Planned, rules: Rules) {
 }
 
 /// How it ended; a release that was taken back is an error.
-pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
+pub fn show_result(environment: &str, entry: &LedgerEntry, hash: &str) -> Result<ExitCode> {
     let release = entry.release;
     match &entry.result {
-        Ended::TakenBack { why, failed } => {
+        SwitchOutcome::TakenBack { why, failed } => {
             let message = format!("release {release} was taken back, `{environment}` runs the old release: {why}");
             let error = Error::new(Kind::Unhealthy, message);
             Err(match failed {
@@ -290,7 +290,7 @@ pub fn told(environment: &str, entry: &Entry, hash: &str) -> Result<ExitCode> {
                 None => error,
             })
         }
-        Ended::Done => {
+        SwitchOutcome::Done => {
             outln!("`{environment}` runs release {release} ({}).", short(&entry.commit));
             for felt in &entry.outage {
                 let failed = if felt.failed == 0 { "none failed".into() } else { format!("{} failed", felt.failed) };

@@ -19,7 +19,7 @@ use crate::{
         print::{out, outln},
         table::table,
     },
-    wire::prune::{Decision, Rules, What},
+    wire::prune::{ItemKind, PruneDecision, PruneRules},
 };
 
 /// Remove unused releases, images, registry layers, files, and data of failed releases
@@ -51,7 +51,7 @@ impl Args {
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let promote = &workspace.lab.promote;
         let rules =
-            Rules { keep: promote.keep, keep_failed: promote.keep_failed.as_secs(), grace: self.grace.as_secs() };
+            PruneRules { keep: promote.keep, keep_failed: promote.keep_failed.as_secs(), grace: self.grace.as_secs() };
         let json = self.json || global.json();
         let work = |dry_run: bool| {
             let changing = Changing { dry_run, ..self.changing.clone() };
@@ -67,7 +67,7 @@ impl Args {
             } else {
                 self.show(&would, "goes");
             }
-            if self.changing.dry_run || !would.iter().any(goes) {
+            if self.changing.dry_run || !would.iter().any(is_removed) {
                 return Ok(ExitCode::SUCCESS);
             }
             self.confirm.ask(&format!("Remove them from `{}`?", environment.name))?;
@@ -79,17 +79,17 @@ impl Args {
             self.show(&done, "removed");
         }
         prune::whole(&done)?;
-        let gone = done.iter().filter(|decision| goes(decision)).count();
+        let gone = done.iter().filter(|decision| is_removed(decision)).count();
         if !json && gone > 0 {
             outln!("Removed {} of `{}`.", plural(gone, "thing"), environment.name);
         }
         Ok(ExitCode::SUCCESS)
     }
 
-    fn show(&self, decisions: &[Decision], goes_word: &str) {
+    fn show(&self, decisions: &[PruneDecision], goes_word: &str) {
         let rows: Vec<[String; 5]> = decisions
             .iter()
-            .filter(|decision| !self.brief || goes(decision))
+            .filter(|decision| !self.brief || is_removed(decision))
             .map(|decision| {
                 let word = match (&decision.todo, &decision.failed) {
                     (_, Some(_)) => "FAILED",
@@ -103,26 +103,26 @@ impl Args {
         if !rows.is_empty() {
             out!("{}", table(["KIND", "NAME", "SIZE", "", "WHY"], &rows));
         }
-        if !decisions.iter().any(goes) {
+        if !decisions.iter().any(is_removed) {
             outln!("Nothing to remove.");
         }
     }
 }
 
-fn goes(decision: &Decision) -> bool {
+fn is_removed(decision: &PruneDecision) -> bool {
     decision.todo.is_some()
 }
 
-fn kind(what: What) -> &'static str {
+fn kind(what: ItemKind) -> &'static str {
     match what {
-        What::Release => "release",
-        What::Snapshot => "snapshot",
-        What::Container => "container",
-        What::Image => "image",
-        What::Files => "files",
-        What::Registry => "registry",
-        What::Layers => "layers",
-        What::BuildCache => "build cache",
-        What::NodeImage => "node image",
+        ItemKind::Release => "release",
+        ItemKind::Snapshot => "snapshot",
+        ItemKind::Container => "container",
+        ItemKind::Image => "image",
+        ItemKind::Files => "files",
+        ItemKind::Registry => "registry",
+        ItemKind::Layers => "layers",
+        ItemKind::BuildCache => "build cache",
+        ItemKind::NodeImage => "node image",
     }
 }

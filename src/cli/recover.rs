@@ -4,7 +4,7 @@ mod drill;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use drill::Drill;
+use drill::DrillArgs;
 use lap_base::{
     error::{Error, Kind, Result},
     words,
@@ -15,7 +15,7 @@ use super::{
     global::Global,
 };
 use crate::{
-    apply::recover::{self, Wanted},
+    apply::recover::{self, RecoveryOptions},
     report::print::outln,
 };
 
@@ -63,14 +63,14 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         if let Some(environment) = self.drill {
             let Self { from, snapshot, json, .. } = self;
-            return Drill { environment, from, snapshot, json }.run(global);
+            return DrillArgs { environment, from, snapshot, json }.run(global);
         }
         let from = self.from.unwrap_or_default();
         let location = from.parse().map_err(|message: String| Error::new(Kind::Usage, message))?;
         let passphrase = self.passphrase.resolve(false)?;
         let here = global.start()?;
         let recovered = global.work("recover", &Changing::default(), |options| {
-            let wanted = Wanted {
+            let wanted = RecoveryOptions {
                 location,
                 passphrase: passphrase.clone(),
                 here: here.clone(),

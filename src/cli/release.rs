@@ -24,11 +24,11 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
-    what: What,
+    what: ReleaseCommand,
 }
 
 #[derive(Subcommand, Debug)]
-enum What {
+enum ReleaseCommand {
     /// List all releases, the newest last
     List(List),
     /// Show the parts of a release
@@ -76,11 +76,11 @@ struct Diff {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         match self.what {
-            What::List(args) => list(global, args),
-            What::Show(args) => show(global, args),
-            What::Diff(args) => diff(global, args),
-            What::Ledger(args) => args.run(global),
-            What::Record(args) => args.run(global),
+            ReleaseCommand::List(args) => list(global, args),
+            ReleaseCommand::Show(args) => show(global, args),
+            ReleaseCommand::Diff(args) => diff(global, args),
+            ReleaseCommand::Ledger(args) => args.run(global),
+            ReleaseCommand::Record(args) => args.run(global),
         }
     }
 }

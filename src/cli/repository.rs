@@ -10,7 +10,7 @@ use super::{
     global::Global,
 };
 use crate::{
-    apply::repository::{Layout, Made, Place, change_passphrase},
+    apply::repository::{LabRepositories, Layout, Made, change_passphrase},
     report::print::outln,
     workspace::Workspace,
 };
@@ -52,7 +52,7 @@ impl Args {
         let Some(verb) = self.verb else { return show(global, &workspace) };
         match verb {
             Verb::Init { repository, passphrase } => {
-                let place = Place::of(&workspace, repository.as_deref())?;
+                let place = LabRepositories::of(&workspace, repository.as_deref())?;
                 let new = !crate::keys::recovery::has_passphrase(&workspace.lab.root);
                 let (name, made) = (&place.name, place.init(&passphrase.resolve(new)?)?);
                 match made {
@@ -66,10 +66,13 @@ impl Args {
                 }
             }
             Verb::Passphrase { repositories, passphrase } => {
-                let places: Vec<Place> = if repositories.is_empty() {
-                    Place::all(&workspace)?
+                let places: Vec<LabRepositories> = if repositories.is_empty() {
+                    LabRepositories::all(&workspace)?
                 } else {
-                    repositories.iter().map(|name| Place::of(&workspace, Some(name))).collect::<Result<_>>()?
+                    repositories
+                        .iter()
+                        .map(|name| LabRepositories::of(&workspace, Some(name)))
+                        .collect::<Result<_>>()?
                 };
                 if places.is_empty() {
                     return Err(Error::new(Kind::Usage, "lap.toml names no repository"));
@@ -85,8 +88,8 @@ impl Args {
 
 /// What is at each place of lap.toml.
 fn show(global: &Global, workspace: &Workspace) -> Result<ExitCode> {
-    let places = Place::all(workspace)?;
-    let all = places.iter().map(Place::layout).collect::<Result<Vec<_>>>()?;
+    let places = LabRepositories::all(workspace)?;
+    let all = places.iter().map(LabRepositories::layout).collect::<Result<Vec<_>>>()?;
     if global.json() {
         print_json(&all)?;
         return Ok(ExitCode::SUCCESS);

@@ -7,7 +7,7 @@ use lap_base::error::Result;
 use super::{address::Addresses, common::Changing, global::Global, tables};
 use crate::{
     apply::{options::Scope, up::up},
-    config::app_address::Known,
+    config::app_address::KnownApplications,
 };
 
 /// Replace containers with new ones from the same images
@@ -22,7 +22,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let (environment, containers) = self.addresses.find(&workspace, Known::Node)?;
+        let (environment, containers) = self.addresses.find(&workspace, KnownApplications::Node)?;
         let again = if containers.is_empty() {
             workspace.lab.containers.keys().cloned().collect()
         } else {

@@ -19,12 +19,12 @@ use crate::{
         snapshot::Snapshots,
         up::up,
     },
-    config::app_address::{Known, several},
+    config::app_address::{KnownApplications, several},
     report::{
         print::{out, outln},
         table::table,
     },
-    wire::protocol::Part,
+    wire::protocol::RestorePart,
 };
 
 /// Restore all data of an environment from a snapshot; the present data becomes a snapshot first
@@ -68,21 +68,21 @@ impl Args {
             if self.only.iter().any(|word| word.contains('/')) { None } else { workspace.environment(None).ok() };
         let words = named.or(default).map(|environment| environment.name.clone()).into_iter();
         let words: Vec<String> = words.chain(self.only.iter().cloned()).collect();
-        let (environment, only) = several(&workspace.lab, &words, Known::Node)?;
+        let (environment, only) = several(&workspace.lab, &words, KnownApplications::Node)?;
         let environment = environment.clone();
         let part = match (&self.file, self.only.is_empty()) {
-            (Some(path), _) => Part::Path(path.trim_start_matches("/data/").to_owned()),
-            (None, true) => Part::All,
-            (None, false) => Part::Containers(only),
+            (Some(path), _) => RestorePart::Path(path.trim_start_matches("/data/").to_owned()),
+            (None, true) => RestorePart::All,
+            (None, false) => RestorePart::Containers(only),
         };
         let what = match &part {
-            Part::All | Part::AllAndRelease => format!("`{}`", environment.name),
-            Part::Containers(names) => format!("`{}`", names.join("`, `")),
-            Part::Path(path) => format!("`{path}`"),
+            RestorePart::All | RestorePart::AllAndRelease => format!("`{}`", environment.name),
+            RestorePart::Containers(names) => format!("`{}`", names.join("`, `")),
+            RestorePart::Path(path) => format!("`{path}`"),
         };
         if !self.changing.dry_run {
             let question = match &part {
-                Part::All | Part::AllAndRelease => {
+                RestorePart::All | RestorePart::AllAndRelease => {
                     format!("This replaces all data of {what}; a snapshot keeps it. Restore?")
                 }
                 _ => format!("This replaces {what} in `{}`; a snapshot keeps it. Restore?", environment.name),
@@ -101,9 +101,9 @@ impl Args {
             let mut differs = runtime()?
                 .block_on(async { Snapshots::of(workspace, &environment).await?.diff(&snapshot, None).await })?;
             differs.files.retain(|(path, _)| match &part {
-                Part::All | Part::AllAndRelease => true,
-                Part::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
-                Part::Path(only) => {
+                RestorePart::All | RestorePart::AllAndRelease => true,
+                RestorePart::Containers(names) => names.iter().any(|name| path.starts_with(&format!("{name}/"))),
+                RestorePart::Path(only) => {
                     // The node tells names as one line each, whatever bytes they have.
                     let only = only.escape_debug().to_string();
                     *path == only || path.starts_with(&format!("{only}/"))
@@ -137,17 +137,17 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         match part {
-            Part::All if restored.other_release => {
+            RestorePart::All if restored.other_release => {
                 outln!("Restored {what} from {}, with the images of that time.", restored.id)
             }
-            Part::All => {
+            RestorePart::All => {
                 outln!(
                     "Restored {what} from {}; the data was unavailable for {}.",
                     restored.id,
                     short(restored.seconds)
                 )
             }
-            Part::Containers(_) if restored.seconds > 0.0 => {
+            RestorePart::Containers(_) if restored.seconds > 0.0 => {
                 outln!("Restored {what} from {}; it was stopped for {}.", restored.id, short(restored.seconds));
             }
             _ => outln!("Restored {what} from {}.", restored.id),
@@ -169,7 +169,8 @@ impl Args {
         let from = source(&workspace.lab, named, &into)?.clone();
         let scrubs = scrubs(&workspace.lab)?;
         if self.changing.dry_run {
-            let rows: Vec<[String; 2]> = scrubs.iter().map(|(name, (how, _))| [name.clone(), told(how)]).collect();
+            let rows: Vec<[String; 2]> =
+                scrubs.iter().map(|(name, (how, _))| [name.clone(), scrub_text(how)]).collect();
             out!("{}", table(["CONTAINER", "SCRUB"], &rows));
             return Ok(ExitCode::SUCCESS);
         }
@@ -196,7 +197,7 @@ impl Args {
     }
 }
 
-fn told(how: &Scrub) -> String {
+fn scrub_text(how: &Scrub) -> String {
     match how {
         Scrub::None => "none".into(),
         Scrub::Run(command) => command.join(" "),

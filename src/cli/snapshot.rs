@@ -18,7 +18,7 @@ use lap_base::{
     error::Result,
     words::{ago, bytes, plural},
 };
-use lap_snapshots::{Change, Damaged, Id, Reason};
+use lap_snapshots::{Damaged, FileChange, Id, Reason};
 use serde::Serialize;
 
 use self::{
@@ -263,7 +263,7 @@ fn list(global: &Global, environment: Option<String>, sizes: bool, json: bool) -
 
 #[derive(Serialize)]
 struct File<'a> {
-    change: Change,
+    change: FileChange,
     path: &'a str,
 }
 

@@ -7,7 +7,7 @@ use lap_base::error::Result;
 use super::{address::Addresses, common::Changing, global::Global, tables};
 use crate::{
     apply::{options::Scope, up::up},
-    config::app_address::Known,
+    config::app_address::KnownApplications,
 };
 
 /// Start the containers that ran last, in dependency order, without a build
@@ -22,7 +22,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let (environment, containers) = self.addresses.find(&workspace, Known::Node)?;
+        let (environment, containers) = self.addresses.find(&workspace, KnownApplications::Node)?;
         let scope = Scope { only: containers.into_iter().collect(), as_recorded: true, ..Scope::default() };
         let outcome = global.work("start", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());

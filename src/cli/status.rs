@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use super::{
     common::{print_json, runtime},
     global::Global,
-    tables::{self, Row},
+    tables::{self, StatusRow},
 };
 use crate::{
     apply::{admits, master::Master, options::short},
@@ -45,7 +45,7 @@ struct Status<'a> {
     healthy: bool,
     /// What is late, damaged, full or not at its end.
     complaints: &'a [&'a str],
-    containers: &'a [Row],
+    containers: &'a [StatusRow],
     facts: &'a NodeFacts,
 }
 
@@ -57,7 +57,7 @@ impl Args {
             let host = drivers::node::observe(&workspace.lab).await?.facts;
             let master = Master::connect_on(workspace.clone(), &environment, &host, Duration::from_secs(2)).await?;
             // Of every environment: the one that still admits a removed operator is rarely the one that is looked at.
-            let (facts, doors) = tokio::try_join!(master.facts(None), admits::ask(&workspace, &[]))?;
+            let (facts, doors) = tokio::try_join!(master.node.facts(None), admits::ask(&workspace, &[]))?;
             Ok::<_, Error>((facts, master.address(), doors))
         })?;
         let rows = tables::rows(&workspace, &facts, Some(address));

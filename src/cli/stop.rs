@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use lap_base::error::Result;
 
 use super::{address::Addresses, common::Changing, global::Global, tables};
-use crate::{apply::down::stop, config::app_address::Known};
+use crate::{apply::down::stop, config::app_address::KnownApplications};
 
 /// Stop and remove containers of an environment. The node keeps running; data and images stay
 #[derive(clap::Args, Debug)]
@@ -19,7 +19,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
-        let (environment, containers) = self.addresses.find(&workspace, Known::Workspace)?;
+        let (environment, containers) = self.addresses.find(&workspace, KnownApplications::Workspace)?;
         let only = containers.into_iter().collect();
         let outcome = global.work("stop", &self.changing, |options| {
             let (workspace, environment) = (workspace.clone(), environment.clone());

@@ -23,7 +23,7 @@ use crate::{
 
 /// One line of the table.
 #[derive(Debug, Serialize)]
-pub struct Row {
+pub struct StatusRow {
     pub container: String,
     pub state: String,
     pub name: String,
@@ -37,7 +37,7 @@ pub struct Row {
 }
 
 /// What runs and what should: from what is recorded, else from the workspace.
-pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>) -> Vec<Row> {
+pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>) -> Vec<StatusRow> {
     let wished = match &facts.recorded {
         State::Value(current) => current.containers.clone(),
         State::Absent => workspace.lab.containers.clone(),
@@ -45,7 +45,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         State::Unreadable(_) => Default::default(),
     };
     let now = lap_base::clock::now();
-    let mut rows: Vec<Row> = wished
+    let mut rows: Vec<StatusRow> = wished
         .values()
         .filter(|container| container.scale > 0)
         .map(|container| {
@@ -57,7 +57,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
                 Some(Health::Starting) => "starting",
                 _ => "-",
             };
-            Row {
+            StatusRow {
                 container: container.name.clone(),
                 state: state.to_owned(),
                 name: container.names.first().cloned().unwrap_or_else(|| "-".into()),
@@ -73,7 +73,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         if rows.iter().any(|row| row.container == fact.name) {
             continue;
         }
-        rows.push(Row {
+        rows.push(StatusRow {
             container: fact.name.clone(),
             state: fact.state.clone(),
             name: "-".into(),
@@ -96,7 +96,7 @@ fn ports(container: &Container) -> Vec<String> {
 }
 
 /// The rows as aligned text.
-pub fn text(rows: &[Row]) -> String {
+pub fn text(rows: &[StatusRow]) -> String {
     let cells: Vec<[String; 7]> = rows
         .iter()
         .map(|row| {

@@ -16,7 +16,7 @@ const FORM: &str = "[environment/]application[/service[/copy]]";
 
 /// Which applications an address may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownApplications {
     /// Those of the workspace.
     Workspace,
     /// Also those that only the node knows, because the workspace no longer has them.
@@ -34,7 +34,7 @@ struct AppAddress<'a> {
 ///
 /// # Errors
 /// [`Kind::Usage`]: a word is not an address, names what does not exist, or the words name two environments.
-pub fn several<'a>(lab: &'a Lab, words: &[String], known: Known) -> Result<(&'a Environment, Vec<String>)> {
+pub fn several<'a>(lab: &'a Lab, words: &[String], known: KnownApplications) -> Result<(&'a Environment, Vec<String>)> {
     let (mut named, mut containers): (Option<&Environment>, Vec<String>) = (None, Vec::new());
     // An environment that stands alone in front: the words after it are applications.
     let mut front = None;
@@ -78,7 +78,7 @@ pub fn several<'a>(lab: &'a Lab, words: &[String], known: Known) -> Result<(&'a 
 /// # Errors
 /// As [`several`]; or the words name none, or several.
 pub fn one<'a>(lab: &'a Lab, words: &[String]) -> Result<(&'a Environment, String)> {
-    let (environment, mut containers) = several(lab, words, Known::Workspace)?;
+    let (environment, mut containers) = several(lab, words, KnownApplications::Workspace)?;
     match (containers.pop(), containers.is_empty()) {
         (Some(container), true) => Ok((environment, container)),
         (None, _) => {
@@ -96,7 +96,12 @@ fn default(lab: &Lab) -> Result<&Environment> {
 }
 
 /// One address; `inside` is the environment that an earlier word named.
-fn parse<'a>(lab: &'a Lab, text: &str, inside: Option<&'a Environment>, known: Known) -> Result<AppAddress<'a>> {
+fn parse<'a>(
+    lab: &'a Lab,
+    text: &str,
+    inside: Option<&'a Environment>,
+    known: KnownApplications,
+) -> Result<AppAddress<'a>> {
     let wrong = |message: String| Error::new(Kind::Usage, message);
     let parts: Vec<&str> = text.split('/').collect();
     if parts.len() > 4 || parts.iter().any(|part| part.is_empty()) {
@@ -112,7 +117,7 @@ fn parse<'a>(lab: &'a Lab, text: &str, inside: Option<&'a Environment>, known: K
         None => (inside, &parts[..]),
     };
     let [application, below @ ..] = rest else { return Ok(AppAddress { environment, application: None }) };
-    if !lab.containers.contains_key(*application) && (known == Known::Workspace || environment.is_none()) {
+    if !lab.containers.contains_key(*application) && (known == KnownApplications::Workspace || environment.is_none()) {
         return Err(unknown(lab, application, environment.is_some()));
     }
     match below {
@@ -192,7 +197,7 @@ mod tests {
             ("prod/git prod/git/git", "prod", &["git"]),
         ] {
             let (found, names) =
-                several(&lab, &words(line), Known::Workspace).unwrap_or_else(|e| panic!("{line}: {e}"));
+                several(&lab, &words(line), KnownApplications::Workspace).unwrap_or_else(|e| panic!("{line}: {e}"));
             assert_eq!((found.name.as_str(), names), (environment, words(&containers.join(" "))), "{line}");
         }
         assert_eq!(
@@ -224,14 +229,18 @@ mod tests {
             ("prod/git prod/git dns", "`dns` is in `test`, not in `prod`"),
             ("prod test/git", "`test/git` is in `test`, not in `prod`"),
         ] {
-            assert_eq!(several(&lab, &words(line), Known::Workspace).unwrap_err().message, message, "{line}");
+            assert_eq!(
+                several(&lab, &words(line), KnownApplications::Workspace).unwrap_err().message,
+                message,
+                "{line}"
+            );
         }
-        let error = several(&lab, &words("tset"), Known::Node).unwrap_err();
+        let error = several(&lab, &words("tset"), KnownApplications::Node).unwrap_err();
         assert!(error.message.starts_with(
             "`tset` is neither an environment nor a container: the environments are `prod`, `test`, the containers `"
         ));
         assert_eq!(error.hints, ["did you mean `test`?"]);
-        let error = several(&lab, &words("prod/gti"), Known::Workspace).unwrap_err();
+        let error = several(&lab, &words("prod/gti"), KnownApplications::Workspace).unwrap_err();
         assert!(error.message.starts_with("there is no container `gti`: the containers are `"), "{error}");
         let error = one(&lab, &words("prod")).unwrap_err();
         assert_eq!(error.message, "`prod` is an environment: name a container in it");
@@ -242,9 +251,9 @@ mod tests {
     fn a_container_that_only_the_node_knows_needs_its_environment() {
         let lab = lab();
         for line in ["test old", "test/old", "prod/old/old/1"] {
-            assert_eq!(several(&lab, &words(line), Known::Node).unwrap().1, ["old"], "{line}");
-            assert!(several(&lab, &words(line), Known::Workspace).is_err(), "{line}");
+            assert_eq!(several(&lab, &words(line), KnownApplications::Node).unwrap().1, ["old"], "{line}");
+            assert!(several(&lab, &words(line), KnownApplications::Workspace).is_err(), "{line}");
         }
-        assert!(several(&lab, &words("old"), Known::Node).is_err());
+        assert!(several(&lab, &words("old"), KnownApplications::Node).is_err());
     }
 }

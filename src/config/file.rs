@@ -2,7 +2,7 @@
 
 /// A text file of the workspace.
 #[derive(Debug)]
-pub struct File {
+pub struct SourceFile {
     /// Relative to the workspace, with `/`.
     pub path: String,
     pub text: String,

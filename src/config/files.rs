@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    file::File,
+    file::SourceFile,
     problem::{Ledger, shown},
 };
 
@@ -17,7 +17,7 @@ use super::{
 const LARGEST: u64 = 1 << 20;
 
 /// Reads `path` (relative to `root`). `missing` says what to do when it is not there; every failure is told. `root` is canonical.
-pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<Rc<File>> {
+pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<Rc<SourceFile>> {
     // What a link leads to outside is not read at all: `links` tells it.
     if fs::canonicalize(root.join(path)).is_ok_and(|real| !real.starts_with(root)) {
         return None;
@@ -68,7 +68,7 @@ pub fn read(root: &Path, path: &str, missing: &str, ledger: &Ledger) -> Option<R
         ledger.line(path, 1, "", format!("the file is empty: {help}"));
         return None;
     }
-    Some(Rc::new(File { path: path.to_owned(), text }))
+    Some(Rc::new(SourceFile { path: path.to_owned(), text }))
 }
 
 /// The names of the directories in `dir` (relative to `root`), sorted. Hidden ones do not count, nor do plain files.

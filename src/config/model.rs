@@ -8,10 +8,10 @@ use std::{
 };
 
 use lap_repositories::Location;
-use lap_snapshots::{Filesystem, hooks::Hooks, keep::Policy};
+use lap_snapshots::{Filesystem, hooks::SnapshotHooks, keep::SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
-/// Everything one workspace describes: the wish.
+/// Everything one workspace describes: the desired state.
 #[derive(Clone, Debug)]
 pub struct Lab {
     /// The lab's identity, `lab` in `lap.toml` unless a variable overrides it. A DNS label.
@@ -33,11 +33,11 @@ pub struct Lab {
     /// What the environments' DNS servers say and do beside what follows from all this.
     pub dns: Dns,
     /// Which snapshots the nodes take and keep by themselves; `None`: none, and all.
-    pub snapshot: Option<Policy>,
+    pub snapshot: Option<SnapshotPolicy>,
     /// Where snapshots are copied to: name → place.
     pub repositories: BTreeMap<String, Location>,
     /// When they are copied there and verified, and which copies stay.
-    pub copies: lap_repositories::policy::Policy,
+    pub copies: lap_repositories::policy::CopyPolicy,
     /// When a release may stay.
     pub promote: Promote,
     /// By name.
@@ -306,7 +306,7 @@ pub struct Container {
     pub secrets: BTreeSet<String>,
     /// What it does around a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<Hooks>,
+    pub snapshot: Option<SnapshotHooks>,
     /// How the scripts in its `checks/` are run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Checks>,

@@ -13,7 +13,7 @@ use lap_base::{
 };
 use serde::Serialize;
 
-use super::{file::File, lines};
+use super::{file::SourceFile, lines};
 pub use lap_base::words::shown;
 
 /// One thing that is wrong, and what would be right.
@@ -75,9 +75,9 @@ impl From<Problems> for Error {
 }
 
 /// Where a problem's line is taken from.
-enum Place {
+enum TextPosition {
     /// The line of the problem's key, found when all is said.
-    Key(Rc<File>),
+    Key(Rc<SourceFile>),
     Line(usize),
     None,
 }
@@ -88,26 +88,26 @@ enum Place {
 /// that are passed around carry no positions.
 #[derive(Default)]
 pub struct Ledger {
-    found: RefCell<Vec<(Place, Problem)>>,
+    found: RefCell<Vec<(TextPosition, Problem)>>,
 }
 
 impl Ledger {
     /// `key` of `file` is wrong.
-    pub fn key(&self, file: &Rc<File>, key: impl Into<String>, message: impl Into<String>) {
+    pub fn key(&self, file: &Rc<SourceFile>, key: impl Into<String>, message: impl Into<String>) {
         let problem = Problem { file: file.path.clone(), line: None, key: key.into(), message: message.into() };
-        self.found.borrow_mut().push((Place::Key(file.clone()), problem));
+        self.found.borrow_mut().push((TextPosition::Key(file.clone()), problem));
     }
 
     /// The file at `path` is wrong in `line`.
     pub fn line(&self, path: &str, line: usize, key: impl Into<String>, message: impl Into<String>) {
         let problem = Problem { file: path.to_owned(), line: None, key: key.into(), message: message.into() };
-        self.found.borrow_mut().push((Place::Line(line), problem));
+        self.found.borrow_mut().push((TextPosition::Line(line), problem));
     }
 
     /// Something is wrong with `path` as a whole.
     pub fn path(&self, path: &str, message: impl Into<String>) {
         let problem = Problem { file: path.to_owned(), line: None, key: String::new(), message: message.into() };
-        self.found.borrow_mut().push((Place::None, problem));
+        self.found.borrow_mut().push((TextPosition::None, problem));
     }
 
     /// All that was found, sorted; `None` when all is right.
@@ -116,9 +116,9 @@ impl Ledger {
         let mut problems: Vec<Problem> = Vec::new();
         for (place, mut problem) in self.found.into_inner() {
             problem.line = match place {
-                Place::None => None,
-                Place::Line(line) => Some(line),
-                Place::Key(file) => {
+                TextPosition::None => None,
+                TextPosition::Line(line) => Some(line),
+                TextPosition::Key(file) => {
                     let map = maps.entry(file.path.clone()).or_insert_with(|| lines::of_keys(&file.text));
                     Some(lines::nearest(map, &problem.key))
                 }

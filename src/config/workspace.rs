@@ -4,18 +4,18 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use super::{
     dockerfile::Dockerfile,
-    file::File,
+    file::SourceFile,
     model::{Environment, Rootfs},
-    read::{Read, container::ContainerFile, lap::LapFile, node::NodeFile},
+    read::{ParsedFile, container::ContainerFile, lap::LapFile, node::NodeFile},
 };
 
 /// Everything that was read, before it is found to fit together.
 pub struct WorkspaceFiles {
-    pub lap: Read<LapFile>,
-    pub rootfs: Read<Rootfs>,
-    pub environments: BTreeMap<String, Read<Environment>>,
-    pub nodes: BTreeMap<String, Read<NodeFile>>,
-    pub containers: BTreeMap<String, Read<ContainerFile>>,
+    pub lap: ParsedFile<LapFile>,
+    pub rootfs: ParsedFile<Rootfs>,
+    pub environments: BTreeMap<String, ParsedFile<Environment>>,
+    pub nodes: BTreeMap<String, ParsedFile<NodeFile>>,
+    pub containers: BTreeMap<String, ParsedFile<ContainerFile>>,
     /// By container; those that could be read.
-    pub dockerfiles: BTreeMap<String, (Rc<File>, Dockerfile)>,
+    pub dockerfiles: BTreeMap<String, (Rc<SourceFile>, Dockerfile)>,
 }

@@ -57,7 +57,7 @@ impl Bare {
     /// # Errors
     /// It is one, or cannot be looked at.
     pub async fn free(&self) -> Result<()> {
-        let look = machine::look(&self.ssh(), None).await?;
+        let look = machine::probe_machine(&self.ssh(), None).await?;
         if look.get("who").is_empty() {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Bare {
             return Ok(Some("`--may-restart` is needed to restart the machine".into()));
         }
         let ssh = self.ssh();
-        let look = machine::look(&ssh, None).await?;
+        let look = machine::probe_machine(&ssh, None).await?;
         let root = look.as_root().unwrap_or_default();
         let how = match how {
             Restart::InOrder => "systemctl reboot",
@@ -106,7 +106,7 @@ impl Bare {
     /// # Errors
     /// It does not answer.
     pub async fn left(&self) -> Result<String> {
-        let look = machine::look(&self.ssh(), None).await?;
+        let look = machine::probe_machine(&self.ssh(), None).await?;
         let command = [look.as_root().unwrap_or_default(), &["sh", "-c", LEFT]].concat();
         self.ssh().done("look", &command, &[], &|_| {}).await
     }

@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::report::Line;
+use crate::report::LineSink;
 
 /// So many of its last lines say why it failed.
 const LAST: usize = 6;
@@ -30,7 +30,7 @@ pub struct Lap {
 
 /// What it did.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct CommandOutput {
     pub code: i32,
     pub out: String,
     /// The last lines of its talk.
@@ -42,7 +42,7 @@ impl Lap {
     ///
     /// # Errors
     /// It cannot be started.
-    pub async fn run(&self, arguments: &[&str], line: &Line<'_>) -> Result<Said> {
+    pub async fn run(&self, arguments: &[&str], line: &LineSink<'_>) -> Result<CommandOutput> {
         let what = || format!("cannot run `lap {}`", arguments.join(" "));
         let nothing = self.alone.try_clone().or_error(Kind::Host, what)?;
         // Its own file may have been replaced since it was started; this is the one that runs.
@@ -63,7 +63,7 @@ impl Lap {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Error::new(Kind::Other, format!("{}: it has no pipes", what())));
         };
-        let mut said = Said::default();
+        let mut said = CommandOutput::default();
         let pid = child.id().map(|pid| Pid::from_raw(pid.cast_signed()));
         let (last, out) = (&mut said.last, &mut said.out);
         let errors = async {
@@ -102,7 +102,7 @@ impl Lap {
     ///
     /// # Errors
     /// It ends otherwise: with its last lines.
-    pub async fn ok(&self, arguments: &[&str], line: &Line<'_>) -> Result<String> {
+    pub async fn ok(&self, arguments: &[&str], line: &LineSink<'_>) -> Result<String> {
         let said = self.run(arguments, line).await?;
         if said.code == 0 {
             return Ok(said.out);
@@ -118,7 +118,7 @@ impl Lap {
     ///
     /// # Errors
     /// It ends with another code than 0.
-    pub async fn inside(&self, script: &str, line: &Line<'_>) -> Result<String> {
+    pub async fn inside(&self, script: &str, line: &LineSink<'_>) -> Result<String> {
         self.ok(&["ssh", super::files::NODE, "--", "sh", "-c", script], line).await
     }
 }

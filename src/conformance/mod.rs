@@ -21,18 +21,18 @@ use tokio::{
 pub use self::bare::Bare;
 use self::{
     play::Stage,
-    room::Room,
-    scenario::{Ended, On, Scenario},
+    room::Sandbox,
+    scenario::{On, Scenario, ScenarioResult},
 };
 use crate::{apply::options::Options, report::Event};
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct ScenarioRow {
     pub scenario: &'static str,
     pub provider: On,
     #[serde(flatten)]
-    pub ended: Ended,
+    pub ended: ScenarioResult,
     pub seconds: f64,
 }
 
@@ -42,9 +42,9 @@ pub struct Row {
 /// # Errors
 /// There is such a lab already, somebody does the same, it was stopped, or what was made cannot be removed. That a scenario fails is
 /// none: it is in the rows.
-pub async fn conformance(name: &str, on: On, bare: Option<Bare>, options: &Options) -> Result<Vec<Row>> {
+pub async fn conformance(name: &str, on: On, bare: Option<Bare>, options: &Options) -> Result<Vec<ScenarioRow>> {
     let stop = any_stop(options.stop.clone())?;
-    let room = Room::take(name, &stop, options).await?;
+    let room = Sandbox::take(name, &stop, options).await?;
     let furnished = room.furnish(on, bare.as_ref()).await;
     if furnished.is_err() {
         room.clear(options).await?;
@@ -59,11 +59,11 @@ pub async fn conformance(name: &str, on: On, bare: Option<Bare>, options: &Optio
     Ok(rows)
 }
 
-async fn play_all(stage: &mut Stage, on: On, options: &Options, stop: &watch::Receiver<bool>) -> Vec<Row> {
+async fn play_all(stage: &mut Stage, on: On, options: &Options, stop: &watch::Receiver<bool>) -> Vec<ScenarioRow> {
     let titles = Scenario::ALL.map(|scenario| title(scenario, on)).to_vec();
     options.events.tell(Event::Plan { environment: on.name().to_owned(), titles });
     let begun = Instant::now();
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<ScenarioRow> = Vec::new();
     for (step, scenario) in Scenario::ALL.into_iter().enumerate() {
         if *stop.borrow() {
             break;
@@ -72,21 +72,21 @@ async fn play_all(stage: &mut Stage, on: On, options: &Options, stop: &watch::Re
         options.events.tell(Event::Started { step, title: title.clone() });
         let line = |line: &str| options.events.output(step, line);
         let ended = match missing(scenario, &rows) {
-            Some(why) => Ended::NotTried(why),
+            Some(why) => ScenarioResult::NotTried(why),
             None => stage.play(scenario, &line).await,
         };
         let seconds = begun.elapsed().as_secs_f64();
         options.events.tell(match &ended {
-            Ended::Failed(message) => Event::Failed { step, title, seconds, message: message.clone() },
-            Ended::Passed => Event::Done { step, title, seconds },
-            Ended::NotPossible(why) | Ended::NotTried(why) => {
+            ScenarioResult::Failed(message) => Event::Failed { step, title, seconds, message: message.clone() },
+            ScenarioResult::Passed => Event::Done { step, title, seconds },
+            ScenarioResult::NotPossible(why) | ScenarioResult::NotTried(why) => {
                 Event::Done { step, title: format!("{title}: not tried, {why}"), seconds }
             }
         });
-        rows.push(Row { scenario: scenario.name(), provider: on, ended, seconds });
+        rows.push(ScenarioRow { scenario: scenario.name(), provider: on, ended, seconds });
     }
-    let count = |of: &dyn Fn(&Ended) -> bool| rows.iter().filter(|row| of(&row.ended)).count();
-    let (done, failed) = (count(&|e| *e == Ended::Passed), count(&|e| matches!(e, Ended::Failed(_))));
+    let count = |of: &dyn Fn(&ScenarioResult) -> bool| rows.iter().filter(|row| of(&row.ended)).count();
+    let (done, failed) = (count(&|e| *e == ScenarioResult::Passed), count(&|e| matches!(e, ScenarioResult::Failed(_))));
     let left = Scenario::ALL.len() - done - failed;
     options.events.tell(Event::Ended { done, failed, left, seconds: begun.elapsed().as_secs_f64() });
     rows
@@ -97,9 +97,9 @@ fn title(scenario: Scenario, on: On) -> String {
 }
 
 /// Why a scenario is not tried, if it is not.
-fn missing(scenario: Scenario, rows: &[Row]) -> Option<String> {
+fn missing(scenario: Scenario, rows: &[ScenarioRow]) -> Option<String> {
     let needs = scenario.needs()?;
-    let passed = rows.iter().any(|row| row.scenario == needs.name() && row.ended == Ended::Passed);
+    let passed = rows.iter().any(|row| row.scenario == needs.name() && row.ended == ScenarioResult::Passed);
     (!passed).then(|| format!("`{}` did not pass", needs.name()))
 }
 
@@ -124,21 +124,24 @@ fn any_stop(mut stop: watch::Receiver<bool>) -> Result<watch::Receiver<bool>> {
 #[cfg(test)]
 mod tests {
     use super::{
-        scenario::{Ended, On, Scenario},
+        scenario::{On, Scenario, ScenarioResult},
         *,
     };
 
-    fn row(scenario: Scenario, ended: Ended) -> Row {
-        Row { scenario: scenario.name(), provider: On::Docker, ended, seconds: 1.0 }
+    fn row(scenario: Scenario, ended: ScenarioResult) -> ScenarioRow {
+        ScenarioRow { scenario: scenario.name(), provider: On::Docker, ended, seconds: 1.0 }
     }
 
     #[test]
     fn what_needs_another_one_is_not_tried_without_it() {
         assert_eq!(missing(Scenario::Boot, &[]), None);
         assert_eq!(missing(Scenario::Destroy, &[]), None);
-        let failed = [row(Scenario::Boot, Ended::Failed("no".into()))];
+        let failed = [row(Scenario::Boot, ScenarioResult::Failed("no".into()))];
         assert_eq!(missing(Scenario::Ssh, &failed).as_deref(), Some("`boot` did not pass"));
-        let passed = [row(Scenario::Boot, Ended::Passed), row(Scenario::Halt, Ended::NotPossible("no".into()))];
+        let passed = [
+            row(Scenario::Boot, ScenarioResult::Passed),
+            row(Scenario::Halt, ScenarioResult::NotPossible("no".into())),
+        ];
         assert_eq!(missing(Scenario::Ssh, &passed), None);
         assert_eq!(missing(Scenario::BootAgain, &passed).as_deref(), Some("`halt` did not pass"));
     }
@@ -154,9 +157,9 @@ mod tests {
     fn a_row_says_why() {
         let text = |ended| serde_json::to_string(&row(Scenario::Ssh, ended)).unwrap();
         assert_eq!(
-            text(Ended::NotPossible("no".into())),
+            text(ScenarioResult::NotPossible("no".into())),
             r#"{"scenario":"ssh","provider":"docker","result":"not-possible","why":"no","seconds":1.0}"#
         );
-        assert!(text(Ended::Passed).contains(r#""result":"passed""#));
+        assert!(text(ScenarioResult::Passed).contains(r#""result":"passed""#));
     }
 }

@@ -15,7 +15,7 @@ use super::{
     files::{self, FIRST, NODE, OTHER, SECOND},
     lap::Lap,
     power,
-    scenario::{Ended, On, Scenario},
+    scenario::{On, Scenario, ScenarioResult},
 };
 use crate::{
     drivers::{
@@ -23,7 +23,7 @@ use crate::{
         command::Run,
         node::{docker, vm::spec},
     },
-    report::Line,
+    report::LineSink,
     workspace::Workspace,
 };
 
@@ -53,7 +53,7 @@ impl Stage {
     }
 
     /// Plays one.
-    pub async fn play(&mut self, scenario: Scenario, line: &Line<'_>) -> Ended {
+    pub async fn play(&mut self, scenario: Scenario, line: &LineSink<'_>) -> ScenarioResult {
         let played = match scenario {
             Scenario::Boot => self.boot(line).await,
             Scenario::Address => self.address(line).await,
@@ -69,10 +69,10 @@ impl Stage {
             Scenario::Destroy => self.destroy(line).await,
         };
         match played {
-            Ok(None) => Ended::Passed,
-            Ok(Some(why)) => Ended::NotPossible(why),
-            Err(_) if *self.stop.borrow() => Ended::Failed("stopped".into()),
-            Err(error) => Ended::Failed(error.message),
+            Ok(None) => ScenarioResult::Passed,
+            Ok(Some(why)) => ScenarioResult::NotPossible(why),
+            Err(_) if *self.stop.borrow() => ScenarioResult::Failed("stopped".into()),
+            Err(error) => ScenarioResult::Failed(error.message),
         }
     }
 
@@ -81,7 +81,7 @@ impl Stage {
     }
 
     /// From nothing until all that should run is healthy.
-    async fn boot(&mut self, line: &Line<'_>) -> Played {
+    async fn boot(&mut self, line: &LineSink<'_>) -> Played {
         if self.bare.is_some() {
             self.lap.ok(&["node", "prepare", NODE, "--yes"], line).await?;
         }
@@ -93,7 +93,7 @@ impl Stage {
     }
 
     /// The address that `lap node list` says, if the node answers there.
-    async fn listed(&self, line: &Line<'_>) -> Result<Ipv4Addr> {
+    async fn listed(&self, line: &LineSink<'_>) -> Result<Ipv4Addr> {
         let list = self.lap.ok(&["node", "list", "--json"], line).await?;
         let list: Vec<serde_json::Value> =
             serde_json::from_str(&list).or_error(Kind::Other, || "`lap node list --json`".into())?;
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     /// The address of its node.toml, from this machine and from inside; and what a container serves there.
-    async fn address(&self, line: &Line<'_>) -> Played {
+    async fn address(&self, line: &LineSink<'_>) -> Played {
         let (workspace, at) = (self.workspace()?, self.at()?);
         let facts = drivers::node::observe(&workspace.lab).await?.facts;
         let (_, addresses) = workspace.addresses(&facts)?;
@@ -119,7 +119,7 @@ impl Stage {
     }
 
     /// Every name, asked from here, from the node and from inside a container; and one of them by a plain question.
-    async fn names(&self, line: &Line<'_>) -> Played {
+    async fn names(&self, line: &LineSink<'_>) -> Played {
         let said = self.lap.ok(&["dns", "check", NODE], line).await?;
         same("`lap dns check`", &said.contains("from host, node and container: correct"), &true)?;
         let at = self.at()?.to_string();
@@ -128,7 +128,7 @@ impl Stage {
     }
 
     /// The node from inside, with stock ssh; and not with a key that nobody allowed.
-    async fn ssh(&self, line: &Line<'_>) -> Played {
+    async fn ssh(&self, line: &LineSink<'_>) -> Played {
         // What exists keeps its own name.
         let name = match &self.bare {
             Some(bare) => bare.name().await?,
@@ -160,14 +160,14 @@ impl Stage {
     }
 
     /// An image goes into the node's registry, is removed, and comes back as what it was.
-    async fn push_and_pull(&self, line: &Line<'_>) -> Played {
+    async fn push_and_pull(&self, line: &LineSink<'_>) -> Played {
         let said = self.lap.inside(PUSH_AND_PULL, line).await?;
         let mut lines = said.lines().filter(|line| line.starts_with("sha256:"));
         let (pushed, pulled) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
         same("what was pulled", &(pulled.is_empty(), pulled), &(false, pushed))
     }
 
-    async fn snapshot(&self, line: &Line<'_>) -> Played {
+    async fn snapshot(&self, line: &LineSink<'_>) -> Played {
         self.lap.inside("echo before >/data/one/page && sync /data/one/page", line).await?;
         self.lap.ok(&["snapshot", NODE], line).await?;
         let list = self.lap.ok(&["snapshot", "list", NODE], line).await?;
@@ -175,7 +175,7 @@ impl Stage {
     }
 
     /// What was written after the snapshot is away, for who asks from outside, too.
-    async fn restore(&self, line: &Line<'_>) -> Played {
+    async fn restore(&self, line: &LineSink<'_>) -> Played {
         self.lap.inside("echo after >/data/one/page && echo new >/data/one/new", line).await?;
         same("the page", &self.page("data/page").await?.as_str(), &"after\n")?;
         self.lap.ok(&["restore", "--yes", "latest", NODE], line).await?;
@@ -184,7 +184,7 @@ impl Stage {
     }
 
     /// From a container's node to this one: the new image and the old data.
-    async fn promote(&self, line: &Line<'_>) -> Played {
+    async fn promote(&self, line: &LineSink<'_>) -> Played {
         if !self.lap.root.join("env").join(OTHER).exists() {
             return Ok(Some(
                 "the source of the promotion is a container, and no Docker answers on this machine".into(),
@@ -204,7 +204,7 @@ impl Stage {
         same("the page", &self.page("data/page").await?.as_str(), &"before\n")
     }
 
-    async fn halt(&self, line: &Line<'_>) -> Played {
+    async fn halt(&self, line: &LineSink<'_>) -> Played {
         self.lap.ok(&["down", NODE], line).await?;
         match &self.bare {
             // It goes on, without what lap started.
@@ -221,7 +221,7 @@ impl Stage {
     }
 
     /// At the same address, with all that ran, and the data.
-    async fn boot_again(&self, line: &Line<'_>) -> Played {
+    async fn boot_again(&self, line: &LineSink<'_>) -> Played {
         self.lap.ok(&["up", NODE], line).await?;
         // On a slow machine a check may fail for a moment while everything starts.
         self.healthy_by_itself(line).await?;
@@ -238,7 +238,7 @@ impl Stage {
     }
 
     /// Its agent brings all of it up, and nobody calls `lap up`.
-    async fn healthy_by_itself(&self, line: &Line<'_>) -> Result<()> {
+    async fn healthy_by_itself(&self, line: &LineSink<'_>) -> Result<()> {
         let until = Instant::now() + bare::BOOT;
         while self.lap.run(&["status", NODE], line).await?.code != 0 {
             if *self.stop.borrow() || Instant::now() > until {
@@ -250,7 +250,7 @@ impl Stage {
     }
 
     /// In the middle of writes: what was said to be on the disk is there, and all comes back.
-    async fn power_cut(&self, line: &Line<'_>) -> Played {
+    async fn power_cut(&self, line: &LineSink<'_>) -> Played {
         let say = self.page("say").await?;
         self.lap.inside("echo kept >/data/one/kept && sync /data/one/kept", line).await?;
         self.lap.inside(NOISE, line).await?;
@@ -272,7 +272,7 @@ impl Stage {
     }
 
     /// Nothing of the node is left on this machine.
-    async fn destroy(&self, line: &Line<'_>) -> Played {
+    async fn destroy(&self, line: &LineSink<'_>) -> Played {
         self.lap.ok(&["destroy", NODE, "--yes"], line).await?;
         if let Some(bare) = &self.bare {
             return same("what is left on the machine", &bare.left().await?.as_str(), &"");

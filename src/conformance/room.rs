@@ -23,14 +23,14 @@ use crate::{
 const OURS: &str = ".lap/ours";
 
 /// A workspace of its own, which nobody else uses meanwhile.
-pub struct Room {
+pub struct Sandbox {
     name: String,
     root: PathBuf,
     stop: watch::Receiver<bool>,
     alone: Flock<File>,
 }
 
-impl Room {
+impl Sandbox {
     /// Takes it, and clears up what somebody who was killed left in it.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ impl Scenario {
 /// How a scenario ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", content = "why", rename_all = "kebab-case")]
-pub enum Ended {
+pub enum ScenarioResult {
     Passed,
     Failed(String),
     /// Nothing is wrong, and nothing was shown either.

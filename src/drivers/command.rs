@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::site::Site;
-use crate::report::Line;
+use crate::report::LineSink;
 
 /// A program on another host ends when nobody waits for it any more: then its guard's input ends.
 const GUARD: &str = r#"exec 3<&0
@@ -64,7 +64,7 @@ impl Run {
 
     /// The same on this host.
     #[must_use]
-    pub fn on(mut self, site: &Site) -> Self {
+    pub fn at_site(mut self, site: &Site) -> Self {
         self.site = site.clone();
         self
     }
@@ -95,7 +95,7 @@ impl Run {
     ///
     /// # Errors
     /// It is missing, or fails: with its last lines.
-    pub async fn output(&self, kind: Kind, line: &Line<'_>) -> Result<String> {
+    pub async fn output(&self, kind: Kind, line: &LineSink<'_>) -> Result<String> {
         let mut child = self
             .command()
             .stdout(Stdio::piped())
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn on_another_host_every_word_is_its_own() {
-        let run = Run::new("virsh", ["list", "it's; reboot"]).variable("A", "b c").on(&Site::of(Some("office2")));
+        let run = Run::new("virsh", ["list", "it's; reboot"]).variable("A", "b c").at_site(&Site::of(Some("office2")));
         let command = run.command();
         let words: Vec<String> = command.as_std().get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         let at = words.iter().position(|word| word == "office2").unwrap();

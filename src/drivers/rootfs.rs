@@ -6,7 +6,7 @@ use lap_base::error::{Kind, OrError, Result};
 use sha2::{Digest, Sha256};
 
 use super::command::Run;
-use crate::{config::model::Rootfs, report::Line};
+use crate::{config::model::Rootfs, report::LineSink};
 
 /// Raised when the way of making changes what comes out.
 const GENERATION: u32 = 1;
@@ -55,7 +55,7 @@ pub fn options(rootfs: &Rootfs) -> Vec<String> {
 ///
 /// # Errors
 /// mmdebstrap is missing, or fails: with its last lines.
-pub async fn make(cache: &Path, rootfs: &Rootfs, line: &Line<'_>) -> Result<PathBuf> {
+pub async fn make(cache: &Path, rootfs: &Rootfs, line: &LineSink<'_>) -> Result<PathBuf> {
     let target = cached(cache, rootfs);
     if target.exists() {
         return Ok(target);
@@ -76,7 +76,7 @@ pub async fn make(cache: &Path, rootfs: &Rootfs, line: &Line<'_>) -> Result<Path
 ///
 /// # Errors
 /// It is missing, or fails: with its last lines.
-pub async fn mmdebstrap(arguments: &[String], suite: &str, line: &Line<'_>) -> Result<()> {
+pub async fn mmdebstrap(arguments: &[String], suite: &str, line: &LineSink<'_>) -> Result<()> {
     let run = Run::new("mmdebstrap", arguments.iter().cloned())
         .variable("SOURCE_DATE_EPOCH", "1700000000")
         .variable("DEBIAN_FRONTEND", "noninteractive")

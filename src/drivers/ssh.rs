@@ -13,7 +13,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{quickack::QuickAck, stock_ssh::StockSsh};
 use crate::wire::{
-    client::{Client, Dial, Stream},
+    client::{AgentClient, Dial, Stream},
     paths,
 };
 
@@ -27,7 +27,7 @@ const CIPHERS: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::CHACHA20_POLY130
 
 /// Where a node's sshd is, and who both sides are.
 #[derive(Clone)]
-pub struct Target {
+pub struct SshTarget {
     /// For messages.
     pub node: String,
     pub address: SocketAddr,
@@ -68,7 +68,7 @@ pub struct Session {
 ///
 /// # Errors
 /// It does not answer in time, has another host key, or does not accept the `admin` key.
-pub async fn connect(target: &Target, patience: Duration) -> Result<Session> {
+pub async fn connect(target: &SshTarget, patience: Duration) -> Result<Session> {
     let until = Instant::now() + patience;
     loop {
         let tried = tokio::time::timeout(TRY, try_connect(target)).await;
@@ -81,16 +81,15 @@ pub async fn connect(target: &Target, patience: Duration) -> Result<Session> {
             let waited = if patience.is_zero() { String::new() } else { format!(" after {} s", patience.as_secs()) };
             let place = target.via.as_ref().map_or_else(|| target.address.to_string(), |via| via.destination.clone());
             let message = format!("`{}` ({place}) does not answer{waited}: {why}", target.node);
-            return Err(
-                Error::new(Kind::Node, message).hint("`lap status` shows whether the node runs; `lap up` starts it")
-            );
+            return Err(Error::new(Kind::Disconnected, message)
+                .hint("`lap status` shows whether the node runs; `lap up` starts it"));
         }
         // A try through ssh is a process.
         tokio::time::sleep(if target.via.is_some() { BETWEEN * 20 } else { BETWEEN }).await;
     }
 }
 
-async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Failed> {
+async fn try_connect(target: &SshTarget) -> std::result::Result<Handle<Checker>, Failed> {
     // Notices within 15 s that the other side is gone; the node does the same.
     let config = client::Config {
         keepalive_interval: Some(Duration::from_secs(5)),
@@ -144,7 +143,7 @@ async fn try_connect(target: &Target) -> std::result::Result<Handle<Checker>, Fa
 }
 
 /// Why nothing came through it. ssh has ended then; what it said is complete a moment later.
-async fn no_wire(target: &Target, via: &StockSsh, said: &std::sync::Mutex<String>) -> Failed {
+async fn no_wire(target: &SshTarget, via: &StockSsh, said: &std::sync::Mutex<String>) -> Failed {
     for _ in 0..50 {
         let text = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         if text.contains("open failed") {
@@ -165,14 +164,14 @@ async fn no_wire(target: &Target, via: &StockSsh, said: &std::sync::Mutex<String
 
 impl Session {
     /// The node's agent, through this connection.
-    pub fn agent(&self) -> Client {
+    pub fn agent(&self) -> AgentClient {
         let session = self.clone();
         let dial: Dial = Arc::new(move || {
             let session = session.clone();
             Box::pin(async move { session.open(paths::SOCKET).await })
         });
         let handle = self.handle.clone();
-        Client::new(self.node.clone(), dial).over(Arc::new(move || handle.is_closed()))
+        AgentClient::new(self.node.clone(), dial).over(Arc::new(move || handle.is_closed()))
     }
 
     async fn open(&self, socket: &str) -> Result<Box<dyn Stream>> {

@@ -214,7 +214,7 @@ impl StockSsh {
                 self.destination
             ));
         }
-        Error::new(Kind::Node, format!("{at} does not answer: {last}"))
+        Error::new(Kind::Disconnected, format!("{at} does not answer: {last}"))
             .hint(format!("run `ssh {}` to test the connection", self.destination))
     }
 
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(refused("x\nHost key verification failed.\n").kind, Kind::Keys);
         assert_eq!(refused("admin@server: Permission denied (publickey).\n").kind, Kind::Keys);
         let error = refused("ssh: Could not resolve hostname server: Name or service not known\n");
-        assert_eq!(error.kind, Kind::Node);
+        assert_eq!(error.kind, Kind::Disconnected);
         assert!(error.message.contains("does not answer: ssh: Could not resolve hostname server"), "{error}");
     }
 }

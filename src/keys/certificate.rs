@@ -13,7 +13,7 @@ use x509_parser::{
 
 /// What lap needs to know of a certificate.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(super) struct CertificateFacts {
     pub(super) not_before: OffsetDateTime,
     pub(super) not_after: OffsetDateTime,
     pub(super) names: BTreeSet<String>,
@@ -40,7 +40,7 @@ fn parse(der: &[u8]) -> Option<X509Certificate<'_>> {
 }
 
 /// Reads one certificate; `None` when it is not one.
-pub(super) fn facts(der: &[u8]) -> Option<Facts> {
+pub(super) fn facts(der: &[u8]) -> Option<CertificateFacts> {
     let certificate = parse(der)?;
     let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
     let alternatives = certificate.subject_alternative_name().ok()?;
@@ -65,7 +65,7 @@ pub(super) fn facts(der: &[u8]) -> Option<Facts> {
         GeneralName::IPAddress(range) => Some(range.to_vec()),
         _ => None,
     });
-    Some(Facts {
+    Some(CertificateFacts {
         permitted: names_of(constraints.and_then(|c| c.permitted_subtrees.as_ref())),
         ranges: ranges.collect(),
         excluded: names_of(constraints.and_then(|c| c.excluded_subtrees.as_ref())),

@@ -17,7 +17,7 @@ pub(crate) fn keys_dir(root: &Path) -> PathBuf {
 }
 
 /// Takes the store's lock and clears up after killed writers.
-pub(crate) fn lock(root: &Path) -> Result<files::Lock> {
+pub(crate) fn lock(root: &Path) -> Result<files::StoreLock> {
     std::fs::create_dir_all(lap_dir(root))
         .or_error(Kind::Host, || format!("cannot make directory `{}`", lap_dir(root).display()))?;
     let lock = files::lock(&lap_dir(root))?;

@@ -125,15 +125,15 @@ fn open(path: &Path) -> Result<Option<File>> {
 }
 
 /// Holds off every other process that would write the store, until dropped (or killed: the kernel lets go).
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+pub(super) struct StoreLock(#[expect(dead_code, reason = "held for its lock")] File);
 
 /// Waits for the store's lock. It lies beside the store, because an import puts the whole store in place by a rename.
-pub(super) fn lock(lap_dir: &Path) -> Result<Lock> {
+pub(super) fn lock(lap_dir: &Path) -> Result<StoreLock> {
     let path = lap_dir.join("keys.lock");
     let what = || format!("cannot lock `{}`", path.display());
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).or_error(Kind::Host, what)?;
     file.lock().or_error(Kind::Host, what)?;
-    Ok(Lock(file))
+    Ok(StoreLock(file))
 }
 
 /// Every key file below `dir`, as paths relative to it, sorted. Hidden files (temporary ones among them) do not count.

@@ -106,7 +106,7 @@ pub fn renewal_reason(
 }
 
 /// Less than a third of its life is left.
-fn is_late(facts: &certificate::Facts, now: OffsetDateTime) -> bool {
+fn is_late(facts: &certificate::CertificateFacts, now: OffsetDateTime) -> bool {
     let (left, life) = (facts.not_after - now, facts.not_after - facts.not_before);
     left * 3 < life
 }

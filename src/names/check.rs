@@ -1,8 +1,8 @@
-//! Whether name servers answer what they should: pure, from what was wished and what was said.
+//! Whether name servers answer what they should: pure, from what was desired and what was said.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lap_nameserver::{client::Said, names::Names, records};
+use lap_nameserver::{client::QueryResult, names::Names, records};
 
 /// A question, and the data a server should answer it with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn questions(names: &Names) -> Vec<Question> {
 
 /// What differs.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Difference {
+pub struct NameDifference {
     pub name: String,
     #[serde(rename = "type")]
     pub rtype: String,
@@ -50,12 +50,12 @@ pub struct Difference {
 }
 
 /// The questions that were not answered as they should be. A server that says nothing at all is one difference.
-pub fn differences(questions: &[Question], said: &[Said]) -> Vec<Difference> {
-    if let [Said::Nothing(why), ..] = said
-        && said.iter().all(|said| matches!(said, Said::Nothing(_)))
+pub fn differences(questions: &[Question], said: &[QueryResult]) -> Vec<NameDifference> {
+    if let [QueryResult::Nothing(why), ..] = said
+        && said.iter().all(|said| matches!(said, QueryResult::Nothing(_)))
     {
         let name = format!("all {}", questions.len());
-        return vec![Difference { name, rtype: "-".into(), wished: "an answer".into(), got: why.clone() }];
+        return vec![NameDifference { name, rtype: "-".into(), wished: "an answer".into(), got: why.clone() }];
     }
     let joined = |data: &mut dyn Iterator<Item = &String>| data.cloned().collect::<Vec<_>>().join(", ");
     questions
@@ -63,14 +63,14 @@ pub fn differences(questions: &[Question], said: &[Said]) -> Vec<Difference> {
         .zip(said)
         .filter_map(|(question, said)| {
             let got = match said {
-                Said::Records(records) if same(&question.wished, records) => return None,
-                Said::Records(records) => joined(&mut records.iter()),
-                Said::Code(code) if code == "NOERROR" => "no such record".to_owned(),
-                Said::Code(code) => code.clone(),
-                Said::Nothing(why) => why.clone(),
+                QueryResult::Records(records) if same(&question.wished, records) => return None,
+                QueryResult::Records(records) => joined(&mut records.iter()),
+                QueryResult::Code(code) if code == "NOERROR" => "no such record".to_owned(),
+                QueryResult::Code(code) => code.clone(),
+                QueryResult::Nothing(why) => why.clone(),
             };
             let Question { name, rtype, wished } = question.clone();
-            Some(Difference { name, rtype, wished: joined(&mut wished.iter()), got })
+            Some(NameDifference { name, rtype, wished: joined(&mut wished.iter()), got })
         })
         .collect()
 }
@@ -101,8 +101,8 @@ mod tests {
         questions(&names)
     }
 
-    fn records(data: &[&str]) -> Said {
-        Said::Records(data.iter().map(|data| (*data).to_owned()).collect())
+    fn records(data: &[&str]) -> QueryResult {
+        QueryResult::Records(data.iter().map(|data| (*data).to_owned()).collect())
     }
 
     #[test]
@@ -124,8 +124,12 @@ mod tests {
         let txt = records(&["\"three four\"", "\"one\" \"two\""]);
         let good = [records(&["M.node.internal."]), records(&["10.0.0.1"]), records(&["10.0.0.1"]), txt.clone()];
         assert_eq!(differences(&asked(), &good), []);
-        let said =
-            [Said::Code("NXDOMAIN".into()), records(&["10.0.0.2", "10.0.0.1"]), Said::Code("NOERROR".into()), txt];
+        let said = [
+            QueryResult::Code("NXDOMAIN".into()),
+            records(&["10.0.0.2", "10.0.0.1"]),
+            QueryResult::Code("NOERROR".into()),
+            txt,
+        ];
         let told: Vec<_> =
             differences(&asked(), &said).into_iter().map(|d| format!("{} {}: {}", d.name, d.wished, d.got)).collect();
         assert_eq!(
@@ -136,7 +140,7 @@ mod tests {
                 "m.node.internal. 10.0.0.1: no such record",
             ]
         );
-        let silent = vec![Said::Nothing("no answer".into()); 4];
+        let silent = vec![QueryResult::Nothing("no answer".into()); 4];
         let told = differences(&asked(), &silent);
         assert_eq!((told.len(), told[0].name.as_str(), told[0].got.as_str()), (1, "all 4", "no answer"));
     }

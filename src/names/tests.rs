@@ -106,7 +106,7 @@ fn nodes() -> BTreeMap<String, Ipv4Addr> {
 }
 
 fn of(lab: &Lab, environment: &str, nodes: &BTreeMap<String, Ipv4Addr>) -> Names {
-    names(&Inputs { lab, environment, nodes, subnet: SUBNET, upstreams: &[], runs: None })
+    names(&NameInputs { lab, environment, nodes, subnet: SUBNET, upstreams: &[], runs: None })
 }
 
 fn addresses(names: &Names, name: &str) -> Vec<Ipv4Addr> {
@@ -152,8 +152,14 @@ fn what_has_no_address_yet_is_left_out() {
     assert!(addresses(&test, "git.test.internal.").is_empty());
     assert!(addresses(&test, "unknown.node.internal.").is_empty());
     assert_eq!(addresses(&test, "git.prod.internal."), [PROD]);
-    let without =
-        names(&Inputs { lab: &lab, environment: "prod", nodes: &nodes(), subnet: None, upstreams: &[], runs: None });
+    let without = names(&NameInputs {
+        lab: &lab,
+        environment: "prod",
+        nodes: &nodes(),
+        subnet: None,
+        upstreams: &[],
+        runs: None,
+    });
     assert!(addresses(&without, "office.host.internal.").is_empty());
 }
 

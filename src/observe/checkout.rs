@@ -139,7 +139,7 @@ mod tests {
             (bare.as_path(), &first, "one"),
         ] {
             let there = checkout(from, id, Path::new("lab"), parent.path()).unwrap();
-            assert_eq!(commit::look(&there.root).unwrap(), id::Commit { id: Some(id.clone()), dirty: false });
+            assert_eq!(commit::read_commit(&there.root).unwrap(), id::Commit { id: Some(id.clone()), dirty: false });
             let read = |name: &str| fs::read_to_string(there.root.join(name)).unwrap();
             assert_eq!(
                 (read("lap.toml"), read("containers/x/run")),
@@ -148,7 +148,7 @@ mod tests {
             let mode = fs::metadata(there.root.join("containers/x/run")).unwrap().permissions();
             assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o111, 0o111);
             fs::write(there.root.join("lap.toml"), "another").unwrap();
-            assert!(commit::look(&there.root).unwrap().dirty);
+            assert!(commit::read_commit(&there.root).unwrap().dirty);
         }
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0, "gone with what it was for");
     }
@@ -172,7 +172,7 @@ mod tests {
         let id = last.id().to_string();
         let there = unpack(&pack, &id, parent.path()).unwrap();
         assert_eq!(fs::read_to_string(there.root.join("env/file")).unwrap(), "two");
-        assert_eq!(commit::look(&there.root).unwrap(), id::Commit { id: Some(id.clone()), dirty: false });
+        assert_eq!(commit::read_commit(&there.root).unwrap(), id::Commit { id: Some(id.clone()), dirty: false });
         assert!(unpack(&pack[..pack.len() - 1], &id, parent.path()).is_err(), "it is not whole");
         assert!(unpack(&pack, &last.parent_id(0).unwrap().to_string(), parent.path()).is_err(), "another commit");
     }

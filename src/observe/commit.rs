@@ -15,17 +15,17 @@ use self::id::{Commit, DEFINES, NONE};
 ///
 /// # Errors
 /// There is a repository, and neither libgit2 nor `git` can read it.
-pub fn look(root: &Path) -> Result<Commit> {
+pub fn read_commit(root: &Path) -> Result<Commit> {
     if !is_in_repository(root) {
         return Ok(NONE);
     }
-    by_library(root).or_else(|why| program::look(root).map_err(|said| unreadable(root, &why, said)))
+    by_library(root).or_else(|why| program::read_with_git(root).map_err(|said| unreadable(root, &why, said)))
 }
 
 /// Where the workspace is in its repository: it may be a directory in a larger one.
 ///
 /// # Errors
-/// As [`look`].
+/// As [`read_commit`].
 pub fn inside(root: &Path) -> Result<PathBuf> {
     if !is_in_repository(root) {
         return Ok(PathBuf::new());
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn clean_dirty_and_none() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(look(dir.path()).unwrap(), NONE);
+        assert_eq!(read_commit(dir.path()).unwrap(), NONE);
         let repository = Repository::init(dir.path()).unwrap();
-        assert_eq!(look(dir.path()).unwrap(), NONE, "no commit yet");
+        assert_eq!(read_commit(dir.path()).unwrap(), NONE, "no commit yet");
         std::fs::write(dir.path().join("lap.toml"), "lab = \"x\"\n").unwrap();
         let mut index = repository.index().unwrap();
         index.add_path(Path::new("lap.toml")).unwrap();
@@ -107,14 +107,14 @@ mod tests {
         index.write().unwrap();
         let who = git2::Signature::now("anna", "anna@internal").unwrap();
         let id = repository.commit(Some("HEAD"), &who, &who, "first", &tree, &[]).unwrap().to_string();
-        let clean = look(dir.path()).unwrap();
+        let clean = read_commit(dir.path()).unwrap();
         assert_eq!(clean, Commit { id: Some(id.clone()), dirty: false });
         assert_eq!(clean.name("abc"), id);
         std::fs::write(dir.path().join("notes.txt"), "no part of the lab").unwrap();
-        assert!(!look(dir.path()).unwrap().dirty);
+        assert!(!read_commit(dir.path()).unwrap().dirty);
         std::fs::create_dir(dir.path().join("nodes")).unwrap();
         std::fs::write(dir.path().join("nodes/x"), "new").unwrap();
-        let dirty = look(dir.path()).unwrap();
+        let dirty = read_commit(dir.path()).unwrap();
         assert!(dirty.dirty);
         assert_eq!(dirty.name("0123456789abcdef"), format!("{id}-dirty-0123456789ab"));
     }
@@ -143,13 +143,13 @@ mod tests {
     /// Clean, then dirty, by whatever reads it.
     #[track_caller]
     fn is_at(lab: &Path, id: &str) {
-        assert_eq!(look(lab).unwrap(), Commit { id: Some(id.to_owned()), dirty: false });
+        assert_eq!(read_commit(lab).unwrap(), Commit { id: Some(id.to_owned()), dirty: false });
         assert_eq!(inside(lab).unwrap(), Path::new("lab"));
         std::fs::write(lab.join("../notes.txt"), "no part of the lab").unwrap();
-        assert!(!look(lab).unwrap().dirty);
+        assert!(!read_commit(lab).unwrap().dirty);
         std::fs::create_dir(lab.join("nodes")).unwrap();
         std::fs::write(lab.join("nodes/x"), "new").unwrap();
-        assert!(look(lab).unwrap().dirty);
+        assert!(read_commit(lab).unwrap().dirty);
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
             }
             let dir = tempfile::tempdir().unwrap();
             git(dir.path(), &["init", "--quiet", init[0]]);
-            assert_eq!(look(dir.path()).unwrap(), NONE, "{init:?}: no commit yet");
+            assert_eq!(read_commit(dir.path()).unwrap(), NONE, "{init:?}: no commit yet");
             let dir = tempfile::tempdir().unwrap();
             let id = committed(dir.path(), &init);
             is_at(&dir.path().join("lab"), &id);
@@ -190,7 +190,7 @@ mod tests {
         for path in [dir.path().to_path_buf(), dir.path().join(".git")] {
             std::os::unix::fs::chown(path, Some(1234), Some(1234)).unwrap();
         }
-        let error = look(&dir.path().join("lab")).unwrap_err();
+        let error = read_commit(&dir.path().join("lab")).unwrap_err();
         assert!(error.message.contains("dubious ownership"), "{error}");
         let way_out =
             format!("git config --global --add safe.directory {}", dir.path().canonicalize().unwrap().display());
@@ -204,9 +204,9 @@ mod tests {
         let id = committed(dir.path(), &[]);
         let object = dir.path().join(".git/objects").join(&id[..2]).join(&id[2..]);
         std::fs::remove_file(object).unwrap();
-        let error = look(dir.path()).unwrap_err();
+        let error = read_commit(dir.path()).unwrap_err();
         assert!(error.message.starts_with("cannot read the git repository of"), "{error}");
         std::fs::remove_file(dir.path().join(".git/HEAD")).unwrap();
-        assert!(look(dir.path()).is_err(), "a `.git` without a HEAD is no missing repository");
+        assert!(read_commit(dir.path()).is_err(), "a `.git` without a HEAD is no missing repository");
     }
 }

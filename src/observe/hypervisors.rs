@@ -16,7 +16,7 @@ use crate::{
     drivers::{
         node::{
             docker::HostFacts,
-            vm::{Facts, spec::Spec},
+            vm::{VmFacts, spec::VmSpec},
         },
         site::{Input, Site},
     },
@@ -33,7 +33,7 @@ const HOST_ONLY: &str = "* 192.168.56.0/21";
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct HypervisorReport {
     pub arch: String,
     /// What they print when asked for their version; `None`: not there.
     pub vagrant: Option<String>,
@@ -55,22 +55,22 @@ pub struct Look {
     pub disk: u64,
 }
 
-/// Looks and judges, on each host that is wished for. `environment`: only its nodes.
+/// Looks and judges, on each host that is desired. `environment`: only its nodes.
 pub async fn examine(lab: &Lab, environment: Option<&str>, host: &HostFacts) -> Vec<Finding> {
     let meant = lab.nodes.values().filter(|node| environment.is_none_or(|name| node.environment == name));
-    let mut hosts: BTreeMap<Option<String>, Vec<Spec>> = BTreeMap::new();
+    let mut hosts: BTreeMap<Option<String>, Vec<VmSpec>> = BTreeMap::new();
     let addresses = match plan::nodes::subnet(lab, host).and_then(|s| plan::addresses::addresses(lab, &s, host)) {
         Ok(addresses) => addresses,
         Err(error) => return vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
     };
-    for wish in meant.filter_map(|node| plan::machines::spec(lab, node, &addresses)) {
-        hosts.entry(wish.host.clone()).or_default().push(wish);
+    for desired in meant.filter_map(|node| plan::machines::spec(lab, node, &addresses)) {
+        hosts.entry(desired.host.clone()).or_default().push(desired);
     }
     let known = host.nodes.iter().map(|(name, is)| (name.clone(), is.running)).collect();
     let mut out = Vec::new();
-    for (name, wishes) in hosts {
-        let found = match look(&Site::of(name.as_deref()), &wishes, &known).await {
-            Ok(look) => judge(&look, &wishes, &known, &host.vm),
+    for (name, specs) in hosts {
+        let found = match probe_hypervisors(&Site::of(name.as_deref()), &specs, &known).await {
+            Ok(report) => judge(&report, &specs, &known, &host.vm),
             Err(error) => vec![Finding { verdict: Verdict::Bad, text: error.to_string() }],
         };
         let prefix = name.map(|name| format!("`{name}`: ")).unwrap_or_default();
@@ -101,7 +101,7 @@ pub async fn check(lab: &Lab, plan: &Plan, host: &HostFacts) -> Result<()> {
 /// So many seconds somebody at an address may take to answer.
 const PATIENCE: &str = "1";
 
-/// Prints `key value` lines. `$1` is which hypervisors are wished for, `$2` how many seconds may pass until somebody answers, the
+/// Prints `key value` lines. `$1` is which hypervisors are desired, `$2` how many seconds may pass until somebody answers, the
 /// others the addresses of machines that are not made yet. Where there is no such network yet, whoever answers is somewhere behind a router.
 const PROBE: &str = r#"
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" LC_ALL=C
@@ -136,91 +136,103 @@ wait"#;
 ///
 /// # Errors
 /// It is not reached.
-pub async fn look(site: &Site, wishes: &[Spec], known: &BTreeMap<String, bool>) -> Result<Look> {
-    let hypervisors: BTreeSet<&str> = wishes.iter().map(|wish| wish.hypervisor.name()).collect();
+pub async fn probe_hypervisors(
+    site: &Site,
+    specs: &[VmSpec],
+    known: &BTreeMap<String, bool>,
+) -> Result<HypervisorReport> {
+    let hypervisors: BTreeSet<&str> = specs.iter().map(|desired| desired.hypervisor.name()).collect();
     let hypervisors = hypervisors.into_iter().collect::<Vec<_>>().join(" ");
-    let new = wishes.iter().filter(|wish| !known.contains_key(&wish.node));
-    let new: Vec<String> = new.filter_map(|wish| Some(wish.address?.to_string())).collect();
+    let new = specs.iter().filter(|desired| !known.contains_key(&desired.node));
+    let new: Vec<String> = new.filter_map(|desired| Some(desired.address?.to_string())).collect();
     let arguments: Vec<&str> =
         [hypervisors.as_str(), PATIENCE].into_iter().chain(new.iter().map(String::as_str)).collect();
     let out = site.script("read the state of the hypervisors", PROBE, &arguments, Input::Bytes(&[])).await?;
     Ok(read(&String::from_utf8_lossy(&out)))
 }
 
-fn read(text: &str) -> Look {
-    let mut look = Look::default();
+fn read(text: &str) -> HypervisorReport {
+    let mut report = HypervisorReport::default();
     let lines = |into: &mut String, value: &str| into.extend([value, "\n"]);
     for line in text.lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         let number = value.parse::<u64>().unwrap_or_default() << 10;
         match key {
-            "arch" => value.clone_into(&mut look.arch),
-            "vagrant" => look.vagrant = Some(value.to_owned()),
-            "plugin" => lines(&mut look.plugins, value),
-            "virtualbox" => look.virtualbox = Some(value.to_owned()),
-            "able" => look.able = true,
-            "module" => lines(&mut look.modules, value),
-            "interface" => drop(look.interfaces.insert(value.to_owned())),
-            "filtered" => look.filtered = true,
-            "bridge" => drop(look.bridges.insert(value.to_owned())),
-            "ranges" => look.networks = Some(String::new()),
-            "range" => lines(look.networks.get_or_insert_default(), value),
-            "memory" => look.memory = number,
-            "disk" => look.disk = number,
-            "answering" => look.answering.extend(value.parse::<Ipv4Addr>()),
+            "arch" => value.clone_into(&mut report.arch),
+            "vagrant" => report.vagrant = Some(value.to_owned()),
+            "plugin" => lines(&mut report.plugins, value),
+            "virtualbox" => report.virtualbox = Some(value.to_owned()),
+            "able" => report.able = true,
+            "module" => lines(&mut report.modules, value),
+            "interface" => drop(report.interfaces.insert(value.to_owned())),
+            "filtered" => report.filtered = true,
+            "bridge" => drop(report.bridges.insert(value.to_owned())),
+            "ranges" => report.networks = Some(String::new()),
+            "range" => lines(report.networks.get_or_insert_default(), value),
+            "memory" => report.memory = number,
+            "disk" => report.disk = number,
+            "answering" => report.answering.extend(value.parse::<Ipv4Addr>()),
             _ => {}
         }
     }
-    look
+    report
 }
 
 /// Judges it. `known`: the machines there are, and whether they run.
-pub fn judge(look: &Look, wishes: &[Spec], known: &BTreeMap<String, bool>, facts: &Facts) -> Vec<Finding> {
+pub fn judge(
+    report: &HypervisorReport,
+    specs: &[VmSpec],
+    known: &BTreeMap<String, bool>,
+    facts: &VmFacts,
+) -> Vec<Finding> {
     let mut out = Vec::new();
     let mut say = |verdict, text: String| out.push(Finding { verdict, text });
-    let used: BTreeSet<Hypervisor> = wishes.iter().map(|wish| wish.hypervisor).collect();
-    if look.arch != "x86_64" {
+    let used: BTreeSet<Hypervisor> = specs.iter().map(|desired| desired.hypervisor).collect();
+    if report.arch != "x86_64" {
         say(
             Verdict::Bad,
-            format!("the architecture of this machine is `{}`, and lap makes boxes only for x86_64", look.arch),
+            format!("the architecture of this machine is `{}`, and lap makes boxes only for x86_64", report.arch),
         );
     }
-    match look.vagrant.as_deref().map(|text| (text, version(text))) {
+    match report.vagrant.as_deref().map(|text| (text, version(text))) {
         None => say(Verdict::Bad, "`vagrant` is missing: `sudo apt-get install vagrant`".into()),
         Some((_, Some(is))) if is >= VAGRANT => say(Verdict::Good, format!("Vagrant {}.{}", is.0, is.1)),
         Some((text, _)) => say(Verdict::Bad, format!("`{text}` is too old: {}.{} or newer", VAGRANT.0, VAGRANT.1)),
     }
     for hypervisor in used {
         match hypervisor {
-            Hypervisor::Libvirt => libvirt(look, &mut say),
-            Hypervisor::Virtualbox => virtualbox(look, &mut say),
+            Hypervisor::Libvirt => libvirt(report, &mut say),
+            Hypervisor::Virtualbox => virtualbox(report, &mut say),
         }
     }
-    for wish in wishes {
-        network(look, wish, &mut say);
-        if facts.other_arch(wish) {
+    for desired in specs {
+        network(report, desired, &mut say);
+        if facts.other_arch(desired) {
             let text = "in Vagrant is for another architecture";
-            say(Verdict::Bad, format!("node `{}`: the box `{}` {text} than `{}`", wish.node, wish.base, look.arch));
+            say(
+                Verdict::Bad,
+                format!("node `{}`: the box `{}` {text} than `{}`", desired.node, desired.base, report.arch),
+            );
         }
     }
-    let asleep = wishes.iter().filter(|wish| known.get(&wish.node) != Some(&true));
-    let wanted: u64 = asleep.map(|wish| wish.memory).sum();
-    if wanted > look.memory {
+    let asleep = specs.iter().filter(|desired| known.get(&desired.node) != Some(&true));
+    let wanted: u64 = asleep.map(|desired| desired.memory).sum();
+    if wanted > report.memory {
         let text = "of memory are needed by machines that do not run, and";
-        say(Verdict::Bad, format!("{} {text} {} are available", bytes(wanted), bytes(look.memory)));
+        say(Verdict::Bad, format!("{} {text} {} are available", bytes(wanted), bytes(report.memory)));
     }
-    let new = wishes.iter().any(|wish| !facts.has_box(wish) || !known.contains_key(&wish.node));
-    if new && look.disk < ROOM {
-        say(Verdict::Bad, format!("{} free in `/var/lib`: new machines need {}", bytes(look.disk), bytes(ROOM)));
+    let new = specs.iter().any(|desired| !facts.has_box(desired) || !known.contains_key(&desired.node));
+    if new && report.disk < ROOM {
+        say(Verdict::Bad, format!("{} free in `/var/lib`: new machines need {}", bytes(report.disk), bytes(ROOM)));
     }
     out
 }
 
-fn libvirt(look: &Look, say: &mut impl FnMut(Verdict, String)) {
-    if look.vagrant.is_some() && !look.plugins.contains("vagrant-libvirt") {
+fn libvirt(report: &HypervisorReport, say: &mut impl FnMut(Verdict, String)) {
+    if report.vagrant.is_some() && !report.plugins.contains("vagrant-libvirt") {
         say(Verdict::Bad, "Vagrant has no `vagrant-libvirt`: `sudo apt-get install vagrant-libvirt`".into());
     }
-    if look.able {
+    if report.able {
         return;
     }
     let text = "hardware virtualisation is off or not available (the firmware's settings switch it on): machines are emulated, \
@@ -228,20 +240,20 @@ fn libvirt(look: &Look, say: &mut impl FnMut(Verdict, String)) {
     say(Verdict::Warn, text.into());
 }
 
-fn virtualbox(look: &Look, say: &mut impl FnMut(Verdict, String)) {
-    match look.virtualbox.as_deref().map(|text| (text, version(text))) {
+fn virtualbox(report: &HypervisorReport, say: &mut impl FnMut(Verdict, String)) {
+    match report.virtualbox.as_deref().map(|text| (text, version(text))) {
         None => say(Verdict::Bad, "`VBoxManage` is missing: install VirtualBox 6.1 or newer".into()),
         Some((_, Some(is))) if is >= VIRTUALBOX => say(Verdict::Good, format!("VirtualBox {}.{}", is.0, is.1)),
         Some((text, _)) => say(Verdict::Bad, format!("VirtualBox {text} is too old: 6.1 or newer")),
     }
-    if !look.able {
+    if !report.able {
         say(
             Verdict::Bad,
             "hardware virtualisation is off or not available: the firmware's settings switch it on".into(),
         );
     }
     // Its users are the third column: machines that run.
-    let taken = look.modules.lines().any(|line| {
+    let taken = report.modules.lines().any(|line| {
         let mut words = line.split_whitespace();
         matches!(words.next(), Some("kvm_intel" | "kvm_amd")) && words.nth(1).is_some_and(|users| users != "0")
     });
@@ -252,24 +264,24 @@ fn virtualbox(look: &Look, say: &mut impl FnMut(Verdict, String)) {
     }
 }
 
-fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
-    let node = &wish.node;
-    match (&wish.bridge, wish.hypervisor) {
-        (Some(bridge), Hypervisor::Libvirt) if !look.bridges.contains(bridge) => {
-            let bridges = look.bridges.iter().cloned().collect::<Vec<_>>().join("`, `");
+fn network(report: &HypervisorReport, desired: &VmSpec, say: &mut impl FnMut(Verdict, String)) {
+    let node = &desired.node;
+    match (&desired.bridge, desired.hypervisor) {
+        (Some(bridge), Hypervisor::Libvirt) if !report.bridges.contains(bridge) => {
+            let bridges = report.bridges.iter().cloned().collect::<Vec<_>>().join("`, `");
             let there = if bridges.is_empty() { "none".to_owned() } else { format!("`{bridges}`") };
             say(Verdict::Bad, format!("node `{node}`: there is no bridge `{bridge}`; the bridges are {there}"));
         }
-        (Some(bridge), Hypervisor::Libvirt) if look.filtered => {
+        (Some(bridge), Hypervisor::Libvirt) if report.filtered => {
             let text = "may block the office network: run `sysctl net.bridge.bridge-nf-call-iptables=0`, or allow the bridge in the chain `DOCKER-USER`";
             say(Verdict::Warn, format!("node `{node}`: Docker filters the traffic of `{bridge}`, and {text}"));
         }
-        (Some(bridge), Hypervisor::Virtualbox) if !look.interfaces.contains(bridge) => {
+        (Some(bridge), Hypervisor::Virtualbox) if !report.interfaces.contains(bridge) => {
             say(Verdict::Bad, format!("node `{node}`: there is no network interface `{bridge}`"));
         }
         (None, Hypervisor::Virtualbox) => {
-            let text = look.networks.as_deref().unwrap_or(HOST_ONLY);
-            if let (Some(address), Some(network)) = (wish.address, wish.network())
+            let text = report.networks.as_deref().unwrap_or(HOST_ONLY);
+            if let (Some(address), Some(network)) = (desired.address, desired.network())
                 && !ranges(text).any(|range| range.holds(address))
             {
                 let text = "VirtualBox refuses this range: write it into /etc/vbox/networks.conf";
@@ -278,7 +290,7 @@ fn network(look: &Look, wish: &Spec, say: &mut impl FnMut(Verdict, String)) {
         }
         _ => {}
     }
-    if let Some(address) = wish.address.filter(|address| look.answering.contains(address)) {
+    if let Some(address) = desired.address.filter(|address| report.answering.contains(address)) {
         let text = "another machine answers at this address, and the node is not made yet";
         say(Verdict::Bad, format!("node `{node}`: {address}: {text}"));
     }
@@ -304,10 +316,10 @@ fn version(text: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{drivers::node::vm::spec::Spec, observe::finding::Verdict};
+    use crate::{drivers::node::vm::spec::VmSpec, observe::finding::Verdict};
 
-    fn wish(hypervisor: Hypervisor) -> Spec {
-        Spec {
+    fn desired(hypervisor: Hypervisor) -> VmSpec {
+        VmSpec {
             lab: "office".into(),
             node: "prod".into(),
             host: None,
@@ -323,8 +335,8 @@ mod tests {
         }
     }
 
-    fn good() -> Look {
-        Look {
+    fn good() -> HypervisorReport {
+        HypervisorReport {
             arch: "x86_64".into(),
             vagrant: Some("Vagrant 2.3.4".into()),
             plugins: "vagrant-libvirt (0.11.2, system)".into(),
@@ -332,67 +344,71 @@ mod tests {
             able: true,
             memory: 16 << 30,
             disk: 100 << 30,
-            ..Look::default()
+            ..HypervisorReport::default()
         }
     }
 
-    fn bad(look: &Look, wish: Spec) -> Vec<String> {
-        let found = judge(look, &[wish], &BTreeMap::new(), &Facts::default());
+    fn bad(report: &HypervisorReport, desired: VmSpec) -> Vec<String> {
+        let found = judge(report, &[desired], &BTreeMap::new(), &VmFacts::default());
         found.into_iter().filter(|finding| finding.verdict != Verdict::Good).map(|finding| finding.text).collect()
     }
 
     #[test]
     fn a_good_machine_has_nothing_to_say() {
-        assert_eq!(bad(&good(), wish(Hypervisor::Libvirt)), [""; 0]);
-        assert_eq!(bad(&good(), wish(Hypervisor::Virtualbox)), [""; 0]);
+        assert_eq!(bad(&good(), desired(Hypervisor::Libvirt)), [""; 0]);
+        assert_eq!(bad(&good(), desired(Hypervisor::Virtualbox)), [""; 0]);
     }
 
     #[test]
     fn each_reason_is_one_sentence() {
-        let (libvirt, virtualbox) = (wish(Hypervisor::Libvirt), wish(Hypervisor::Virtualbox));
-        let elsewhere = Spec { address: Some(Ipv4Addr::new(10, 1, 2, 3)), ..virtualbox.clone() };
-        let bridged = |spec: &Spec| Spec { bridge: Some("br7".into()), ..spec.clone() };
-        let look = |change: &dyn Fn(&mut Look)| {
-            let mut look = good();
-            change(&mut look);
-            look
+        let (libvirt, virtualbox) = (desired(Hypervisor::Libvirt), desired(Hypervisor::Virtualbox));
+        let elsewhere = VmSpec { address: Some(Ipv4Addr::new(10, 1, 2, 3)), ..virtualbox.clone() };
+        let bridged = |spec: &VmSpec| VmSpec { bridge: Some("br7".into()), ..spec.clone() };
+        let with = |change: &dyn Fn(&mut HypervisorReport)| {
+            let mut report = good();
+            change(&mut report);
+            report
         };
         let cases = [
-            (look(&|look| look.vagrant = None), libvirt.clone(), "`vagrant` is missing"),
-            (look(&|look| look.vagrant = Some("Vagrant 1.9.8".into())), libvirt.clone(), "`Vagrant 1.9.8` is too old"),
-            (look(&|look| look.plugins.clear()), libvirt.clone(), "no `vagrant-libvirt`"),
-            (look(&|look| look.able = false), libvirt.clone(), "ten times slower"),
-            (look(&|look| look.virtualbox = None), virtualbox.clone(), "`VBoxManage` is missing"),
-            (look(&|look| look.virtualbox = Some("5.2.44r1".into())), virtualbox.clone(), "5.2.44r1 is too old"),
-            (look(&|look| look.able = false), virtualbox.clone(), "virtualisation is off"),
+            (with(&|report| report.vagrant = None), libvirt.clone(), "`vagrant` is missing"),
             (
-                look(&|look| look.modules = "kvm_intel 1 4 - Live\n".into()),
+                with(&|report| report.vagrant = Some("Vagrant 1.9.8".into())),
+                libvirt.clone(),
+                "`Vagrant 1.9.8` is too old",
+            ),
+            (with(&|report| report.plugins.clear()), libvirt.clone(), "no `vagrant-libvirt`"),
+            (with(&|report| report.able = false), libvirt.clone(), "ten times slower"),
+            (with(&|report| report.virtualbox = None), virtualbox.clone(), "`VBoxManage` is missing"),
+            (with(&|report| report.virtualbox = Some("5.2.44r1".into())), virtualbox.clone(), "5.2.44r1 is too old"),
+            (with(&|report| report.able = false), virtualbox.clone(), "virtualisation is off"),
+            (
+                with(&|report| report.modules = "kvm_intel 1 4 - Live\n".into()),
                 virtualbox.clone(),
                 "running KVM machines occupy",
             ),
             (good(), elsewhere, "VirtualBox refuses this range"),
             (good(), bridged(&virtualbox), "no network interface `br7`"),
             (
-                look(&|look| look.bridges = ["br0".to_owned()].into()),
+                with(&|report| report.bridges = ["br0".to_owned()].into()),
                 bridged(&libvirt),
                 "no bridge `br7`; the bridges are `br0`",
             ),
             (
-                look(&|look| look.answering = libvirt.address.into_iter().collect()),
+                with(&|report| report.answering = libvirt.address.into_iter().collect()),
                 libvirt.clone(),
                 "another machine answers",
             ),
-            (look(&|look| look.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are needed"),
+            (with(&|report| report.memory = 1 << 30), libvirt.clone(), "4.0 GiB of memory are needed"),
             (
-                look(&|look| (look.bridges, look.filtered) = (["br7".to_owned()].into(), true)),
+                with(&|report| (report.bridges, report.filtered) = (["br7".to_owned()].into(), true)),
                 bridged(&libvirt),
                 "Docker filters the traffic of `br7`",
             ),
-            (look(&|look| look.disk = 1 << 30), libvirt.clone(), "new machines need 5.0 GiB"),
-            (look(&|look| look.arch = "aarch64".into()), libvirt.clone(), "lap makes boxes only for x86_64"),
+            (with(&|report| report.disk = 1 << 30), libvirt.clone(), "new machines need 5.0 GiB"),
+            (with(&|report| report.arch = "aarch64".into()), libvirt.clone(), "lap makes boxes only for x86_64"),
         ];
-        for (look, wish, part) in cases {
-            let said = bad(&look, wish);
+        for (report, desired, part) in cases {
+            let said = bad(&report, desired);
             assert!(said.len() == 1 && said[0].contains(part), "{part}: {said:?}");
         }
     }
@@ -400,10 +416,10 @@ mod tests {
     #[test]
     fn a_box_of_another_architecture_is_seen_before_it_is_booted() {
         let foreign = crate::config::model::ForeignBox { name: "a/b".into(), version: None };
-        let wish = Spec { base: foreign.to_string(), foreign: Some(foreign), ..wish(Hypervisor::Libvirt) };
-        let mut facts = Facts { elsewhere: [(None, "a/b".to_owned())].into(), ..Facts::default() };
-        let said = |facts: &Facts| {
-            let found = judge(&good(), std::slice::from_ref(&wish), &BTreeMap::new(), facts);
+        let desired = VmSpec { base: foreign.to_string(), foreign: Some(foreign), ..desired(Hypervisor::Libvirt) };
+        let mut facts = VmFacts { elsewhere: [(None, "a/b".to_owned())].into(), ..VmFacts::default() };
+        let said = |facts: &VmFacts| {
+            let found = judge(&good(), std::slice::from_ref(&desired), &BTreeMap::new(), facts);
             found.into_iter().filter(|finding| finding.verdict == Verdict::Bad).map(|finding| finding.text).collect()
         };
         let all: Vec<String> = said(&facts);
@@ -416,24 +432,24 @@ mod tests {
     #[test]
     fn a_machine_that_runs_has_its_memory_and_its_address() {
         let known = BTreeMap::from([("prod".to_owned(), true)]);
-        let look = Look { memory: 1 << 30, ..good() };
-        let facts = Facts { boxes: [(None, "b".to_owned())].into(), ..Facts::default() };
-        let found = judge(&look, &[wish(Hypervisor::Libvirt)], &known, &facts);
+        let report = HypervisorReport { memory: 1 << 30, ..good() };
+        let facts = VmFacts { boxes: [(None, "b".to_owned())].into(), ..VmFacts::default() };
+        let found = judge(&report, &[desired(Hypervisor::Libvirt)], &known, &facts);
         assert!(found.iter().all(|finding| finding.verdict == Verdict::Good), "{found:?}");
     }
 
     /// On this very machine: the script itself is right, and what it prints is understood.
     #[tokio::test]
     async fn this_machine_can_be_looked_at() {
-        let look = look(&Site::Here, &[], &BTreeMap::new()).await.unwrap();
-        assert_eq!(look.arch, std::env::consts::ARCH);
-        assert!(look.memory > 0 && look.disk > 0 && look.interfaces.contains("lo"), "{look:?}");
+        let report = probe_hypervisors(&Site::Here, &[], &BTreeMap::new()).await.unwrap();
+        assert_eq!(report.arch, std::env::consts::ARCH);
+        assert!(report.memory > 0 && report.disk > 0 && report.interfaces.contains("lo"), "{report:?}");
         let text =
             "able yes\nmodule kvm_intel 1 4 - Live\nranges\nrange * 10.0.0.0/8\nanswering 192.168.57.10\nmemory 2\n";
-        let look = read(text);
-        assert!(look.able && look.modules.starts_with("kvm_intel ") && look.memory == 2048, "{look:?}");
-        assert_eq!(look.networks.as_deref(), Some("* 10.0.0.0/8\n"));
-        assert!(look.answering.contains(&Ipv4Addr::new(192, 168, 57, 10)));
+        let report = read(text);
+        assert!(report.able && report.modules.starts_with("kvm_intel ") && report.memory == 2048, "{report:?}");
+        assert_eq!(report.networks.as_deref(), Some("* 10.0.0.0/8\n"));
+        assert!(report.answering.contains(&Ipv4Addr::new(192, 168, 57, 10)));
     }
 
     #[test]

@@ -7,4 +7,4 @@ pub mod doctor;
 pub mod finding;
 pub mod hypervisors;
 
-pub mod wish;
+pub mod working_tree;

@@ -1,4 +1,4 @@
-//! Second half of `up`: what it takes until every container of an environment runs as wished.
+//! Second half of `up`: what it takes until every container of an environment is up to date.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,17 +32,17 @@ pub struct Installed {
 
 /// A node that makes images for another one.
 #[derive(Clone, Copy)]
-pub struct Builder<'a> {
+pub struct BuilderFacts<'a> {
     pub node: &'a str,
     pub facts: &'a NodeFacts,
 }
 
 /// Everything a plan of containers is made from.
-pub struct Inputs<'a> {
-    pub wish: &'a DesiredState,
+pub struct PlanInputs<'a> {
+    pub desired: &'a DesiredState,
     pub node: &'a NodeFacts,
     /// Who makes the images; `None`: the node itself.
-    pub builder: Option<Builder<'a>>,
+    pub builder: Option<BuilderFacts<'a>>,
     pub installed: &'a Installed,
     /// Root file systems that are not cached.
     pub missing_rootfs: &'a BTreeMap<String, Rootfs>,
@@ -80,9 +80,9 @@ pub fn await_seconds(container: &Container) -> u64 {
 }
 
 /// Plans the containers of an environment's master.
-pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
-    let targets = targets(inputs.wish, inputs.only);
-    let wanted = inputs.wish.needs(targets.iter().map(String::as_str));
+pub fn up(environment: &str, inputs: &PlanInputs<'_>) -> Plan {
+    let targets = targets(inputs.desired, inputs.only);
+    let wanted = inputs.desired.needs(targets.iter().map(String::as_str));
     let mut planner = Planner {
         inputs,
         wanted: wanted.into_iter().map(str::to_owned).collect(),
@@ -111,7 +111,7 @@ pub fn up(environment: &str, inputs: &Inputs<'_>) -> Plan {
 }
 
 struct Planner<'a> {
-    inputs: &'a Inputs<'a>,
+    inputs: &'a PlanInputs<'a>,
     targets: BTreeSet<String>,
     /// The containers whose images these need.
     wanted: BTreeSet<String>,
@@ -130,7 +130,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn install(&mut self) {
-        let Inputs { wish, node, installed, .. } = self.inputs;
+        let PlanInputs { desired, node, installed, .. } = self.inputs;
         // Why what lies below `prefix` must be installed.
         let why = |prefix: &str, missing: &'static str, changed: &'static str| -> Option<&'static str> {
             let below = |(path, _): &(&String, &String)| path.starts_with(prefix);
@@ -152,18 +152,18 @@ impl Planner<'_> {
         if let Some(why) = why("policy/", "there is none", "it changed") {
             self.plan.push(Action::InstallPolicy, why, []);
         }
-        if !node.installed.contains_key(&format!("env/{}", wish.env)) {
-            let action = Action::InstallEnvironment { digest: wish.env.clone() };
+        if !node.installed.contains_key(&format!("env/{}", desired.env)) {
+            let action = Action::InstallEnvironment { digest: desired.env.clone() };
             let there = node.installed.keys().any(|path| path.starts_with("env/"));
             let why = if there { "they changed" } else { "missing" };
             self.ready.push(self.plan.push(action, why, []));
         }
-        if !wish.checks.is_empty() && !node.installed.contains_key(&format!("checks/{}", wish.checks)) {
-            let action = Action::InstallChecks { digest: wish.checks.clone() };
+        if !desired.checks.is_empty() && !node.installed.contains_key(&format!("checks/{}", desired.checks)) {
+            let action = Action::InstallChecks { digest: desired.checks.clone() };
             let there = node.installed.keys().any(|path| path.starts_with("checks/"));
             self.plan.push(action, if there { "they changed" } else { "missing" }, []);
         }
-        for container in self.inputs.wish.running().filter(|c| self.targets.contains(&c.name)) {
+        for container in self.inputs.desired.running().filter(|c| self.targets.contains(&c.name)) {
             let name = &container.name;
             let certificate = installed.certificates.get(name);
             // A place is replaced as a whole, and a certificate has a new key each time: then it is no small thing.
@@ -187,14 +187,14 @@ impl Planner<'_> {
         if !self.inputs.build {
             return;
         }
-        let wish = self.inputs.wish;
-        let missing = missing(wish, &self.wanted, &self.images);
+        let desired = self.inputs.desired;
+        let missing = missing(desired, &self.wanted, &self.images);
         let Some(builder) = self.inputs.builder else { return self.build(&missing, None) };
         if missing.is_empty() {
             return;
         }
         let there = by_build(builder.facts);
-        self.build(&self::missing(wish, &missing, &there), Some(builder));
+        self.build(&self::missing(desired, &missing, &there), Some(builder));
         // All at once: layers that several stand on are sent once.
         let after: Vec<usize> = self.built.values().copied().collect();
         let why = if missing.len() == 1 { "it is not on the node" } else { "they are not on the node" };
@@ -203,14 +203,14 @@ impl Planner<'_> {
         self.built = missing.into_iter().map(|name| (name, step)).collect();
     }
 
-    fn build(&mut self, missing: &BTreeSet<String>, on: Option<Builder<'_>>) {
-        let wish = self.inputs.wish;
+    fn build(&mut self, missing: &BTreeSet<String>, on: Option<BuilderFacts<'_>>) {
+        let desired = self.inputs.desired;
         let facts = on.map_or(self.inputs.node, |on| on.facts);
-        for name in in_order(wish) {
+        for name in in_order(desired) {
             if !missing.contains(name) {
                 continue;
             }
-            let image = &wish.images[name];
+            let image = &desired.images[name];
             let mut after: Vec<usize> = image.parents.iter().filter_map(|p| self.built.get(p)).copied().collect();
             if let Some(rootfs) = self.inputs.missing_rootfs.get(name) {
                 let action = Action::MakeRootfs { of: name.to_owned(), rootfs: rootfs.clone() };
@@ -231,9 +231,9 @@ impl Planner<'_> {
     }
 
     fn containers(&mut self) {
-        let wish = self.inputs.wish;
+        let desired = self.inputs.desired;
         let depends: BTreeMap<&str, BTreeSet<&str>> =
-            wish.running().map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect())).collect();
+            desired.running().map(|c| (c.name.as_str(), c.depends_on.iter().map(String::as_str).collect())).collect();
         let mut order = topological(&depends);
         // The registry depends on nothing, and everything may have to be pulled from it.
         let last =
@@ -241,7 +241,7 @@ impl Planner<'_> {
         order.sort_by_key(|name| (*name != REGISTRY, last(name)));
         order.retain(|name| self.targets.contains(*name));
         for name in order {
-            let container = &wish.containers[name];
+            let container = &desired.containers[name];
             match self.reason(container) {
                 Some(why) => self.start(container, why),
                 None if self.facts.get(name).is_some_and(|fact| fact.health == Health::Starting) => {
@@ -257,14 +257,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Why a container must be started (anew); `None`: it runs as wished.
+    /// Why a container must be started (anew); `None`: it is up to date.
     fn reason(&self, container: &Container) -> Option<String> {
         let name = container.name.as_str();
         let Some(fact) = self.facts.get(name) else { return Some("it does not exist".into()) };
         if self.built.contains_key(name) {
             return Some("its image changed".into());
         }
-        if fact.labels.get(LABEL_SPEC) != Some(&self.inputs.wish.spec(container)) {
+        if fact.labels.get(LABEL_SPEC) != Some(&self.inputs.desired.spec(container)) {
             return Some("its settings changed".into());
         }
         let secrets = secrets_hash(&self.inputs.node.installed, name);
@@ -298,7 +298,7 @@ impl Planner<'_> {
     /// A release's image that is not on the node comes from its registry, the registry's own from its file.
     fn fetch(&mut self, name: &str) -> Option<usize> {
         self.fetched.insert(name.to_owned());
-        let image = self.inputs.wish.images.get(name)?;
+        let image = self.inputs.desired.images.get(name)?;
         if self.inputs.build || self.images.contains_key(image.build.as_str()) {
             return None;
         }
@@ -321,12 +321,12 @@ impl Planner<'_> {
 
     /// Every image goes into the node's own registry, parents first: so their layers are sent once.
     fn push_images(&mut self) {
-        let wish = self.inputs.wish;
-        if !self.inputs.build || !wish.containers.contains_key(REGISTRY) || !self.targets.contains(REGISTRY) {
+        let desired = self.inputs.desired;
+        if !self.inputs.build || !desired.containers.contains_key(REGISTRY) || !self.targets.contains(REGISTRY) {
             return;
         }
-        for name in in_order(wish) {
-            let image = &wish.images[name];
+        for name in in_order(desired) {
+            let image = &desired.images[name];
             let fact = self.images.get(image.build.as_str());
             let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|d| d.starts_with(REGISTRY_ADDRESS)));
             // An image that is neither there nor being built is not needed.
@@ -336,7 +336,7 @@ impl Planner<'_> {
             let mut after: Vec<usize> =
                 self.built.get(name).into_iter().chain(self.healthy.get(REGISTRY)).copied().collect();
             after.extend(image.parents.iter().filter_map(|parent| self.pushed.get(parent)));
-            let action = Action::Push { container: name.to_owned(), commit: wish.commit.clone() };
+            let action = Action::Push { container: name.to_owned(), commit: desired.commit.clone() };
             let step = self.plan.push(action, "it is not in the registry", after);
             self.pushed.insert(name.to_owned(), step);
         }
@@ -348,14 +348,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Containers nobody wishes for any more.
+    /// Containers that are no longer desired.
     fn strangers(&mut self) {
         if !self.inputs.only.is_empty() {
             return;
         }
-        let wish = self.inputs.wish;
+        let desired = self.inputs.desired;
         for fact in &self.inputs.node.containers {
-            if wish.containers.get(&fact.name).is_none_or(|container| container.scale == 0) {
+            if desired.containers.get(&fact.name).is_none_or(|container| container.scale == 0) {
                 self.plan.push(Action::Remove { container: fact.name.clone() }, "no longer in the workspace", []);
             }
         }
@@ -365,23 +365,23 @@ impl Planner<'_> {
         if !self.inputs.only.is_empty() {
             return;
         }
-        let wish = self.inputs.wish;
+        let desired = self.inputs.desired;
         let (current, unreadable) = self.inputs.node.recorded.clone().value_and_complaint();
         // What is started as it was recorded is recorded, unless what ran before is put back.
         if !self.inputs.build && current.is_none() {
             return;
         }
-        if self.pushed.is_empty() && current.as_ref().is_some_and(|current| wish.is(current)) {
+        if self.pushed.is_empty() && current.as_ref().is_some_and(|current| desired.is(current)) {
             return;
         }
         let why = match current {
             None if unreadable.is_some() => "the record cannot be read".to_owned(),
             None => "nothing is recorded".to_owned(),
-            Some(current) if current.commit != wish.commit => "another commit".to_owned(),
+            Some(current) if current.commit != desired.commit => "another commit".to_owned(),
             Some(_) => "it changed".to_owned(),
         };
         let after: Vec<usize> = (0..self.plan.steps.len()).collect();
-        self.plan.push(Action::Record { commit: wish.commit.clone() }, why, after);
+        self.plan.push(Action::Record { commit: desired.commit.clone() }, why, after);
     }
 }
 
@@ -407,8 +407,8 @@ fn by_build(facts: &NodeFacts) -> BTreeMap<&str, &ImageFact> {
 }
 
 /// All images, each after those it stands on.
-fn in_order(wish: &DesiredState) -> Vec<&str> {
-    let depends: BTreeMap<&str, BTreeSet<&str>> = wish
+fn in_order(desired: &DesiredState) -> Vec<&str> {
+    let depends: BTreeMap<&str, BTreeSet<&str>> = desired
         .images
         .iter()
         .map(|(name, image)| (name.as_str(), image.parents.iter().map(String::as_str).collect()))
@@ -418,11 +418,11 @@ fn in_order(wish: &DesiredState) -> Vec<&str> {
 
 /// Those of `wanted` that are not `there`, and what they stand on as far as it is not there either: a parent is needed only if
 /// something that stands on it must be built.
-fn missing(wish: &DesiredState, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &ImageFact>) -> BTreeSet<String> {
+fn missing(desired: &DesiredState, wanted: &BTreeSet<String>, there: &BTreeMap<&str, &ImageFact>) -> BTreeSet<String> {
     let mut parents: BTreeSet<&str> = BTreeSet::new();
     let mut out = BTreeSet::new();
-    for name in in_order(wish).into_iter().rev() {
-        let image = &wish.images[name];
+    for name in in_order(desired).into_iter().rev() {
+        let image = &desired.images[name];
         if !there.contains_key(image.build.as_str()) && (wanted.contains(name) || parents.contains(name)) {
             parents.extend(image.parents.iter().map(String::as_str));
             out.insert(name.to_owned());
@@ -432,13 +432,13 @@ fn missing(wish: &DesiredState, wanted: &BTreeSet<String>, there: &BTreeMap<&str
 }
 
 /// The containers a plan is about: all that run, or the named ones with what they depend on.
-fn targets(wish: &DesiredState, only: &BTreeSet<String>) -> BTreeSet<String> {
+fn targets(desired: &DesiredState, only: &BTreeSet<String>) -> BTreeSet<String> {
     // By its name also one that is only built: `lap image build test/base`.
     let meant = |c: &&Container| if only.is_empty() { c.scale > 0 } else { only.contains(&c.name) };
-    let mut left: Vec<&str> = wish.containers.values().filter(meant).map(|c| c.name.as_str()).collect();
+    let mut left: Vec<&str> = desired.containers.values().filter(meant).map(|c| c.name.as_str()).collect();
     let mut out = BTreeSet::new();
     while let Some(name) = left.pop() {
-        if let Some(container) = wish.containers.get(name).filter(|_| out.insert(name.to_owned())) {
+        if let Some(container) = desired.containers.get(name).filter(|_| out.insert(name.to_owned())) {
             left.extend(container.depends_on.iter().map(String::as_str));
         }
     }

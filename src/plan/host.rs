@@ -4,7 +4,7 @@ use lap_base::error::{Error, Kind, Result};
 
 use crate::{
     config::model::Hypervisor,
-    drivers::{host, node::machine::Look},
+    drivers::{host, node::machine::MachineProbe},
 };
 
 /// Debian's names, for both hypervisors and for libvirt.
@@ -54,7 +54,7 @@ impl Install {
 ///
 /// # Errors
 /// Every reason why this machine cannot be a host, at once.
-pub fn install(hypervisor: Hypervisor, look: &Look, sum: impl Fn(&str) -> String) -> Result<Install> {
+pub fn install(hypervisor: Hypervisor, look: &MachineProbe, sum: impl Fn(&str) -> String) -> Result<Install> {
     let wrong = wrong(look);
     if !wrong.is_empty() {
         let all = if wrong.len() == 1 { wrong[0].clone() } else { format!("\n  {}", wrong.join("\n  ")) };
@@ -100,7 +100,7 @@ pub fn install(hypervisor: Hypervisor, look: &Look, sum: impl Fn(&str) -> String
     Ok(out)
 }
 
-fn wrong(look: &Look) -> Vec<String> {
+fn wrong(look: &MachineProbe) -> Vec<String> {
     let mut out = Vec::new();
     let family = |name: &str| look.get("id") == name || look.get("like").split_whitespace().any(|like| like == name);
     if !family("debian") && !family("ubuntu") {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_bare_machine_gets_everything() {
-        let plan = install(Hypervisor::Libvirt, &Look::parse(BARE), sum).unwrap();
+        let plan = install(Hypervisor::Libvirt, &MachineProbe::parse(BARE), sum).unwrap();
         assert_eq!(
             plan.steps,
             [
@@ -146,7 +146,7 @@ mod tests {
             ]
         );
         assert_eq!(plan.notes.len(), 1, "{plan:?}");
-        let plan = install(Hypervisor::Virtualbox, &Look::parse(BARE), sum).unwrap();
+        let plan = install(Hypervisor::Virtualbox, &MachineProbe::parse(BARE), sum).unwrap();
         assert_eq!(plan.packages, ["iproute2", "openssh-client", "vagrant"]);
         assert!(plan.notes[0].starts_with("Debian has no package of VirtualBox"), "{plan:?}");
     }
@@ -160,17 +160,17 @@ mod tests {
             sum(host::START_TEXT),
             sum(host::UNIT_TEXT)
         );
-        let plan = install(Hypervisor::Libvirt, &Look::parse(&done), sum).unwrap();
+        let plan = install(Hypervisor::Libvirt, &MachineProbe::parse(&done), sum).unwrap();
         assert!(plan.nothing() && plan.notes.is_empty(), "{plan:?}");
         // A newer lap brings a newer unit.
         let older = done.replace("sum-lap-nodes.service ", "sum-lap-nodes.service 9");
-        let plan = install(Hypervisor::Libvirt, &Look::parse(&older), sum).unwrap();
+        let plan = install(Hypervisor::Libvirt, &MachineProbe::parse(&older), sum).unwrap();
         assert_eq!((plan.steps.len(), plan.settings, plan.packages.len()), (1, true, 0), "{plan:?}");
     }
 
     #[test]
     fn every_reason_is_said_at_once() {
-        let look = Look::parse("id fedora\narch aarch64\nuser anna\nroot no\nhome root\n");
+        let look = MachineProbe::parse("id fedora\narch aarch64\nuser anna\nroot no\nhome root\n");
         let error = install(Hypervisor::Libvirt, &look, sum).unwrap_err();
         for part in [
             "it runs `fedora`",

@@ -1,6 +1,6 @@
 //! What would be done, as a value: it can be printed, compared, refused, and carried out by `apply`.
 //!
-//! Pure: the wish, the facts and the time are arguments. No async, no I/O.
+//! Pure: the desired state, the facts and the time are arguments. No async, no I/O.
 
 pub mod addresses;
 pub mod containers;
@@ -181,7 +181,7 @@ pub enum Action {
     Remove {
         container: String,
     },
-    /// Stops and removes a container that is still wished for.
+    /// Stops and removes a container that is still desired.
     StopContainer {
         container: String,
     },

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    release::{desired_state::DesiredState, manifest::Image},
+    release::{desired_state::DesiredState, manifest::ImageSpec},
     wire::protocol::NodeFacts,
 };
 
@@ -27,15 +27,15 @@ impl DesiredState {
     }
 
     /// The needed images that the node's Docker does not have.
-    pub fn lacking(&self, node: &NodeFacts) -> BTreeMap<&str, &Image> {
-        let there = |image: &Image| node.images.iter().any(|fact| fact.build.as_deref() == Some(&image.build));
+    pub fn lacking(&self, node: &NodeFacts) -> BTreeMap<&str, &ImageSpec> {
+        let there = |image: &ImageSpec| node.images.iter().any(|fact| fact.build.as_deref() == Some(&image.build));
         let needed = self.needed().into_iter().filter_map(|name| Some((name, self.images.get(name)?)));
         needed.filter(|(_, image)| !there(image)).collect()
     }
 
     /// The needed images that cannot be had without building: the node's Docker does not have them, and no registry is recorded that
     /// does.
-    pub fn gone(&self, node: &NodeFacts) -> Vec<&str> {
+    pub fn removed_containers(&self, node: &NodeFacts) -> Vec<&str> {
         let unknown = self.needed().into_iter().filter(|name| !self.images.contains_key(*name));
         let lacking = self.lacking(node).into_iter().filter(|(_, image)| image.reference.is_none());
         unknown.chain(lacking.map(|(name, _)| name)).collect()
@@ -47,24 +47,24 @@ mod tests {
     use super::*;
     use crate::{
         config::model::{Checks, Container},
-        release::{desired_state::DesiredState, manifest::Image},
+        release::{desired_state::DesiredState, manifest::ImageSpec},
         wire::protocol::ImageFact,
     };
 
     /// `dns` runs and is checked in `base`, which does not run; `web` is only built.
-    fn wish() -> DesiredState {
-        let mut wish = DesiredState::nothing();
+    fn desired() -> DesiredState {
+        let mut desired = DesiredState::nothing();
         for name in ["base", "dns", "web"] {
             let mut container = Container::new(name);
             container.scale = u32::from(name == "dns");
             if name != "base" {
                 container.checks = Some(Checks { image: Some("base".into()), ..Checks::default() });
             }
-            wish.containers.insert(name.into(), container);
-            let image = Image { build: format!("build-{name}"), parents: Vec::new(), reference: None };
-            wish.images.insert(name.into(), image);
+            desired.containers.insert(name.into(), container);
+            let image = ImageSpec { build: format!("build-{name}"), parents: Vec::new(), reference: None };
+            desired.images.insert(name.into(), image);
         }
-        wish
+        desired
     }
 
     fn node(names: &[&str]) -> NodeFacts {
@@ -79,20 +79,20 @@ mod tests {
 
     #[test]
     fn checks_need_their_image() {
-        let mut wish = wish();
-        assert_eq!(wish.needed(), ["base", "dns"].into());
-        assert!(wish.gone(&node(&["base", "dns"])).is_empty());
-        assert_eq!(wish.gone(&node(&["dns", "web"])), ["base"]);
-        assert_eq!(wish.lacking(&node(&["dns"])).into_keys().collect::<Vec<_>>(), ["base"]);
-        for image in wish.images.values_mut() {
+        let mut desired = desired();
+        assert_eq!(desired.needed(), ["base", "dns"].into());
+        assert!(desired.removed_containers(&node(&["base", "dns"])).is_empty());
+        assert_eq!(desired.removed_containers(&node(&["dns", "web"])), ["base"]);
+        assert_eq!(desired.lacking(&node(&["dns"])).into_keys().collect::<Vec<_>>(), ["base"]);
+        for image in desired.images.values_mut() {
             image.reference = Some("localhost:5000/infra/c1/any@sha256:0".into());
         }
-        assert!(wish.gone(&node(&[])).is_empty(), "the registry has them");
-        wish.images.remove("base");
-        assert_eq!(wish.gone(&node(&["dns"])), ["base"], "what no record names cannot be had");
+        assert!(desired.removed_containers(&node(&[])).is_empty(), "the registry has them");
+        desired.images.remove("base");
+        assert_eq!(desired.removed_containers(&node(&["dns"])), ["base"], "what no record names cannot be had");
         // What is only built has no checks to run.
-        wish.containers.remove("dns");
-        assert!(wish.needed().is_empty());
-        assert_eq!(wish.needs(["web"]), ["web"].into());
+        desired.containers.remove("dns");
+        assert!(desired.needed().is_empty());
+        assert_eq!(desired.needs(["web"]), ["web"].into());
     }
 }

@@ -10,14 +10,14 @@ use lap_base::error::{Error, Kind, Result};
 use super::{
     Action, Plan,
     addresses::addresses,
-    machines::{self, Change},
+    machines::{self, MachineChange},
 };
 use crate::{
     config::{
         model::{Hypervisor, Lab, Node, Port, Provider, Rootfs, Subnet},
         network,
     },
-    drivers::node::docker::{HostFacts, Spec, spec_identity},
+    drivers::node::docker::{DockerSpec, HostFacts, spec_identity},
 };
 
 /// What is known beside the workspace.
@@ -67,7 +67,7 @@ fn overlap(a: &Subnet, b: &Subnet) -> bool {
 }
 
 /// What a node's container is made from.
-pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_identity: &str) -> Spec {
+pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_identity: &str) -> DockerSpec {
     let master = lab.environments.get(&node.environment).is_some_and(|env| env.master == node.name);
     let ports: BTreeSet<Port> = lab
         .containers
@@ -75,7 +75,7 @@ pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_
         .filter(|container| master && container.scale > 0)
         .flat_map(|container| container.ports.iter().cloned())
         .collect();
-    Spec {
+    DockerSpec {
         lab: lab.name.clone(),
         node: node.name.clone(),
         image: image_tag(rootfs_identity),
@@ -159,29 +159,29 @@ fn virtual_machines(
     let mut first: BTreeMap<(Option<String>, Hypervisor, String), usize> = BTreeMap::new();
     host.vm.known(lab.nodes.values().filter(|node| node.environment == environment).map(|node| &node.name))?;
     for node in lab.nodes.values().filter(|node| node.environment == environment) {
-        let Some(wish) = machines::spec(lab, node, addresses) else { continue };
+        let Some(desired) = machines::spec(lab, node, addresses) else { continue };
         let name = node.name.clone();
         let (action, why) = match host.nodes.get(&name) {
             None => (Action::MakeNode { node: name.clone(), replace: false }, "there is none".to_owned()),
-            Some(is) => match machines::change(serde_json::from_str(&is.spec).ok().as_ref(), &wish) {
-                Change::Impossible(why) => return Err(Error::new(Kind::Config, why)),
-                Change::Rebuild(why) => (Action::MakeNode { node: name.clone(), replace: true }, why),
-                Change::Restart(why) if is.running => (Action::RestartNode { node: name.clone() }, why),
-                Change::None if is.running => continue,
-                Change::Restart(why) => {
+            Some(is) => match machines::change(serde_json::from_str(&is.spec).ok().as_ref(), &desired) {
+                MachineChange::Impossible(why) => return Err(Error::new(Kind::Config, why)),
+                MachineChange::Rebuild(why) => (Action::MakeNode { node: name.clone(), replace: true }, why),
+                MachineChange::Restart(why) if is.running => (Action::RestartNode { node: name.clone() }, why),
+                MachineChange::None if is.running => continue,
+                MachineChange::Restart(why) => {
                     (Action::StartNode { node: name.clone() }, format!("it is {}: {why}", is.state))
                 }
-                Change::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
+                MachineChange::None => (Action::StartNode { node: name.clone() }, format!("it is {}", is.state)),
             },
         };
-        let (hypervisor, on) = (wish.hypervisor, wish.host.clone());
-        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.has_box(&wish);
-        let place = (on.clone(), hypervisor, wish.base.clone());
+        let (hypervisor, on) = (desired.hypervisor, desired.host.clone());
+        let making = matches!(action, Action::MakeNode { .. }) && !host.vm.has_box(&desired);
+        let place = (on.clone(), hypervisor, desired.base.clone());
         let after = match (making, first.get(&place)) {
             (false, _) => Vec::new(),
             (true, Some(first)) => vec![*first],
             (true, None) => {
-                let (action, why) = match wish.foreign {
+                let (action, why) = match desired.foreign {
                     Some(foreign) => (Action::FetchBox { foreign, hypervisor, host: on }, "the host does not have it"),
                     None => (Action::MakeBox { hypervisor, host: on }, "Vagrant does not have it"),
                 };

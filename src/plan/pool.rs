@@ -5,7 +5,7 @@ use lap_base::words::bytes;
 use super::{Action, Plan};
 use crate::{config::model::Node, wire::protocol::DataFacts};
 
-/// What it takes until the pool of `node` has the size that its file wishes for.
+/// What it takes until the pool of `node` has the size that its file asks for.
 pub fn grow(node: &Node, facts: &DataFacts) -> Plan {
     let mut plan = Plan::new(&node.environment);
     let Some(is) = facts.image.filter(|is| *is != node.disk) else { return plan };

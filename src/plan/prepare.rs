@@ -6,14 +6,14 @@ use lap_base::{
 };
 use lap_snapshots::Filesystem;
 
-use crate::drivers::node::machine::{Look, PACKAGES};
+use crate::drivers::node::machine::{MachineProbe, PACKAGES};
 
 /// Below, the shipped containers do not start.
 const LEAST_MEMORY: u64 = 900 << 20;
 
 /// The machine as it should be.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
+pub struct DesiredMachine<'a> {
     pub lab: &'a str,
     pub node: &'a str,
     /// Of `node.json` and of lap's binary, as `sha256sum` prints them.
@@ -50,49 +50,49 @@ impl Prepare {
 ///
 /// # Errors
 /// Every reason why this machine cannot be this node, at once.
-pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
-    let wrong = wrong(wish, look);
+pub fn prepare(desired: &DesiredMachine<'_>, probe: &MachineProbe) -> Result<Prepare> {
+    let wrong = wrong(desired, probe);
     if let Some(first) = wrong.first() {
         let all = if wrong.len() == 1 { first.clone() } else { format!("\n  {}", wrong.join("\n  ")) };
-        return Err(Error::new(Kind::Refused, format!("`{}` cannot be a node: {all}", wish.node))
+        return Err(Error::new(Kind::Refused, format!("`{}` cannot be a node: {all}", desired.node))
             .hint("nothing was changed on it"));
     }
-    let mut out = Prepare { packages: missing(wish, look), ..Prepare::default() };
+    let mut out = Prepare { packages: missing(desired, probe), ..Prepare::default() };
     if !out.packages.is_empty() {
         out.steps.push(format!("install {} (apt-get)", out.packages.join(", ")));
     }
-    let (config, binary) = (look.get("node") == wish.config, look.get("binary") == wish.binary);
-    out.order = !config || !binary || look.get("agent") != "yes" || !out.packages.is_empty();
+    let (config, binary) = (probe.get("node") == desired.config, probe.get("binary") == desired.binary);
+    out.order = !config || !binary || probe.get("agent") != "yes" || !out.packages.is_empty();
     if !binary {
         out.steps.push("install lap in /usr/local/bin".into());
     }
     if !config {
         out.steps.push("write its name, host key and authorized keys to /var/lib/lap".into());
-        out.steps.push(match (wish.device, look.get("on-device")) {
+        out.steps.push(match (desired.device, probe.get("on-device")) {
             (Some(device), on) if is_pool(on) => format!("use the existing pool on {device}"),
-            (Some(device), _) => format!("make a pool on {device} ({})", bytes(look.number("device"))),
-            (None, _) => format!("make the pool in a sparse file of {}, /var/lib/lap/pool.img", bytes(wish.disk)),
+            (Some(device), _) => format!("make a pool on {device} ({})", bytes(probe.number("device"))),
+            (None, _) => format!("make the pool in a sparse file of {}, /var/lib/lap/pool.img", bytes(desired.disk)),
         });
     }
     if out.order {
-        out.steps.push(match look.get("systemd") {
+        out.steps.push(match probe.get("systemd") {
             "yes" => "enable lap-agent.service, so that systemd runs the agent, and Docker after it".into(),
             _ => "start the agent; there is no systemd: after a boot, run `lap node prepare` to start it again".into(),
         });
     }
-    if let (None, Some(cost)) = (wish.filesystem, filesystem(wish, look).and_then(Filesystem::cost))
+    if let (None, Some(cost)) = (desired.filesystem, filesystem(desired, probe).and_then(Filesystem::cost))
         && !config
     {
         out.notes.push(format!("its kernel has no btrfs: {cost}"));
     }
-    let others = look.number("containers").saturating_sub(look.number("own"));
+    let others = probe.number("containers").saturating_sub(probe.number("own"));
     if others > 0 {
         out.notes.push(format!(
             "its Docker, and the {} there that do not belong to lap, do not change",
             plural(others as usize, "container")
         ));
     }
-    if look.get("daemon.json") == "yes" && look.get("node").is_empty() {
+    if probe.get("daemon.json") == "yes" && probe.get("node").is_empty() {
         out.notes.push(
             "its /etc/docker/daemon.json does not change: containers use the name servers in it, not the lab's".into(),
         );
@@ -101,72 +101,72 @@ pub fn prepare(wish: &Wish<'_>, look: &Look) -> Result<Prepare> {
 }
 
 /// `docker.io` also where dockerd came from elsewhere (docker-ce): it is there.
-fn missing(wish: &Wish<'_>, look: &Look) -> Vec<&'static str> {
+fn missing(desired: &DesiredMachine<'_>, probe: &MachineProbe) -> Vec<&'static str> {
     // Of the pool's own program only the one that will be needed.
-    let program = filesystem(wish, look).unwrap_or(Filesystem::Btrfs).package();
+    let program = filesystem(desired, probe).unwrap_or(Filesystem::Btrfs).package();
     let wanted = |package: &&str| *package != Filesystem::Btrfs.package() || program == *package;
     let there = |package: &str| {
-        look.packages.iter().any(|is| is == package)
-            || (package == "docker.io" && look.get("dockerd") == "yes")
-            || (package == "openssh-server" && look.get("sshd") == "yes")
+        probe.packages.iter().any(|is| is == package)
+            || (package == "docker.io" && probe.get("dockerd") == "yes")
+            || (package == "openssh-server" && probe.get("sshd") == "yes")
     };
     let all = PACKAGES.into_iter().filter(wanted);
     let own = [program].into_iter().filter(|program| !PACKAGES.contains(program));
     all.chain(own).filter(|package| !there(package)).collect()
 }
 
-fn wrong(wish: &Wish<'_>, look: &Look) -> Vec<String> {
+fn wrong(desired: &DesiredMachine<'_>, probe: &MachineProbe) -> Vec<String> {
     let mut out = Vec::new();
     let mut need = |good: bool, why: String| {
         if !good {
             out.push(why);
         }
     };
-    let family = |name: &str| look.get("id") == name || look.get("like").split_whitespace().any(|like| like == name);
+    let family = |name: &str| probe.get("id") == name || probe.get("like").split_whitespace().any(|like| like == name);
     need(
         family("debian") || family("ubuntu"),
-        format!("it runs `{}`, and lap can install packages only on Debian and Ubuntu", look.get("id")),
+        format!("it runs `{}`, and lap can install packages only on Debian and Ubuntu", probe.get("id")),
     );
     need(
-        look.get("arch") == wish.arch,
-        format!("it is `{}`, and this lap was built for `{}`", look.get("arch"), wish.arch),
+        probe.get("arch") == desired.arch,
+        format!("it is `{}`, and this lap was built for `{}`", probe.get("arch"), desired.arch),
     );
     need(
-        look.as_root().is_some(),
-        format!("the user `{}` is not root there, and has no `sudo` without a password", look.get("uid")),
+        probe.as_root().is_some(),
+        format!("the user `{}` is not root there, and has no `sudo` without a password", probe.get("uid")),
     );
     need(
-        filesystem(wish, look).is_some(),
-        match wish.filesystem {
-            Some(wish) => format!("its kernel has no {wish}, which the pool needs"),
+        filesystem(desired, probe).is_some(),
+        match desired.filesystem {
+            Some(desired) => format!("its kernel has no {desired}, which the pool needs"),
             None => "its kernel has neither btrfs, xfs nor ext4, and the pool needs one of them".to_owned(),
         },
     );
-    let memory = look.number("memory") << 10;
+    let memory = probe.number("memory") << 10;
     need(
         memory >= LEAST_MEMORY,
         format!("it has {} of memory, and needs at least {}", bytes(memory), bytes(LEAST_MEMORY)),
     );
-    if let Some((lab, node)) = owner(look.get("who")) {
-        need((lab, node) == (wish.lab, wish.node), format!("it is the node `{node}` of the lab `{lab}`"));
+    if let Some((lab, node)) = owner(probe.get("who")) {
+        need((lab, node) == (desired.lab, desired.node), format!("it is the node `{node}` of the lab `{lab}`"));
     } else {
-        need(look.get("port") != "taken", "another program listens on 127.0.0.1:7022, the port of lap's sshd".into());
+        need(probe.get("port") != "taken", "another program listens on 127.0.0.1:7022, the port of lap's sshd".into());
     }
-    if let Some(device) = wish.device {
-        need(!look.get("device").is_empty(), format!("it has no disk `{device}`"));
-        let on = look.get("on-device");
+    if let Some(device) = desired.device {
+        need(!probe.get("device").is_empty(), format!("it has no disk `{device}`"));
+        let on = probe.get("on-device");
         need(on.is_empty() || is_pool(on), format!("`{device}` is not empty: `{on}` is on it"));
     }
     out
 }
 
 /// What a new pool would be.
-fn filesystem(wish: &Wish<'_>, look: &Look) -> Option<Filesystem> {
-    let known = |filesystem: &Filesystem| look.filesystems.iter().any(|name| name == filesystem.name());
+fn filesystem(desired: &DesiredMachine<'_>, probe: &MachineProbe) -> Option<Filesystem> {
+    let known = |filesystem: &Filesystem| probe.filesystems.iter().any(|name| name == filesystem.name());
     // Of the others only ext4's program is on every machine.
-    let usual = |one: &Filesystem| *one != Filesystem::Xfs || look.packages.iter().any(|is| is == one.package());
+    let usual = |one: &Filesystem| *one != Filesystem::Xfs || probe.packages.iter().any(|is| is == one.package());
     let best = Filesystem::ALL.into_iter().filter(usual).find(known);
-    wish.filesystem.map_or(best, |wish| Some(wish).filter(known))
+    desired.filesystem.map_or(best, |desired| Some(desired).filter(known))
 }
 
 /// As `blkid` describes one: what it is, and its label.
@@ -187,8 +187,8 @@ mod tests {
     const BARE: &str = "id debian\nversion 12\narch x86_64\nuid 0\nroot yes\nsystemd yes\nfilesystem btrfs\n\
                         filesystem overlay\nmemory 4000000\ndisk 90000000\n";
 
-    fn wish() -> Wish<'static> {
-        Wish {
+    fn desired() -> DesiredMachine<'static> {
+        DesiredMachine {
             lab: "office",
             node: "prod",
             config: "c",
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_bare_machine_gets_everything() {
-        let plan = prepare(&wish(), &Look::of(BARE)).unwrap();
+        let plan = prepare(&desired(), &MachineProbe::of(BARE)).unwrap();
         assert_eq!(plan.packages, PACKAGES);
         assert_eq!(
             plan.steps,
@@ -220,19 +220,19 @@ mod tests {
     fn a_prepared_one_gets_nothing() {
         let packages: String = PACKAGES.iter().map(|package| format!("package {package}\n")).collect();
         let who = "who {  \"lab\": \"office\",  \"node\": \"prod\",}\nport taken\nnode c\nbinary b\nagent yes\n";
-        let look = Look::of(&format!("{BARE}{packages}{who}"));
-        assert!(prepare(&wish(), &look).unwrap().nothing());
+        let probe = MachineProbe::of(&format!("{BARE}{packages}{who}"));
+        assert!(prepare(&desired(), &probe).unwrap().nothing());
         // A newer lap, or an agent that is gone.
-        let newer = prepare(&Wish { binary: "x", ..wish() }, &look).unwrap();
+        let newer = prepare(&DesiredMachine { binary: "x", ..desired() }, &probe).unwrap();
         assert_eq!(newer.steps.len(), 2, "{newer:?}");
-        let error = prepare(&Wish { lab: "home", ..wish() }, &look).unwrap_err();
+        let error = prepare(&DesiredMachine { lab: "home", ..desired() }, &probe).unwrap_err();
         assert_eq!(error.message, "`prod` cannot be a node: it is the node `prod` of the lab `office`");
     }
 
     #[test]
     fn what_is_others_stays() {
-        let look = Look::of(&format!("{BARE}dockerd yes\ncontainers 4\nown 1\ndaemon.json yes\n"));
-        let plan = prepare(&wish(), &look).unwrap();
+        let probe = MachineProbe::of(&format!("{BARE}dockerd yes\ncontainers 4\nown 1\ndaemon.json yes\n"));
+        let plan = prepare(&desired(), &probe).unwrap();
         assert!(!plan.packages.contains(&"docker.io"));
         assert_eq!(plan.notes[0], "its Docker, and the 3 containers there that do not belong to lap, do not change");
         assert!(plan.notes[1].contains("daemon.json does not change"));
@@ -241,27 +241,28 @@ mod tests {
     #[test]
     fn a_kernel_without_btrfs_costs_a_pause_and_that_is_said() {
         let bare = BARE.replace("filesystem btrfs", "filesystem xfs\nfilesystem ext4");
-        let plan = prepare(&wish(), &Look::of(&bare)).unwrap();
+        let plan = prepare(&desired(), &MachineProbe::of(&bare)).unwrap();
         assert!(plan.packages.contains(&"e2fsprogs") && !plan.packages.contains(&"btrfs-progs"));
         assert!(
             plan.notes[0].starts_with("its kernel has no btrfs: a snapshot freezes containers for a moment"),
             "{plan:?}"
         );
-        let wish = Wish { filesystem: Some(Filesystem::Xfs), ..wish() };
-        let plan = prepare(&wish, &Look::of(&format!("{bare}package xfsprogs\n"))).unwrap();
+        let desired = DesiredMachine { filesystem: Some(Filesystem::Xfs), ..desired() };
+        let plan = prepare(&desired, &MachineProbe::of(&format!("{bare}package xfsprogs\n"))).unwrap();
         assert!(!plan.packages.contains(&"xfsprogs") && plan.notes.is_empty());
-        let refused = prepare(&wish, &Look::of(BARE)).unwrap_err().message;
+        let refused = prepare(&desired, &MachineProbe::of(BARE)).unwrap_err().message;
         assert!(refused.contains("its kernel has no xfs"), "{refused}");
-        let taken = Look::of(&format!("{bare}device 1000\non-device ext4 lap\n"));
-        let plan = prepare(&Wish { device: Some("/dev/sdb"), filesystem: None, ..wish }, &taken).unwrap();
+        let taken = MachineProbe::of(&format!("{bare}device 1000\non-device ext4 lap\n"));
+        let plan = prepare(&DesiredMachine { device: Some("/dev/sdb"), filesystem: None, ..desired }, &taken).unwrap();
         assert!(plan.steps.contains(&"use the existing pool on /dev/sdb".to_owned()), "{plan:?}");
     }
 
     #[test]
     fn every_reason_is_said_at_once() {
-        let look =
-            Look::of("id fedora\narch aarch64\nuid 1000\nroot no\nmemory 500000\nport taken\non-device ext4 home");
-        let message = prepare(&Wish { device: Some("/dev/sdb"), ..wish() }, &look).unwrap_err().message;
+        let probe = MachineProbe::of(
+            "id fedora\narch aarch64\nuid 1000\nroot no\nmemory 500000\nport taken\non-device ext4 home",
+        );
+        let message = prepare(&DesiredMachine { device: Some("/dev/sdb"), ..desired() }, &probe).unwrap_err().message;
         for part in [
             "runs `fedora`",
             "is `aarch64`",

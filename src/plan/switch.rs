@@ -16,15 +16,15 @@ use crate::{
 
 /// What is done with one container, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct ContainerChange {
     pub container: String,
-    pub act: Act,
+    pub act: ContainerAction,
     /// `its image`
     pub why: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum ContainerAction {
     Add,
     Replace,
     Remove,
@@ -33,17 +33,17 @@ pub enum Act {
 /// All of them: what is made first, in the order in which it is started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    pub list: Vec<Change>,
+    pub list: Vec<ContainerChange>,
     /// Runs on untouched.
     pub same: Vec<String>,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ContainerChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let act = match self.act {
-            Act::Add => "start",
-            Act::Replace => "replace",
-            Act::Remove => "remove",
+            ContainerAction::Add => "start",
+            ContainerAction::Replace => "replace",
+            ContainerAction::Remove => "remove",
         };
         write!(f, "{act} `{}`", self.container)
     }
@@ -56,11 +56,13 @@ impl Changes {
     }
 
     /// The containers that are made, each with those among them that it waits for.
-    pub fn starts<'a>(&'a self, wish: &'a DesiredState) -> impl Iterator<Item = (&'a str, Vec<String>, u64)> {
-        let made = |name: &str| self.list.iter().any(|change| change.container == name && change.act != Act::Remove);
-        let starts = self.list.iter().filter(|change| change.act != Act::Remove);
+    pub fn starts<'a>(&'a self, desired: &'a DesiredState) -> impl Iterator<Item = (&'a str, Vec<String>, u64)> {
+        let made = |name: &str| {
+            self.list.iter().any(|change| change.container == name && change.act != ContainerAction::Remove)
+        };
+        let starts = self.list.iter().filter(|change| change.act != ContainerAction::Remove);
         starts.filter_map(move |change| {
-            let container = wish.containers.get(&change.container)?;
+            let container = desired.containers.get(&change.container)?;
             let after = container.depends_on.iter().filter(|on| made(on)).cloned().collect();
             Some((change.container.as_str(), after, await_seconds(container)))
         })
@@ -68,7 +70,7 @@ impl Changes {
 
     /// The containers that go, or make room for others.
     pub fn stops(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().filter(|change| change.act != Act::Add).map(|change| change.container.as_str())
+        self.list.iter().filter(|change| change.act != ContainerAction::Add).map(|change| change.container.as_str())
     }
 }
 
@@ -81,7 +83,11 @@ pub fn changes(target: &DesiredState, node: &NodeFacts, old: Option<&ReleaseMani
     for name in topological(&depends) {
         let container = &target.containers[name];
         let Some(fact) = facts.get(name) else {
-            out.list.push(Change { container: name.to_owned(), act: Act::Add, why: "it is new".into() });
+            out.list.push(ContainerChange {
+                container: name.to_owned(),
+                act: ContainerAction::Add,
+                why: "it is new".into(),
+            });
             continue;
         };
         let why = if fact.labels.get(LABEL_SPEC) != Some(&target.spec(container)) {
@@ -94,12 +100,12 @@ pub fn changes(target: &DesiredState, node: &NodeFacts, old: Option<&ReleaseMani
             out.same.push(name.to_owned());
             continue;
         };
-        out.list.push(Change { container: name.to_owned(), act: Act::Replace, why });
+        out.list.push(ContainerChange { container: name.to_owned(), act: ContainerAction::Replace, why });
     }
     let gone = facts.keys().filter(|name| target.containers.get(**name).is_none_or(|c| c.scale == 0));
-    out.list.extend(gone.map(|name| Change {
+    out.list.extend(gone.map(|name| ContainerChange {
         container: (*name).to_owned(),
-        act: Act::Remove,
+        act: ContainerAction::Remove,
         why: "it is not in the release".into(),
     }));
     out
@@ -131,46 +137,46 @@ mod tests {
         config::model::Container,
         release::{
             desired_state::DesiredState,
-            manifest::{Image, ReleaseManifest},
+            manifest::{ImageSpec, ReleaseManifest},
         },
         wire::protocol::ContainerFact,
     };
 
-    fn wish(images: &[(&str, &str, &[&str])]) -> DesiredState {
-        let mut wish = DesiredState::nothing();
+    fn desired(images: &[(&str, &str, &[&str])]) -> DesiredState {
+        let mut desired = DesiredState::nothing();
         for (name, build, on) in images {
             let mut container = Container::new(*name);
             container.depends_on = on.iter().map(|on| (*on).to_owned()).collect();
-            wish.containers.insert((*name).to_owned(), container);
-            let image = Image { build: (*build).to_owned(), parents: Vec::new(), reference: None };
-            wish.images.insert((*name).to_owned(), image);
+            desired.containers.insert((*name).to_owned(), container);
+            let image = ImageSpec { build: (*build).to_owned(), parents: Vec::new(), reference: None };
+            desired.images.insert((*name).to_owned(), image);
         }
-        wish
+        desired
     }
 
-    fn runs(wish: &DesiredState) -> NodeFacts {
+    fn runs(desired: &DesiredState) -> NodeFacts {
         let fact = |container: &Container| ContainerFact {
             name: container.name.clone(),
             id: String::new(),
             image: String::new(),
-            labels: [(LABEL_SPEC.to_owned(), wish.spec(container))].into(),
+            labels: [(LABEL_SPEC.to_owned(), desired.spec(container))].into(),
             state: "running".into(),
             health: Health::Healthy,
             created: 0,
             status: String::new(),
         };
-        NodeFacts { containers: wish.running().map(fact).collect(), ..NodeFacts::default() }
+        NodeFacts { containers: desired.running().map(fact).collect(), ..NodeFacts::default() }
     }
 
-    fn current(wish: &DesiredState) -> ReleaseManifest {
-        let DesiredState { commit, containers, images, env, checks, release } = wish.clone();
+    fn current(desired: &DesiredState) -> ReleaseManifest {
+        let DesiredState { commit, containers, images, env, checks, release } = desired.clone();
         ReleaseManifest { commit, release, env, checks, containers, images, by: String::new(), at: 0 }
     }
 
     #[test]
     fn only_what_differs_is_touched() {
-        let old = wish(&[("db", "1", &[]), ("web", "1", &["db"]), ("gone", "1", &[])]);
-        let new = wish(&[("db", "2", &[]), ("web", "1", &["db"]), ("new", "1", &["db"])]);
+        let old = desired(&[("db", "1", &[]), ("web", "1", &["db"]), ("gone", "1", &[])]);
+        let new = desired(&[("db", "2", &[]), ("web", "1", &["db"]), ("new", "1", &["db"])]);
         let node = runs(&old);
         assert!(changes(&old, &node, Some(&current(&old))).is_empty());
         let found = changes(&new, &node, Some(&current(&old)));
@@ -187,7 +193,7 @@ mod tests {
 
     #[test]
     fn other_files_of_the_environment_are_another_wish_for_all() {
-        let old = wish(&[("db", "1", &[])]);
+        let old = desired(&[("db", "1", &[])]);
         let mut new = old.clone();
         new.env = "other".into();
         let found = changes(&new, &runs(&old), Some(&current(&old)));

@@ -4,23 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lap_snapshots::{Id, Meta};
 
-use crate::release::Entry;
+use crate::release::LedgerEntry;
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
-pub struct Found {
+pub struct Inventory {
     /// `state/current.json`
     pub current: Option<serde_json::Value>,
     /// `state/releases/<number>.json`; null: it cannot be read.
     pub releases: BTreeMap<u64, serde_json::Value>,
-    pub ledger: Vec<Entry>,
+    pub ledger: Vec<LedgerEntry>,
     /// The oldest first.
     pub snapshots: Vec<Meta>,
     /// Those whose description cannot be read.
     pub damaged: Vec<Id>,
-    pub containers: Vec<Container>,
-    pub images: Vec<Image>,
-    pub files: Vec<Files>,
+    pub containers: Vec<StoppedContainer>,
+    pub images: Vec<StoredImage>,
+    pub files: Vec<InstalledFiles>,
     /// `None`: this node has none.
     pub registry: Option<Registry>,
     /// Why the registry's data cannot be looked at.
@@ -31,7 +31,7 @@ pub struct Found {
 
 /// A container that does not run, and is lap's.
 #[derive(Clone, Debug)]
-pub struct Container {
+pub struct StoppedContainer {
     pub id: String,
     /// Docker's name for it.
     pub name: String,
@@ -43,7 +43,7 @@ pub struct Container {
 
 /// An image in the node's Docker.
 #[derive(Clone, Debug, Default)]
-pub struct Image {
+pub struct StoredImage {
     pub id: String,
     pub tags: Vec<String>,
     /// `<registry>/<name>@sha256:…`
@@ -59,7 +59,7 @@ pub struct Image {
 
 /// A directory that was installed: `env/<digest>`, `checks/<digest>`, `staged`.
 #[derive(Clone, Debug)]
-pub struct Files {
+pub struct InstalledFiles {
     pub place: String,
     pub name: String,
     /// Unix seconds.
@@ -71,23 +71,23 @@ pub struct Files {
 /// What the registry keeps.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    pub repositories: Vec<Repository>,
+    pub repositories: Vec<ImageRepository>,
     pub blobs: Vec<Blob>,
     /// When a repository last was told to have it (unix seconds), by digest.
     pub linked: BTreeMap<String, i64>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Repository {
+pub struct ImageRepository {
     /// `infra/<commit>/<name>`
     pub name: String,
-    pub manifests: Vec<Manifest>,
+    pub manifests: Vec<StoredManifest>,
     /// When the newest upload into it was begun that has not ended (unix seconds).
     pub uploading: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Manifest {
+pub struct StoredManifest {
     pub digest: String,
     /// Since when it is in this repository (unix seconds).
     pub since: i64,

@@ -1,7 +1,7 @@
 //! What is in the node's Docker, and the directories that were installed for its containers.
 
 use super::{
-    found::{Found, Image},
+    found::{Inventory, StoredImage},
     needs::{Needs, needed},
     registry::shown,
     young::{YOUNG, is_young},
@@ -10,25 +10,25 @@ use crate::{
     release::manifest::ReleaseManifest,
     wire::{
         paths::REGISTRY_ADDRESS,
-        prune::{Decision, Rules, Todo, What},
+        prune::{ItemKind, PruneDecision, PruneRules, Todo},
     },
 };
 
 /// Containers that do not run.
-pub fn containers(found: &Found) -> Vec<Decision> {
+pub fn containers(found: &Inventory) -> Vec<PruneDecision> {
     let current = found.current.clone().and_then(|json| serde_json::from_value::<ReleaseManifest>(json).ok());
     let wished = |name: &str| {
-        current.as_ref().is_none_or(|current| current.containers.get(name).is_some_and(|wish| wish.scale > 0))
+        current.as_ref().is_none_or(|current| current.containers.get(name).is_some_and(|desired| desired.scale > 0))
     };
-    let decide = |container: &super::found::Container| {
-        let (what, name, todo) = (What::Container, container.name.clone(), Todo::Container(container.id.clone()));
+    let decide = |container: &super::found::StoppedContainer| {
+        let (what, name, todo) = (ItemKind::Container, container.name.clone(), Todo::Container(container.id.clone()));
         let state = &container.state;
         match &container.of {
             Some(of) if wished(of) => {
-                Decision::stays(what, name, format!("it is {state}, and should run: `lap up` starts it"))
+                PruneDecision::stays(what, name, format!("it is {state}, and should run: `lap up` starts it"))
             }
-            Some(_) => Decision::goes(what, name, format!("it is {state}, and should not run"), todo),
-            None => Decision::goes(what, name, format!("it is {state}: a killed command left it"), todo),
+            Some(_) => PruneDecision::removed(what, name, format!("it is {state}, and should not run"), todo),
+            None => PruneDecision::removed(what, name, format!("it is {state}: a killed command left it"), todo),
         }
     };
     found.containers.iter().map(decide).collect()
@@ -41,20 +41,26 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Images; `registry` is what becomes of those in the registry.
-pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules, now: i64) -> Vec<Decision> {
+pub fn images(
+    found: &Inventory,
+    needs: &Needs,
+    registry: &[PruneDecision],
+    rules: &PruneRules,
+    now: i64,
+) -> Vec<PruneDecision> {
     let goes_there = |name: &String| {
         registry.iter().any(|decision| match &decision.todo {
             Some(Todo::Manifest { names, .. }) => names.contains(name),
             _ => false,
         })
     };
-    let decide = |image: &Image| {
+    let decide = |image: &StoredImage| {
         let names = || image.tags.iter().chain(&image.digests);
         let name = match names().next() {
             Some(name) => shown(name),
             None => image.id.trim_start_matches("sha256:").chars().take(12).collect(),
         };
-        let stays = |why: String| Decision::stays(What::Image, &name, why).with_size(image.size);
+        let stays = |why: String| PruneDecision::stays(ItemKind::Image, &name, why).with_size(image.size);
         if let Some(other) = names().find(|name| !is_ours(name)) {
             return stays(format!("does not belong to lap: `{other}`"));
         }
@@ -75,17 +81,17 @@ pub fn images(found: &Found, needs: &Needs, registry: &[Decision], rules: &Rules
         }
         let why = if image.build.is_some() { "no kept item needs it" } else { "remains of a build" };
         let todo = Todo::Image { id: image.id.clone(), names: names().cloned().collect() };
-        Decision::goes(What::Image, &name, why, todo).with_size(image.size)
+        PruneDecision::removed(ItemKind::Image, &name, why, todo).with_size(image.size)
     };
     found.images.iter().map(decide).collect()
 }
 
 /// Directories that were installed.
-pub fn files(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
-    let decide = |files: &super::found::Files| {
+pub fn files(found: &Inventory, needs: &Needs, rules: &PruneRules, now: i64) -> Vec<PruneDecision> {
+    let decide = |files: &super::found::InstalledFiles| {
         let path = format!("{}/{}", files.place, files.name);
         let name = path.chars().take(files.place.len() + 13).collect::<String>();
-        let stays = |why: String| Decision::stays(What::Files, &name, why);
+        let stays = |why: String| PruneDecision::stays(ItemKind::Files, &name, why);
         if let Some(why) = needs.files(&path) {
             return stays(why);
         }
@@ -96,7 +102,7 @@ pub fn files(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decis
             return stays(YOUNG.into());
         }
         let todo = Todo::Files { place: files.place.clone(), name: files.name.clone() };
-        Decision::goes(What::Files, &name, "no kept item needs it", todo)
+        PruneDecision::removed(ItemKind::Files, &name, "no kept item needs it", todo)
     };
     found.files.iter().map(decide).collect()
 }

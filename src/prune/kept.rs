@@ -1,20 +1,22 @@
 //! Which releases stay, and which snapshots that promotions left.
 
+use std::collections::BTreeSet;
+
 use lap_snapshots::{Id, Reason, order::Moment};
 
-use super::found::Found;
+use super::found::Inventory;
 use crate::{
     release::{self, manifest::ReleaseManifest},
-    wire::prune::{Decision, Rules, Todo, What},
+    wire::prune::{ItemKind, PruneDecision, PruneRules, Todo},
 };
 
 /// The number of the release that runs.
-fn runs(found: &Found) -> Option<u64> {
+fn runs(found: &Inventory) -> Option<u64> {
     serde_json::from_value::<ReleaseManifest>(found.current.clone()?).ok()?.release
 }
 
 /// Every release by its number.
-pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
+pub fn releases(found: &Inventory, rules: &PruneRules) -> Vec<(u64, PruneDecision)> {
     let runs = runs(found);
     let known: Vec<u64> = found.releases.keys().copied().collect();
     let before = runs.and_then(|runs| {
@@ -33,10 +35,10 @@ pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
             _ => None,
         };
         match why {
-            Some(why) => Decision::stays(What::Release, number.to_string(), why),
+            Some(why) => PruneDecision::stays(ItemKind::Release, number.to_string(), why),
             None => {
                 let why = format!("not among the newest {}", rules.keep);
-                Decision::goes(What::Release, number.to_string(), why, Todo::Release(number))
+                PruneDecision::removed(ItemKind::Release, number.to_string(), why, Todo::Release(number))
             }
         }
     };
@@ -44,7 +46,7 @@ pub fn releases(found: &Found, rules: &Rules) -> Vec<(u64, Decision)> {
 }
 
 /// Every snapshot that a promotion or a roll-back left; `stay` are the releases that do. The others are `lap snapshot prune`'s.
-pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: &Moment) -> Vec<(Id, Decision)> {
+pub fn snapshots(found: &Inventory, stay: &[u64], rules: &PruneRules, now: &Moment) -> Vec<(Id, PruneDecision)> {
     let days = rules.keep_failed / 86_400;
     let known: Vec<u64> = found.releases.keys().copied().collect();
     let data = |number: &u64| Some((*number, release::data_of(&found.ledger, &known, *number)?));
@@ -59,33 +61,38 @@ pub fn snapshots(found: &Found, stay: &[u64], rules: &Rules, now: &Moment) -> Ve
         let name = meta.id.to_string();
         match (goes_back, old) {
             (Some((number, _)), _) => {
-                Decision::stays(What::Snapshot, name, format!("the data for a rollback to release {number}"))
+                PruneDecision::stays(ItemKind::Snapshot, name, format!("the data for a rollback to release {number}"))
             }
-            (None, false) => Decision::stays(What::Snapshot, name, format!("{what}, less than {days} d ago")),
+            (None, false) => PruneDecision::stays(ItemKind::Snapshot, name, format!("{what}, less than {days} d ago")),
             (None, true) => {
                 let why = format!("{what}, more than {days} d ago");
-                Decision::goes(What::Snapshot, name, why, Todo::Snapshot(meta.id.clone()))
+                PruneDecision::removed(ItemKind::Snapshot, name, why, Todo::Snapshot(meta.id.clone()))
             }
         }
     };
-    let left = |meta: &&lap_snapshots::Meta| matches!(meta.reason, Reason::Failed | Reason::Release);
-    let mut all: Vec<(Id, Decision)> =
-        found.snapshots.iter().filter(left).map(|meta| (meta.id.clone(), decide(meta))).collect();
-    let others = found.snapshots.iter().filter(|meta| !left(meta));
+    let mut all: Vec<(Id, PruneDecision)> =
+        found.snapshots.iter().filter(|meta| of_promotion(meta)).map(|meta| (meta.id.clone(), decide(meta))).collect();
+    let others = found.snapshots.iter().filter(|meta| !of_promotion(meta));
     all.extend(others.map(|meta| {
         let why = "not of a promotion: `lap snapshot prune` decides";
-        (meta.id.clone(), Decision::stays(What::Snapshot, meta.id.to_string(), why))
+        (meta.id.clone(), PruneDecision::stays(ItemKind::Snapshot, meta.id.to_string(), why))
     }));
     all
 }
 
 /// Those of promotions one by one, the others in one line.
-pub fn summary(snapshots: Vec<(Id, Decision)>) -> Vec<Decision> {
-    let (others, mut ours): (Vec<Decision>, Vec<Decision>) =
-        snapshots.into_iter().map(|(_, decision)| decision).partition(|decision| decision.why.starts_with("not of"));
-    if let Some(first) = others.first() {
+pub fn summary(found: &Inventory, snapshots: Vec<(Id, PruneDecision)>) -> Vec<PruneDecision> {
+    let left: BTreeSet<&Id> = found.snapshots.iter().filter(|meta| of_promotion(meta)).map(|meta| &meta.id).collect();
+    let (ours, others): (Vec<_>, Vec<_>) = snapshots.into_iter().partition(|(id, _)| left.contains(id));
+    let mut ours: Vec<PruneDecision> = ours.into_iter().map(|(_, decision)| decision).collect();
+    if let Some((_, first)) = others.first() {
         let name = if others.len() == 1 { first.name.clone() } else { format!("{} others", others.len()) };
-        ours.push(Decision { name, ..first.clone() });
+        ours.push(PruneDecision { name, ..first.clone() });
     }
     ours
+}
+
+/// A promotion or a roll-back left this snapshot.
+fn of_promotion(meta: &lap_snapshots::Meta) -> bool {
+    matches!(meta.reason, Reason::Failed | Reason::Release)
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use lap_snapshots::Id;
 
-use crate::{release::manifest::ReleaseManifest, wire::prune::Decision};
+use crate::{release::manifest::ReleaseManifest, wire::prune::PruneDecision};
 
-use super::found::{Found, Image};
+use super::found::{Inventory, StoredImage};
 
 /// At most so many of those who need something are named.
 const NAMED: usize = 3;
@@ -30,7 +30,7 @@ type Who = BTreeMap<String, Vec<String>>;
 
 impl Needs {
     /// Of what runs, these releases, and the snapshots that stay.
-    pub fn of(found: &Found, releases: &[u64], snapshots: &[(Id, Decision)]) -> Self {
+    pub fn of(found: &Inventory, releases: &[u64], snapshots: &[(Id, PruneDecision)]) -> Self {
         let mut needs = Self::default();
         if let Some(current) = &found.current {
             needs.add("what runs".into(), current);
@@ -103,7 +103,7 @@ fn listed(who: &[String]) -> String {
 }
 
 /// Who needs an image.
-pub fn needed(image: &Image, needs: &Needs) -> Option<String> {
+pub fn needed(image: &StoredImage, needs: &Needs) -> Option<String> {
     let made = image.used_by.as_ref().map(|container| format!("`{container}` is made from it"));
     made.or_else(|| match &image.build {
         Some(build) => needs.build(build),

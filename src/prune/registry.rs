@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::{
-    found::{Blob, Found, Manifest, Registry, Repository},
+    found::{Blob, ImageRepository, Inventory, Registry, StoredManifest},
     needs::{Needs, needed},
     young::{YOUNG, is_young},
 };
 use crate::wire::{
     paths::REGISTRY_ADDRESS,
-    prune::{Decision, Rules, Todo, What},
+    prune::{ItemKind, PruneDecision, PruneRules, Todo},
 };
 
 /// The commit of a repository that is lap's.
@@ -33,23 +33,29 @@ pub fn shown(name: &str) -> String {
 }
 
 /// That the registry's data cannot be looked at.
-pub fn strange(found: &Found) -> Option<Decision> {
+pub fn strange(found: &Inventory) -> Option<PruneDecision> {
     let why = found.strange_registry.clone()?;
-    let decision = Decision::stays(What::Registry, "all", "the data of the registry cannot be read");
-    Some(Decision { failed: Some(why), ..decision })
+    let decision = PruneDecision::stays(ItemKind::Registry, "all", "the data of the registry cannot be read");
+    Some(PruneDecision { failed: Some(why), ..decision })
 }
 
 /// Each image in the registry.
-pub fn manifests(found: &Found, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
+pub fn manifests(found: &Inventory, needs: &Needs, rules: &PruneRules, now: i64) -> Vec<PruneDecision> {
     let Some(registry) = &found.registry else { return Vec::new() };
     registry.repositories.iter().flat_map(|repository| of_repository(found, repository, needs, rules, now)).collect()
 }
 
-fn of_repository(found: &Found, repository: &Repository, needs: &Needs, rules: &Rules, now: i64) -> Vec<Decision> {
+fn of_repository(
+    found: &Inventory,
+    repository: &ImageRepository,
+    needs: &Needs,
+    rules: &PruneRules,
+    now: i64,
+) -> Vec<PruneDecision> {
     let Some(commit) = commit(&repository.name) else {
-        return vec![Decision::stays(What::Registry, &repository.name, "does not belong to lap")];
+        return vec![PruneDecision::stays(ItemKind::Registry, &repository.name, "does not belong to lap")];
     };
-    let why = |manifest: &Manifest| {
+    let why = |manifest: &StoredManifest| {
         let reference = format!("{REGISTRY_ADDRESS}/{}@{}", repository.name, manifest.digest);
         let newest = repository.uploading.map_or(manifest.since, |since| since.max(manifest.since));
         let in_docker = found.images.iter().find(|image| image.digests.contains(&reference));
@@ -60,20 +66,20 @@ fn of_repository(found: &Found, repository: &Repository, needs: &Needs, rules: &
             .or_else(|| is_young(newest, rules, now).then(|| YOUNG.to_owned()))
     };
     // What an index that stays is made of stays, too.
-    let stays: Vec<&Manifest> = repository.manifests.iter().filter(|manifest| why(manifest).is_some()).collect();
+    let stays: Vec<&StoredManifest> = repository.manifests.iter().filter(|manifest| why(manifest).is_some()).collect();
     let part = |digest: &str| stays.iter().any(|index| index.names.as_ref().is_none_or(|names| names.contains(digest)));
-    let decide = |manifest: &Manifest| {
+    let decide = |manifest: &StoredManifest| {
         let name = shown(&format!("{}@{}", repository.name, manifest.digest));
         match why(manifest) {
-            Some(why) => Decision::stays(What::Registry, name, why),
-            None if part(&manifest.digest) => Decision::stays(What::Registry, name, "a part of a kept image"),
+            Some(why) => PruneDecision::stays(ItemKind::Registry, name, why),
+            None if part(&manifest.digest) => PruneDecision::stays(ItemKind::Registry, name, "a part of a kept image"),
             None => {
                 let todo = Todo::Manifest {
                     repository: repository.name.clone(),
                     digest: manifest.digest.clone(),
                     names: names(found, repository, manifest),
                 };
-                Decision::goes(What::Registry, name, "no kept item needs it", todo)
+                PruneDecision::removed(ItemKind::Registry, name, "no kept item needs it", todo)
             }
         }
     };
@@ -81,7 +87,7 @@ fn of_repository(found: &Found, repository: &Repository, needs: &Needs, rules: &
 }
 
 /// What Docker calls it.
-fn names(found: &Found, repository: &Repository, manifest: &Manifest) -> Vec<String> {
+fn names(found: &Inventory, repository: &ImageRepository, manifest: &StoredManifest) -> Vec<String> {
     let place = format!("{REGISTRY_ADDRESS}/{}", repository.name);
     let digest = format!("{place}@{}", manifest.digest);
     let images = found.images.iter().filter(|image| image.digests.contains(&digest));
@@ -94,7 +100,7 @@ fn names(found: &Found, repository: &Repository, manifest: &Manifest) -> Vec<Str
 }
 
 /// The layers that no image names when what is to go is gone.
-pub fn layers(found: &Found, manifests: &[Decision], rules: &Rules, now: i64) -> Option<Decision> {
+pub fn layers(found: &Inventory, manifests: &[PruneDecision], rules: &PruneRules, now: i64) -> Option<PruneDecision> {
     let mut registry = found.registry.clone()?;
     let goes = |of: &str, wanted: &str| {
         manifests.iter().any(|decision| match &decision.todo {
@@ -107,13 +113,13 @@ pub fn layers(found: &Found, manifests: &[Decision], rules: &Rules, now: i64) ->
         repository.manifests.retain(|manifest| !goes(name, &manifest.digest));
     }
     match unneeded(&registry, rules, now) {
-        Err(why) => Some(Decision::stays(What::Layers, "all", why)),
+        Err(why) => Some(PruneDecision::stays(ItemKind::Layers, "all", why)),
         Ok(list) if list.is_empty() => None,
         Ok(list) => {
             let name = if list.len() == 1 { "1 layer".to_owned() } else { format!("{} layers", list.len()) };
             let size = list.iter().map(|blob| blob.size).sum();
             let why = "no image in the registry names them";
-            Some(Decision::goes(What::Layers, name, why, Todo::Layers).with_size(size))
+            Some(PruneDecision::removed(ItemKind::Layers, name, why, Todo::Layers).with_size(size))
         }
     }
 }
@@ -122,7 +128,7 @@ pub fn layers(found: &Found, manifests: &[Decision], rules: &Rules, now: i64) ->
 ///
 /// # Errors
 /// A manifest cannot be read: it may name any.
-pub fn unneeded<'a>(registry: &'a Registry, rules: &Rules, now: i64) -> Result<Vec<&'a Blob>, String> {
+pub fn unneeded<'a>(registry: &'a Registry, rules: &PruneRules, now: i64) -> Result<Vec<&'a Blob>, String> {
     let mut named = BTreeSet::new();
     for repository in &registry.repositories {
         for manifest in &repository.manifests {

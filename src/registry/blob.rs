@@ -19,9 +19,9 @@ use hyper::{
 use lap_base::error::Result;
 
 use super::{
-    client::{Client, PATIENCE, Reply, nothing},
-    fault::{Fault, persist},
-    manifest::Part,
+    client::{PATIENCE, RegistryClient, RegistryReply, nothing},
+    fault::{RegistryFault, persist},
+    manifest::Descriptor,
     name::Digest,
 };
 
@@ -29,7 +29,7 @@ use super::{
 const WORDS: usize = 64 << 10;
 
 /// Whether `repository` has it.
-pub async fn is_there(client: &Client, repository: &str, digest: &Digest) -> Result<bool, Fault> {
+pub async fn is_there(client: &RegistryClient, repository: &str, digest: &Digest) -> Result<bool, RegistryFault> {
     let path = format!("/v2/{repository}/blobs/{digest}");
     let answer = client.ask(Method::HEAD, &path, &[], nothing(), WORDS).await?;
     match answer.status {
@@ -40,7 +40,11 @@ pub async fn is_there(client: &Client, repository: &str, digest: &Digest) -> Res
 }
 
 /// Where bytes of a new blob go; `None`: it is there already, mounted from `mount`.
-pub async fn begin(client: &Client, repository: &str, mount: Option<(&str, &Digest)>) -> Result<Option<String>, Fault> {
+pub async fn begin(
+    client: &RegistryClient,
+    repository: &str,
+    mount: Option<(&str, &Digest)>,
+) -> Result<Option<String>, RegistryFault> {
     let mut path = format!("/v2/{repository}/blobs/uploads/");
     if let Some((from, digest)) = mount {
         path.push_str(&format!("?mount={digest}&from={from}"));
@@ -65,7 +69,7 @@ pub struct Travel {
     /// The next bytes are waited for: whoever writes has nothing to say.
     reading: AtomicBool,
     /// What stopped the reading: more than that the writing stopped.
-    fault: Mutex<Option<Fault>>,
+    fault: Mutex<Option<RegistryFault>>,
 }
 
 impl Travel {
@@ -78,19 +82,19 @@ impl Travel {
         self.moved.load(Ordering::Relaxed)
     }
 
-    fn fault(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
+    fn fault(&self) -> std::sync::MutexGuard<'_, Option<RegistryFault>> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads a blob and writes it to `location`, a piece at a time. `moved` is told the bytes as they pass.
 pub async fn travel(
-    (from, source): (&Client, &str),
-    (to, location): (&Client, &str),
-    part: &Part,
+    (from, source): (&RegistryClient, &str),
+    (to, location): (&RegistryClient, &str),
+    part: &Descriptor,
     travel: &Arc<Travel>,
     moved: impl Fn(u64) + Send + Sync + 'static,
-) -> Result<(), Fault> {
+) -> Result<(), RegistryFault> {
     *travel.fault() = None;
     let reading = Reading {
         client: from.clone(),
@@ -118,11 +122,11 @@ pub async fn travel(
         StatusCode::CREATED => Ok(()),
         StatusCode::BAD_REQUEST if answer.body.windows(14).any(|words| words == b"DIGEST_INVALID") => {
             let message = format!("{} has a damaged layer {}: its bytes differ", from.name(), part.digest.short());
-            Err(Fault::refused(message))
+            Err(RegistryFault::refused(message))
         }
         // The state of an upload does not outlive the registry's process: begun anew.
         StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::RANGE_NOT_SATISFIABLE => {
-            Err(Fault { again: true, ..answer.fault("lost an upload") })
+            Err(RegistryFault { again: true, ..answer.fault("lost an upload") })
         }
         _ => Err(answer.fault("refuses a layer")),
     }
@@ -143,11 +147,11 @@ async fn stalled(travel: &Travel) {
 
 /// A blob that is being read. When its registry breaks off it goes on where it was, and who writes does not notice.
 struct Reading {
-    client: Client,
+    client: RegistryClient,
     path: String,
-    part: Part,
+    part: Descriptor,
     at: u64,
-    reply: Option<Reply>,
+    reply: Option<RegistryReply>,
     travel: Arc<Travel>,
     moved: Box<dyn Fn(u64) + Send + Sync>,
 }
@@ -178,43 +182,46 @@ impl Reading {
                     };
                     match open.next().await? {
                         Some(bytes) => Ok((bytes, open)),
-                        None => Err(Fault::broken(format!("{} is incomplete", this.client.name()))),
+                        None => Err(RegistryFault::broken(format!("{} is incomplete", this.client.name()))),
                     }
                 }
             },
         )
         .await;
         self.travel.reading.store(false, Ordering::Relaxed);
-        let (bytes, reply) = piece.map_err(|error| self.failed(Fault { again: false, ..Fault::from(error) }))?;
+        let (bytes, reply) =
+            piece.map_err(|error| self.failed(RegistryFault { again: false, ..RegistryFault::from(error) }))?;
         self.reply = Some(reply);
         self.at += bytes.len() as u64;
         if self.at > self.part.size {
             let message = format!("{} has a layer {} that is too long", self.client.name(), self.part.digest.short());
-            return Err(self.failed(Fault::refused(message)));
+            return Err(self.failed(RegistryFault::refused(message)));
         }
         self.travel.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         (self.moved)(bytes.len() as u64);
         Ok(Some((Frame::data(bytes), self)))
     }
 
-    fn failed(&self, fault: Fault) -> io::Error {
+    fn failed(&self, fault: RegistryFault) -> io::Error {
         let error = io::Error::other(fault.error.message.clone());
         *self.travel.fault() = Some(fault);
         error
     }
 
     /// Opens it at a byte.
-    async fn open(&self, at: u64) -> Result<Reply, Fault> {
+    async fn open(&self, at: u64) -> Result<RegistryReply, RegistryFault> {
         let range = format!("bytes={at}-");
         let headers = [(RANGE, range.as_str())];
         let headers = if at == 0 { &headers[..0] } else { &headers };
         let reply = self.client.send(Method::GET, &self.path, headers, nothing()).await?;
         match reply.status() {
-            StatusCode::OK if at > 0 => Err(Fault::refused(format!("{} cannot continue a layer", self.client.name()))),
+            StatusCode::OK if at > 0 => {
+                Err(RegistryFault::refused(format!("{} cannot continue a layer", self.client.name())))
+            }
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(reply),
             StatusCode::NOT_FOUND => {
                 let message = format!("{} does not have the layer {}", self.client.name(), self.part.digest.short());
-                Err(Fault::refused(message))
+                Err(RegistryFault::refused(message))
             }
             _ => Err(reply.whole(WORDS).await?.fault("does not send a layer")),
         }

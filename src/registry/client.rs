@@ -22,7 +22,7 @@ use tokio_rustls::{
 };
 
 use super::{
-    fault::{Fault, unexpected},
+    fault::{RegistryFault, unexpected},
     tls,
 };
 use crate::wire::client::Dial;
@@ -36,7 +36,7 @@ type Sender = SendRequest<Body>;
 
 /// A registry.
 #[derive(Clone)]
-pub struct Client {
+pub struct RegistryClient {
     inner: Arc<Inner>,
 }
 
@@ -61,7 +61,7 @@ pub fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-impl Client {
+impl RegistryClient {
     /// The registry that `dial` opens streams to, and that must show a certificate for `server`, signed by one of `authority`
     /// (PEM). `name` is for messages: "the registry of `prod`".
     ///
@@ -94,17 +94,17 @@ impl Client {
         path: &str,
         headers: &[(hyper::header::HeaderName, &str)],
         body: Body,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<RegistryReply, RegistryFault> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.inner.host);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let request = request
-            .body(body)
-            .map_err(|error| Fault::refused(format!("{} sent an invalid address: `{path}`: {error}", self.name())))?;
+        let request = request.body(body).map_err(|error| {
+            RegistryFault::refused(format!("{} sent an invalid address: `{path}`: {error}", self.name()))
+        })?;
         let mut sender = self.connection().await?;
         let response = sender.send_request(request).await.map_err(|error| self.broke(&error))?;
-        Ok(Reply { response, sender, client: self.clone() })
+        Ok(RegistryReply { response, sender, client: self.clone() })
     }
 
     /// The same for requests without a large body: their answer must come soon, and is read whole.
@@ -115,26 +115,26 @@ impl Client {
         headers: &[(hyper::header::HeaderName, &str)],
         body: Body,
         most: usize,
-    ) -> Result<Whole, Fault> {
+    ) -> Result<Whole, RegistryFault> {
         let asked = async { self.send(method, path, headers, body).await?.whole(most).await };
         timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(self.silent()))
     }
 
     /// It said nothing for too long.
-    pub(super) fn silent(&self) -> Fault {
-        Fault::broken(format!("{} sent nothing for {} s", self.name(), PATIENCE.as_secs()))
+    pub(super) fn silent(&self) -> RegistryFault {
+        RegistryFault::broken(format!("{} sent nothing for {} s", self.name(), PATIENCE.as_secs()))
     }
 
     /// The connection is gone.
-    pub(super) fn broke(&self, error: &dyn std::error::Error) -> Fault {
+    pub(super) fn broke(&self, error: &dyn std::error::Error) -> RegistryFault {
         let mut cause = error;
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        Fault::broken(format!("the connection to {} broke: {cause}", self.name()))
+        RegistryFault::broken(format!("the connection to {} broke: {cause}", self.name()))
     }
 
-    async fn connection(&self) -> Result<Sender, Fault> {
+    async fn connection(&self) -> Result<Sender, RegistryFault> {
         while let Some(mut sender) = self.pop() {
             // The next one, when it was closed meanwhile.
             if sender.ready().await.is_ok() {
@@ -144,14 +144,18 @@ impl Client {
         timeout(PATIENCE, self.connect()).await.unwrap_or_else(|_| Err(self.silent()))
     }
 
-    async fn connect(&self) -> Result<Sender, Fault> {
+    async fn connect(&self) -> Result<Sender, RegistryFault> {
         let stream = (self.inner.dial)().await?;
         let connector = TlsConnector::from(self.inner.tls.clone());
         let stream = connector.connect(self.inner.server.clone(), stream).await.map_err(|error| {
             if error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) {
                 let message = format!("{} has no valid certificate: {error}", self.name());
                 let hint = "run `lap up` to issue new certificates for expired ones or new keys";
-                return Fault { error: Error::new(Kind::Keys, message).hint(hint), again: false, starting: false };
+                return RegistryFault {
+                    error: Error::new(Kind::Keys, message).hint(hint),
+                    again: false,
+                    starting: false,
+                };
             }
             self.broke(&error).while_it_starts()
         })?;
@@ -171,10 +175,10 @@ impl Client {
 }
 
 /// An answer whose body is still to be read.
-pub struct Reply {
+pub struct RegistryReply {
     response: Response<Incoming>,
     sender: Sender,
-    client: Client,
+    client: RegistryClient,
 }
 
 /// An answer, read whole.
@@ -185,13 +189,13 @@ pub struct Whole {
     registry: String,
 }
 
-impl Reply {
+impl RegistryReply {
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
     /// The next bytes; `None`: that was all, and the connection is free for the next request.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryFault> {
         loop {
             match timeout(PATIENCE, self.response.frame()).await {
                 Err(_) => return Err(self.client.silent()),
@@ -211,11 +215,14 @@ impl Reply {
     }
 
     /// Reads all of it.
-    pub async fn whole(mut self, most: usize) -> Result<Whole, Fault> {
+    pub async fn whole(mut self, most: usize) -> Result<Whole, RegistryFault> {
         let mut body = BytesMut::new();
         while let Some(bytes) = self.next().await? {
             if body.len() + bytes.len() > most {
-                return Err(Fault::refused(format!("{} answers with more than {most} bytes", self.client.name())));
+                return Err(RegistryFault::refused(format!(
+                    "{} answers with more than {most} bytes",
+                    self.client.name()
+                )));
             }
             body.extend_from_slice(&bytes);
         }
@@ -233,7 +240,7 @@ impl Whole {
     }
 
     /// The fault this answer is: "`registry` `what`: …".
-    pub fn fault(&self, what: &str) -> Fault {
+    pub fn fault(&self, what: &str) -> RegistryFault {
         unexpected(&self.registry, what, self.status, &self.body)
     }
 }

@@ -23,12 +23,12 @@ use serde::Serialize;
 
 use super::{
     blob::{self, Travel},
-    client::{Client, nothing, whole},
-    fault::{Fault, persist},
-    manifest::{self, KINDS, Manifest, Part},
+    client::{RegistryClient, nothing, whole},
+    fault::{RegistryFault, persist},
+    manifest::{self, Descriptor, ImageManifest, KINDS},
     name::{self, Digest},
 };
-use crate::report::Line;
+use crate::report::LineSink;
 
 /// Blobs that travel at the same time: enough that one's last word does not keep the others waiting.
 const AT_ONCE: usize = 3;
@@ -41,7 +41,7 @@ const TELL: u64 = 1 << 20;
 
 /// An image to be copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub struct ImageToCopy {
     /// Repository it comes from, e.g. `infra/<commit>/git`.
     pub source: String,
     /// Repository it goes to.
@@ -52,7 +52,7 @@ pub struct Image {
 
 /// What was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Copied {
+pub struct TransferStats {
     /// Bytes of blobs and manifests that went to the target, those of tries that broke off too.
     pub bytes: u64,
     /// Blobs that were sent.
@@ -69,12 +69,12 @@ pub struct Copied {
 /// A registry does not answer, breaks off again and again, or refuses; an image is not there. Whatever has arrived stays, and
 /// the next run does not send it again.
 pub async fn copy(
-    from: &Client,
-    to: &Client,
-    images: &[Image],
+    from: &RegistryClient,
+    to: &RegistryClient,
+    images: &[ImageToCopy],
     mount_from: &[String],
-    line: &Line<'_>,
-) -> Result<Copied> {
+    line: &LineSink<'_>,
+) -> Result<TransferStats> {
     let mut checked = Vec::new();
     for image in images {
         let digest: Digest = image.digest.parse()?;
@@ -100,13 +100,13 @@ struct Names<'a> {
 }
 
 struct Mover<'a> {
-    from: &'a Client,
-    to: &'a Client,
+    from: &'a RegistryClient,
+    to: &'a RegistryClient,
     mount_from: &'a [String],
-    line: &'a Line<'a>,
+    line: &'a LineSink<'a>,
     /// Which of the target's repositories has a blob, as far as it is known.
     known: Mutex<BTreeMap<Digest, String>>,
-    copied: Mutex<Copied>,
+    copied: Mutex<TransferStats>,
 }
 
 type Done<'f, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'f>>;
@@ -117,18 +117,22 @@ impl Mover<'_> {
         Box::pin(async move {
             let (kind, body) = persist(|| 0, || self.manifest(image.source, digest)).await?;
             match manifest::read(digest, &body)? {
-                Manifest::Image(parts) => {
+                ImageManifest::Image(parts) => {
                     stream::iter(parts.iter().map(Ok))
                         .try_for_each_concurrent(AT_ONCE, |part| self.blob(image, part))
                         .await?;
                 }
-                Manifest::Index(parts) if deep > 1 => {
+                ImageManifest::Index(parts) if deep > 1 => {
                     for part in &parts {
                         self.image(image, &part.digest, deep - 1).await?;
                     }
                 }
-                Manifest::Index(_) => {
-                    return Err(Fault::refused(format!("`{}` is an index of indexes of indexes", image.source)).error);
+                ImageManifest::Index(_) => {
+                    return Err(RegistryFault::refused(format!(
+                        "`{}` is an index of indexes of indexes",
+                        image.source
+                    ))
+                    .error);
                 }
             }
             if !self.has_manifest(image.target, &digest.to_string()).await? {
@@ -139,7 +143,7 @@ impl Mover<'_> {
     }
 
     /// The source's manifest: its kind, and its bytes, which are what the digest says.
-    async fn manifest(&self, repository: &str, digest: &Digest) -> Result<(String, Bytes), Fault> {
+    async fn manifest(&self, repository: &str, digest: &Digest) -> Result<(String, Bytes), RegistryFault> {
         let path = format!("/v2/{repository}/manifests/{digest}");
         let kinds = KINDS.join(", ");
         let answer = self.from.ask(Method::GET, &path, &[(ACCEPT, &kinds)], nothing(), manifest::MOST).await?;
@@ -151,10 +155,10 @@ impl Mover<'_> {
             StatusCode::OK => {
                 let message =
                     format!("{} has a damaged manifest {} of `{repository}`", self.from.name(), digest.short());
-                Err(Fault::refused(message))
+                Err(RegistryFault::refused(message))
             }
             StatusCode::NOT_FOUND => {
-                Err(Fault::refused(format!("{} has no image `{repository}@{digest}`", self.from.name())))
+                Err(RegistryFault::refused(format!("{} has no image `{repository}@{digest}`", self.from.name())))
             }
             _ => Err(answer.fault("does not send a manifest")),
         }
@@ -186,7 +190,7 @@ impl Mover<'_> {
     }
 
     /// Brings one blob, in the cheapest way there is.
-    async fn blob(&self, image: Names<'_>, part: &Part) -> Result<()> {
+    async fn blob(&self, image: Names<'_>, part: &Descriptor) -> Result<()> {
         if persist(|| 0, || blob::is_there(self.to, image.target, &part.digest)).await? {
             self.copied().present += 1;
         } else {
@@ -221,10 +225,10 @@ impl Mover<'_> {
     async fn bring(
         &self,
         image: Names<'_>,
-        part: &Part,
+        part: &Descriptor,
         mount: Option<&str>,
         travel: &Arc<Travel>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, RegistryFault> {
         let mount = mount.map(|from| (from, &part.digest));
         let Some(location) = blob::begin(self.to, image.target, mount).await? else { return Ok(false) };
         let before = travel.moved();
@@ -259,7 +263,7 @@ impl Mover<'_> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn copied(&self) -> MutexGuard<'_, Copied> {
+    fn copied(&self) -> MutexGuard<'_, TransferStats> {
         self.copied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ const STARTING: Duration = Duration::from_secs(60);
 
 /// Why a request came to nothing.
 #[derive(Debug)]
-pub struct Fault {
+pub struct RegistryFault {
     pub error: Error,
     /// A connection that broke, a registry that is in trouble: the next try may be better.
     pub again: bool,
@@ -22,7 +22,7 @@ pub struct Fault {
     pub starting: bool,
 }
 
-impl Fault {
+impl RegistryFault {
     /// Worth another try.
     pub fn broken(message: impl Into<String>) -> Self {
         let error = Error::new(Kind::Node, message).hint("run the command again: it does not send received data again");
@@ -41,10 +41,10 @@ impl Fault {
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for RegistryFault {
     /// A registry that cannot be reached may be there in a moment; a lost lock does not come back.
     fn from(error: Error) -> Self {
-        Self { again: error.kind == Kind::Node, error, starting: false }
+        Self { again: error.kind.is_of_node(), error, starting: false }
     }
 }
 
@@ -55,7 +55,7 @@ impl From<Error> for Fault {
 /// The last try's.
 pub async fn persist<T, F>(progress: impl Fn() -> u64, act: impl FnMut() -> F) -> Result<T>
 where
-    F: Future<Output = Result<T, Fault>>,
+    F: Future<Output = Result<T, RegistryFault>>,
 {
     pausing(&PAUSES, STARTING, progress, act).await
 }
@@ -67,7 +67,7 @@ async fn pausing<T, F>(
     mut act: impl FnMut() -> F,
 ) -> Result<T>
 where
-    F: Future<Output = Result<T, Fault>>,
+    F: Future<Output = Result<T, RegistryFault>>,
 {
     // Tries while it starts do not count against those of an ordinary fault.
     let (mut tried, mut waited, mut reached) = (0, 0, progress());
@@ -92,7 +92,7 @@ where
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct ErrorBody {
     errors: Vec<SaidOne>,
 }
 
@@ -107,8 +107,8 @@ struct SaidOne {
 }
 
 /// An answer that is not what was asked for, as a fault: what the registry says in its own words, on one line.
-pub fn unexpected(registry: &str, what: &str, status: StatusCode, body: &[u8]) -> Fault {
-    let said = serde_json::from_slice::<Said>(body).map(|said| said.errors).unwrap_or_default();
+pub fn unexpected(registry: &str, what: &str, status: StatusCode, body: &[u8]) -> RegistryFault {
+    let said = serde_json::from_slice::<ErrorBody>(body).map(|said| said.errors).unwrap_or_default();
     let words = said.first().map(|one| {
         let mut words = if one.message.is_empty() { one.code.clone() } else { one.message.clone() };
         // Where the storage fails, only the detail says how.
@@ -120,9 +120,9 @@ pub fn unexpected(registry: &str, what: &str, status: StatusCode, body: &[u8]) -
     let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason").to_owned());
     let message = format!("{registry} {what}: status {}, {words}", status.as_u16());
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
-        Fault::broken(message)
+        RegistryFault::broken(message)
     } else {
-        Fault::refused(message)
+        RegistryFault::refused(message)
     }
 }
 
@@ -162,12 +162,12 @@ mod tests {
             tries.get().to_string()
         };
         let pauses = [Duration::ZERO; 4];
-        let broken = || async { Err::<(), _>(Fault::broken(count())) };
+        let broken = || async { Err::<(), _>(RegistryFault::broken(count())) };
         let long = Duration::from_secs(600);
         let error = pausing(&pauses, long, || 0, broken).await.unwrap_err();
         assert_eq!(error.message, "5", "the first, and one after each pause");
         tries.set(0);
-        pausing(&pauses, long, || 0, || async { Err::<(), _>(Fault::refused(count())) }).await.unwrap_err();
+        pausing(&pauses, long, || 0, || async { Err::<(), _>(RegistryFault::refused(count())) }).await.unwrap_err();
         assert_eq!(tries.get(), 1);
         tries.set(0);
         let error = pausing(&pauses, long, || tries.get().min(20), broken).await.unwrap_err();
@@ -175,7 +175,7 @@ mod tests {
         // One that starts is asked until it is there, or the time is over.
         tries.set(0);
         let starts = || async {
-            let fault = Fault::broken(count()).while_it_starts();
+            let fault = RegistryFault::broken(count()).while_it_starts();
             if tries.get() < 50 { Err(fault) } else { Ok(()) }
         };
         pausing(&pauses, long, || 0, starts).await.unwrap();

@@ -19,7 +19,7 @@ const MOST_PARTS: usize = 10_000;
 
 /// A part of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Part {
+pub struct Descriptor {
     pub digest: Digest,
     pub size: u64,
     /// Where else it may be got from: then a registry need not have it.
@@ -29,39 +29,39 @@ pub struct Part {
 
 /// What a manifest names.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Manifest {
+pub enum ImageManifest {
     /// One image: its config and layers.
-    Image(Vec<Part>),
+    Image(Vec<Descriptor>),
     /// Manifests, one a platform.
-    Index(Vec<Part>),
+    Index(Vec<Descriptor>),
 }
 
 #[derive(Deserialize)]
 struct Raw {
     #[serde(default, rename = "schemaVersion")]
     schema: u32,
-    config: Option<Part>,
+    config: Option<Descriptor>,
     #[serde(default)]
-    layers: Vec<Part>,
-    manifests: Option<Vec<Part>>,
+    layers: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
 }
 
 /// Reads a manifest.
 ///
 /// # Errors
 /// It is none that names its parts by digest.
-pub fn read(digest: &Digest, bytes: &[u8]) -> Result<Manifest> {
+pub fn read(digest: &Digest, bytes: &[u8]) -> Result<ImageManifest> {
     let what = || format!("the manifest {} is not an image's", digest.short());
     let raw: Raw = serde_json::from_slice(bytes).or_error(Kind::Node, what)?;
     let mut manifest = match raw {
         Raw { schema: 2, config: Some(config), mut layers, manifests: None } => {
             layers.push(config);
-            Manifest::Image(layers)
+            ImageManifest::Image(layers)
         }
-        Raw { schema: 2, config: None, manifests: Some(manifests), .. } => Manifest::Index(manifests),
+        Raw { schema: 2, config: None, manifests: Some(manifests), .. } => ImageManifest::Index(manifests),
         Raw { schema, .. } => return Err(Error::new(Kind::Node, format!("{} (schema {schema})", what()))),
     };
-    let (Manifest::Image(parts) | Manifest::Index(parts)) = &mut manifest;
+    let (ImageManifest::Image(parts) | ImageManifest::Index(parts)) = &mut manifest;
     if parts.len() > MOST_PARTS {
         return Err(Error::new(Kind::Refused, format!("{}: it has {} parts", what(), parts.len())));
     }
@@ -85,10 +85,10 @@ mod tests {
         let (a, b, c) = (part('a', ""), part('b', ""), part('c', r#","urls":["https://example.org/x"]"#));
         let digest = Digest::of(b"");
         let image = format!(r#"{{"schemaVersion":2,"config":{b},"layers":[{c},{a},{a}]}}"#);
-        let Manifest::Image(parts) = read(&digest, image.as_bytes()).unwrap() else { panic!("an image") };
+        let ImageManifest::Image(parts) = read(&digest, image.as_bytes()).unwrap() else { panic!("an image") };
         assert_eq!(parts.iter().map(|part| &part.digest.hex()[..1]).collect::<Vec<_>>(), ["a", "b"]);
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{b}]}}"#);
-        assert!(matches!(read(&digest, index.as_bytes()).unwrap(), Manifest::Index(parts) if parts.len() == 1));
+        assert!(matches!(read(&digest, index.as_bytes()).unwrap(), ImageManifest::Index(parts) if parts.len() == 1));
         for bad in
             [r#"{"schemaVersion":1,"fsLayers":[]}"#, "", "[]", &format!(r#"{{"schemaVersion":2,"layers":[{a}]}}"#)]
         {

@@ -11,6 +11,6 @@ mod manifest;
 mod name;
 mod tls;
 
-pub use client::Client;
-pub use copy::{Copied, Image, copy};
+pub use client::RegistryClient;
+pub use copy::{ImageToCopy, TransferStats, copy};
 pub use name::{Digest, repository};

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     binds,
     config::model::Container,
-    release::manifest::{Image, ReleaseManifest},
+    release::manifest::{ImageSpec, ReleaseManifest},
 };
 
 /// What an environment should run.
@@ -17,7 +17,7 @@ pub struct DesiredState {
     pub commit: String,
     /// By name, build-only ones too.
     pub containers: BTreeMap<String, Container>,
-    pub images: BTreeMap<String, Image>,
+    pub images: BTreeMap<String, ImageSpec>,
     /// Digest of `env/<name>`.
     pub env: String,
     /// Digest of all containers' `checks/`; empty: there are none.
@@ -58,7 +58,7 @@ impl DesiredState {
 
     /// Whether this is what was recorded: the commit, every container, every image.
     pub fn is(&self, current: &ReleaseManifest) -> bool {
-        let builds = |images: &BTreeMap<String, Image>| -> Vec<(String, String)> {
+        let builds = |images: &BTreeMap<String, ImageSpec>| -> Vec<(String, String)> {
             images.iter().map(|(name, image)| (name.clone(), image.build.clone())).collect()
         };
         self.commit == current.commit
@@ -69,7 +69,7 @@ impl DesiredState {
             && builds(&self.images) == builds(&current.images)
     }
 
-    /// A wish for nothing, for plans that only take away.
+    /// A desired state with nothing in it, for plans that only take away.
     pub fn nothing() -> Self {
         Self {
             commit: String::new(),

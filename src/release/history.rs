@@ -3,27 +3,27 @@
 use lap_snapshots::Id;
 
 use super::{
-    ledger::{Ended, Entry},
+    ledger::{LedgerEntry, SwitchOutcome},
     order::Verb,
 };
 
 /// Each switch that was made, with the release that ran before it. `known`: the numbers of all releases, for the first switch,
 /// before which nothing was written down.
-fn switches<'a>(ledger: &'a [Entry], known: &[u64]) -> Vec<(Option<u64>, &'a Entry)> {
-    let done: Vec<&Entry> = ledger.iter().filter(|entry| entry.result == Ended::Done).collect();
+fn switches<'a>(ledger: &'a [LedgerEntry], known: &[u64]) -> Vec<(Option<u64>, &'a LedgerEntry)> {
+    let done: Vec<&LedgerEntry> = ledger.iter().filter(|entry| entry.result == SwitchOutcome::Done).collect();
     let first = done.first().and_then(|first| known.iter().copied().filter(|known| *known < first.release).max());
     let ran = std::iter::once(first).chain(done.iter().map(|entry| Some(entry.release)));
     ran.zip(done.iter().copied()).collect()
 }
 
 /// The release that ran before `now` was promoted.
-pub fn before(ledger: &[Entry], known: &[u64], now: u64) -> Option<u64> {
-    let promoted = |(_, entry): &&(Option<u64>, &Entry)| entry.release == now && entry.verb == Verb::Promote;
+pub fn before(ledger: &[LedgerEntry], known: &[u64], now: u64) -> Option<u64> {
+    let promoted = |(_, entry): &&(Option<u64>, &LedgerEntry)| entry.release == now && entry.verb == Verb::Promote;
     switches(ledger, known).iter().rfind(promoted).and_then(|(before, _)| *before)
 }
 
 /// The data as `release` left it when it ran last: what the switch away from it kept.
-pub fn data_of(ledger: &[Entry], known: &[u64], release: u64) -> Option<Id> {
+pub fn data_of(ledger: &[LedgerEntry], known: &[u64], release: u64) -> Option<Id> {
     let away = switches(ledger, known);
     away.iter().rfind(|(before, _)| *before == Some(release)).and_then(|(_, entry)| entry.before.clone())
 }
@@ -32,8 +32,8 @@ pub fn data_of(ledger: &[Entry], known: &[u64], release: u64) -> Option<Id> {
 mod tests {
     use super::*;
 
-    fn entry(verb: Verb, release: u64, before: &str, result: Ended) -> Entry {
-        Entry {
+    fn entry(verb: Verb, release: u64, before: &str, result: SwitchOutcome) -> LedgerEntry {
+        LedgerEntry {
             number: 0,
             fence: 0,
             began: 0,
@@ -55,14 +55,14 @@ mod tests {
 
     #[test]
     fn what_ran_before_and_its_newest_data() {
-        let back = || Ended::TakenBack { why: "x".into(), failed: None };
+        let back = || SwitchOutcome::TakenBack { why: "x".into(), failed: None };
         let id = |n: u32| format!("20261121-12000{n}");
         let ledger = [
-            entry(Verb::Promote, 2, &id(1), Ended::Done),
+            entry(Verb::Promote, 2, &id(1), SwitchOutcome::Done),
             entry(Verb::Promote, 3, &id(2), back()),
-            entry(Verb::Promote, 4, &id(3), Ended::Done),
-            entry(Verb::Rollback, 2, &id(4), Ended::Done),
-            entry(Verb::Promote, 5, &id(5), Ended::Done),
+            entry(Verb::Promote, 4, &id(3), SwitchOutcome::Done),
+            entry(Verb::Rollback, 2, &id(4), SwitchOutcome::Done),
+            entry(Verb::Promote, 5, &id(5), SwitchOutcome::Done),
         ];
         let known = [1, 2, 4, 5];
         assert_eq!(before(&ledger, &known, 5), Some(2), "4 was rolled back: nobody wants it again without saying so");

@@ -23,7 +23,7 @@ use super::order::{Outage, Verb};
 
 /// One switch, from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// From 1.
     pub number: u64,
     /// The lock's number under which it was done: never the same again.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub away: Option<u64>,
     /// The same as the operator's machine measured it; empty where it did not watch.
     pub outage: Vec<Outage>,
-    pub result: Ended,
+    pub result: SwitchOutcome,
     /// Hash of the line before; of the first: empty.
     pub previous: String,
 }
@@ -57,7 +57,7 @@ pub struct Entry {
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ended {
+pub enum SwitchOutcome {
     /// The release runs.
     Done,
     /// What ran before runs again.
@@ -72,7 +72,7 @@ pub enum Ended {
 ///
 /// # Errors
 /// The file cannot be read, or an entry is not as it was written.
-pub fn read(path: &Path) -> Result<Vec<Entry>> {
+pub fn read(path: &Path) -> Result<Vec<LedgerEntry>> {
     let (entries, chain) = read_all(path);
     chain?;
     Ok(entries)
@@ -91,7 +91,7 @@ pub fn verify(path: &Path) -> Result<(usize, String)> {
 ///
 /// # Errors
 /// The file cannot be read, or has none.
-pub fn newest(path: &Path) -> Result<(Entry, String)> {
+pub fn newest(path: &Path) -> Result<(LedgerEntry, String)> {
     let last = lines(path)?.pop();
     let (entry, hash) = last.ok_or_else(|| Error::new(Kind::Refused, "the ledger has no entry"))?;
     let entry = entry.map_err(|why| Error::new(Kind::Refused, format!("the newest entry of the ledger: {why}")))?;
@@ -100,7 +100,7 @@ pub fn newest(path: &Path) -> Result<(Entry, String)> {
 
 /// All entries that can be read, for those who only show them; and the newest one's hash, or the first entry that is not as it was
 /// written. Nothing is decided by the entries of a damaged ledger.
-pub fn read_all(path: &Path) -> (Vec<Entry>, Result<String, Unreadable>) {
+pub fn read_all(path: &Path) -> (Vec<LedgerEntry>, Result<String, Unreadable>) {
     let all = match lines(path) {
         Ok(all) => all,
         Err(unreadable) => return (Vec::new(), Err(unreadable.hint(COMPARE))),
@@ -131,7 +131,7 @@ const COMPARE: &str = "lines were changed or removed: compare the ledger with th
 ///
 /// # Errors
 /// It cannot be written; the ledger is as it was.
-pub fn append(path: &Path, mut entry: Entry) -> Result<String> {
+pub fn append(path: &Path, mut entry: LedgerEntry) -> Result<String> {
     let what = || format!("cannot write `{}`", path.display());
     let all = lines(path)?;
     if let Some((Ok(last), hash)) = all.last()
@@ -175,7 +175,7 @@ fn digest(line: &[u8]) -> String {
 }
 
 /// A line's entry, or why there is none, and the line's hash.
-type Line = (Result<Entry, String>, String);
+type Line = (Result<LedgerEntry, String>, String);
 
 /// Each whole line.
 fn lines(path: &Path) -> Result<Vec<Line>, Unreadable> {
@@ -193,8 +193,8 @@ fn lines(path: &Path) -> Result<Vec<Line>, Unreadable> {
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn entry(fence: u64) -> Entry {
-        Entry {
+    pub(crate) fn entry(fence: u64) -> LedgerEntry {
+        LedgerEntry {
             number: 0,
             fence,
             began: 1,
@@ -209,7 +209,7 @@ pub(crate) mod tests {
             checks: 3,
             away: Some(5),
             outage: Vec::new(),
-            result: Ended::Done,
+            result: SwitchOutcome::Done,
             previous: String::new(),
         }
     }

@@ -17,7 +17,7 @@ pub struct ReleaseManifest {
     #[serde(default)]
     pub checks: String,
     pub containers: BTreeMap<String, Container>,
-    pub images: BTreeMap<String, Image>,
+    pub images: BTreeMap<String, ImageSpec>,
     /// Who made it so, and when (unix seconds).
     pub by: String,
     pub at: i64,
@@ -31,9 +31,9 @@ impl ReleaseManifest {
     }
 }
 
-/// An image that is wished for.
+/// An image that is desired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
+pub struct ImageSpec {
     /// Hash of everything it is built from: equal inputs, nothing to build.
     pub build: String,
     /// Containers of this workspace it stands on.

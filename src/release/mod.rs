@@ -9,5 +9,5 @@ mod order;
 pub use history::{before, data_of};
 #[cfg(test)]
 pub(crate) use ledger::tests;
-pub use ledger::{Ended, Entry, append, newest, read, read_all, verify};
-pub use order::{GitMove, Hooked, Make, Order, Outage, Reply, Staged, Verb};
+pub use ledger::{LedgerEntry, SwitchOutcome, append, newest, read, read_all, verify};
+pub use order::{GitMove, Hooked, Make, Outage, Staged, SwitchOrder, Verb, WatcherDecision};

@@ -27,7 +27,7 @@ impl Verb {
 
 /// One switch of an environment to another release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Order {
+pub struct SwitchOrder {
     pub verb: Verb,
     /// Where it was tested, for the ledger.
     pub from: Option<String>,
@@ -110,7 +110,7 @@ pub struct GitMove {
 
 /// What whoever watches says before the release is made final.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct WatcherDecision {
     /// Why it must be taken back; `None`: it may go on.
     pub no: Option<String>,
     /// As it was felt from outside.

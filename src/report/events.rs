@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 /// Shows a line that a step printed.
-pub type Line<'l> = dyn for<'a> Fn(&'a str) + Send + Sync + 'l;
+pub type LineSink<'l> = dyn for<'a> Fn(&'a str) + Send + Sync + 'l;
 
 /// Number of a step in its plan.
 pub type StepId = usize;

@@ -8,14 +8,14 @@ pub mod print;
 mod reporter;
 pub mod table;
 
-pub use events::{Event, Events, Line, StepId};
+pub use events::{Event, Events, LineSink, StepId};
 
 use self::reporter::Reporter;
 use tokio::sync::mpsc;
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub enum ProgressStyle {
     /// Bars, on a terminal.
     Bars,
     /// A line a step.
@@ -25,11 +25,11 @@ pub enum Style {
 }
 
 /// Draws events until every [`Events`] is gone. Talk goes to stderr, JSON lines to stdout.
-pub async fn draw(style: Style, mut events: mpsc::UnboundedReceiver<Event>) {
+pub async fn draw(style: ProgressStyle, mut events: mpsc::UnboundedReceiver<Event>) {
     let mut reporter: Box<dyn Reporter + Send> = match style {
-        Style::Bars => Box::new(human::Bars::default()),
-        Style::Plain => Box::new(plain::Plain),
-        Style::Json => Box::new(json::Json),
+        ProgressStyle::Bars => Box::new(human::Bars::default()),
+        ProgressStyle::Plain => Box::new(plain::Plain),
+        ProgressStyle::Json => Box::new(json::Json),
     };
     while let Some(event) = events.recv().await {
         reporter.event(&event);

@@ -13,19 +13,19 @@ use std::{
 
 use lap_base::{Error, Kind, OrError, Result};
 
-use super::{file, plan::Step, record::Record, tree::inside};
+use super::{file, plan::ResolverStep, record::ResolverRecord, tree::inside};
 
 /// In a directory that is empty after a reboot: nothing of it stays.
 const LOCK: &str = "/run/lap-dns-install.lock";
 
 /// Holds off every other `lap dns install` until dropped (or killed: the kernel lets go).
-pub struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+pub struct InstallLock(#[expect(dead_code, reason = "held for its lock")] File);
 
 /// Waits for the lock; to be taken before [`super::observe()`].
 ///
 /// # Errors
 /// [`Kind::Refused`]: this is the real machine and we are not root.
-pub fn lock(root: &Path) -> Result<Lock> {
+pub fn lock(root: &Path) -> Result<InstallLock> {
     if root == Path::new("/") && !nix::unistd::geteuid().is_root() {
         return Err(Error::new(Kind::Refused, "only root may change how this machine resolves names")
             .hint("run the same command with `sudo`; `--dry-run` shows what it would do"));
@@ -34,7 +34,7 @@ pub fn lock(root: &Path) -> Result<Lock> {
     let what = || format!("cannot lock `{}`", path.display());
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).or_error(Kind::Host, what)?;
     file.lock().or_error(Kind::Host, what)?;
-    Ok(Lock(file))
+    Ok(InstallLock(file))
 }
 
 /// Does the steps on the machine whose root directory is `root`. `run` runs one command (its words).
@@ -42,14 +42,14 @@ pub fn lock(root: &Path) -> Result<Lock> {
 /// # Errors
 /// [`Kind::Refused`]: a file is not what it was when the plan was made. [`Kind::Host`]: a file cannot be written, or
 /// whatever `run` says; all files are written then.
-pub fn apply(root: &Path, steps: &[Step], run: &mut dyn FnMut(&[String]) -> Result<()>) -> Result<()> {
+pub fn apply(root: &Path, steps: &[ResolverStep], run: &mut dyn FnMut(&[String]) -> Result<()>) -> Result<()> {
     for (n, step) in steps.iter().enumerate() {
         let Err(error) = apply_one(root, step, run) else { continue };
-        if !matches!(step, Step::Run(_)) {
+        if !matches!(step, ResolverStep::Run(_)) {
             return Err(error);
         }
         // Taken back is taken back: the files are as they were, and the command may be gone for good.
-        return match steps[n..].iter().find(|step| matches!(step, Step::Forget(_))) {
+        return match steps[n..].iter().find(|step| matches!(step, ResolverStep::Forget(_))) {
             Some(last) => {
                 apply_one(root, last, run)?;
                 Err(error.hint("the files are restored; only this step is left"))
@@ -60,17 +60,17 @@ pub fn apply(root: &Path, steps: &[Step], run: &mut dyn FnMut(&[String]) -> Resu
     Ok(())
 }
 
-fn apply_one(root: &Path, step: &Step, run: &mut dyn FnMut(&[String]) -> Result<()>) -> Result<()> {
+fn apply_one(root: &Path, step: &ResolverStep, run: &mut dyn FnMut(&[String]) -> Result<()>) -> Result<()> {
     match step {
-        Step::Remember(record) => {
+        ResolverStep::Remember(record) => {
             sweep(root, record);
             record.save(root)
         }
-        Step::Forget(record) => {
+        ResolverStep::Forget(record) => {
             sweep(root, record);
-            Record::forget(root, &record.lab)
+            ResolverRecord::forget(root, &record.lab)
         }
-        Step::MakeDirectory(path) => {
+        ResolverStep::MakeDirectory(path) => {
             let dir = inside(root, path);
             let what = || format!("cannot make directory `{}`", path.display());
             match DirBuilder::new().mode(0o755).create(&dir) {
@@ -80,12 +80,12 @@ fn apply_one(root: &Path, step: &Step, run: &mut dyn FnMut(&[String]) -> Result<
             // Whoever reads it need not be root, whatever our umask is.
             fs::set_permissions(&dir, Permissions::from_mode(0o755)).or_error(Kind::Host, what)
         }
-        Step::RemoveDirectory(path) => {
+        ResolverStep::RemoveDirectory(path) => {
             // Others may have put something there, or taken it away.
             let _ = fs::remove_dir(inside(root, path));
             Ok(())
         }
-        Step::Put { path, from, to } => {
+        ResolverStep::Put { path, from, to } => {
             let real = inside(root, path);
             if file::read(&real)? != *from {
                 let message = format!("another program changed `{}` at the same time", path.display());
@@ -96,12 +96,12 @@ fn apply_one(root: &Path, step: &Step, run: &mut dyn FnMut(&[String]) -> Result<
                 None => file::remove(&real),
             }
         }
-        Step::Run(words) => run(words),
+        ResolverStep::Run(words) => run(words),
     }
 }
 
 /// What a killed run left beside the files.
-fn sweep(root: &Path, record: &Record) {
+fn sweep(root: &Path, record: &ResolverRecord) {
     record.files.iter().for_each(|kept| file::sweep(&inside(root, &kept.path)));
 }
 

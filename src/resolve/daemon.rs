@@ -9,7 +9,7 @@ use super::diff::lines_of;
 
 /// `dns` as it is written.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Dns {
+pub struct DaemonDns {
     /// The value's text.
     pub raw: String,
     /// Its addresses.
@@ -20,7 +20,7 @@ pub struct Dns {
 ///
 /// # Errors
 /// What is wrong with the file: it is no JSON object, or the key is there twice or no list of strings.
-pub fn read(text: &str) -> Result<Option<Dns>, String> {
+pub fn read(text: &str) -> Result<Option<DaemonDns>, String> {
     if text.trim().is_empty() {
         return Ok(None); // dockerd takes an empty file for an empty object
     }
@@ -33,7 +33,7 @@ pub fn read(text: &str) -> Result<Option<Dns>, String> {
     }
     let raw = text[member.value.clone()].to_owned();
     let list = serde_json::from_str(&raw).map_err(|_| "`dns` is not a list of addresses".to_owned())?;
-    Ok(Some(Dns { raw, list }))
+    Ok(Some(DaemonDns { raw, list }))
 }
 
 /// The value's text for these servers.

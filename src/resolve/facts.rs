@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
-use super::{file::Content, record::Record};
+use super::{file::Content, record::ResolverRecord};
 
 /// What is wanted.
 #[derive(Clone, Debug)]
-pub struct Inputs {
+pub struct ResolverInputs {
     /// The lab's name.
     pub lab: String,
     /// The lab's zone; with or without its final dot.
@@ -35,7 +35,7 @@ pub enum Manager {
 
 /// What is on this machine. All paths as seen from its root directory, symbolic links followed.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct ResolverFacts {
     pub manager: Manager,
     /// User and group of files that are made.
     pub owner: (u32, u32),
@@ -66,13 +66,13 @@ pub struct Facts {
     /// Directories above them that are not there yet.
     pub missing: Vec<PathBuf>,
     /// This lab's record.
-    pub record: Option<Record>,
+    pub record: Option<ResolverRecord>,
     /// A run was killed before its record was whole: then nothing else was done.
     pub leftover: bool,
     /// There is one, but only root may read it.
     pub hidden: bool,
     /// Records of other labs.
-    pub others: Vec<Record>,
+    pub others: Vec<ResolverRecord>,
 }
 
 impl Manager {
@@ -99,7 +99,7 @@ impl Manager {
     }
 }
 
-impl Inputs {
+impl ResolverInputs {
     /// Without its final dot.
     pub(super) fn zone(&self) -> &str {
         self.zone.trim_end_matches('.')

@@ -119,7 +119,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes what a killed [`write`] left beside a file. Hidden, so that no program that reads the directory takes it.
+/// Removes what a killed [`write()`] left beside a file. Hidden, so that no program that reads the directory takes it.
 pub fn sweep(path: &Path) {
     // Not worth failing for: the next write does, if it matters.
     let _ = fs::remove_file(beside(path));

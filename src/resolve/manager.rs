@@ -6,9 +6,9 @@ use lap_base::{Error, Kind, Result};
 
 use super::{
     block, daemon,
-    facts::{Facts, Inputs, Manager},
+    facts::{Manager, ResolverFacts, ResolverInputs},
     file::Content,
-    record::Part,
+    record::OwnedPart,
 };
 
 /// As many servers as resolv.conf(5) takes (MAXNS), and so as many as containers ask.
@@ -29,14 +29,14 @@ const NOT_VALIDATED: [&str; 9] =
     ["home.arpa", "corp", "home", "internal", "intranet", "lan", "local", "private", "test"];
 
 /// A file as it should be.
-pub struct Wanted {
+pub struct ManagedFile {
     /// As people call it; where it leads is among the facts.
     pub path: String,
-    pub style: Style,
+    pub style: EditStyle,
 }
 
 /// How our part is put into what is there.
-pub enum Style {
+pub enum EditStyle {
     /// Lines, before what is there or behind it.
     Lines { mark: char, lines: Vec<String>, first: bool },
     /// Name servers, before what is there.
@@ -56,9 +56,9 @@ pub fn own_files(lab: &str) -> [String; 4] {
 }
 
 /// The files that make this machine ask the lab.
-pub fn wanted(inputs: &Inputs, facts: &Facts) -> Vec<Wanted> {
+pub fn wanted(inputs: &ResolverInputs, facts: &ResolverFacts) -> Vec<ManagedFile> {
     let [resolved, anchors, dnsmasq, network_manager] = own_files(&inputs.lab);
-    let lines = |path, mark, lines| Wanted { path, style: Style::Lines { mark, lines, first: false } };
+    let lines = |path, mark, lines| ManagedFile { path, style: EditStyle::Lines { mark, lines, first: false } };
     let mut out = match facts.manager {
         Manager::Resolved => {
             let mut out = vec![lines(resolved, '#', resolved_lines(inputs, facts))];
@@ -67,23 +67,23 @@ pub fn wanted(inputs: &Inputs, facts: &Facts) -> Vec<Wanted> {
         }
         Manager::Dnsmasq => vec![lines(dnsmasq, '#', dnsmasq_lines(inputs))],
         Manager::NetworkManager => vec![lines(network_manager, '#', network_manager_lines(inputs, facts))],
-        Manager::File => vec![Wanted { path: RESOLV_CONF.into(), style: Style::Nameservers }],
+        Manager::File => vec![ManagedFile { path: RESOLV_CONF.into(), style: EditStyle::Nameservers }],
     };
     if let Some(path) = facts.docker.as_ref().filter(|_| docker_needs_it(facts)) {
-        out.push(Wanted { path: path.display().to_string(), style: Style::Dns });
+        out.push(ManagedFile { path: path.display().to_string(), style: EditStyle::Dns });
     }
     out
 }
 
 /// dockerd gives its containers the servers of resolv.conf, without those on loopback: the stub's, or dnsmasq's. A list of
 /// its own counts instead.
-pub fn docker_needs_it(facts: &Facts) -> bool {
+pub fn docker_needs_it(facts: &ResolverFacts) -> bool {
     let Some(path) = facts.docker.as_ref().filter(|_| !facts.docker_flag) else { return false };
     // Two labs cannot share one list: its first server that answers is believed.
     let taken = facts.others.iter().any(|other| other.files.iter().any(|f| f.path == *path));
     let ours = facts.record.iter().flat_map(|r| &r.files).find(|f| f.path == *path);
     let own = match ours {
-        Some(kept) => matches!(kept.part, Part::Dns { was: Some(_), .. }),
+        Some(kept) => matches!(kept.part, OwnedPart::Dns { was: Some(_), .. }),
         None => facts.files.get(path).is_some_and(|c| !matches!(daemon::read(&c.text()), Ok(None))),
     };
     !taken && (own || matches!(facts.manager, Manager::Resolved | Manager::Dnsmasq))
@@ -93,7 +93,12 @@ pub fn docker_needs_it(facts: &Facts) -> bool {
 ///
 /// # Errors
 /// [`Kind::Config`]: the file is not what its reader would take.
-pub fn render(inputs: &Inputs, facts: &Facts, wanted: &Wanted, base: Option<&Content>) -> Result<(Content, Part)> {
+pub fn render(
+    inputs: &ResolverInputs,
+    facts: &ResolverFacts,
+    wanted: &ManagedFile,
+    base: Option<&Content>,
+) -> Result<(Content, OwnedPart)> {
     // What lap makes, everybody may read: systemd-resolved does not run as root.
     let own = Content { bytes: Vec::new(), mode: 0o644, uid: facts.owner.0, gid: facts.owner.1 };
     let base_content = base.unwrap_or(&own);
@@ -108,16 +113,16 @@ pub fn render(inputs: &Inputs, facts: &Facts, wanted: &Wanted, base: Option<&Con
             }
             bytes.extend(part);
         }
-        Ok((base_content.with(bytes), Part::Block))
+        Ok((base_content.with(bytes), OwnedPart::Block))
     };
     match &wanted.style {
-        Style::Lines { mark, lines, first } => put(*mark, lines, *first),
-        Style::Nameservers => {
+        EditStyle::Lines { mark, lines, first } => put(*mark, lines, *first),
+        EditStyle::Nameservers => {
             let others = nameservers(&base_content.text());
             let lines: Vec<_> = ours(inputs, others.len()).iter().map(|s| format!("nameserver {s}")).collect();
             put('#', &lines, true)
         }
-        Style::Dns => {
+        EditStyle::Dns => {
             let text = base_content.text();
             let path = &wanted.path;
             let was = daemon::read(&text).map_err(|why| {
@@ -127,7 +132,7 @@ pub fn render(inputs: &Inputs, facts: &Facts, wanted: &Wanted, base: Option<&Con
             let others = was.as_ref().map_or(&facts.upstreams, |dns| &dns.list);
             let list = before(inputs, others, was.is_none());
             let bytes = daemon::set(&text, Some(&daemon::value(&list)));
-            Ok((base_content.with(bytes), Part::Dns { list, was: was.map(|dns| dns.raw) }))
+            Ok((base_content.with(bytes), OwnedPart::Dns { list, was: was.map(|dns| dns.raw) }))
         }
     }
 }
@@ -135,13 +140,13 @@ pub fn render(inputs: &Inputs, facts: &Facts, wanted: &Wanted, base: Option<&Con
 /// The lab's servers where as many others stand behind them: one other at least stays within what is asked, so that names
 /// elsewhere are found while the lab is down, also by the `lap up` that ends this. glibc and Docker ask in this order; musl
 /// (Alpine) asks all at once and believes the first, which is the lab unless it is far away.
-pub fn ours(inputs: &Inputs, others: usize) -> &[Ipv4Addr] {
+pub fn ours(inputs: &ResolverInputs, others: usize) -> &[Ipv4Addr] {
     let most = MOST_SERVERS - usize::from(others > 0);
     &inputs.servers[..inputs.servers.len().min(most)]
 }
 
 /// The lab's servers before others; `cut`: no more than are asked.
-fn before(inputs: &Inputs, others: &[String], cut: bool) -> Vec<String> {
+fn before(inputs: &ResolverInputs, others: &[String], cut: bool) -> Vec<String> {
     let mut all: Vec<String> = ours(inputs, others.len()).iter().map(ToString::to_string).collect();
     let others: Vec<_> = others.iter().filter(|other| !all.contains(other)).cloned().collect();
     all.extend(others);
@@ -166,7 +171,7 @@ pub fn values(text: &str, key: &str) -> Vec<Vec<String>> {
 /// be another environment's from then on. `DNS=` without a value drops servers of other files, which know nothing of the
 /// lab; they come behind ours. What is not in `Domains=` is asked of the links' servers as well, and whoever answers first
 /// is believed: the lab's server forwards such names.
-fn resolved_lines(inputs: &Inputs, facts: &Facts) -> Vec<String> {
+fn resolved_lines(inputs: &ResolverInputs, facts: &ResolverFacts) -> Vec<String> {
     let mut lines = vec!["[Resolve]".to_owned()];
     let mut servers: Vec<String> = inputs.servers.iter().take(1).map(ToString::to_string).collect();
     if !facts.global.is_empty() {
@@ -180,7 +185,7 @@ fn resolved_lines(inputs: &Inputs, facts: &Facts) -> Vec<String> {
 }
 
 /// The zones the lab answers for.
-fn zones(inputs: &Inputs) -> Vec<String> {
+fn zones(inputs: &ResolverInputs) -> Vec<String> {
     let reverse = inputs.reverse();
     let reverse = reverse.iter().map(|[a, b, c]| format!("{c}.{b}.{a}.in-addr.arpa"));
     std::iter::once(inputs.zone().to_owned()).chain(reverse).collect()
@@ -188,7 +193,7 @@ fn zones(inputs: &Inputs) -> Vec<String> {
 
 /// Nobody signs the lab's zone, and the root denies that it is. A file of such domains switches off the list that is built
 /// in; so there is one only where it is needed, and then it brings the list along if nobody else has a file.
-fn anchor_lines(inputs: &Inputs, facts: &Facts) -> Option<Vec<String>> {
+fn anchor_lines(inputs: &ResolverInputs, facts: &ResolverFacts) -> Option<Vec<String>> {
     let zone = inputs.zone();
     let built_in = NOT_VALIDATED.iter().any(|n| zone == *n || zone.ends_with(&format!(".{n}")));
     if facts.anchors {
@@ -206,7 +211,7 @@ fn reverse_not_validated() -> impl Iterator<Item = String> {
 }
 
 /// Only the first server, too: dnsmasq asks all and takes whoever is quickest.
-fn dnsmasq_lines(inputs: &Inputs) -> Vec<String> {
+fn dnsmasq_lines(inputs: &ResolverInputs) -> Vec<String> {
     let (zone, mut lines) = (inputs.zone(), Vec::new());
     for server in inputs.servers.iter().take(1) {
         lines.push(format!("server=/{zone}/{server}"));
@@ -218,7 +223,7 @@ fn dnsmasq_lines(inputs: &Inputs) -> Vec<String> {
 }
 
 /// Global servers count instead of every connection's, and so do global search domains: both are kept as they are now.
-fn network_manager_lines(inputs: &Inputs, facts: &Facts) -> Vec<String> {
+fn network_manager_lines(inputs: &ResolverInputs, facts: &ResolverFacts) -> Vec<String> {
     let mut lines = Vec::new();
     if !facts.search.is_empty() {
         lines.extend(["[global-dns]".to_owned(), format!("searches={}", facts.search.join(","))]);

@@ -10,10 +10,10 @@ use std::{
 use lap_base::{Error, Kind, OrError, Result, nameservers::unscoped};
 
 use super::{
-    facts::{Facts, Inputs, Manager},
+    facts::{Manager, ResolverFacts, ResolverInputs},
     file,
     manager::{ANCHORS, RESOLV_CONF, RESOLVED, nameservers, own_files, values},
-    record::{self, Record},
+    record::{self, ResolverRecord},
     tree::{follow, inside},
 };
 
@@ -24,12 +24,12 @@ const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 /// # Errors
 /// [`Kind::Config`] for a lab or a zone that cannot be called so; [`Kind::Host`] when a file cannot be read;
 /// [`Kind::Refused`] when a newer lap was at work here.
-pub fn observe(root: &Path, inputs: &Inputs) -> Result<Facts> {
+pub fn observe(root: &Path, inputs: &ResolverInputs) -> Result<ResolverFacts> {
     check(inputs)?;
     let owner = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let mut facts = Facts { owner, ..Facts::default() };
+    let mut facts = ResolverFacts { owner, ..ResolverFacts::default() };
     records(root, &inputs.lab, &mut facts)?;
-    facts.leftover = facts.record.is_none() && Record::left_over(root, &inputs.lab);
+    facts.leftover = facts.record.is_none() && ResolverRecord::left_over(root, &inputs.lab);
 
     let resolv = Path::new(RESOLV_CONF);
     facts.resolv = follow(root, resolv)?;
@@ -68,7 +68,7 @@ pub fn observe(root: &Path, inputs: &Inputs) -> Result<Facts> {
 }
 
 /// They become parts of paths and of files: nothing but what is meant may come through.
-fn check(inputs: &Inputs) -> Result<()> {
+fn check(inputs: &ResolverInputs) -> Result<()> {
     let label = |text: &str| {
         let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
@@ -84,7 +84,7 @@ fn check(inputs: &Inputs) -> Result<()> {
     Ok(())
 }
 
-fn records(root: &Path, lab: &str, facts: &mut Facts) -> Result<()> {
+fn records(root: &Path, lab: &str, facts: &mut ResolverFacts) -> Result<()> {
     let dir = Path::new(record::DIRECTORY);
     let entries = match fs::read_dir(inside(root, dir)) {
         Ok(entries) => entries,
@@ -97,8 +97,8 @@ fn records(root: &Path, lab: &str, facts: &mut Facts) -> Result<()> {
         let Some(of) = name.strip_suffix(".json").filter(|_| !name.starts_with('.')) else { continue };
         let path = dir.join(&name);
         match fs::read(inside(root, &path)) {
-            Ok(bytes) if of == lab => facts.record = Some(Record::parse(&path, &bytes)?),
-            Ok(bytes) => facts.others.push(Record::parse(&path, &bytes)?),
+            Ok(bytes) if of == lab => facts.record = Some(ResolverRecord::parse(&path, &bytes)?),
+            Ok(bytes) => facts.others.push(ResolverRecord::parse(&path, &bytes)?),
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => facts.hidden = true,
             Err(e) => return Err(e).or_error(Kind::Host, || format!("cannot read `{}`", path.display())),
         }
@@ -166,7 +166,7 @@ fn setting(text: &str, section: &str, key: &str) -> Vec<String> {
 }
 
 /// resolved.conf(5): the main file first, then drop-ins by name, wherever they are.
-fn resolved(root: &Path, inputs: &Inputs, facts: &mut Facts) {
+fn resolved(root: &Path, inputs: &ResolverInputs, facts: &mut ResolverFacts) {
     let ours = format!("lap-{}.conf", inputs.lab);
     let mut drop_ins = BTreeMap::new();
     for dir in ["/usr/lib/systemd/resolved.conf.d", "/run/systemd/resolved.conf.d", RESOLVED] {
@@ -194,7 +194,7 @@ fn resolved(root: &Path, inputs: &Inputs, facts: &mut Facts) {
 }
 
 /// Servers others can ask, too: behind the stub, if there is one, and not the lab's own.
-fn upstreams(root: &Path, facts: &Facts, resolv: &str, inputs: &Inputs) -> Vec<String> {
+fn upstreams(root: &Path, facts: &ResolverFacts, resolv: &str, inputs: &ResolverInputs) -> Vec<String> {
     let usable = |text: &str| -> Vec<String> {
         let all = unscoped(text.as_bytes()).into_iter().filter(|server| match server {
             IpAddr::V4(address) => !address.is_loopback() && !inputs.servers.contains(address),
@@ -212,7 +212,7 @@ fn upstreams(root: &Path, facts: &Facts, resolv: &str, inputs: &Inputs) -> Vec<S
 }
 
 /// Docker is here where its directory or its daemon is.
-fn docker(root: &Path, facts: &mut Facts) -> Result<()> {
+fn docker(root: &Path, facts: &mut ResolverFacts) -> Result<()> {
     let here = ["/etc/docker", "/usr/bin/dockerd", "/usr/sbin/dockerd", "/run/docker.sock", "/run/docker.pid"];
     if !here.iter().any(|path| inside(root, Path::new(path)).exists()) {
         return Ok(());

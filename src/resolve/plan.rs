@@ -11,17 +11,17 @@ use lap_base::{Error, Kind, Result};
 use super::{
     block::{self, Cut},
     diff::diff,
-    facts::{Facts, Inputs, Manager},
+    facts::{Manager, ResolverFacts, ResolverInputs},
     file::Content,
-    manager::{self, MOST_SERVERS, RESOLV_CONF, Wanted},
-    record::{Kept, Part, Record},
+    manager::{self, MOST_SERVERS, ManagedFile, RESOLV_CONF},
+    record::{Kept, OwnedPart, ResolverRecord},
 };
 
 /// What will be done, and what to know about it.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct ResolverPlan {
     /// In their order; none: nothing to do.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ResolverStep>,
     /// Each one sentence for people.
     pub notes: Vec<String>,
     /// What is left to do by hand.
@@ -30,9 +30,9 @@ pub struct Plan {
 
 /// One step; prints as what is changed, its lines below it. Paths as seen from the machine's root directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ResolverStep {
     /// Write down what was there, before it is changed.
-    Remember(Record),
+    Remember(ResolverRecord),
     /// Make a directory.
     MakeDirectory(PathBuf),
     /// Change a file from what was seen; `None`: no file.
@@ -42,16 +42,18 @@ pub enum Step {
     /// Run a command.
     Run(Vec<String>),
     /// Nothing of this lab is left.
-    Forget(Record),
+    Forget(ResolverRecord),
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ResolverStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Remember(record) if record.pending => write!(f, "keep    {}", Record::path(&record.lab).display()),
+            Self::Remember(record) if record.pending => {
+                write!(f, "keep    {}", ResolverRecord::path(&record.lab).display())
+            }
             // The same file once more, to say that all is done: of no interest to anybody.
             Self::Remember(_) => Ok(()),
-            Self::Forget(record) => write!(f, "remove  {}", Record::path(&record.lab).display()),
+            Self::Forget(record) => write!(f, "remove  {}", ResolverRecord::path(&record.lab).display()),
             Self::MakeDirectory(path) => write!(f, "make    {}/", path.display()),
             Self::RemoveDirectory(path) => write!(f, "remove  {}/", path.display()),
             Self::Run(words) => write!(f, "run     {}", words.join(" ")),
@@ -74,7 +76,7 @@ impl fmt::Display for Step {
 /// # Errors
 /// [`Kind::Refused`]: another lab is in the way, or somebody changed our part of a file. [`Kind::Config`]: a file is not
 /// what its reader would take. [`Kind::Host`]: the lab has no server. Nothing is to be done then.
-pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
+pub fn plan(inputs: &ResolverInputs, facts: &ResolverFacts) -> Result<ResolverPlan> {
     let old = match &facts.record {
         Some(record) => Some(record.clone()),
         None => found(inputs, facts)?,
@@ -83,10 +85,10 @@ pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
         possible(inputs, facts)?;
     }
     let wanted = if inputs.undo { Vec::new() } else { manager::wanted(inputs, facts) };
-    let wanted: BTreeMap<PathBuf, &Wanted> = wanted.iter().map(|w| (lead(facts, &w.path), w)).collect();
+    let wanted: BTreeMap<PathBuf, &ManagedFile> = wanted.iter().map(|w| (lead(facts, &w.path), w)).collect();
     let kept: BTreeMap<PathBuf, &Kept> = old.iter().flat_map(|r| &r.files).map(|k| (k.path.clone(), k)).collect();
 
-    let mut record = Record::new(&inputs.lab, inputs.zone(), facts.manager.name());
+    let mut record = ResolverRecord::new(&inputs.lab, inputs.zone(), facts.manager.name());
     let (mut puts, pending) = (Vec::new(), old.as_ref().is_some_and(|record| record.pending));
     for path in kept.keys().chain(wanted.keys()).collect::<BTreeSet<_>>() {
         let (now, kept) = (facts.files.get(path), kept.get(path).copied());
@@ -106,10 +108,10 @@ pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
             record.files.extend(kept.cloned());
         }
         if now != to.as_ref() {
-            puts.push(Step::Put { path: path.clone(), from: now.cloned(), to });
+            puts.push(ResolverStep::Put { path: path.clone(), from: now.cloned(), to });
         }
     }
-    let mut out = Plan { next: docker_changes(facts, &puts).into_iter().collect(), ..Plan::default() };
+    let mut out = ResolverPlan { next: docker_changes(facts, &puts).into_iter().collect(), ..ResolverPlan::default() };
     if inputs.undo {
         out.steps = undo_steps(facts, old.as_ref(), record, puts);
     } else {
@@ -124,8 +126,13 @@ pub fn plan(inputs: &Inputs, facts: &Facts) -> Result<Plan> {
 }
 
 /// `record`: what is here of us; `puts`: the changes of files.
-fn undo_steps(facts: &Facts, old: Option<&Record>, mut record: Record, puts: Vec<Step>) -> Vec<Step> {
-    let Some(old) = old else { return facts.leftover.then_some(Step::Forget(record)).into_iter().collect() };
+fn undo_steps(
+    facts: &ResolverFacts,
+    old: Option<&ResolverRecord>,
+    mut record: ResolverRecord,
+    puts: Vec<ResolverStep>,
+) -> Vec<ResolverStep> {
+    let Some(old) = old else { return facts.leftover.then_some(ResolverStep::Forget(record)).into_iter().collect() };
     let pending = old.pending || !puts.is_empty();
     let own = |kept: &Kept| manager::is_own(&kept.path, &old.lab);
     (record.made, record.reload) = (old.made.clone(), old.reload.clone());
@@ -134,26 +141,26 @@ fn undo_steps(facts: &Facts, old: Option<&Record>, mut record: Record, puts: Vec
     }
     let mut steps = Vec::new();
     if !puts.is_empty() && (!old.pending || facts.record.is_none()) {
-        steps.push(Step::Remember(record.clone()));
+        steps.push(ResolverStep::Remember(record.clone()));
     }
     steps.extend(puts);
     // What is below a directory comes behind it: they are sorted.
-    steps.extend(record.made.iter().rev().cloned().map(Step::RemoveDirectory));
+    steps.extend(record.made.iter().rev().cloned().map(ResolverStep::RemoveDirectory));
     if pending {
-        steps.extend(record.reload.iter().cloned().map(Step::Run));
+        steps.extend(record.reload.iter().cloned().map(ResolverStep::Run));
     }
-    steps.push(Step::Forget(record));
+    steps.push(ResolverStep::Forget(record));
     steps
 }
 
 /// `wanted`: the files that are ours when all is done; `record` may tell of more, which are put back.
 fn install_steps(
-    facts: &Facts,
-    old: Option<&Record>,
-    mut record: Record,
-    puts: Vec<Step>,
+    facts: &ResolverFacts,
+    old: Option<&ResolverRecord>,
+    mut record: ResolverRecord,
+    puts: Vec<ResolverStep>,
     wanted: &BTreeSet<PathBuf>,
-) -> Vec<Step> {
+) -> Vec<ResolverStep> {
     let parents: BTreeSet<PathBuf> = wanted.iter().flat_map(|p| p.ancestors().skip(1)).map(PathBuf::from).collect();
     let missing: Vec<PathBuf> = facts.missing.iter().filter(|dir| parents.contains(*dir)).cloned().collect();
     // A directory that another lab made goes with whoever is the last in it.
@@ -175,11 +182,11 @@ fn install_steps(
         return Vec::new();
     }
     let commands = if pending { record.reload.clone() } else { Vec::new() };
-    let mut steps = vec![Step::Remember(record)];
-    steps.extend(missing.into_iter().map(Step::MakeDirectory));
+    let mut steps = vec![ResolverStep::Remember(record)];
+    steps.extend(missing.into_iter().map(ResolverStep::MakeDirectory));
     steps.extend(puts);
-    steps.extend(commands.into_iter().map(Step::Run));
-    steps.push(Step::Remember(settled));
+    steps.extend(commands.into_iter().map(ResolverStep::Run));
+    steps.push(ResolverStep::Remember(settled));
     steps
 }
 
@@ -188,14 +195,14 @@ fn command(manager: Manager) -> Option<Vec<String>> {
     (!words.is_empty()).then_some(words)
 }
 
-fn lead(facts: &Facts, path: &str) -> PathBuf {
+fn lead(facts: &ResolverFacts, path: &str) -> PathBuf {
     let path = PathBuf::from(path);
     facts.leads.get(&path).cloned().unwrap_or(path)
 }
 
 /// What is here of this lab without a record: our comments tell.
-fn found(inputs: &Inputs, facts: &Facts) -> Result<Option<Record>> {
-    let mut record = Record::new(&inputs.lab, inputs.zone(), facts.manager.name());
+fn found(inputs: &ResolverInputs, facts: &ResolverFacts) -> Result<Option<ResolverRecord>> {
+    let mut record = ResolverRecord::new(&inputs.lab, inputs.zone(), facts.manager.name());
     record.pending = false;
     for path in manager::own_files(&inputs.lab).iter().map(String::as_str).chain([RESOLV_CONF]) {
         let path = lead(facts, path);
@@ -210,13 +217,13 @@ fn found(inputs: &Inputs, facts: &Facts) -> Result<Option<Record>> {
                     .hint(format!("remove lap's lines (`lap {}: begin` to `end`) by hand", inputs.lab)));
             }
         };
-        record.files.push(Kept { path, before, written: vec![now.clone()], part: Part::Block });
+        record.files.push(Kept { path, before, written: vec![now.clone()], part: OwnedPart::Block });
     }
     Ok((!record.files.is_empty()).then_some(record))
 }
 
 /// Whether it can be done at all.
-fn possible(inputs: &Inputs, facts: &Facts) -> Result<()> {
+fn possible(inputs: &ResolverInputs, facts: &ResolverFacts) -> Result<()> {
     if inputs.servers.is_empty() {
         return Err(Error::new(Kind::Host, format!("the name server of the lab `{}` is not known", inputs.lab))
             .hint("run `lap up` first, or name one with `--server`"));
@@ -247,7 +254,7 @@ fn possible(inputs: &Inputs, facts: &Facts) -> Result<()> {
 }
 
 /// What else to know.
-fn notes(inputs: &Inputs, facts: &Facts, out: &mut Vec<String>) {
+fn notes(inputs: &ResolverInputs, facts: &ResolverFacts, out: &mut Vec<String>) {
     let list = inputs.servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match facts.manager {
         Manager::File => {
@@ -308,9 +315,9 @@ fn notes(inputs: &Inputs, facts: &Facts, out: &mut Vec<String>) {
 }
 
 /// dockerd reads `dns` only when it starts.
-fn docker_changes(facts: &Facts, puts: &[Step]) -> Option<String> {
+fn docker_changes(facts: &ResolverFacts, puts: &[ResolverStep]) -> Option<String> {
     let path = facts.docker.as_ref()?;
-    puts.iter().any(|step| matches!(step, Step::Put { path: changed, .. } if changed == path)).then(|| {
+    puts.iter().any(|step| matches!(step, ResolverStep::Put { path: changed, .. } if changed == path)).then(|| {
         "systemctl restart docker    # Docker reads `dns` only at its start; without `live-restore` its containers stop".to_owned()
     })
 }

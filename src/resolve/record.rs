@@ -25,7 +25,7 @@ const FORMAT: u32 = 1;
 
 /// What one lab changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct ResolverRecord {
     pub format: u32,
     pub lab: String,
     pub zone: String,
@@ -51,20 +51,20 @@ pub struct Kept {
     pub before: Option<Content>,
     /// What lap wrote; more than one while a change of it is under way.
     pub written: Vec<Content>,
-    pub part: Part,
+    pub part: OwnedPart,
 }
 
 /// What of a file is ours, should somebody else have changed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum OwnedPart {
     /// The lines between our comments.
     Block,
     /// The key `dns` of a JSON object, with this list; `was`: its value's text before.
     Dns { list: Vec<String>, was: Option<String> },
 }
 
-impl Record {
+impl ResolverRecord {
     /// An empty one.
     pub fn new(lab: &str, zone: &str, manager: &str) -> Self {
         let (lab, zone, manager) = (lab.to_owned(), zone.to_owned(), manager.to_owned());
@@ -148,7 +148,7 @@ impl Kept {
             return Ok(was());
         }
         match &self.part {
-            Part::Block => match block::cut(&now.bytes, lab) {
+            OwnedPart::Block => match block::cut(&now.bytes, lab) {
                 Cut::None => Ok(Some(now.clone())),
                 Cut::Clean { part, rest } if self.wrote(lab, &part) => {
                     let nothing = self.before.is_none() && rest.trim_ascii().is_empty();
@@ -158,7 +158,7 @@ impl Kept {
                     Err(self.changed(&format!("remove the lines from `lap {lab}: begin` to `lap {lab}: end` by hand")))
                 }
             },
-            Part::Dns { list, was } => {
+            OwnedPart::Dns { list, was } => {
                 let text = now.text();
                 match daemon::read(&text) {
                     Ok(None) => Ok(Some(now.clone())),

@@ -8,8 +8,8 @@ use lap_repositories::{Rights, relay, storage::Storage};
 use lap_snapshots::Meta;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::protocol::{Answer, Holder, MAX_PACK, NodeFacts, Note, Request};
-use crate::release::{Entry, Hooked, Reply};
+use super::protocol::{Holder, MAX_PACK, NodeFacts, Note, Request, Response};
+use crate::release::{Hooked, LedgerEntry, WatcherDecision};
 
 /// The oldest version of Docker's interface that lap speaks: that of Docker 20.10. All that lap asks for exists there.
 pub const OLDEST: &ClientVersion = &ClientVersion { major_version: 1, minor_version: 41 };
@@ -22,18 +22,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 pub type Dial = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Box<dyn Stream>>> + Send>> + Send + Sync>;
 
 /// Whether the connection under [`Dial`] has ended for good.
-pub type Ended = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type HasEnded = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// An agent that can be asked.
 #[derive(Clone)]
-pub struct Client {
+pub struct AgentClient {
     dial: Dial,
-    ended: Ended,
+    ended: HasEnded,
     /// For messages.
     node: String,
 }
 
-impl Client {
+impl AgentClient {
     /// The agent of `node`, reached through `dial`.
     pub fn new(node: impl Into<String>, dial: Dial) -> Self {
         Self { dial, ended: Arc::new(|| false), node: node.into() }
@@ -41,7 +41,7 @@ impl Client {
 
     /// The same, where all streams share one connection that can end.
     #[must_use]
-    pub fn over(self, ended: Ended) -> Self {
+    pub fn over(self, ended: HasEnded) -> Self {
         Self { ended, ..self }
     }
 
@@ -54,11 +54,11 @@ impl Client {
     ///
     /// # Errors
     /// What the agent says, or that it does not answer.
-    pub async fn ask(&self, request: &Request, body: &[u8]) -> Result<Answer> {
+    pub async fn ask(&self, request: &Request, body: &[u8]) -> Result<Response> {
         let mut stream = self.open(request).await?;
         let what = || format!("the agent of `{}` does not answer", self.node);
-        stream.write_all(body).await.or_error(Kind::Node, what)?;
-        stream.flush().await.or_error(Kind::Node, what)?;
+        stream.write_all(body).await.or_error(Kind::Disconnected, what)?;
+        stream.flush().await.or_error(Kind::Disconnected, what)?;
         self.read(&mut stream).await
     }
 
@@ -68,7 +68,7 @@ impl Client {
     /// As [`Self::ask`].
     pub async fn facts(&self) -> Result<NodeFacts> {
         match self.ask(&Request::Facts, &[]).await? {
-            Answer::Facts(facts) => Ok(*facts),
+            Response::Facts(facts) => Ok(*facts),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -81,7 +81,7 @@ impl Client {
         let mut stream = self.open(&Request::Lock { holder, wait }).await?;
         let answer = self.read_granted(&mut stream, wait, busy).await?;
         match answer {
-            Answer::Locked { fence } => {
+            Response::Locked { fence } => {
                 Ok(Held { fence, stream: tokio::sync::Mutex::new(stream), client: self.clone() })
             }
             other => Err(self.unexpected(&other)),
@@ -98,10 +98,10 @@ impl Client {
         wait: bool,
         busy: impl FnOnce(&Holder, i64),
         step: impl Fn(&str),
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let mut stream = self.open(request).await?;
         let mut answer = self.read_granted(&mut stream, wait, busy).await?;
-        while let Answer::Step { text } = answer {
+        while let Response::Step { text } = answer {
             step(&text);
             answer = self.read(&mut stream).await?;
         }
@@ -119,21 +119,21 @@ impl Client {
         wait: bool,
         busy: impl FnOnce(&Holder, i64),
         step: impl Fn(&str),
-        last_word: impl AsyncFn(Option<Hooked>) -> Result<Reply>,
-    ) -> Result<(Entry, String)> {
+        last_word: impl AsyncFn(Option<Hooked>) -> Result<WatcherDecision>,
+    ) -> Result<(LedgerEntry, String)> {
         let mut stream = self.open(request).await?;
         let mut answer = self.read_granted(&mut stream, wait, busy).await?;
         loop {
             match answer {
-                Answer::Step { text } => step(&text),
-                Answer::Asked { hooked } => {
+                Response::Step { text } => step(&text),
+                Response::Asked { hooked } => {
                     let lost = || format!("the connection to `{}` is lost", self.node);
                     let mut line = serde_json::to_vec(&last_word(hooked).await?).or_error(Kind::Other, lost)?;
                     line.push(b'\n');
-                    stream.write_all(&line).await.or_error(Kind::Node, lost)?;
-                    stream.flush().await.or_error(Kind::Node, lost)?;
+                    stream.write_all(&line).await.or_error(Kind::Disconnected, lost)?;
+                    stream.flush().await.or_error(Kind::Disconnected, lost)?;
                 }
-                Answer::Switched { entry, hash } => return Ok((*entry, hash)),
+                Response::Switched { entry, hash } => return Ok((*entry, hash)),
                 other => return Err(self.unexpected(&other)),
             }
             answer = self.read(&mut stream).await?;
@@ -144,7 +144,7 @@ impl Client {
     ///
     /// # Errors
     /// What the agent says, or that the connection ended.
-    pub async fn serve(&self, request: &Request, storage: Arc<dyn Storage>, step: impl Fn(&str)) -> Result<Answer> {
+    pub async fn serve(&self, request: &Request, storage: Arc<dyn Storage>, step: impl Fn(&str)) -> Result<Response> {
         let rights = if matches!(request, Request::CopySnapshot { .. }) { Rights::Append } else { Rights::Read };
         let stream = self.open(request).await?;
         let line = relay::serve(stream, &self.node, rights.over(storage), step).await?;
@@ -158,7 +158,7 @@ impl Client {
     pub async fn export(&self, request: &Request, to: impl AsyncWrite + Unpin) -> Result<(Meta, u64)> {
         let mut stream = self.open(request).await?;
         let meta = match self.read(&mut stream).await? {
-            Answer::Exporting { meta } => meta,
+            Response::Exporting { meta } => meta,
             other => return Err(self.unexpected(&other)),
         };
         let broke = || "the archive is incomplete".to_owned();
@@ -179,13 +179,13 @@ impl Client {
     ) -> Result<Meta> {
         let mut stream = self.open(&Request::ImportSnapshot { holder, wait }).await?;
         match self.read_granted(&mut stream, wait, busy).await? {
-            Answer::Ready => {}
+            Response::Ready => {}
             other => return Err(self.unexpected(&other)),
         }
         let sent = super::archive_stream::send(from, &mut stream).await;
         // What the agent says tells more than that it stopped reading.
         match self.read(&mut stream).await? {
-            Answer::Taken { meta, .. } => {
+            Response::Taken { meta, .. } => {
                 sent.map(|_| meta).or_error(Kind::Node, || "the archive is incomplete".into())
             }
             other => Err(self.unexpected(&other)),
@@ -200,8 +200,8 @@ impl Client {
         let request = Request::GiveObjects { repository: repository.to_owned(), commit: commit.to_owned(), alone };
         let mut stream = self.open(&request).await?;
         let size = match self.read(&mut stream).await? {
-            Answer::Objects { size } if size <= MAX_PACK => size,
-            Answer::Objects { .. } => {
+            Response::Objects { size } if size <= MAX_PACK => size,
+            Response::Objects { .. } => {
                 return Err(Error::new(Kind::Refused, format!("{commit} is too large to fetch from `{}`", self.node))
                     .hint("fetch it with `git fetch`"));
             }
@@ -209,9 +209,9 @@ impl Client {
         };
         let mut pack = Vec::new();
         let got = stream.take(size).read_to_end(&mut pack).await;
-        match got.or_error(Kind::Node, || format!("the agent of `{}` does not answer", self.node))? {
+        match got.or_error(Kind::Disconnected, || format!("the agent of `{}` does not answer", self.node))? {
             got if got as u64 == size => Ok(pack),
-            _ => Err(Error::new(Kind::Node, format!("the connection to `{}` broke", self.node))),
+            _ => Err(Error::new(Kind::Disconnected, format!("the connection to `{}` broke", self.node))),
         }
     }
 
@@ -226,16 +226,16 @@ impl Client {
         busy: impl FnOnce(&Holder, i64),
         step: impl Fn(&str),
         from: impl AsyncRead + Unpin,
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let mut stream = self.open(request).await?;
         match self.read_granted(&mut stream, wait, busy).await? {
-            Answer::Ready => {}
+            Response::Ready => {}
             other => return Err(self.unexpected(&other)),
         }
         let sent = super::archive_stream::send(from, &mut stream).await;
         // What the agent says tells more than that it stopped reading.
         let mut answer = self.read(&mut stream).await?;
-        while let Answer::Step { text } = answer {
+        while let Response::Step { text } = answer {
             step(&text);
             answer = self.read(&mut stream).await?;
         }
@@ -248,9 +248,9 @@ impl Client {
         stream: &mut BufReader<Box<dyn Stream>>,
         wait: bool,
         busy: impl FnOnce(&Holder, i64),
-    ) -> Result<Answer> {
+    ) -> Result<Response> {
         let answer = self.read(stream).await?;
-        let Answer::Busy { holder, since } = &answer else { return Ok(answer) };
+        let Response::Busy { holder, since } = &answer else { return Ok(answer) };
         if wait {
             busy(holder, *since);
             return self.read(stream).await;
@@ -270,7 +270,7 @@ impl Client {
     pub async fn registry(&self, fence: Option<u64>) -> Result<Box<dyn Stream>> {
         let mut stream = self.open(&Request::Registry { fence }).await?;
         match self.read(&mut stream).await? {
-            Answer::Done => Ok(Box::new(stream)),
+            Response::Done => Ok(Box::new(stream)),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -309,27 +309,27 @@ impl Client {
         let mut line = serde_json::to_vec(request).or_error(Kind::Other, what)?;
         line.push(b'\n');
         let mut stream = BufReader::new((self.dial)().await?);
-        stream.write_all(&line).await.or_error(Kind::Node, what)?;
-        stream.flush().await.or_error(Kind::Node, what)?;
+        stream.write_all(&line).await.or_error(Kind::Disconnected, what)?;
+        stream.flush().await.or_error(Kind::Disconnected, what)?;
         Ok(stream)
     }
 
-    async fn read(&self, stream: &mut BufReader<Box<dyn Stream>>) -> Result<Answer> {
+    async fn read(&self, stream: &mut BufReader<Box<dyn Stream>>) -> Result<Response> {
         let mut line = String::new();
         let what = || format!("the agent of `{}` does not answer", self.node);
-        if stream.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
-            return Err(Error::new(Kind::Node, format!("the agent of `{}` ended the connection", self.node))
+        if stream.read_line(&mut line).await.or_error(Kind::Disconnected, what)? == 0 {
+            return Err(Error::new(Kind::Disconnected, format!("the agent of `{}` ended the connection", self.node))
                 .hint("run the command again: it continues from the present state of the node"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
-            Answer::Failed { kind, message, hints } => {
+            Response::Failed { kind, message, hints } => {
                 Err(Error { kind, message: format!("{}: {message}", self.node), hints })
             }
             answer => Ok(answer),
         }
     }
 
-    fn unexpected(&self, answer: &Answer) -> Error {
+    fn unexpected(&self, answer: &Response) -> Error {
         Error::new(Kind::Node, format!("the agent of `{}` sent an unexpected answer: {answer:?}", self.node))
     }
 }
@@ -339,7 +339,7 @@ pub struct Held {
     /// Goes with every request that changes something.
     pub fence: u64,
     stream: tokio::sync::Mutex<BufReader<Box<dyn Stream>>>,
-    client: Client,
+    client: AgentClient,
 }
 
 impl Held {

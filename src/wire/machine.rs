@@ -10,7 +10,7 @@ use super::protocol::NodeConfig;
 
 /// What a machine needs to know to be a node.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct NodeSetup {
     pub config: NodeConfig,
     #[serde(with = "exposed")]
     pub host_key: Secret,

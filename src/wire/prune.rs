@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What decides, beside what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rules {
+pub struct PruneRules {
     /// So many of the newest releases stay.
     pub keep: u64,
     /// Seconds that the data of failed releases stays, and the data before those that are gone.
@@ -17,7 +17,7 @@ pub struct Rules {
 /// What kind of thing it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum ItemKind {
     Release,
     Snapshot,
     Container,
@@ -34,8 +34,8 @@ pub enum What {
 
 /// One thing, or several of a kind, and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Decision {
-    pub what: What,
+pub struct PruneDecision {
+    pub what: ItemKind,
     /// For people.
     pub name: String,
     /// Bytes, where they are known; of an image all, also what it shares with others.
@@ -48,14 +48,14 @@ pub struct Decision {
     pub failed: Option<String>,
 }
 
-impl Decision {
+impl PruneDecision {
     /// It stays, for this reason.
-    pub fn stays(what: What, name: impl Into<String>, why: impl Into<String>) -> Self {
+    pub fn stays(what: ItemKind, name: impl Into<String>, why: impl Into<String>) -> Self {
         Self { what, name: name.into(), size: None, why: why.into(), todo: None, failed: None }
     }
 
     /// It is removed by `todo`, for this reason.
-    pub fn goes(what: What, name: impl Into<String>, why: impl Into<String>, todo: Todo) -> Self {
+    pub fn removed(what: ItemKind, name: impl Into<String>, why: impl Into<String>, todo: Todo) -> Self {
         Self { todo: Some(todo), ..Self::stays(what, name, why) }
     }
 

@@ -68,7 +68,7 @@ const OWN: &[(&str, &str, &str)] = &[
     ("crates/snapshots/stage.rs", "", "the directories of snapshots"),
     ("crates/snapshots/take.rs", "", "the directories of snapshots"),
     ("crates/snapshots/tree/file.rs", "attribute", "the copy, which no container sees"),
-    ("crates/snapshots/tree/look.rs", "xattr", "a name in an open directory"),
+    ("crates/snapshots/tree/read.rs", "xattr", "a name in an open directory"),
     ("crates/snapshots/tree/mod.rs", "above", "the directory of the copy, which no container sees"),
 ];
 

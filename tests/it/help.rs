@@ -24,7 +24,13 @@ fn kinds() -> Vec<Kind> {
     ];
     for kind in &all {
         match kind {
-            Kind::Usage | Kind::Config | Kind::Host | Kind::Node | Kind::Build | Kind::Unhealthy => {}
+            Kind::Usage
+            | Kind::Config
+            | Kind::Host
+            | Kind::Node
+            | Kind::Disconnected
+            | Kind::Build
+            | Kind::Unhealthy => {}
             Kind::Locked | Kind::Keys | Kind::Refused | Kind::Interrupted | Kind::Other => {}
         }
     }

@@ -21,4 +21,5 @@ mod registry;
 mod repository;
 mod resolver;
 mod times;
+mod vocabulary;
 mod workspace;

@@ -178,7 +178,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("agent/boot/prepare.rs", "is == bytes", "a file that cannot be read is written anew"),
     ("agent/boot/prepare.rs", "let is = fs::read_to_string(path)", "a file that is not known to be lap's stays"),
     ("agent/journal/lines.rs", "", "damaged lines are counted, and told in the log"),
-    ("agent/prune/registry/look.rs", "", "a manifest that cannot be read may name any layer"),
+    ("agent/prune/registry/read.rs", "", "a manifest that cannot be read may name any layer"),
     (
         "agent/switch/measure.rs",
         "ReleaseManifest",

@@ -14,8 +14,10 @@ pub enum Kind {
     Config,
     /// Something this machine needs is missing or not running.
     Host,
-    /// A node does not answer, or not as it should.
+    /// A node answers, and reports an error or a wrong answer.
     Node,
+    /// There is no connection to a node, or it ended before the answer came.
+    Disconnected,
     /// An image could not be built.
     Build,
     /// A container does not do what it should.
@@ -24,7 +26,7 @@ pub enum Kind {
     Locked,
     /// A key is missing or wrong.
     Keys,
-    /// Refused: doing refused: the command would lose or break something.
+    /// The command would lose or break something.
     Refused,
     /// Stopped by the user.
     Interrupted,
@@ -45,6 +47,13 @@ pub struct Error {
 
 /// The result of everything that can fail in `lap`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Kind {
+    /// The node is at fault, or the way to it.
+    pub fn is_of_node(self) -> bool {
+        matches!(self, Self::Node | Self::Disconnected)
+    }
+}
 
 impl Error {
     /// An error of `kind` that says `message`.

@@ -25,7 +25,7 @@ pub fn code(kind: Kind) -> u8 {
         Kind::Usage => 2,
         Kind::Config => 3,
         Kind::Host => 4,
-        Kind::Node => 5,
+        Kind::Node | Kind::Disconnected => 5,
         Kind::Build => 6,
         Kind::Unhealthy => 7,
         Kind::Locked => 8,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     key_slot::KeySlot,
     storage::Storage,
     warnings,
@@ -50,7 +50,7 @@ impl Backend {
     }
 
     /// A pack with directories; `None`: it is too large to be kept.
-    fn directories(&self, file: &File) -> RusticResult<Option<Bytes>> {
+    fn directories(&self, file: &RepositoryFile) -> RusticResult<Option<Bytes>> {
         let mut kept = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.too_large.contains(file) {
             return Ok(None);
@@ -63,7 +63,7 @@ impl Backend {
         Ok(Some(pack))
     }
 
-    fn whole(&self, file: &File) -> RusticResult<Bytes> {
+    fn whole(&self, file: &RepositoryFile) -> RusticResult<Bytes> {
         let bytes = self.storage.read(file, None).map_err(|error| self.failed("read", &file.path(), &error))?;
         if file.is(std::slice::from_ref(&bytes)) {
             return Ok(bytes);
@@ -82,8 +82,8 @@ fn folder(kind: FileType) -> Folder {
     }
 }
 
-fn file(kind: FileType, id: &Id) -> File {
-    File::new(folder(kind), id.to_hex().as_str()).unwrap_or_else(File::config)
+fn file(kind: FileType, id: &Id) -> RepositoryFile {
+    RepositoryFile::new(folder(kind), id.to_hex().as_str()).unwrap_or_else(RepositoryFile::config)
 }
 
 impl ReadBackend for Backend {
@@ -100,7 +100,7 @@ impl ReadBackend for Backend {
                 KeySlot::of(self.storage.as_ref(), file).ok().flatten() != Some(self.door)
             });
         }
-        let id = |file: &File| match folder {
+        let id = |file: &RepositoryFile| match folder {
             Folder::Config => Ok(Id::default()),
             _ => file.path().rsplit('/').next().unwrap_or_default().parse(),
         };
@@ -163,12 +163,12 @@ impl WriteBackend for Backend {
 /// Packs with directories that were read lately, the latest last.
 #[derive(Default)]
 struct Directories {
-    packs: VecDeque<(File, Bytes)>,
-    too_large: HashSet<File>,
+    packs: VecDeque<(RepositoryFile, Bytes)>,
+    too_large: HashSet<RepositoryFile>,
 }
 
 impl Directories {
-    fn get(&mut self, file: &File) -> Option<Bytes> {
+    fn get(&mut self, file: &RepositoryFile) -> Option<Bytes> {
         let at = self.packs.iter().position(|(known, _)| known == file)?;
         let found = self.packs.remove(at)?;
         let pack = found.1.clone();
@@ -176,7 +176,7 @@ impl Directories {
         Some(pack)
     }
 
-    fn keep(&mut self, file: &File, pack: &Bytes) {
+    fn keep(&mut self, file: &RepositoryFile, pack: &Bytes) {
         if pack.len() > DIRECTORIES / 4 {
             self.too_large.insert(file.clone());
             return;
@@ -191,7 +191,7 @@ impl Directories {
 /// Bytes of a pack, and the place they take.
 struct Kept {
     bytes: Bytes,
-    _place: Place,
+    _place: WritePermit,
 }
 
 impl AsRef<[u8]> for Kept {
@@ -206,19 +206,19 @@ struct Places {
     freed: Condvar,
 }
 
-struct Place(Arc<Places>);
+struct WritePermit(Arc<Places>);
 
 impl Places {
     /// Waits until there is one.
-    fn take(self: &Arc<Self>) -> Place {
+    fn take(self: &Arc<Self>) -> WritePermit {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self.freed.wait_while(taken, |taken| *taken >= PACKS).unwrap_or_else(PoisonError::into_inner);
         *taken += 1;
-        Place(self.clone())
+        WritePermit(self.clone())
     }
 }
 
-impl Drop for Place {
+impl Drop for WritePermit {
     fn drop(&mut self) {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.freed.notify_one();

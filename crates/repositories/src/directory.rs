@@ -12,7 +12,7 @@ use bytes::Bytes;
 use lap_base::durable;
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     storage::Storage,
 };
 
@@ -20,18 +20,18 @@ use super::{
 const TEMPORARY: &str = "tmp";
 
 /// The directory at this path.
-pub struct Directory {
+pub struct DirectoryStorage {
     root: PathBuf,
     next: AtomicU32,
 }
 
-impl Directory {
+impl DirectoryStorage {
     /// Does not look whether it is there.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), next: AtomicU32::new(0) }
     }
 
-    fn listed(&self, folder: Folder, directory: &Path, out: &mut Vec<(File, u64)>) -> io::Result<()> {
+    fn listed(&self, folder: Folder, directory: &Path, out: &mut Vec<(RepositoryFile, u64)>) -> io::Result<()> {
         let entries = match fs::read_dir(directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -39,7 +39,7 @@ impl Directory {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
-            match (name.to_str().and_then(|name| File::new(folder, name)), entry.metadata()?) {
+            match (name.to_str().and_then(|name| RepositoryFile::new(folder, name)), entry.metadata()?) {
                 (Some(file), meta) if meta.is_file() => out.push((file, meta.len())),
                 (None, meta) if meta.is_dir() && folder == Folder::Data && directory.ends_with("data") => {
                     self.listed(folder, &entry.path(), out)?;
@@ -52,13 +52,13 @@ impl Directory {
     }
 }
 
-impl Storage for Directory {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+impl Storage for DirectoryStorage {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         let mut out = Vec::new();
         if folder == Folder::Config {
             match fs::metadata(self.root.join("config")) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                meta => out.push((File::config(), meta?.len())),
+                meta => out.push((RepositoryFile::config(), meta?.len())),
             }
         } else {
             self.listed(folder, &self.root.join(folder.name()), &mut out)?;
@@ -66,7 +66,7 @@ impl Storage for Directory {
         Ok(out)
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
         let mut from = fs::File::open(self.root.join(file.path()))?;
         let Some((offset, length)) = range else {
             let mut all = Vec::new();
@@ -79,7 +79,7 @@ impl Storage for Directory {
         Ok(part.into())
     }
 
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
+    fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let target = self.root.join(file.path());
         if target.exists() {
             return Ok(());
@@ -103,14 +103,14 @@ impl Storage for Directory {
         written
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         match fs::remove_file(self.root.join(file.path())) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             removed => removed,
         }
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
         match fs::read_dir(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             entries => {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     cipher::Cipher,
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     key_slot::KeySlot,
     open::{Repository, guarded},
 };
@@ -29,7 +29,7 @@ impl Repository {
     /// # Errors
     /// It cannot be read.
     pub fn has_passphrase(&self) -> Result<bool> {
-        self.behind(KeySlot::Passphrase).map(|files| !files.is_empty())
+        self.slot_files(KeySlot::Passphrase).map(|files| !files.is_empty())
     }
 
     /// Makes this the passphrase; an earlier one opens no more.
@@ -37,10 +37,10 @@ impl Repository {
     /// # Errors
     /// It cannot be written.
     pub fn set_passphrase(&self, passphrase: &Secret) -> Result<()> {
-        let before = self.behind(KeySlot::Passphrase)?;
+        let before = self.slot_files(KeySlot::Passphrase)?;
         let name = self.name.as_str();
         let new: KeyId = guarded(name, || self.inner.add_key(passphrase.expose(), &KeySlot::Passphrase.key()))?;
-        let new = File::new(Folder::Keys, new.to_hex().as_str());
+        let new = RepositoryFile::new(Folder::Keys, new.to_hex().as_str());
         for file in before.iter().filter(|file| Some(*file) != new.as_ref()) {
             self.storage.remove(file).or_error(Kind::Host, || format!("cannot remove `{file}` of `{name}`"))?;
         }
@@ -49,7 +49,7 @@ impl Repository {
 
     /// Has the password that just made it open it sooner from now on.
     pub(super) fn lighten(&self, password: &Secret) -> Result<()> {
-        let before = self.behind(KeySlot::Lab)?;
+        let before = self.slot_files(KeySlot::Lab)?;
         let mut key = KeyFile {
             hostname: None,
             username: Some(KeySlot::Lab.user().to_owned()),
@@ -65,14 +65,14 @@ impl Repository {
         key.data = Cipher::new(&encrypt, &k, &r)?.seal(self.key()?.expose().as_bytes())?;
         let what = || format!("cannot write a key of `{}`", self.name);
         let text = serde_json::to_vec(&key).or_error(Kind::Other, what)?;
-        let file = File::new(Folder::Keys, &hex::encode(Sha256::digest(&text)));
+        let file = RepositoryFile::new(Folder::Keys, &hex::encode(Sha256::digest(&text)));
         let file = file.ok_or_else(|| Error::new(Kind::Other, what()))?;
         self.storage.write(&file, &[text.into()]).or_error(Kind::Host, what)?;
         // Killed before this, both open it.
         before.iter().try_for_each(|file| self.storage.remove(file)).or_error(Kind::Host, what)
     }
 
-    fn behind(&self, door: KeySlot) -> Result<Vec<File>> {
+    fn slot_files(&self, door: KeySlot) -> Result<Vec<RepositoryFile>> {
         let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
         let mut behind = Vec::new();
         for (file, _) in files {

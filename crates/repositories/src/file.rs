@@ -35,13 +35,13 @@ impl Folder {
 /// A file of a repository; its name is the SHA-256 of its content, except for the one that is called `config`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct File {
+pub struct RepositoryFile {
     pub folder: Folder,
     /// 64 hexadecimal digits; empty for the config.
     name: String,
 }
 
-impl File {
+impl RepositoryFile {
     /// The file `name` (64 hexadecimal digits) of a folder; `None`: that is no name of a file.
     pub fn new(folder: Folder, name: &str) -> Option<Self> {
         let digits = name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
@@ -79,13 +79,13 @@ impl File {
     }
 }
 
-impl fmt::Display for File {
+impl fmt::Display for RepositoryFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path())
     }
 }
 
-impl FromStr for File {
+impl FromStr for RepositoryFile {
     type Err = String;
 
     fn from_str(path: &str) -> Result<Self, String> {
@@ -101,7 +101,7 @@ impl FromStr for File {
     }
 }
 
-impl TryFrom<String> for File {
+impl TryFrom<String> for RepositoryFile {
     type Error = String;
 
     fn try_from(path: String) -> Result<Self, String> {
@@ -109,8 +109,8 @@ impl TryFrom<String> for File {
     }
 }
 
-impl From<File> for String {
-    fn from(file: File) -> Self {
+impl From<RepositoryFile> for String {
+    fn from(file: RepositoryFile) -> Self {
         file.path()
     }
 }
@@ -125,7 +125,7 @@ mod tests {
         for path in
             ["config".to_owned(), format!("data/ab/{name}"), format!("index/{name}"), format!("snapshots/{name}")]
         {
-            assert_eq!(path.parse::<File>().unwrap().path(), path);
+            assert_eq!(path.parse::<RepositoryFile>().unwrap().path(), path);
         }
         for wrong in [
             String::new(),
@@ -138,7 +138,7 @@ mod tests {
             format!("index/{}", "AB".repeat(32)),
             format!("index/{name}/.."),
         ] {
-            assert!(wrong.parse::<File>().is_err(), "{wrong}");
+            assert!(wrong.parse::<RepositoryFile>().is_err(), "{wrong}");
         }
     }
 }

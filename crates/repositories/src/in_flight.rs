@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::relay::Fault;
+use super::relay::IoFault;
 
 /// What is on its way.
 #[derive(Default)]
@@ -19,13 +19,13 @@ pub struct InFlightWrites {
 struct State {
     under_way: usize,
     /// The first; nothing is sent any more then.
-    failed: Option<Fault>,
+    failed: Option<IoFault>,
 }
 
 /// One of them. Dropped, it has failed: nobody will ever say what became of it.
 pub struct InFlightWrite {
     in_flight: Arc<InFlightWrites>,
-    became: Fault,
+    became: IoFault,
     arrived: bool,
 }
 
@@ -36,7 +36,7 @@ impl InFlightWrites {
     /// An earlier one has failed.
     pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<InFlightWrite> {
         self.wait(most - 1)?.under_way += 1;
-        let became = Fault::Other(GONE.into());
+        let became = IoFault::Other(GONE.into());
         Ok(InFlightWrite { in_flight: self.clone(), became, arrived: false })
     }
 

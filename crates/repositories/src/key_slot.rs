@@ -5,7 +5,7 @@ use std::io;
 use lap_base::error::{Error, Kind};
 use rustic_core::KeyOptions;
 
-use super::{file::File, storage::Storage};
+use super::{file::RepositoryFile, storage::Storage};
 
 /// Whose key it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl KeySlot {
     ///
     /// # Errors
     /// It cannot be read: it may be either.
-    pub(super) fn of(storage: &dyn Storage, file: &File) -> io::Result<Option<Self>> {
+    pub(super) fn of(storage: &dyn Storage, file: &RepositoryFile) -> io::Result<Option<Self>> {
         let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None)?)?;
         let user = key.get("username").and_then(|user| user.as_str());
         Ok([Self::Lab, Self::Passphrase].into_iter().find(|door| Some(door.user()) == user))

@@ -67,14 +67,14 @@ pub mod work;
 pub(crate) mod tests;
 
 pub use self::key_slot::KeySlot;
-pub use file::{File, Folder};
+pub use file::{Folder, RepositoryFile};
 pub use location::Location;
-pub use lock::Lock;
-pub use open::{Repository, Tell};
+pub use lock::RepositoryLock;
+pub use open::{OnProgress, Repository};
 pub use prune::Pruned;
 pub use remote::Remote;
 pub use rights::Rights;
-pub use room::Room;
+pub use room::RepositoryScope;
 pub use snapshots::{Copy, Position};
 pub use storage::Storage;
 pub use verify::Depth;

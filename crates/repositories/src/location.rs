@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use lap_base::error::Result;
 
-use super::{directory::Directory, s3::S3, sftp::Sftp, storage::Storage};
+use super::{directory::DirectoryStorage, s3::S3, sftp::Sftp, storage::Storage};
 
 /// A repository's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Location {
     /// The machine is not reached.
     pub fn storage(&self) -> Result<Arc<dyn Storage>> {
         Ok(match self {
-            Self::Directory(path) => Arc::new(Directory::new(path)),
+            Self::Directory(path) => Arc::new(DirectoryStorage::new(path)),
             Self::Sftp { host, path } => Arc::new(Sftp::connect(host, path)?),
             Self::S3 { endpoint, bucket, folder } => Arc::new(S3::new(endpoint, bucket, folder)?),
         })

@@ -17,7 +17,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     cipher::Cipher,
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     open::Repository,
     storage::Storage,
 };
@@ -30,7 +30,7 @@ const DEAD: i64 = 30 * 60;
 /// What such a file says.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Said {
+struct LockContent {
     time: String,
     exclusive: bool,
     hostname: String,
@@ -43,12 +43,12 @@ struct Said {
 }
 
 /// Held as long as this lives.
-pub struct Lock {
+pub struct RepositoryLock {
     end: Option<mpsc::Sender<()>>,
     keeper: Option<JoinHandle<()>>,
 }
 
-impl Drop for Lock {
+impl Drop for RepositoryLock {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(keeper) = self.keeper.take() {
@@ -68,7 +68,7 @@ impl Repository {
     ///
     /// # Errors
     /// Somebody else works on it, in a way that does not go together: who, and since when.
-    pub fn lock(&self, exclusive: bool) -> Result<Lock> {
+    pub fn lock(&self, exclusive: bool) -> Result<RepositoryLock> {
         let key = self.cipher()?;
         let files = Locks { storage: self.storage.clone(), key, name: self.name.clone() };
         files.check(exclusive, None)?;
@@ -89,7 +89,7 @@ impl Repository {
             }
             files.remove(&mine);
         });
-        Ok(Lock { end: Some(end), keeper: Some(keeper) })
+        Ok(RepositoryLock { end: Some(end), keeper: Some(keeper) })
     }
 
     /// A lock to read, where one can be written: whoever cannot write there finds nobody who removes, either (a disk that is
@@ -97,7 +97,7 @@ impl Repository {
     ///
     /// # Errors
     /// Somebody removes from it, or its locks cannot be read.
-    pub fn lock_to_read(&self) -> Result<Option<Lock>> {
+    pub fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
         Locks { storage: self.storage.clone(), key: self.cipher()?, name: self.name.clone() }.check(false, None)?;
         match self.lock(false) {
             Err(error) if error.kind == Kind::Host => Ok(None),
@@ -113,7 +113,7 @@ struct Locks {
 }
 
 impl Locks {
-    fn check(&self, exclusive: bool, mine: Option<&File>) -> Result<()> {
+    fn check(&self, exclusive: bool, mine: Option<&RepositoryFile>) -> Result<()> {
         let what = || format!("cannot read the repository `{}`", self.name);
         for (file, _) in self.storage.list(Folder::Locks).or_error(Kind::Host, what)? {
             if Some(&file) == mine {
@@ -133,7 +133,7 @@ impl Locks {
         Ok(())
     }
 
-    fn taken(&self, said: Option<&Said>) -> Error {
+    fn taken(&self, said: Option<&LockContent>) -> Error {
         let by = said.map_or_else(
             || "a lock in it cannot be read".to_owned(),
             |said| {
@@ -145,27 +145,27 @@ impl Locks {
             .hint("`restic unlock` removes the lock of a killed process; lap removes it after 30 minutes")
     }
 
-    fn read(&self, bytes: &[u8]) -> Option<Said> {
+    fn read(&self, bytes: &[u8]) -> Option<LockContent> {
         serde_json::from_slice(&self.key.open(bytes)?).ok()
     }
 
-    fn write(&self, exclusive: bool) -> Result<File> {
+    fn write(&self, exclusive: bool) -> Result<RepositoryFile> {
         let what = || format!("cannot lock the repository `{}`", self.name);
         let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
         let username = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
         let time = OffsetDateTime::now_utc().format(&Rfc3339).or_error(Kind::Other, what)?;
         let (uid, gid) = (Some(uid.as_raw()), Some(gid.as_raw()));
-        let said = Said { time, exclusive, hostname, username, pid: std::process::id(), uid, gid };
+        let said = LockContent { time, exclusive, hostname, username, pid: std::process::id(), uid, gid };
         let plain = serde_json::to_vec(&said).or_error(Kind::Other, what)?;
         let bytes = self.key.seal(&plain)?;
         let name = hex::encode(Sha256::digest(&bytes));
-        let file = File::new(Folder::Locks, &name).ok_or_else(|| Error::new(Kind::Other, what()))?;
+        let file = RepositoryFile::new(Folder::Locks, &name).ok_or_else(|| Error::new(Kind::Other, what()))?;
         self.storage.write(&file, &[bytes.into()]).or_error(Kind::Host, what)?;
         Ok(file)
     }
 
-    fn remove(&self, file: &File) {
+    fn remove(&self, file: &RepositoryFile) {
         // What stays is dead in half an hour.
         let _ = self.storage.remove(file);
     }
@@ -175,11 +175,11 @@ fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-fn at(said: &Said) -> Option<i64> {
+fn at(said: &LockContent) -> Option<i64> {
     OffsetDateTime::parse(&said.time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
-fn is_dead(said: &Said) -> bool {
+fn is_dead(said: &LockContent) -> bool {
     let here = nix::unistd::gethostname().is_ok_and(|name| name.to_string_lossy() == said.hostname);
     let alive = i32::try_from(said.pid).is_ok_and(|pid| {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)

@@ -22,7 +22,7 @@ use rustic_core::{
 use super::{backend::Backend, file::Folder, key_slot::KeySlot, room::is_room, storage::Storage, warnings::one_line};
 
 /// Is told what is being done; cheap to clone.
-pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+pub type OnProgress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A restore holds a few packs in memory; larger ones are no faster.
 const PACK: u64 = 8 << 20;
@@ -44,7 +44,13 @@ impl Repository {
     ///
     /// # Errors
     /// There is none, it is damaged, or has another password: each in a sentence.
-    pub fn open(storage: Arc<dyn Storage>, name: &str, door: KeySlot, password: &Secret, tell: Tell) -> Result<Self> {
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        name: &str,
+        door: KeySlot,
+        password: &Secret,
+        tell: OnProgress,
+    ) -> Result<Self> {
         let raw = raw(&storage, name, (false, door), tell)?;
         let opened = guarded(name, || Ok(raw.open(&Credentials::password(password.expose()))))?;
         let inner = opened.map_err(|error| match error.is_incorrect_password() {
@@ -59,7 +65,13 @@ impl Repository {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_with(storage: Arc<dyn Storage>, name: &str, key: &Secret, strict: bool, tell: Tell) -> Result<Self> {
+    pub fn open_with(
+        storage: Arc<dyn Storage>,
+        name: &str,
+        key: &Secret,
+        strict: bool,
+        tell: OnProgress,
+    ) -> Result<Self> {
         let key: MasterKey =
             serde_json::from_str(key.expose()).or_error(Kind::Other, || "the repository's key".into())?;
         let raw = raw(&storage, name, (strict, KeySlot::Lab), tell)?;
@@ -86,7 +98,7 @@ impl Repository {
         if !storage.list(Folder::Config).or_error(Kind::Host, what)?.is_empty() {
             return Ok(true);
         }
-        match storage.look().or_error(Kind::Host, what)? {
+        match storage.list_root().or_error(Kind::Host, what)? {
             None => Ok(false),
             // Made, and then killed before the config was written: its keys open nothing. Or repositories lie in it.
             Some(entries) if entries.iter().all(|entry| BESIDE.contains(&entry.as_str()) || is_room(entry)) => {
@@ -100,7 +112,7 @@ impl Repository {
     ///
     /// # Errors
     /// The place cannot be written.
-    pub fn make(storage: Arc<dyn Storage>, name: &str, password: &Secret, tell: Tell) -> Result<Self> {
+    pub fn make(storage: Arc<dyn Storage>, name: &str, password: &Secret, tell: OnProgress) -> Result<Self> {
         storage.make().or_error(Kind::Host, || format!("cannot make the repository `{name}`"))?;
         let raw = raw(&storage, name, (false, KeySlot::Lab), tell)?;
         let options = ConfigOptions::default()
@@ -127,7 +139,7 @@ fn raw(
     storage: &Arc<dyn Storage>,
     name: &str,
     (strict, door): (bool, KeySlot),
-    tell: Tell,
+    tell: OnProgress,
 ) -> Result<rustic_core::Repository<()>> {
     let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict, door)), None);
     guarded(name, || {
@@ -167,7 +179,7 @@ fn damaged(name: &str, text: &str) -> Error {
 }
 
 /// The library's progress, as words.
-struct Bars(Tell);
+struct Bars(OnProgress);
 
 impl std::fmt::Debug for Bars {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -187,7 +199,7 @@ impl ProgressBars for Bars {
 }
 
 struct Bar {
-    tell: Tell,
+    tell: OnProgress,
     title: String,
     done: AtomicU64,
     all: AtomicU64,

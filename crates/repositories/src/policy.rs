@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lap_snapshots::{
     Id,
-    keep::{Decision, Keep, spans},
+    keep::{Keep, RetentionDecision, spans},
     order::is_ahead,
 };
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{snapshots::Copy, verify::Depth};
 
 /// What lap.toml says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy {
+pub struct CopyPolicy {
     /// Seconds between copies; `None`: they are made by hand.
     pub every: Option<u64>,
     /// Seconds between verifications.
@@ -24,7 +24,7 @@ pub struct Policy {
     pub keep: Option<Keep>,
 }
 
-impl Default for Policy {
+impl Default for CopyPolicy {
     fn default() -> Self {
         Self { every: None, verify: None, depth: Depth::Structure, keep: None }
     }
@@ -33,7 +33,7 @@ impl Default for Policy {
 /// What a node knows of its environment's copies in one repository, from whoever worked there last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Known {
+pub struct CopyStatus {
     /// The snapshot that is newest there, and when it was taken (unix seconds).
     pub newest: Option<(Id, i64)>,
     pub verified: Option<Verified>,
@@ -67,7 +67,7 @@ pub struct Drilled {
     pub failed: Option<String>,
 }
 
-/// News for [`Known`].
+/// News for [`CopyStatus`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum News {
@@ -77,7 +77,7 @@ pub enum News {
     Shared(bool),
 }
 
-impl Known {
+impl CopyStatus {
     /// Takes it over.
     pub fn hear(&mut self, news: News) {
         match news {
@@ -89,7 +89,7 @@ impl Known {
     }
 }
 
-impl Policy {
+impl CopyPolicy {
     /// Whether the newest snapshot is to be copied at `now`. `is_newer`: than each copy; `there`: the date of the newest copy, if there is
     /// one. A date in the future is no reason to wait for it.
     pub fn copy_is_due(&self, is_newer: bool, there: Option<i64>, now: i64) -> bool {
@@ -98,7 +98,7 @@ impl Policy {
     }
 
     /// Whether it is to be verified. Damage is looked at again each time: somebody may have mended it.
-    pub fn verification_is_due(&self, known: &Known, now: i64) -> bool {
+    pub fn verification_is_due(&self, known: &CopyStatus, now: i64) -> bool {
         self.verify.is_some_and(|every| {
             known.verified.as_ref().is_none_or(|last| {
                 last.faults > 0 || is_ahead(last.at, now) || now.saturating_sub(last.at) >= every.cast_signed()
@@ -111,7 +111,7 @@ impl Policy {
     pub fn complaints<'a>(
         &self,
         repositories: impl Iterator<Item = &'a String>,
-        known: &BTreeMap<String, Known>,
+        known: &BTreeMap<String, CopyStatus>,
         since: i64,
         now: i64,
     ) -> Vec<String> {
@@ -123,7 +123,7 @@ impl Policy {
         };
         let mut all = Vec::new();
         for name in repositories {
-            let nothing = Known::default();
+            let nothing = CopyStatus::default();
             let known = known.get(name).unwrap_or(&nothing);
             let (newest, verified) = (known.newest.as_ref().map(|(_, at)| *at), known.verified.as_ref());
             if newest.is_some_and(|at| is_ahead(at, now)) {
@@ -151,7 +151,7 @@ impl Policy {
 
 /// Decides about each copy, given the oldest first: what the policy keeps, the newest, the newest that a verification found whole, what
 /// somebody asked for by name, and what a release on the node goes back to (`releases`).
-pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id], now: i64) -> Vec<Decision> {
+pub fn decide(copies: &[Copy], keep: &Keep, known: &CopyStatus, releases: &[Id], now: i64) -> Vec<RetentionDecision> {
     let ages: Vec<i64> = copies.iter().map(|copy| copy.at).collect();
     let verified = known.verified.as_ref().filter(|verified| verified.faults == 0);
     let verified = verified.and_then(|verified| verified.newest.as_ref());
@@ -164,7 +164,7 @@ pub fn decide(copies: &[Copy], keep: &Keep, known: &Known, releases: &[Id], now:
             (nth == newest, "the newest"),
         ];
         let because = reasons.into_iter().filter(|(is, _)| *is).map(|(_, why)| why.to_owned());
-        Decision { id: copy.id.clone(), because: because.chain(spans).collect() }
+        RetentionDecision { id: copy.id.clone(), because: because.chain(spans).collect() }
     };
     copies.iter().zip(spans(&ages, keep, now)).enumerate().map(one).collect()
 }
@@ -182,12 +182,12 @@ mod tests {
     /// Saturday, 21 November 2026, 12:00 UTC.
     const NOON: i64 = 1_795_262_400;
 
-    fn policy() -> Policy {
-        Policy { every: Some(DAY as u64), verify: Some(7 * DAY as u64), ..Policy::default() }
+    fn policy() -> CopyPolicy {
+        CopyPolicy { every: Some(DAY as u64), verify: Some(7 * DAY as u64), ..CopyPolicy::default() }
     }
 
-    fn verified(days: i64, faults: usize) -> Known {
-        Known { verified: Some(Verified { at: NOON - days * DAY, newest: None, faults }), ..Known::default() }
+    fn verified(days: i64, faults: usize) -> CopyStatus {
+        CopyStatus { verified: Some(Verified { at: NOON - days * DAY, newest: None, faults }), ..CopyStatus::default() }
     }
 
     #[test]
@@ -200,9 +200,9 @@ mod tests {
         assert!(copy(true, Some(DAY)));
         assert!(!copy(false, Some(DAY)), "it, or a newer one, is there");
         assert!(copy(true, Some(-9 * DAY)), "the newest copy is dated in the future");
-        assert!(!Policy::default().copy_is_due(true, None, NOON), "by hand only");
+        assert!(!CopyPolicy::default().copy_is_due(true, None, NOON), "by hand only");
         for (known, due) in [
-            (Known::default(), true),
+            (CopyStatus::default(), true),
             (verified(6, 0), false),
             (verified(7, 0), true),
             (verified(1, 2), true),
@@ -214,11 +214,12 @@ mod tests {
 
     #[test]
     fn what_is_late_or_damaged_is_told() {
-        let told = |known: Option<Known>, since: i64| {
+        let told = |known: Option<CopyStatus>, since: i64| {
             let known = known.map(|known| ("nas".to_owned(), known)).into_iter().collect();
             policy().complaints(["nas".to_owned()].iter(), &known, NOON - since * DAY, NOON)
         };
-        let copied = |days: i64, known: Known| Known { newest: Some((Id::new(0, 1), NOON - days * DAY)), ..known };
+        let copied =
+            |days: i64, known: CopyStatus| CopyStatus { newest: Some((Id::new(0, 1), NOON - days * DAY)), ..known };
         assert_eq!(told(None, 2), [""; 0]);
         assert_eq!(told(None, 3), ["`nas` has no copy yet"]);
         assert_eq!(told(None, 15), ["`nas` has no copy yet", "`nas` was never verified"]);
@@ -258,7 +259,7 @@ mod tests {
             verified.newest = Some(copies[3].id.clone());
         }
         let keep = Keep { daily: 2, ..Keep::default() };
-        let why = |known: &Known| -> Vec<String> {
+        let why = |known: &CopyStatus| -> Vec<String> {
             decide(&copies, &keep, known, &[copies[2].id.clone()], NOON)
                 .into_iter()
                 .map(|d| d.because.join("; "))

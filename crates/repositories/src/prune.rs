@@ -9,7 +9,7 @@ use rustic_core::{
 
 use super::{
     file::Folder,
-    lock::Lock,
+    lock::RepositoryLock,
     open::{Repository, guarded},
     recovery_bundle,
     snapshots::Copy,
@@ -28,7 +28,7 @@ impl Repository {
     ///
     /// # Errors
     /// One of them cannot be removed.
-    pub fn forget(&self, copies: &[Copy], _lock: &Lock) -> Result<()> {
+    pub fn forget(&self, copies: &[Copy], _lock: &RepositoryLock) -> Result<()> {
         let ids: Vec<SnapshotId> = copies
             .iter()
             .map(|copy| {
@@ -42,7 +42,7 @@ impl Repository {
     ///
     /// # Errors
     /// One of them cannot be removed.
-    pub fn forget_old_keys_and_workspaces(&self, _lock: &Lock) -> Result<()> {
+    pub fn forget_old_keys_and_workspaces(&self, _lock: &RepositoryLock) -> Result<()> {
         let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let mut gone = Vec::new();
         for tag in recovery_bundle::TAGS {
@@ -61,7 +61,7 @@ impl Repository {
     ///
     /// # Errors
     /// Something cannot be read or written; all that is listed is whole nevertheless.
-    pub fn prune(&self, _lock: &Lock) -> Result<Pruned> {
+    pub fn prune(&self, _lock: &RepositoryLock) -> Result<Pruned> {
         let before = self.size()?;
         let mut options = PruneOptions::default();
         // Nobody else works on it, as the lock says; and restic does not know of packs that are only marked.

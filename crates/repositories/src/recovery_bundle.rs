@@ -14,10 +14,10 @@ use rustic_core::{
 };
 
 use super::{
-    open::{Repository, Tell, guarded},
+    open::{OnProgress, Repository, guarded},
     restore::{
         here_served,
-        job::{Job, What},
+        job::{RestoreJob, RestoreKind},
     },
     snapshots::label,
     warnings,
@@ -151,9 +151,9 @@ impl Repository {
     }
 
     /// The same, where `restore` does the work.
-    pub(super) fn workspace_by(&self, into: &Path, restore: impl FnOnce(Job) -> Result<()>) -> Result<()> {
+    pub(super) fn workspace_by(&self, into: &Path, restore: impl FnOnce(RestoreJob) -> Result<()>) -> Result<()> {
         let restic = self.newest_of(WORKSPACE)?.id.to_hex().as_str().to_owned();
-        restore(Job { what: What::Workspace, restic, repository: self.name.clone(), key: self.key()? })?;
+        restore(RestoreJob { what: RestoreKind::Workspace, restic, repository: self.name.clone(), key: self.key()? })?;
         let git = into.join(".git");
         if !fs::symlink_metadata(&git).is_ok_and(|meta| meta.is_dir()) {
             return Ok(());
@@ -167,7 +167,7 @@ impl Repository {
 
     /// The library uses one up with each index it reads.
     fn again(&self, strict: bool) -> Result<rustic_core::Repository<OpenStatus>> {
-        let tell: Tell = Arc::new(|_: &str| {});
+        let tell: OnProgress = Arc::new(|_: &str| {});
         Ok(Self::open_with(self.storage.clone(), &self.name, &self.key()?, strict, tell)?.inner)
     }
 

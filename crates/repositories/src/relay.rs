@@ -1,5 +1,5 @@
 //! A repository's files, served to a node through the connection that asked it to work: one JSON line and then bytes, both
-//! ways. The node asks with [`Message::Call`] and gets a [`Reply`].
+//! ways. The node asks with [`Message::Call`] and gets a [`RelayReply`].
 
 use std::{io, sync::Arc};
 
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     rights::{is_readable, is_writable},
     storage::Storage,
 };
@@ -25,14 +25,14 @@ pub const MOST: u64 = 256 << 20;
 /// What is wanted of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Act {
+pub enum Operation {
     /// Answered with JSON: all files and their sizes.
     List(Folder),
     Read {
-        file: File,
+        file: RepositoryFile,
         range: Option<(u64, u64)>,
     },
-    Write(File),
+    Write(RepositoryFile),
 }
 
 /// One question.
@@ -40,7 +40,7 @@ pub enum Act {
 pub struct Call {
     /// Goes back with the reply: they come in any order.
     pub number: u64,
-    pub act: Act,
+    pub act: Operation,
     /// Bytes that follow.
     pub size: u64,
 }
@@ -70,9 +70,9 @@ impl From<Error> for Message {
 
 /// What became of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Reply {
+pub struct RelayReply {
     pub number: u64,
-    pub fault: Option<Fault>,
+    pub fault: Option<IoFault>,
     /// Bytes that follow.
     pub size: u64,
 }
@@ -80,14 +80,14 @@ pub struct Reply {
 /// An [`io::Error`] that travels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fault {
+pub enum IoFault {
     NotThere,
     Short,
     Full,
     Other(String),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for IoFault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::NotThere,
@@ -98,13 +98,13 @@ impl From<io::Error> for Fault {
     }
 }
 
-impl From<Fault> for io::Error {
-    fn from(fault: Fault) -> Self {
+impl From<IoFault> for io::Error {
+    fn from(fault: IoFault) -> Self {
         match fault {
-            Fault::NotThere => io::ErrorKind::NotFound.into(),
-            Fault::Short => io::ErrorKind::UnexpectedEof.into(),
-            Fault::Full => io::ErrorKind::StorageFull.into(),
-            Fault::Other(text) => Self::other(text),
+            IoFault::NotThere => io::ErrorKind::NotFound.into(),
+            IoFault::Short => io::ErrorKind::UnexpectedEof.into(),
+            IoFault::Full => io::ErrorKind::StorageFull.into(),
+            IoFault::Other(text) => Self::other(text),
         }
     }
 }
@@ -121,7 +121,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
 ) -> Result<String> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(256 << 10, reader);
-    let (reply, mut replies) = mpsc::channel::<(Reply, Bytes)>(AT_ONCE);
+    let (reply, mut replies) = mpsc::channel::<(RelayReply, Bytes)>(AT_ONCE);
     // Ends with the last sender, or when the node does not listen any more.
     tokio::spawn(async move {
         while let Some((reply, bytes)) = replies.recv().await {
@@ -141,8 +141,8 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
     let what = || format!("the agent of `{node}` does not answer");
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line).await.or_error(Kind::Node, what)? == 0 {
-            return Err(Error::new(Kind::Node, format!("the agent of `{node}` ended the connection"))
+        if reader.read_line(&mut line).await.or_error(Kind::Disconnected, what)? == 0 {
+            return Err(Error::new(Kind::Disconnected, format!("the agent of `{node}` ended the connection"))
                 .hint("run the command again: it continues"));
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
@@ -151,13 +151,15 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
                     return Err(Error::new(Kind::Refused, format!("{} bytes are too many for a file", call.size)));
                 }
                 let mut body = vec![0; call.size as usize];
-                reader.read_exact(&mut body).await.or_error(Kind::Node, what)?;
+                reader.read_exact(&mut body).await.or_error(Kind::Disconnected, what)?;
                 let place = places.clone().acquire_owned().await.or_error(Kind::Other, what)?;
                 let (storage, reply) = (storage.clone(), reply.clone());
                 tokio::task::spawn_blocking(move || {
                     let said = match act(storage.as_ref(), call.act, body.into()) {
-                        Ok(bytes) => (Reply { number: call.number, fault: None, size: bytes.len() as u64 }, bytes),
-                        Err(error) => (Reply { number: call.number, fault: Some(error.into()), size: 0 }, Bytes::new()),
+                        Ok(bytes) => (RelayReply { number: call.number, fault: None, size: bytes.len() as u64 }, bytes),
+                        Err(error) => {
+                            (RelayReply { number: call.number, fault: Some(error.into()), size: 0 }, Bytes::new())
+                        }
                     };
                     let _ = reply.blocking_send(said);
                     drop(place);
@@ -172,26 +174,26 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
     }
 }
 
-fn act(storage: &dyn Storage, act: Act, body: Bytes) -> io::Result<Bytes> {
+fn act(storage: &dyn Storage, act: Operation, body: Bytes) -> io::Result<Bytes> {
     match &act {
-        Act::List(folder) if !is_readable(*folder) => {
+        Operation::List(folder) if !is_readable(*folder) => {
             return Err(io::Error::other(format!("a node may not read `{}`", folder.name())));
         }
-        Act::Read { file, .. } if !is_readable(file.folder) => {
+        Operation::Read { file, .. } if !is_readable(file.folder) => {
             return Err(io::Error::other(format!("a node may not read `{file}`")));
         }
-        Act::Write(file) if !is_writable(file.folder) => {
+        Operation::Write(file) if !is_writable(file.folder) => {
             return Err(io::Error::other(format!("a node may not write `{file}`")));
         }
         _ => {}
     }
     match act {
-        Act::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
-        Act::Read { range: Some((_, length)), .. } if length > MOST => {
+        Operation::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
+        Operation::Read { range: Some((_, length)), .. } if length > MOST => {
             Err(io::Error::other("the request is too large"))
         }
-        Act::Read { file, range } => storage.read(&file, range),
-        Act::Write(file) => {
+        Operation::Read { file, range } => storage.read(&file, range),
+        Operation::Write(file) => {
             let parts = [body];
             if !file.is(&parts) {
                 return Err(io::Error::other(format!("`{file}` was damaged during the transfer")));

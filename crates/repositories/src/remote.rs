@@ -16,10 +16,10 @@ use bytes::Bytes;
 use nix::sys::signal::{Signal, raise};
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     in_flight::{GONE, InFlightWrite, InFlightWrites},
-    open::Tell,
-    relay::{AT_ONCE, Act, Call, MOST, Message, Reply},
+    open::OnProgress,
+    relay::{AT_ONCE, Call, MOST, Message, Operation, RelayReply},
     storage::Storage,
 };
 
@@ -80,7 +80,7 @@ impl Remote {
     }
 
     /// Tells whoever asked.
-    pub fn tell(self: &Arc<Self>) -> Tell {
+    pub fn tell(self: &Arc<Self>) -> OnProgress {
         let remote = self.clone();
         Arc::new(move |text: &str| {
             // Nobody listening is found out by the next question.
@@ -112,13 +112,13 @@ impl Remote {
         Ok(())
     }
 
-    fn ask(&self, act: Act, parts: &[Bytes]) -> io::Result<Bytes> {
+    fn ask(&self, act: Operation, parts: &[Bytes]) -> io::Result<Bytes> {
         let (sender, receiver) = mpsc::channel();
         self.call(act, parts, Asker::Waits(sender))?;
         receiver.recv().map_err(|_| io::Error::other(GONE))?
     }
 
-    fn call(&self, act: Act, parts: &[Bytes], asker: Asker) -> io::Result<()> {
+    fn call(&self, act: Operation, parts: &[Bytes], asker: Asker) -> io::Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(GONE))?.insert(number, asker);
         let size = parts.iter().map(|part| part.len() as u64).sum();
@@ -135,7 +135,7 @@ fn reply(from: &mut impl BufRead) -> io::Result<(u64, io::Result<Bytes>)> {
     if from.read_line(&mut line)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let Reply { number, fault, size } = serde_json::from_str(&line)?;
+    let RelayReply { number, fault, size } = serde_json::from_str(&line)?;
     if size > MOST {
         return Err(io::Error::other("the request is too large"));
     }
@@ -145,18 +145,18 @@ fn reply(from: &mut impl BufRead) -> io::Result<(u64, io::Result<Bytes>)> {
 }
 
 impl Storage for Remote {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
-        Ok(serde_json::from_slice(&self.ask(Act::List(folder), &[])?)?)
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
+        Ok(serde_json::from_slice(&self.ask(Operation::List(folder), &[])?)?)
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
-        self.ask(Act::Read { file: file.clone(), range }, &[])
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+        self.ask(Operation::Read { file: file.clone(), range }, &[])
     }
 
     /// A pack is on its way when this returns: the library makes one after the other, and the way is long. What names packs, an
     /// index or a snapshot, is sent when all of them have arrived.
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
-        let act = Act::Write(file.clone());
+    fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
+        let act = Operation::Write(file.clone());
         if file.folder == Folder::Data {
             let pack = self.in_flight.begin(AT_ONCE)?;
             return self.call(act, parts, Asker::InFlight(pack));
@@ -165,11 +165,11 @@ impl Storage for Remote {
         self.ask(act, parts).map(drop)
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         Err(io::Error::other(format!("a node may not remove `{file}`")))
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
         Err(io::Error::other("a node may not list files"))
     }
 

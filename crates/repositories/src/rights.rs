@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     storage::Storage,
 };
 
@@ -43,24 +43,24 @@ pub fn is_writable(folder: Folder) -> bool {
 pub struct ReadOnly(pub Arc<dyn Storage>);
 
 impl Storage for ReadOnly {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.0.list(folder)
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
         self.0.read(file, range)
     }
 
-    fn write(&self, file: &File, _parts: &[Bytes]) -> io::Result<()> {
+    fn write(&self, file: &RepositoryFile, _parts: &[Bytes]) -> io::Result<()> {
         Err(io::Error::other(format!("`{file}` may only be read here, not written")))
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         Err(io::Error::other(format!("`{file}` may only be read here, not removed")))
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
-        self.0.look()
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
+        self.0.list_root()
     }
 
     fn make(&self) -> io::Result<()> {

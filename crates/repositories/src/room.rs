@@ -10,7 +10,7 @@
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Room {
+pub enum RepositoryScope {
     Lab,
     Environment(String),
     /// The one that all environments share.
@@ -20,7 +20,7 @@ pub enum Room {
 const LAB: &str = "lab";
 const ENVIRONMENT: &str = "env-";
 
-impl Room {
+impl RepositoryScope {
     /// Its directory at the location; `None`: the location itself.
     pub fn directory(&self) -> Option<String> {
         match self {

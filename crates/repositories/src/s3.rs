@@ -25,7 +25,7 @@ use ureq::{
 };
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     storage::Storage,
 };
 
@@ -52,7 +52,7 @@ pub struct S3 {
     http: Agent,
 }
 
-struct Said {
+struct S3Error {
     status: StatusCode,
     body: Vec<u8>,
 }
@@ -97,16 +97,16 @@ impl S3 {
         Ok(Self { bucket, credentials, prefix, http: http.into() })
     }
 
-    fn key(&self, file: &File) -> String {
+    fn key(&self, file: &RepositoryFile) -> String {
         format!("{}{}", self.prefix, file.path())
     }
 
     /// Asks until there is an answer that more asking would not change.
-    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<Said> {
+    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<S3Error> {
         let once = || {
             let mut response = send(&self.http)?;
             let body = response.body_mut().with_config().limit(MOST).read_to_vec()?;
-            Ok::<_, ureq::Error>(Said { status: response.status(), body })
+            Ok::<_, ureq::Error>(S3Error { status: response.status(), body })
         };
         let mut pause = PAUSE;
         for left in (0..TRIES).rev() {
@@ -135,7 +135,7 @@ impl S3 {
     }
 
     /// An answer that is not what was asked for.
-    fn refused(&self, said: &Said) -> io::Error {
+    fn refused(&self, said: &S3Error) -> io::Error {
         let text = String::from_utf8_lossy(&said.body);
         let tag = |name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>"))?;
@@ -212,19 +212,19 @@ struct Listed {
 }
 
 impl Storage for S3 {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         let prefix = match folder {
             Folder::Config => format!("{}config", self.prefix),
             folder => format!("{}{}/", self.prefix, folder.name()),
         };
         let listed = self.below(&prefix, true)?.unwrap_or_default();
-        let file = |key: &str| -> Option<File> {
-            key.strip_prefix(&self.prefix)?.parse().ok().filter(|file: &File| file.folder == folder)
+        let file = |key: &str| -> Option<RepositoryFile> {
+            key.strip_prefix(&self.prefix)?.parse().ok().filter(|file: &RepositoryFile| file.folder == folder)
         };
         Ok(listed.objects.into_iter().filter_map(|(key, size)| Some((file(&key)?, size))).collect())
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
         if range.is_some_and(|(_, length)| length == 0) {
             return Ok(Bytes::new());
         }
@@ -257,7 +257,7 @@ impl Storage for S3 {
         }
     }
 
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
+    fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let key = self.key(file);
         let look = self.bucket.head_object(Some(&self.credentials), &key).sign(SIGNED);
         if self.ask(|http| http.head(look.as_str()).call())?.status.is_success() {
@@ -269,14 +269,14 @@ impl Storage for S3 {
         if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         let key = self.key(file);
         let url = self.bucket.delete_object(Some(&self.credentials), &key).sign(SIGNED);
         let said = self.ask(|http| http.delete(url.as_str()).call())?;
         if said.status.is_success() || said.status == StatusCode::NOT_FOUND { Ok(()) } else { Err(self.refused(&said)) }
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
         let Some(listed) = self.below(&self.prefix, false)? else { return Ok(None) };
         let keys = listed.objects.into_iter().map(|(key, _)| key).chain(listed.folders);
         let name = |key: String| key.strip_prefix(&self.prefix).map(|name| name.trim_end_matches('/').to_owned());

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lap_base::error::{Error, Kind, Result};
 
 use super::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     storage::Storage,
 };
 
@@ -113,12 +113,12 @@ impl Sftp {
 }
 
 impl Storage for Sftp {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.with(|wire| {
             if folder == Folder::Config {
                 return Ok(wire
                     .stat(&self.path("config"))?
-                    .map(|meta| (File::config(), meta.size))
+                    .map(|meta| (RepositoryFile::config(), meta.size))
                     .into_iter()
                     .collect());
             }
@@ -130,11 +130,14 @@ impl Storage for Sftp {
                     all.extend(wire.entries(&self.path(&format!("data/{name}")))?.unwrap_or_default());
                 }
             }
-            Ok(all.into_iter().filter_map(|(name, meta)| Some((File::new(folder, &name)?, meta.size))).collect())
+            Ok(all
+                .into_iter()
+                .filter_map(|(name, meta)| Some((RepositoryFile::new(folder, &name)?, meta.size)))
+                .collect())
         })
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
         let path = self.path(&file.path());
         self.with(|wire| {
             let (offset, length) = match range {
@@ -145,7 +148,7 @@ impl Storage for Sftp {
         })
     }
 
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
+    fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let target = self.path(&file.path());
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let temporary = self.path(&format!("{TEMPORARY}/{}-{number}", std::process::id()));
@@ -165,7 +168,7 @@ impl Storage for Sftp {
         })
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         let path = self.path(&file.path());
         match self.with(|wire| wire.status(kind::REMOVE, |body| string(body, path.as_bytes()))) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -173,7 +176,7 @@ impl Storage for Sftp {
         }
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
         let entries = self.with(|wire| wire.entries(&self.root))?;
         Ok(entries.map(|all| all.into_iter().map(|(name, _)| name).collect()))
     }

@@ -9,7 +9,7 @@ use rustic_core::repofile::SnapshotFile;
 use serde::Serialize;
 
 use super::{
-    lock::Lock,
+    lock::RepositoryLock,
     open::{Repository, guarded},
 };
 
@@ -138,7 +138,7 @@ impl Repository {
     ///
     /// # Errors
     /// It is gone, or its description cannot be written anew; then it is as it was.
-    pub fn ask_for(&self, copy: &Copy, _lock: &Lock) -> Result<()> {
+    pub fn ask_for(&self, copy: &Copy, _lock: &RepositoryLock) -> Result<()> {
         let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let Some(mut file) = files.into_iter().find(|file| file.id.to_hex().as_str() == copy.restic) else {
             return Err(Error::new(Kind::Locked, format!("the copy {} in `{}` no longer exists", copy.id, self.name))

@@ -19,10 +19,10 @@ use lap_snapshots as snapshot;
 use lap_snapshots::{Filesystem, Meta, Reason, half};
 
 use super::{
-    directory::Directory,
+    directory::DirectoryStorage,
     restore::{here, job},
     sftp::Sftp,
-    work::{Copied, Source, copy, fetch},
+    work::{CopySource, CopyStats, copy, fetch},
     *,
 };
 
@@ -48,7 +48,7 @@ struct Office {
     _turn: MutexGuard<'static, ()>,
 }
 
-fn silent() -> Tell {
+fn silent() -> OnProgress {
     Arc::new(|_: &str| {})
 }
 
@@ -58,7 +58,7 @@ fn secret(text: &str) -> Secret {
 
 impl Office {
     fn new() -> Self {
-        Self::with(|path| Arc::new(Directory::new(path)))
+        Self::with(|path| Arc::new(DirectoryStorage::new(path)))
     }
 
     fn with(storage: impl FnOnce(&Path) -> Arc<dyn Storage>) -> Self {
@@ -82,17 +82,17 @@ impl Office {
         Repository::open(self.storage.clone(), "office", KeySlot::Lab, &secret("pw"), silent()).unwrap()
     }
 
-    fn copy_through(&self, storage: Arc<dyn Storage>, id: &str) -> Result<Copied> {
+    fn copy_through(&self, storage: Arc<dyn Storage>, id: &str) -> Result<CopyStats> {
         warnings::listen();
         let pool = self.pool.path();
         let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, silent())?;
         let order = snapshot::find(&pool, id).ok().and_then(|meta| meta.order);
         let generation = order.and_then(|order| Position::generation(&order, &repository.copies().unwrap_or_default()));
         let (lab, environment, node) = ("lab", "test", "test");
-        copy(repository, &Source { pool: &pool, id, lab, environment, node, generation, asked: false })
+        copy(repository, &CopySource { pool: &pool, id, lab, environment, node, generation, asked: false })
     }
 
-    fn copy(&self, id: &str) -> Copied {
+    fn copy(&self, id: &str) -> CopyStats {
         self.copy_through(self.storage.clone(), id).unwrap()
     }
 
@@ -105,7 +105,7 @@ impl Office {
     /// As the agent's child does it, in this process: without its walls.
     fn fetch_as(&self, id: &snapshot::Id, restic: &str) -> Result<Meta> {
         warnings::listen();
-        let restore = |half: &Path| here::here(self.open(), job::What::Snapshot, restic, half);
+        let restore = |half: &Path| here::here(self.open(), job::RestoreKind::Snapshot, restic, half);
         fetch("office", &self.pool.path(), id, None, restore)
     }
 
@@ -260,7 +260,7 @@ fn furnish(data: &Path) {
 #[test]
 fn there_and_back_as_it_was() {
     for filesystem in Filesystem::ALL {
-        goes_and_comes(&Office::on(filesystem, |path| Arc::new(Directory::new(path))));
+        goes_and_comes(&Office::on(filesystem, |path| Arc::new(DirectoryStorage::new(path))));
     }
 }
 
@@ -344,30 +344,30 @@ struct Breaks {
 }
 
 impl Storage for Breaks {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.inner.list(folder)
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
         self.inner.read(file, range)
     }
 
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
+    fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.inner.write(file, parts)
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         self.inner.remove(file)
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
-        self.inner.look()
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
+        self.inner.list_root()
     }
 
     fn make(&self) -> io::Result<()> {
@@ -462,9 +462,12 @@ fn one_sentence_each() {
             fs::write(office.root().join("locks").join("ab".repeat(32)), "x")
         })
         .unwrap();
-    assert_eq!(again("pw").unwrap().lock(false).err().unwrap().message, "`office` is locked: a lock in it cannot be read");
+    assert_eq!(
+        again("pw").unwrap().lock(false).err().unwrap().message,
+        "`office` is locked: a lock in it cannot be read"
+    );
 
-    let at = |path: &Path| -> Arc<dyn Storage> { Arc::new(Directory::new(path)) };
+    let at = |path: &Path| -> Arc<dyn Storage> { Arc::new(DirectoryStorage::new(path)) };
     let nowhere = at(&office.pool.path().join("nowhere"));
     assert!(!Repository::is_there(&nowhere, "office").unwrap());
     let pool = at(&office.pool.path());
@@ -491,12 +494,12 @@ fn over_sftp() {
     office.goes_there_and_comes_back(|| {
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
     });
-    let missing = File::new(Folder::Data, &"ab".repeat(32)).unwrap();
+    let missing = RepositoryFile::new(Folder::Data, &"ab".repeat(32)).unwrap();
     assert_eq!(office.storage.read(&missing, None).unwrap_err().kind(), io::ErrorKind::NotFound);
     let (file, size) = office.storage.list(Folder::Data).unwrap().remove(0);
     assert_eq!(office.storage.read(&file, Some((size - 1, 2))).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "and goes on after an error");
-    let names = office.storage.look().unwrap().unwrap();
+    let names = office.storage.list_root().unwrap().unwrap();
     assert!(
         names.contains(&"config".into()) && !Path::new(&office.root()).join("tmp").read_dir().unwrap().any(|_| true)
     );

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lap_base::{
-    beneath::{Entry, Walk, dir::Dir},
+    beneath::{DirEntry, Walk, dir::Dir},
     error::Result,
 };
 use rustix::fs::FileType;
@@ -32,7 +32,7 @@ pub fn adopt(pool: &Path, state: &Path, id: &Id) -> Result<()> {
 }
 
 /// Containers may write to a part of the state (`dns`): both sides are reached by open directories.
-fn copy(from: &Dir, to: &Dir, entry: &Entry, walk: &Walk, depth: usize) -> Result<()> {
+fn copy(from: &Dir, to: &Dir, entry: &DirEntry, walk: &Walk, depth: usize) -> Result<()> {
     let name = Path::new(&entry.name);
     match entry.kind() {
         FileType::Directory => {

@@ -26,14 +26,14 @@ use super::{
     filesystem::is_btrfs,
     meta::Meta,
     nested::list,
-    plain::{Known, Stamp},
-    tree::{self, Node},
+    plain::{KnownFiles, Stamp},
+    tree::{self, FileStatus},
 };
 
 /// How a file differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum FileChange {
     Added,
     Changed,
     Removed,
@@ -41,10 +41,10 @@ pub enum Change {
 
 /// One file that differs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Difference {
+pub struct FileDifference {
     /// Below `/data`; its first part is the container.
     pub path: PathBuf,
-    pub change: Change,
+    pub change: FileChange,
 }
 
 /// Lists what differs in `to` from `from`, both of which are in `pool`, in the order of the paths. A directory that came or went
@@ -52,8 +52,8 @@ pub struct Difference {
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<Difference>> {
-    let known = if is_btrfs(pool)? { None } else { Known::read(pool).map(|(_, known)| known) };
+pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<FileDifference>> {
+    let known = if is_btrfs(pool)? { None } else { KnownFiles::read(pool).map(|(_, known)| known) };
     let mut out = Vec::new();
     let (from, to) = (Side::of(from)?, Side::of(to)?);
     Walker { from, to, known: known.unwrap_or_default() }.walk(Path::new(""), &mut out)?;
@@ -87,22 +87,22 @@ impl Side {
     }
 
     /// What is in a directory; nothing, where there is none by now.
-    fn entries(&self, path: &Path) -> Result<BTreeMap<OsString, Node>> {
+    fn entries(&self, path: &Path) -> Result<BTreeMap<OsString, FileStatus>> {
         let (root, below) = self.at(path);
         let Some(dir) = root.still_dir(below)? else { return Ok(BTreeMap::new()) };
-        Ok(dir.list(&Walk::whole())?.into_iter().map(|entry| (entry.name, Node::of(&entry.stat))).collect())
+        Ok(dir.list(&Walk::whole())?.into_iter().map(|entry| (entry.name, FileStatus::of(&entry.stat))).collect())
     }
 }
 
 struct Walker {
     from: Side,
     to: Side,
-    known: Known,
+    known: KnownFiles,
 }
 
 impl Walker {
     /// A container decides how deep its directories are: they are in a list, not on the stack.
-    fn walk(&self, below: &Path, out: &mut Vec<Difference>) -> Result<()> {
+    fn walk(&self, below: &Path, out: &mut Vec<FileDifference>) -> Result<()> {
         let mut left = vec![below.to_owned()];
         while let Some(below) = left.pop() {
             self.walk_one(&below, &mut left, out)?;
@@ -110,46 +110,46 @@ impl Walker {
         Ok(())
     }
 
-    fn walk_one(&self, below: &Path, left: &mut Vec<PathBuf>, out: &mut Vec<Difference>) -> Result<()> {
+    fn walk_one(&self, below: &Path, left: &mut Vec<PathBuf>, out: &mut Vec<FileDifference>) -> Result<()> {
         let Self { from, to, .. } = self;
         let (before, after) = (from.entries(below)?, to.entries(below)?);
         for (name, old) in &before {
             let path = below.join(name);
             match after.get(name) {
-                None => all(from, &path, old, Change::Removed, out)?,
+                None => all(from, &path, old, FileChange::Removed, out)?,
                 Some(new) if is_dir(old) && is_dir(new) => left.push(path),
                 Some(new) if is_dir(old) || is_dir(new) => {
-                    all(from, &path, old, Change::Removed, out)?;
-                    all(to, &path, new, Change::Added, out)?;
+                    all(from, &path, old, FileChange::Removed, out)?;
+                    all(to, &path, new, FileChange::Added, out)?;
                 }
                 Some(new) if self.is_copy(old, new) || same(old, new, from.at(&path), to.at(&path))? => {}
-                Some(_) => out.push(Difference { path, change: Change::Changed }),
+                Some(_) => out.push(FileDifference { path, change: FileChange::Changed }),
             }
         }
         for (name, new) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
-            all(to, &below.join(name), new, Change::Added, out)?;
+            all(to, &below.join(name), new, FileChange::Added, out)?;
         }
         Ok(())
     }
 
     /// Whether it is known that one is the other's copy, also by another name of that.
-    fn is_copy(&self, old: &Node, new: &Node) -> bool {
+    fn is_copy(&self, old: &FileStatus, new: &FileStatus) -> bool {
         let copy = self.known.copy_of(new.inode, &Stamp::from(new)).and_then(|copy| fs::symlink_metadata(copy).ok());
         copy.is_some_and(|copy| (copy.ino(), copy.size()) == (old.inode, old.size))
     }
 }
 
-fn is_dir(node: &Node) -> bool {
+fn is_dir(node: &FileStatus) -> bool {
     node.kind == FileType::Directory
 }
 
-fn all(root: &Side, path: &Path, node: &Node, change: Change, out: &mut Vec<Difference>) -> Result<()> {
+fn all(root: &Side, path: &Path, node: &FileStatus, change: FileChange, out: &mut Vec<FileDifference>) -> Result<()> {
     let mut left = vec![(path.to_owned(), is_dir(node))];
     while let Some((path, is_dir_too)) = left.pop() {
         if is_dir_too {
             left.extend(root.entries(&path)?.iter().map(|(name, node)| (path.join(name), is_dir(node))));
         } else {
-            out.push(Difference { path, change });
+            out.push(FileDifference { path, change });
         }
     }
     Ok(())
@@ -158,8 +158,8 @@ fn all(root: &Side, path: &Path, node: &Node, change: Change, out: &mut Vec<Diff
 /// How much of a file is looked at at once.
 const PIECE: usize = 64 << 10;
 
-fn same(a: &Node, b: &Node, old: (&Dir, &Path), new: (&Dir, &Path)) -> Result<bool> {
-    let of = |node: &Node| (node.kind, node.mode, node.owner, node.written, node.device, node.size);
+fn same(a: &FileStatus, b: &FileStatus, old: (&Dir, &Path), new: (&Dir, &Path)) -> Result<bool> {
+    let of = |node: &FileStatus| (node.kind, node.mode, node.owner, node.written, node.device, node.size);
     if of(a) != of(b) {
         return Ok(false);
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Programs that run in a container; empty: none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Hooks {
+pub struct SnapshotHooks {
     /// Dump a database, flush, hold still.
     pub before: Vec<String>,
     /// Go on. Runs whatever became of the snapshot.

@@ -14,7 +14,7 @@ use super::{
 
 /// `[snapshot]` of `lap.toml`, as the agent gets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
+pub struct SnapshotPolicy {
     /// Seconds between snapshots that the agent takes by itself; `None`: it takes none.
     pub every: Option<u64>,
     /// `None`: nothing is ever removed by itself.
@@ -33,13 +33,13 @@ pub struct Keep {
 
 /// What is to become of one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
+pub struct RetentionDecision {
     pub id: Id,
     /// Why it stays; empty: it goes.
     pub because: Vec<String>,
 }
 
-impl Policy {
+impl SnapshotPolicy {
     /// When the next snapshot is due, in unix seconds, given the oldest first; `None`: never.
     pub fn due(&self, snapshots: &[Meta], now: i64) -> Option<i64> {
         // One from the future (a clock that was wrong, an archive from elsewhere) is no reason to wait for it.
@@ -69,9 +69,9 @@ const SECOND_THOUGHTS: u64 = 7 * 24 * 3600;
 
 /// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it, what a restore
 /// replaced for a week in which the agent ran; the newest stays in any case.
-pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<Decision> {
-    let mut decisions: Vec<Decision> =
-        snapshots.iter().map(|meta| Decision { id: meta.id.clone(), because: Vec::new() }).collect();
+pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<RetentionDecision> {
+    let mut decisions: Vec<RetentionDecision> =
+        snapshots.iter().map(|meta| RetentionDecision { id: meta.id.clone(), because: Vec::new() }).collect();
     for (decision, meta) in decisions.iter_mut().zip(snapshots) {
         if matches!(meta.reason, Reason::Asked | Reason::Fetched) {
             decision.because.push("taken by hand".into());
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn due_is_one_span_after_the_newest() {
-        let policy = Policy { every: Some(3600), keep: None };
+        let policy = SnapshotPolicy { every: Some(3600), keep: None };
         assert_eq!(policy.due(&[], NOON), Some(0), "at once where there is none");
         assert_eq!(
             policy.due(
@@ -226,7 +226,7 @@ mod tests {
             ),
             Some(NOON + 3600)
         );
-        assert_eq!(Policy::default().due(&[], NOON), None);
+        assert_eq!(SnapshotPolicy::default().due(&[], NOON), None);
         assert_eq!(policy.patience(), Some(7200));
     }
 }

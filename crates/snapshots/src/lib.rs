@@ -87,18 +87,18 @@ pub mod volume;
 pub use self::half::{drop_half, hold, hold_half};
 pub use self::nested::list::{Missing, Nested};
 pub use adopt::adopt;
-pub use diff::{Change, Difference, diff};
+pub use diff::{FileChange, FileDifference, diff};
 pub use filesystem::{Filesystem, is_btrfs};
 pub use id::Id;
 pub use meta::{Damaged, Meta, Reason, all, data, find, list, none_newer};
 pub use order::Order;
 pub use pause::{HookRan, Pause};
 pub use records::named;
-pub use restore::{Restore, Step, World, recover};
+pub use restore::{Restore, RestoreStep, World, recover};
 pub use stage::{stage, unstage};
 pub use still::{STEPS, Still, Stood};
 pub use sweep::{abandon, remove, sweep};
 pub use take::{
-    Taken, begin, complete, describe, described, finish, finish_import, free_id, is_whole, prepare_import, take,
+    TakeStats, begin, complete, describe, described, finish, finish_import, free_id, is_whole, prepare_import, take,
 };
 pub use tree::{copy, remove as remove_tree};

@@ -34,7 +34,7 @@ use super::{
     },
     order,
     plain::Shot,
-    restore::{Step, World, pending},
+    restore::{RestoreStep, World, pending},
     take::{begin, complete, copy_present, described, finish, free_id, is_whole},
     tree::{self, remove},
     volume,
@@ -62,7 +62,7 @@ pub struct Only<'a> {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Record {
+struct PartRecord {
     id: Id,
     kept: Meta,
     /// Inode of each path that is put in place; `None`: it is not in the snapshot, so it goes. Empty: not prepared.
@@ -80,7 +80,7 @@ struct Record {
 pub struct Rest {
     pool: PathBuf,
     state: PathBuf,
-    record: Record,
+    record: PartRecord,
 }
 
 impl Rest {
@@ -155,8 +155,8 @@ impl Only<'_> {
         }
         let stopped = world.running()?.into_iter().filter(|name| containers.contains(name)).collect();
         let (id, new) = ((*id).clone(), BTreeMap::new());
-        let mut record = Record { id, kept: kept.clone(), new, stopped, switched: false };
-        world.step(Step::Prepare);
+        let mut record = PartRecord { id, kept: kept.clone(), new, stopped, switched: false };
+        world.step(RestoreStep::Prepare);
         write(state, &record)?;
         if let Err(error) = self.before_the_switch(&from, &held, &mut record, world) {
             return match recover(pool, state, world) {
@@ -170,7 +170,13 @@ impl Only<'_> {
         Ok((record.kept.clone(), Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
     }
 
-    fn before_the_switch(&self, from: &Path, held: &Nested, record: &mut Record, world: &mut impl World) -> Result<()> {
+    fn before_the_switch(
+        &self,
+        from: &Path,
+        held: &Nested,
+        record: &mut PartRecord,
+        world: &mut impl World,
+    ) -> Result<()> {
         let Self { pool, state, paths, .. } = self;
         let beside = beside(pool);
         fs::create_dir(&beside).or_error(Kind::Node, || format!("cannot make `{}`", beside.display()))?;
@@ -189,9 +195,9 @@ impl Only<'_> {
         // Now, while everything runs: later it would be waited for while containers are stopped.
         volume::sync(pool)?;
         write(state, record)?;
-        world.step(Step::Stop);
+        world.step(RestoreStep::Stop);
         world.stop(&record.stopped)?;
-        world.step(Step::Switch);
+        world.step(RestoreStep::Switch);
         match shot {
             Some(shot) => drop(shot.end(&record.kept.id, world)?),
             // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
@@ -229,7 +235,7 @@ fn check_subvolume(pool: &Path, path: &str, held: &Nested) -> Result<()> {
 }
 
 /// Copies `path` of the snapshot, with the subvolumes in it.
-fn copy(pool: &Path, record: &Record, held: &Nested, path: &str, copied: &Path) -> Result<()> {
+fn copy(pool: &Path, record: &PartRecord, held: &Nested, path: &str, copied: &Path) -> Result<()> {
     let snapshot = directory(pool).join(record.id.to_string());
     match held.kept.iter().position(|kept| kept == path) {
         Some(n) => volume::copy(&list::place(&snapshot, n), copied)?,
@@ -244,7 +250,7 @@ fn above(root: &Dir, path: &str) -> Result<Option<Dir>> {
 }
 
 /// Puts each in place, and records it before containers start or anything is removed by which it could be seen.
-fn switch(pool: &Path, state: &Path, record: &mut Record) -> Result<()> {
+fn switch(pool: &Path, state: &Path, record: &mut PartRecord) -> Result<()> {
     put_all(pool, record)?;
     volume::sync(pool)?;
     record.switched = true;
@@ -252,7 +258,7 @@ fn switch(pool: &Path, state: &Path, record: &mut Record) -> Result<()> {
 }
 
 /// Puts each in place that is not there yet.
-fn put_all(pool: &Path, record: &Record) -> Result<()> {
+fn put_all(pool: &Path, record: &PartRecord) -> Result<()> {
     let (data, copies) = (Dir::open(&pool.join("data"))?, Dir::find(&beside(pool))?);
     // Without it, all is in its place.
     let Some(copies) = copies else { return Ok(()) };
@@ -280,7 +286,7 @@ fn put(data: &Dir, path: &str, copies: &Dir, copied: &str, new: Option<u64>) -> 
     };
     let name = beneath::split(Path::new(path))?.1;
     let above = above(data, path)?.ok_or_else(gone)?;
-    let is_there = above.look(Path::new(name))?.is_some();
+    let is_there = above.metadata(Path::new(name))?.is_some();
     // All of it goes to the disk at once, when the last one has moved.
     match new {
         Some(_) if is_there => above.exchange(name, copies, copied.as_ref()),
@@ -328,24 +334,24 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 }
 
 /// All of this may have been done before.
-fn after_the_switch(pool: &Path, state: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
+fn after_the_switch(pool: &Path, state: &Path, record: &mut PartRecord, world: &mut impl World) -> Result<()> {
     start(pool, state, record, world)?;
     finish_rest(pool, state, record, world)
 }
 
-fn start(pool: &Path, state: &Path, record: &mut Record, world: &mut impl World) -> Result<()> {
+fn start(pool: &Path, state: &Path, record: &mut PartRecord, world: &mut impl World) -> Result<()> {
     if !record.switched {
         switch(pool, state, record)?;
     }
     if world.can_start() {
-        world.step(Step::Start);
+        world.step(RestoreStep::Start);
         world.start(&record.stopped)?;
     }
     Ok(())
 }
 
-fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
-    world.step(Step::Keep);
+fn finish_rest(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
+    world.step(RestoreStep::Keep);
     // Two trees of their own, which may be as large as what was restored.
     thread::scope(|scope| {
         let replaced = scope.spawn(|| drop_beside(pool));
@@ -355,11 +361,11 @@ fn finish_rest(pool: &Path, state: &Path, record: &Record, world: &mut impl Worl
     if !world.can_start() {
         return Ok(());
     }
-    world.step(Step::Close);
+    world.step(RestoreStep::Close);
     forget(state)
 }
 
-fn keep(pool: &Path, record: &Record) -> Result<()> {
+fn keep(pool: &Path, record: &PartRecord) -> Result<()> {
     if complete(pool, &record.kept)? {
         return Ok(());
     }
@@ -369,13 +375,13 @@ fn keep(pool: &Path, record: &Record) -> Result<()> {
     finish(pool, &record.kept)
 }
 
-fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+fn close(state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
     if !world.can_start() {
         return Ok(());
     }
-    world.step(Step::Start);
+    world.step(RestoreStep::Start);
     world.start(&record.stopped)?;
-    world.step(Step::Close);
+    world.step(RestoreStep::Close);
     forget(state)
 }
 
@@ -394,7 +400,7 @@ fn drop_beside(pool: &Path) -> Result<()> {
 fn number_of(root: &Dir, path: &str) -> Result<Option<u64>> {
     let Some(above) = above(root, path)? else { return Ok(None) };
     let name = Path::new(beneath::split(Path::new(path))?.1);
-    let Some(stat) = above.look(name)? else { return Ok(None) };
+    let Some(stat) = above.metadata(name)? else { return Ok(None) };
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
         && let Some(dir) = above.dir(name)?
         && nested::is_subvolume(&dir)
@@ -412,7 +418,7 @@ pub(super) fn named(state: &Path) -> Result<Vec<Id>> {
     Ok(read(state)?.into_iter().flat_map(|record| [record.id, record.kept.id]).collect())
 }
 
-fn read(state: &Path) -> Result<Option<Record>> {
+fn read(state: &Path) -> Result<Option<PartRecord>> {
     let path = state.join(RECORD);
     match fs::read(&path) {
         Ok(text) => {
@@ -423,7 +429,7 @@ fn read(state: &Path) -> Result<Option<Record>> {
     }
 }
 
-fn write(state: &Path, record: &Record) -> Result<()> {
+fn write(state: &Path, record: &PartRecord) -> Result<()> {
     let text = serde_json::to_vec_pretty(record).or_error(Kind::Other, || "cannot describe a restore".into())?;
     write_file(&state.join(RECORD), &text, 0o600)
 }

@@ -30,7 +30,7 @@ const NEW: &str = "data.lap-new";
 
 /// The steps, in their order; each is announced before it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum RestoreStep {
     /// The record is written; a writable copy of the snapshot is made.
     Prepare,
     /// Containers are stopped.
@@ -49,7 +49,7 @@ pub enum Step {
     Close,
 }
 
-impl Step {
+impl RestoreStep {
     /// All of them.
     pub const ALL: [Self; 8] =
         [Self::Prepare, Self::Stop, Self::Unmount, Self::Switch, Self::Mount, Self::Keep, Self::Start, Self::Close];
@@ -72,7 +72,7 @@ impl Step {
 /// What a restore needs from the machine around the pool.
 pub trait World: Still {
     /// A step begins.
-    fn step(&mut self, step: Step);
+    fn step(&mut self, step: RestoreStep);
     /// The containers that run, as they were made. They are started again at the same time, as Docker does at a boot.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ pub trait World: Still {
 
 /// `state/restore.json`: a restore under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Record {
+struct RestoreRecord {
     /// What is restored.
     id: Id,
     /// What the present will be called.
@@ -145,7 +145,7 @@ impl Restore<'_> {
                 Error::new(Kind::Usage, format!("there is no snapshot `{id}`")).hint("`lap snapshot list` shows them")
             );
         }
-        if Record::read(state)?.is_some() || pool.join(NEW).exists() {
+        if RestoreRecord::read(state)?.is_some() || pool.join(NEW).exists() {
             return Err(pending());
         }
         let name = free_id(pool, *at);
@@ -161,14 +161,14 @@ impl Restore<'_> {
             order,
             nested: list::Nested::default(),
         };
-        let mut record = Record {
+        let mut record = RestoreRecord {
             id: (*id).clone(),
             kept: kept.clone(),
             number: None,
             containers: world.running()?,
             release: release.clone(),
         };
-        world.step(Step::Prepare);
+        world.step(RestoreStep::Prepare);
         record.write(state)?;
         match self.before_the_switch(&mut record, world) {
             Ok(()) => {}
@@ -188,7 +188,7 @@ impl Restore<'_> {
         Ok(kept)
     }
 
-    fn before_the_switch(&self, record: &mut Record, world: &mut impl World) -> Result<()> {
+    fn before_the_switch(&self, record: &mut RestoreRecord, world: &mut impl World) -> Result<()> {
         let Self { pool, state, id, .. } = self;
         let new = pool.join(NEW);
         volume::copy(&data(pool, id), &new)?;
@@ -199,11 +199,11 @@ impl Restore<'_> {
         }
         record.number = Some(volume::number(&new)?);
         record.write(state)?;
-        world.step(Step::Stop);
+        world.step(RestoreStep::Stop);
         world.stop(&record.containers)?;
-        world.step(Step::Unmount);
+        world.step(RestoreStep::Unmount);
         world.unmount()?;
-        world.step(Step::Switch);
+        world.step(RestoreStep::Switch);
         // `after_the_switch` writes the names to the disk, before anything is started on the new data.
         durable::swap(&pool.join("data"), &new)
             .or_error(Kind::Node, || format!("cannot exchange `data` and `{}`", new.display()))
@@ -222,7 +222,7 @@ pub fn pending() -> Error {
 /// # Errors
 /// What is left to do cannot be done now; call it again.
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
-    let Some(record) = Record::read(state)? else { return Ok(None) };
+    let Some(record) = RestoreRecord::read(state)? else { return Ok(None) };
     let (id, new) = (&record.id, pool.join(NEW));
     // Not knowing is no answer: what is deleted below would be the only copy of what was there.
     if record.number.is_some() && Some(volume::number(&pool.join("data"))?) == record.number {
@@ -241,10 +241,10 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 }
 
 /// All of this may have been done before: it is the way forward after a kill, too.
-fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
-    world.step(Step::Mount);
+fn after_the_switch(pool: &Path, state: &Path, record: &RestoreRecord, world: &mut impl World) -> Result<()> {
+    world.step(RestoreStep::Mount);
     world.mount()?;
-    world.step(Step::Keep);
+    world.step(RestoreStep::Keep);
     let (old, kept) = (pool.join(NEW), &record.kept);
     plain::confirm(pool, &record.id);
     if !complete(pool, kept)? {
@@ -272,20 +272,20 @@ fn after_the_switch(pool: &Path, state: &Path, record: &Record, world: &mut impl
     if let Some(release) = &record.release {
         let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
         write_file(&state.join("current.json"), &text, 0o600)?;
-        world.step(Step::Close);
-        return Record::remove(state);
+        world.step(RestoreStep::Close);
+        return RestoreRecord::remove(state);
     }
     close(state, record, world)
 }
 
-fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
+fn close(state: &Path, record: &RestoreRecord, world: &mut impl World) -> Result<()> {
     if !world.can_start() {
         return Ok(());
     }
-    world.step(Step::Start);
+    world.step(RestoreStep::Start);
     world.start(&record.containers)?;
-    world.step(Step::Close);
-    Record::remove(state)
+    world.step(RestoreStep::Close);
+    RestoreRecord::remove(state)
 }
 
 /// The snapshots that a restore under way names.
@@ -293,10 +293,10 @@ fn close(state: &Path, record: &Record, world: &mut impl World) -> Result<()> {
 /// # Errors
 /// The record cannot be read.
 pub(super) fn named(state: &Path) -> Result<Vec<Id>> {
-    Ok(Record::read(state)?.into_iter().flat_map(|record| [record.id, record.kept.id]).collect())
+    Ok(RestoreRecord::read(state)?.into_iter().flat_map(|record| [record.id, record.kept.id]).collect())
 }
 
-impl Record {
+impl RestoreRecord {
     fn write(&self, state: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).or_error(Kind::Other, || "cannot describe a restore".into())?;
         write_file(&state.join(RECORD), &text, 0o600)

@@ -27,7 +27,7 @@ use super::{
 
 /// What taking one gave.
 #[derive(Debug)]
-pub struct Taken {
+pub struct TakeStats {
     /// For how long containers stood still, if they did.
     pub stood: Option<Stood>,
     pub nested: Nested,
@@ -38,7 +38,7 @@ pub struct Taken {
 ///
 /// # Errors
 /// The disk is full, or containers would have to stand still for too long. Then there is no snapshot.
-pub fn take(pool: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Taken> {
+pub fn take(pool: &Path, meta: &Meta, still: &mut dyn Still) -> Result<TakeStats> {
     let half = begin(pool, &meta.id)?;
     let taken = fill(pool, &half, meta, still).and_then(|taken| {
         finish(pool, &Meta { nested: taken.nested.clone(), ..meta.clone() })?;
@@ -50,13 +50,13 @@ pub fn take(pool: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Taken> {
     taken
 }
 
-fn fill(pool: &Path, half: &Path, meta: &Meta, still: &mut dyn Still) -> Result<Taken> {
+fn fill(pool: &Path, half: &Path, meta: &Meta, still: &mut dyn Still) -> Result<TakeStats> {
     if is_btrfs(pool)? {
         let nested = copy_present(pool, half, true, None)?;
-        return Ok(Taken { stood: None, nested });
+        return Ok(TakeStats { stood: None, nested });
     }
     let stood = Shot::begin(pool, half, &[], still)?.end(&meta.id, still)?;
-    Ok(Taken { stood: Some(stood), nested: Nested::default() })
+    Ok(TakeStats { stood: Some(stood), nested: Nested::default() })
 }
 
 /// Makes `half/data` a snapshot of the present, and keeps the subvolumes in it but those in the directory `leave`. Of btrfs only.

@@ -46,11 +46,11 @@ struct Fake {
     running: Vec<String>,
     started: Vec<String>,
     booting: bool,
-    die_at: Option<Step>,
+    die_at: Option<RestoreStep>,
     /// Where the power goes, and the pool's device.
-    cut_at: Option<(Step, PathBuf)>,
-    fail_at: Option<Step>,
-    steps: Vec<Step>,
+    cut_at: Option<(RestoreStep, PathBuf)>,
+    fail_at: Option<RestoreStep>,
+    steps: Vec<RestoreStep>,
     paused: bool,
     did: Vec<String>,
     die_taking: Option<String>,
@@ -64,7 +64,7 @@ impl Fake {
         Self { mounted: true, running: vec!["registry".into(), "git".into()], ..Self::default() }
     }
 
-    fn may(&self, step: Step) -> Result<()> {
+    fn may(&self, step: RestoreStep) -> Result<()> {
         if self.fail_at == Some(step) { Err(Error::new(Kind::Node, format!("no {}", step.text()))) } else { Ok(()) }
     }
 }
@@ -108,7 +108,7 @@ impl Still for Fake {
 }
 
 impl World for Fake {
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: RestoreStep) {
         self.steps.push(step);
         if let Some((_, device)) = self.cut_at.as_ref().filter(|(at, _)| *at == step) {
             pool::keep(device);
@@ -128,13 +128,13 @@ impl World for Fake {
     }
 
     fn stop(&mut self, containers: &[String]) -> Result<()> {
-        self.may(Step::Stop)?;
+        self.may(RestoreStep::Stop)?;
         self.running.retain(|name| !containers.contains(name));
         Ok(())
     }
 
     fn start(&mut self, containers: &[String]) -> Result<()> {
-        self.may(Step::Start)?;
+        self.may(RestoreStep::Start)?;
         assert!(self.mounted, "a container was started without its data");
         self.started = containers.to_vec();
         Ok(())
@@ -142,13 +142,13 @@ impl World for Fake {
 
     fn unmount(&mut self) -> Result<()> {
         assert!(self.running.is_empty(), "the data went away below {:?}", self.running);
-        self.may(Step::Unmount)?;
+        self.may(RestoreStep::Unmount)?;
         self.mounted = false;
         Ok(())
     }
 
     fn mount(&mut self) -> Result<()> {
-        self.may(Step::Mount)?;
+        self.may(RestoreStep::Mount)?;
         self.mounted = true;
         Ok(())
     }
@@ -171,7 +171,7 @@ fn goes_and_comes(pool: Pool) {
     let mut world = Fake::up();
     let kept = pool.restore(&first.id, &mut world).unwrap();
     assert_eq!((pool.read("git/one").as_str(), pool.read("git/two").as_str()), ("old", ""));
-    assert_eq!(world.steps, Step::ALL);
+    assert_eq!(world.steps, RestoreStep::ALL);
     assert_eq!(world.started, ["registry", "git"], "in the order they were made");
     assert_eq!((pool.of(&kept, "git/one").as_str(), pool.of(&kept, "git/two").as_str()), ("new", "more"));
     if is_btrfs(&pool.path()).unwrap() {
@@ -198,9 +198,11 @@ fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
 
 fn is_killed_at_each_step(pool: Pool) {
     let first = pool.take();
-    for step in Step::ALL {
+    for step in RestoreStep::ALL {
         // Docker answers at once; or only after the data is settled; or the first attempt to recover is killed, too.
-        for (booting, again) in [(false, None), (true, None), (true, Some(Step::Mount)), (true, Some(Step::Keep))] {
+        for (booting, again) in
+            [(false, None), (true, None), (true, Some(RestoreStep::Mount)), (true, Some(RestoreStep::Keep))]
+        {
             pool.write("git/one", "new");
             let mut world = Fake { die_at: Some(step), ..Fake::up() };
             let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
@@ -219,11 +221,12 @@ fn is_killed_at_each_step(pool: Pool) {
                 said = recover(&path, &state, &mut world).unwrap();
             }
             let context = format!("killed at {step:?}, booting {booting}, again {again:?}: {said:?}");
-            let switched = !matches!(step, Step::Prepare | Step::Stop | Step::Unmount | Step::Switch);
+            let switched =
+                !matches!(step, RestoreStep::Prepare | RestoreStep::Stop | RestoreStep::Unmount | RestoreStep::Switch);
             assert_eq!(pool.read("git/one"), if switched { "old" } else { "new" }, "{context}");
             assert_eq!(pool.left_over(), [""; 0], "{context}");
             assert_eq!(recover(&path, &state, &mut world).unwrap(), None, "{context}");
-            if step == Step::Prepare {
+            if step == RestoreStep::Prepare {
                 // Nothing was written yet.
                 assert_eq!(said, None);
                 continue;
@@ -248,7 +251,7 @@ fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
     let pool = Pool::new();
     let first = pool.take();
     pool.write("git/one", "new");
-    let mut world = Fake { fail_at: Some(Step::Mount), ..Fake::up() };
+    let mut world = Fake { fail_at: Some(RestoreStep::Mount), ..Fake::up() };
     let error = pool.restore(&first.id, &mut world).unwrap_err();
     assert!(error.hints.iter().any(|hint| hint.contains("the data before it is not lost")), "{error}");
     let again = pool.restore(&first.id, &mut Fake::up()).unwrap_err();
@@ -286,7 +289,7 @@ fn what_fails_before_the_switch_is_undone() {
 fn undoes(pool: Pool) {
     let first = pool.take();
     pool.write("git/one", "new");
-    for step in [Step::Stop, Step::Unmount] {
+    for step in [RestoreStep::Stop, RestoreStep::Unmount] {
         let mut world = Fake { fail_at: Some(step), ..Fake::up() };
         let error = pool.restore(&first.id, &mut world).unwrap_err();
         assert_eq!(error.message, format!("no {}", step.text()));

@@ -26,7 +26,7 @@ use nix::{
 use crate::{
     agent::system::systemd,
     wire::{
-        machine::{DOCKER_SETTINGS, Order, config_text, docker_settings_text, is_ours},
+        machine::{DOCKER_SETTINGS, NodeSetup, config_text, docker_settings_text, is_ours},
         paths,
         protocol::NodeConfig,
         units,
@@ -35,13 +35,15 @@ use crate::{
 
 const AGENT_LOG: &str = "/var/log/lap-agent.log";
 
-/// Reads an [`Order`] from stdin and does it.
+/// Reads a [`NodeSetup`] from stdin and does it.
 pub fn run() -> ExitCode {
     let mut text = Vec::new();
     let done = std::io::stdin()
         .read_to_end(&mut text)
         .or_error(Kind::Other, || "cannot read the request".into())
-        .and_then(|_| serde_json::from_slice::<Order>(&text).or_error(Kind::Usage, || "cannot read the request".into()))
+        .and_then(|_| {
+            serde_json::from_slice::<NodeSetup>(&text).or_error(Kind::Usage, || "cannot read the request".into())
+        })
         .and_then(|order| prepare(&order));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,7 +54,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn prepare(order: &Order) -> Result<()> {
+fn prepare(order: &NodeSetup) -> Result<()> {
     mine(&order.config)?;
     let mut changed = false;
     let binary = fs::read("/proc/self/exe").or_error(Kind::Node, || "cannot read lap's own binary".into())?;

@@ -9,7 +9,7 @@ use super::init;
 use crate::{
     agent::{
         daemons::{self, ports},
-        lock::Lock,
+        lock::NodeLock,
         pool, push,
         recovery::{self, Recovery},
         serve,
@@ -82,7 +82,7 @@ async fn live() -> Result<ExitCode> {
     }
     let parent = prepared.await.or_error(Kind::Other, || "pool".into())??;
     let state = std::path::Path::new(paths::STATE);
-    let lock = Lock::open(state);
+    let lock = NodeLock::open(state);
     let listener = serve::listen()?;
     systemd::ready();
     // What is half done comes first: the lock is taken before anybody else can have it.

@@ -14,16 +14,16 @@ use lap_repositories::{
     Remote, Repository,
     restore::{
         self,
-        job::{Job, What},
+        job::{RestoreJob, RestoreKind},
     },
     warnings,
-    work::{Source, copy, fetch},
+    work::{CopySource, copy, fetch},
 };
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 
 use crate::wire::{
     paths,
-    protocol::{Answer, Request},
+    protocol::{Request, Response},
 };
 
 /// Reads the request and does it; the answer is the last thing written.
@@ -34,13 +34,13 @@ pub fn run() -> ExitCode {
     let Ok(asker) = std::io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from) else {
         return ExitCode::FAILURE;
     };
-    let answer = request().and_then(|request| work(&asker, request)).unwrap_or_else(Answer::from);
-    let failed = matches!(answer, Answer::Failed { .. });
+    let answer = request().and_then(|request| work(&asker, request)).unwrap_or_else(Response::from);
+    let failed = matches!(answer, Response::Failed { .. });
     let said = say(&asker, &answer);
     if failed || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn say(mut asker: &UnixStream, answer: &Answer) -> std::io::Result<()> {
+fn say(mut asker: &UnixStream, answer: &Response) -> std::io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     asker.write_all(&line)
@@ -53,7 +53,7 @@ fn request() -> Result<Request> {
     serde_json::from_str(&line).or_error(Kind::Other, what)
 }
 
-fn work(asker: &UnixStream, request: Request) -> Result<Answer> {
+fn work(asker: &UnixStream, request: Request) -> Result<Response> {
     let pool = Path::new(paths::POOL);
     match request {
         Request::CopySnapshot { id, asked, lab, environment, node, generation, repository, key } => {
@@ -63,15 +63,15 @@ fn work(asker: &UnixStream, request: Request) -> Result<Answer> {
             warnings::listen();
             let repository = Repository::open_with(remote, &repository, &key, true, tell)?;
             let (lab, environment, node) = (lab.as_str(), environment.as_str(), node.as_str());
-            let source = Source { pool, id: &id, lab, environment, node, generation, asked };
+            let source = CopySource { pool, id: &id, lab, environment, node, generation, asked };
             let copied = copy(repository, &source)?;
-            Ok(Answer::Copied { id: copied.id, added: copied.added, size: copied.size })
+            Ok(Response::Copied { id: copied.id, added: copied.added, size: copied.size })
         }
         // The child that restores has the connection for itself, and it alone notices when it ends.
         Request::FetchSnapshot { id, restic, generation, repository, key } => {
-            let job = Job { what: What::Snapshot, restic, repository, key };
+            let job = RestoreJob { what: RestoreKind::Snapshot, restic, repository, key };
             let meta = fetch(&job.repository, pool, &id, generation, |half| restore::inherited(&job, half))?;
-            Ok(Answer::Fetched { meta })
+            Ok(Response::Fetched { meta })
         }
         other => Err(Error::new(Kind::Other, format!("not a request for the child process: {other:?}"))),
     }

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::supervise;
 use crate::{
-    agent::lock::Lock,
+    agent::lock::NodeLock,
     wire::{
         labels::{LABEL_CHECK, LABEL_CONTAINER},
         protocol::Holder,
@@ -37,7 +37,7 @@ pub enum Right<'a> {
     /// The caller has the node's lock.
     Held,
     /// The caller has not: this lock is taken for the restart.
-    Take(&'a Lock),
+    Take(&'a NodeLock),
 }
 
 /// When containerd was last started again. No start of the agent is under way meanwhile.

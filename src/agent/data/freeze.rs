@@ -67,7 +67,7 @@ impl Still for Containers {
         })?;
         let text = serde_json::to_vec(&ids).or_error(Kind::Other, || "containers".into())?;
         write_file(&record(), &text, 0o600)?;
-        self.before = processes(&|groups| of(&ids, groups)).into_iter().filter(|pid| stands(*pid)).collect();
+        self.before = processes(&|groups| of(&ids, groups)).into_iter().filter(|pid| is_stopped(*pid)).collect();
         let mine = |groups: &str| of(&ids, groups);
         until_still(&|| processes(&mine), &|pid| signal(pid, Signal::STOP, &mine), &|| start(&mine, &self.before))
     }
@@ -134,7 +134,7 @@ fn is(pid: i32, mine: &dyn Fn(&str) -> bool) -> bool {
 }
 
 /// Every thread of it is stopped, or has ended.
-fn stands(pid: i32) -> bool {
+fn is_stopped(pid: i32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     threads.into_iter().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
@@ -152,7 +152,7 @@ fn until_still(all: &dyn Fn() -> Vec<i32>, stop: &dyn Fn(i32), go_on: &dyn Fn())
     let (begun, mut tried, mut patience) = (Instant::now(), Instant::now(), TRY);
     let mut stood = false;
     loop {
-        let moving: Vec<i32> = all().into_iter().filter(|pid| !stands(*pid)).collect();
+        let moving: Vec<i32> = all().into_iter().filter(|pid| !is_stopped(*pid)).collect();
         let Some(one) = moving.first() else {
             if stood {
                 return Ok(());
@@ -267,7 +267,7 @@ mod tests {
             let before = group.all();
             std::thread::sleep(Duration::from_millis(20));
             assert_eq!(group.all(), before, "somebody was started by one that stands still");
-            assert!(before.iter().all(|pid| stands(*pid)));
+            assert!(before.iter().all(|pid| is_stopped(*pid)));
             go_on();
             // Numbers begin anew at some time: the first process, which never ends, is not always the lowest.
             let child = before.iter().find(|pid| **pid != group.0.id().cast_signed());

@@ -15,7 +15,7 @@ use lap_base::{
     error::{Error, Kind, OrError, Result},
     state::{self, State},
 };
-use lap_snapshots::{HookRan, hooks::Hooks};
+use lap_snapshots::{HookRan, hooks::SnapshotHooks};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -34,22 +34,22 @@ struct Current {
 
 #[derive(Deserialize)]
 struct Container {
-    snapshot: Option<Hooks>,
+    snapshot: Option<SnapshotHooks>,
 }
 
 /// One container's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Hook {
+pub struct ContainerHook {
     container: String,
-    hooks: Hooks,
+    hooks: SnapshotHooks,
 }
 
 /// The hooks of what runs.
-pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<Hook> {
+pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<ContainerHook> {
     let current = current.and_then(|json| serde_json::from_value::<Current>(json.clone()).ok());
     let containers = current.map(|current| current.containers).unwrap_or_default();
-    let hook = |(container, of): (String, Container)| Some(Hook { hooks: of.snapshot?, container });
-    let has_some = |hook: &Hook| !hook.hooks.before.is_empty() || !hook.hooks.after.is_empty();
+    let hook = |(container, of): (String, Container)| Some(ContainerHook { hooks: of.snapshot?, container });
+    let has_some = |hook: &ContainerHook| !hook.hooks.before.is_empty() || !hook.hooks.after.is_empty();
     containers.into_iter().filter(|(name, _)| running.contains(name)).filter_map(hook).filter(has_some).collect()
 }
 
@@ -59,7 +59,7 @@ pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<Hook> 
 /// A `before` failed or took too long: then `work` was not done; or `work` failed.
 pub async fn around<T>(
     docker: &Docker,
-    hooks: Vec<Hook>,
+    hooks: Vec<ContainerHook>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<(T, Vec<HookRan>)> {
     if hooks.is_empty() {
@@ -94,7 +94,7 @@ pub fn failures(hooks: &[HookRan]) -> impl Iterator<Item = &str> {
 /// An `after` failed: call it again.
 pub async fn recover(docker: &Docker) -> Result<()> {
     let path = record();
-    let mut hooks = match state::json::<Vec<Hook>>(&path) {
+    let mut hooks = match state::json::<Vec<ContainerHook>>(&path) {
         State::Absent => return Ok(()),
         State::Value(hooks) => hooks,
         // Which ones were frozen is not known: the hooks of all that run are run.
@@ -132,7 +132,12 @@ fn record() -> PathBuf {
 }
 
 /// Runs one hook of all at the same time.
-async fn all(docker: &Docker, hooks: &[Hook], which: &str, of: impl Fn(&Hooks) -> &Vec<String>) -> Vec<HookRan> {
+async fn all(
+    docker: &Docker,
+    hooks: &[ContainerHook],
+    which: &str,
+    of: impl Fn(&SnapshotHooks) -> &Vec<String>,
+) -> Vec<HookRan> {
     let with = hooks.iter().filter(|hook| !of(&hook.hooks).is_empty());
     let each = with.map(async |hook| {
         let begun = Instant::now();

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FALLS: i64 = 3;
 
 /// What a check said.
-pub struct Checked {
+pub struct HealthResult {
     /// It ended with 0.
     pub passed: bool,
     /// The end of what it printed.
@@ -33,7 +33,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// Docker does not answer, or there is no such container.
-pub async fn check(docker: &Docker, container: &str) -> Result<Checked> {
+pub async fn check(docker: &Docker, container: &str) -> Result<HealthResult> {
     let facts = inspect(docker, container).await?;
     run_check(docker, container, &facts).await
 }
@@ -79,25 +79,25 @@ async fn inspect(docker: &Docker, container: &str) -> Result<ContainerInspectRes
         .or_error(Kind::Node, || format!("cannot look at `{container}`"))
 }
 
-async fn run_check(docker: &Docker, container: &str, facts: &ContainerInspectResponse) -> Result<Checked> {
+async fn run_check(docker: &Docker, container: &str, facts: &ContainerInspectResponse) -> Result<HealthResult> {
     let running = facts.state.as_ref().and_then(|state| state.running) == Some(true);
     let test = facts.config.as_ref().and_then(|c| c.healthcheck.as_ref()).and_then(|h| h.test.clone());
     let command = match test.as_deref() {
-        _ if !running => return Ok(Checked { passed: false, said: "it does not run".into() }),
+        _ if !running => return Ok(HealthResult { passed: false, said: "it does not run".into() }),
         Some([kind, rest @ ..]) if kind == "CMD" => rest.to_vec(),
         Some([kind, rest @ ..]) if kind == "CMD-SHELL" => [&["/bin/sh".to_owned(), "-c".to_owned()], rest].concat(),
-        _ => return Ok(Checked { passed: true, said: String::new() }),
+        _ => return Ok(HealthResult { passed: true, said: String::new() }),
     };
     let asked = tokio::time::timeout(PATIENCE, exec(docker, container, command)).await;
     // A container that just ended refuses the exec: that is an answer, too.
     Ok(match asked {
         Ok(Ok(checked)) => checked,
-        Ok(Err(error)) => Checked { passed: false, said: error.message },
-        Err(_) => Checked { passed: false, said: format!("no answer within {} s", PATIENCE.as_secs()) },
+        Ok(Err(error)) => HealthResult { passed: false, said: error.message },
+        Err(_) => HealthResult { passed: false, said: format!("no answer within {} s", PATIENCE.as_secs()) },
     })
 }
 
-async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<Checked> {
+async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<HealthResult> {
     exec_told(docker, container, command, |_| {}).await
 }
 
@@ -105,7 +105,12 @@ async fn exec(docker: &Docker, container: &str, command: Vec<String>) -> Result<
 ///
 /// # Errors
 /// Docker does not answer, or the container does not run.
-pub async fn exec_as(docker: &Docker, container: &str, user: Option<&str>, command: Vec<String>) -> Result<Checked> {
+pub async fn exec_as(
+    docker: &Docker,
+    container: &str,
+    user: Option<&str>,
+    command: Vec<String>,
+) -> Result<HealthResult> {
     exec_whole(docker, container, user, command, None, |_| {}).await
 }
 
@@ -119,7 +124,7 @@ pub async fn exec_fed(
     user: &str,
     command: Vec<String>,
     input: &[u8],
-) -> Result<Checked> {
+) -> Result<HealthResult> {
     exec_whole(docker, container, Some(user), command, Some(input), |_| {}).await
 }
 
@@ -132,7 +137,7 @@ pub async fn exec_told(
     container: &str,
     command: Vec<String>,
     begun: impl FnOnce(&str),
-) -> Result<Checked> {
+) -> Result<HealthResult> {
     exec_whole(docker, container, None, command, None, begun).await
 }
 
@@ -143,7 +148,7 @@ async fn exec_whole(
     command: Vec<String>,
     stdin: Option<&[u8]>,
     begun: impl FnOnce(&str),
-) -> Result<Checked> {
+) -> Result<HealthResult> {
     let what = || format!("cannot run `{}` in `{container}`", command.join(" "));
     let config = ExecConfig {
         cmd: Some(command.clone()),
@@ -180,7 +185,7 @@ async fn exec_whole(
         }
     }
     let ended = docker.inspect_exec(&exec.id).await.or_error(Kind::Node, what)?;
-    Ok(Checked { passed: ended.exit_code == Some(0), said: said.trim().to_owned() })
+    Ok(HealthResult { passed: ended.exit_code == Some(0), said: said.trim().to_owned() })
 }
 
 async fn last_words(docker: &Docker, container: &str) -> String {

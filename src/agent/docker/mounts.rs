@@ -8,7 +8,7 @@ use lap_base::error::{Error, Kind, OrError, Result};
 
 use crate::{
     binds,
-    wire::{labels::LABEL_CONTAINER, paths, protocol::Part},
+    wire::{labels::LABEL_CONTAINER, paths, protocol::RestorePart},
 };
 
 /// A mount of a container.
@@ -51,17 +51,17 @@ fn below(source: &str) -> Option<String> {
 ///
 /// # Errors
 /// One of them has it, or something in it, mounted.
-pub fn check(part: &Part, mounts: &[Mounted]) -> Result<()> {
+pub fn check(part: &RestorePart, mounts: &[Mounted]) -> Result<()> {
     let in_the_way = |mount: &&Mounted| match part {
-        Part::All | Part::AllAndRelease => false,
-        Part::Path(path) => Path::new(&mount.path).starts_with(path),
-        Part::Containers(names) => {
+        RestorePart::All | RestorePart::AllAndRelease => false,
+        RestorePart::Path(path) => Path::new(&mount.path).starts_with(path),
+        RestorePart::Containers(names) => {
             !names.contains(&mount.container) && names.iter().any(|name| Path::new(&mount.path).starts_with(name))
         }
     };
     let Some(Mounted { container, path }) = mounts.iter().find(in_the_way) else { return Ok(()) };
     let hint = match part {
-        Part::Containers(names) => {
+        RestorePart::Containers(names) => {
             format!("`--only {},{container}` restores both, and stops them for it", names.join(","))
         }
         _ => format!("`--only {container}` restores all its data, and stops it for that"),
@@ -78,9 +78,9 @@ mod tests {
         let mount = |container: &str, path: &str| Mounted { container: container.into(), path: path.into() };
         let mounts =
             [mount("one", "one"), mount("one", "one/sub/deep"), mount("two", "two"), mount("two", "one/shared")];
-        let said = |part: Part| check(&part, &mounts).err().map(|error| error.message);
-        let path = |path: &str| said(Part::Path(path.into()));
-        let only = |names: &[&str]| said(Part::Containers(names.iter().map(|s| (*s).to_owned()).collect()));
+        let said = |part: RestorePart| check(&part, &mounts).err().map(|error| error.message);
+        let path = |path: &str| said(RestorePart::Path(path.into()));
+        let only = |names: &[&str]| said(RestorePart::Containers(names.iter().map(|s| (*s).to_owned()).collect()));
         assert_eq!(path("one/sub").as_deref(), Some("`one` runs and has `one/sub/deep` mounted"));
         assert_eq!(path("one/shared").as_deref(), Some("`two` runs and has `one/shared` mounted"));
         assert_eq!(path("one/sub/deep/file"), None, "seen through the mount");
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(only(&["one"]).as_deref(), Some("`two` runs and has `one/shared` mounted"));
         assert_eq!(only(&["one", "two"]), None);
         assert_eq!(only(&["two"]), None);
-        assert_eq!(said(Part::All), None);
+        assert_eq!(said(RestorePart::All), None);
         assert_eq!(below("/var/lib/lap/pool/data/one/x").as_deref(), Some("one/x"));
         assert_eq!(below("/var/lib/lap/binds/one%2Fx/at").as_deref(), Some("one/x"));
         assert_eq!(below("/var/lib/lap/names"), None);

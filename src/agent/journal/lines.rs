@@ -14,16 +14,16 @@ const START: &[u8] = b"{\"op\":";
 
 /// One line. `op` is the fencing number of the lock it happened under.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct JournalLine {
     pub op: u64,
     /// Unix seconds.
     pub at: i64,
-    pub what: What,
+    pub what: JournalEvent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum JournalEvent {
     Begin(Holder),
     Note(Note),
     /// The holder went away, or the node died, in the middle.
@@ -32,8 +32,8 @@ pub enum What {
 
 /// What a journal's bytes hold.
 #[derive(Debug, Default)]
-pub struct Read {
-    pub lines: Vec<Line>,
+pub struct JournalContent {
+    pub lines: Vec<JournalLine>,
     /// Lines that could not be read, without an unfinished last one.
     pub damaged: usize,
     /// Behind this stands an unfinished line.
@@ -41,9 +41,9 @@ pub struct Read {
 }
 
 /// Reads a journal. A damaged line is left out; a whole line that was glued to it is read.
-pub fn read(text: &[u8]) -> Read {
+pub fn read(text: &[u8]) -> JournalContent {
     let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
-    let mut read = Read { whole, ..Read::default() };
+    let mut read = JournalContent { whole, ..JournalContent::default() };
     for line in text[..whole].split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
         if let Ok(line) = serde_json::from_slice(line) {
             read.lines.push(line);
@@ -51,7 +51,7 @@ pub fn read(text: &[u8]) -> Read {
         }
         read.damaged += 1;
         let starts = line.windows(START.len()).enumerate().skip(1).filter(|(_, bytes)| *bytes == START);
-        read.lines.extend(starts.filter_map(|(at, _)| serde_json::from_slice::<Line>(&line[at..]).ok()));
+        read.lines.extend(starts.filter_map(|(at, _)| serde_json::from_slice::<JournalLine>(&line[at..]).ok()));
     }
     read
 }
@@ -60,7 +60,7 @@ pub fn read(text: &[u8]) -> Read {
 ///
 /// # Errors
 /// serde cannot write it.
-pub fn write(line: &Line, text: &mut Vec<u8>) -> Result<()> {
+pub fn write(line: &JournalLine, text: &mut Vec<u8>) -> Result<()> {
     serde_json::to_writer(&mut *text, line).or_error(Kind::Other, || "cannot write the journal".into())?;
     text.push(b'\n');
     Ok(())
@@ -70,8 +70,8 @@ pub fn write(line: &Line, text: &mut Vec<u8>) -> Result<()> {
 /// newest step of the last operation, so that it is known however long it takes.
 ///
 /// # Errors
-/// As [`write`].
-pub fn kept(lines: &[Line], max_bytes: u64) -> Result<Vec<u8>> {
+/// As [`write()`].
+pub fn kept(lines: &[JournalLine], max_bytes: u64) -> Result<Vec<u8>> {
     let mut texts = Vec::with_capacity(lines.len());
     for line in lines {
         let mut text = Vec::new();
@@ -84,12 +84,13 @@ pub fn kept(lines: &[Line], max_bytes: u64) -> Result<Vec<u8>> {
         bytes <= max_bytes
     });
     let from = lines.len() - fits.count();
-    let begun = lines.iter().rposition(|line| matches!(line.what, What::Begin(_)));
+    let begun = lines.iter().rposition(|line| matches!(line.what, JournalEvent::Begin(_)));
     let mut kept: Vec<&Vec<u8>> = Vec::new();
     if let Some(begun) = begun.filter(|begun| *begun < from) {
         let before = &lines[begun..from];
-        let step = before.iter().rposition(|line| matches!(line.what, What::Note(Note::Step(_))));
-        let end = before.iter().rposition(|line| matches!(line.what, What::Note(Note::End(_)) | What::Lost));
+        let step = before.iter().rposition(|line| matches!(line.what, JournalEvent::Note(Note::Step(_))));
+        let end =
+            before.iter().rposition(|line| matches!(line.what, JournalEvent::Note(Note::End(_)) | JournalEvent::Lost));
         kept.push(&texts[begun]);
         kept.extend([step, end].into_iter().flatten().map(|at| &texts[begun + at]));
     }

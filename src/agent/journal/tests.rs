@@ -49,7 +49,7 @@ fn cut_anywhere_it_opens() {
     }
 }
 
-fn lines(dir: &Path) -> Vec<Line> {
+fn lines(dir: &Path) -> Vec<JournalLine> {
     lines::read(&fs::read(dir.join("journal.jsonl")).unwrap()).lines
 }
 
@@ -114,7 +114,7 @@ fn a_full_disk_costs_no_other_line() {
     assert_eq!(lines::read(&text).damaged, 0, "nothing torn stays");
     let steps: Vec<_> = lines(disk.path())
         .into_iter()
-        .filter_map(|line| if let What::Note(Note::Step(step)) = line.what { Some(step) } else { None })
+        .filter_map(|line| if let JournalEvent::Note(Note::Step(step)) = line.what { Some(step) } else { None })
         .collect();
     assert_eq!(steps, acknowledged);
 }
@@ -179,7 +179,9 @@ fn it_stays_small_while_it_runs() {
         journal.note(1, Note::Did(format!("file {n}")), 12).unwrap();
         assert!(fs::metadata(&path).unwrap().len() <= 64 << 10, "{n}");
     }
-    assert!(matches!(&lines(dir.path()).last().unwrap().what, What::Note(Note::Did(text)) if text == "file 2999"));
+    assert!(
+        matches!(&lines(dir.path()).last().unwrap().what, JournalEvent::Note(Note::Did(text)) if text == "file 2999")
+    );
     drop(journal);
     let journal = Journal::open(dir.path(), 20).unwrap();
     let want = Unfinished { holder: holder(), since: 10, step: Some("copy".into()), error: None };

@@ -36,7 +36,7 @@ static ONE: Mutex<()> = Mutex::new(());
 pub fn add(sources: &[PathBuf]) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     for below in sources.iter().filter_map(|source| binds::below_data(source)) {
-        let place = Place::of(Path::new(binds::DIRECTORY), &binds::name(below));
+        let place = BindMount::of(Path::new(binds::DIRECTORY), &binds::name(below));
         let is_new = !place.directory.exists();
         durable::create_dir_all(&place.directory)
             .or_error(Kind::Node, || format!("cannot make `{}`", place.directory.display()))?;
@@ -83,7 +83,7 @@ pub fn refresh_in(directory: &Path, data: &Path) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all = Ok(());
     for (name, below) in places(directory)? {
-        all = all.and(Place::of(directory, &name).fit(data, &below));
+        all = all.and(BindMount::of(directory, &name).fit(data, &below));
     }
     all
 }
@@ -109,7 +109,7 @@ pub async fn sweep(docker: &Docker) -> Result<()> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, below) in places(directory)? {
         if !used.contains(&below) {
-            Place::of(directory, &name).remove()?;
+            BindMount::of(directory, &name).remove()?;
         }
     }
     Ok(())
@@ -127,7 +127,7 @@ pub fn unmount() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = Path::new(binds::DIRECTORY);
     for (name, _) in places(directory).unwrap_or_default() {
-        Place::of(directory, &name).close();
+        BindMount::of(directory, &name).close();
     }
 }
 
@@ -136,7 +136,7 @@ pub fn remove_all() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = Path::new(binds::DIRECTORY);
     for (name, _) in places(directory).unwrap_or_default() {
-        if let Err(error) = Place::of(directory, &name).remove() {
+        if let Err(error) = BindMount::of(directory, &name).remove() {
             eprintln!("agent: {error}");
         }
     }
@@ -149,12 +149,12 @@ fn places(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// A place, in a directory that lap alone changes.
-struct Place {
+struct BindMount {
     directory: PathBuf,
     at: PathBuf,
 }
 
-impl Place {
+impl BindMount {
     fn of(directory: &Path, name: &str) -> Self {
         let directory = directory.join(name);
         Self { at: directory.join(binds::AT), directory }

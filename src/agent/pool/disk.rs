@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// There is no such disk; something else is on it.
-pub fn mount(device: &str, wish: Option<Filesystem>) -> Result<()> {
+pub fn mount(device: &str, desired: Option<Filesystem>) -> Result<()> {
     let until = std::time::Instant::now() + PATIENCE;
     while !Path::new(device).exists() {
         if std::time::Instant::now() > until {
@@ -27,7 +27,7 @@ pub fn mount(device: &str, wish: Option<Filesystem>) -> Result<()> {
     }
     let filesystem = match content(device)? {
         Content::Pool(filesystem) => filesystem,
-        Content::Nothing => mkfs::make(wish, device)?,
+        Content::Nothing => mkfs::make(desired, device)?,
         Content::Other(what) => {
             return Err(Error::new(Kind::Refused, format!("`{device}` is not empty: {what}"))
                 .hint("if you do not need this data, run `wipefs --all` on the machine; lap never does this itself"));

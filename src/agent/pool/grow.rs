@@ -1,4 +1,4 @@
-//! A pool that becomes larger, while everything on it goes on: in a file because somebody wishes for it, on a disk of its own because
+//! A pool that becomes larger, while everything on it goes on: in a file because somebody asks for it, on a disk of its own because
 //! that has become larger.
 
 use std::{
@@ -18,7 +18,7 @@ use crate::{
     wire::{
         machine::config_text,
         paths,
-        protocol::{Answer, NodeConfig},
+        protocol::{NodeConfig, Response},
     },
 };
 
@@ -29,7 +29,7 @@ const SYS_RESOURCE: u32 = 24;
 ///
 /// # Errors
 /// The pool is no file, or its file system cannot grow here.
-pub fn to(disk: u64) -> Result<Answer> {
+pub fn to(disk: u64) -> Result<Response> {
     let mut config = read_config()?;
     if config.device.is_some() {
         return Err(Error::new(Kind::Refused, "the pool uses its whole disk already"));
@@ -41,7 +41,7 @@ pub fn to(disk: u64) -> Result<Answer> {
         failpoint::at("record the size");
         write_file(paths::CONFIG.as_ref(), &config_text(&config)?, 0o600)?;
     }
-    fit(&config).map(|()| Answer::Done)
+    fit(&config).map(|()| Response::Done)
 }
 
 /// At each start, and when it is to be larger: the pool has all the room that it should have.

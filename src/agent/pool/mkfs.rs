@@ -14,9 +14,9 @@ pub const LABEL: &str = "lap";
 ///
 /// # Errors
 /// The node has no program for it, or it fails.
-pub fn make(wish: Option<Filesystem>, place: &str) -> Result<Filesystem> {
-    let filesystem = choose(wish, |filesystem| is_known(filesystem) && is_there(filesystem.mkfs().0))?;
-    if let (None, Some(cost)) = (wish, filesystem.cost()) {
+pub fn make(desired: Option<Filesystem>, place: &str) -> Result<Filesystem> {
+    let filesystem = choose(desired, |filesystem| is_known(filesystem) && is_there(filesystem.mkfs().0))?;
+    if let (None, Some(cost)) = (desired, filesystem.cost()) {
         eprintln!("agent: the kernel has no btrfs, so the pool is {filesystem}: {cost}");
     }
     let (program, words) = filesystem.mkfs();
@@ -24,16 +24,16 @@ pub fn make(wish: Option<Filesystem>, place: &str) -> Result<Filesystem> {
     Ok(filesystem)
 }
 
-fn choose(wish: Option<Filesystem>, can: impl Fn(Filesystem) -> bool) -> Result<Filesystem> {
-    match wish {
-        Some(wish) if can(wish) => Ok(wish),
-        Some(wish) => Err(Error::new(
+fn choose(desired: Option<Filesystem>, can: impl Fn(Filesystem) -> bool) -> Result<Filesystem> {
+    match desired {
+        Some(desired) if can(desired) => Ok(desired),
+        Some(desired) => Err(Error::new(
             Kind::Node,
-            format!("the node cannot make {wish}: its kernel or `{}` is missing", wish.mkfs().0),
+            format!("the node cannot make {desired}: its kernel or `{}` is missing", desired.mkfs().0),
         )
         .hint(format!(
             "add `{}` to nodes/rootfs.toml (on an existing machine, install it with `apt-get`)",
-            wish.package()
+            desired.package()
         ))),
         None => Filesystem::ALL.into_iter().find(|filesystem| can(*filesystem)).ok_or_else(|| {
             Error::new(Kind::Node, "the node's kernel has neither btrfs, xfs nor ext4, and the pool needs one of them")
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn the_best_that_is_there_is_chosen_and_a_wish_is_not_overruled() {
         use Filesystem::{Btrfs, Ext4, Xfs};
-        let of = |wish, can: &[Filesystem]| choose(wish, |one| can.contains(&one)).map_err(|error| error.message);
+        let of = |desired, can: &[Filesystem]| choose(desired, |one| can.contains(&one)).map_err(|error| error.message);
         assert_eq!(of(None, &[Ext4, Xfs, Btrfs]), Ok(Btrfs));
         assert_eq!(of(None, &[Ext4, Xfs]), Ok(Xfs));
         assert_eq!(of(None, &[Ext4]), Ok(Ext4));

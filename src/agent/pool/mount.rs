@@ -109,7 +109,7 @@ pub fn make_data(container: &str) -> Result<()> {
 }
 
 /// A pool that was being made when the power went is made again: it gets its name only when it is whole.
-fn make_image(disk: u64, wish: Option<Filesystem>) -> Result<()> {
+fn make_image(disk: u64, desired: Option<Filesystem>) -> Result<()> {
     if Path::new(paths::POOL_IMAGE).exists() {
         return Ok(());
     }
@@ -117,7 +117,7 @@ fn make_image(disk: u64, wish: Option<Filesystem>) -> Result<()> {
     let _ = fs::remove_file(&new);
     let file = OpenOptions::new().write(true).create_new(true).open(&new);
     file.and_then(|file| file.set_len(disk)).or_error(Kind::Node, || format!("cannot make `{new}`"))?;
-    mkfs::make(wish, &new)?;
+    mkfs::make(desired, &new)?;
     durable::publish(Path::new(&new), Path::new(paths::POOL_IMAGE))
         .or_error(Kind::Node, || format!("cannot rename `{new}`"))
 }

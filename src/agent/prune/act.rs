@@ -10,23 +10,23 @@ use crate::{
     agent::{install::directory, pool::binds, snapshots},
     wire::{
         paths,
-        protocol::Place,
-        prune::{Decision, Rules, Todo, What},
+        protocol::InstallTarget,
+        prune::{ItemKind, PruneDecision, PruneRules, Todo},
     },
 };
 
 /// The step that takes this kind away.
-fn step(what: What) -> &'static str {
+fn step(what: ItemKind) -> &'static str {
     match what {
-        What::Release => "remove releases",
-        What::Snapshot => "remove snapshots",
-        What::Container => "remove containers",
-        What::Image => "remove images",
-        What::Files => "remove files",
-        What::Registry => "remove images from the registry",
-        What::Layers => "set layers aside",
-        What::BuildCache => "empty the build cache",
-        What::NodeImage => "remove images of nodes",
+        ItemKind::Release => "remove releases",
+        ItemKind::Snapshot => "remove snapshots",
+        ItemKind::Container => "remove containers",
+        ItemKind::Image => "remove images",
+        ItemKind::Files => "remove files",
+        ItemKind::Registry => "remove images from the registry",
+        ItemKind::Layers => "set layers aside",
+        ItemKind::BuildCache => "empty the build cache",
+        ItemKind::NodeImage => "remove images of nodes",
     }
 }
 
@@ -34,7 +34,7 @@ fn step(what: What) -> &'static str {
 ///
 /// # Errors
 /// Docker does not answer.
-pub async fn act(mut decisions: Vec<Decision>, rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
+pub async fn act(mut decisions: Vec<PruneDecision>, rules: &PruneRules, tell: &OnStep) -> Result<Vec<PruneDecision>> {
     let docker = crate::agent::docker::connect().await?;
     let mut kind = None;
     for decision in &mut decisions {
@@ -64,7 +64,7 @@ async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
     tokio::task::spawn_blocking(work).await.or_error(Kind::Other, || "the agent".into())?
 }
 
-async fn one(docker: &Docker, todo: &Todo, rules: &Rules, tell: &Tell) -> Result<()> {
+async fn one(docker: &Docker, todo: &Todo, rules: &PruneRules, tell: &OnStep) -> Result<()> {
     match todo.clone() {
         Todo::Release(number) => run_blocking(move || release(number)).await,
         Todo::Snapshot(id) => run_blocking(move || snapshots::remove(&id.to_string()).map(drop)).await,
@@ -99,9 +99,9 @@ fn release(number: u64) -> Result<()> {
 /// First its name, so that nobody takes half of it for all.
 fn files(place: &str, name: String) -> Result<()> {
     let place = match place {
-        "env" => Place::Env(name),
-        "checks" => Place::Checks(name),
-        _ => Place::Staged(name),
+        "env" => InstallTarget::Env(name),
+        "checks" => InstallTarget::Checks(name),
+        _ => InstallTarget::Staged(name),
     };
     let dir = directory(&place)?;
     let gone = dir.with_extension("lap-new");
@@ -113,4 +113,4 @@ fn files(place: &str, name: String) -> Result<()> {
 }
 
 /// Tells a step as it begins.
-pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
+pub type OnStep = Box<dyn Fn(&str) + Send + Sync>;

@@ -3,11 +3,11 @@
 
 mod act;
 mod docker;
-mod look;
+mod inventory;
 mod recover;
 pub mod registry;
 mod run;
 
-pub use act::Tell;
+pub use act::OnStep;
 pub use recover::{is_pending, recover, recover_at_start};
 pub use run::{look_and_decide, run};

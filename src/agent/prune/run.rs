@@ -1,4 +1,4 @@
-//! Looks at everything, has [`crate::plan::prune`] decide, and does it.
+//! Looks at everything, has [`crate::prune`] decide, and does it.
 
 use std::path::Path;
 
@@ -9,15 +9,15 @@ use lap_base::{
 use lap_snapshots::order::Moment;
 
 use super::{
-    act::{self, Tell},
-    look,
+    act::{self, OnStep},
+    inventory,
 };
 use crate::{
     agent::{checks, docker, system::blocking::run_blocking},
     prune::decide,
     wire::{
         paths,
-        prune::{Decision, Rules},
+        prune::{PruneDecision, PruneRules},
     },
 };
 
@@ -25,7 +25,7 @@ use crate::{
 ///
 /// # Errors
 /// Docker does not answer, or something cannot be read that must be known.
-pub async fn run(rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
+pub async fn run(rules: &PruneRules, tell: &OnStep) -> Result<Vec<PruneDecision>> {
     tell("list what exists");
     let decisions = look_and_decide(rules).await?;
     act::act(decisions, rules, tell).await
@@ -35,11 +35,11 @@ pub async fn run(rules: &Rules, tell: &Tell) -> Result<Vec<Decision>> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn look_and_decide(rules: &Rules) -> Result<Vec<Decision>> {
+pub async fn look_and_decide(rules: &PruneRules) -> Result<Vec<PruneDecision>> {
     let docker = docker::connect().await?;
     // While checks run, their containers are theirs.
     let idle = checks::idle();
-    let found = look::look(&docker, idle.is_some()).await?;
+    let found = inventory::take_inventory(&docker, idle.is_some()).await?;
     if found.current.is_none() {
         return Err(Error::new(
             Kind::Refused,

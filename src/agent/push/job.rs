@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const SAID: usize = usize::MAX;
 
 /// A commit to be built.
-pub struct Job {
+pub struct BuildJob {
     pub commit: String,
     /// `anna@git`
     pub who: String,
@@ -35,7 +35,7 @@ struct State {
     ended: Option<Result<(), String>>,
 }
 
-impl Job {
+impl BuildJob {
     pub fn new(commit: &str, who: &str) -> Self {
         Self { commit: commit.to_owned(), who: who.to_owned(), state: Mutex::default(), changed: Notify::new() }
     }
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_comes_late_hears_all_of_it() {
-        let job = Job::new("c", "anna@git");
+        let job = BuildJob::new("c", "anna@git");
         job.say("one".into());
         job.end(Err("it broke".into()));
         assert_eq!(job.next(0).await, Some(("one".into(), 1)));

@@ -10,7 +10,7 @@ use lap_base::{
 };
 use tokio::sync::Notify;
 
-use super::{job::Job, record};
+use super::{job::BuildJob, record};
 use crate::{
     agent::{docker, git},
     wire::git::{BRANCH, REPOSITORY},
@@ -25,8 +25,8 @@ pub struct Queue {
 
 #[derive(Default)]
 struct State {
-    next: Option<Arc<Job>>,
-    running: Option<Arc<Job>>,
+    next: Option<Arc<BuildJob>>,
+    running: Option<Arc<BuildJob>>,
 }
 
 impl Queue {
@@ -38,7 +38,7 @@ impl Queue {
     ///
     /// # Errors
     /// Nothing is built here; the branch is elsewhere.
-    pub async fn submit(&self, commit: &str, who: &str) -> Result<Arc<Job>> {
+    pub async fn submit(&self, commit: &str, who: &str) -> Result<Arc<BuildJob>> {
         if !record::is_wanted() {
             return Err(Error::new(Kind::Refused, "nothing is built here: releases come with `lap promote`"));
         }
@@ -48,11 +48,11 @@ impl Queue {
             return Err(Error::new(Kind::Refused, format!("`{BRANCH}` {is}, so {commit} is not built")));
         }
         let mut state = self.state();
-        let same = |job: &&Arc<Job>| job.commit == commit && !job.is_over();
+        let same = |job: &&Arc<BuildJob>| job.commit == commit && !job.is_over();
         if let Some(job) = state.next.as_ref().filter(same).or_else(|| state.running.as_ref().filter(same)) {
             return Ok(job.clone());
         }
-        let job = Arc::new(Job::new(commit, who));
+        let job = Arc::new(BuildJob::new(commit, who));
         // Under the same guard as its end below: the newest one's word stays the last.
         record::begin(&job)?;
         if let Some(running) = state.running.as_ref().filter(|job| !job.is_over()) {

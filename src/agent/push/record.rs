@@ -10,7 +10,7 @@ use lap_base::{
     state::{self, State},
 };
 
-use super::job::Job;
+use super::job::BuildJob;
 use crate::wire::{paths, protocol::PushFact};
 
 fn path() -> PathBuf {
@@ -36,12 +36,12 @@ fn write(fact: &PushFact) -> lap_base::error::Result<()> {
 ///
 /// # Errors
 /// The disk is full: then nobody would know of it.
-pub fn begin(job: &Job) -> lap_base::error::Result<()> {
+pub fn begin(job: &BuildJob) -> lap_base::error::Result<()> {
     write(&PushFact { commit: job.commit.clone(), by: job.who.clone(), at: now(), result: None })
 }
 
 /// It ended.
-pub fn end(job: &Job, result: &Result<(), String>) {
+pub fn end(job: &BuildJob, result: &Result<(), String>) {
     let fact = PushFact { commit: job.commit.clone(), by: job.who.clone(), at: now(), result: Some(result.clone()) };
     if let Err(error) = write(&fact) {
         eprintln!("agent: {error}");

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{job::Job, queue::Queue};
+use super::{job::BuildJob, queue::Queue};
 use crate::wire::paths;
 
 /// A line is not longer.
@@ -69,7 +69,7 @@ async fn serve<F>(
     places: Places,
     submit: impl Fn(String, String) -> F + Clone + Send + Sync + 'static,
 ) where
-    F: Future<Output = Result<Arc<Job>>> + Send,
+    F: Future<Output = Result<Arc<BuildJob>>> + Send,
 {
     loop {
         match listener.accept().await {
@@ -102,11 +102,11 @@ async fn serve<F>(
 }
 
 /// Reads one request and has it done; `None`: none came.
-async fn ask<F: Future<Output = Result<Arc<Job>>>>(
+async fn ask<F: Future<Output = Result<Arc<BuildJob>>>>(
     read: OwnedReadHalf,
     places: &Places,
     submit: impl Fn(String, String) -> F,
-) -> Option<Result<Arc<Job>>> {
+) -> Option<Result<Arc<BuildJob>>> {
     let mut line = String::new();
     let mut read = BufReader::new(read.take(MOST));
     match (timeout(places.patience, read.read_line(&mut line)).await, parse(&line)) {
@@ -117,7 +117,7 @@ async fn ask<F: Future<Output = Result<Arc<Job>>>>(
 }
 
 /// Shows a job to its end, or until the other side is gone or takes nothing any more.
-async fn show(job: &Job, write: &mut OwnedWriteHalf, places: &Places) {
+async fn show(job: &BuildJob, write: &mut OwnedWriteHalf, places: &Places) {
     let Ok(_place) = places.watching.clone().try_acquire_owned() else {
         let _ = say(write, "too many connections watch builds; this build continues: run `lap status`", places).await;
         return;
@@ -171,7 +171,7 @@ mod tests {
     /// A socket of its own, with a job that prints without end until it is told to stop.
     struct Served {
         dir: tempfile::TempDir,
-        job: Arc<Job>,
+        job: Arc<BuildJob>,
         task: tokio::task::JoinHandle<()>,
     }
 
@@ -179,7 +179,7 @@ mod tests {
         fn new(patience: Duration) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let listener = UnixListener::bind(dir.path().join("s")).unwrap();
-            let job = Arc::new(Job::new(COMMIT, "anna@git"));
+            let job = Arc::new(BuildJob::new(COMMIT, "anna@git"));
             let given = job.clone();
             let submit = move |_, _| std::future::ready(Ok(given.clone()));
             let task = tokio::spawn(serve(listener, Places { patience, ..Places::default() }, submit));

@@ -15,11 +15,11 @@ use lap_snapshots::Meta;
 use super::read::{Recorded, path, read};
 use crate::{
     agent::{docker, pool, system::node_config::status},
-    release::{Ended, desired_state::DesiredState, manifest::ReleaseManifest},
+    release::{SwitchOutcome, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
         paths,
-        protocol::{Answer, ContainerFact},
+        protocol::{ContainerFact, Response},
     },
 };
 
@@ -27,7 +27,7 @@ use crate::{
 ///
 /// # Errors
 /// No file says what that release is, or the ledger or the containers say something else.
-pub fn record(number: Option<u64>) -> Result<Answer> {
+pub fn record(number: Option<u64>) -> Result<Response> {
     let state = Path::new(paths::STATE);
     let found = read(state);
     let runtime = tokio::runtime::Handle::current();
@@ -51,7 +51,7 @@ pub fn record(number: Option<u64>) -> Result<Answer> {
     if !is_value(Some(&found.current)) {
         wrote.push(write(&path(state), &text)?);
     }
-    Ok(Answer::RecordedAnew { release: Box::new(release), wrote })
+    Ok(Response::RecordedAnew { release: Box::new(release), wrote })
 }
 
 fn is_value<T>(state: Option<&State<T>>) -> bool {
@@ -84,7 +84,8 @@ fn choose(
     }
     // Which release runs is known: only the file of another one may be missing, and that release need not agree with what runs.
     let other = runs.is_some();
-    let last = found.chain.as_ref().ok().and_then(|_| found.ledger.iter().rfind(|entry| entry.result == Ended::Done));
+    let last =
+        found.chain.as_ref().ok().and_then(|_| found.ledger.iter().rfind(|entry| entry.result == SwitchOutcome::Done));
     let last = last.map(|entry| entry.release);
     let wanted = if other { number } else { number.or(last) };
     if let (false, Some(number), Some(last)) = (other, number, last)
@@ -136,11 +137,11 @@ fn choose(
 
 /// The containers that are those of the release, and those that are not. One that is missing says nothing.
 fn compare<'a>(release: &ReleaseManifest, containers: &'a [ContainerFact]) -> (Vec<&'a str>, Vec<&'a str>) {
-    let wish = DesiredState::from(release.clone());
+    let desired = DesiredState::from(release.clone());
     let is_of = |fact: &&ContainerFact| {
-        let container = wish.containers.get(&fact.name).filter(|container| container.scale > 0);
+        let container = desired.containers.get(&fact.name).filter(|container| container.scale > 0);
         let label = fact.labels.get(LABEL_SPEC);
-        container.is_some_and(|container| label.is_some_and(|label| wish.is_label_of(label, container)))
+        container.is_some_and(|container| label.is_some_and(|label| desired.is_label_of(label, container)))
     };
     let (same, differ): (Vec<_>, Vec<_>) = containers.iter().partition(is_of);
     let names = |all: Vec<&'a ContainerFact>| all.into_iter().map(|fact| fact.name.as_str()).collect();
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
     use crate::{
         config::model::Container,
-        release::{Entry, tests::entry},
+        release::{LedgerEntry, tests::entry},
         wire::protocol::Health,
     };
     use lap_base::state::Unreadable;
@@ -160,8 +161,11 @@ mod tests {
 
     /// A release whose one container stands on the image `build`.
     fn release(number: u64, at: i64) -> ReleaseManifest {
-        let image =
-            crate::release::manifest::Image { build: format!("build-{number}"), parents: Vec::new(), reference: None };
+        let image = crate::release::manifest::ImageSpec {
+            build: format!("build-{number}"),
+            parents: Vec::new(),
+            reference: None,
+        };
         ReleaseManifest {
             commit: format!("c{number}"),
             release: Some(number),
@@ -175,18 +179,18 @@ mod tests {
     }
 
     fn containers(of: &ReleaseManifest) -> Vec<ContainerFact> {
-        let wish = DesiredState::from(of.clone());
+        let desired = DesiredState::from(of.clone());
         let fact = |container: &Container| ContainerFact {
             name: container.name.clone(),
             id: String::new(),
             image: String::new(),
-            labels: [(LABEL_SPEC.to_owned(), wish.spec(container))].into(),
+            labels: [(LABEL_SPEC.to_owned(), desired.spec(container))].into(),
             state: "running".into(),
             health: Health::Healthy,
             created: 0,
             status: String::new(),
         };
-        wish.running().map(fact).collect()
+        desired.running().map(fact).collect()
     }
 
     fn damaged<T>() -> State<T> {
@@ -194,7 +198,7 @@ mod tests {
     }
 
     fn found(releases: &[u64], ledger: &[u64]) -> Recorded {
-        let ledger: Vec<Entry> = ledger.iter().map(|number| entry(*number)).collect();
+        let ledger: Vec<LedgerEntry> = ledger.iter().map(|number| entry(*number)).collect();
         Recorded {
             current: damaged(),
             releases: releases.iter().map(|number| (*number, State::Value(release(*number, 5)))).collect(),

@@ -20,7 +20,7 @@ pub struct Recorded {
     pub current: State<ReleaseManifest>,
     pub releases: BTreeMap<u64, State<ReleaseManifest>>,
     /// The entries of the ledger that can be read.
-    pub ledger: Vec<release::Entry>,
+    pub ledger: Vec<release::LedgerEntry>,
     /// Hash of the ledger's newest entry, or why the chain is broken.
     pub chain: Result<String, Unreadable>,
     /// `releases/` itself, if it cannot be read.
@@ -84,7 +84,7 @@ fn releases(directory: &Path) -> (BTreeMap<u64, State<ReleaseManifest>>, Option<
 }
 
 /// The highest number that is known.
-fn last(releases: &BTreeMap<u64, State<ReleaseManifest>>, ledger: &[release::Entry]) -> Option<u64> {
+fn last(releases: &BTreeMap<u64, State<ReleaseManifest>>, ledger: &[release::LedgerEntry]) -> Option<u64> {
     releases.keys().copied().chain(ledger.iter().map(|entry| entry.release)).max()
 }
 

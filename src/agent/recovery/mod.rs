@@ -11,7 +11,7 @@ mod status;
 
 pub use data::recover_data;
 pub use pending::is_pending;
-pub use progress::Progress;
+pub use progress::RecoveryProgress;
 pub use repeat::Recovery;
 pub use revive::revive;
 pub use settle::settle;

@@ -9,7 +9,7 @@ use crate::{
     wire::paths,
 };
 
-/// Whether [`super::recover_containers`] has something to do.
+/// Whether [`super::containers::recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
     snapshots::is_pending()
         || clone_data::is_pending()

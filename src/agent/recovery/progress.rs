@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lap_base::{clock::now, error::Error};
 
-use crate::{agent::switch::Watch, wire::protocol::Recovering};
+use crate::{agent::switch::SwitchWatch, wire::protocol::Recovering};
 
 /// What is known of the recovery that is under way.
 #[derive(Clone, Default)]
-pub struct Progress(Arc<Mutex<State>>);
+pub struct RecoveryProgress(Arc<Mutex<State>>);
 
-impl Progress {
+impl RecoveryProgress {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -36,12 +36,12 @@ impl Progress {
     }
 
     /// The same one in every try, so that a watcher stays to the end.
-    pub fn watch(&self) -> Watch {
+    pub fn watch(&self) -> SwitchWatch {
         self.state().watch.get_or_insert_default().clone()
     }
 
     /// Forgets it, and returns what was known.
-    pub fn clear(&self) -> Option<(Recovering, Option<Watch>)> {
+    pub fn clear(&self) -> Option<(Recovering, Option<SwitchWatch>)> {
         let mut state = self.state();
         let watch = state.watch.take();
         Some((state.known.take()?, watch))
@@ -52,7 +52,7 @@ impl Progress {
 struct State {
     known: Option<Recovering>,
     /// Whoever watches the switch that is recovered.
-    watch: Option<Watch>,
+    watch: Option<SwitchWatch>,
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_once_and_counted_each_time() {
-        let recovery = Progress::default();
+        let recovery = RecoveryProgress::default();
         recovery.begin();
         let (port, disk) = (Error::new(Kind::Node, "the port is taken"), Error::new(Kind::Node, "the disk is full"));
         assert_eq!([&port, &port, &disk, &disk].map(|error| recovery.failed(error)), [true, false, true, false]);

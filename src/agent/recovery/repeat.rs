@@ -9,17 +9,17 @@ use lap_base::{
     error::{Kind, OrError, Result},
 };
 
-use super::{containers::recover_containers, pending::is_pending, progress::Progress};
+use super::{containers::recover_containers, pending::is_pending, progress::RecoveryProgress};
 use crate::{
     agent::{
         daemons::ports,
-        lock::{Grant, Lock},
+        lock::{Grant, NodeLock},
         prune, snapshots,
         switch::{self, LastSwitch},
         system::blocking::run_blocking,
     },
     release,
-    wire::protocol::{Answer, Holder},
+    wire::protocol::{Holder, Response},
 };
 
 /// How often the agent looks whether something was left, and the first pause between two tries.
@@ -30,8 +30,8 @@ const MOST: Duration = Duration::from_secs(30);
 /// Recovers for ever.
 #[derive(Clone)]
 pub struct Recovery {
-    pub lock: Lock,
-    pub progress: Progress,
+    pub lock: NodeLock,
+    pub progress: RecoveryProgress,
     pub switch: LastSwitch,
 }
 
@@ -100,6 +100,8 @@ impl Recovery {
         }
         let Some(watch) = watch else { return };
         let newest = release::newest(&switch::ledger());
-        watch.end(newest.map_or_else(Answer::from, |(entry, hash)| Answer::Switched { entry: Box::new(entry), hash }));
+        watch.end(
+            newest.map_or_else(Response::from, |(entry, hash)| Response::Switched { entry: Box::new(entry), hash }),
+        );
     }
 }

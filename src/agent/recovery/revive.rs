@@ -19,7 +19,7 @@ use crate::{
     agent::{
         daemons::{containerd::Right, ports, shims},
         docker,
-        lock::Lock,
+        lock::NodeLock,
     },
     wire::labels::LABEL_CONTAINER,
 };
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for dockerd, and starts what it stopped or could not start at its own start (`since`, unix seconds).
 /// The node's `lock` is taken only for what needs it.
-pub async fn revive(lock: Lock, since: i64) {
+pub async fn revive(lock: NodeLock, since: i64) {
     let until = tokio::time::Instant::now() + PATIENCE;
     let (mut pause, mut told) = (PAUSE, None);
     loop {
@@ -54,7 +54,7 @@ pub async fn revive(lock: Lock, since: i64) {
 }
 
 /// One try; one that does not start keeps no other from it.
-async fn once(lock: &Lock, since: i64) -> Result<()> {
+async fn once(lock: &NodeLock, since: i64) -> Result<()> {
     let docker = docker::answering().await?;
     let mut all = Ok(());
     crate::agent::pool::binds::refresh_and_tell();

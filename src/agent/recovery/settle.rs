@@ -13,7 +13,7 @@ pub fn settle() -> Result<()> {
     snapshots::wait();
     freeze::recover()?;
     settle_data()?;
-    let said = Handle::current().block_on(switch::recover(&switch::Watch::default(), true))?;
+    let said = Handle::current().block_on(switch::recover(&switch::SwitchWatch::default(), true))?;
     said.into_iter().for_each(|said| eprintln!("agent: {said}"));
     Ok(())
 }

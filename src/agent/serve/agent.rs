@@ -14,37 +14,37 @@ use tokio::{io::AsyncReadExt, sync::mpsc};
 use super::journal::OpenJournal;
 use crate::{
     agent::{
-        lock::{Grant, Lock},
-        recovery::{Progress, settle},
+        lock::{Grant, NodeLock},
+        recovery::{RecoveryProgress, settle},
         switch::LastSwitch,
         system::{
             blocking::run_blocking,
             stream::{Connection, say},
         },
     },
-    wire::protocol::{Answer, Holder, Note},
+    wire::protocol::{Holder, Note, Response},
 };
 
 /// What all connections share.
 #[derive(Clone)]
 pub struct Agent {
     journal: Arc<Mutex<OpenJournal>>,
-    pub lock: Lock,
+    pub lock: NodeLock,
     /// Is told when a newer binary is in place.
     pub replaced: mpsc::Sender<()>,
     pub switch: LastSwitch,
-    pub recovery: Progress,
+    pub recovery: RecoveryProgress,
 }
 
 impl Agent {
     /// Opens the journal in `state`. `replaced` is told when a newer binary is in place.
-    pub fn new(state: &Path, lock: Lock, replaced: mpsc::Sender<()>) -> Self {
+    pub fn new(state: &Path, lock: NodeLock, replaced: mpsc::Sender<()>) -> Self {
         Self {
             journal: Arc::new(Mutex::new(OpenJournal::open(state))),
             lock,
             replaced,
             switch: LastSwitch::default(),
-            recovery: Progress::default(),
+            recovery: RecoveryProgress::default(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Agent {
                 Ok(grant) => return Ok(Some(grant)),
                 Err((holder, since)) => {
                     if !told {
-                        say(stream, &Answer::Busy { holder, since }).await;
+                        say(stream, &Response::Busy { holder, since }).await;
                         told = true;
                     }
                     if !wait {
@@ -77,8 +77,8 @@ impl Agent {
         &self,
         grant: Grant,
         holder: Holder,
-        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
-    ) -> Result<Answer> {
+        act: impl FnOnce(&str) -> Result<Response> + Send + 'static,
+    ) -> Result<Response> {
         self.journaled(grant, holder, true, act).await
     }
 
@@ -87,8 +87,8 @@ impl Agent {
         &self,
         grant: Grant,
         holder: Holder,
-        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
-    ) -> Result<Answer> {
+        act: impl FnOnce(&str) -> Result<Response> + Send + 'static,
+    ) -> Result<Response> {
         self.journaled(grant, holder, false, act).await
     }
 
@@ -97,8 +97,8 @@ impl Agent {
         grant: Grant,
         holder: Holder,
         must: bool,
-        act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
-    ) -> Result<Answer> {
+        act: impl FnOnce(&str) -> Result<Response> + Send + 'static,
+    ) -> Result<Response> {
         let agent = self.clone();
         let by = holder.who.clone();
         let work = tokio::spawn(async move {
@@ -134,7 +134,7 @@ impl Agent {
         mut stream: Connection,
         grant: Grant,
         holder: Holder,
-        act: impl FnOnce(&str, Box<dyn Fn(&str) + Send>) -> Result<Answer> + Send + 'static,
+        act: impl FnOnce(&str, Box<dyn Fn(&str) + Send>) -> Result<Response> + Send + 'static,
     ) {
         let (told, mut steps) = mpsc::unbounded_channel();
         let (agent, fence) = (self.clone(), grant.fence);
@@ -146,10 +146,10 @@ impl Agent {
         let work =
             tokio::spawn(async move { agent.run_locked(grant, holder, move |by| act(by, Box::new(note))).await });
         while let Some(text) = steps.recv().await {
-            say(&mut stream, &Answer::Step { text }).await;
+            say(&mut stream, &Response::Step { text }).await;
         }
         let answer = work.await.or_error(Kind::Other, || "the agent".into()).and_then(|answer| answer);
-        say(&mut stream, &answer.unwrap_or_else(Answer::from)).await;
+        say(&mut stream, &answer.unwrap_or_else(Response::from)).await;
     }
 
     pub(super) fn journal<T>(&self, act: impl FnOnce(&mut OpenJournal) -> T) -> T {

@@ -14,34 +14,34 @@ use crate::{
             stream::{Connection, say},
         },
     },
-    wire::protocol::{Answer, Bring, Holder, Note},
+    wire::protocol::{Bring, Holder, Note, Response},
 };
 
 /// Sends one as btrfs does, or as an archive.
-pub async fn send(stream: &mut Connection, id: &Id, parent: Option<&Id>, archive: bool) -> Result<Answer> {
+pub async fn send(stream: &mut Connection, id: &Id, parent: Option<&Id>, archive: bool) -> Result<Response> {
     let (meta, held) = clone_data::find(id, parent)?;
     let source = if archive { archive::pack(&meta)? } else { clone_data::pack(id, parent)? };
-    say(stream, &Answer::Exporting { meta }).await;
+    say(stream, &Response::Exporting { meta }).await;
     let sent = source.send(stream).await;
     drop(held);
     sent
 }
 
 /// Sends one as an archive.
-pub async fn export(stream: &mut Connection, id: &str) -> Result<Answer> {
+pub async fn export(stream: &mut Connection, id: &str) -> Result<Response> {
     let id = id.to_owned();
     let meta = run_blocking(move || snapshots::find(&id)).await?;
     let source = archive::pack(&meta)?;
-    say(stream, &Answer::Exporting { meta }).await;
+    say(stream, &Response::Exporting { meta }).await;
     source.send(stream).await
 }
 
 /// Its end is the connection's: who sends an archive has to be there.
-pub async fn import(agent: &Agent, stream: &mut Connection, holder: Holder, wait: bool) -> Result<Answer> {
-    let Some(grant) = agent.granted(stream, &holder, wait).await? else { return Ok(Answer::Done) };
+pub async fn import(agent: &Agent, stream: &mut Connection, holder: Holder, wait: bool) -> Result<Response> {
+    let Some(grant) = agent.granted(stream, &holder, wait).await? else { return Ok(Response::Done) };
     let fence = grant.fence;
     agent.journal(|journal| journal.begin(fence, holder, now()))?;
-    say(stream, &Answer::Ready).await;
+    say(stream, &Response::Ready).await;
     let result = match run_blocking(settle).await {
         Ok(()) => archive::import(stream).await,
         Err(error) => Err(error),
@@ -66,7 +66,7 @@ pub async fn clone_data(
         Err(error) => return say(&mut stream, &error.into()).await,
     };
     if sent {
-        say(&mut stream, &Answer::Ready).await;
+        say(&mut stream, &Response::Ready).await;
         if let Err(error) = clone_data::receive(&bring, &mut stream).await {
             return say(&mut stream, &error.into()).await;
         }

@@ -22,7 +22,7 @@ use crate::{
             stream::{Connection, receive, say},
         },
     },
-    wire::protocol::{Answer, Holder, MAX_PACK, Request},
+    wire::protocol::{Holder, MAX_PACK, Request, Response},
 };
 
 /// Takes one request and answers it.
@@ -64,7 +64,7 @@ pub async fn connection(agent: &Agent, mut stream: Connection) {
         Request::GiveObjects { repository, commit, alone } => {
             return match git::give(&repository, &commit, alone, MAX_PACK as usize).await {
                 Ok(pack) => {
-                    say(&mut stream, &Answer::Objects { size: pack.len() as u64 }).await;
+                    say(&mut stream, &Response::Objects { size: pack.len() as u64 }).await;
                     let _ = stream.write_all(&pack).await;
                 }
                 Err(error) => say(&mut stream, &error.into()).await,
@@ -72,7 +72,7 @@ pub async fn connection(agent: &Agent, mut stream: Connection) {
         }
         // What the node is and has.
         Request::Facts => Ok(facts_of(agent).await),
-        Request::Ready { seconds } => ready::ready(Duration::from_secs(seconds)).await.map(|()| Answer::Done),
+        Request::Ready { seconds } => ready::ready(Duration::from_secs(seconds)).await.map(|()| Response::Done),
         Request::AwaitHealthy { container, seconds } => await_healthy(&container, Duration::from_secs(seconds)).await,
         // No lock: a check changes nothing.
         Request::Check { containers } => checks::answer(&mut stream, &containers).await,
@@ -83,11 +83,11 @@ pub async fn connection(agent: &Agent, mut stream: Connection) {
         Request::MakeData { fence, containers, sources } => files::make_data(agent, fence, &containers, sources).await,
         Request::Upgrade { build, size } => files::upgrade(agent, &mut stream, &build, size).await,
         Request::SaveImage { fence, image, file } => match agent.lock.check(fence) {
-            Ok(()) => image_files::save(&image, &file).await.map(|()| Answer::Done),
+            Ok(()) => image_files::save(&image, &file).await.map(|()| Response::Done),
             Err(error) => Err(error),
         },
         Request::LoadImage { fence, file } => match agent.lock.check(fence) {
-            Ok(()) => image_files::load(&file).await.map(|()| Answer::Done),
+            Ok(()) => image_files::load(&file).await.map(|()| Response::Done),
             Err(error) => Err(error),
         },
         Request::Branch { repository, branch, wanted } => find_branch(&repository, &branch, wanted.as_deref()).await,
@@ -130,7 +130,7 @@ pub async fn connection(agent: &Agent, mut stream: Connection) {
             under_lock(agent, &mut stream, holder, wait, move |_| recorded::record(number)).await
         }
     };
-    say(&mut stream, &answer.unwrap_or_else(Answer::from)).await;
+    say(&mut stream, &answer.unwrap_or_else(Response::from)).await;
 }
 
 /// Does `act` under the lock. Where the lock is not to be had, the client knows that already.
@@ -139,12 +139,12 @@ async fn under_lock(
     stream: &mut Connection,
     holder: Holder,
     wait: bool,
-    act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
-) -> Result<Answer> {
+    act: impl FnOnce(&str) -> Result<Response> + Send + 'static,
+) -> Result<Response> {
     let grant: Option<Grant> = agent.granted(stream, &holder, wait).await?;
     match grant {
         Some(grant) => agent.run_locked(grant, holder, act).await,
-        None => Ok(Answer::Done),
+        None => Ok(Response::Done),
     }
 }
 
@@ -154,15 +154,15 @@ async fn making_room(
     stream: &mut Connection,
     holder: Holder,
     wait: bool,
-    act: impl FnOnce(&str) -> Result<Answer> + Send + 'static,
-) -> Result<Answer> {
+    act: impl FnOnce(&str) -> Result<Response> + Send + 'static,
+) -> Result<Response> {
     match agent.granted(stream, &holder, wait).await? {
         Some(grant) => agent.making_room(grant, holder, act).await,
-        None => Ok(Answer::Done),
+        None => Ok(Response::Done),
     }
 }
 
-async fn facts_of(agent: &Agent) -> Answer {
+async fn facts_of(agent: &Agent) -> Response {
     let mut facts = facts::collect().await;
     facts.lock = agent.lock.held();
     facts.recovery = recovering(&agent.lock, &agent.recovery);
@@ -170,21 +170,21 @@ async fn facts_of(agent: &Agent) -> Answer {
         agent.journal(|journal| (journal.unfinished().cloned(), journal.unreadable().cloned()));
     facts.unfinished = unfinished;
     facts.unreadable.extend(unreadable.into_iter().chain(agent.lock.unreadable()));
-    Answer::Facts(Box::new(facts))
+    Response::Facts(Box::new(facts))
 }
 
-async fn await_healthy(container: &str, patience: Duration) -> Result<Answer> {
+async fn await_healthy(container: &str, patience: Duration) -> Result<Response> {
     let docker = docker::connect().await?;
-    health::await_healthy(&docker, container, patience).await.map(|()| Answer::Done)
+    health::await_healthy(&docker, container, patience).await.map(|()| Response::Done)
 }
 
-async fn find_branch(repository: &str, branch: &str, wanted: Option<&str>) -> Result<Answer> {
+async fn find_branch(repository: &str, branch: &str, wanted: Option<&str>) -> Result<Response> {
     let at = git::at(repository, branch).await?;
     let has = match wanted {
         Some(commit) => git::has(repository, commit).await?,
         None => false,
     };
-    Ok(Answer::Branch { at, has })
+    Ok(Response::Branch { at, has })
 }
 
 async fn take_objects(
@@ -193,8 +193,8 @@ async fn take_objects(
     fence: u64,
     repository: &str,
     size: u64,
-) -> Result<Answer> {
+) -> Result<Response> {
     let pack = receive(stream, size, MAX_PACK).await?;
     agent.lock.check(fence)?;
-    git::take(repository, &pack).await.map(|()| Answer::Done)
+    git::take(repository, &pack).await.map(|()| Response::Done)
 }

@@ -56,7 +56,7 @@ struct Installed {
 }
 
 impl Installed {
-    /// What is in a directory; one that is absent is empty. What cannot be read is not listed, so that it differs from what is wished for
+    /// What is in a directory; one that is absent is empty. What cannot be read is not listed, so that it differs from what is desired
     /// and is installed anew.
     fn hashes(&mut self, place: &str, dir: &str) {
         let (hashes, unreadable) = install::hashes(Path::new(dir));

@@ -13,7 +13,7 @@ use crate::{
             stream::{Connection, say},
         },
     },
-    wire::protocol::{Answer, Holder, Note},
+    wire::protocol::{Holder, Note, Response},
 };
 
 /// Holds the lock until the connection ends; writes down what the holder says.
@@ -32,7 +32,7 @@ pub async fn hold(agent: &Agent, mut stream: Connection, holder: Holder, wait: b
     if let Err(error) = begun {
         return say(&mut stream, &error.into()).await;
     }
-    say(&mut stream, &Answer::Locked { fence }).await;
+    say(&mut stream, &Response::Locked { fence }).await;
     let mut line = String::new();
     while matches!(stream.read_line(&mut line).await, Ok(1..)) {
         if let Ok(note) = serde_json::from_str::<Note>(&line) {
@@ -42,7 +42,7 @@ pub async fn hold(agent: &Agent, mut stream: Connection, holder: Holder, wait: b
             }
             if end {
                 drop(grant);
-                return say(&mut stream, &Answer::Done).await;
+                return say(&mut stream, &Response::Done).await;
             }
         }
         line.clear();

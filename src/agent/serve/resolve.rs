@@ -15,12 +15,12 @@ use lap_base::{
     error::{Error, Kind, OrError, Result},
     nameservers::unscoped,
 };
-use lap_nameserver::client::{Said, bulk::ask_all};
+use lap_nameserver::client::{QueryResult, bulk::ask_all};
 use nix::sched::{CloneFlags, setns};
 
 use crate::{
     agent::docker,
-    wire::protocol::{Answer, Vantage},
+    wire::protocol::{Response, Vantage},
 };
 
 /// More than this is no resolv.conf.
@@ -34,7 +34,7 @@ type Questions = Vec<(String, String)>;
 ///
 /// # Errors
 /// Docker does not answer, or the container's network cannot be entered.
-pub async fn resolve(vantage: Vantage, servers: Vec<SocketAddr>, questions: Questions) -> Result<Answer> {
+pub async fn resolve(vantage: Vantage, servers: Vec<SocketAddr>, questions: Questions) -> Result<Response> {
     if questions.len() > MOST {
         return Err(Error::new(
             Kind::Refused,
@@ -44,10 +44,10 @@ pub async fn resolve(vantage: Vantage, servers: Vec<SocketAddr>, questions: Ques
     if vantage == Vantage::Node {
         let servers = if servers.is_empty() { of_file("/etc/resolv.conf".into()) } else { servers };
         let (server, said) = ask_all(&servers, &questions).await;
-        return Ok(Answer::Resolved { container: None, server, said });
+        return Ok(Response::Resolved { container: None, server, said });
     }
     let Some((name, pid)) = inhabitant(&docker::connect().await?).await? else {
-        return Ok(Answer::Resolved { container: None, server: None, said: Vec::new() });
+        return Ok(Response::Resolved { container: None, server: None, said: Vec::new() });
     };
     let file = PathBuf::from(format!("/proc/{pid}/root/etc/resolv.conf"));
     let servers = if servers.is_empty() { of_file(file) } else { servers };
@@ -59,11 +59,11 @@ pub async fn resolve(vantage: Vantage, servers: Vec<SocketAddr>, questions: Ques
     let what = || format!("cannot send queries from inside `{name}`");
     thread.or_error(Kind::Node, what)?;
     let (server, said) = answer.await.or_error(Kind::Node, what)?.or_error(Kind::Node, what)?;
-    Ok(Answer::Resolved { container: Some(name), server, said })
+    Ok(Response::Resolved { container: Some(name), server, said })
 }
 
 /// Enters the network of a process, for good, and asks there.
-fn inside(pid: i64, servers: &[SocketAddr], questions: &Questions) -> Result<(Option<SocketAddr>, Vec<Said>)> {
+fn inside(pid: i64, servers: &[SocketAddr], questions: &Questions) -> Result<(Option<SocketAddr>, Vec<QueryResult>)> {
     let path = format!("/proc/{pid}/ns/net");
     let namespace = File::open(&path).or_error(Kind::Node, || format!("cannot open `{path}`"))?;
     setns(namespace, CloneFlags::CLONE_NEWNET).or_error(Kind::Node, || "cannot enter its network".into())?;

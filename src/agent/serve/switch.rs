@@ -10,21 +10,21 @@ use super::agent::Agent;
 use crate::{
     agent::{
         recovery::settle,
-        switch::{Seen, Watch, run},
+        switch::{SwitchWatch, WatchCursor, run},
         system::stream::{Connection, say},
     },
-    release::Order,
-    wire::protocol::{Answer, Holder, Note},
+    release::SwitchOrder,
+    wire::protocol::{Holder, Note, Response},
 };
 
 /// Begins one, and watches it. It goes on when the connection ends.
-pub async fn begin(agent: &Agent, mut stream: Connection, holder: Holder, wait: bool, order: Order) {
+pub async fn begin(agent: &Agent, mut stream: Connection, holder: Holder, wait: bool, order: SwitchOrder) {
     let grant = match agent.granted(&mut stream, &holder, wait).await {
         Ok(Some(grant)) => grant,
         Ok(None) => return,
         Err(error) => return say(&mut stream, &error.into()).await,
     };
-    let watch = Watch::default();
+    let watch = SwitchWatch::default();
     agent.switch.set(watch.clone());
     let (agent, watched, fence) = (agent.clone(), watch.clone(), grant.fence);
     tokio::spawn(async move {
@@ -40,15 +40,15 @@ pub async fn begin(agent: &Agent, mut stream: Connection, holder: Holder, wait: 
         let result = work.await;
         let end = match &result {
             Ok((entry, _)) => match &entry.result {
-                crate::release::Ended::Done => Ok(()),
-                crate::release::Ended::TakenBack { why, .. } => Err(format!("taken back: {why}")),
+                crate::release::SwitchOutcome::Done => Ok(()),
+                crate::release::SwitchOutcome::TakenBack { why, .. } => Err(format!("taken back: {why}")),
             },
             Err(error) => Err(error.message.clone()),
         };
         let _ = agent.journal(|journal| journal.note(fence, Note::End(end), now()));
         drop(grant);
         watched.end(match result {
-            Ok((entry, hash)) => Answer::Switched { entry: Box::new(entry), hash },
+            Ok((entry, hash)) => Response::Switched { entry: Box::new(entry), hash },
             Err(error) => error.into(),
         });
     });
@@ -64,25 +64,25 @@ pub async fn watch(agent: &Agent, mut stream: Connection) {
 }
 
 /// Has the one that is under way taken back.
-pub fn abort(agent: &Agent, by: &str) -> Result<Answer> {
+pub fn abort(agent: &Agent, by: &str) -> Result<Response> {
     running(agent)?.abort(format!("`{by}` aborted it"));
-    Ok(Answer::Done)
+    Ok(Response::Done)
 }
 
-fn running(agent: &Agent) -> Result<Watch> {
+fn running(agent: &Agent) -> Result<SwitchWatch> {
     agent.switch.running().ok_or_else(|| Error::new(Kind::Refused, "no promotion and no rollback is in progress"))
 }
 
 /// Tells what happens, and takes the answer to what is asked.
-async fn follow(stream: Connection, watch: Watch) {
+async fn follow(stream: Connection, watch: SwitchWatch) {
     let mut here = Some(watch.watcher());
     let (read, mut write) = tokio::io::split(stream);
     let mut replies = BufReader::new(read).lines();
-    let mut seen = Seen::default();
+    let mut seen = WatchCursor::default();
     loop {
         tokio::select! {
             answer = watch.next(&mut seen) => {
-                let over = !matches!(answer, Answer::Step { .. } | Answer::Asked { .. });
+                let over = !matches!(answer, Response::Step { .. } | Response::Asked { .. });
                 let Ok(mut line) = serde_json::to_vec(&answer).or_error(Kind::Other, || "answer".into()) else { return };
                 line.push(b'\n');
                 if write.write_all(&line).await.is_err() || over {

@@ -9,27 +9,25 @@ use tokio::{
 
 use crate::{
     agent::{
-        lock::Lock,
+        lock::NodeLock,
         system::{
             node_config::{address, status},
             stream::{Connection, say},
         },
     },
-    wire::{paths, protocol::Answer},
+    wire::{paths, protocol::Response},
 };
 
 /// What is passed on at a time, each way.
 const PIECE: usize = 64 << 10;
 
 /// Passes bytes to and from Docker.
-pub async fn docker(lock: &Lock, mut stream: Connection, fence: Option<u64>) {
+pub async fn docker(lock: &NodeLock, mut stream: Connection, fence: Option<u64>) {
     if let Some(Err(error)) = fence.map(|fence| lock.check(fence)) {
-        // In Docker's own words, so that its client reports it like any refusal.
+        // As Docker reports an error. Docker itself never answers 423 (RFC 4918, section 11.3).
         let body = serde_json::json!({ "message": error.message }).to_string();
-        let head = format!(
-            "HTTP/1.1 409 Conflict\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
+        let head =
+            format!("HTTP/1.1 423 Locked\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         let _ = stream.write_all((head + &body).as_bytes()).await;
         return;
     }
@@ -38,14 +36,14 @@ pub async fn docker(lock: &Lock, mut stream: Connection, fence: Option<u64>) {
 }
 
 /// Passes bytes to and from the registry, once it has taken the connection.
-pub async fn registry(lock: &Lock, mut stream: Connection, fence: Option<u64>) {
+pub async fn registry(lock: &NodeLock, mut stream: Connection, fence: Option<u64>) {
     if let Some(Err(error)) = fence.map(|fence| lock.check(fence)) {
         return say(&mut stream, &error.into()).await;
     }
     match TcpStream::connect(paths::REGISTRY).await {
         Ok(registry) => {
             let _ = registry.set_nodelay(true);
-            say(&mut stream, &Answer::Done).await;
+            say(&mut stream, &Response::Done).await;
             pass(lock, stream, registry, fence).await;
         }
         Err(error) => {
@@ -57,7 +55,12 @@ pub async fn registry(lock: &Lock, mut stream: Connection, fence: Option<u64>) {
     }
 }
 
-async fn pass(lock: &Lock, mut one: Connection, mut other: impl AsyncRead + AsyncWrite + Unpin, fence: Option<u64>) {
+async fn pass(
+    lock: &NodeLock,
+    mut one: Connection,
+    mut other: impl AsyncRead + AsyncWrite + Unpin,
+    fence: Option<u64>,
+) {
     let copy = tokio::io::copy_bidirectional_with_sizes(&mut one, &mut other, PIECE, PIECE);
     match fence {
         Some(fence) => tokio::select! { _ = copy => {}, () = lock.lost(fence) => {} },

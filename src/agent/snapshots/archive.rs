@@ -18,7 +18,7 @@ use tokio::{
 use crate::wire::{
     archive_stream::{receive, send},
     paths,
-    protocol::Answer,
+    protocol::Response,
 };
 
 /// What an archive holds: the description, and the data.
@@ -57,13 +57,13 @@ async fn ended(program: &str, mut child: Child, words: JoinHandle<String>) -> Re
 }
 
 /// A program that writes what is to be sent. It runs before anything is promised to whoever takes it.
-pub struct Source {
+pub struct ArchiveSource {
     program: &'static str,
     child: Child,
     words: JoinHandle<String>,
 }
 
-impl Source {
+impl ArchiveSource {
     /// Starts `command`.
     ///
     /// # Errors
@@ -79,11 +79,11 @@ impl Source {
     ///
     /// # Errors
     /// The program fails, or nobody takes it.
-    pub async fn send(mut self, to: &mut (impl AsyncWrite + Unpin)) -> Result<Answer> {
+    pub async fn send(mut self, to: &mut (impl AsyncWrite + Unpin)) -> Result<Response> {
         if let Some(out) = self.child.stdout.take() {
             send(out, to).await.or_error(Kind::Node, || "the connection broke".into())?;
         }
-        ended(self.program, self.child, self.words).await.map(|()| Answer::Done)
+        ended(self.program, self.child, self.words).await.map(|()| Response::Done)
     }
 }
 
@@ -91,16 +91,16 @@ impl Source {
 ///
 /// # Errors
 /// tar is not there.
-pub fn pack(meta: &Meta) -> Result<Source> {
+pub fn pack(meta: &Meta) -> Result<ArchiveSource> {
     let directory = Path::new(paths::POOL).join("snapshots").join(meta.id.to_string());
-    Source::of("tar", tar(["--create", "--sparse", "--format=posix"], &directory))
+    ArchiveSource::of("tar", tar(["--create", "--sparse", "--format=posix"], &directory))
 }
 
 /// Takes a snapshot and gives it its name.
 ///
 /// # Errors
 /// It is no such archive, one of that name is there, or the disk is full: then nothing is left.
-pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
+pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Response> {
     let (pool, half) = (Path::new(paths::POOL), PathBuf::from(paths::POOL).join("snapshots/.new-import"));
     let number = snapshot::prepare_import(&half)?;
     let unpacked = unpack(from, &half).await;
@@ -108,7 +108,7 @@ pub async fn import(from: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
     if named.is_err() {
         snapshot::drop_half(&half)?;
     }
-    named.map(|meta| Answer::Taken { meta, micros: 0, complaints: Vec::new() })
+    named.map(|meta| Response::Taken { meta, micros: 0, complaints: Vec::new() })
 }
 
 /// Unpacks one into the directory `half`, in which `data` is there already.

@@ -10,7 +10,7 @@ use lap_base::{
 };
 use lap_snapshots as snapshot;
 use lap_snapshots::{
-    keep::{Decision, decide},
+    keep::{RetentionDecision, decide},
     order::{Moment, is_ahead},
 };
 use rustix::fs::FileType;
@@ -20,7 +20,7 @@ use crate::{
     agent::{pool::path, system::node_config::status},
     wire::{
         paths,
-        protocol::{Answer, ListedSnapshot, SnapshotFacts},
+        protocol::{ListedSnapshot, Response, SnapshotFacts},
     },
 };
 
@@ -31,7 +31,7 @@ pub fn find(name: &str) -> Result<snapshot::Meta> {
 }
 
 /// Removes one; also one whose description cannot be read, if it is named.
-pub fn remove(id: &str) -> Result<Answer> {
+pub fn remove(id: &str) -> Result<Response> {
     let pool = path()?;
     rest::wait();
     let damaged = snapshot::all(pool)?.1.into_iter().find(|damaged| damaged.id.to_string() == id);
@@ -40,17 +40,17 @@ pub fn remove(id: &str) -> Result<Answer> {
         return Err(Error::new(Kind::Refused, format!("{id} is needed to complete an interrupted operation"))
             .hint(format!("`{}` shows what it waits for", status())));
     }
-    snapshot::remove(pool, &id).map(|()| Answer::Done)
+    snapshot::remove(pool, &id).map(|()| Response::Done)
 }
 
 /// Takes over the `state` that came with a fetched one.
-pub fn adopt(id: &str) -> Result<Answer> {
+pub fn adopt(id: &str) -> Result<Response> {
     let pool = path()?;
-    snapshot::adopt(pool, Path::new(paths::STATE), &find(id)?.id).map(|()| Answer::Done)
+    snapshot::adopt(pool, Path::new(paths::STATE), &find(id)?.id).map(|()| Response::Done)
 }
 
 /// Lists all; with `sizes` btrfs looks at every file of each.
-pub fn list(sizes: bool) -> Result<Answer> {
+pub fn list(sizes: bool) -> Result<Response> {
     rest::wait();
     let pool = path()?;
     let (all, damaged) = snapshot::all(pool)?;
@@ -67,11 +67,11 @@ pub fn list(sizes: bool) -> Result<Answer> {
         let ahead = is_ahead(meta.at, moment.at);
         ListedSnapshot { meta, sizes, because, ahead }
     };
-    Ok(Answer::Snapshots { list: all.into_iter().map(one).collect(), damaged })
+    Ok(Response::Snapshots { list: all.into_iter().map(one).collect(), damaged })
 }
 
 /// All that is known of one; btrfs looks at every file of it.
-pub fn show(id: &str) -> Result<Answer> {
+pub fn show(id: &str) -> Result<Response> {
     let (pool, meta) = (path()?, find(id)?);
     let all = snapshot::list(pool)?;
     let _held = snapshot::hold(pool, &meta.id)?;
@@ -85,11 +85,11 @@ pub fn show(id: &str) -> Result<Answer> {
     }
     let moment = Moment::of(pool, now());
     let decisions = policy::keep().unwrap_or_default().map(|keep| decide(&all, &keep, &moment));
-    let mine = |why: Vec<Decision>| why.into_iter().find(|decision| decision.id == meta.id);
+    let mine = |why: Vec<RetentionDecision>| why.into_iter().find(|decision| decision.id == meta.id);
     let because = decisions.map(|why| mine(why).map(|decision| decision.because).unwrap_or_default());
     let sizes = Some(snapshot::volume::usage(&data)?);
     let ahead = is_ahead(meta.at, moment.at);
-    Ok(Answer::Shown { snapshot: ListedSnapshot { meta, sizes, because, ahead }, containers })
+    Ok(Response::Shown { snapshot: ListedSnapshot { meta, sizes, because, ahead }, containers })
 }
 
 /// For [`crate::wire::protocol::NodeFacts`], and what of it cannot be read.
@@ -115,7 +115,7 @@ pub fn facts() -> (SnapshotFacts, Vec<Unreadable>) {
 }
 
 /// What differs in `to` (the present, if it is not named) from `from`.
-pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
+pub fn diff(from: &str, to: Option<&str>) -> Result<Response> {
     let pool = path()?;
     let data = |name: &str| -> Result<_> {
         let id = find(name)?.id.to_string();
@@ -126,5 +126,5 @@ pub fn diff(from: &str, to: Option<&str>) -> Result<Answer> {
     let list = snapshot::diff(pool, &old, &new)?;
     // Whatever bytes a name has, it is one line.
     let text = |path: &Path| path.to_string_lossy().escape_debug().to_string();
-    Ok(Answer::Differences { from, to, list: list.iter().map(|d| (text(&d.path), d.change)).collect() })
+    Ok(Response::Differences { from, to, list: list.iter().map(|d| (text(&d.path), d.change)).collect() })
 }

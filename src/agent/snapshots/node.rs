@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bollard::{Docker, query_parameters::StopContainerOptions};
 use futures_util::future::join_all;
 use lap_base::error::{Kind, OrError, Result};
-use lap_snapshots::{Step, Still, World};
+use lap_snapshots::{RestoreStep, Still, World};
 use tokio::runtime::Handle;
 
 use crate::agent::{
@@ -19,7 +19,7 @@ use crate::agent::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// This node, as a restore sees it.
-pub(super) struct Node {
+pub(super) struct NodeWorld {
     docker: Option<Docker>,
     note: Box<dyn Fn(&str) + Send>,
     /// Since when containers are stopped.
@@ -31,7 +31,7 @@ pub(super) struct Node {
     still: freeze::Containers,
 }
 
-impl Node {
+impl NodeWorld {
     /// Without Docker no container is stopped or started; `note` hears of each step.
     pub(super) fn new(docker: Option<Docker>, note: Box<dyn Fn(&str) + Send>) -> Self {
         Self { docker, note, stopped: None, away: None, micros: 0, still: freeze::Containers::default() }
@@ -49,7 +49,7 @@ impl Node {
 }
 
 /// Of a restore the containers concerned are stopped then: what stands still is all others.
-impl Still for Node {
+impl Still for NodeWorld {
     fn at(&mut self, step: &str) {
         failpoint::at(step);
     }
@@ -67,8 +67,8 @@ impl Still for Node {
     }
 }
 
-impl World for Node {
-    fn step(&mut self, step: Step) {
+impl World for NodeWorld {
+    fn step(&mut self, step: RestoreStep) {
         (self.note)(step.text());
         failpoint::at(step.text());
     }

@@ -12,30 +12,30 @@ use lap_base::{
     error::{Error, Result},
     state::{self, State, Unreadable},
 };
-use lap_snapshots::keep::{Keep, Policy};
+use lap_snapshots::keep::{Keep, SnapshotPolicy};
 
 use crate::wire::paths;
 
 /// The last one that could be read.
-static KNOWN: Mutex<Option<Policy>> = Mutex::new(None);
+static KNOWN: Mutex<Option<SnapshotPolicy>> = Mutex::new(None);
 
 fn path() -> PathBuf {
     Path::new(paths::POLICY).join("snapshot.json")
 }
 
-fn read(directory: &Path) -> State<Policy> {
+fn read(directory: &Path) -> State<SnapshotPolicy> {
     state::json_in(directory, "snapshot.json")
 }
 
 /// The policy that goes on, since when it is there (unix seconds), and why its file cannot be read.
-pub fn current() -> (Policy, i64, Option<Unreadable>) {
+pub fn current() -> (SnapshotPolicy, i64, Option<Unreadable>) {
     let since = fs::metadata(path()).map_or(0, |file| file.mtime());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let (policy, unreadable) = goes_on(read(Path::new(paths::POLICY)), &mut known);
     (policy, since, unreadable)
 }
 
-fn goes_on(read: State<Policy>, known: &mut Option<Policy>) -> (Policy, Option<Unreadable>) {
+fn goes_on(read: State<SnapshotPolicy>, known: &mut Option<SnapshotPolicy>) -> (SnapshotPolicy, Option<Unreadable>) {
     match read {
         State::Unreadable(unreadable) => {
             let hint = "the node removes no snapshots until it can read the file: run `lap up` on an operator's machine to write it again";
@@ -44,7 +44,7 @@ fn goes_on(read: State<Policy>, known: &mut Option<Policy>) -> (Policy, Option<U
         other => {
             let policy = match other {
                 State::Value(policy) => policy,
-                _ => Policy::default(),
+                _ => SnapshotPolicy::default(),
             };
             *known = Some(policy.clone());
             (policy, None)
@@ -72,10 +72,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut known = None;
         let place = dir.path().join("policy");
-        assert_eq!(goes_on(read(&place), &mut known), (Policy::default(), None), "no policy yet");
+        assert_eq!(goes_on(read(&place), &mut known), (SnapshotPolicy::default(), None), "no policy yet");
         fs::create_dir(&place).unwrap();
-        assert_eq!(goes_on(read(&place), &mut known), (Policy::default(), None));
-        let policy = Policy { every: Some(900), keep: Some(Keep { last: 3, ..Keep::default() }) };
+        assert_eq!(goes_on(read(&place), &mut known), (SnapshotPolicy::default(), None));
+        let policy = SnapshotPolicy { every: Some(900), keep: Some(Keep { last: 3, ..Keep::default() }) };
         let text = serde_json::to_string(&policy).unwrap();
         fs::write(place.join("snapshot.json"), &text).unwrap();
         assert_eq!(goes_on(read(&place), &mut known), (policy.clone(), None));

@@ -9,7 +9,7 @@ use std::{
 use bollard::Docker;
 use lap_snapshots::{Meta, only::Rest};
 
-use super::node::Node;
+use super::node::NodeWorld;
 
 static UNDER_WAY: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 
@@ -21,7 +21,7 @@ pub fn later(docker: Docker, (kept, rest): (Meta, Option<Rest>)) -> Meta {
     let runtime = tokio::runtime::Handle::current();
     *under_way = Some(thread::spawn(move || {
         let _entered = runtime.enter();
-        if let Err(error) = rest.finish(&mut Node::new(Some(docker), Box::new(log))) {
+        if let Err(error) = rest.finish(&mut NodeWorld::new(Some(docker), Box::new(log))) {
             eprintln!("agent: restore: {error}; trying again");
         }
     }));

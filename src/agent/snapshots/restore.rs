@@ -12,7 +12,7 @@ use lap_snapshots as snapshot;
 use lap_snapshots::{Reason, Restore, only::Only};
 use tokio::runtime::Handle;
 
-use super::{list::find, node::Node, rest};
+use super::{list::find, node::NodeWorld, rest};
 use crate::{
     agent::{
         docker::{self, mounts},
@@ -22,36 +22,36 @@ use crate::{
     release::manifest::ReleaseManifest,
     wire::{
         paths,
-        protocol::{Answer, Part},
+        protocol::{Response, RestorePart},
     },
 };
 
 /// Restores; `note` is told each step.
-pub fn restore(by: &str, id: &str, part: Part, note: Box<dyn Fn(&str) + Send>) -> Result<Answer> {
+pub fn restore(by: &str, id: &str, part: RestorePart, note: Box<dyn Fn(&str) + Send>) -> Result<Response> {
     let pool = path()?;
     check(&part)?;
     let id = find(id)?.id;
     let runtime = Handle::current();
     let docker = runtime.block_on(docker::connect())?;
     mounts::check(&part, &runtime.block_on(mounts::of(&docker))?)?;
-    let mut node = Node::new(Some(docker.clone()), note);
+    let mut node = NodeWorld::new(Some(docker.clone()), note);
     let (state, at, current) = (Path::new(paths::STATE), now(), recorded::described());
     let kept = match part {
-        Part::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
-        Part::AllAndRelease => {
+        RestorePart::All => Restore { pool, state, id: &id, at, by, current, release: None }.run(&mut node)?,
+        RestorePart::AllAndRelease => {
             let release = recorded_in(&find(&id.to_string())?)?;
             Restore { pool, state, id: &id, at, by, current, release }.run(&mut node)?
         }
-        Part::Containers(names) => {
+        RestorePart::Containers(names) => {
             let only = Only { pool, state, id: &id, paths: &names, containers: &names, at, by, current, kept: None };
             rest::later(docker, only.until_started(&mut node)?)
         }
-        Part::Path(path) => {
+        RestorePart::Path(path) => {
             let only = Only { pool, state, id: &id, paths: &[path], containers: &[], at, by, current, kept: None };
             rest::later(docker, only.until_started(&mut node)?)
         }
     };
-    Ok(Answer::Restored { id: id.to_string(), kept, micros: node.micros })
+    Ok(Response::Restored { id: id.to_string(), kept, micros: node.micros })
 }
 
 /// What is to run after a restore of this snapshot. The record that it replaces must be readable, or gone as on a node that is made anew.
@@ -103,19 +103,19 @@ pub fn put_back(
         return Ok(());
     }
     let note: Box<dyn Fn(&str) + Send> = Box::new(|_| {});
-    let mut node = Node::new(Some(Handle::current().block_on(docker::connect())?), note);
+    let mut node = NodeWorld::new(Some(Handle::current().block_on(docker::connect())?), note);
     Only { pool, state, id, paths: &paths, containers: &[], at, by, current, kept: Some(kept) }.run(&mut node).map(drop)
 }
 
 /// A container's directory is what it has mounted: only `--only` may replace that, because it stops the container.
-fn check(part: &Part) -> Result<()> {
+fn check(part: &RestorePart) -> Result<()> {
     let whole = |path: &str| Path::new(path).components().count() < 2;
     match part {
-        Part::Path(path) if whole(path) => {
+        RestorePart::Path(path) if whole(path) => {
             Err(Error::new(Kind::Usage, format!("`{path}` is the whole data of a container"))
                 .hint(format!("use `--only {path}` to restore it; lap stops the container for that")))
         }
-        Part::Containers(names) => match names.iter().find(|name| !whole(name)) {
+        RestorePart::Containers(names) => match names.iter().find(|name| !whole(name)) {
             Some(name) => Err(Error::new(Kind::Usage, format!("`{name}` is not a container"))
                 .hint("`--file PATH` restores one file or directory")),
             None => Ok(()),
@@ -131,7 +131,7 @@ fn check(part: &Part) -> Result<()> {
 /// It cannot be done now: call it again.
 pub fn recover(docker: Option<Docker>, step: Box<dyn Fn(&str) + Send>) -> Result<Vec<String>> {
     rest::wait();
-    let node = &mut Node::new(docker, step);
+    let node = &mut NodeWorld::new(docker, step);
     let (pool, state) = (Path::new(paths::POOL), Path::new(paths::STATE));
     let all = [snapshot::recover(pool, state, node)?, snapshot::only::recover(pool, state, node)?];
     Ok(all.into_iter().flatten().collect())

@@ -8,7 +8,7 @@ use lap_snapshots as snapshot;
 use lap_snapshots::{Reason, keep::decide, order::Moment};
 
 use super::{policy, records::is_needed, rest, take::take};
-use crate::{agent::pool::path, wire::protocol::Answer};
+use crate::{agent::pool::path, wire::protocol::Response};
 
 /// Whether one is due.
 ///
@@ -28,16 +28,16 @@ pub fn count_time() -> Result<()> {
 }
 
 /// Takes the one that is due, and removes what the policy does not keep.
-pub fn take_due() -> Result<Answer> {
+pub fn take_due() -> Result<Response> {
     let taken = take("agent", Reason::Scheduled, None, None)?;
-    if let Answer::Taken { complaints, .. } = &taken {
+    if let Response::Taken { complaints, .. } = &taken {
         complaints.iter().for_each(|why| eprintln!("agent: {why}"));
     }
-    if policy::keep()?.is_some() { prune(false) } else { Ok(Answer::Done) }
+    if policy::keep()?.is_some() { prune(false) } else { Ok(Response::Done) }
 }
 
 /// Removes what the policy does not keep, or only says so.
-pub fn prune(dry_run: bool) -> Result<Answer> {
+pub fn prune(dry_run: bool) -> Result<Response> {
     rest::wait();
     let pool = path()?;
     let all = snapshot::list(pool)?;
@@ -51,5 +51,5 @@ pub fn prune(dry_run: bool) -> Result<Answer> {
             snapshot::remove(pool, &gone.id)?;
         }
     }
-    Ok(Answer::Pruned { decisions })
+    Ok(Response::Pruned { decisions })
 }

@@ -20,7 +20,7 @@ use crate::{
         pool::path,
         recorded,
     },
-    wire::{paths, protocol::Answer},
+    wire::{paths, protocol::Response},
 };
 
 /// How often it is tried to find a moment for a snapshot that keeps nobody waiting, and what is between two tries.
@@ -31,7 +31,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
-pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Answer> {
+pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Response> {
     let recorded = recorded::current();
     // Without its record the hooks of what runs are not known.
     let unknown = recorded.unreadable().map(|why| format!("lap ran no hooks: {}", why.sentence()));
@@ -84,7 +84,7 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     complaints.extend(taken.nested.complaints());
     let meta = Meta { pause: Some(pause), nested: taken.nested, ..meta };
     snapshot::describe(pool, &meta)?;
-    Ok(Answer::Taken { meta, micros, complaints })
+    Ok(Response::Taken { meta, micros, complaints })
 }
 
 fn millis(time: Duration) -> String {

@@ -9,13 +9,13 @@ use lap_base::{
 
 use super::{
     containers,
-    record::{Phase, Record},
+    record::{Phase, SwitchRecord},
     staged,
-    transaction::{Done, Switch, ledger},
+    transaction::{Switch, SwitchResult, ledger},
 };
 use crate::{
     agent::docker::image_files,
-    release::{self, Ended, Verb},
+    release::{self, SwitchOutcome, Verb},
     wire::paths,
 };
 
@@ -29,7 +29,7 @@ impl Switch {
     }
 
     /// All of it may have been done before.
-    pub(super) async fn finish(&self) -> Result<Done> {
+    pub(super) async fn finish(&self) -> Result<SwitchResult> {
         let order = &self.record.order;
         let done = self.close().await;
         done.map_err(|error| {
@@ -40,7 +40,7 @@ impl Switch {
         })
     }
 
-    async fn close(&self) -> Result<Done> {
+    async fn close(&self) -> Result<SwitchResult> {
         let order = &self.record.order;
         self.tell("record what runs");
         // They are in place since before the release was made; should one not be, the new release would run with the old ones.
@@ -53,7 +53,7 @@ impl Switch {
             write_file(&releases.join(format!("{number}.json")), &text, 0o600)?;
         }
         write_file(&state.join("current.json"), &text, 0o600)?;
-        let entry = self.entry(Ended::Done);
+        let entry = self.entry(SwitchOutcome::Done);
         let hash = release::append(&ledger(), entry.clone())?;
         self.tell("remove the old containers");
         containers::forget(&self.docker, &order.stop).await?;
@@ -62,7 +62,7 @@ impl Switch {
         }
         self.tell("close");
         staged::clear();
-        Record::remove()?;
+        SwitchRecord::remove()?;
         Ok((entry, hash))
     }
 }

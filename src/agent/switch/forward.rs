@@ -9,7 +9,7 @@ use lap_snapshots::Reason;
 use super::{containers, gate, git, staged, transaction::Switch};
 use crate::{
     agent::{snapshots, system::blocking::run_blocking},
-    release::{Hooked, Make, Order},
+    release::{Hooked, Make, SwitchOrder},
 };
 
 impl Switch {
@@ -44,7 +44,7 @@ impl Switch {
         self.last_word(&order).await
     }
 
-    async fn keep_data(&self, order: &Order) -> Result<()> {
+    async fn keep_data(&self, order: &SwitchOrder) -> Result<()> {
         let (by, before, concerned) = (self.record.by.clone(), self.record.before.clone(), self.record.concerned());
         let note = format!("before the {} to release {}", order.verb.word(), order.number);
         let (data, old) = (order.data.clone(), self.record.old.clone());
@@ -81,7 +81,7 @@ impl Switch {
     }
 
     /// What whoever asked for it felt, if they are there.
-    async fn last_word(&mut self, order: &Order) -> Result<()> {
+    async fn last_word(&mut self, order: &SwitchOrder) -> Result<()> {
         self.step("ask the client to confirm the release")?;
         let hooked = order.from.clone().filter(|_| order.hooked);
         let hooked = hooked.map(|from| Hooked { from, commit: order.commit.clone(), release: order.number });

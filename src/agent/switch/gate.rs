@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bollard::{Docker, query_parameters::InspectContainerOptions};
 use lap_base::error::{Error, Kind, OrError, Result};
 
-use super::watch::Watch;
+use super::watch::SwitchWatch;
 use crate::agent::{checks, docker::health, system::node_config::address};
 
 /// How long a container that was not touched may take until it is healthy. A slow machine needs some tries: one may take 30 s.
@@ -19,7 +19,7 @@ const ASK: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Why not, or that.
-pub async fn healthy(docker: &Docker, container: &str, patience: Duration, watch: &Watch) -> Result<()> {
+pub async fn healthy(docker: &Docker, container: &str, patience: Duration, watch: &SwitchWatch) -> Result<()> {
     tokio::select! {
         healthy = health::await_healthy(docker, container, patience) => healthy,
         error = aborted(watch) => Err(error),
@@ -30,7 +30,7 @@ pub async fn healthy(docker: &Docker, container: &str, patience: Duration, watch
 ///
 /// # Errors
 /// The first that is not healthy.
-pub async fn all(docker: &Docker, containers: &[String], watch: &Watch) -> Result<()> {
+pub async fn all(docker: &Docker, containers: &[String], watch: &SwitchWatch) -> Result<()> {
     let each = containers.iter().map(|container| healthy(docker, container, PATIENCE, watch));
     futures_util::future::try_join_all(each).await.map(drop)
 }
@@ -39,7 +39,7 @@ pub async fn all(docker: &Docker, containers: &[String], watch: &Watch) -> Resul
 ///
 /// # Errors
 /// The first that failed, with what it said.
-pub async fn checks(docker: &Docker, release: &serde_json::Value, watch: &Watch) -> Result<u64> {
+pub async fn checks(docker: &Docker, release: &serde_json::Value, watch: &SwitchWatch) -> Result<u64> {
     let release = serde_json::from_value(release.clone()).or_error(Kind::Other, || "cannot read the release".into())?;
     let note = |text: &str| watch.step(text);
     let all = checks::run(docker, &release, &note).await?;
@@ -56,7 +56,7 @@ pub async fn checks(docker: &Docker, release: &serde_json::Value, watch: &Watch)
 ///
 /// # Errors
 /// What fell over.
-pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watch: &Watch) -> Result<()> {
+pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watch: &SwitchWatch) -> Result<()> {
     let mut at_first = Vec::new();
     for container in containers {
         at_first.push(process_and_starts(docker, container).await?);
@@ -95,7 +95,7 @@ async fn process_and_starts(docker: &Docker, container: &str) -> Result<(Option<
     Ok((state.pid, facts.restart_count, state.started_at))
 }
 
-async fn aborted(watch: &Watch) -> Error {
+async fn aborted(watch: &SwitchWatch) -> Error {
     loop {
         if let Some(why) = watch.aborted() {
             return Error::new(Kind::Interrupted, why);

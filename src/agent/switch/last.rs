@@ -2,20 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::watch::Watch;
+use super::watch::SwitchWatch;
 
 /// All connections share it.
 #[derive(Clone, Default)]
-pub struct LastSwitch(Arc<Mutex<Option<Watch>>>);
+pub struct LastSwitch(Arc<Mutex<Option<SwitchWatch>>>);
 
 impl LastSwitch {
     /// Another one begins.
-    pub fn set(&self, watch: Watch) {
+    pub fn set(&self, watch: SwitchWatch) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
     }
 
     /// The one that is under way.
-    pub fn running(&self) -> Option<Watch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(Watch::is_running)
+    pub fn running(&self) -> Option<SwitchWatch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(SwitchWatch::is_running)
     }
 }

@@ -18,5 +18,5 @@ mod watch;
 
 pub use last::LastSwitch;
 pub use run::{is_pending, named, recover, run};
-pub use transaction::{Done, ledger};
-pub use watch::{Seen, Watch};
+pub use transaction::{SwitchResult, ledger};
+pub use watch::{SwitchWatch, WatchCursor};

@@ -11,7 +11,7 @@ use lap_snapshots::Id;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    release::{Order, Outage},
+    release::{Outage, SwitchOrder},
     wire::paths,
 };
 
@@ -29,8 +29,8 @@ pub enum Phase {
 
 /// The record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
-    pub order: Order,
+pub struct SwitchRecord {
+    pub order: SwitchOrder,
     /// The lock's number.
     pub fence: u64,
     pub by: String,
@@ -60,7 +60,7 @@ fn yes() -> bool {
     true
 }
 
-impl Record {
+impl SwitchRecord {
     fn path() -> PathBuf {
         PathBuf::from(paths::STATE).join("switch.json")
     }

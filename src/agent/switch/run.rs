@@ -10,14 +10,14 @@ use lap_snapshots::Id;
 
 use super::{
     measure::Measure,
-    record::{Phase, Record},
+    record::{Phase, SwitchRecord},
     staged,
-    transaction::{Done, Switch},
-    watch::Watch,
+    transaction::{Switch, SwitchResult},
+    watch::SwitchWatch,
 };
 use crate::{
     agent::{docker, recorded, snapshots, system::blocking::run_blocking},
-    release::{Order, Verb, manifest::identity},
+    release::{SwitchOrder, Verb, manifest::identity},
     wire::paths,
 };
 
@@ -26,12 +26,12 @@ use crate::{
 /// # Errors
 /// Nothing was begun; or it could not even be taken back: then [`recover`] goes on with it.
 pub async fn run(
-    order: Order,
+    order: SwitchOrder,
     by: String,
     fence: u64,
-    watch: Watch,
+    watch: SwitchWatch,
     note: Box<dyn Fn(&str) + Send + Sync>,
-) -> Result<Done> {
+) -> Result<SwitchResult> {
     let docker = docker::connect().await?;
     let found = run_blocking(|| Ok(recorded::read(Path::new(paths::STATE)))).await?;
     // Who made which release is written down by every switch, and the number must be one that no release had.
@@ -66,7 +66,7 @@ pub async fn run(
     let (before, failed) = snapshots::two_names()?;
     let staged = staged::inodes(&order.staged)?;
     let ran = ran.into_iter().map(|(_, name)| name).collect();
-    let record = Record {
+    let record = SwitchRecord {
         order,
         fence,
         by,
@@ -98,7 +98,7 @@ pub async fn run(
 
 /// Whether [`recover`] has something to do.
 pub fn is_pending() -> bool {
-    Record::exists()
+    SwitchRecord::exists()
 }
 
 /// The snapshots that a switch under way goes back to, or is about to make.
@@ -106,7 +106,7 @@ pub fn is_pending() -> bool {
 /// # Errors
 /// The record cannot be read.
 pub fn named() -> Result<Vec<Id>> {
-    let record = Record::read()?;
+    let record = SwitchRecord::read()?;
     Ok(record
         .into_iter()
         .flat_map(|record| [Some(record.before), Some(record.failed), record.order.data])
@@ -119,8 +119,8 @@ pub fn named() -> Result<Vec<Id>> {
 ///
 /// # Errors
 /// It cannot be done now; call it again.
-pub async fn recover(watch: &Watch, tell: bool) -> Result<Option<String>> {
-    let Some(record) = run_blocking(Record::read).await? else { return Ok(None) };
+pub async fn recover(watch: &SwitchWatch, tell: bool) -> Result<Option<String>> {
+    let Some(record) = run_blocking(SwitchRecord::read).await? else { return Ok(None) };
     let note: Box<dyn Fn(&str) + Send + Sync> =
         if tell { Box::new(|step| eprintln!("agent: switch: {step}")) } else { Box::new(|_| {}) };
     let (number, phase) = (record.order.number, record.phase.clone());

@@ -8,25 +8,25 @@ use lap_base::{
     error::{Error, Kind, Result},
 };
 
-use super::{measure::Measure, record::Record, watch::Watch};
+use super::{measure::Measure, record::SwitchRecord, watch::SwitchWatch};
 use crate::{
     agent::system::failpoint,
-    release::{Ended, Entry},
+    release::{LedgerEntry, SwitchOutcome},
     wire::paths,
 };
 
 /// A switch that is being done.
 pub struct Switch {
     pub(super) docker: Docker,
-    pub(super) record: Record,
-    pub(super) watch: Watch,
+    pub(super) record: SwitchRecord,
+    pub(super) watch: SwitchWatch,
     pub(super) measure: Measure,
     /// Writes a step into the journal.
     pub(super) note: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// How it ended, and the hash of the ledger's newest entry.
-pub type Done = (Entry, String);
+pub type SwitchResult = (LedgerEntry, String);
 
 /// Where the ledger is.
 pub fn ledger() -> PathBuf {
@@ -54,10 +54,10 @@ impl Switch {
     }
 
     /// The entry for the ledger.
-    pub(super) fn entry(&self, result: Ended) -> Entry {
-        let Record { order, fence, by, began, before, away, checks, outage, .. } = &self.record;
+    pub(super) fn entry(&self, result: SwitchOutcome) -> LedgerEntry {
+        let SwitchRecord { order, fence, by, began, before, away, checks, outage, .. } = &self.record;
         let images = order.start.iter().map(|make| (make.name.clone(), make.body.image.clone().unwrap_or_default()));
-        Entry {
+        LedgerEntry {
             number: 0,
             fence: *fence,
             began: *began,

@@ -10,13 +10,13 @@ use lap_snapshots::{Meta, Nested, Reason};
 
 use super::{
     containers, git,
-    record::{Phase, Record},
+    record::{Phase, SwitchRecord},
     staged,
-    transaction::{Done, Switch, ledger},
+    transaction::{Switch, SwitchResult, ledger},
 };
 use crate::{
     agent::{docker::health, snapshots, system::blocking::run_blocking},
-    release::{self, Ended},
+    release::{self, SwitchOutcome},
     wire::paths,
 };
 
@@ -28,7 +28,7 @@ impl Switch {
     ///
     /// # Errors
     /// Something in the way: the agent tries again by itself ([`crate::agent::recovery`]).
-    pub(super) async fn undo(&mut self, error: Error) -> Result<Done> {
+    pub(super) async fn undo(&mut self, error: Error) -> Result<SwitchResult> {
         let why = error.message;
         let number = self.record.order.number;
         self.record.phase = Phase::Back(why.clone());
@@ -46,7 +46,7 @@ impl Switch {
         })
     }
 
-    async fn back(&mut self, why: &str) -> Result<Done> {
+    async fn back(&mut self, why: &str) -> Result<SwitchResult> {
         let order = self.record.order.clone();
         self.tell("take back: remove the new containers");
         let names: Vec<String> = order.start.iter().map(|make| make.name.clone()).collect();
@@ -70,10 +70,10 @@ impl Switch {
         self.record.away = self.measure.worst().or(self.record.away);
         self.tell("take back: close");
         let why = [&[why.to_owned()], sick.as_slice()].concat().join("; after it was taken back ");
-        let entry = self.entry(Ended::TakenBack { why, failed });
+        let entry = self.entry(SwitchOutcome::TakenBack { why, failed });
         let hash = release::append(&ledger(), entry.clone())?;
         staged::clear();
-        Record::remove()?;
+        SwitchRecord::remove()?;
         Ok((entry, hash))
     }
 
@@ -90,7 +90,7 @@ impl Switch {
 
     /// Gives the snapshot of what the failed release left.
     async fn data_back(&self, why: &str) -> Result<Option<snapshot::Id>> {
-        let Record { order, by, before, failed, .. } = &self.record;
+        let SwitchRecord { order, by, before, failed, .. } = &self.record;
         let (by, before, failed) = (by.clone(), before.clone(), failed.clone());
         let (concerned, release) = (self.record.concerned(), Some(order.release.clone()));
         let why = why.lines().next().unwrap_or_default();

@@ -8,8 +8,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    release::{Hooked, Reply},
-    wire::protocol::Answer,
+    release::{Hooked, WatcherDecision},
+    wire::protocol::Response,
 };
 
 /// How long whoever is asked may take.
@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// One switch as it is seen from outside.
 #[derive(Clone, Default)]
-pub struct Watch {
+pub struct SwitchWatch {
     state: Arc<Mutex<State>>,
     changed: Arc<Notify>,
 }
@@ -36,15 +36,15 @@ struct State {
     questions: usize,
     /// Whose hooks are run before it is answered.
     hooked: Option<Hooked>,
-    reply: Option<Reply>,
+    reply: Option<WatcherDecision>,
     /// Why it is to be taken back.
     abort: Option<String>,
     watchers: usize,
     /// It is over.
-    ended: Option<Answer>,
+    ended: Option<Response>,
 }
 
-impl Watch {
+impl SwitchWatch {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,7 +56,7 @@ impl Watch {
     }
 
     /// It is over.
-    pub fn end(&self, answer: Answer) {
+    pub fn end(&self, answer: Response) {
         self.state().ended = Some(answer);
         self.changed.notify_waiters();
     }
@@ -77,7 +77,7 @@ impl Watch {
     }
 
     /// Somebody answered.
-    pub fn reply(&self, reply: Reply) {
+    pub fn reply(&self, reply: WatcherDecision) {
         let mut state = self.state();
         if state.asked {
             state.reply = Some(reply);
@@ -85,7 +85,7 @@ impl Watch {
     }
 
     /// Asks whoever watches whether the release may be made; `None`: nobody was there to answer. `patient`: they may come back.
-    pub async fn ask(&self, patient: bool, hooked: Option<Hooked>) -> Option<Reply> {
+    pub async fn ask(&self, patient: bool, hooked: Option<Hooked>) -> Option<WatcherDecision> {
         {
             let mut state = self.state();
             (state.asked, state.hooked) = (true, hooked);
@@ -111,7 +111,7 @@ impl Watch {
     }
 
     /// Asks how a switch that was taken back was felt from outside; `None`: there is no watcher who answers at once.
-    pub async fn ask_how_it_was(&self) -> Option<Reply> {
+    pub async fn ask_how_it_was(&self) -> Option<WatcherDecision> {
         {
             let mut state = self.state();
             (state.asked, state.hooked, state.reply) = (true, None, None);
@@ -132,17 +132,17 @@ impl Watch {
     }
 
     /// What a watcher who has seen so much is told next.
-    pub async fn next(&self, seen: &mut Seen) -> Answer {
+    pub async fn next(&self, seen: &mut WatchCursor) -> Response {
         loop {
             {
                 let state = self.state();
                 if let Some(text) = state.steps.get(seen.steps) {
                     seen.steps += 1;
-                    return Answer::Step { text: text.clone() };
+                    return Response::Step { text: text.clone() };
                 }
                 if state.asked && seen.questions < state.questions {
                     seen.questions = state.questions;
-                    return Answer::Asked { hooked: state.hooked.clone() };
+                    return Response::Asked { hooked: state.hooked.clone() };
                 }
                 if let Some(answer) = &state.ended {
                     return answer.clone();
@@ -160,7 +160,7 @@ impl Watch {
 }
 
 /// Somebody watches.
-pub struct Watcher(Watch);
+pub struct Watcher(SwitchWatch);
 
 impl Drop for Watcher {
     fn drop(&mut self) {
@@ -171,7 +171,7 @@ impl Drop for Watcher {
 
 /// What a watcher was told already.
 #[derive(Default)]
-pub struct Seen {
+pub struct WatchCursor {
     steps: usize,
     questions: usize,
 }
@@ -182,28 +182,31 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_there_is_waited_for_and_who_is_not_is_not() {
-        let watch = Watch::default();
+        let watch = SwitchWatch::default();
         assert_eq!(watch.ask(false, None).await, None, "nobody is there");
         let _here = watch.watcher();
         let (asked, other) = (watch.clone(), watch.clone());
         let reply = tokio::spawn(async move { asked.ask(false, None).await });
         tokio::time::sleep(Duration::from_millis(300)).await;
-        other.reply(Reply { no: Some("too long".into()), ..Reply::default() });
+        other.reply(WatcherDecision { no: Some("too long".into()), ..WatcherDecision::default() });
         assert_eq!(reply.await.unwrap().and_then(|reply| reply.no).as_deref(), Some("too long"));
     }
 
     #[tokio::test]
     async fn a_switch_that_was_aborted_asks_how_it_was_and_each_question_is_told() {
         use crate::release::Outage;
-        let (watch, mut seen) = (Watch::default(), Seen::default());
+        let (watch, mut seen) = (SwitchWatch::default(), WatchCursor::default());
         assert_eq!(watch.ask_how_it_was().await, None, "no watcher is there");
         let _here = watch.watcher();
         watch.abort("enough".into());
         for gap in [7, 8] {
             let asked = watch.clone();
             let asked = tokio::spawn(async move { asked.ask_how_it_was().await });
-            assert!(matches!(watch.next(&mut seen).await, Answer::Asked { hooked: None }));
-            watch.reply(Reply { outage: vec![Outage { gap, ..Outage::default() }], ..Reply::default() });
+            assert!(matches!(watch.next(&mut seen).await, Response::Asked { hooked: None }));
+            watch.reply(WatcherDecision {
+                outage: vec![Outage { gap, ..Outage::default() }],
+                ..WatcherDecision::default()
+            });
             assert_eq!(asked.await.unwrap().unwrap().outage[0].gap, gap);
         }
     }

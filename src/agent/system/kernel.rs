@@ -52,13 +52,13 @@ fn delegate(root: &Path) -> Result<()> {
     let init = root.join("init");
     fs::create_dir_all(&init).or_error(Kind::Node, || format!("cannot make `{}`", init.display()))?;
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-    let wish = controllers.split_whitespace().map(|c| format!("+{c}")).collect::<Vec<_>>().join(" ");
+    let desired = controllers.split_whitespace().map(|c| format!("+{c}")).collect::<Vec<_>>().join(" ");
     for round in 1.. {
         for pid in fs::read_to_string(root.join("cgroup.procs")).unwrap_or_default().lines() {
             // A process may be gone by now.
             let _ = fs::write(init.join("cgroup.procs"), pid);
         }
-        match fs::write(root.join("cgroup.subtree_control"), &wish) {
+        match fs::write(root.join("cgroup.subtree_control"), &desired) {
             Err(error) if round < ROUNDS && error.raw_os_error() == Some(Errno::EBUSY as i32) => {
                 thread::sleep(PAUSE);
             }

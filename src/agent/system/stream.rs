@@ -6,13 +6,13 @@ use tokio::{
     net::UnixStream,
 };
 
-use crate::wire::protocol::Answer;
+use crate::wire::protocol::Response;
 
 /// A connection to the agent's socket.
 pub type Connection = BufReader<UnixStream>;
 
 /// Sends an answer. A peer that is gone needs none.
-pub async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Answer) {
+pub async fn say(stream: &mut (impl AsyncWrite + Unpin), answer: &Response) {
     if let Ok(mut line) = serde_json::to_vec(answer) {
         line.push(b'\n');
         // A peer that went away needs no answer.

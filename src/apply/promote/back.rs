@@ -14,7 +14,7 @@ use crate::{
     apply::{master::Master, options::Options},
     config::model::Environment,
     release::{self, Staged, Verb, desired_state::DesiredState},
-    wire::protocol::Place,
+    wire::protocol::InstallTarget,
     workspace::Workspace,
 };
 
@@ -30,7 +30,7 @@ pub async fn plan_rollback(
     options: &Options,
 ) -> Result<Planned> {
     let master = Arc::new(Master::connect(workspace, environment, Duration::from_secs(5)).await?);
-    let facts = master.facts(Some(options)).await?;
+    let facts = master.node.facts(Some(options)).await?;
     let name = &environment.name;
     let old =
         recorded(&facts)?.ok_or_else(|| Error::new(Kind::Refused, format!("`{name}` has not run anything yet")))?;
@@ -53,8 +53,8 @@ pub async fn plan_rollback(
         return Err(Error::new(Kind::Refused, format!("`{name}` runs release {now} already")));
     }
     let changes = compare(&target, &old, &facts);
-    let wish = DesiredState::from(target.clone());
-    let gone = wish.gone(&facts);
+    let desired = DesiredState::from(target.clone());
+    let gone = desired.removed_containers(&facts);
     if !gone.is_empty() {
         return Err(Error::new(
             Kind::Refused,
@@ -77,16 +77,16 @@ pub async fn plan_rollback(
         }
     };
     // The names and certificates of what runs then; the rest of the lab is as the workspace has it now.
-    let contents = master.contents(&wish);
-    let mut staged = stage(&contents, &wish, &changes, &facts)?;
+    let contents = master.contents(&desired);
+    let mut staged = stage(&contents, &desired, &changes, &facts)?;
     if !changes.is_empty()
         && contents
-            .wished(&wish, &facts)?
+            .wished(&desired, &facts)?
             .files
             .iter()
             .any(|(path, hash)| path.starts_with("names/") && facts.installed.get(path) != Some(hash))
     {
-        staged.push((Staged::Names, contents.files(&Place::Names, None)?));
+        staged.push((Staged::Names, contents.files(&InstallTarget::Names, None)?));
     }
     let git = git::back(&master, &facts, &target, now).await?;
     Ok(Planned {

@@ -8,7 +8,7 @@ use crate::{
     release::Staged,
     wire::{
         client::Held,
-        protocol::{Place, Request},
+        protocol::{InstallTarget, Request},
     },
 };
 
@@ -17,17 +17,17 @@ use crate::{
 /// # Errors
 /// What cannot be brought; nothing that runs has changed.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
-    let client = &planned.master.client;
-    let install = async |place: Place, tar: Vec<u8>| {
+    let client = &planned.master.node.client;
+    let install = async |place: InstallTarget, tar: Vec<u8>| {
         let request = Request::Install { fence: held.fence, place, size: tar.len() as u64 };
         client.ask(&request, &tar).await.map(|_| ())
     };
     if let Some(tar) = &planned.environment {
         options.events.note("  send the environment's files");
-        install(Place::Env(planned.target.env.clone()), tar.clone()).await?;
+        install(InstallTarget::Env(planned.target.env.clone()), tar.clone()).await?;
     }
     if let Some(tar) = &planned.checks {
-        install(Place::Checks(planned.target.checks.clone()), tar.clone()).await?;
+        install(InstallTarget::Checks(planned.target.checks.clone()), tar.clone()).await?;
     }
     for (place, files) in &planned.places {
         install(place.clone(), packed(files)?).await?;
@@ -37,7 +37,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
             Staged::Secrets(container) => format!("secrets.{container}"),
             Staged::Names => "names".to_owned(),
         };
-        install(Place::Staged(name), packed(files)?).await?;
+        install(InstallTarget::Staged(name), packed(files)?).await?;
     }
     git::bring(planned, held, options).await?;
     images::bring(planned, held, options).await

@@ -15,28 +15,28 @@ use super::{
 };
 use crate::{
     apply::{
-        answers::unexpected,
         master::Master,
         options::{Options, short},
+        responses::unexpected,
     },
     plan::containers::GIT,
     release::{GitMove, manifest::ReleaseManifest},
     wire::{
         client::Held,
         git::{BRANCH, REPOSITORY},
-        protocol::{Answer, NodeFacts, Request},
+        protocol::{NodeFacts, Request, Response},
     },
 };
 
 /// Where the branch is and, of a commit, whether it is there; `None`: no git runs there.
-async fn look(master: &Master, facts: &NodeFacts, wanted: &str) -> Result<Option<(Option<String>, bool)>> {
+async fn branch_state(master: &Master, facts: &NodeFacts, wanted: &str) -> Result<Option<(Option<String>, bool)>> {
     if !facts.containers.iter().any(|fact| fact.name == GIT && fact.state == "running") {
         return Ok(None);
     }
     let wanted = Some(wanted.to_owned());
     let request = Request::Branch { repository: REPOSITORY.into(), branch: BRANCH.into(), wanted };
-    match master.client.ask(&request, &[]).await? {
-        Answer::Branch { at, has } => Ok(Some((at, has))),
+    match master.node.client.ask(&request, &[]).await? {
+        Response::Branch { at, has } => Ok(Some((at, has))),
         other => Err(unexpected(&other)),
     }
 }
@@ -52,7 +52,7 @@ pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str
         return Ok(());
     }
     let name = &source.environment.name;
-    if !matches!(look(source, facts, commit).await?, Some((_, true))) {
+    if !matches!(branch_state(source, facts, commit).await?, Some((_, true))) {
         let message =
             format!("`{name}` runs {}, and neither this clone nor its git contains this commit", short(commit));
         return Err(
@@ -60,7 +60,7 @@ pub async fn fetch(source: &Master, facts: &NodeFacts, root: &Path, commit: &str
         );
     }
     options.events.note(format!("  fetch {} from `{name}`", short(commit)));
-    let pack = source.client.objects(REPOSITORY, commit, false).await?;
+    let pack = source.node.client.objects(REPOSITORY, commit, false).await?;
     keep(root, id, &pack).map_err(|error| {
         Error::new(
             Kind::Refused,
@@ -86,7 +86,7 @@ fn keep(root: &Path, id: Oid, pack: &[u8]) -> Result<(), git2::Error> {
 /// # Errors
 /// The commit is no descendant of what the branch is at.
 pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &str) -> Result<Option<GitMove>> {
-    let Some((at, _)) = look(master, facts, commit).await? else { return Ok(None) };
+    let Some((at, _)) = branch_state(master, facts, commit).await? else { return Ok(None) };
     if at.as_deref() == Some(commit) {
         return Ok(None);
     }
@@ -120,7 +120,7 @@ pub async fn forward(master: &Master, facts: &NodeFacts, root: &Path, commit: &s
 /// # Errors
 /// The agent does not say.
 pub async fn back(master: &Master, facts: &NodeFacts, target: &ReleaseManifest, now: u64) -> Result<Option<GitMove>> {
-    let Some((Some(at), true)) = look(master, facts, &target.commit).await? else { return Ok(None) };
+    let Some((Some(at), true)) = branch_state(master, facts, &target.commit).await? else { return Ok(None) };
     if at == target.commit {
         return Ok(None);
     }
@@ -140,14 +140,14 @@ pub async fn back(master: &Master, facts: &NodeFacts, target: &ReleaseManifest, 
 /// The commit is not in this repository; git there does not take it.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<()> {
     let Some(to) = &planned.git else { return Ok(()) };
-    if let Some((_, true)) = look(&planned.master, &planned.facts, &to.new).await? {
+    if let Some((_, true)) = branch_state(&planned.master, &planned.facts, &to.new).await? {
         return Ok(());
     }
     let pack = pack(&planned.master.workspace.lab.root, &to.new, to.old.as_deref())?;
     options.events.note(format!("  send the commit {} ({})", short(&to.new), bytes(pack.len() as u64)));
     let repository = to.repository.clone();
     let request = Request::TakeObjects { fence: held.fence, repository, size: pack.len() as u64 };
-    planned.master.client.ask(&request, &pack).await.map(|_| ())
+    planned.master.node.client.ask(&request, &pack).await.map(|_| ())
 }
 
 /// All objects of a commit and its history, without those of `there`.

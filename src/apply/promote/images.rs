@@ -16,8 +16,8 @@ use super::planned::Planned;
 use crate::{
     apply::{build, master::Master, options::Options, run::node_failed, transfer},
     plan::containers::REGISTRY,
-    registry::{self, Copied},
-    release::{desired_state::DesiredState, manifest::Image},
+    registry::{self, TransferStats},
+    release::{desired_state::DesiredState, manifest::ImageSpec},
     report::Event,
     wire::{
         client::Held,
@@ -35,13 +35,13 @@ const STEP: usize = 0;
 /// # Errors
 /// One is nowhere, or cannot be brought.
 pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<u64> {
-    let wish = DesiredState::from(planned.target.clone());
-    let missing = wish.lacking(&planned.facts);
+    let desired = DesiredState::from(planned.target.clone());
+    let missing = desired.lacking(&planned.facts);
     if missing.is_empty() {
         return Ok(0);
     }
     let Some(from) = &planned.from else { return again(planned, held, options, missing).await };
-    let tested = from.client.facts().await?;
+    let tested = from.node.client.facts().await?;
     let registries = has_registry(from, &tested)? && has_registry(&planned.master, &planned.facts)?;
     let wanted: BTreeSet<String> = missing.values().map(|image| image.build.clone()).collect();
     let mut by_digest = Vec::new();
@@ -49,8 +49,8 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
     for (name, image) in missing {
         match image.reference.as_deref().and_then(parse) {
             Some((source, digest)) if registries => {
-                let target = format!("infra/{}/{name}", wish.commit);
-                by_digest.push(registry::Image { source: source.to_owned(), target, digest: digest.to_owned() });
+                let target = format!("infra/{}/{name}", desired.commit);
+                by_digest.push(registry::ImageToCopy { source: source.to_owned(), target, digest: digest.to_owned() });
             }
             _ => {
                 let fact = tested.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
@@ -63,7 +63,7 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
         }
     }
     let mut sent = 0;
-    let before = planned.master.client.facts().await?.images;
+    let before = planned.master.node.client.facts().await?.images;
     let brought = async {
         if !by_digest.is_empty() {
             sent += copied(from, planned, held, &by_digest, options).await?;
@@ -85,8 +85,8 @@ pub async fn bring(planned: &Planned, held: &Held, options: &Options) -> Result<
 /// # Errors
 /// There was such an image, or the node does not answer.
 async fn refuse_planted(planned: &Planned, held: &Held, before: &[ImageFact], wanted: &BTreeSet<String>) -> Result<()> {
-    let docker = planned.master.client.docker(Some(held.fence))?;
-    let after = planned.master.client.facts().await?.images;
+    let docker = planned.master.node.client.docker(Some(held.fence))?;
+    let after = planned.master.node.client.facts().await?.images;
     let mut planted = Vec::new();
     for image in others(before, &after, wanted) {
         // The facts leave out a label that an older image has.
@@ -116,8 +116,8 @@ fn others<'a>(before: &[ImageFact], after: &'a [ImageFact], wanted: &BTreeSet<St
 }
 
 /// What ran here before is in the node's own registry, whatever was removed from its Docker.
-async fn again(planned: &Planned, held: &Held, options: &Options, missing: BTreeMap<&str, &Image>) -> Result<u64> {
-    let docker = planned.master.client.docker(Some(held.fence))?;
+async fn again(planned: &Planned, held: &Held, options: &Options, missing: BTreeMap<&str, &ImageSpec>) -> Result<u64> {
+    let docker = planned.master.node.client.docker(Some(held.fence))?;
     for (name, image) in missing {
         let reference = image
             .reference
@@ -134,7 +134,7 @@ async fn copied(
     from: &Master,
     planned: &Planned,
     held: &Held,
-    images: &[registry::Image],
+    images: &[registry::ImageToCopy],
     options: &Options,
 ) -> Result<u64> {
     let to = &planned.master;
@@ -146,8 +146,8 @@ async fn copied(
     let begun = Instant::now();
     let line = |text: &str| options.events.output(STEP, text);
     let work = async {
-        let copied: Copied = registry::copy(&here, &there, images, &mount_from, &line).await?;
-        let docker = to.client.docker(Some(held.fence))?;
+        let copied: TransferStats = registry::copy(&here, &there, images, &mount_from, &line).await?;
+        let docker = to.node.client.docker(Some(held.fence))?;
         for image in images {
             let reference = format!("{REGISTRY_ADDRESS}/{}@{}", image.target, image.digest);
             build::pull(&docker, &reference, &line).await?;
@@ -173,13 +173,13 @@ async fn copied(
 
 /// From one Docker to the other.
 async fn saved(from: &Master, to: &Master, held: &Held, images: &[String]) -> Result<u64> {
-    let (here, there) = (from.client.docker(None)?, to.client.docker(Some(held.fence))?);
+    let (here, there) = (from.node.client.docker(None)?, to.node.client.docker(Some(held.fence))?);
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
     transfer::copy(&here, &there, &images, &|_| {}).await
 }
 
 /// Sets where each image of a release is found on the node it was brought to.
-pub fn settle(images: &mut BTreeMap<String, Image>, facts: &NodeFacts) {
+pub fn settle(images: &mut BTreeMap<String, ImageSpec>, facts: &NodeFacts) {
     for image in images.values_mut() {
         let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
         let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
@@ -237,7 +237,7 @@ mod tests {
         let here = format!("{REGISTRY_ADDRESS}/infra/new/git@{digest}");
         assert_eq!(parse(&here), Some(("infra/new/git", digest.as_str())));
         assert_eq!(parse("docker.io/infra/new/git@sha256:0"), None);
-        let image = |build: &str, reference: Option<&str>| Image {
+        let image = |build: &str, reference: Option<&str>| ImageSpec {
             build: build.into(),
             parents: Vec::new(),
             reference: reference.map(str::to_owned),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use lap_snapshots::Id;
 
 use crate::{
-    apply::{install::Files, master::Master},
+    apply::{install::FileList, master::Master},
     plan::switch::Changes,
-    release::{Entry, GitMove, Staged, Verb, manifest::ReleaseManifest},
-    wire::protocol::{facts::NodeFacts, request::Place},
+    release::{GitMove, LedgerEntry, Staged, Verb, manifest::ReleaseManifest},
+    wire::protocol::{facts::NodeFacts, request::InstallTarget},
 };
 
 /// What a switch is to do, worked out and not begun.
@@ -31,12 +31,12 @@ pub struct Planned {
     /// The containers' checks at that commit, likewise.
     pub checks: Option<Vec<u8>>,
     /// What is installed at each place that differs.
-    pub places: Vec<(Place, Files)>,
+    pub places: Vec<(InstallTarget, FileList)>,
     /// What lies ready for the switch.
-    pub staged: Vec<(Staged, Files)>,
+    pub staged: Vec<(Staged, FileList)>,
     pub git: Option<GitMove>,
     /// What was done to the environment before; empty where nothing is to be done.
-    pub ledger: Vec<Entry>,
+    pub ledger: Vec<LedgerEntry>,
     /// Worth a line before anybody says yes.
     pub notes: Vec<String>,
 }

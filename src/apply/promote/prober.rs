@@ -5,9 +5,9 @@ use std::{net::IpAddr, time::Duration};
 use super::planned::Planned;
 use crate::{
     config::model::Protocol,
-    plan::switch::Act,
+    plan::switch::ContainerAction,
     probe::Service,
-    release::{Ended, desired_state::DesiredState},
+    release::{SwitchOutcome, desired_state::DesiredState},
 };
 
 /// Between two requests to one service.
@@ -18,7 +18,7 @@ pub fn services(planned: &Planned) -> Vec<Service> {
     let old = DesiredState::from(planned.old.clone());
     let has_dns = planned.changes.same.iter().any(|name| name == "dns");
     let address = IpAddr::from(planned.master.address());
-    let replaced = planned.changes.list.iter().filter(|change| change.act == Act::Replace);
+    let replaced = planned.changes.list.iter().filter(|change| change.act == ContainerAction::Replace);
     let containers = replaced.filter_map(|change| old.containers.get(&change.container));
     let ports = |container: &crate::config::model::Container| {
         let name = container.names.first().filter(|_| has_dns).cloned();
@@ -31,7 +31,7 @@ pub fn services(planned: &Planned) -> Vec<Service> {
 /// How long the services that change were away the last time, at most, in milliseconds; `None`: that was never measured.
 pub fn expected(planned: &Planned) -> Option<u64> {
     let last = |service: Service| {
-        let done = planned.ledger.iter().rev().filter(|entry| entry.result == Ended::Done);
+        let done = planned.ledger.iter().rev().filter(|entry| entry.result == SwitchOutcome::Done);
         let outages = done.flat_map(|entry| &entry.outage);
         outages.into_iter().find(|outage| outage.service == service.title()).map(|outage| outage.gap)
     };

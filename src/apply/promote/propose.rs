@@ -7,7 +7,7 @@ use lap_base::error::{Error, Kind, Result};
 use super::{
     consent::{self, Agreed, Description, Standing},
     git,
-    hooks::{Found, hook::Hook, run::Hooks},
+    hooks::{FoundHooks, hook::HookPoint, run::AgreedHooks},
     planned::Planned,
     source::{self, plan_promotion},
     stage::recorded,
@@ -51,12 +51,12 @@ pub async fn propose(
         Master::connect(workspace.clone(), from, Duration::from_secs(5)),
         Master::connect(workspace.clone(), to, Duration::from_secs(5))
     )?;
-    let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
+    let (tested, facts) = tokio::try_join!(source.node.facts(Some(options)), master.node.facts(Some(options)))?;
     let commit = source::commit_of(&from.name, &tested)?.commit;
     let root = workspace.lab.root.clone();
     git::fetch(&source, &tested, &root, &commit, options).await?;
     let runs = recorded(&facts)?.map(|runs| runs.commit);
-    let found = Found::of(&workspace, &commit)?;
+    let found = FoundHooks::of(&workspace, &commit)?;
     Ok(Proposal {
         standing: consent::standing(&source, &commit)?,
         description: consent::describe(&root, &commit, &to.name, runs.as_deref(), &in_git::inside(&root)?)?,
@@ -106,11 +106,11 @@ impl Proposal {
     ///
     /// # Errors
     /// As [`plan_promotion`], or a hook failed: nothing has changed.
-    pub async fn plan(&self, agreed: Agreed, options: &Options) -> Result<(Planned, Hooks)> {
-        let hooks = Hooks::of(&self.workspace, agreed, &self.from.name, &self.to.name)?;
-        hooks.run(Hook::BeforePlan, None, options).await?;
+    pub async fn plan(&self, agreed: Agreed, options: &Options) -> Result<(Planned, AgreedHooks)> {
+        let hooks = AgreedHooks::of(&self.workspace, agreed, &self.from.name, &self.to.name)?;
+        hooks.run(HookPoint::BeforePlan, None, options).await?;
         let planned = self.plan_only(options).await?;
-        hooks.run(Hook::AfterPlan, planned.target.release, options).await?;
+        hooks.run(HookPoint::AfterPlan, planned.target.release, options).await?;
         Ok((planned, hooks))
     }
 

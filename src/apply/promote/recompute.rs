@@ -13,11 +13,11 @@ use crate::{
     observe::{
         commit,
         context::Context,
-        wish::{Tree, tree},
+        working_tree::{WorkingTree, tree},
     },
     release::{
         desired_state::DesiredState,
-        manifest::{Image, ReleaseManifest},
+        manifest::{ImageSpec, ReleaseManifest},
     },
     wire::{paths::REGISTRY_ADDRESS, protocol::NodeFacts},
     workspace::Workspace,
@@ -25,7 +25,7 @@ use crate::{
 
 /// What the commit says, and the images with which it was tested.
 pub struct Recomputed {
-    pub wish: DesiredState,
+    pub desired: DesiredState,
     /// Containers whose images could not be recomputed, since what they were built with is not known.
     pub unsure: BTreeSet<String>,
 }
@@ -50,15 +50,15 @@ pub fn recompute(
     let Some(first) = candidates.first() else {
         return Err(Error::new(Kind::Other, "no node could build the images"));
     };
-    let mut wish = first.tree.wish.clone();
-    let mut differ = definitions(&wish, runs);
+    let mut desired = first.tree.desired.clone();
+    let mut differ = definitions(&desired, runs);
     let mut unsure = BTreeSet::new();
-    for (container, image) in &mut wish.images {
+    for (container, image) in &mut desired.images {
         let Some(tested) = runs.images.get(container) else {
             differ.entry(container.clone()).or_default().push("image".into());
             continue;
         };
-        let is = |candidate: &Candidate| candidate.tree.wish.images[container].build == tested.build;
+        let is = |candidate: &Candidate| candidate.tree.desired.images[container].build == tested.build;
         if !candidates.iter().any(is) {
             let known = candidates.iter().all(|candidate| !candidate.unsure.contains(container));
             if known || !is_build(&tested.build) {
@@ -71,11 +71,14 @@ pub fn recompute(
             differ.entry(container.clone()).or_default().push("its image".into());
         }
         // Its content is what was tested there: nothing here can say more of it than this.
-        *image =
-            Image { build: tested.build.clone(), parents: image.parents.clone(), reference: tested.reference.clone() };
+        *image = ImageSpec {
+            build: tested.build.clone(),
+            parents: image.parents.clone(),
+            reference: tested.reference.clone(),
+        };
     }
     if differ.is_empty() {
-        return Ok(Recomputed { wish, unsure });
+        return Ok(Recomputed { desired, unsure });
     }
     let list: Vec<String> = differ.iter().map(|(what, fields)| line(what, fields)).collect();
     let message = format!("`{name}` does not run what commit {} says: {}", short(&runs.commit), list.join("; "));
@@ -92,7 +95,7 @@ fn line(what: &str, fields: &[String]) -> String {
 
 /// What the commit says if the images were built by this node.
 struct Candidate {
-    tree: Tree,
+    tree: WorkingTree,
     /// Containers of which that cannot be said.
     unsure: BTreeSet<String>,
 }
@@ -184,7 +187,7 @@ fn beside(
     runs: &ReleaseManifest,
     differ: &BTreeMap<String, Vec<String>>,
 ) -> Result<Option<String>> {
-    if commit::look(&here.lab.root)?.id.as_deref() != Some(&runs.commit) {
+    if commit::read_commit(&here.lab.root)?.id.as_deref() != Some(&runs.commit) {
         return Ok(None);
     }
     let dirs =

@@ -31,7 +31,7 @@ use crate::{
     release::{Staged, Verb, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::LABEL_SPEC,
-        protocol::{Answer, Health, NodeFacts, Place, Request},
+        protocol::{Health, InstallTarget, NodeFacts, Request, Response},
     },
     workspace::Workspace,
 };
@@ -51,7 +51,7 @@ pub async fn plan_promotion(
         Master::connect(workspace.clone(), to, Duration::from_secs(5))
     )?;
     let (source, master) = (Arc::new(source), Arc::new(master));
-    let (tested, facts) = tokio::try_join!(source.facts(Some(options)), master.facts(Some(options)))?;
+    let (tested, facts) = tokio::try_join!(source.node.facts(Some(options)), master.node.facts(Some(options)))?;
     let runs = commit_of(&from.name, &tested)?;
     let old = recorded(&facts)?.ok_or_else(|| {
         Error::new(Kind::Refused, format!("`{}` has no release yet", to.name))
@@ -62,7 +62,7 @@ pub async fn plan_promotion(
     let builder = maker(&source).await;
     let makers: Vec<Option<&NodeFacts>> =
         std::iter::once(Some(&tested)).chain(builder.iter().map(Option::as_ref)).collect();
-    let Recomputed { wish: says, unsure } = recompute(&workspace, &at, &from.name, &runs, &makers)?;
+    let Recomputed { desired: says, unsure } = recompute(&workspace, &at, &from.name, &runs, &makers)?;
     healthy(&from.name, &runs, &tested)?;
     let files = Context::read(&at.lab.root.join("env").join(&to.name))?;
     let env = files.digest();
@@ -103,10 +103,10 @@ pub async fn plan_promotion(
         seen: &master.seen,
         runs: None,
     };
-    let wish = DesiredState::from(target.clone());
-    let mut staged = stage(&contents, &wish, &changes, &facts)?;
+    let desired = DesiredState::from(target.clone());
+    let mut staged = stage(&contents, &desired, &changes, &facts)?;
     let mut places = Vec::new();
-    let installed = contents.wished(&wish, &facts)?;
+    let installed = contents.wished(&desired, &facts)?;
     let differs = |prefix: &str| {
         let below = |(path, _): &(&String, &String)| path.starts_with(prefix);
         installed
@@ -115,19 +115,19 @@ pub async fn plan_promotion(
             .take_while(below)
             .any(|(path, hash)| facts.installed.get(path) != Some(hash))
     };
-    for (prefix, place) in [("trust/", Place::Trust), ("policy/", Place::Policy)] {
+    for (prefix, place) in [("trust/", InstallTarget::Trust), ("policy/", InstallTarget::Policy)] {
         if differs(prefix) {
             let files = contents.files(&place, None)?;
             places.push((place, files));
         }
     }
     // Who operates the lab, the working tree says: a commit from before must not let in whom it removed.
-    let access = master.contents(&wish).files(&Place::Ssh, None)?;
+    let access = master.contents(&desired).files(&InstallTarget::Ssh, None)?;
     if access.iter().any(|(name, _, bytes)| facts.installed.get(&format!("ssh/{name}")) != Some(&sha256(bytes))) {
-        places.push((Place::Ssh, access));
+        places.push((InstallTarget::Ssh, access));
     }
     if differs("names/") && !changes.is_empty() {
-        staged.push((Staged::Names, contents.files(&Place::Names, None)?));
+        staged.push((Staged::Names, contents.files(&InstallTarget::Names, None)?));
     }
     let git = if target.commit == old.commit {
         None
@@ -176,7 +176,7 @@ pub async fn plan_promotion(
 async fn checked(source: &Master, options: &Options) -> Result<()> {
     let step = |text: &str| options.events.note(format!("  {text}"));
     let request = Request::Check { containers: Vec::new() };
-    let Answer::Checked { list } = source.client.work(&request, false, |_, _| {}, step).await? else {
+    let Response::Checked { list } = source.node.client.work(&request, false, |_, _| {}, step).await? else {
         return Err(Error::new(
             Kind::Node,
             format!("`{}` does not report the results of its checks", source.environment.name),
@@ -241,15 +241,15 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// Whether all of it runs as recorded, and is healthy.
 fn healthy(environment: &str, runs: &ReleaseManifest, facts: &NodeFacts) -> Result<()> {
-    let wish = DesiredState::from(runs.clone());
-    let sick: Vec<&str> = wish
+    let desired = DesiredState::from(runs.clone());
+    let sick: Vec<&str> = desired
         .running()
         .filter(|container| {
             let fact = facts.containers.iter().find(|fact| fact.name == container.name);
             !fact.is_some_and(|fact| {
                 fact.state == "running"
                     && matches!(fact.health, Health::Healthy | Health::None)
-                    && fact.labels.get(LABEL_SPEC).is_some_and(|label| wish.is_label_of(label, container))
+                    && fact.labels.get(LABEL_SPEC).is_some_and(|label| desired.is_label_of(label, container))
             })
         })
         .map(|container| container.name.as_str())

@@ -3,7 +3,7 @@
 use lap_base::{archive::pack, error::Result};
 
 use crate::{
-    apply::{install::Files, options::short},
+    apply::{install::FileList, options::short},
     plan::switch::{Changes, changes},
     release::{Staged, desired_state::DesiredState, manifest::ReleaseManifest},
     wire::protocol::facts::NodeFacts,
@@ -12,25 +12,25 @@ use crate::{
 /// Secrets of what is made anew, and names, where they differ from what is on the node.
 pub(super) fn stage(
     contents: &crate::apply::install::Contents<'_>,
-    wish: &DesiredState,
+    desired: &DesiredState,
     changes: &Changes,
     facts: &NodeFacts,
-) -> Result<Vec<(Staged, Files)>> {
-    let installed = contents.wished(wish, facts)?;
+) -> Result<Vec<(Staged, FileList)>> {
+    let installed = contents.wished(desired, facts)?;
     let mut staged = Vec::new();
-    for (name, ..) in changes.starts(wish) {
+    for (name, ..) in changes.starts(desired) {
         let prefix = format!("secrets/{name}/");
         let mut wished = installed.files.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
         let differs = wished.any(|(path, hash)| facts.installed.get(path) != Some(hash));
         if differs || installed.certificates.contains_key(name) {
-            staged.push((Staged::Secrets(name.to_owned()), contents.secrets(&wish.containers[name])?));
+            staged.push((Staged::Secrets(name.to_owned()), contents.secrets(&desired.containers[name])?));
         }
     }
     Ok(staged)
 }
 
 /// The archive of a place.
-pub(super) fn packed(files: &Files) -> Result<Vec<u8>> {
+pub(super) fn packed(files: &FileList) -> Result<Vec<u8>> {
     pack(files.iter().map(|(name, mode, bytes)| (name.as_str(), *mode, bytes.as_slice())))
 }
 

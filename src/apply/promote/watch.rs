@@ -9,10 +9,10 @@ use lap_base::{
 
 use super::{hooks, prober::EVERY};
 use crate::{
-    apply::{answers::unexpected, master::Master, options::Options},
+    apply::{master::Master, options::Options, responses::unexpected},
     probe::{Prober, Service},
-    release::{Entry, Hooked, Reply, manifest::ReleaseManifest},
-    wire::protocol::{Answer, Request},
+    release::{Hooked, LedgerEntry, WatcherDecision, manifest::ReleaseManifest},
+    wire::protocol::{Request, Response},
 };
 
 /// How often a connection that broke is opened again.
@@ -23,7 +23,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 pub struct Releases {
     pub list: BTreeMap<u64, State<ReleaseManifest>>,
     /// Without the entries that cannot be read.
-    pub ledger: Vec<Entry>,
+    pub ledger: Vec<LedgerEntry>,
     /// Hash of the newest entry, or why the chain is broken.
     pub chain: std::result::Result<String, Unreadable>,
     /// A number that no release had.
@@ -35,8 +35,8 @@ pub struct Releases {
 /// # Errors
 /// The node does not answer.
 pub async fn releases(master: &Master) -> Result<Releases> {
-    match master.client.ask(&Request::Releases, &[]).await? {
-        Answer::Releases { list, ledger, chain, next } => {
+    match master.node.client.ask(&Request::Releases, &[]).await? {
+        Response::Releases { list, ledger, chain, next } => {
             let what = || format!("the agent of `{}` names a release without a number", master.environment.master);
             let number = |(number, release): (String, _)| Ok((number.parse().or_error(Kind::Node, what)?, release));
             Ok(Releases { list: list.into_iter().map(number).collect::<Result<_>>()?, ledger, chain, next })
@@ -67,7 +67,7 @@ impl Releases {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn whole_ledger(&self) -> Result<&[Entry]> {
+    pub fn whole_ledger(&self) -> Result<&[LedgerEntry]> {
         self.chain.as_ref().map_err(|why| Error::from(why.clone()))?;
         Ok(&self.ledger)
     }
@@ -81,7 +81,7 @@ pub(super) async fn follow(
     max_outage: Option<Duration>,
     asked: &Cell<bool>,
     options: &Options,
-) -> Result<(Entry, String)> {
+) -> Result<(LedgerEntry, String)> {
     let prober = Prober::begin(services, IpAddr::from(master.address()), EVERY).await;
     let last_word = async |hooked: Option<Hooked>| {
         asked.set(true);
@@ -101,14 +101,14 @@ pub(super) async fn follow(
             (None, Some(hooked)) => hooks::last_word(master, &hooked, options).await?.err().map(|error| error.message),
             (no, _) => no,
         };
-        Ok(Reply { no, outage })
+        Ok(WatcherDecision { no, outage })
     };
     let mut stop = options.stop.clone();
     let mut request = request.clone();
     let mut tries = 0;
     let step = |text: &str| options.events.note(format!("  {text}"));
     loop {
-        let following = master.client.switch(&request, options.wait, master.busy(options), step, last_word);
+        let following = master.node.client.switch(&request, options.wait, master.node.busy(options), step, last_word);
         let followed = tokio::select! {
             followed = following => followed,
             _ = stop.wait_for(|stop| *stop) => {
@@ -119,19 +119,19 @@ pub(super) async fn follow(
         };
         match followed {
             // The node went down, and its connection with it: trying again on this connection would only take time.
-            Err(error) if error.kind == Kind::Node && master.client.is_disconnected() => {
+            Err(error) if error.kind.is_of_node() && master.node.client.is_disconnected() => {
                 let name = &master.environment.name;
                 let begun = if matches!(request, Request::WatchSwitch) { "" } else { "if it began, " };
                 return Err(error.hint(format!(
                     "{begun}`{name}` completes it or takes it back by itself: `lap promote --resume --to {name}` shows which"
                 )));
             }
-            Err(error) if error.kind == Kind::Node && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
+            Err(error) if error.kind.is_of_node() && tries < AGAIN && matches!(request, Request::WatchSwitch) => {
                 tries += 1;
                 tokio::time::sleep(BETWEEN).await;
             }
             // Whether it was begun shows when it is watched.
-            Err(error) if error.kind == Kind::Node && tries == 0 && lost(&error) => {
+            Err(error) if error.kind == Kind::Disconnected && tries == 0 => {
                 options.events.note(format!("  {}: checking its state", error.message));
                 request = Request::WatchSwitch;
             }
@@ -140,17 +140,11 @@ pub(super) async fn follow(
     }
 }
 
-fn lost(error: &Error) -> bool {
-    error.message.contains("ended the connection")
-        || error.message.contains("does not answer")
-        || error.message.contains("is lost")
-}
-
 /// Watches the switch that is under way; gives, too, what the hook after it says. `None`: no switch is under way.
 ///
 /// # Errors
 /// The node does not answer; or the switch's hooks are of a commit that nobody here agreed to, and they are not run from here.
-pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(Entry, String, Option<Error>)>> {
+pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(LedgerEntry, String, Option<Error>)>> {
     let asked = Cell::new(false);
     let watched = follow(master, &Request::WatchSwitch, Vec::new(), None, &asked, options).await;
     let (entry, hash) = match watched {
@@ -168,7 +162,7 @@ pub async fn resume(master: &Arc<Master>, options: &Options) -> Result<Option<(E
 ///
 /// # Errors
 /// None is.
-pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(Entry, String)> {
-    master.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
+pub async fn abort(master: &Arc<Master>, options: &Options) -> Result<(LedgerEntry, String)> {
+    master.node.client.ask(&Request::AbortSwitch { by: options.who.clone() }, &[]).await?;
     follow(master, &Request::WatchSwitch, Vec::new(), None, &Cell::new(false), options).await
 }

@@ -1,12 +1,12 @@
 //! Makes a lab's repositories, and sets their passphrase.
 
 use lap_base::error::{Kind, OrError, Result};
-use lap_repositories::{Repository, Room, key_slot::KeySlot};
+use lap_repositories::{Repository, RepositoryScope, key_slot::KeySlot};
 
-use super::{place::Place, progress::silent};
+use super::{place::LabRepositories, progress::silent};
 use crate::keys::{Passphrase, recovery};
 
-/// What [`Place::init`] found and did.
+/// What [`LabRepositories::init`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
     New,
@@ -19,7 +19,7 @@ pub enum Made {
 ///
 /// # Errors
 /// One of them cannot be reached: then nothing is changed.
-pub fn change_passphrase(places: &[Place], passphrase: &Passphrase) -> Result<()> {
+pub fn change_passphrase(places: &[LabRepositories], passphrase: &Passphrase) -> Result<()> {
     let mut opened = Vec::new();
     for place in places {
         let mut here = Vec::new();
@@ -29,7 +29,7 @@ pub fn change_passphrase(places: &[Place], passphrase: &Passphrase) -> Result<()
             }
         }
         if here.is_empty() {
-            place.must_open(&Room::Shared, silent())?;
+            place.must_open(&RepositoryScope::Shared, silent())?;
         }
         opened.push((place, here));
     }
@@ -42,8 +42,8 @@ pub fn change_passphrase(places: &[Place], passphrase: &Passphrase) -> Result<()
         for (_, repository) in here {
             repository.set_passphrase(passphrase.secret())?;
         }
-        let parted = here.iter().find(|(room, _)| *room == Room::Lab);
-        if let Some((_, repository)) = parted.or(here.iter().find(|(room, _)| *room == Room::Shared)) {
+        let parted = here.iter().find(|(room, _)| *room == RepositoryScope::Lab);
+        if let Some((_, repository)) = parted.or(here.iter().find(|(room, _)| *room == RepositoryScope::Shared)) {
             place.keep(repository)?;
         }
     }
@@ -51,7 +51,7 @@ pub fn change_passphrase(places: &[Place], passphrase: &Passphrase) -> Result<()
     Ok(())
 }
 
-impl Place {
+impl LabRepositories {
     /// Makes what is not there yet of an environment's repositories and the lab's own, and their passphrase (the lab's, which
     /// this sets where there is none). One that all environments share stays as it is, and gets no new copies any more.
     ///
@@ -64,14 +64,14 @@ impl Place {
             recovery::set_passphrase(&self.root, passphrase)?;
         }
         // Something else may be there.
-        self.has(&Room::Shared)?;
+        self.has(&RepositoryScope::Shared)?;
         self.keys.write_repository_passwords()?;
-        let whole = self.storage(&Room::Shared)?;
+        let whole = self.storage(&RepositoryScope::Shared)?;
         whole.make().or_error(Kind::Host, || format!("cannot make `{}`", self.location))?;
         // The lab's own is the last: from its presence on, copies go to the environments'.
-        let environments = self.environments.iter().cloned().map(Room::Environment);
+        let environments = self.environments.iter().cloned().map(RepositoryScope::Environment);
         let (mut new, mut had_passphrases) = (false, true);
-        for room in environments.chain([Room::Lab]) {
+        for room in environments.chain([RepositoryScope::Lab]) {
             let (storage, name, password) = (self.storage(&room)?, room.name(&self.name), self.password(&room)?);
             let is_there = Repository::is_there(&storage, &name)?;
             let repository = match is_there {
@@ -83,7 +83,7 @@ impl Place {
             if !had_passphrase {
                 repository.set_passphrase(passphrase.secret())?;
             }
-            if room == Room::Lab {
+            if room == RepositoryScope::Lab {
                 self.keep(&repository)?;
             }
             (new, had_passphrases) = (new || !is_there, had_passphrases && had_passphrase);

@@ -7,7 +7,8 @@ use lap_base::{
     secret::Secret,
 };
 use lap_repositories::{
-    Copy, Depth, Location, Repository, Room, Tell, key_slot::KeySlot, recovery_bundle::SealedKeys, storage::Storage,
+    Copy, Depth, Location, OnProgress, Repository, RepositoryScope, key_slot::KeySlot, recovery_bundle::SealedKeys,
+    storage::Storage,
 };
 use serde::Serialize;
 
@@ -20,7 +21,7 @@ use crate::{
 
 /// A location with repositories of the lab, none of them opened yet.
 #[derive(Clone)]
-pub struct Place {
+pub struct LabRepositories {
     /// As the person calls it.
     pub name: String,
     pub(super) location: Location,
@@ -46,7 +47,7 @@ pub struct Layout {
     pub missing: Vec<String>,
 }
 
-impl Place {
+impl LabRepositories {
     /// The place that is meant: one of lap.toml, or a location; without a name the only one of lap.toml.
     ///
     /// # Errors
@@ -96,24 +97,24 @@ impl Place {
     }
 
     /// All rooms that there may be.
-    pub(super) fn rooms(&self) -> impl Iterator<Item = Room> {
-        let environments = self.environments.iter().cloned().map(Room::Environment);
-        environments.chain([Room::Lab, Room::Shared])
+    pub(super) fn rooms(&self) -> impl Iterator<Item = RepositoryScope> {
+        let environments = self.environments.iter().cloned().map(RepositoryScope::Environment);
+        environments.chain([RepositoryScope::Lab, RepositoryScope::Shared])
     }
 
-    pub(super) fn storage(&self, room: &Room) -> Result<Arc<dyn Storage>> {
+    pub(super) fn storage(&self, room: &RepositoryScope) -> Result<Arc<dyn Storage>> {
         storage(&self.location, room)
     }
 
-    pub(super) fn password(&self, room: &Room) -> Result<Secret> {
+    pub(super) fn password(&self, room: &RepositoryScope) -> Result<Secret> {
         let password = match room {
-            Room::Environment(name) => self.keys.repository_password_of(name)?,
-            Room::Lab | Room::Shared => self.keys.repository_password(),
+            RepositoryScope::Environment(name) => self.keys.repository_password_of(name)?,
+            RepositoryScope::Lab | RepositoryScope::Shared => self.keys.repository_password(),
         };
         Ok(Secret::new(password.expose().trim().to_owned()))
     }
 
-    pub(super) fn has(&self, room: &Room) -> Result<bool> {
+    pub(super) fn has(&self, room: &RepositoryScope) -> Result<bool> {
         Repository::is_there(&self.storage(room)?, &room.name(&self.name))
     }
 
@@ -121,7 +122,7 @@ impl Place {
     ///
     /// # Errors
     /// It is no repository, has another password, or its machine is not reached.
-    pub(in crate::apply) fn open(&self, room: &Room, tell: Tell) -> Result<Option<Repository>> {
+    pub(in crate::apply) fn open(&self, room: &RepositoryScope, tell: OnProgress) -> Result<Option<Repository>> {
         let (storage, name) = (self.storage(room)?, room.name(&self.name));
         if !Repository::is_there(&storage, &name)? {
             return Ok(None);
@@ -134,10 +135,10 @@ impl Place {
     /// # Errors
     /// It cannot be looked at.
     pub fn layout(&self) -> Result<Layout> {
-        let has = |room: Room| self.has(&room);
+        let has = |room: RepositoryScope| self.has(&room);
         let mut environments = BTreeSet::new();
         for name in &self.environments {
-            if has(Room::Environment(name.clone()))? {
+            if has(RepositoryScope::Environment(name.clone()))? {
                 environments.insert(name.clone());
             }
         }
@@ -145,30 +146,34 @@ impl Place {
         Ok(Layout {
             name: self.name.clone(),
             location: self.location.to_string(),
-            parted: has(Room::Lab)?,
-            shared: has(Room::Shared)?,
+            parted: has(RepositoryScope::Lab)?,
+            shared: has(RepositoryScope::Shared)?,
             environments: environments.into_iter().collect(),
             missing,
         })
     }
 
     /// Where an environment's new copies go. As long as the lab's own repository is not there, all go to the shared one.
-    pub(in crate::apply) fn room_for_copies(&self, environment: &str) -> Result<Room> {
-        Ok(if self.has(&Room::Lab)? { Room::Environment(environment.to_owned()) } else { Room::Shared })
+    pub(in crate::apply) fn room_for_copies(&self, environment: &str) -> Result<RepositoryScope> {
+        Ok(if self.has(&RepositoryScope::Lab)? {
+            RepositoryScope::Environment(environment.to_owned())
+        } else {
+            RepositoryScope::Shared
+        })
     }
 
     /// Opens one that has to be there.
-    pub(super) fn must_open(&self, room: &Room, tell: Tell) -> Result<Repository> {
+    pub(super) fn must_open(&self, room: &RepositoryScope, tell: OnProgress) -> Result<Repository> {
         self.open(room, tell)?.ok_or_else(|| self.nothing(room))
     }
 
-    fn nothing(&self, room: &Room) -> Error {
+    fn nothing(&self, room: &RepositoryScope) -> Error {
         let (name, init) = (&self.name, format!("`lap repository init {}` makes it", self.name));
         match room {
-            Room::Environment(environment) => {
+            RepositoryScope::Environment(environment) => {
                 Error::new(Kind::Host, format!("`{name}` has no repository of `{environment}` yet")).hint(init)
             }
-            Room::Lab | Room::Shared => {
+            RepositoryScope::Lab | RepositoryScope::Shared => {
                 let location = self.location.to_string();
                 let at = if *name == location { String::new() } else { format!(" at `{location}`") };
                 Error::new(Kind::Host, format!("there is no repository `{name}`{at}"))
@@ -182,25 +187,29 @@ impl Place {
     ///
     /// # Errors
     /// Neither is, nor the lab's own; or one cannot be opened.
-    pub(in crate::apply) fn with_copies(&self, environment: &str) -> Result<Vec<(Room, Repository)>> {
+    pub(in crate::apply) fn with_copies(&self, environment: &str) -> Result<Vec<(RepositoryScope, Repository)>> {
         let mut opened = Vec::new();
-        for room in [Room::Shared, Room::Environment(environment.to_owned())] {
+        for room in [RepositoryScope::Shared, RepositoryScope::Environment(environment.to_owned())] {
             if let Some(repository) = self.open(&room, silent())? {
                 opened.push((room, repository));
             }
         }
-        if opened.is_empty() && !self.has(&Room::Lab)? {
-            return Err(self.nothing(&Room::Shared));
+        if opened.is_empty() && !self.has(&RepositoryScope::Lab)? {
+            return Err(self.nothing(&RepositoryScope::Shared));
         }
         Ok(opened)
     }
 
     /// The copies of an environment that these have. First those of the shared one, whatever time they claim, then the
     /// environment's own: the last is the newest that only this environment's node and people can have written.
-    pub(in crate::apply) fn copies_in(&self, opened: &[(Room, Repository)], environment: &str) -> Result<Vec<Copy>> {
+    pub(in crate::apply) fn copies_in(
+        &self,
+        opened: &[(RepositoryScope, Repository)],
+        environment: &str,
+    ) -> Result<Vec<Copy>> {
         let mut all: Vec<Copy> = Vec::new();
-        for (room, repository) in opened.iter().filter(|(room, _)| *room != Room::Lab) {
-            let shared = *room == Room::Shared;
+        for (room, repository) in opened.iter().filter(|(room, _)| *room != RepositoryScope::Lab) {
+            let shared = *room == RepositoryScope::Shared;
             let copies = self.copies_of(repository, environment)?;
             all.retain(|before| !copies.iter().any(|copy| copy.id == before.id));
             all.extend(copies.into_iter().map(|copy| Copy { shared, ..copy }));
@@ -246,10 +255,11 @@ impl Place {
     /// # Errors
     /// There is none, or one cannot be opened.
     pub async fn verify(&self, environment: Option<&str>, depth: Depth, options: &Options) -> Result<Vec<String>> {
-        let only = environment.map(|name| Room::Environment(name.to_owned()));
-        let matters =
-            |room: &Room| only.is_none() || !matches!(room, Room::Environment(_)) || Some(room) == only.as_ref();
-        let rooms: Vec<Room> = self.rooms().filter(matters).collect();
+        let only = environment.map(|name| RepositoryScope::Environment(name.to_owned()));
+        let matters = |room: &RepositoryScope| {
+            only.is_none() || !matches!(room, RepositoryScope::Environment(_)) || Some(room) == only.as_ref()
+        };
+        let rooms: Vec<RepositoryScope> = self.rooms().filter(matters).collect();
         let (place, tell) = (self.clone(), tell(options));
         let work = aside(move || {
             let (mut wrong, mut any) = (Vec::new(), false);
@@ -259,14 +269,14 @@ impl Place {
                 let name = room.name(&place.name);
                 wrong.extend(repository.verify(depth)?.into_iter().map(|fault| format!("{name}: {fault}")));
             }
-            if any { Ok(wrong) } else { Err(place.nothing(&Room::Shared)) }
+            if any { Ok(wrong) } else { Err(place.nothing(&RepositoryScope::Shared)) }
         });
         step(options, format!("verify `{}`", self.name), work).await
     }
 }
 
 /// The storage of a room at a location.
-pub(in crate::apply) fn storage(location: &Location, room: &Room) -> Result<Arc<dyn Storage>> {
+pub(in crate::apply) fn storage(location: &Location, room: &RepositoryScope) -> Result<Arc<dyn Storage>> {
     match room.directory() {
         Some(directory) => location.below(&directory).storage(),
         None => location.storage(),

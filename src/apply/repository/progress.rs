@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use lap_base::error::{Kind, OrError, Result};
-use lap_repositories::Tell;
+use lap_repositories::OnProgress;
 
 use crate::{apply::options::Options, report::Event};
 
@@ -20,12 +20,12 @@ pub(crate) async fn step<T>(options: &Options, title: String, work: impl Future<
     result
 }
 
-pub(super) fn tell(options: &Options) -> Tell {
+pub(super) fn tell(options: &Options) -> OnProgress {
     let events = options.events.clone();
     Arc::new(move |text: &str| events.output(0, text))
 }
 
-pub(crate) fn silent() -> Tell {
+pub(crate) fn silent() -> OnProgress {
     Arc::new(|_: &str| {})
 }
 

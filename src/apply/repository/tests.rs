@@ -10,7 +10,7 @@ use crate::keys::{Keys, Passphrase};
 
 struct Lab {
     dir: tempfile::TempDir,
-    place: Place,
+    place: LabRepositories,
 }
 
 const FAR: &str = "2099-11-30 05:00:00";
@@ -24,7 +24,7 @@ impl Lab {
         let environments = vec!["prod".to_owned(), "test".to_owned()];
         let keys = Arc::new(Keys::create(&root, "lab", "internal", &environments).unwrap().keys);
         let location = Location::Directory(dir.path().join("office"));
-        let place = Place { name: "office".into(), location, lab: "lab".into(), root, environments, keys };
+        let place = LabRepositories { name: "office".into(), location, lab: "lab".into(), root, environments, keys };
         Self { dir, place }
     }
 
@@ -42,26 +42,28 @@ impl Lab {
     fn shared() -> Self {
         let lab = Self::new();
         crate::keys::recovery::set_passphrase(&lab.place.root, &Self::passphrase()).unwrap();
-        let storage = lab.place.storage(&Room::Shared).unwrap();
-        let made = Repository::make(storage, "office", &lab.place.password(&Room::Shared).unwrap(), silent()).unwrap();
+        let storage = lab.place.storage(&RepositoryScope::Shared).unwrap();
+        let made =
+            Repository::make(storage, "office", &lab.place.password(&RepositoryScope::Shared).unwrap(), silent())
+                .unwrap();
         made.set_passphrase(Self::passphrase().secret()).unwrap();
         lab.place.keep(&made).unwrap();
         lab
     }
 
-    fn open(&self, room: &Room) -> Repository {
+    fn open(&self, room: &RepositoryScope) -> Repository {
         self.place.must_open(room, silent()).unwrap()
     }
 
     /// What somebody writes who has the key that this room's node gets.
-    fn plant(&self, room: &Room, of: &str, id: &str, time: &str) {
+    fn plant(&self, room: &RepositoryScope, of: &str, id: &str, time: &str) {
         let tags = ["lap".to_owned(), format!("lap:{of}"), format!("lap-id:{id}"), "lap-lab:lab".into()];
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         self.write(room, "lap", &[], &tags, time);
     }
 
     /// Stock restic writes a snapshot: a directory with these files, which all have the same content.
-    fn write(&self, room: &Room, directory: &str, files: &[&str], tags: &[&str], time: &str) {
+    fn write(&self, room: &RepositoryScope, directory: &str, files: &[&str], tags: &[&str], time: &str) {
         let from = tempfile::tempdir().unwrap();
         let directory = from.path().join(directory);
         fs::create_dir(&directory).unwrap();
@@ -73,9 +75,9 @@ impl Lab {
     }
 
     /// Stock restic with the password that this room's node gets.
-    fn restic(&self, room: &Room) -> Command {
+    fn restic(&self, room: &RepositoryScope) -> Command {
         let (mut repository, mut password) = (self.dir.path().join("office"), self.place.keys.directory().to_owned());
-        if let Room::Environment(environment) = room {
+        if let RepositoryScope::Environment(environment) = room {
             password.push(environment);
         }
         repository.extend(room.directory());
@@ -91,8 +93,8 @@ impl Lab {
     }
 }
 
-fn room(environment: &str) -> Room {
-    Room::Environment(environment.into())
+fn room(environment: &str) -> RepositoryScope {
+    RepositoryScope::Environment(environment.into())
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn each_environment_has_a_repository_that_only_its_key_opens() {
     let lab = Lab::parted();
     let (test, prod) = (lab.open(&room("test")), lab.open(&room("prod")));
     let key = test.key().unwrap();
-    for other in [room("prod"), Room::Lab] {
+    for other in [room("prod"), RepositoryScope::Lab] {
         let storage = lab.place.storage(&other).unwrap();
         assert!(Repository::open_with(storage.clone(), "x", &key, false, silent()).is_err(), "{other:?}");
         let password = lab.place.password(&room("test")).unwrap();
@@ -108,8 +110,8 @@ fn each_environment_has_a_repository_that_only_its_key_opens() {
     }
     assert_ne!(key, prod.key().unwrap());
     // Each holds what it is for, and the passphrase and stock restic open all.
-    for room in [room("test"), room("prod"), Room::Lab] {
-        assert_eq!(lab.open(&room).recoverable().is_ok(), room == Room::Lab, "{room:?}");
+    for room in [room("test"), room("prod"), RepositoryScope::Lab] {
+        assert_eq!(lab.open(&room).recoverable().is_ok(), room == RepositoryScope::Lab, "{room:?}");
         let storage = lab.place.storage(&room).unwrap();
         Repository::open(storage, "x", KeySlot::Passphrase, Lab::passphrase().secret(), silent()).unwrap();
         let output = lab.restic(&room).arg("check").output().unwrap();
@@ -150,13 +152,13 @@ fn what_is_recovered_is_what_people_put_there() {
 #[test]
 fn a_shared_repository_stays_readable_and_gets_no_new_copies_once_parted() {
     let lab = Lab::shared();
-    lab.plant(&Room::Shared, "test", "20261101-050000", "2026-11-01 05:00:00");
-    assert_eq!(lab.place.room_for_copies("test").unwrap(), Room::Shared);
+    lab.plant(&RepositoryScope::Shared, "test", "20261101-050000", "2026-11-01 05:00:00");
+    assert_eq!(lab.place.room_for_copies("test").unwrap(), RepositoryScope::Shared);
     assert_eq!(lab.ids("test"), [("20261101-050000".to_owned(), true)]);
     let source = || crate::apply::recover::source(&lab.place.location, &Lab::passphrase()).unwrap();
     assert_eq!(source().name, lab.place.location.to_string());
     // What a node could still have put there dates from the future.
-    lab.plant(&Room::Shared, "test", "20991130-050000", FAR);
+    lab.plant(&RepositoryScope::Shared, "test", "20991130-050000", FAR);
 
     assert_eq!(lab.place.init(&Lab::passphrase()).unwrap(), Made::New);
     assert_eq!(lab.place.room_for_copies("test").unwrap(), room("test"));
@@ -185,7 +187,7 @@ fn a_shared_repository_stays_readable_and_gets_no_new_copies_once_parted() {
 fn an_init_that_was_killed_parts_nothing_yet() {
     let lab = Lab::parted();
     fs::remove_dir_all(lab.dir.path().join("office/lab")).unwrap();
-    assert_eq!(lab.place.room_for_copies("test").unwrap(), Room::Shared);
+    assert_eq!(lab.place.room_for_copies("test").unwrap(), RepositoryScope::Shared);
     assert_eq!(lab.place.init(&Lab::passphrase()).unwrap(), Made::New);
     assert_eq!(lab.place.room_for_copies("test").unwrap(), room("test"));
     // An environment that came later.

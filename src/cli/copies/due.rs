@@ -14,7 +14,7 @@ use super::{
     args::CopyArgs,
 };
 use crate::{
-    apply::{copies::Due, options::Options, repository::Place, snapshot::Snapshots},
+    apply::{copies::Due, options::Options, repository::LabRepositories, snapshot::Snapshots},
     cli::global::Global,
     config::model::Environment,
     drivers,
@@ -43,8 +43,8 @@ pub fn run(global: &Global, args: &CopyArgs) -> Result<()> {
             .hint("write `every = …` under `[copies]` (`lap help lap.toml`)"));
     }
     let places = match &args.to {
-        Some(name) => vec![Place::of(&workspace, Some(name))?],
-        None => Place::all(&workspace)?,
+        Some(name) => vec![LabRepositories::of(&workspace, Some(name))?],
+        None => LabRepositories::all(&workspace)?,
     };
     let environments: Vec<Environment> = if args.all {
         workspace.lab.environments.values().cloned().collect()
@@ -95,7 +95,12 @@ pub fn run(global: &Global, args: &CopyArgs) -> Result<()> {
     }
 }
 
-async fn one(workspace: &Arc<Workspace>, environment: &Environment, place: &Place, options: &Options) -> Result<Due> {
+async fn one(
+    workspace: &Arc<Workspace>,
+    environment: &Environment,
+    place: &LabRepositories,
+    options: &Options,
+) -> Result<Due> {
     let snapshots = Snapshots::of(workspace.clone(), environment).await?;
     snapshots.do_due(place, &workspace.lab.copies, options).await
 }

@@ -11,8 +11,8 @@ use super::super::{
 };
 use crate::{
     apply::{
-        copies::{Going, Gone},
-        repository::Place,
+        copies::{Going, ThinnedCopies},
+        repository::LabRepositories,
         snapshot::Snapshots,
     },
     cli::{
@@ -70,17 +70,23 @@ pub fn remove(
     Ok(())
 }
 
-fn go(global: &Global, environment: Option<&str>, from: &str, changing: &Changing, what: &Going<'_>) -> Result<Gone> {
+fn go(
+    global: &Global,
+    environment: Option<&str>,
+    from: &str,
+    changing: &Changing,
+    what: &Going<'_>,
+) -> Result<ThinnedCopies> {
     let workspace = global.workspace()?;
     let environment = workspace.environment(environment)?.clone();
-    let place = Place::of(&workspace, Some(from))?;
+    let place = LabRepositories::of(&workspace, Some(from))?;
     global.work("snapshot", changing, |options| {
         let workspace = workspace.clone();
         async move { Snapshots::of(workspace, &environment).await?.remove_copies(what, &place, &options).await }
     })
 }
 
-fn room(from: &str, gone: &Gone) {
+fn room(from: &str, gone: &ThinnedCopies) {
     if let Some(pruned) = gone.pruned {
         let freed = pruned.before.saturating_sub(pruned.after);
         outln!("`{from}` contains {} of data, {} less than before.", bytes(pruned.after), bytes(freed));

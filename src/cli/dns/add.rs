@@ -12,11 +12,11 @@ use hickory_server::proto::{
 };
 use lap_base::error::{Error, Kind, Result};
 use lap_nameserver::{
-    client::{Change, Need, Outcome, authority, query::query, update},
+    client::{Need, RecordChange, UpdateOutcome, authority, query::query, update},
     records,
 };
 
-use super::target::{Target, called_like_an_environment, complete, data, name, split};
+use super::target::{DnsTarget, called_like_an_environment, complete, data, name, split};
 use crate::{
     cli::{common::runtime, global::Global, value},
     report::print::outln,
@@ -53,7 +53,7 @@ impl Args {
         let record = data(rtype, rest, zone).map_err(ambiguous)?;
         let owner = complete(owner, zone)?;
         runtime()?.block_on(async {
-            let target = Target::find(&workspace, &environment).await?;
+            let target = DnsTarget::find(&workspace, &environment).await?;
             let lines = add(&target, &owner, self.ttl, &record).await?;
             outln!("Added to `{}`:", environment.name);
             lines.iter().for_each(|line| outln!("  {line}"));
@@ -63,11 +63,11 @@ impl Args {
 }
 
 /// Adds the record and, for an address, its reverse record; gives what is there now, a line each.
-pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) -> Result<Vec<String>> {
+pub(super) async fn add(target: &DnsTarget, owner: &str, ttl: u32, record: &RData) -> Result<Vec<String>> {
     let (rtype, shown) = (record.record_type(), records::shown(record));
     let what = format!("cannot add {rtype} {shown} to `{owner}`");
     let fqdn = name(owner)?;
-    let change = Change::Add { name: fqdn.clone(), ttl, data: record.clone() };
+    let change = RecordChange::Add { name: fqdn.clone(), ttl, data: record.clone() };
     apply(target, owner, &what, &[], &[change]).await?;
     // A server passes over a CNAME beside other records, and the other way round, without a word (RFC 2136, 3.4.2.2).
     let there = query(target.server, owner, &rtype.to_string(), Duration::from_secs(4)).await?;
@@ -87,13 +87,13 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
     let Some(reverse) = address.map(Name::from) else { return Ok(lines) };
     let Some(zone) = authority(target.server, &reverse).await? else { return Ok(lines) };
     let changes = [
-        Change::RemoveType { name: reverse.clone(), rtype: RecordType::PTR },
-        Change::Add { name: reverse.clone(), ttl, data: RData::PTR(PTR(fqdn)) },
+        RecordChange::RemoveType { name: reverse.clone(), rtype: RecordType::PTR },
+        RecordChange::Add { name: reverse.clone(), ttl, data: RData::PTR(PTR(fqdn)) },
     ];
     match update(target.server, target.key.entry(), &zone, &[], &changes).await? {
-        Outcome::Done => lines.push(format!("{reverse} {ttl} PTR {owner}")),
-        Outcome::Code(ResponseCode::NotAuth) => {}
-        Outcome::Code(ResponseCode::Refused) => {
+        UpdateOutcome::Done => lines.push(format!("{reverse} {ttl} PTR {owner}")),
+        UpdateOutcome::Code(ResponseCode::NotAuth) => {}
+        UpdateOutcome::Code(ResponseCode::Refused) => {
             lines.push(format!("({reverse} does not change: the workspace defines it)"));
         }
         other => return Err(other.error(&format!("cannot add PTR {owner} to `{reverse}`"), target.key.name())),
@@ -102,13 +102,19 @@ pub(super) async fn add(target: &Target, owner: &str, ttl: u32, record: &RData) 
 }
 
 /// Makes changes to one name; `false`: what they need is not there.
-pub async fn apply(target: &Target, owner: &str, what: &str, needs: &[Need], changes: &[Change]) -> Result<bool> {
+pub async fn apply(
+    target: &DnsTarget,
+    owner: &str,
+    what: &str,
+    needs: &[Need],
+    changes: &[RecordChange],
+) -> Result<bool> {
     let zone = zone_of(target.server, target, owner).await?;
     let outcome = update(target.server, target.key.entry(), &zone, needs, changes).await?;
     match outcome {
-        Outcome::Done => Ok(true),
-        Outcome::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => Ok(false),
-        Outcome::Code(ResponseCode::Refused) if target.is_workspaces(owner) => {
+        UpdateOutcome::Done => Ok(true),
+        UpdateOutcome::Code(ResponseCode::NXDomain | ResponseCode::NXRRSet) => Ok(false),
+        UpdateOutcome::Code(ResponseCode::Refused) if target.is_workspaces(owner) => {
             Err(Error::new(Kind::Refused, format!("the workspace defines `{owner}`: change it there"))
                 .hint("edit `lap.toml` or the container's `container.toml`, then run `lap up`"))
         }
@@ -116,7 +122,7 @@ pub async fn apply(target: &Target, owner: &str, what: &str, needs: &[Need], cha
     }
 }
 
-async fn zone_of(server: SocketAddr, target: &Target, owner: &str) -> Result<Name> {
+async fn zone_of(server: SocketAddr, target: &DnsTarget, owner: &str) -> Result<Name> {
     if !owner.ends_with(".arpa.") {
         return name(&target.names.zone);
     }

@@ -7,10 +7,10 @@ use lap_base::{
     error::{Error, Kind, Result},
     words::plural,
 };
-use lap_nameserver::client::{Said, ask_all};
+use lap_nameserver::client::{QueryResult, ask_all};
 use serde::Serialize;
 
-use super::target::Target;
+use super::target::DnsTarget;
 use crate::{
     apply::master::Master,
     cli::{
@@ -19,12 +19,12 @@ use crate::{
     },
     config::model::Environment,
     drivers,
-    names::check::{Difference, Question, differences, questions},
+    names::check::{NameDifference, Question, differences, questions},
     report::{
         print::{out, outln},
         table::table,
     },
-    wire::protocol::{Answer, Request, Vantage},
+    wire::protocol::{Request, Response, Vantage},
     workspace::Workspace,
 };
 
@@ -45,7 +45,7 @@ struct Asked {
     /// `host`, `node test`, `infra_git`
     from: String,
     server: Option<SocketAddr>,
-    said: Vec<Said>,
+    said: Vec<QueryResult>,
 }
 
 /// All that was asked of one environment's server.
@@ -59,7 +59,7 @@ struct Checked {
 #[derive(Serialize)]
 struct Row {
     #[serde(flatten)]
-    difference: Difference,
+    difference: NameDifference,
     from: String,
     server: String,
 }
@@ -112,7 +112,7 @@ async fn running(workspace: &Arc<Workspace>, notes: &mut Vec<String>) -> Result<
 }
 
 async fn check(workspace: &Arc<Workspace>, environment: &Environment) -> Result<Checked> {
-    let target = Target::find(workspace, environment).await?;
+    let target = DnsTarget::find(workspace, environment).await?;
     let master = Master::connect(workspace.clone(), environment, Duration::from_secs(2)).await?;
     let questions = questions(&target.names);
     let plain: Vec<(String, String)> = questions.iter().map(|q| (q.name.clone(), q.rtype.clone())).collect();
@@ -130,7 +130,7 @@ async fn check(workspace: &Arc<Workspace>, environment: &Environment) -> Result<
     Ok(Checked { questions, asked, container: inside })
 }
 
-type Seen = (Option<String>, Option<SocketAddr>, Vec<Said>);
+type Seen = (Option<String>, Option<SocketAddr>, Vec<QueryResult>);
 
 async fn from_agent(
     master: &Master,
@@ -139,8 +139,8 @@ async fn from_agent(
     questions: &[(String, String)],
 ) -> Result<Seen> {
     let request = Request::Resolve { vantage, servers, questions: questions.to_vec() };
-    match master.client.ask(&request, &[]).await {
-        Ok(Answer::Resolved { container, server, said }) => Ok((container, server, said)),
+    match master.node.client.ask(&request, &[]).await {
+        Ok(Response::Resolved { container, server, said }) => Ok((container, server, said)),
         Ok(_) => Err(Error::new(
             Kind::Node,
             format!("the agent of `{}` sent an unexpected answer", master.environment.master),
@@ -175,7 +175,7 @@ fn print(checked: &[Checked], rows: &[Row], notes: &[String]) {
         let cells: Vec<[String; 6]> = rows
             .iter()
             .map(|row| {
-                let Difference { name, rtype, wished, got } = row.difference.clone();
+                let NameDifference { name, rtype, wished, got } = row.difference.clone();
                 [name, rtype, row.from.clone(), row.server.clone(), wished, got]
             })
             .collect();

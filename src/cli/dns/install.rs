@@ -17,7 +17,7 @@ use crate::{
     config::model::{Dns, Lab},
     drivers, names,
     report::print::{out, outln},
-    resolve::{self, Plan, facts::Inputs},
+    resolve::{self, ResolverPlan, facts::ResolverInputs},
     workspace::Workspace,
 };
 
@@ -73,7 +73,7 @@ impl Args {
         };
         let zone = zone.as_str();
         let Servers { here, office, named } = servers;
-        let inputs = Inputs { lab, zone: zone.into(), servers: here, addresses: named, undo: self.undo };
+        let inputs = ResolverInputs { lab, zone: zone.into(), servers: here, addresses: named, undo: self.undo };
         let facts = resolve::observe(root, &inputs)?;
         let plan = resolve::plan(&inputs, &facts)?;
         if plan.steps.is_empty() {
@@ -105,7 +105,7 @@ impl Args {
     }
 }
 
-fn show(plan: &Plan) {
+fn show(plan: &ResolverPlan) {
     for line in plan.steps.iter().map(ToString::to_string).filter(|line| !line.is_empty()) {
         outln!("  {line}");
     }
@@ -180,8 +180,14 @@ fn servers(workspace: &Workspace, named: &[Ipv4Addr]) -> Result<Servers> {
             Err(_) => {}
         }
     }
-    let inputs =
-        names::Inputs { lab, environment: &lab.default_environment, nodes: &nodes, subnet, upstreams: &[], runs: None };
+    let inputs = names::NameInputs {
+        lab,
+        environment: &lab.default_environment,
+        nodes: &nodes,
+        subnet,
+        upstreams: &[],
+        runs: None,
+    };
     let all = names::names(&inputs).hosts.into_iter().map(|(_, address)| address).collect();
     let masters = environments.iter().filter_map(|e| nodes.get(&e.master)).copied();
     let here: Vec<Ipv4Addr> = match named {

@@ -9,12 +9,12 @@ use std::{
 use hickory_server::proto::{op::ResponseCode, rr::Name};
 use lap_base::error::Result;
 use lap_nameserver::{
-    client::{Outcome, Row, authority, transfer},
+    client::{TransferredRecord, UpdateOutcome, authority, transfer},
     names::Names,
 };
 use serde::Serialize;
 
-use super::target::{Target, name};
+use super::target::{DnsTarget, name};
 use crate::{
     cli::{
         common::{print_json, runtime},
@@ -37,7 +37,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Listed {
     #[serde(flatten)]
-    row: Row,
+    row: TransferredRecord,
     /// `workspace` or `dynamic`
     from: &'static str,
 }
@@ -47,9 +47,9 @@ impl Args {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let rows = runtime()?.block_on(async {
-            let target = Target::find(&workspace, &environment).await?;
+            let target = DnsTarget::find(&workspace, &environment).await?;
             let ours = ours(&target.names);
-            let from = |row: &Row| match row.rtype.as_str() {
+            let from = |row: &TransferredRecord| match row.rtype.as_str() {
                 "SOA" | "NS" => "workspace",
                 _ if ours.get(&(row.name.clone(), row.rtype.clone())).is_some_and(|all| all.contains(&row.data)) => {
                     "workspace"
@@ -73,7 +73,7 @@ impl Args {
 }
 
 /// The zone and its reverse zones, each in canonical order (RFC 4034, section 6.1).
-pub(super) async fn rows(target: &Target) -> Result<Vec<Row>> {
+pub(super) async fn rows(target: &DnsTarget) -> Result<Vec<TransferredRecord>> {
     let zone = name(&target.names.zone)?;
     let mut all = match transfer(target.server, target.key.entry(), &zone).await? {
         Ok(rows) => sorted(rows),
@@ -92,7 +92,7 @@ pub(super) async fn rows(target: &Target) -> Result<Vec<Row>> {
         match transfer(target.server, target.key.entry(), &zone).await? {
             Ok(rows) => all.extend(sorted(rows)),
             // Somebody else's after all.
-            Err(Outcome::Code(ResponseCode::NotAuth)) => {}
+            Err(UpdateOutcome::Code(ResponseCode::NotAuth)) => {}
             Err(outcome) => {
                 return Err(outcome.error(&format!("cannot list the zone `{zone}`"), target.key.name()));
             }
@@ -101,7 +101,7 @@ pub(super) async fn rows(target: &Target) -> Result<Vec<Row>> {
     Ok(all)
 }
 
-fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+fn sorted(mut rows: Vec<TransferredRecord>) -> Vec<TransferredRecord> {
     rows.sort_by_cached_key(|row| {
         let labels: Vec<String> = row.name.rsplit('.').map(str::to_owned).collect();
         (labels, row.rtype != "SOA", row.rtype.clone(), row.data.clone())

@@ -5,13 +5,13 @@ use std::{net::IpAddr, process::ExitCode, time::Duration};
 use hickory_server::proto::rr::{Name, RData, RecordType, rdata::PTR};
 use lap_base::error::{Error, Kind, Result};
 use lap_nameserver::{
-    client::{Change, Need, authority, update},
+    client::{Need, RecordChange, authority, update},
     records,
 };
 
 use super::{
     add::apply,
-    target::{Target, called_like_an_environment, complete, data, name, split},
+    target::{DnsTarget, called_like_an_environment, complete, data, name, split},
 };
 use crate::{
     cli::{common::runtime, global::Global},
@@ -52,7 +52,7 @@ impl Args {
             }
         };
         runtime()?.block_on(async {
-            let target = Target::find(&workspace, &environment).await?;
+            let target = DnsTarget::find(&workspace, &environment).await?;
             match remove(&target, &owner, rtype, record).await? {
                 true => outln!("Removed from `{}`.", environment.name),
                 false => outln!("Nothing to do: `{}` has no such record of `{owner}`.", environment.name),
@@ -68,13 +68,13 @@ fn record_type(text: &str) -> Result<RecordType> {
 
 /// Removes; `false`: there was nothing.
 pub(super) async fn remove(
-    target: &Target,
+    target: &DnsTarget,
     owner: &str,
     rtype: Option<RecordType>,
     record: Option<RData>,
 ) -> Result<bool> {
     let fqdn = name(owner)?;
-    let of = |rtype: RecordType| async move { look(target, owner, rtype).await };
+    let of = |rtype: RecordType| async move { record_data(target, owner, rtype).await };
     if let Some(record) = &record {
         // A whole set could be made a condition, but not one record of it.
         let there =
@@ -96,9 +96,9 @@ pub(super) async fn remove(
         }));
     }
     let change = match (record, rtype) {
-        (Some(data), _) => Change::Remove { name: fqdn.clone(), data },
-        (None, Some(rtype)) => Change::RemoveType { name: fqdn.clone(), rtype },
-        (None, None) => Change::RemoveName { name: fqdn.clone() },
+        (Some(data), _) => RecordChange::Remove { name: fqdn.clone(), data },
+        (None, Some(rtype)) => RecordChange::RemoveType { name: fqdn.clone(), rtype },
+        (None, None) => RecordChange::RemoveName { name: fqdn.clone() },
     };
     let need = Need { name: fqdn.clone(), rtype: rtype.unwrap_or(RecordType::ANY) };
     if !apply(target, owner, &format!("cannot remove `{owner}`"), &[need], &[change]).await? {
@@ -107,7 +107,7 @@ pub(super) async fn remove(
     for reverse in addresses.into_iter().map(Name::from) {
         // What is not ours, or the workspace's, stays as it is: only this very record would go.
         if let Some(zone) = authority(target.server, &reverse).await? {
-            let change = Change::Remove { name: reverse, data: RData::PTR(PTR(fqdn.clone())) };
+            let change = RecordChange::Remove { name: reverse, data: RData::PTR(PTR(fqdn.clone())) };
             update(target.server, target.key.entry(), &zone, &[], &[change]).await?;
         }
     }
@@ -115,7 +115,7 @@ pub(super) async fn remove(
 }
 
 /// The data of the records of a type.
-async fn look(target: &Target, owner: &str, rtype: RecordType) -> Result<Vec<String>> {
+async fn record_data(target: &DnsTarget, owner: &str, rtype: RecordType) -> Result<Vec<String>> {
     Ok(lap_nameserver::client::query::query(target.server, owner, &rtype.to_string(), Duration::from_secs(4))
         .await?
         .records)

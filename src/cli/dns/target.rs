@@ -7,7 +7,7 @@ use lap_base::error::{Error, Kind, OrError, Result};
 use lap_nameserver::{names::Names, records};
 
 use crate::{
-    apply::install::{Contents, Seen},
+    apply::install::{Contents, PushFacts},
     config::{
         model::Environment,
         value::name::{below, owner},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The DNS server of one environment.
-pub struct Target {
+pub struct DnsTarget {
     pub environment: Environment,
     pub server: SocketAddr,
     /// lap's own key for this environment.
@@ -27,7 +27,7 @@ pub struct Target {
     pub names: Names,
 }
 
-impl Target {
+impl DnsTarget {
     /// The server of `environment`, whose node must run.
     pub async fn find(workspace: &Arc<Workspace>, environment: &Environment) -> Result<Self> {
         let keys = workspace.keys()?;
@@ -40,7 +40,7 @@ impl Target {
         let address = addresses.get(&environment.master).copied();
         let address = address.ok_or_else(|| Error::new(Kind::Config, "the master has no address"))?;
         let zone = workspace.lab.dns.zone.clone();
-        let seen = Seen::new(workspace, environment, addresses, subnet);
+        let seen = PushFacts::new(workspace, environment, addresses, subnet);
         let contents = Contents { workspace, keys: Some(&keys), environment, seen: &seen, runs: None };
         Ok(Self {
             environment: environment.clone(),

@@ -8,7 +8,7 @@ use super::{
     add::add,
     list::rows,
     rm::remove,
-    target::{Target, data},
+    target::{DnsTarget, data},
 };
 use crate::{config::model::Environment, keys::dns::DnsKey};
 
@@ -17,7 +17,7 @@ mod bind;
 
 use self::bind::{Named, named};
 
-fn target(server: &Named) -> Target {
+fn target(server: &Named) -> DnsTarget {
     let environment = Environment {
         name: "test".into(),
         description: String::new(),
@@ -33,7 +33,7 @@ fn target(server: &Named) -> Target {
         hosts: vec![("git.internal.".into(), [10, 0, 0, 1].into())],
         ..Names::default()
     };
-    Target { environment, server: server.address, key: DnsKey::from_file(&server.key_file).unwrap(), names }
+    DnsTarget { environment, server: server.address, key: DnsKey::from_file(&server.key_file).unwrap(), names }
 }
 
 fn record(rtype: &str, words: &[&str]) -> hickory_server::proto::rr::RData {
@@ -41,7 +41,7 @@ fn record(rtype: &str, words: &[&str]) -> hickory_server::proto::rr::RData {
     data(rtype, &words, "internal").unwrap()
 }
 
-async fn all(target: &Target) -> Vec<String> {
+async fn all(target: &DnsTarget) -> Vec<String> {
     let rows = rows(target).await.unwrap().into_iter();
     rows.filter(|row| row.rtype != "SOA" && row.rtype != "NS")
         .map(|r| format!("{} {} {}", r.name, r.rtype, r.data))

@@ -14,10 +14,10 @@ use crate::{
     },
     config::destination,
     conformance::{
-        Row,
+        ScenarioRow,
         bare::Bare,
         conformance,
-        scenario::{Ended, NAME, On},
+        scenario::{NAME, On, ScenarioResult},
     },
     report::{
         print::{out, outln},
@@ -86,7 +86,7 @@ impl Conformance {
         } else {
             print(&rows);
         }
-        let amiss = rows.iter().filter(|row| row.ended != Ended::Passed).count();
+        let amiss = rows.iter().filter(|row| row.ended != ScenarioResult::Passed).count();
         if amiss == 0 {
             return Ok(ExitCode::SUCCESS);
         }
@@ -94,15 +94,15 @@ impl Conformance {
     }
 }
 
-fn print(rows: &[Row]) {
+fn print(rows: &[ScenarioRow]) {
     let cells: Vec<[String; 4]> = rows
         .iter()
         .map(|row| {
             let result = match row.ended {
-                Ended::Passed => "passed",
-                Ended::Failed(_) => "FAILED",
-                Ended::NotPossible(_) => "not possible",
-                Ended::NotTried(_) => "not tried",
+                ScenarioResult::Passed => "passed",
+                ScenarioResult::Failed(_) => "FAILED",
+                ScenarioResult::NotPossible(_) => "not possible",
+                ScenarioResult::NotTried(_) => "not tried",
             };
             let name = row.provider.name().to_owned();
             [row.scenario.to_owned(), name, result.to_owned(), words::duration(row.seconds)]
@@ -110,7 +110,11 @@ fn print(rows: &[Row]) {
         .collect();
     out!("{}", table(["SCENARIO", "PROVIDER", "RESULT", "TIME"], &cells));
     for row in rows {
-        let (Ended::Failed(why) | Ended::NotPossible(why) | Ended::NotTried(why)) = &row.ended else { continue };
+        let (ScenarioResult::Failed(why) | ScenarioResult::NotPossible(why) | ScenarioResult::NotTried(why)) =
+            &row.ended
+        else {
+            continue;
+        };
         outln!("\n`{}` on {}:", row.scenario, row.provider.name());
         for line in why.lines() {
             outln!("  | {line}");

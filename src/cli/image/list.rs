@@ -28,7 +28,7 @@ impl Args {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
         let facts = runtime()?.block_on(async {
-            Master::connect(workspace.clone(), &environment, Duration::from_secs(2)).await?.facts(None).await
+            Master::connect(workspace.clone(), &environment, Duration::from_secs(2)).await?.node.facts(None).await
         })?;
         if self.json || global.json() {
             print_json(&facts.images)?;

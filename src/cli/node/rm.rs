@@ -42,7 +42,7 @@ impl Args {
             }
         });
         match left {
-            Err(error) if self.gone && matches!(error.kind, Kind::Node | Kind::Keys) => {
+            Err(error) if self.gone && (error.kind.is_of_node() || error.kind == Kind::Keys) => {
                 outln!("{error}: nothing was changed there.");
             }
             left => left?,

@@ -10,7 +10,7 @@ use lap_base::{
 use crate::{
     apply::{
         drill::{copy_of, drill},
-        repository::Place,
+        repository::LabRepositories,
     },
     cli::{
         check::print,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Recovers the newest copy of an environment, or the named one, in a lab that lap makes for the drill and removes again.
-pub struct Drill {
+pub struct DrillArgs {
     /// The environment; without a name, the default one.
     pub environment: Option<String>,
     /// The repository; without a name, the only one of lap.toml.
@@ -31,11 +31,11 @@ pub struct Drill {
     pub json: bool,
 }
 
-impl Drill {
+impl DrillArgs {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let workspace = global.workspace()?;
         let environment = workspace.environment(self.environment.as_deref())?.clone();
-        let place = Place::of(&workspace, self.from.as_deref())?;
+        let place = LabRepositories::of(&workspace, self.from.as_deref())?;
         let done = global.work("recover --drill", &Changing::default(), |options| {
             let (workspace, environment, place) = (workspace.clone(), environment.clone(), place.clone());
             let id = self.snapshot.clone();

@@ -18,7 +18,7 @@ pub fn ask(global: &Global, environment: Option<&str>) -> Result<(String, Releas
     let environment = crate::cli::promote::target(&workspace.lab, environment)?.clone();
     runtime()?.block_on(async {
         let master = Master::connect(workspace, &environment, Duration::from_secs(2)).await?;
-        let facts = master.facts(None).await?;
+        let facts = master.node.facts(None).await?;
         let (runs, _) = facts.recorded.value_and_complaint();
         Ok((environment.name, releases(&master).await?, runs.and_then(|runs| runs.release)))
     })

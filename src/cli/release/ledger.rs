@@ -12,7 +12,7 @@ use super::ask::ask;
 use crate::{
     apply::options::short,
     cli::{common::print_json, global::Global},
-    release::Ended,
+    release::SwitchOutcome,
     report::{
         print::{out, outln},
         table::table,
@@ -23,7 +23,7 @@ use crate::{
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
-    what: Option<What>,
+    what: Option<LedgerCommand>,
     /// The environment [default: the one that has `promote_from`]
     #[arg(long = "env", value_name = "ENVIRONMENT", global = true)]
     environment: Option<String>,
@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 #[derive(Subcommand, Debug)]
-enum What {
+enum LedgerCommand {
     /// Verify that no line was changed or removed
     Verify {
         /// A hash that a promotion printed; the ledger must contain it
@@ -45,7 +45,7 @@ impl Args {
     pub fn run(self, global: &Global) -> Result<ExitCode> {
         let (name, releases, _) = ask(global, self.environment.as_deref())?;
         let newest = releases.chain.clone().map_err(Error::from);
-        if let Some(What::Verify { hash }) = self.what {
+        if let Some(LedgerCommand::Verify { hash }) = self.what {
             let newest = newest?;
             let known = releases.ledger.iter().map(|entry| entry.previous.as_str()).chain([newest.as_str()]);
             if let Some(hash) = hash
@@ -66,8 +66,10 @@ impl Args {
             let now = lap_base::clock::now();
             let rows = releases.ledger.iter().map(|entry| {
                 let result = match &entry.result {
-                    Ended::Done => "done".to_owned(),
-                    Ended::TakenBack { why, .. } => format!("taken back: {}", why.lines().next().unwrap_or_default()),
+                    SwitchOutcome::Done => "done".to_owned(),
+                    SwitchOutcome::TakenBack { why, .. } => {
+                        format!("taken back: {}", why.lines().next().unwrap_or_default())
+                    }
                 };
                 let gap = entry.outage.iter().map(|felt| felt.gap).max();
                 let away = gap.or(entry.away).map_or_else(|| "-".into(), |away| format!("{away} ms"));

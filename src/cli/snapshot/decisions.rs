@@ -1,7 +1,7 @@
 //! Prints which snapshots stay and why, and asks before others are removed.
 
 use lap_base::{error::Result, words::plural};
-use lap_snapshots::keep::Decision;
+use lap_snapshots::keep::RetentionDecision;
 
 use crate::{
     cli::{confirm::Confirm, global::Global},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Shows what a prune would remove from `place`, and asks. `false`: there is nothing to remove.
-pub fn ask_to_prune(global: &Global, confirm: Confirm, place: &str, would: &[Decision]) -> Result<bool> {
+pub fn ask_to_prune(global: &Global, confirm: Confirm, place: &str, would: &[RetentionDecision]) -> Result<bool> {
     if !global.json() {
         print_decisions(would, true);
     }
@@ -20,7 +20,7 @@ pub fn ask_to_prune(global: &Global, confirm: Confirm, place: &str, would: &[Dec
 }
 
 /// Which stay and which go, and why.
-pub fn print_decisions(decisions: &[Decision], dry_run: bool) {
+pub fn print_decisions(decisions: &[RetentionDecision], dry_run: bool) {
     let goes = if dry_run { "would be removed" } else { "removed" };
     let rows: Vec<[String; 3]> = decisions
         .iter()

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::Ipv4Addr, rc::Rc};
 
 use crate::config::{
-    file::File,
+    file::SourceFile,
     lines::child,
     model::{Address, Hypervisor, Provider, Subnet},
     network,
@@ -13,7 +13,7 @@ use crate::config::{
 
 /// An address, and where it is written.
 struct Claim<'a> {
-    file: &'a Rc<File>,
+    file: &'a Rc<SourceFile>,
     key: String,
     owner: String,
     address: Address,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::config::{
     problem::Ledger,
-    read::dns::Entry,
+    read::dns::DnsRecordEntry,
     value::name::{SUB_ZONES, below},
     workspace::WorkspaceFiles,
 };
@@ -23,7 +23,7 @@ pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
     }
     let mut seen: BTreeSet<(&str, &str, &str)> = BTreeSet::new();
     for record in records {
-        let Entry { path, name, rtype, data } = record;
+        let DnsRecordEntry { path, name, rtype, data } = record;
         let say = |message: String| ledger.key(file, path.clone(), message);
         if !seen.insert((name, rtype, data)) {
             say("written twice: remove one".to_owned());

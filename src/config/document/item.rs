@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use toml::de::DeValue;
 
-use super::schema::{Key, Schema};
+use super::schema::{Schema, SchemaKey};
 use crate::config::{
-    file::File,
+    file::SourceFile,
     lines,
     problem::{Ledger, shown},
 };
@@ -14,10 +14,10 @@ use crate::config::{
 /// A value, its path, and the key it belongs to.
 #[derive(Clone)]
 pub struct Item<'a> {
-    pub(super) file: &'a Rc<File>,
+    pub(super) file: &'a Rc<SourceFile>,
     pub(super) ledger: &'a Ledger,
     pub path: String,
-    pub key: Key,
+    pub key: SchemaKey,
     pub(super) value: &'a DeValue<'a>,
     pub(super) outer: Option<&'static Schema>,
 }

@@ -3,23 +3,23 @@
 
 /// A known key and an example of its value in TOML.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub struct SchemaKey {
     pub name: &'static str,
     pub example: &'static str,
 }
 
 /// The keys of one table.
-pub type Keys = &'static [Key];
+pub type SchemaKeys = &'static [SchemaKey];
 
 /// What a table may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    pub keys: Keys,
+    pub keys: SchemaKeys,
     /// Keys that are known but not taken, each with the reason and the way out.
     pub refused: &'static [(&'static str, &'static str)],
 }
 
 /// Shorthand for the lists below.
-pub const fn key(name: &'static str, example: &'static str) -> Key {
-    Key { name, example }
+pub const fn key(name: &'static str, example: &'static str) -> SchemaKey {
+    SchemaKey { name, example }
 }

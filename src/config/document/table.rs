@@ -9,10 +9,10 @@ use toml::{
 
 use super::{
     item::Item,
-    schema::{Key, Schema},
+    schema::{Schema, SchemaKey},
 };
 use crate::config::{
-    file::File,
+    file::SourceFile,
     lines,
     problem::{Ledger, did_you_mean},
 };
@@ -20,7 +20,7 @@ use crate::config::{
 /// One table while it is read.
 #[derive(Clone)]
 pub struct Table<'a> {
-    pub(super) file: &'a Rc<File>,
+    pub(super) file: &'a Rc<SourceFile>,
     pub(super) ledger: &'a Ledger,
     /// Empty for the document itself.
     pub(super) path: String,
@@ -31,7 +31,7 @@ pub struct Table<'a> {
 }
 
 /// Parses a file. `None` where it is not TOML: that is told, and nothing else can be said of the file.
-pub fn open<'a>(file: &'a Rc<File>, ledger: &Ledger) -> Option<Spanned<DeTable<'a>>> {
+pub fn open<'a>(file: &'a Rc<SourceFile>, ledger: &Ledger) -> Option<Spanned<DeTable<'a>>> {
     let (document, errors) = DeTable::parse_recoverable(&file.text);
     if errors.is_empty() {
         return Some(document);
@@ -63,7 +63,7 @@ impl<'a> Item<'a> {
 impl<'a> Table<'a> {
     /// The document of `file`, whose keys are those of `schema`: every other is told at once.
     pub fn document(
-        file: &'a Rc<File>,
+        file: &'a Rc<SourceFile>,
         document: &'a Spanned<DeTable<'a>>,
         schema: &'static Schema,
         ledger: &'a Ledger,
@@ -103,7 +103,7 @@ impl<'a> Table<'a> {
     }
 
     /// All entries, where the keys are the user's own words (names of people, variables).
-    pub fn entries(&self, key: Key) -> impl Iterator<Item = (&'a str, Item<'a>)> + '_ {
+    pub fn entries(&self, key: SchemaKey) -> impl Iterator<Item = (&'a str, Item<'a>)> + '_ {
         self.table.iter().map(move |(name, value)| {
             let name: &'a str = name.get_ref();
             (name, self.item(name, value.get_ref(), key))
@@ -128,7 +128,7 @@ impl<'a> Table<'a> {
         item
     }
 
-    fn item(&self, name: &str, value: &'a DeValue<'a>, key: Key) -> Item<'a> {
+    fn item(&self, name: &str, value: &'a DeValue<'a>, key: SchemaKey) -> Item<'a> {
         Item {
             file: self.file,
             ledger: self.ledger,

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use lap_snapshots::hooks::{Hooks, Scrub};
+use lap_snapshots::hooks::{Scrub, SnapshotHooks};
 
 use super::{
-    Read, build, checks, healthcheck,
+    ParsedFile, build, checks, healthcheck,
     node::{bytes, cpus},
     variables::variables,
 };
@@ -103,7 +103,7 @@ pub struct Lists {
 }
 
 /// Reads the container `name`, whose DNS names are in `zone`.
-pub fn read(root: &Path, name: &str, zone: &str, ledger: &Ledger) -> Read<ContainerFile> {
+pub fn read(root: &Path, name: &str, zone: &str, ledger: &Ledger) -> ParsedFile<ContainerFile> {
     let mut out = ContainerFile { container: Container::new(name), lists: Lists::default() };
     let path = format!("containers/{name}/container.toml");
     let missing = "missing: each directory under `containers` needs one, see `lap help container.toml`";
@@ -117,7 +117,7 @@ pub fn read(root: &Path, name: &str, zone: &str, ledger: &Ledger) -> Read<Contai
         process(&table, &mut out.container);
         true
     });
-    Read { file, value: out }
+    ParsedFile { file, value: out }
 }
 
 fn lists(table: &Table<'_>, zone: &str) -> Lists {
@@ -222,11 +222,11 @@ pub const HOOKS: Schema = Schema {
     refused: &[],
 };
 
-fn hooks(item: &Item<'_>) -> Option<Hooks> {
+fn hooks(item: &Item<'_>) -> Option<SnapshotHooks> {
     let table = item.table()?.with(&HOOKS);
     let words = |key: &str| table.get(key).and_then(|item| command(&item)).unwrap_or_default();
     let timeout = table.get("timeout").and_then(|item| item.parse(duration));
-    Some(Hooks {
+    Some(SnapshotHooks {
         before: words("before"),
         after: words("after"),
         timeout: timeout.unwrap_or(std::time::Duration::from_secs(30)),

@@ -1,6 +1,6 @@
 //! `[copies]` of `lap.toml`: what `lap snapshot copy --due` does, and what `lap status` expects.
 
-use lap_repositories::{Depth, policy::Policy};
+use lap_repositories::{Depth, policy::CopyPolicy};
 
 use super::snapshot;
 use crate::config::{
@@ -20,14 +20,14 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Reads the table.
-pub fn read(item: &Item<'_>) -> Option<Policy> {
+pub fn read(item: &Item<'_>) -> Option<CopyPolicy> {
     let table = item.table()?.with(&SCHEMA);
     let time = |key: &str| table.get(key).and_then(|item| item.parse(period));
     let read = table.get("read");
     if let (Some(read), None) = (&read, table.get("verify")) {
         read.problem("sets how much a verification reads: write `verify`, too, e.g. `verify = \"7d\"`");
     }
-    Some(Policy {
+    Some(CopyPolicy {
         every: time("every"),
         verify: time("verify"),
         depth: read.and_then(|item| item.parse(str::parse)).unwrap_or(Depth::Structure),

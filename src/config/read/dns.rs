@@ -29,12 +29,12 @@ pub const SCHEMA: Schema = Schema {
 pub struct DnsTable {
     pub dns: Dns,
     /// The records, each with the path of its key: for what other files say.
-    pub records: Vec<Entry>,
+    pub records: Vec<DnsRecordEntry>,
 }
 
 /// One record of `[dns.records]`.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct DnsRecordEntry {
     /// Where it is written: `dns.records."www.internal"[0]`.
     pub path: String,
     /// Lower case, without a final dot.
@@ -79,7 +79,7 @@ fn forward(item: &Item<'_>, zone: &str) -> BTreeMap<String, Vec<std::net::Socket
     out
 }
 
-fn entries(item: &Item<'_>, zone: &str) -> Vec<Entry> {
+fn entries(item: &Item<'_>, zone: &str) -> Vec<DnsRecordEntry> {
     let Some(table) = item.table() else { return Vec::new() };
     let mut out = Vec::new();
     for (written, entry) in table.entries(item.key) {
@@ -87,7 +87,7 @@ fn entries(item: &Item<'_>, zone: &str) -> Vec<Entry> {
         // Both are looked at, so that both are told.
         for (i, (rtype, data)) in entry.numbered(record) {
             let path = element(&entry.path, i);
-            out.extend(name.clone().map(|name| Entry { path, name, rtype, data }));
+            out.extend(name.clone().map(|name| DnsRecordEntry { path, name, rtype, data }));
         }
     }
     out

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Read;
+use super::ParsedFile;
 use crate::config::{
     document::{Schema, Table, open, schema::key},
     files,
@@ -23,7 +23,7 @@ pub const SCHEMA: Schema = Schema {
 };
 
 /// Reads the environment `name`. Its master is found later, among the nodes.
-pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
+pub fn read(root: &Path, name: &str, ledger: &Ledger) -> ParsedFile<Environment> {
     let mut out = Environment {
         name: name.to_owned(),
         description: String::new(),
@@ -44,7 +44,7 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<Environment> {
         out.on_failure = table.get("on_failure").and_then(|item| item.parse(on_failure)).unwrap_or_default();
         true
     });
-    Read { file, value: out }
+    ParsedFile { file, value: out }
 }
 
 fn on_failure(text: &str) -> Result<OnFailure, String> {

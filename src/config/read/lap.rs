@@ -7,10 +7,10 @@ use std::{
 
 use lap_repositories as repository;
 use lap_repositories::Location;
-use lap_snapshots::keep::Policy;
+use lap_snapshots::keep::SnapshotPolicy;
 
 use super::{
-    Read, copies,
+    ParsedFile, copies,
     dns::{self, DnsTable},
     promote, snapshot,
 };
@@ -57,14 +57,14 @@ pub struct LapFile {
     pub hosts: BTreeMap<String, Address>,
     pub pcs: BTreeMap<String, Address>,
     pub dns: DnsTable,
-    pub snapshot: Option<Policy>,
+    pub snapshot: Option<SnapshotPolicy>,
     pub repositories: BTreeMap<String, Location>,
-    pub copies: repository::policy::Policy,
+    pub copies: repository::policy::CopyPolicy,
     pub promote: Promote,
 }
 
 /// Reads `lap.toml`.
-pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
+pub fn read(root: &Path, ledger: &Ledger) -> ParsedFile<LapFile> {
     let mut out = LapFile::default();
     let file = files::read(root, "lap.toml", "`lap init DIR` makes a new workspace", ledger);
     let file = file.filter(|file| {
@@ -89,7 +89,7 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<LapFile> {
         out.dns = table.get("dns").and_then(|item| dns::read(&item)).unwrap_or_default();
         true
     });
-    Read { file, value: out }
+    ParsedFile { file, value: out }
 }
 
 /// The entries of a table whose keys are names.

@@ -19,13 +19,13 @@ mod variables;
 
 use std::rc::Rc;
 
-use super::file::File;
+use super::file::SourceFile;
 
 /// What one file says, and the file, for problems that only show later.
 #[derive(Debug)]
-pub struct Read<T> {
+pub struct ParsedFile<T> {
     /// `None` where it cannot be read or is not TOML: its value is only a name then.
-    pub file: Option<Rc<File>>,
+    pub file: Option<Rc<SourceFile>>,
     pub value: T,
 }
 

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, path::Path};
 
 use lap_snapshots::Filesystem;
 
-use super::{Read, machine};
+use super::{ParsedFile, machine};
 use crate::config::{
     document::{Item, Schema, Table, open, schema::key},
     files,
@@ -56,7 +56,7 @@ pub struct NodeFile {
 }
 
 /// Reads the node `name`.
-pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
+pub fn read(root: &Path, name: &str, ledger: &Ledger) -> ParsedFile<NodeFile> {
     let mut out = NodeFile { node: blank(name), environment: None, role: None, placed: false };
     let path = format!("nodes/{name}/node.toml");
     let missing = "missing: each directory under `nodes` needs one, see `lap help node.toml`";
@@ -114,7 +114,7 @@ pub fn read(root: &Path, name: &str, ledger: &Ledger) -> Read<NodeFile> {
         node.role = out.role.unwrap_or(Role::Worker);
         true
     });
-    Read { file, value: out }
+    ParsedFile { file, value: out }
 }
 
 /// The file of a machine that already exists.

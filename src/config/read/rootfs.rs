@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Read, build};
+use super::{ParsedFile, build};
 use crate::config::{
     document::{Table, open},
     files,
@@ -14,7 +14,7 @@ use crate::config::{
 pub const PATH: &str = "nodes/rootfs.toml";
 
 /// Reads it. Its keys are those of `build.rootfs` in a `container.toml`.
-pub fn read(root: &Path, ledger: &Ledger) -> Read<Rootfs> {
+pub fn read(root: &Path, ledger: &Ledger) -> ParsedFile<Rootfs> {
     let mut out = Rootfs::default();
     let missing = "missing: lap makes nodes from it, `lap help rootfs.toml` shows an example to copy";
     let file = files::read(root, PATH, missing, ledger).filter(|file| {
@@ -22,5 +22,5 @@ pub fn read(root: &Path, ledger: &Ledger) -> Read<Rootfs> {
         out = build::rootfs_table(&Table::document(file, &document, &build::ROOTFS, ledger));
         true
     });
-    Read { file, value: out }
+    ParsedFile { file, value: out }
 }

@@ -1,6 +1,6 @@
 //! `[snapshot]` of `lap.toml`: what the nodes' agents take and keep by themselves.
 
-use lap_snapshots::keep::{Keep, Policy};
+use lap_snapshots::keep::{Keep, SnapshotPolicy};
 
 use crate::config::{
     document::{Item, Schema, schema::key},
@@ -21,7 +21,7 @@ pub const KEEP: Schema = Schema {
 const MOST: u64 = 100_000;
 
 /// Reads the table.
-pub fn read(item: &Item<'_>) -> Option<Policy> {
+pub fn read(item: &Item<'_>) -> Option<SnapshotPolicy> {
     let table = item.table()?.with(&SCHEMA);
     let every = table.get("every").and_then(|item| {
         item.parse(|text| match duration(text)?.as_secs() {
@@ -29,7 +29,7 @@ pub fn read(item: &Item<'_>) -> Option<Policy> {
             seconds => Ok(seconds),
         })
     });
-    Some(Policy { every, keep: table.get("keep").and_then(|item| keep(&item)) })
+    Some(SnapshotPolicy { every, keep: table.get("keep").and_then(|item| keep(&item)) })
 }
 
 /// `keep`, of snapshots or of copies.

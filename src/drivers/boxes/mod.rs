@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{rootfs, stock_ssh::quoted};
 use crate::{
     config::model::{Hypervisor, Rootfs},
-    report::Line,
+    report::LineSink,
 };
 
 /// The size of the disk, as `disk.sh` makes it.
@@ -95,7 +95,7 @@ pub fn cached(cache: &Path, rootfs: &Rootfs, hypervisor: Hypervisor) -> PathBuf 
 ///
 /// # Errors
 /// mmdebstrap or qemu-img is missing or fails: with its last lines.
-pub async fn make(cache: &Path, rootfs: &Rootfs, hypervisor: Hypervisor, line: &Line<'_>) -> Result<PathBuf> {
+pub async fn make(cache: &Path, rootfs: &Rootfs, hypervisor: Hypervisor, line: &LineSink<'_>) -> Result<PathBuf> {
     let target = cached(cache, rootfs, hypervisor);
     if target.exists() {
         return Ok(target);

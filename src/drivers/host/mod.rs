@@ -3,7 +3,7 @@
 use lap_base::error::Result;
 
 use super::{
-    node::machine::Look,
+    node::machine::MachineProbe,
     site::{Input, Site},
 };
 
@@ -47,9 +47,9 @@ if grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo && [ -e /dev/kvm ]; then ech
 ///
 /// # Errors
 /// It does not answer, or does not let us in.
-pub async fn look(site: &Site, packages: &[&str]) -> Result<Look> {
+pub async fn probe_host(site: &Site, packages: &[&str]) -> Result<MachineProbe> {
     let out = site.script("look", PROBE, packages, Input::Bytes(&[])).await?;
-    Ok(Look::parse(&String::from_utf8_lossy(&out)))
+    Ok(MachineProbe::parse(&String::from_utf8_lossy(&out)))
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
     /// On this very machine: the script itself is right, and asks for the files that are written.
     #[tokio::test]
     async fn this_machine_can_be_looked_at() {
-        let look = look(&Site::Here, &["dash", "no-such-package"]).await.unwrap();
+        let look = probe_host(&Site::Here, &["dash", "no-such-package"]).await.unwrap();
         assert!(!look.get("id").is_empty() && !look.get("user").is_empty(), "{look:?}");
         assert!(PROBE.contains(START) && PROBE.contains(UNIT));
         assert!(UNIT_TEXT.contains(&format!("\nExecStart={START}\n")));

@@ -48,12 +48,12 @@ const BETWEEN: std::time::Duration = std::time::Duration::from_millis(300);
 pub const LABEL_LAB: &str = "lap.lab";
 /// The label with a node's name.
 pub const LABEL_NODE: &str = "lap.node";
-/// The label with the hash of the wish it was made from.
+/// The label with the hash of the desired state it was made from.
 pub const LABEL_SPEC: &str = "lap.spec";
 
 /// Everything one node container is made from.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
-pub struct Spec {
+pub struct DockerSpec {
     pub lab: String,
     pub node: String,
     /// `lap/node:<identity>`
@@ -81,7 +81,7 @@ pub struct HostFacts {
     /// This machine's control groups are v2.
     pub v2: bool,
     /// What it has for virtual machines.
-    pub vm: super::vm::Facts,
+    pub vm: super::vm::VmFacts,
 }
 
 /// The container's name on this machine.
@@ -99,14 +99,14 @@ pub fn volume_names(lab: &str, node: &str) -> [String; 2] {
     ["docker", "lap"].map(|volume| format!("lap-{lab}-{node}-{volume}"))
 }
 
-/// Identity of a wish: a node whose label differs is made anew (its volumes stay).
-pub fn spec_identity(spec: &Spec) -> String {
+/// Identity of a desired state: a node whose label differs is made anew (its volumes stay).
+pub fn spec_identity(spec: &DockerSpec) -> String {
     let text = serde_json::to_string(spec).unwrap_or_default();
     hex::encode(&Sha256::digest(text.as_bytes())[..16])
 }
 
 /// What Docker is asked to create.
-pub fn create_body(spec: &Spec) -> ContainerCreateBody {
+pub fn create_body(spec: &DockerSpec) -> ContainerCreateBody {
     let volumes = volume_names(&spec.lab, &spec.node);
     let mount = |name: &str, target: &str| Mount {
         typ: Some(MountType::VOLUME),
@@ -317,7 +317,7 @@ pub async fn make_network(docker: &Docker, lab: &str, subnet: Subnet) -> Result<
 ///
 /// # Errors
 /// Docker refuses.
-pub async fn create(docker: &Docker, spec: &Spec, files: Vec<u8>) -> Result<()> {
+pub async fn create(docker: &Docker, spec: &DockerSpec, files: Vec<u8>) -> Result<()> {
     let name = container_name(&spec.lab, &spec.node);
     let what = format!("cannot create the node `{}`", spec.node);
     for attempt in 1.. {
@@ -427,8 +427,8 @@ fn gone_is_fine(
 mod tests {
     use super::*;
 
-    fn spec() -> Spec {
-        Spec {
+    fn spec() -> DockerSpec {
+        DockerSpec {
             lab: "office".into(),
             node: "test".into(),
             image: "lap/node:1".into(),
@@ -453,7 +453,7 @@ mod tests {
         let binds: Vec<_> =
             host.mounts.unwrap().into_iter().filter(|m| m.typ == Some(MountType::BIND)).map(|m| m.source).collect();
         assert_eq!(binds, [Some("/sys/fs/cgroup".to_owned())]);
-        let v2 = create_body(&Spec { v2: true, ..spec() }).host_config.unwrap();
+        let v2 = create_body(&DockerSpec { v2: true, ..spec() }).host_config.unwrap();
         assert!(v2.mounts.unwrap().iter().all(|m| m.typ == Some(MountType::VOLUME)));
         assert_eq!(v2.cgroupns_mode, Some(HostConfigCgroupnsModeEnum::PRIVATE));
     }
@@ -462,7 +462,7 @@ mod tests {
     fn ports_are_published_only_where_it_was_asked_for() {
         assert_eq!(create_body(&spec()).host_config.unwrap().port_bindings, Some(HashMap::new()));
         let port = Port { host: 2200, container: 22, protocol: crate::config::model::Protocol::Tcp };
-        let spec = Spec { publish: Some((Ipv4Addr::LOCALHOST, [port].into())), ..spec() };
+        let spec = DockerSpec { publish: Some((Ipv4Addr::LOCALHOST, [port].into())), ..spec() };
         let bindings = create_body(&spec).host_config.unwrap().port_bindings.unwrap();
         let binding = bindings["2200/tcp"].as_ref().unwrap()[0].clone();
         assert_eq!((binding.host_ip.as_deref(), binding.host_port.as_deref()), (Some("127.0.0.1"), Some("2200")));
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn every_wish_has_its_identity() {
-        assert_ne!(spec_identity(&spec()), spec_identity(&Spec { v2: true, ..spec() }));
+        assert_ne!(spec_identity(&spec()), spec_identity(&DockerSpec { v2: true, ..spec() }));
         assert_eq!(spec_identity(&spec()), spec_identity(&spec()));
     }
 

@@ -68,27 +68,27 @@ fi
 
 /// What the probe saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct MachineProbe {
     values: BTreeMap<String, String>,
     pub packages: Vec<String>,
     pub filesystems: Vec<String>,
 }
 
-impl Look {
+impl MachineProbe {
     /// Of `key value` lines.
     pub fn parse(text: &str) -> Self {
-        let mut look = Self::default();
+        let mut probe = Self::default();
         for line in text.lines() {
             let (key, value) = line.split_once(' ').unwrap_or((line, ""));
             match key {
-                "package" => look.packages.push(value.to_owned()),
-                "filesystem" => look.filesystems.push(value.to_owned()),
+                "package" => probe.packages.push(value.to_owned()),
+                "filesystem" => probe.filesystems.push(value.to_owned()),
                 _ => {
-                    look.values.insert(key.to_owned(), value.trim().to_owned());
+                    probe.values.insert(key.to_owned(), value.trim().to_owned());
                 }
             }
         }
-        look
+        probe
     }
 
     /// For tests: a machine that says this.
@@ -121,10 +121,10 @@ impl Look {
 ///
 /// # Errors
 /// It does not answer, or does not let us in.
-pub async fn look(machine: &StockSsh, device: Option<&str>) -> Result<Look> {
+pub async fn probe_machine(machine: &StockSsh, device: Option<&str>) -> Result<MachineProbe> {
     let command = ["sh", "-s", "--", device.unwrap_or("")];
     let text = machine.done("look", &command, PROBE.as_bytes(), &|_| {}).await?;
-    Ok(Look::parse(&text))
+    Ok(MachineProbe::parse(&text))
 }
 
 /// As `sha256sum` prints it.
@@ -144,10 +144,11 @@ mod tests {
 
     #[test]
     fn what_it_says_is_read() {
-        let look = Look::of("id debian\nlike \npackage kmod\nfilesystem btrfs\nroot sudo\nmemory 2048\nagent yes");
-        assert_eq!((look.get("id"), look.get("like"), look.get("nothing")), ("debian", "", ""));
-        assert_eq!((look.number("memory"), look.packages.len(), look.filesystems.len()), (2048, 1, 1));
-        assert_eq!(look.as_root(), Some(&["sudo", "-n"][..]));
+        let probe =
+            MachineProbe::of("id debian\nlike \npackage kmod\nfilesystem btrfs\nroot sudo\nmemory 2048\nagent yes");
+        assert_eq!((probe.get("id"), probe.get("like"), probe.get("nothing")), ("debian", "", ""));
+        assert_eq!((probe.number("memory"), probe.packages.len(), probe.filesystems.len()), (2048, 1, 1));
+        assert_eq!(probe.as_root(), Some(&["sudo", "-n"][..]));
     }
 
     /// On this very machine: the script itself is right.
@@ -155,7 +156,7 @@ mod tests {
     fn this_machine_can_be_looked_at() {
         let ran = std::process::Command::new("sh").args(["-c", PROBE, "sh", ""]).output().unwrap();
         assert!(ran.status.success());
-        let look = Look::parse(&String::from_utf8_lossy(&ran.stdout));
-        assert!(!look.get("id").is_empty() && look.number("memory") > 0 && look.number("disk") > 0, "{look:?}");
+        let probe = MachineProbe::parse(&String::from_utf8_lossy(&ran.stdout));
+        assert!(!probe.get("id").is_empty() && probe.number("memory") > 0 && probe.number("disk") > 0, "{probe:?}");
     }
 }

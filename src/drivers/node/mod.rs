@@ -42,7 +42,7 @@ pub async fn observe(lab: &Lab) -> Result<Machines> {
         groups.entry((node.vm.host.as_deref(), node.vm.hypervisor)).or_default().push(node);
     }
     let look = |((host, hypervisor), nodes): (_, Vec<_>)| async move {
-        let mut seen = vm::Facts::default();
+        let mut seen = vm::VmFacts::default();
         let states = vm::observe(&Site::of(host), hypervisor, &lab.name, &nodes, &mut seen).await;
         (host, nodes, seen, states)
     };

@@ -52,8 +52,8 @@ fn apply_one(root: &Path, change: &TrustChange, run: &mut dyn FnMut(&[&str]) -> 
                 .or_error(Kind::Host, || format!("cannot make directory `{}`", dir.display()))?;
             files::replace(&path, content.as_bytes(), 0o644)
         }
-        TrustChange::Remove(path) => gone(fs::remove_file(inside(root, path)), path),
-        TrustChange::RemoveDirectory(path) => gone(fs::remove_dir(inside(root, path)), path),
+        TrustChange::Remove(path) => ignore_missing(fs::remove_file(inside(root, path)), path),
+        TrustChange::RemoveDirectory(path) => ignore_missing(fs::remove_dir(inside(root, path)), path),
         TrustChange::Forget(SystemStore::Debian, name) => {
             // A file that is simply gone leaves dangling links in /etc/ssl/certs, and the hook that keeps Java's store
             // is not told. Listing it as deselected, for this one run, does both.
@@ -68,7 +68,7 @@ fn apply_one(root: &Path, change: &TrustChange, run: &mut dyn FnMut(&[&str]) -> 
 }
 
 /// What another run removed in the meantime is gone as wanted.
-fn gone(result: std::io::Result<()>, path: &Path) -> Result<()> {
+fn ignore_missing(result: std::io::Result<()>, path: &Path) -> Result<()> {
     match result {
         Err(e) if e.kind() != ErrorKind::NotFound => {
             Err(Error::new(Kind::Host, format!("cannot remove `{}`: {e}", path.display())))

@@ -8,13 +8,13 @@ use std::{
 use super::id::{Commit, DEFINES, NONE};
 
 /// What `git` said; `None`: it is not installed.
-type Said = Option<String>;
+type GitMessage = Option<String>;
 
 /// Which commit the workspace is at.
 ///
 /// # Errors
 /// `git` is not installed, or what it says.
-pub fn look(root: &Path) -> Result<Commit, Said> {
+pub fn read_with_git(root: &Path) -> Result<Commit, GitMessage> {
     if let Some(branch) = try_to(root, &["symbolic-ref", "--quiet", "HEAD"])?
         && try_to(root, &["show-ref", "--verify", "--quiet", &branch])?.is_none()
     {
@@ -29,18 +29,18 @@ pub fn look(root: &Path) -> Result<Commit, Said> {
 /// Where the workspace is in its repository.
 ///
 /// # Errors
-/// As [`look`].
-pub fn inside(root: &Path) -> Result<PathBuf, Said> {
+/// As [`read_with_git`].
+pub fn inside(root: &Path) -> Result<PathBuf, GitMessage> {
     must(root, &["rev-parse", "--show-prefix"]).map(|prefix| PathBuf::from(prefix.trim_end_matches('/')))
 }
 
-fn must(root: &Path, arguments: &[&str]) -> Result<String, Said> {
+fn must(root: &Path, arguments: &[&str]) -> Result<String, GitMessage> {
     let output = run(root, arguments)?;
     if output.status.success() { Ok(line(&output.stdout)) } else { Err(Some(said(&output))) }
 }
 
 /// `None`: it ended with 1, which these commands do where there is no such thing.
-fn try_to(root: &Path, arguments: &[&str]) -> Result<Option<String>, Said> {
+fn try_to(root: &Path, arguments: &[&str]) -> Result<Option<String>, GitMessage> {
     let output = run(root, arguments)?;
     match output.status.code() {
         Some(0) => Ok(Some(line(&output.stdout))),
@@ -49,7 +49,7 @@ fn try_to(root: &Path, arguments: &[&str]) -> Result<Option<String>, Said> {
     }
 }
 
-fn run(root: &Path, arguments: &[&str]) -> Result<Output, Said> {
+fn run(root: &Path, arguments: &[&str]) -> Result<Output, GitMessage> {
     let mut command = Command::new("git");
     command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false", "-c", "core.quotePath=true"]).args(arguments);
     // Of a hook that called `lap`: they would mean another repository.

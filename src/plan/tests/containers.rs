@@ -84,7 +84,7 @@ fn settings() {
     ]);
     // Also of the environment: it is mounted in every container.
     let mut world = World::settled();
-    world.wish.env = "e2".into();
+    world.desired.env = "e2".into();
     world.plans(&[
         "0 install the environment's files (they changed)",
         "1 replace `registry` (its settings changed) after 0",
@@ -129,7 +129,7 @@ fn keys_that_change_while_it_runs() {
     world.container("dns").secrets.insert("keys.json".into());
     world.installed.files.insert("secrets/dns/keys.json".into(), "one".into());
     world.node.installed.insert("secrets/dns/keys.json".into(), "one".into());
-    let spec = world.wish.spec(&world.wish.containers["dns"]);
+    let spec = world.desired.spec(&world.desired.containers["dns"]);
     world.fact("dns").labels.insert("lap.spec".into(), spec);
     world.record();
     world.plans(&[]);
@@ -193,7 +193,7 @@ fn files_of_the_node() {
     world.node.installed.remove("env/e1");
     world.plans(&["0 install the environment's files (missing)"]);
     let mut world = World::settled();
-    world.wish.checks = "k1".into();
+    world.desired.checks = "k1".into();
     world.plans(&["0 install the checks (missing)", "1 record what runs (it changed) after 0"]);
     world.node.installed.insert("checks/k0".into(), "x".into());
     world.plans(&["0 install the checks (they changed)", "1 record what runs (it changed) after 0"]);
@@ -204,8 +204,8 @@ fn files_of_the_node() {
 #[test]
 fn strangers_go() {
     let mut world = World::settled();
-    world.wish.containers.remove("git");
-    world.wish.images.remove("git");
+    world.desired.containers.remove("git");
+    world.desired.images.remove("git");
     world.plans(&["0 remove `git` (no longer in the workspace)", "1 record what runs (it changed) after 0"]);
     // What is only built from now on runs no more.
     let mut world = World::settled();
@@ -216,7 +216,7 @@ fn strangers_go() {
 #[test]
 fn what_runs_is_recorded_even_if_nothing_else_changes() {
     let mut world = World::settled();
-    world.wish.commit = "c2".into();
+    world.desired.commit = "c2".into();
     world.plans(&["0 record what runs (another commit)"]);
     world.node.recorded = State::Absent;
     world.plans(&["0 record what runs (nothing is recorded)"]);

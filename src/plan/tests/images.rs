@@ -96,8 +96,8 @@ fn what_is_not_in_the_registry_is_pushed() {
 #[test]
 fn without_a_registry_nothing_is_pushed() {
     let mut world = World::new();
-    world.wish.containers.remove("registry");
-    world.wish.images.remove("registry");
+    world.desired.containers.remove("registry");
+    world.desired.images.remove("registry");
     let plan = super::text(&world.up());
     assert!(!plan.contains("push") && !plan.contains("save") && plan.contains("start `git`"), "{plan}");
 }

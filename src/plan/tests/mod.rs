@@ -1,4 +1,4 @@
-//! Plans as a person would read them: wish and facts by table, the steps as text.
+//! Plans as a person would read them: desired state and facts by table, the steps as text.
 
 mod containers;
 mod images;
@@ -11,13 +11,13 @@ use lap_base::state::State;
 
 use super::{
     Plan,
-    containers::{Builder, Inputs, Installed, REGISTRY, secrets_hash, up},
+    containers::{BuilderFacts, Installed, PlanInputs, REGISTRY, secrets_hash, up},
 };
 use crate::{
     config::model::{Checks, Container, Rootfs},
     release::{
         desired_state::DesiredState,
-        manifest::{Image, ReleaseManifest},
+        manifest::{ImageSpec, ReleaseManifest},
     },
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
@@ -38,7 +38,7 @@ fn text(plan: &Plan) -> String {
 
 /// What `lap up` of an environment is told. A field that a test changes is what the test is about.
 struct World {
-    wish: DesiredState,
+    desired: DesiredState,
     node: NodeFacts,
     installed: Installed,
     missing_rootfs: BTreeMap<String, Rootfs>,
@@ -57,14 +57,14 @@ impl World {
         let mut git = Container::new("git");
         git.depends_on.insert("dns".into());
         let containers = [base, git, Container::new("dns"), Container::new(REGISTRY)];
-        let image = |name: &str| Image {
+        let image = |name: &str| ImageSpec {
             build: format!("build-{name}"),
             parents: if name == "base" { Vec::new() } else { vec!["base".into()] },
             reference: None,
         };
         let files = ["ssh/authorized_keys", "trust/root.crt", "names/names.json", "secrets/git/token"];
         Self {
-            wish: DesiredState {
+            desired: DesiredState {
                 commit: "c1".into(),
                 images: containers.iter().map(|c| (c.name.clone(), image(&c.name))).collect(),
                 containers: containers.into_iter().map(|c| (c.name.clone(), c)).collect(),
@@ -92,16 +92,16 @@ impl World {
         world.node.installed = world.installed.files.clone();
         world.node.installed.insert("env/e1".into(), "x".into());
         world.node.installed.insert("images/registry.tar".into(), "x".into());
-        let Self { wish, node, .. } = &mut world;
-        node.images = wish.images.iter().map(|(name, image)| image_fact(name, &image.build)).collect();
-        node.containers = wish.running().map(|container| runs(wish, &node.installed, container)).collect();
+        let Self { desired, node, .. } = &mut world;
+        node.images = desired.images.iter().map(|(name, image)| image_fact(name, &image.build)).collect();
+        node.containers = desired.running().map(|container| runs(desired, &node.installed, container)).collect();
         world.record();
         world
     }
 
-    /// The wish is what was recorded.
+    /// The desired state is what was recorded.
     fn record(&mut self) {
-        let DesiredState { commit, containers, images, env, checks, release } = self.wish.clone();
+        let DesiredState { commit, containers, images, env, checks, release } = self.desired.clone();
         let (by, at) = ("anna@notebook".into(), 1);
         let current = ReleaseManifest { commit, release, env, checks, containers, images, by, at };
         self.node.recorded = State::Value(current);
@@ -110,8 +110,8 @@ impl World {
     /// As on an environment that runs a release: nothing is built, images are named by digest.
     fn release(mut self) -> Self {
         self.build = false;
-        self.wish.release = Some(3);
-        for (name, image) in &mut self.wish.images {
+        self.desired.release = Some(3);
+        for (name, image) in &mut self.desired.images {
             image.reference = Some(format!("localhost:5000/infra/c1/{name}@sha256:0"));
         }
         self.record();
@@ -120,12 +120,12 @@ impl World {
 
     /// The files of a container changed, and so the images of what stands on it.
     fn changed(mut self, name: &str) -> Self {
-        for (other, image) in &mut self.wish.images {
+        for (other, image) in &mut self.desired.images {
             if other == name || image.parents.iter().any(|parent| parent == name) {
                 image.build += "-2";
             }
         }
-        self.wish.commit = "c2".into();
+        self.desired.commit = "c2".into();
         self
     }
 
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn container(&mut self, name: &str) -> &mut Container {
-        self.wish.containers.get_mut(name).unwrap()
+        self.desired.containers.get_mut(name).unwrap()
     }
 
     fn fact(&mut self, name: &str) -> &mut ContainerFact {
@@ -145,14 +145,14 @@ impl World {
     }
 
     fn without_image(mut self, name: &str) -> Self {
-        let build = self.wish.images[name].build.clone();
+        let build = self.desired.images[name].build.clone();
         self.node.images.retain(|image| image.build.as_deref() != Some(&build));
         self
     }
 
     /// Another node makes the images; these containers' it has.
     fn with_builder(mut self, has: &[&str]) -> Self {
-        let images = has.iter().map(|name| image_fact(name, &self.wish.images[*name].build)).collect();
+        let images = has.iter().map(|name| image_fact(name, &self.desired.images[*name].build)).collect();
         self.builder = Some(NodeFacts { images, ..NodeFacts::default() });
         self
     }
@@ -165,10 +165,10 @@ impl World {
     fn up(&self) -> Plan {
         up(
             "test",
-            &Inputs {
-                wish: &self.wish,
+            &PlanInputs {
+                desired: &self.desired,
                 node: &self.node,
-                builder: self.builder.as_ref().map(|facts| Builder { node: "maker", facts }),
+                builder: self.builder.as_ref().map(|facts| BuilderFacts { node: "maker", facts }),
                 installed: &self.installed,
                 missing_rootfs: &self.missing_rootfs,
                 again: &self.again,
@@ -205,13 +205,13 @@ fn image_fact(name: &str, build: &str) -> ImageFact {
     }
 }
 
-fn runs(wish: &DesiredState, installed: &BTreeMap<String, String>, container: &Container) -> ContainerFact {
+fn runs(desired: &DesiredState, installed: &BTreeMap<String, String>, container: &Container) -> ContainerFact {
     ContainerFact {
         name: container.name.clone(),
         id: "0".into(),
         image: format!("infra/{}", container.name),
         labels: BTreeMap::from([
-            (LABEL_SPEC.to_owned(), wish.spec(container)),
+            (LABEL_SPEC.to_owned(), desired.spec(container)),
             (LABEL_SECRETS.to_owned(), secrets_hash(installed, &container.name)),
         ]),
         state: "running".into(),

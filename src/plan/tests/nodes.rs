@@ -79,7 +79,7 @@ fn lab() -> Lab {
     }
 }
 
-/// A machine where the nodes of `test` run as wished.
+/// A machine where the nodes of `test` are up to date.
 fn settled(lab: &Lab) -> HostFacts {
     let mut host =
         HostFacts { subnet: Some(net("10.86.7.0/24")), images: [image_tag(IDENTITY)].into(), ..HostFacts::default() };
@@ -382,10 +382,10 @@ fn the_first_machine_of_a_new_box_brings_it() {
 fn a_machine_is_started_restarted_or_made_anew() {
     use crate::plan::machines::spec;
     let lab = machines();
-    let wish = |node: &str| spec(&lab, &lab.nodes[node], &chosen(&lab)).unwrap();
+    let desired = |node: &str| spec(&lab, &lab.nodes[node], &chosen(&lab)).unwrap();
     let mut host = HostFacts::default();
-    host.vm.boxes.insert((None, wish("test").base));
-    let mut put = |spec: crate::drivers::node::vm::spec::Spec, running: bool| {
+    host.vm.boxes.insert((None, desired("test").base));
+    let mut put = |spec: crate::drivers::node::vm::spec::VmSpec, running: bool| {
         let state = if running { "running" } else { "shut off" };
         let is = NodeState {
             running,
@@ -397,18 +397,18 @@ fn a_machine_is_started_restarted_or_made_anew() {
         host.nodes.insert(spec.node, is);
         host.clone()
     };
-    put(wish("test"), true);
-    plans(&lab, &put(wish("worker"), true), IDENTITY, &[]);
+    put(desired("test"), true);
+    plans(&lab, &put(desired("worker"), true), IDENTITY, &[]);
     let base = "2 make the root file system of `base` (not in the cache)";
     for (is, running, first) in [
-        (wish("worker"), false, "0 start the node `worker` (it is shut off)"),
+        (desired("worker"), false, "0 start the node `worker` (it is shut off)"),
         (
-            crate::drivers::node::vm::spec::Spec { cpus: 1, ..wish("worker") },
+            crate::drivers::node::vm::spec::VmSpec { cpus: 1, ..desired("worker") },
             true,
             "0 restart the node `worker` (cpus 1 → 2)",
         ),
         (
-            crate::drivers::node::vm::spec::Spec { base: "old".into(), ..wish("worker") },
+            crate::drivers::node::vm::spec::VmSpec { base: "old".into(), ..desired("worker") },
             true,
             "0 make the node `worker` again, with its data (its box changed)",
         ),

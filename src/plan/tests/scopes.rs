@@ -26,7 +26,7 @@ fn only_some_with_what_they_depend_on() {
     ]);
     // The others' faults are not touched, nor is a stranger removed, nor anything recorded.
     let mut world = World::settled().without_container("registry");
-    world.wish.commit = "c2".into();
+    world.desired.commit = "c2".into();
     world
         .node
         .containers

@@ -3,14 +3,14 @@
 use lap_base::{Error, Kind};
 
 use super::*;
-use crate::resolve::facts::Inputs;
+use crate::resolve::facts::ResolverInputs;
 
 fn nothing(_: &[String]) -> Result<()> {
     Ok(())
 }
 
 /// The first `n` steps only.
-fn begin(machine: &Machine, inputs: &Inputs, n: usize) {
+fn begin(machine: &Machine, inputs: &ResolverInputs, n: usize) {
     let steps = machine.plan(inputs).unwrap().steps;
     apply(machine.root(), &steps[..n.min(steps.len())], &mut nothing).unwrap();
 }
@@ -146,7 +146,7 @@ fn what_a_killed_write_leaves_beside_a_file_goes() {
 fn a_command_that_fails_loses_nothing() {
     let machine = Machine::resolved();
     let before = machine.everything();
-    let fail = |inputs: &Inputs| {
+    let fail = |inputs: &ResolverInputs| {
         let steps = machine.plan(inputs).unwrap().steps;
         apply(machine.root(), &steps, &mut |_| Err(Error::new(Kind::Host, "cannot run it"))).unwrap_err()
     };

@@ -3,10 +3,10 @@
 use lap_base::Kind;
 
 use super::*;
-use crate::resolve::facts::Inputs;
+use crate::resolve::facts::ResolverInputs;
 
-fn home() -> Inputs {
-    Inputs { lab: "home".into(), zone: "home.example".into(), ..inputs(&[[10, 86, 2, 10]]) }
+fn home() -> ResolverInputs {
+    ResolverInputs { lab: "home".into(), zone: "home.example".into(), ..inputs(&[[10, 86, 2, 10]]) }
 }
 
 #[test]
@@ -20,14 +20,14 @@ fn two_labs_where_servers_go_by_domain() {
     machine.go(&home()).unwrap();
     let two = machine.everything();
     assert!(machine.plan(&install()).unwrap().steps.is_empty() && machine.plan(&home()).unwrap().steps.is_empty());
-    machine.go(&Inputs { undo: true, ..home() }).unwrap();
+    machine.go(&ResolverInputs { undo: true, ..home() }).unwrap();
     assert_eq!(machine.everything(), one);
     // The other way round: the directory both use goes with the last.
     machine.go(&home()).unwrap();
     assert_eq!(machine.everything(), two);
     machine.go(&undo()).unwrap();
     assert!(machine.get("/etc/NetworkManager/dnsmasq.d/lap-home.conf").is_some());
-    machine.go(&Inputs { undo: true, ..home() }).unwrap();
+    machine.go(&ResolverInputs { undo: true, ..home() }).unwrap();
     let left: Vec<_> = machine.everything().into_keys().filter(|path| !before.contains_key(path)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -38,7 +38,7 @@ fn two_labs_elsewhere_are_refused() {
         let machine = machine();
         machine.go(&install()).unwrap();
         let after = machine.everything();
-        let same = Inputs { zone: "internal".into(), ..home() };
+        let same = ResolverInputs { zone: "internal".into(), ..home() };
         let error = machine.plan(&same).unwrap_err();
         assert!(
             error.kind == Kind::Refused && error.message.contains("with the same zone `internal`"),

@@ -15,14 +15,14 @@ use std::{
 
 use lap_base::Result;
 
-use super::{facts::Inputs, tree::inside, *};
+use super::{facts::ResolverInputs, tree::inside, *};
 
 const DROP_IN: &str = "/etc/systemd/resolved.conf.d/lap-office.conf";
 const DAEMON: &str = "/etc/docker/daemon.json";
 const RECORD: &str = "/var/lib/lap-install/resolver/office.json";
 
-fn inputs(servers: &[[u8; 4]]) -> Inputs {
-    Inputs {
+fn inputs(servers: &[[u8; 4]]) -> ResolverInputs {
+    ResolverInputs {
         lab: "office".into(),
         zone: "internal.".into(),
         servers: servers.iter().map(|a| (*a).into()).collect(),
@@ -32,12 +32,12 @@ fn inputs(servers: &[[u8; 4]]) -> Inputs {
 }
 
 /// Two environments.
-fn install() -> Inputs {
+fn install() -> ResolverInputs {
     inputs(&[[10, 86, 1, 10], [10, 86, 1, 11]])
 }
 
-fn undo() -> Inputs {
-    Inputs { lab: "office".into(), zone: "internal".into(), servers: vec![], addresses: vec![], undo: true }
+fn undo() -> ResolverInputs {
+    ResolverInputs { lab: "office".into(), zone: "internal".into(), servers: vec![], addresses: vec![], undo: true }
 }
 
 struct Machine(tempfile::TempDir);
@@ -113,12 +113,12 @@ impl Machine {
         fs::set_permissions(inside(self.root(), Path::new(path)), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn plan(&self, inputs: &Inputs) -> Result<Plan> {
+    fn plan(&self, inputs: &ResolverInputs) -> Result<ResolverPlan> {
         plan(inputs, &observe(self.root(), inputs)?)
     }
 
     /// Plans and applies; gives the commands that ran.
-    fn go(&self, inputs: &Inputs) -> Result<Vec<String>> {
+    fn go(&self, inputs: &ResolverInputs) -> Result<Vec<String>> {
         let mut ran = Vec::new();
         apply(self.root(), &self.plan(inputs)?.steps, &mut |words| {
             ran.push(words.join(" "));
@@ -127,7 +127,7 @@ impl Machine {
         Ok(ran)
     }
 
-    fn shown(&self, inputs: &Inputs) -> String {
+    fn shown(&self, inputs: &ResolverInputs) -> String {
         let plan = self.plan(inputs).unwrap();
         plan.steps.iter().map(ToString::to_string).filter(|l| !l.is_empty()).collect::<Vec<_>>().join("\n")
     }

@@ -1,7 +1,7 @@
 //! There and back again, on a machine of each kind.
 
 use super::*;
-use crate::resolve::facts::{Inputs, Manager};
+use crate::resolve::facts::{Manager, ResolverInputs};
 
 #[test]
 fn install_twice_and_undo_twice_leaves_everything_as_it_was() {
@@ -69,7 +69,7 @@ fn trust_anchors_are_written_only_where_the_built_in_ones_do_not_help() {
     let text = other.get(file).unwrap();
     assert!(text.starts_with("; lap office: begin") && text.contains("\ninternal\n1.86.10.in-addr.arpa\n"), "{text}");
 
-    let zone = Inputs { zone: "lab.example".into(), ..install() };
+    let zone = ResolverInputs { zone: "lab.example".into(), ..install() };
     let machine = Machine::resolved();
     machine.go(&zone).unwrap();
     let text = machine.get(file).unwrap();
@@ -190,7 +190,7 @@ fn other_servers_and_another_manager_take_the_place_of_what_was_installed() {
 
 #[test]
 fn what_cannot_be_done_is_one_sentence() {
-    let wrong = |machine: &Machine, inputs: &Inputs| machine.plan(inputs).unwrap_err();
+    let wrong = |machine: &Machine, inputs: &ResolverInputs| machine.plan(inputs).unwrap_err();
     let error = wrong(&Machine::plain(), &inputs(&[]));
     assert!(error.message.contains("the name server of the lab `office`"), "{error}");
     let error = wrong(&Machine::empty(), &install());
@@ -204,11 +204,11 @@ fn what_cannot_be_done_is_one_sentence() {
         assert!(error.message.starts_with("`/etc/docker/daemon.json`: "), "{error}");
     }
     for lab in ["../x", "", "a b", "A"] {
-        let error = wrong(&Machine::plain(), &Inputs { lab: lab.into(), ..install() });
+        let error = wrong(&Machine::plain(), &ResolverInputs { lab: lab.into(), ..install() });
         assert_eq!(error.kind, lap_base::Kind::Config, "{lab}");
     }
     for zone in ["", ".", "a..b", "x\nnameserver 1.2.3.4", "-a"] {
-        let error = wrong(&Machine::plain(), &Inputs { zone: zone.into(), ..install() });
+        let error = wrong(&Machine::plain(), &ResolverInputs { zone: zone.into(), ..install() });
         assert!(error.message.contains("is not a zone"), "{zone}");
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lap_base::state::{State, Unreadable};
-use lap_repositories::policy::Known;
-use lap_snapshots::{Id, Meta, keep::Policy};
+use lap_repositories::policy::CopyStatus;
+use lap_snapshots::{Id, Meta, keep::SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
@@ -48,7 +48,7 @@ pub struct NodeFacts {
     pub push: Option<PushFact>,
     /// What is known of its copies, by repository.
     #[serde(default)]
-    pub copies: BTreeMap<String, Known>,
+    pub copies: BTreeMap<String, CopyStatus>,
     /// Who may log in: name and fingerprint of each key; `None`: that cannot be read, or the agent's build does not tell it.
     #[serde(default)]
     pub admits: Option<Vec<(String, String)>>,
@@ -71,7 +71,7 @@ pub struct SnapshotFacts {
     #[serde(default)]
     pub incomplete: Vec<String>,
     /// The one that goes on: while its file cannot be read, the last one that could.
-    pub policy: Policy,
+    pub policy: SnapshotPolicy,
     /// Since when that is the policy (unix seconds).
     pub since: i64,
     /// Those whose date lies ahead of the node's clock.
@@ -92,7 +92,7 @@ pub struct DataFacts {
 
 /// How a check of a container ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checked {
+pub struct CheckResult {
     pub container: String,
     /// The script's name.
     pub check: String,

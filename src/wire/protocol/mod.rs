@@ -3,17 +3,17 @@
 //!
 //! A request that changes something carries the fencing number of the lock under which it is made.
 
-pub mod answer;
 pub mod facts;
 pub mod lock;
 pub mod node_config;
 pub mod request;
+pub mod response;
 
-pub use answer::Answer;
 pub use facts::{
-    Checked, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
+    CheckResult, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
     SnapshotFacts, Unfinished,
 };
 pub use lock::{Holder, Note};
 pub use node_config::NodeConfig;
-pub use request::{Bring, MAX_PACK, Part, Place, Request, Vantage};
+pub use request::{Bring, InstallTarget, MAX_PACK, Request, RestorePart, Vantage};
+pub use response::Response;

@@ -8,7 +8,7 @@ use lap_snapshots::{Id, hooks::Scrub};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Holder;
-use crate::{release::Order, wire::prune::Rules};
+use crate::{release::SwitchOrder, wire::prune::PruneRules};
 
 /// The largest pack of Git objects that travels, in bytes.
 pub const MAX_PACK: u64 = 512 << 20;
@@ -17,21 +17,21 @@ pub const MAX_PACK: u64 = 512 << 20;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Request {
-    /// Everything `plan` needs to know about the node. Answer: `Answer::Facts`.
+    /// Everything `plan` needs to know about the node. Response: `Response::Facts`.
     Facts,
-    /// Answers `Answer::Done` as soon as `/data` is mounted and Docker answers, at most after `seconds`.
+    /// Answers `Response::Done` as soon as `/data` is mounted and Docker answers, at most after `seconds`.
     Ready { seconds: u64 },
-    /// Holds the lock as long as the connection is open. Answer: `Answer::Locked`; then lines of `Note`.
+    /// Holds the lock as long as the connection is open. Response: `Response::Locked`; then lines of `Note`.
     Lock { holder: Holder, wait: bool },
     /// A raw connection to Docker. Without a fencing number it is not cut when the lock changes hands: for looking only.
     Docker { fence: Option<u64> },
-    /// A raw connection to the node's own registry, with a fencing number as `Request::Docker`. Answer: `Answer::Done`, and from
+    /// A raw connection to the node's own registry, with a fencing number as `Request::Docker`. Response: `Response::Done`, and from
     /// then on the registry's own bytes.
     Registry { fence: Option<u64> },
-    /// Replaces files: `size` bytes of tar follow. Answer: `Answer::Installed`.
-    Install { fence: u64, place: Place, size: u64 },
+    /// Replaces files: `size` bytes of tar follow. Response: `Response::Installed`.
+    Install { fence: u64, place: InstallTarget, size: u64 },
     /// Removes what is installed at a place.
-    Uninstall { fence: u64, place: Place },
+    Uninstall { fence: u64, place: InstallTarget },
     /// Makes `/data/<name>` for these containers.
     ///
     /// `sources`: of their bind mounts; those in the data of a container are mounted where Docker finds them.
@@ -43,9 +43,9 @@ pub enum Request {
     },
     /// Writes an image to [`crate::wire::paths::IMAGES`], so that it can be loaded before any registry runs.
     SaveImage { fence: u64, image: String, file: String },
-    /// Loads an image that `Request::SaveImage` wrote. Answer: `Answer::Done`, or an error if there is no such file.
+    /// Loads an image that `Request::SaveImage` wrote. Response: `Response::Done`, or an error if there is no such file.
     LoadImage { fence: u64, file: String },
-    /// Takes a snapshot of `/data`. Answer: `Answer::Taken`.
+    /// Takes a snapshot of `/data`. Response: `Response::Taken`.
     TakeSnapshot {
         holder: Holder,
         wait: bool,
@@ -54,21 +54,21 @@ pub enum Request {
         #[serde(default)]
         max_pause: Option<u64>,
     },
-    /// Answer: `Answer::Snapshots`.
+    /// Response: `Response::Snapshots`.
     ListSnapshots { sizes: bool },
-    /// All about one. Answer: `Answer::Shown`.
+    /// All about one. Response: `Response::Shown`.
     ShowSnapshot { id: String },
     /// Removes a snapshot.
     RemoveSnapshot { holder: Holder, wait: bool, id: String },
-    /// Removes what the policy does not keep; with `dry_run` only says so. Answer: `Answer::Pruned`.
+    /// Removes what the policy does not keep; with `dry_run` only says so. Response: `Response::Pruned`.
     PruneSnapshots { holder: Holder, wait: bool, dry_run: bool },
-    /// What differs in `to` (`None`: the present) from `from`. Answer: `Answer::Differences`.
+    /// What differs in `to` (`None`: the present) from `from`. Response: `Response::Differences`.
     DiffSnapshots { from: String, to: Option<String> },
-    /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: `Answer::Step` for each
-    /// step, then `Answer::Restored`.
-    RestoreSnapshot { holder: Holder, wait: bool, id: String, part: Part },
+    /// Puts a snapshot in the place of the present. Goes on when the connection ends. Answers: `Response::Step` for each
+    /// step, then `Response::Restored`.
+    RestoreSnapshot { holder: Holder, wait: bool, id: String, part: RestorePart },
     /// Copies a snapshot (or `latest`) into the repository whose files the asker reaches. Answers: [`Message::Call`](lap_repositories::relay::Message::Call), each to be
-    /// replied to, and `Answer::Step`, then `Answer::Copied`. Ends when the connection does.
+    /// replied to, and `Response::Step`, then `Response::Copied`. Ends when the connection does.
     CopySnapshot {
         id: String,
         /// Somebody wants this very one, not the newest.
@@ -86,7 +86,7 @@ pub enum Request {
         key: Secret,
     },
     /// Makes a snapshot of what such a repository has of it, under the name `restic`. Answers: as there, then
-    /// `Answer::Fetched`.
+    /// `Response::Fetched`.
     FetchSnapshot {
         id: Id,
         restic: String,
@@ -102,33 +102,33 @@ pub enum Request {
     NoteCopies { repository: String, news: News },
     /// On a node that is made anew: what the node of this fetched snapshot knew (releases, …) is what this one knows.
     AdoptState { holder: Holder, wait: bool, id: String },
-    /// Sends a snapshot. Answer: `Answer::Exporting`, then the archive (see [`crate::wire::archive_stream`]), then `Answer::Done`.
+    /// Sends a snapshot. Response: `Response::Exporting`, then the archive (see [`crate::wire::archive_stream`]), then `Response::Done`.
     ExportSnapshot { id: String },
-    /// Which snapshots of the environment `from` were brought here and can be the base of the next. Answer: `Answer::Received`.
+    /// Which snapshots of the environment `from` were brought here and can be the base of the next. Response: `Response::Received`.
     ListReceived { from: String },
     /// Sends a snapshot as btrfs does, only what differs from `parent` if there is one; or, as `archive`, as
     /// `Request::ExportSnapshot` does, which answers the same.
     SendSnapshot { id: Id, parent: Option<Id>, archive: bool },
     /// Takes a snapshot of another environment and puts it, scrubbed, in the place of the present. With `sent` it follows
-    /// `Answer::Ready`, as the above sent it; otherwise it is here already. What comes then goes on when the connection ends.
+    /// `Response::Ready`, as the above sent it; otherwise it is here already. What comes then goes on when the connection ends.
     /// Answers: as `Request::RestoreSnapshot`.
     IntoSnapshot { holder: Holder, wait: bool, sent: bool, bring: Bring },
-    /// Takes one: the archive follows `Answer::Ready`. Answer: `Answer::Taken`.
+    /// Takes one: the archive follows `Response::Ready`. Response: `Response::Taken`.
     ImportSnapshot { holder: Holder, wait: bool },
-    /// Switches the environment to another release. Goes on when the connection ends. Answers: `Answer::Step` for each step,
-    /// `Answer::Asked`, to be answered with a line of [`crate::release::Reply`], then `Answer::Switched`.
-    Switch { holder: Holder, wait: bool, order: Box<Order> },
+    /// Switches the environment to another release. Goes on when the connection ends. Answers: `Response::Step` for each step,
+    /// `Response::Asked`, to be answered with a line of [`crate::release::WatcherDecision`], then `Response::Switched`.
+    Switch { holder: Holder, wait: bool, order: Box<SwitchOrder> },
     /// Watches the switch that is under way; answers as there.
     WatchSwitch,
     /// Has it taken back.
     AbortSwitch { by: String },
-    /// Answer: `Answer::Releases`.
+    /// Response: `Response::Releases`.
     Releases,
-    /// Writes what runs, or the file of release `number`, anew where it cannot be read. Answer: `Answer::RecordedAnew`.
+    /// Writes what runs, or the file of release `number`, anew where it cannot be read. Response: `Response::RecordedAnew`.
     RecordRelease { holder: Holder, wait: bool, number: Option<u64> },
-    /// Where a branch of a repository in the environment's git is. Answer: `Answer::Branch`.
+    /// Where a branch of a repository in the environment's git is. Response: `Response::Branch`.
     Branch { repository: String, branch: String, wanted: Option<String> },
-    /// A commit of such a repository, and its history. Answer: `Answer::Objects`, then so many bytes of a pack.
+    /// A commit of such a repository, and its history. Response: `Response::Objects`, then so many bytes of a pack.
     ///
     /// `alone`: without its history.
     GiveObjects {
@@ -140,17 +140,17 @@ pub enum Request {
     /// Objects for such a repository: `size` bytes of a pack follow.
     TakeObjects { fence: u64, repository: String, size: u64 },
     /// Removes what nothing needs any more; with `dry_run` only says what that would be. Goes on when the connection ends. Answers:
-    /// `Answer::Step` for each step, then `Answer::Swept`.
-    Prune { holder: Holder, wait: bool, dry_run: bool, rules: Rules },
+    /// `Response::Step` for each step, then `Response::Swept`.
+    Prune { holder: Holder, wait: bool, dry_run: bool, rules: PruneRules },
     /// Makes the pool so many bytes large, where it is a file.
     GrowPool { holder: Holder, wait: bool, disk: u64 },
     /// Waits until a container's own check succeeds, at most `seconds`.
     AwaitHealthy { container: String, seconds: u64 },
-    /// Runs the checks of what runs, of these containers (none: all). Answers: `Answer::Step` for each, then
-    /// `Answer::Checked`.
+    /// Runs the checks of what runs, of these containers (none: all). Answers: `Response::Step` for each, then
+    /// `Response::Checked`.
     Check { containers: Vec<String> },
     /// Asks name servers these questions (name, type), seen from `vantage`; without `servers`, those of its resolv.conf(5).
-    /// Answer: `Answer::Resolved`.
+    /// Response: `Response::Resolved`.
     Resolve { vantage: Vantage, servers: Vec<SocketAddr>, questions: Vec<(String, String)> },
     /// Replaces the agent's binary (`size` bytes follow) and starts it anew. The connection ends.
     Upgrade { build: String, size: u64 },
@@ -169,7 +169,7 @@ pub enum Vantage {
 /// Where `Request::Install` puts files. A closed list: nothing else on the node can be written through the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Place {
+pub enum InstallTarget {
     /// `env/<name>` with this digest.
     Env(String),
     /// The containers' `checks/` with this digest.
@@ -193,7 +193,7 @@ pub enum Place {
 /// What of a snapshot is restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum RestorePart {
     All,
     /// All, and what ran then becomes what is to run: the containers stay stopped, since others are to be made.
     AllAndRelease,

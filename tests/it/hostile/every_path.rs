@@ -16,7 +16,7 @@ use std::{
 use lap::agent::prune::registry;
 use lap_base::Kind;
 use lap_snapshots as snapshot;
-use lap_snapshots::{Filesystem, Id, Restore, Step, diff, volume};
+use lap_snapshots::{Filesystem, Id, Restore, RestoreStep, diff, volume};
 
 use super::{
     all_of, control, fifo,
@@ -96,7 +96,7 @@ fn every_path(pool: &Pool, first: &Id) {
             pool.recover().unwrap();
         }
         // As if it were a registry.
-        let _ = registry::look(&web);
+        let _ = registry::read_registry(&web);
         let _ = registry::tidy(&web);
         let _ = registry::take_over(&web);
         registry::put_all_back(&web).unwrap();
@@ -146,7 +146,7 @@ fn a_link_in_the_place_of_a_subvolume_deletes_no_other() {
                 }
             });
             let begins = begun.clone();
-            let at = move |step| begins.store(step == Step::Keep, Ordering::Relaxed);
+            let at = move |step| begins.store(step == RestoreStep::Keep, Ordering::Relaxed);
             let _ = pool.part(&first.id, "web/dir", at);
             stop.store(true, Ordering::Relaxed);
         });

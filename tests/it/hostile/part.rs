@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use lap_base::Kind;
-use lap_snapshots::Step;
+use lap_snapshots::RestoreStep;
 
 use super::{
     all_of, control,
@@ -18,7 +18,7 @@ fn a_directory_that_becomes_a_link_before_the_exchange_takes_nothing_elsewhere()
         let (before, first) = (all_of(&pool.git()), pool.take().unwrap());
         fs::write(pool.web().join("dir/update"), "new").unwrap();
         symlink("../git/hooks", pool.web().join("link")).unwrap();
-        for step in [Step::Prepare, Step::Stop, Step::Switch] {
+        for step in [RestoreStep::Prepare, RestoreStep::Stop, RestoreStep::Switch] {
             let web = pool.web();
             let attack = move |at| {
                 if at == step {
@@ -53,7 +53,7 @@ fn a_directory_that_goes_after_the_exchange_loses_nothing() {
         fs::write(pool.web().join("dir/update"), "new").unwrap();
         let web = pool.web();
         let attack = move |at| {
-            if at == Step::Start || at == Step::Keep {
+            if at == RestoreStep::Start || at == RestoreStep::Keep {
                 let _ = fs::rename(web.join("dir"), web.join("away"));
             }
         };

@@ -9,7 +9,7 @@ use std::{
 
 use lap_base::Result;
 use lap_snapshots::{
-    Filesystem, Id, Meta, Nested, Reason, Step, Still, World, free_id,
+    Filesystem, Id, Meta, Nested, Reason, RestoreStep, Still, World, free_id,
     only::{self, Only},
     take, volume,
 };
@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// Restores a part; `at` is what happens when a step begins.
-    pub fn part(&self, id: &Id, path: &str, at: impl FnMut(Step) + 'static) -> Result<Meta> {
+    pub fn part(&self, id: &Id, path: &str, at: impl FnMut(RestoreStep) + 'static) -> Result<Meta> {
         let (pool, state, paths) = (self.path(), self.state(), [path.to_owned()]);
         let only = Only {
             pool: &pool,
@@ -133,7 +133,7 @@ pub fn on_each(act: impl Fn(&Pool)) {
 /// A node without containers that run; a hostile process is a thread of the test.
 #[derive(Default)]
 pub struct Nobody {
-    at: Option<Box<dyn FnMut(Step)>>,
+    at: Option<Box<dyn FnMut(RestoreStep)>>,
 }
 
 impl Still for Nobody {
@@ -153,7 +153,7 @@ impl Still for Nobody {
 }
 
 impl World for Nobody {
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: RestoreStep) {
         if let Some(at) = &mut self.at {
             at(step);
         }

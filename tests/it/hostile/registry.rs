@@ -9,15 +9,15 @@ use std::{
 };
 
 use lap::{
-    agent::prune::registry::{is_set_aside, look, put_all_back, remove, sweep, take_over, tidy},
-    wire::prune::Rules,
+    agent::prune::registry::{is_set_aside, put_all_back, read_registry, remove, sweep, take_over, tidy},
+    wire::prune::PruneRules,
 };
 use lap_base::Kind;
 
 use super::{all_of, control, fifo, while_swapping};
 
 /// Nothing is too young to go.
-const NOW: Rules = Rules { keep: 1, keep_failed: 0, grace: 0 };
+const NOW: PruneRules = PruneRules { keep: 1, keep_failed: 0, grace: 0 };
 
 /// `/data` with the data of a registry and of git.
 struct Data(tempfile::TempDir);
@@ -114,7 +114,7 @@ fn links_to_themselves_make_no_walk_long() {
     for name in ["a", "b", "c"] {
         symlink(".", infra.join(name)).unwrap();
     }
-    let error = look(&data.registry()).unwrap_err();
+    let error = read_registry(&data.registry()).unwrap_err();
     assert!(error.kind == Kind::Refused && error.message.contains("is a symbolic link"), "{error}");
     assert!(control::walk(&data.registry(), 50_000) >= 50_000, "the attack works without the protection");
 }
@@ -124,7 +124,7 @@ fn a_walk_is_not_deeper_than_names_are() {
     let data = Data::new();
     let deep = data.store().join("repositories").join("d/".repeat(200));
     fs::create_dir_all(deep).unwrap();
-    assert!(look(&data.registry()).unwrap_err().message.contains("is deeper than"));
+    assert!(read_registry(&data.registry()).unwrap_err().message.contains("is deeper than"));
 }
 
 /// Each place that is read holds a FIFO.
@@ -146,7 +146,7 @@ fn a_fifo_keeps_no_prune_waiting() {
     let (done, ended) = channel();
     let registry = data.registry();
     std::thread::spawn(move || {
-        let found = look(&registry).unwrap().unwrap();
+        let found = read_registry(&registry).unwrap().unwrap();
         let removed = remove(&registry, "infra/none/git", &digest).map_err(|error| error.kind);
         done.send((found, removed)).unwrap();
     });
@@ -179,7 +179,7 @@ async fn what_is_exchanged_all_the_time_leads_a_prune_nowhere() {
     while_swapping(&pairs, || {
         for round in 0..200 {
             // Whatever comes of it: the registry has only itself to blame.
-            let _ = look(&data.registry());
+            let _ = read_registry(&data.registry());
             let _ = remove(&data.registry(), "infra/none/git", &format!("sha256:{}", "d".repeat(64)));
             let _ = tidy(&data.registry());
             let _ = put_all_back(&data.registry());

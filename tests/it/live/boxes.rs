@@ -9,7 +9,7 @@ use std::{
 
 use lap::{
     config::model::{ForeignBox, Hypervisor},
-    drivers::node::vm::{spec::Spec, vagrantfile},
+    drivers::node::vm::{spec::VmSpec, vagrantfile},
 };
 
 use super::lab::{Lab, run};
@@ -17,8 +17,8 @@ use super::lab::{Lab, run};
 /// Emulated, and beside others.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> Spec {
-    Spec {
+fn spec(hypervisor: Hypervisor, bridge: Option<&str>) -> VmSpec {
+    VmSpec {
         lab: "office".into(),
         node: "prod".into(),
         host: None,
@@ -47,7 +47,7 @@ fn vagrant_takes_every_vagrantfile() {
     fs::write(&own, OWN).unwrap();
     let foreign = |bridge| {
         let foreign = ForeignBox { name: "debian/bookworm64".into(), version: Some("12.20250126.1".into()) };
-        Spec { base: foreign.to_string(), foreign: Some(foreign), ..spec(Hypervisor::Libvirt, bridge) }
+        VmSpec { base: foreign.to_string(), foreign: Some(foreign), ..spec(Hypervisor::Libvirt, bridge) }
     };
     for spec in [
         spec(Hypervisor::Libvirt, None),

@@ -77,7 +77,7 @@ fn makes_what_the_master_runs() {
     assert_eq!(lab.lap(&["exec", "one", "--", "cat", "/say"]).ok(), "another one\n");
 }
 
-/// A step back in history: what stands on an image stands on the one that is wished for, not on the one that was built last.
+/// A step back in history: what stands on an image stands on the one that is desired, not on the one that was built last.
 #[test]
 fn an_older_base_is_the_older_base() {
     let lab = Lab::with_registry("older-base");

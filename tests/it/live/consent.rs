@@ -107,8 +107,8 @@ fn what_test_says_it_runs_is_compared_with_the_commit() {
     forged["containers"]["two"]["cap_add"] = serde_json::json!(["SYS_PTRACE"]);
     forged["containers"]["two"]["volumes"] = volume;
     current.containers = serde_json::from_value(forged["containers"].clone()).unwrap();
-    let wish = DesiredState::from(current);
-    let spec = wish.spec(&wish.containers["two"]);
+    let desired = DesiredState::from(current);
+    let spec = desired.spec(&desired.containers["two"]);
     let script = format!(
         "cat >{path} && docker rm --force infra_two >/dev/null && docker run --detach --name infra_two \
          --label lap.container=two --label lap.spec={spec} --volume /:/host infra/two"

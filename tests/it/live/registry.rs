@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lap::{
     apply::{master::Master, options::Options},
-    registry::{Image, copy},
+    registry::{ImageToCopy, copy},
     report::Events,
     workspace::Workspace,
 };
@@ -20,17 +20,17 @@ async fn the_registry_is_reached_under_the_lock_and_cut_with_it() {
     let workspace = std::sync::Arc::new(Workspace::open(&lab.root, Some(&lab.name)).unwrap());
     let environment = workspace.environment(Some("test")).unwrap().clone();
     let master = Master::connect(workspace, &environment, Duration::from_secs(60)).await.unwrap();
-    let facts = master.client.facts().await.unwrap();
+    let facts = master.node.client.facts().await.unwrap();
     // `localhost:5000/infra/<commit>/one@sha256:…`
     let reference = facts.images.iter().flat_map(|image| &image.digests).find(|digest| digest.contains("/one@"));
     let (name, digest) = reference.expect("`one` was pushed").split_once('@').unwrap();
     let name = name.strip_prefix("localhost:5000/").unwrap();
-    let image = |target: &str| Image { source: name.into(), target: target.into(), digest: digest.into() };
+    let image = |target: &str| ImageToCopy { source: name.into(), target: target.into(), digest: digest.into() };
 
     let (_stopper, stop) = watch::channel(false);
     let (events, _heard) = Events::channel();
     let options = Options { dry_run: false, wait: false, events, stop, who: "a test".into(), verb: "copy" };
-    let held = master.lock(&options).await.unwrap();
+    let held = master.node.lock(&options).await.unwrap();
     let (from, to) = (master.registry(None).unwrap(), master.registry(Some(held.fence)).unwrap());
     let quiet = |_: &str| {};
     let copied = copy(&from, &to, &[image("copies/one")], &[name.to_owned()], &quiet).await.unwrap();

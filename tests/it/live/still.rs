@@ -152,19 +152,23 @@ fn wish_for(lab: &Lab, mebibytes: u64) {
 fn grows(lab: &Lab) {
     let steps = ["record the size", "extend the file", "extend the file system"];
     for (nth, step) in steps.into_iter().enumerate() {
-        let ((image, size), wish) = (pool(lab), 1100 + 100 * nth as u64);
-        wish_for(lab, wish);
+        let ((image, size), desired) = (pool(lab), 1100 + 100 * nth as u64);
+        wish_for(lab, desired);
         let plan = lab.lap(&["up", "--dry-run"]).ok();
         assert!(plan.contains("extend the data pool of `test`"), "{plan}");
         kill_at(lab, step, &["up"]);
         if nth == 0 {
             assert_eq!(pool(lab), (image, size), "killed before {step}");
         } else {
-            assert_eq!(pool(lab).0, wish << 20, "killed before {step}");
+            assert_eq!(pool(lab).0, desired << 20, "killed before {step}");
             assert!(pool(lab).1 > size + (40 << 20), "killed before {step}: {:?} after {size}", pool(lab));
         }
         lab.lap(&["up"]).ok();
-        assert!(pool(lab).0 == wish << 20 && pool(lab).1 > size + (40 << 20), "{step}: {:?} after {size}", pool(lab));
+        assert!(
+            pool(lab).0 == desired << 20 && pool(lab).1 > size + (40 << 20),
+            "{step}: {:?} after {size}",
+            pool(lab)
+        );
         assert_eq!(lab.lap(&["up", "--dry-run"]).ok().lines().next(), Some("Nothing to do."));
     }
     wish_for(lab, 1024);

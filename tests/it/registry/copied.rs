@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use lap::registry::{Client, Copied, Image, copy};
+use lap::registry::{ImageToCopy, RegistryClient, TransferStats, copy};
 use lap_base::Kind;
 
 use super::{
@@ -12,11 +12,16 @@ use super::{
 
 const MB: usize = 1 << 20;
 
-pub fn image(source: &str, target: &str, digest: &str) -> Image {
-    Image { source: source.into(), target: target.into(), digest: digest.into() }
+pub fn image(source: &str, target: &str, digest: &str) -> ImageToCopy {
+    ImageToCopy { source: source.into(), target: target.into(), digest: digest.into() }
 }
 
-pub async fn quiet(from: &Client, to: &Client, images: &[Image], mount: &[&str]) -> lap_base::Result<Copied> {
+pub async fn quiet(
+    from: &RegistryClient,
+    to: &RegistryClient,
+    images: &[ImageToCopy],
+    mount: &[&str],
+) -> lap_base::Result<TransferStats> {
     let mount: Vec<String> = mount.iter().map(|name| (*name).to_owned()).collect();
     copy(from, to, images, &mount, &|_: &str| {}).await
 }

@@ -11,15 +11,15 @@ use std::{
 };
 
 use lap::{
-    agent::prune::registry::{look, put_all_back, remove, sweep},
+    agent::prune::registry::{put_all_back, read_registry, remove, sweep},
     registry::Digest,
-    wire::prune::Rules,
+    wire::prune::PruneRules,
 };
 
 use super::stock::{Authority, Stock, noise};
 
 /// Nothing is too young to go.
-const NOW: Rules = Rules { keep: 1, keep_failed: 0, grace: 0 };
+const NOW: PruneRules = PruneRules { keep: 1, keep_failed: 0, grace: 0 };
 
 const STEPS: [&str; 3] =
     ["wait for pushes that rely on them", "put back layers that an image needs now", "remove layers"];
@@ -30,7 +30,7 @@ fn data(registry: &Stock) -> PathBuf {
 }
 
 fn blobs(registry: &Stock) -> usize {
-    look(&data(registry)).unwrap().unwrap().blobs.len()
+    read_registry(&data(registry)).unwrap().unwrap().blobs.len()
 }
 
 fn status(registry: &Stock, repository: &str, digest: &Digest) -> String {
@@ -49,7 +49,7 @@ async fn what_no_image_names_goes_and_a_push_brings_it_again() {
 
     // An hour has not passed.
     remove(&data(&registry), "infra/c2/git", &goes).unwrap();
-    sweep(&data(&registry), &Rules { grace: 3600, ..NOW }, &|_| {}).await.unwrap();
+    sweep(&data(&registry), &PruneRules { grace: 3600, ..NOW }, &|_| {}).await.unwrap();
     assert_eq!(blobs(&registry), all);
     assert_eq!(registry.status(&format!("infra/c2/git/manifests/{goes}")), "404");
 

@@ -12,7 +12,7 @@ use std::{
 
 use lap::{
     keys::Keys,
-    registry::{Client, Digest},
+    registry::{Digest, RegistryClient},
 };
 use lap_base::testing::loopback::own_place;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -92,13 +92,13 @@ impl Stock {
     }
 
     /// A client over this wire.
-    pub fn client(&self, wire: &Arc<Wire>) -> Client {
+    pub fn client(&self, wire: &Arc<Wire>) -> RegistryClient {
         self.client_trusting(wire, &self.authority)
     }
 
-    pub fn client_trusting(&self, wire: &Arc<Wire>, authority: &str) -> Client {
+    pub fn client_trusting(&self, wire: &Arc<Wire>, authority: &str) -> RegistryClient {
         let name = format!("the registry of `{}`", self.environment);
-        Client::new(name, "localhost", authority, wire.dial(self.environment, self.at)).unwrap()
+        RegistryClient::new(name, "localhost", authority, wire.dial(self.environment, self.at)).unwrap()
     }
 
     pub fn authority(&self) -> &str {

@@ -95,7 +95,7 @@ impl Dir {
     ///
     /// # Errors
     /// A part of the path above it is a link, or it cannot be looked at.
-    pub fn look(&self, below: &Path) -> Result<Option<Stat>> {
+    pub fn metadata(&self, below: &Path) -> Result<Option<Stat>> {
         let found = match self.open_path(below) {
             Err(Errno::NOENT) => return Ok(None),
             found => found.and_then(|place| fstat(&place)),

@@ -33,12 +33,12 @@ impl Default for Walk {
 
 /// One name in a directory, and what it was when the directory was read.
 #[derive(Debug)]
-pub struct Entry {
+pub struct DirEntry {
     pub name: OsString,
     pub stat: Stat,
 }
 
-impl Entry {
+impl DirEntry {
     pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
@@ -89,7 +89,7 @@ impl Dir {
     ///
     /// # Errors
     /// It cannot be read, or `walk` has seen enough.
-    pub fn list(&self, walk: &Walk) -> Result<Vec<Entry>> {
+    pub fn list(&self, walk: &Walk) -> Result<Vec<DirEntry>> {
         let failed = |error: Errno| cannot("read", self.path(), error);
         let mut all = Vec::new();
         for entry in Reader::read_from(self).map_err(failed)? {
@@ -100,7 +100,7 @@ impl Dir {
             }
             walk.count(self)?;
             match statat(self, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => all.push(Entry { name: name.to_owned(), stat }),
+                Ok(stat) => all.push(DirEntry { name: name.to_owned(), stat }),
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(cannot("look at", &self.path().join(name), error)),
             }

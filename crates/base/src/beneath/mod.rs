@@ -19,5 +19,5 @@ mod stuck;
 mod tests;
 
 pub use dir::{Dir, reach};
-pub use list::{Entry, Walk};
+pub use list::{DirEntry, Walk};
 pub use names::split;

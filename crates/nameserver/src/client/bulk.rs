@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What a server said to one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Said {
+pub enum QueryResult {
     /// The data of the records, as a zone file has it.
     Records(Vec<String>),
     /// None, with this response code (`NXDOMAIN`; `NOERROR`: there are only records of other types).
@@ -27,12 +27,12 @@ pub enum Said {
 
 /// Asks every question (name, type) at the first of `servers` that says anything, and gives that server. No servers:
 /// nothing is asked.
-pub async fn ask_all(servers: &[SocketAddr], questions: &[(String, String)]) -> (Option<SocketAddr>, Vec<Said>) {
+pub async fn ask_all(servers: &[SocketAddr], questions: &[(String, String)]) -> (Option<SocketAddr>, Vec<QueryResult>) {
     let Some(first) = questions.first() else { return (None, Vec::new()) };
     let mut silence = "there is no name server to query".to_owned();
     for server in servers {
         // One question tells whether anybody is there; otherwise each would wait in vain.
-        if let Said::Nothing(why) = ask(*server, first).await {
+        if let QueryResult::Nothing(why) = ask(*server, first).await {
             silence = why;
             continue;
         }
@@ -40,14 +40,14 @@ pub async fn ask_all(servers: &[SocketAddr], questions: &[(String, String)]) -> 
         let asked = stream::iter(questions.to_vec()).map(|question| async move { ask(server, &question).await });
         return (Some(server), asked.buffered(AT_ONCE).collect().await);
     }
-    (None, vec![Said::Nothing(silence); questions.len()])
+    (None, vec![QueryResult::Nothing(silence); questions.len()])
 }
 
-async fn ask(server: SocketAddr, (name, rtype): &(String, String)) -> Said {
+async fn ask(server: SocketAddr, (name, rtype): &(String, String)) -> QueryResult {
     match query(server, name, rtype, PATIENCE).await {
-        Ok(answer) if answer.found() => Said::Records(answer.records),
-        Ok(answer) => Said::Code(answer.code),
-        Err(error) => Said::Nothing(error.message),
+        Ok(answer) if answer.found() => QueryResult::Records(answer.records),
+        Ok(answer) => QueryResult::Code(answer.code),
+        Err(error) => QueryResult::Nothing(error.message),
     }
 }
 
@@ -60,6 +60,6 @@ mod tests {
         let (server, said) =
             ask_all(&[], &[("a.internal.".into(), "A".into()), ("b.internal.".into(), "A".into())]).await;
         assert_eq!(server, None);
-        assert_eq!(said, vec![Said::Nothing("there is no name server to query".into()); 2]);
+        assert_eq!(said, vec![QueryResult::Nothing("there is no name server to query".into()); 2]);
     }
 }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FUDGE: u16 = 300;
 
 /// A message that came back.
-pub struct Reply {
+pub struct DnsReply {
     pub message: Message,
     /// Why the server did not take the signature.
     pub key_error: Option<TsigError>,
@@ -67,7 +67,7 @@ impl Asked {
     ///
     /// # Errors
     /// [`Kind::Host`]: nothing comes, or not from who has the key.
-    pub async fn next(&mut self) -> Result<Reply> {
+    pub async fn next(&mut self) -> Result<DnsReply> {
         let server = self.server;
         let what = || format!("the DNS server at `{server}` sent an invalid answer");
         let stream = &mut self.stream;
@@ -83,12 +83,12 @@ impl Asked {
         }
         let key_error = message.signature().and_then(|signature| signature.data.error);
         if message.metadata.response_code != ResponseCode::NoError || key_error.is_some() {
-            return Ok(Reply { message, key_error });
+            return Ok(DnsReply { message, key_error });
         }
         if let Some(verifier) = &mut self.verifier {
             verifier.verify(&bytes).or_error(Kind::Host, || format!("{}: its signature is wrong", what()))?;
         }
-        Ok(Reply { message, key_error })
+        Ok(DnsReply { message, key_error })
     }
 }
 

@@ -9,10 +9,10 @@ pub mod query;
 mod transfer;
 pub mod update;
 
-pub use self::bulk::{Said, ask_all};
+pub use self::bulk::{QueryResult, ask_all};
 pub use self::exchange::authority;
-pub use self::transfer::{Row, transfer};
-pub use self::update::{Change, Need, Outcome, update};
+pub use self::transfer::{TransferredRecord, transfer};
+pub use self::update::{Need, RecordChange, UpdateOutcome, update};
 
 #[cfg(test)]
 pub(crate) mod tests;

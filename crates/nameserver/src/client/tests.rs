@@ -15,8 +15,8 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
-fn add(owner: &str, rtype: RecordType, data: &str) -> Change {
-    Change::Add { name: name(owner), ttl: 60, data: records::data(rtype, data).unwrap() }
+fn add(owner: &str, rtype: RecordType, data: &str) -> RecordChange {
+    RecordChange::Add { name: name(owner), ttl: 60, data: records::data(rtype, data).unwrap() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +29,7 @@ async fn stock_named_takes_updates_and_gives_the_zone() {
             add("a.pc.internal.", RecordType::TXT, "\"x y\" z"),
             add("b.pc.internal.", RecordType::CNAME, "a.pc.internal."),
         ];
-        assert_eq!(update(at, ours, &zone, &[], &changes).await.unwrap(), Outcome::Done);
+        assert_eq!(update(at, ours, &zone, &[], &changes).await.unwrap(), UpdateOutcome::Done);
         let all = transfer(at, ours, &zone).await.unwrap().unwrap();
         let rows: Vec<_> = all.iter().map(|r| format!("{} {} {} {}", r.name, r.ttl, r.rtype, r.data)).collect();
         assert!(rows[0].starts_with("internal. 60 SOA ns.internal. hostmaster.internal. "), "{rows:?}");
@@ -40,29 +40,35 @@ async fn stock_named_takes_updates_and_gives_the_zone() {
             assert!(rows.iter().any(|have| have == row), "no {row} in {rows:?}");
         }
         let gone = [
-            Change::RemoveType { name: name("a.pc.internal."), rtype: RecordType::TXT },
-            Change::Remove { name: name("a.pc.internal."), data: records::data(RecordType::A, "10.0.0.7").unwrap() },
-            Change::RemoveName { name: name("b.pc.internal.") },
+            RecordChange::RemoveType { name: name("a.pc.internal."), rtype: RecordType::TXT },
+            RecordChange::Remove {
+                name: name("a.pc.internal."),
+                data: records::data(RecordType::A, "10.0.0.7").unwrap(),
+            },
+            RecordChange::RemoveName { name: name("b.pc.internal.") },
         ];
-        assert_eq!(update(at, ours, &zone, &[], &gone).await.unwrap(), Outcome::Done);
+        assert_eq!(update(at, ours, &zone, &[], &gone).await.unwrap(), UpdateOutcome::Done);
         let left = transfer(at, ours, &zone).await.unwrap().unwrap();
         assert!(left.iter().all(|row| !row.name.contains(".pc.")), "{left:?}");
 
-        let gone = [Change::RemoveName { name: name("b.pc.internal.") }];
+        let gone = [RecordChange::RemoveName { name: name("b.pc.internal.") }];
         for (rtype, code) in [(RecordType::ANY, ResponseCode::NXDomain), (RecordType::A, ResponseCode::NXRRSet)] {
             let needs = [Need { name: name("b.pc.internal."), rtype }];
-            assert_eq!(update(at, ours, &zone, &needs, &gone).await.unwrap(), Outcome::Code(code));
+            assert_eq!(update(at, ours, &zone, &needs, &gone).await.unwrap(), UpdateOutcome::Code(code));
         }
 
         // What it refuses, and whom.
         let other = [add("git.internal.", RecordType::A, "10.0.0.8")];
-        assert_eq!(update(at, ours, &zone, &[], &other).await.unwrap(), Outcome::Code(ResponseCode::Refused));
-        assert_eq!(update(at, ours, &name("example."), &[], &[]).await.unwrap(), Outcome::Code(ResponseCode::NotAuth));
+        assert_eq!(update(at, ours, &zone, &[], &other).await.unwrap(), UpdateOutcome::Code(ResponseCode::Refused));
+        assert_eq!(
+            update(at, ours, &name("example."), &[], &[]).await.unwrap(),
+            UpdateOutcome::Code(ResponseCode::NotAuth)
+        );
         let stranger = key("stranger", algorithm);
-        assert_eq!(update(at, &stranger, &zone, &[], &other).await.unwrap(), Outcome::Key(TsigError::BadKey));
+        assert_eq!(update(at, &stranger, &zone, &[], &other).await.unwrap(), UpdateOutcome::Key(TsigError::BadKey));
         let wrong = key("lap-admin", algorithm);
-        assert_eq!(update(at, &wrong, &zone, &[], &other).await.unwrap(), Outcome::Key(TsigError::BadSig));
-        assert_eq!(transfer(at, &wrong, &zone).await.unwrap(), Err(Outcome::Key(TsigError::BadSig)));
+        assert_eq!(update(at, &wrong, &zone, &[], &other).await.unwrap(), UpdateOutcome::Key(TsigError::BadSig));
+        assert_eq!(transfer(at, &wrong, &zone).await.unwrap(), Err(UpdateOutcome::Key(TsigError::BadSig)));
 
         assert_eq!(authority(at, &name("x.y.internal.")).await.unwrap(), Some(zone));
         assert_eq!(authority(at, &name("1.0.0.11.in-addr.arpa.")).await.unwrap(), None);
@@ -75,10 +81,10 @@ async fn a_large_zone_comes_whole() {
     let Some(server) = named("hmac-sha256").await else { return };
     let zone = name("internal.");
     for part in 0..20 {
-        let changes: Vec<Change> = (0..200)
+        let changes: Vec<RecordChange> = (0..200)
             .map(|i| add(&format!("n{part}-{i}.pc.internal."), RecordType::TXT, &format!("\"{}\"", "x".repeat(100))))
             .collect();
-        assert_eq!(update(server.address, &server.key, &zone, &[], &changes).await.unwrap(), Outcome::Done);
+        assert_eq!(update(server.address, &server.key, &zone, &[], &changes).await.unwrap(), UpdateOutcome::Done);
     }
     let rows = transfer(server.address, &server.key, &zone).await.unwrap().unwrap();
     assert_eq!(rows.iter().filter(|row| row.name.ends_with(".pc.internal.")).count(), 4000);
@@ -87,6 +93,6 @@ async fn a_large_zone_comes_whole() {
     let began = std::time::Instant::now();
     let (from, said) = ask_all(&[server.address], &questions).await;
     assert_eq!(from, Some(server.address));
-    assert!(said.iter().all(|said| matches!(said, Said::Records(_))));
+    assert!(said.iter().all(|said| matches!(said, QueryResult::Records(_))));
     eprintln!("1,000 questions: {:?}", began.elapsed());
 }

@@ -8,7 +8,7 @@ use hickory_server::proto::{
 };
 use lap_base::{Error, Kind, Result};
 
-use super::{exchange::Asked, update::Outcome};
+use super::{exchange::Asked, update::UpdateOutcome};
 use crate::{keys::KeyEntry, records};
 
 /// More is no zone of a lab: a server gone mad must not fill memory.
@@ -16,7 +16,7 @@ const MOST: usize = 1_000_000;
 
 /// One record of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Row {
+pub struct TransferredRecord {
     /// Fully qualified, with its final dot, lower case.
     pub name: String,
     /// Seconds it may be remembered.
@@ -28,12 +28,16 @@ pub struct Row {
     pub data: String,
 }
 
-/// Every record of `zone` at `server`; `Err` inside: the server refuses, as its [`Outcome`] says. The SOA, with which a
+/// Every record of `zone` at `server`; `Err` inside: the server refuses, as its [`UpdateOutcome`] says. The SOA, with which a
 /// transfer begins and ends, is there once.
 ///
 /// # Errors
 /// [`Kind::Host`]: the server does not answer, or the transfer breaks off.
-pub async fn transfer(server: SocketAddr, key: &KeyEntry, zone: &Name) -> Result<Result<Vec<Row>, Outcome>> {
+pub async fn transfer(
+    server: SocketAddr,
+    key: &KeyEntry,
+    zone: &Name,
+) -> Result<Result<Vec<TransferredRecord>, UpdateOutcome>> {
     let mut request = Message::query();
     request.metadata.recursion_desired = false;
     request.add_query(Query::query(zone.clone(), RecordType::AXFR));
@@ -42,8 +46,8 @@ pub async fn transfer(server: SocketAddr, key: &KeyEntry, zone: &Name) -> Result
     let mut soas = 0;
     while soas < 2 {
         let reply = asked.next().await?;
-        let outcome = Outcome::of(&reply);
-        if outcome != Outcome::Done {
+        let outcome = UpdateOutcome::of(&reply);
+        if outcome != UpdateOutcome::Done {
             return Ok(Err(outcome));
         }
         let broken = |why: &str| Error::new(Kind::Host, format!("the transfer of `{zone}` from `{server}` {why}"));
@@ -65,8 +69,8 @@ pub async fn transfer(server: SocketAddr, key: &KeyEntry, zone: &Name) -> Result
     Ok(Ok(rows))
 }
 
-fn row(record: &Record<RData>) -> Row {
-    Row {
+fn row(record: &Record<RData>) -> TransferredRecord {
+    TransferredRecord {
         name: record.name.to_ascii().to_ascii_lowercase(),
         ttl: record.ttl,
         rtype: record.record_type().to_string(),

@@ -8,12 +8,12 @@ use hickory_server::proto::{
 };
 use lap_base::{Error, Kind, Result};
 
-use super::exchange::{Asked, Reply};
+use super::exchange::{Asked, DnsReply};
 use crate::keys::KeyEntry;
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum RecordChange {
     /// Adds a record; one that is there already gets this TTL.
     Add { name: Name, ttl: u32, data: RData },
     /// Removes this record.
@@ -34,7 +34,7 @@ pub struct Need {
 
 /// What a server made of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UpdateOutcome {
     Done,
     /// It did not take the key.
     Key(TsigError),
@@ -42,8 +42,8 @@ pub enum Outcome {
     Code(ResponseCode),
 }
 
-impl Outcome {
-    pub(super) fn of(reply: &Reply) -> Self {
+impl UpdateOutcome {
+    pub(super) fn of(reply: &DnsReply) -> Self {
         match (&reply.key_error, reply.message.metadata.response_code) {
             (Some(error), _) => Self::Key(*error),
             (None, ResponseCode::NoError) => Self::Done,
@@ -99,13 +99,13 @@ pub async fn update(
     key: &KeyEntry,
     zone: &Name,
     needs: &[Need],
-    changes: &[Change],
-) -> Result<Outcome> {
+    changes: &[RecordChange],
+) -> Result<UpdateOutcome> {
     let mut asked = Asked::send(server, message(zone, needs, changes), Some(key)).await?;
-    Ok(Outcome::of(&asked.next().await?))
+    Ok(UpdateOutcome::of(&asked.next().await?))
 }
 
-fn message(zone: &Name, needs: &[Need], changes: &[Change]) -> Message {
+fn message(zone: &Name, needs: &[Need], changes: &[RecordChange]) -> Message {
     let mut message = Message::query();
     message.metadata.op_code = OpCode::Update;
     message.metadata.recursion_desired = false;
@@ -119,14 +119,14 @@ fn message(zone: &Name, needs: &[Need], changes: &[Change]) -> Message {
     needs.iter().for_each(|need| message.add_pre_requisite(any(&need.name, need.rtype)));
     for change in changes {
         message.add_update(match change {
-            Change::Add { name, ttl, data } => Record::from_rdata(name.clone(), *ttl, data.clone()),
-            Change::Remove { name, data } => {
+            RecordChange::Add { name, ttl, data } => Record::from_rdata(name.clone(), *ttl, data.clone()),
+            RecordChange::Remove { name, data } => {
                 let mut record = Record::from_rdata(name.clone(), 0, data.clone());
                 record.dns_class = DNSClass::NONE;
                 record
             }
-            Change::RemoveType { name, rtype } => any(name, *rtype),
-            Change::RemoveName { name } => any(name, RecordType::ANY),
+            RecordChange::RemoveType { name, rtype } => any(name, *rtype),
+            RecordChange::RemoveName { name } => any(name, RecordType::ANY),
         });
     }
     message
@@ -145,10 +145,10 @@ mod tests {
     fn changes_are_written_as_the_rfc_says() {
         let (a, data) = (name("a.internal."), RData::A(std::net::Ipv4Addr::new(10, 0, 0, 1).into()));
         let changes = [
-            Change::Add { name: a.clone(), ttl: 60, data: data.clone() },
-            Change::Remove { name: a.clone(), data },
-            Change::RemoveType { name: a.clone(), rtype: RecordType::AAAA },
-            Change::RemoveName { name: a.clone() },
+            RecordChange::Add { name: a.clone(), ttl: 60, data: data.clone() },
+            RecordChange::Remove { name: a.clone(), data },
+            RecordChange::RemoveType { name: a.clone(), rtype: RecordType::AAAA },
+            RecordChange::RemoveName { name: a.clone() },
         ];
         let needs = [Need { name: a, rtype: RecordType::ANY }];
         let bytes = message(&name("internal."), &needs, &changes).to_vec().unwrap();
@@ -172,11 +172,14 @@ mod tests {
     #[test]
     fn refusals_are_a_sentence_and_a_next_step() {
         for (outcome, want) in [
-            (Outcome::Key(TsigError::BadKey), "cannot add `a`: the server does not know the key `lap-admin`"),
-            (Outcome::Key(TsigError::BadSig), "cannot add `a`: the server has another secret for the key `lap-admin`"),
-            (Outcome::Code(ResponseCode::Refused), "cannot add `a`: the key `lap-admin` does not have the right"),
-            (Outcome::Code(ResponseCode::NotImp), "cannot add `a`: the server accepts no updates"),
-            (Outcome::Code(ResponseCode::ServFail), "cannot add `a`: the server cannot store it"),
+            (UpdateOutcome::Key(TsigError::BadKey), "cannot add `a`: the server does not know the key `lap-admin`"),
+            (
+                UpdateOutcome::Key(TsigError::BadSig),
+                "cannot add `a`: the server has another secret for the key `lap-admin`",
+            ),
+            (UpdateOutcome::Code(ResponseCode::Refused), "cannot add `a`: the key `lap-admin` does not have the right"),
+            (UpdateOutcome::Code(ResponseCode::NotImp), "cannot add `a`: the server accepts no updates"),
+            (UpdateOutcome::Code(ResponseCode::ServFail), "cannot add `a`: the server cannot store it"),
         ] {
             let error = outcome.error("cannot add `a`", "lap-admin");
             assert_eq!(error.message, want);

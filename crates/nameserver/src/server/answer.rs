@@ -1,9 +1,9 @@
 //! From a question to its reply, as far as our own zones can say. Pure, and the only place that answers for them.
 
 use super::{
-    reply::{Reply, Section},
+    reply::{ReplyWriter, Section},
     wire::{HEADER, IN, Name, Query, rcode, rtype},
-    zones::{Apex, Found, Zones},
+    zones::{Apex, Lookup, Zones},
 };
 
 /// How many aliases (CNAME) are followed from one question.
@@ -11,7 +11,7 @@ const MAX_CHAIN: usize = 8;
 
 /// What is to be done about a question.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AnswerVerdict {
     /// Send what was written.
     Reply,
     /// What was written is a draft: the name, or the last alias in it, is not ours. Ask the upstreams and append
@@ -20,36 +20,40 @@ pub enum Verdict {
 }
 
 /// Answers a question into `out`, in at most `limit` bytes. `recursion`: there are upstreams to ask for what is not ours.
-pub fn answer(zones: &Zones, recursion: bool, query: &Query, limit: usize, out: &mut Vec<u8>) -> Verdict {
-    let mut reply = Reply::new(query, limit, out);
+pub fn answer(zones: &Zones, recursion: bool, query: &Query, limit: usize, out: &mut Vec<u8>) -> AnswerVerdict {
+    let mut reply = ReplyWriter::new(query, limit, out);
     if recursion {
         reply.recursion_available();
     }
     if let Some(code) = unanswerable(query) {
         reply.finish(code);
-        return Verdict::Reply;
+        return AnswerVerdict::Reply;
     }
     let found = zones.find(&query.name);
-    if !matches!(found, Found::Outside) {
+    if !matches!(found, Lookup::Outside) {
         reply.authoritative();
         let (code, outside) = walk(zones, found, query, &mut reply);
         reply.finish(code);
-        return if outside && recursion && query.recursion_desired() { Verdict::Forward } else { Verdict::Reply };
+        return if outside && recursion && query.recursion_desired() {
+            AnswerVerdict::Forward
+        } else {
+            AnswerVerdict::Reply
+        };
     }
     if query.qtype == rtype::ANY {
         // RFC 8482, section 4.2: nobody needs ANY from a forwarder but attackers who want long replies to short questions.
         reply.record(Section::Answer, HEADER, rtype::HINFO, 3600, b"\x07RFC8482\x00");
         reply.finish(rcode::NOERROR);
-        return Verdict::Reply;
+        return AnswerVerdict::Reply;
     }
     if recursion && query.recursion_desired() {
         reply.finish(rcode::NOERROR);
-        return Verdict::Forward;
+        return AnswerVerdict::Forward;
     }
     // Nobody to ask is a matter of how this server is set up, not a failure: REFUSED makes a client go to its next server
     // at once, SERVFAIL would make it try again and remember.
     reply.finish(rcode::REFUSED);
-    Verdict::Reply
+    AnswerVerdict::Reply
 }
 
 /// The code for questions nobody here answers, whatever the name.
@@ -67,18 +71,18 @@ fn unanswerable(query: &Query) -> Option<u16> {
 }
 
 /// Writes the records of a name of ours and follows its aliases; the code, and whether the last alias leads out of our zones.
-fn walk(zones: &Zones, first: Found, query: &Query, reply: &mut Reply) -> (u16, bool) {
+fn walk(zones: &Zones, first: Lookup, query: &Query, reply: &mut ReplyWriter) -> (u16, bool) {
     let mut found = first;
     let mut name: Name = query.name.clone();
     let mut owner = HEADER;
     for _ in 0..MAX_CHAIN {
         let (apex, node) = match found {
-            Found::Outside => return (rcode::NOERROR, true),
-            Found::Missing(apex) => {
+            Lookup::Outside => return (rcode::NOERROR, true),
+            Lookup::Missing(apex) => {
                 negative(apex, &name, owner, reply);
                 return (rcode::NXDOMAIN, false);
             }
-            Found::Node(apex, node) => (apex, node),
+            Lookup::Node(apex, node) => (apex, node),
         };
         let records = node.records();
         let kind = match query.qtype {
@@ -107,7 +111,7 @@ fn walk(zones: &Zones, first: Found, query: &Query, reply: &mut Reply) -> (u16, 
 }
 
 /// The zone's SOA beside "no": its name is the end of the name that was asked for, so it is a pointer into that.
-fn negative(apex: &Apex, name: &Name, owner: usize, reply: &mut Reply) {
+fn negative(apex: &Apex, name: &Name, owner: usize, reply: &mut ReplyWriter) {
     let at = owner + name.len() - apex.name.len();
     reply.record(Section::Authority, at, rtype::SOA, apex.negative_ttl, &apex.soa);
 }

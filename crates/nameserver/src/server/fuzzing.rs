@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::{
     access::Networks,
     audit::Audit,
-    handle::{Action, Rules, handle},
+    handle::{Disposition, RequestContext, handle},
     keyring::Keyring,
     load,
     reply::Transport,
@@ -84,7 +84,7 @@ pub fn packet(data: &[u8]) {
         }
         Signer::request(key.clone()).sign(&mut message, unix());
     }
-    let rules = Rules {
+    let rules = RequestContext {
         zones: &world.zones,
         keys: &world.keys,
         clients: &world.clients,
@@ -93,16 +93,16 @@ pub fn packet(data: &[u8]) {
     };
     let mut out = Vec::new();
     match handle(rules, &message, [127, 0, 0, 1].into(), transport, &mut out) {
-        Action::Drop => return,
-        Action::Reply | Action::Forward(..) => {}
-        Action::Update(request, signed) => {
+        Disposition::Drop => return,
+        Disposition::Reply | Disposition::Forward(..) => {}
+        Disposition::Update(request, signed) => {
             let pending = Pending::default();
             let view = View { zones: &world.zones, pending: &pending };
             if let Ok(outcome) = update::resolve(&view, &request, &signed.key) {
                 assert!(outcome.names.keys().all(|name| wire::skip_name(name, 0) == Some(name.len())));
             }
         }
-        Action::Transfer(transfer) => {
+        Disposition::Transfer(transfer) => {
             for part in transfer::parts(&world.zones, &transfer).into_iter().flatten() {
                 assert!(Message::from_vec(&part).is_ok(), "{part:02x?}");
             }

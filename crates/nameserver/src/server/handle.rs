@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     access::Networks,
-    answer::{Verdict, answer},
+    answer::{AnswerVerdict, answer},
     audit::Audit,
     keyring::Keyring,
     reply::{Transport, header_only},
@@ -18,7 +18,7 @@ use super::{
 
 /// What messages are judged by.
 #[derive(Clone, Copy)]
-pub struct Rules<'a> {
+pub struct RequestContext<'a> {
     pub zones: &'a Zones,
     pub keys: &'a Keyring,
     pub clients: &'a Networks,
@@ -29,7 +29,7 @@ pub struct Rules<'a> {
 
 /// What is to be done.
 #[derive(Debug)]
-pub enum Action {
+pub enum Disposition {
     /// Send what was written.
     Reply,
     /// Say nothing.
@@ -37,20 +37,26 @@ pub enum Action {
     /// What was written is a draft that the upstreams complete, in so many bytes; then it is signed.
     Forward(usize, Option<Signer>),
     /// What was written is a draft to which the code is added; then it is signed.
-    Update(Box<update::Request>, Signed),
+    Update(Box<update::UpdateRequest>, Signed),
     /// Send the parts.
     Transfer(Box<Transfer>),
 }
 
 /// Judges one message; a reply, or a draft of it, goes into `out`.
-pub fn handle(rules: Rules, message: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Action {
+pub fn handle(
+    rules: RequestContext,
+    message: &[u8],
+    client: IpAddr,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Disposition {
     if wire::opcode(message) == Some(opcode::UPDATE) {
         return updating(rules, message, client, out);
     }
     let query = match wire::parse(message) {
         Ok(query) => query,
-        Err(bad) if header_only(&bad, message, out) => return Action::Reply,
-        Err(_) => return Action::Drop,
+        Err(bad) if header_only(&bad, message, out) => return Disposition::Reply,
+        Err(_) => return Disposition::Drop,
     };
     let limit = transport.limit(query.edns);
     if let Some(at) = query.tsig {
@@ -62,13 +68,20 @@ pub fn handle(rules: Rules, message: &[u8], client: IpAddr, transport: Transport
     }
     let recursion = rules.recursion && rules.clients.contains(client);
     match answer(rules.zones, recursion, &query, limit, out) {
-        Verdict::Reply => Action::Reply,
-        Verdict::Forward => Action::Forward(limit, None),
+        AnswerVerdict::Reply => Disposition::Reply,
+        AnswerVerdict::Forward => Disposition::Forward(limit, None),
     }
 }
 
 /// A question with a signature gets a reply with one (RFC 8945, section 5.3).
-fn signed(rules: Rules, query: &Query, at: usize, client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Action {
+fn signed(
+    rules: RequestContext,
+    query: &Query,
+    at: usize,
+    client: IpAddr,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Disposition {
     let now = unix();
     let mut signed = match tsig::verify(query.message, at, rules.keys, now) {
         Ok(signed) => signed,
@@ -76,7 +89,7 @@ fn signed(rules: Rules, query: &Query, at: usize, client: IpAddr, transport: Tra
             rules.audit.refused(client, &format!("a question: {}", refused.why));
             head(query.message, query.head().len(), out);
             refused.write(out, now);
-            return Action::Reply;
+            return Disposition::Reply;
         }
     };
     if matches!(query.qtype, rtype::AXFR | rtype::IXFR) && query.class == IN {
@@ -85,22 +98,22 @@ fn signed(rules: Rules, query: &Query, at: usize, client: IpAddr, transport: Tra
     let limit = transport.limit(query.edns).saturating_sub(signed.signer.length());
     let recursion = rules.recursion && rules.clients.contains(client);
     match answer(rules.zones, recursion, query, limit, out) {
-        Verdict::Reply => {
+        AnswerVerdict::Reply => {
             signed.signer.sign(out, now);
-            Action::Reply
+            Disposition::Reply
         }
-        Verdict::Forward => Action::Forward(limit, Some(signed.signer)),
+        AnswerVerdict::Forward => Disposition::Forward(limit, Some(signed.signer)),
     }
 }
 
 fn transferring(
-    rules: Rules,
+    rules: RequestContext,
     query: &Query,
     mut signed: Signed,
     client: IpAddr,
     transport: Transport,
     out: &mut Vec<u8>,
-) -> Action {
+) -> Disposition {
     head(query.message, query.head().len(), out);
     let (name, key) = (wire::text(&query.name), wire::text(&signed.key.name));
     let code = if !signed.key.transfer {
@@ -121,18 +134,18 @@ fn transferring(
             serial = rules.zones.zone(&query.name).map(|zone| rules.zones.apexes()[zone].serial());
         }
         let (zone, signer) = (query.name.to_vec().into(), signed.signer);
-        return Action::Transfer(Box::new(Transfer { zone, serial, signer, head: out.clone() }));
+        return Disposition::Transfer(Box::new(Transfer { zone, serial, signer, head: out.clone() }));
     };
     out[3] |= code as u8;
     signed.signer.sign(out, unix());
-    Action::Reply
+    Disposition::Reply
 }
 
-fn updating(rules: Rules, message: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Action {
+fn updating(rules: RequestContext, message: &[u8], client: IpAddr, out: &mut Vec<u8>) -> Disposition {
     let malformed = |out: &mut Vec<u8>| {
         head(message, HEADER, out);
         out[3] |= rcode::FORMERR as u8;
-        Action::Reply
+        Disposition::Reply
     };
     let Ok(tsig) = wire::signature(message) else { return malformed(out) };
     // Not compressed: a pointer that leads nowhere would make the reply malformed.
@@ -143,24 +156,24 @@ fn updating(rules: Rules, message: &[u8], client: IpAddr, out: &mut Vec<u8>) -> 
     let Some(at) = tsig else {
         rules.audit.refused(client, "an update without a key");
         out[3] |= rcode::REFUSED as u8;
-        return Action::Reply;
+        return Disposition::Reply;
     };
     let mut signed = match tsig::verify(message, at, rules.keys, now) {
         Ok(signed) => signed,
         Err(refused) => {
             rules.audit.refused(client, &format!("an update: {}", refused.why));
             refused.write(out, now);
-            return Action::Reply;
+            return Disposition::Reply;
         }
     };
     match update::read(message) {
-        Ok(request) => Action::Update(Box::new(request), signed),
+        Ok(request) => Disposition::Update(Box::new(request), signed),
         Err((code, why)) => {
             let key = wire::text(&signed.key.name);
             rules.audit.refused(client, &format!("an update with key `{key}`: {why}"));
             out[3] |= code as u8;
             signed.signer.sign(out, now);
-            Action::Reply
+            Disposition::Reply
         }
     }
 }

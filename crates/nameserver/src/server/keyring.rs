@@ -11,7 +11,7 @@ use crate::keys::{KeyEntry, KeyFile};
 
 /// One key. Its secret is not shown.
 #[derive(Debug)]
-pub struct Key {
+pub struct TsigKey {
     /// In lower-case wire format, as the algorithm's name.
     pub name: Box<[u8]>,
     pub algorithm: Box<[u8]>,
@@ -32,7 +32,7 @@ enum Pattern {
     Below(Box<[u8]>),
 }
 
-impl Key {
+impl TsigKey {
     fn new(entry: &KeyEntry) -> std::result::Result<Self, String> {
         let KeyEntry { name, algorithm, secret, update, transfer, expire } = entry;
         let of = match algorithm.trim_end_matches('.').to_ascii_lowercase().as_str() {
@@ -78,7 +78,7 @@ impl Key {
 
 /// All of them, by name.
 #[derive(Debug, Default)]
-pub struct Keyring(HashMap<Box<[u8]>, Arc<Key>>);
+pub struct Keyring(HashMap<Box<[u8]>, Arc<TsigKey>>);
 
 impl Keyring {
     /// Reads the file of keys; the error names the file, never a secret.
@@ -94,7 +94,7 @@ impl Keyring {
     pub fn new(file: &KeyFile) -> std::result::Result<Self, String> {
         let mut keys = HashMap::new();
         for entry in &file.keys {
-            let key = Key::new(entry)?;
+            let key = TsigKey::new(entry)?;
             if keys.insert(key.name.clone(), Arc::new(key)).is_some() {
                 return Err(format!("key `{}` is there twice", entry.name));
             }
@@ -103,7 +103,7 @@ impl Keyring {
     }
 
     /// The key of this name.
-    pub fn get(&self, name: &Name) -> Option<&Arc<Key>> {
+    pub fn get(&self, name: &Name) -> Option<&Arc<TsigKey>> {
         self.0.get(&**name)
     }
 

@@ -26,7 +26,7 @@ const STEP: u64 = 1_000_000_000 / PER_SECOND;
 
 /// What becomes of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LimitVerdict {
     Send,
     /// Send it without its records and with TC: who really asked comes again over TCP, and who did not gets no more bytes
     /// than the forger sent.
@@ -50,10 +50,10 @@ impl Default for Limit {
 
 impl Limit {
     /// Counts one reply to `client` at `now`, which is the time since the start.
-    pub fn check(&self, client: IpAddr, now: Duration) -> Verdict {
+    pub fn check(&self, client: IpAddr, now: Duration) -> LimitVerdict {
         let bucket = &self.buckets[self.key.hash_one(network(client)) as usize % BUCKETS];
         let now = now.as_nanos() as u64;
-        let mut verdict = Verdict::Send;
+        let mut verdict = LimitVerdict::Send;
         let count = |bucket| {
             let (next, what) = count(bucket, now);
             verdict = what;
@@ -73,14 +73,14 @@ fn network(client: IpAddr) -> u64 {
 }
 
 /// Counts one reply at `now` nanoseconds: the bucket after it, and what becomes of the reply.
-fn count(bucket: u64, now: u64) -> (u64, Verdict) {
+fn count(bucket: u64, now: u64) -> (u64, LimitVerdict) {
     let (empty, slips) = (bucket >> 1, bucket & 1);
     let empty = empty.max(now);
     if empty - now <= (BURST - 1) * STEP {
-        return ((empty + STEP) << 1 | slips, Verdict::Send);
+        return ((empty + STEP) << 1 | slips, LimitVerdict::Send);
     }
     // Every second one, as is the custom: BIND's and Knot's "slip 2".
-    (empty << 1 | (slips ^ 1), if slips == 1 { Verdict::Slip } else { Verdict::Drop })
+    (empty << 1 | (slips ^ 1), if slips == 1 { LimitVerdict::Slip } else { LimitVerdict::Drop })
 }
 
 #[cfg(test)]
@@ -92,9 +92,9 @@ mod tests {
     fn tally(limit: &Limit, client: &str, at: Duration, times: u64) -> (u64, u64, u64) {
         let client = client.parse().unwrap();
         (0..times).fold((0, 0, 0), |(sent, slipped, dropped), _| match limit.check(client, at) {
-            Verdict::Send => (sent + 1, slipped, dropped),
-            Verdict::Slip => (sent, slipped + 1, dropped),
-            Verdict::Drop => (sent, slipped, dropped + 1),
+            LimitVerdict::Send => (sent + 1, slipped, dropped),
+            LimitVerdict::Slip => (sent, slipped + 1, dropped),
+            LimitVerdict::Drop => (sent, slipped, dropped + 1),
         })
     }
 
@@ -112,14 +112,14 @@ mod tests {
         let client = "203.0.113.1".parse().unwrap();
         assert_eq!(tally(&limit, "203.0.113.1", SECOND, 200), (200, 0, 0));
         let more: Vec<_> = (0..4).map(|_| limit.check(client, SECOND)).collect();
-        assert_eq!(more, [Verdict::Slip, Verdict::Drop, Verdict::Slip, Verdict::Drop]);
+        assert_eq!(more, [LimitVerdict::Slip, LimitVerdict::Drop, LimitVerdict::Slip, LimitVerdict::Drop]);
     }
 
     #[test]
     fn who_asks_slowly_never_notices() {
         let limit = Limit::default();
         let all = (0..10_000).map(|i| limit.check("2001:db8::1".parse().unwrap(), SECOND + i * SECOND / 100));
-        assert!(all.into_iter().all(|verdict| verdict == Verdict::Send));
+        assert!(all.into_iter().all(|verdict| verdict == LimitVerdict::Send));
     }
 
     #[test]

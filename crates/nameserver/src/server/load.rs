@@ -7,7 +7,7 @@ use lap_base::{Error, Kind, OrError, Result};
 use super::{
     records, reverse,
     wire::{self, rtype},
-    zones::{Found, NotAdded, Zones},
+    zones::{Lookup, NotAdded, Zones},
 };
 use crate::names::Names;
 
@@ -83,7 +83,7 @@ struct Loading {
 
 impl Loading {
     fn zone(&mut self, name: &[u8]) {
-        if matches!(self.zones.find(name), Found::Outside) {
+        if matches!(self.zones.find(name), Lookup::Outside) {
             self.zones.add_zone(name, &self.soa, NEGATIVE_TTL, TTL, &self.server);
         }
     }

@@ -33,7 +33,7 @@ pub enum Section {
 }
 
 /// A reply that is being written.
-pub struct Reply<'a> {
+pub struct ReplyWriter<'a> {
     out: &'a mut Vec<u8>,
     question_end: usize,
     limit: usize,
@@ -41,7 +41,7 @@ pub struct Reply<'a> {
     truncated: bool,
 }
 
-impl<'a> Reply<'a> {
+impl<'a> ReplyWriter<'a> {
     /// Starts with the question's header and the question; with all that follows it will have at most `limit` bytes.
     pub fn new(query: &Query, limit: usize, out: &'a mut Vec<u8>) -> Self {
         out.clear();

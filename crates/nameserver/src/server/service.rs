@@ -27,10 +27,10 @@ use super::{
     load,
     metrics::Metrics,
     notify, scrape,
-    shared::{Policy, Shared, summary},
-    store::{Job, Places, Store},
+    shared::{AnswerPolicy, Shared, summary},
+    store::{Places, Store, StoreJob},
     tcp, udp,
-    watch::Watch,
+    watch::FileWatch,
 };
 
 /// Updates that wait for the disk; more are answered SERVFAIL.
@@ -64,9 +64,9 @@ pub struct Server {
     metrics: Option<TcpListener>,
     shared: Arc<Shared>,
     store: Store,
-    jobs: Receiver<Job>,
+    jobs: Receiver<StoreJob>,
     changed: Arc<Notify>,
-    watches: Vec<Watch>,
+    watches: Vec<FileWatch>,
     summary: String,
     times: tcp::Times,
 }
@@ -77,13 +77,13 @@ impl Server {
     pub async fn bind(options: &ServeOptions) -> Result<Self> {
         let audit = Arc::new(Audit::default());
         let file = options.names_dir.join("names.json");
-        let mut watches = vec![Watch::names(file.clone())];
+        let mut watches = vec![FileWatch::names(file.clone())];
         let names = load::read(&file)?;
         let zones = load::zones(&names, 1)?;
         let keys = match &options.keys {
             None => Keyring::default(),
             Some(file) => {
-                watches.push(Watch::keys(file.clone()));
+                watches.push(FileWatch::keys(file.clone()));
                 Keyring::read(file).unwrap_or_else(|e| {
                     // The names are more important than who may change them.
                     audit.say(&format!("{e}; the server refuses updates and transfers until it can read the file"));
@@ -103,7 +103,7 @@ impl Server {
             Some(address) => Some(scrape::bind(address).or_error(Kind::Host, || cannot(address))?),
             None => None,
         };
-        let policy = Policy::new(&names, &options.listen, None, &audit, &metrics)?;
+        let policy = AnswerPolicy::new(&names, &options.listen, None, &audit, &metrics)?;
         let changed = Arc::new(Notify::new());
         let places = Places { data: options.data_dir.clone(), state: options.state_dir.clone() };
         let store = Store::open(&places, zones, audit.clone(), changed.clone())?;
@@ -185,7 +185,7 @@ impl Server {
         shutdown.await;
         stop.store(true, Ordering::Relaxed);
         tasks.shutdown().await;
-        let _ = shared.jobs.send(Job::Stop);
+        let _ = shared.jobs.send(StoreJob::Stop);
         match spawn_blocking(move || threads.into_iter().try_for_each(|t| t.join())).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(Error::new(Kind::Other, "a thread of the name server ended with a panic")),

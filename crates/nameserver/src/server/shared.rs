@@ -18,22 +18,22 @@ use super::{
     access::Networks,
     audit::Audit,
     forward::{Completed, Forwarder},
-    handle::{Action, Rules, handle},
+    handle::{Disposition, RequestContext, handle},
     keyring::Keyring,
     limit::Limit,
     load,
     metrics::{By, Metrics},
     reply::Transport,
-    store::{Job, Update, unix},
+    store::{StoreJob, Update, unix},
     tsig::{Signed, Signer},
-    update::Request,
+    update::UpdateRequest,
     wire::rcode,
-    zones::{Found, Zones},
+    zones::{Lookup, Zones},
 };
 use crate::names::Names;
 
 /// How answers are made, beside the zones and the keys. Replaced as a whole.
-pub struct Policy {
+pub struct AnswerPolicy {
     /// `None`: there are no upstreams.
     pub forward: Option<Arc<Forwarder>>,
     pub clients: Networks,
@@ -42,7 +42,7 @@ pub struct Policy {
     domains: Vec<(String, Vec<SocketAddr>)>,
 }
 
-impl Policy {
+impl AnswerPolicy {
     /// From `names.json`. With the same upstreams the cache stays. `own`: where this server listens, which is not an
     /// upstream even if the file says so.
     pub fn new(
@@ -79,7 +79,7 @@ impl Policy {
 /// One server's.
 pub struct Shared {
     pub zones: Arc<RwLock<Zones>>,
-    pub policy: ArcSwap<Policy>,
+    pub policy: ArcSwap<AnswerPolicy>,
     pub keys: ArcSwap<Keyring>,
     pub audit: Arc<Audit>,
     pub metrics: Arc<Metrics>,
@@ -87,7 +87,7 @@ pub struct Shared {
     pub build: String,
     pub limit: Limit,
     pub started: Instant,
-    pub jobs: SyncSender<Job>,
+    pub jobs: SyncSender<StoreJob>,
     /// `names.json`
     pub names: PathBuf,
     pub own: Vec<SocketAddr>,
@@ -100,14 +100,14 @@ impl Shared {
     }
 
     /// Gives what messages are judged by. Do little with it: a change waits for it.
-    pub fn with_rules<T>(&self, then: impl FnOnce(Rules) -> T) -> T {
+    pub fn with_rules<T>(&self, then: impl FnOnce(RequestContext) -> T) -> T {
         let (zones, policy, keys) = (self.zones(), self.policy.load(), self.keys.load());
         let recursion = policy.forward.is_some();
-        then(Rules { zones: &zones, keys: &keys, clients: &policy.clients, recursion, audit: &self.audit })
+        then(RequestContext { zones: &zones, keys: &keys, clients: &policy.clients, recursion, audit: &self.audit })
     }
 
     /// Judges one message; see [`handle`].
-    pub fn handle(&self, message: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Action {
+    pub fn handle(&self, message: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Disposition {
         self.with_rules(|rules| handle(rules, message, client, transport, out))
     }
 
@@ -143,13 +143,13 @@ impl Shared {
             wire.extend(label.iter().map(u8::to_ascii_lowercase));
         }
         wire.push(0);
-        !matches!(self.zones().find(&wire), Found::Outside)
+        !matches!(self.zones().find(&wire), Lookup::Outside)
     }
 
     /// Gives an update to the store; `send` gets the signed reply made of `draft` once it holds. `since`: when it came.
     pub fn update(
         &self,
-        request: Request,
+        request: UpdateRequest,
         signed: Signed,
         client: IpAddr,
         draft: Vec<u8>,
@@ -166,8 +166,9 @@ impl Shared {
             send(reply);
         };
         let update = Update { request, signed, client, answer: Box::new(answer) };
-        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = self.jobs.try_send(Job::Update(update))
-            && let Job::Update(update) = job
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
+            self.jobs.try_send(StoreJob::Update(update))
+            && let StoreJob::Update(update) = job
         {
             (update.answer)(rcode::SERVFAIL, update.signed);
         }
@@ -180,10 +181,10 @@ impl Shared {
     pub fn reload(&self) -> Result<String> {
         let names = load::read(&self.names)?;
         let zones = load::zones(&names, 1)?;
-        let policy = Policy::new(&names, &self.own, Some(&self.policy.load()), &self.audit, &self.metrics)?;
+        let policy = AnswerPolicy::new(&names, &self.own, Some(&self.policy.load()), &self.audit, &self.metrics)?;
         let summary = summary(&names, &zones);
         self.policy.store(policy.into());
-        let _ = self.jobs.send(Job::Reload(Box::new(zones)));
+        let _ = self.jobs.send(StoreJob::Reload(Box::new(zones)));
         Ok(summary)
     }
 

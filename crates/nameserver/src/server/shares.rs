@@ -31,12 +31,12 @@ pub struct Shares {
 
 #[derive(Default)]
 struct Table {
-    clients: HashMap<u64, Vec<Place>>,
+    clients: HashMap<u64, Vec<Slot>>,
     taken: usize,
     next: u64,
 }
 
-struct Place {
+struct Slot {
     id: u64,
     used: Instant,
     /// Work that must come to its end: this place is not taken away.
@@ -46,7 +46,7 @@ struct Place {
 }
 
 /// Resolves when its place was taken away.
-pub type Gone = oneshot::Receiver<()>;
+pub type Evicted = oneshot::Receiver<()>;
 
 /// One place; free again when this is dropped.
 pub struct Share {
@@ -65,7 +65,7 @@ impl Shares {
     }
 
     /// A place for a client, with what tells that it was taken away; `None`: there is none for this client.
-    pub fn take(self: &Arc<Self>, client: IpAddr, now: Instant) -> Option<(Share, Gone)> {
+    pub fn take(self: &Arc<Self>, client: IpAddr, now: Instant) -> Option<(Share, Evicted)> {
         let client = network(client);
         let mut table = self.table();
         let has = table.clients.get(&client).map_or(0, Vec::len);
@@ -80,7 +80,7 @@ impl Shares {
         let id = table.next;
         table.next += 1;
         table.taken += 1;
-        table.clients.entry(client).or_default().push(Place { id, used: now, busy: 0, _gone: gone });
+        table.clients.entry(client).or_default().push(Slot { id, used: now, busy: 0, _gone: gone });
         Some((Share { shares: self.clone(), client, id }, receiver))
     }
 
@@ -105,14 +105,14 @@ impl Table {
     /// Who gives a place to a client that has `has`: the one with the most, if that is more than the client will have then;
     /// otherwise whoever has the place that was not used for the longest time. With it, whether a young one may go.
     fn giver(&self, client: u64, has: usize, now: Instant, young: Duration) -> Option<(u64, bool)> {
-        let can = |places: &[Place], young| places.iter().any(|place| place.is_idle(now, young));
+        let can = |places: &[Slot], young| places.iter().any(|place| place.is_idle(now, young));
         let greedy = self.clients.iter().filter(|(_, places)| places.len() > has + 1 && can(places, Duration::ZERO));
         if let Some((greedy, _)) = greedy.max_by_key(|(_, places)| places.len()) {
             return Some((*greedy, true));
         }
         let idle = self.clients.iter().filter(|(other, places)| **other == client || places.len() > has);
         let oldest =
-            |places: &[Place]| places.iter().filter(|place| place.is_idle(now, young)).map(|place| place.used).min();
+            |places: &[Slot]| places.iter().filter(|place| place.is_idle(now, young)).map(|place| place.used).min();
         let (who, _) = idle.filter_map(|(who, places)| Some((*who, oldest(places)?))).min_by_key(|(_, used)| *used)?;
         Some((who, false))
     }
@@ -128,14 +128,14 @@ impl Table {
     }
 }
 
-impl Place {
+impl Slot {
     fn is_idle(&self, now: Instant, young: Duration) -> bool {
         self.busy == 0 && now.saturating_duration_since(self.used) >= young
     }
 }
 
 impl Share {
-    fn place(&self, act: impl FnOnce(&mut Place)) {
+    fn place(&self, act: impl FnOnce(&mut Slot)) {
         let mut table = self.shares.table();
         let places = table.clients.get_mut(&self.client);
         if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.id == self.id)) {
@@ -199,7 +199,7 @@ mod tests {
         assert!(shares.take(ip(2), now).is_some());
         // Later its own oldest one goes for a new one.
         let new = shares.take(ip(1), now + YOUNG).unwrap();
-        assert_eq!((gone(&mut held), shares.taken().0), (1, 6));
+        assert_eq!((evictions(&mut held), shares.taken().0), (1, 6));
         drop(held);
         assert_eq!(shares.taken(), (1, 1));
         drop(new);
@@ -207,8 +207,8 @@ mod tests {
     }
 
     /// How many of these places were taken away.
-    fn gone(held: &mut [(Share, Gone)]) -> usize {
-        let closed = |gone: &mut Gone| gone.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+    fn evictions(held: &mut [(Share, Evicted)]) -> usize {
+        let closed = |gone: &mut Evicted| gone.try_recv() == Err(oneshot::error::TryRecvError::Closed);
         held.iter_mut().map(|(_, gone)| closed(gone)).filter(|gone| *gone).count()
     }
 
@@ -221,7 +221,7 @@ mod tests {
         // At once, though all are young.
         let third: Vec<_> = (0..2).map_while(|_| shares.take(ip(3), now)).collect();
         assert_eq!((third.len(), shares.taken()), (2, (8, 3)));
-        assert_eq!((gone(&mut first), gone(&mut second)), (2, 0));
+        assert_eq!((evictions(&mut first), evictions(&mut second)), (2, 0));
     }
 
     #[test]

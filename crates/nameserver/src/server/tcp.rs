@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    handle::Action,
+    handle::Disposition,
     metrics::By,
     reply::Transport,
     shared::Shared,
@@ -158,13 +158,13 @@ impl Connection {
         metrics.queries(Transport::Tcp, 1);
         match self.shared.handle(question, self.client, Transport::Tcp, out) {
             // Whoever talks nonsense on a connection is not worth keeping it open for.
-            Action::Drop => return Ok(false),
-            Action::Reply => {
+            Disposition::Drop => return Ok(false),
+            Disposition::Reply => {
                 self.writer.send(out).await?;
                 metrics.response(out);
                 metrics.took(By::Zones, since.elapsed(), 1);
             }
-            Action::Forward(limit, signer) => {
+            Disposition::Forward(limit, signer) => {
                 let Ok(place) = self.waiting.clone().acquire_owned().await else { return Ok(false) };
                 let (shared, writer, client, draft) =
                     (self.shared.clone(), self.writer.clone(), self.client, out.clone());
@@ -176,7 +176,7 @@ impl Connection {
                     drop((work, place));
                 });
             }
-            Action::Update(request, signed) => {
+            Disposition::Update(request, signed) => {
                 let _work = Work::begin(&self.share);
                 let (sender, reply) = oneshot::channel();
                 self.shared.update(*request, signed, self.client, out.clone(), since, |reply| {
@@ -186,7 +186,7 @@ impl Connection {
                 let Ok(reply) = reply.await else { return Ok(false) };
                 self.writer.send(&reply).await?;
             }
-            Action::Transfer(transfer) => {
+            Disposition::Transfer(transfer) => {
                 let _work = Work::begin(&self.share);
                 let Ok(_place) = self.transfers.acquire().await else { return Ok(false) };
                 metrics.transfer();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ring::hmac;
 
 use super::{
-    keyring::{Key, Keyring},
+    keyring::{Keyring, TsigKey},
     wire::{self, ANY, Name, rcode, rtype},
 };
 
@@ -52,7 +52,7 @@ fn read(message: &[u8], at: usize) -> Option<Tsig<'_>> {
 /// A message whose signature is right.
 #[derive(Debug)]
 pub struct Signed {
-    pub key: Arc<Key>,
+    pub key: Arc<TsigKey>,
     /// When it was signed, in seconds since 1970.
     pub time: u64,
     /// What tells this message from every other one: the beginning of its signature.
@@ -174,7 +174,7 @@ impl Refused {
 /// Signs the reply to one message, or its parts one after the other.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    key: Arc<Key>,
+    key: Arc<TsigKey>,
     /// The signature before: the request's, then that of each part.
     before: Vec<u8>,
     first: bool,
@@ -183,7 +183,7 @@ pub struct Signer {
 impl Signer {
     /// Signs a request, which answers nothing before it.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn request(key: Arc<Key>) -> Self {
+    pub fn request(key: Arc<TsigKey>) -> Self {
         Self { key, before: Vec::new(), first: true }
     }
 

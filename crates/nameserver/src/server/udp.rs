@@ -18,8 +18,8 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmm
 use tokio::runtime::Handle;
 
 use super::{
-    handle::{Action, Rules, handle},
-    limit::Verdict,
+    handle::{Disposition, RequestContext, handle},
+    limit::LimitVerdict,
     metrics::{By, Shard},
     reply::{Transport, truncate},
     shared::Shared,
@@ -87,7 +87,7 @@ impl Server<'_> {
         let mut arrived: Vec<(usize, Peer)> = Vec::with_capacity(BATCH);
         let mut replies = Replies::new();
         // What is not answered at once.
-        let mut later: Vec<(Action, SocketAddr, Vec<u8>)> = Vec::new();
+        let mut later: Vec<(Disposition, SocketAddr, Vec<u8>)> = Vec::new();
         // Looked at each time: under load there is never a pause.
         while !stop.load(Ordering::Relaxed) {
             if let Err(error) = receive(&self.socket, &mut headers, &mut questions, &mut arrived) {
@@ -105,12 +105,12 @@ impl Server<'_> {
                     let out = &mut replies.bytes[replies.count];
                     let judge = || handle(rules, &message[..*length], client.ip(), Transport::Udp, out);
                     match catch_unwind(AssertUnwindSafe(judge)) {
-                        Ok(Action::Reply) if self.may_send(rules, metrics, client.ip(), since, out) => {
+                        Ok(Disposition::Reply) if self.may_send(rules, metrics, client.ip(), since, out) => {
                             metrics.response(out);
                             replies.to[replies.count] = *peer;
                             replies.count += 1;
                         }
-                        Ok(Action::Reply | Action::Drop) | Err(_) => {}
+                        Ok(Disposition::Reply | Disposition::Drop) | Err(_) => {}
                         Ok(action) => later.push((action, client, out.clone())),
                     }
                 }
@@ -125,38 +125,45 @@ impl Server<'_> {
     }
 
     /// Whether a reply goes out; one too many to a stranger goes out empty, or not at all.
-    fn may_send(&self, rules: Rules, metrics: &Shard, client: IpAddr, now: Instant, out: &mut Vec<u8>) -> bool {
+    fn may_send(
+        &self,
+        rules: RequestContext,
+        metrics: &Shard,
+        client: IpAddr,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if rules.clients.contains(client) {
             return true;
         }
         match self.shared.limit.check(client, now.duration_since(self.shared.started)) {
-            Verdict::Send => return true,
-            Verdict::Slip if truncate(out) => {
+            LimitVerdict::Send => return true,
+            LimitVerdict::Slip if truncate(out) => {
                 metrics.slipped.add(1);
                 return true;
             }
-            Verdict::Slip | Verdict::Drop => metrics.dropped.add(1),
+            LimitVerdict::Slip | LimitVerdict::Drop => metrics.dropped.add(1),
         }
         false
     }
 
-    fn act(&self, action: Action, client: SocketAddr, draft: Vec<u8>, since: Instant) {
+    fn act(&self, action: Disposition, client: SocketAddr, draft: Vec<u8>, since: Instant) {
         let (socket, shared) = (self.socket.clone(), self.shared.clone());
         match action {
-            Action::Drop | Action::Reply => {}
-            Action::Forward(limit, signer) => {
+            Disposition::Drop | Disposition::Reply => {}
+            Disposition::Forward(limit, signer) => {
                 self.runtime.spawn(async move {
                     if let Some(reply) = shared.forward(&draft, limit, client.ip(), signer, since).await {
                         let _ = socket.send_to(&reply, client);
                     }
                 });
             }
-            Action::Update(request, signed) => {
+            Disposition::Update(request, signed) => {
                 self.shared.update(*request, signed, client.ip(), draft, since, move |reply| {
                     let _ = socket.send_to(&reply, client);
                 });
             }
-            Action::Transfer(mut transfer) => {
+            Disposition::Transfer(mut transfer) => {
                 let parts = transfer::parts(&shared.zones(), &transfer);
                 if let Some(mut part) = parts.and_then(|parts| parts.into_iter().next()) {
                     transfer.signer.sign(&mut part, unix());

@@ -23,13 +23,13 @@ fn stamp(file: &Path) -> Stamp {
 }
 
 /// A watch on one file, from the moment it is made. Make it before reading the file: a change in between is then seen.
-pub struct Watch {
+pub struct FileWatch {
     file: PathBuf,
     last: Stamp,
     reload: fn(&Shared, &Path) -> Result<String>,
 }
 
-impl Watch {
+impl FileWatch {
     /// On `names.json`.
     pub fn names(file: PathBuf) -> Self {
         Self { last: stamp(&file), file, reload: |shared, _| shared.reload() }

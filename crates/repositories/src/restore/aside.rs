@@ -10,7 +10,7 @@ use std::{
 
 use lap_base::error::{Error, Kind, OrError, Result};
 
-use super::job::Job;
+use super::job::RestoreJob;
 use crate::{
     relay::{self, Message},
     rights::ReadOnly,
@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// What the child says, or that it was killed.
-pub fn inherited(job: &Job, target: &Path) -> Result<()> {
+pub fn inherited(job: &RestoreJob, target: &Path) -> Result<()> {
     child(job, target, Stdio::inherit())
 }
 
@@ -29,7 +29,7 @@ pub fn inherited(job: &Job, target: &Path) -> Result<()> {
 ///
 /// # Errors
 /// What the child says, or that it was killed.
-pub fn here_served(job: &Job, storage: Arc<dyn Storage>, target: &Path) -> Result<()> {
+pub fn here_served(job: &RestoreJob, storage: Arc<dyn Storage>, target: &Path) -> Result<()> {
     let what = || "cannot serve the repository to the restore".to_owned();
     let (ours, theirs) = UnixStream::pair().or_error(Kind::Host, what)?;
     ours.set_nonblocking(true).or_error(Kind::Host, what)?;
@@ -47,7 +47,7 @@ pub fn here_served(job: &Job, storage: Arc<dyn Storage>, target: &Path) -> Resul
     restored
 }
 
-fn child(job: &Job, target: &Path, repository: Stdio) -> Result<()> {
+fn child(job: &RestoreJob, target: &Path, repository: Stdio) -> Result<()> {
     let what = || "cannot start the process of the restore".to_owned();
     let mut line = serde_json::to_vec(job).or_error(Kind::Other, what)?;
     line.push(b'\n');

@@ -20,7 +20,7 @@ use nix::{
 use super::{
     confine::confine,
     here::here,
-    job::{Job, What},
+    job::{RestoreJob, RestoreKind},
 };
 use crate::{open::Repository, relay::Message, remote::Remote, warnings};
 
@@ -46,14 +46,14 @@ fn work(control: &UnixStream) -> Result<()> {
     let what = || "cannot read the request".to_owned();
     let mut line = String::new();
     BufReader::new(control).read_line(&mut line).or_error(Kind::Other, what)?;
-    let job: Job = serde_json::from_str(&line).or_error(Kind::Other, what)?;
+    let job: RestoreJob = serde_json::from_str(&line).or_error(Kind::Other, what)?;
     // Held to the end: the directory is not cleared away under a process that still writes into it.
     let directory = std::fs::File::open(".").or_error(Kind::Host, || "cannot open the target".into())?;
     let _held = Flock::lock(directory, FlockArg::LockShared)
         .map_err(|(_, error)| Error::new(Kind::Host, format!("cannot lock the target: {error}")))?;
     warnings::listen();
     // On a node root restores what may be anything; there is no way without the wall.
-    let target = confine(job.what == What::Snapshot)?;
+    let target = confine(job.what == RestoreKind::Snapshot)?;
     let remote = socket(std::io::stdout()).and_then(Remote::start).or_error(Kind::Other, what)?;
     let remote = Arc::new(remote);
     let tell = remote.tell();

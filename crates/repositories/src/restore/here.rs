@@ -15,8 +15,8 @@ use rustic_core::{
 };
 
 use super::{
-    job::What,
-    names::{self, Names},
+    job::RestoreKind,
+    names::{self, TreeNames},
     rules::{self, Rule},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
 ///
 /// # Errors
 /// An entry is forged; or something cannot be read or written, and then a part of it may be there.
-pub fn here(repository: Repository, what: What, restic: &str, target: &Path) -> Result<()> {
+pub fn here(repository: Repository, what: RestoreKind, restic: &str, target: &Path) -> Result<()> {
     let Repository { name, inner, .. } = repository;
     let name = name.as_str();
     let tree = guarded(name, || inner.to_indexed())?;
@@ -44,7 +44,7 @@ pub fn here(repository: Repository, what: What, restic: &str, target: &Path) -> 
             entry.as_ref().is_ok_and(|(path, node)| rules::of(what, path, node) != Rule::Leave) || entry.is_err()
         };
         let all = tree.ls(&node, &LsOptions::default())?.filter(admitted);
-        if what == What::Snapshot {
+        if what == RestoreKind::Snapshot {
             for entry in all.clone() {
                 let (path, node) = entry?;
                 make_way(&target.join(&path), &node).map_err(|error| {
@@ -65,18 +65,18 @@ pub fn here(repository: Repository, what: What, restic: &str, target: &Path) -> 
 pub(super) fn check(
     tree: &rustic_core::Repository<impl IndexedFull>,
     name: &str,
-    what: What,
+    what: RestoreKind,
     node: &Node,
     target: &Path,
 ) -> Result<()> {
     let room = match what {
         // Most of it is there already, so the size says nothing.
-        What::Snapshot => u64::MAX,
-        What::Workspace => nix::sys::statvfs::statvfs(target)
+        RestoreKind::Snapshot => u64::MAX,
+        RestoreKind::Workspace => nix::sys::statvfs::statvfs(target)
             .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()))
             .or_error(Kind::Host, || format!("cannot look at `{}`", target.display()))?,
     };
-    let (mut names, mut size) = (Names::new(name, node.subtree), 0_u64);
+    let (mut names, mut size) = (TreeNames::new(name, node.subtree), 0_u64);
     guarded(name, || {
         for entry in tree.ls(node, &LsOptions::default())? {
             let (path, node) = entry?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What comes out of a repository; each has its own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub enum RestoreKind {
     /// A snapshot of a node, over what is in the target already.
     Snapshot,
     /// The workspace, into an empty directory.
@@ -19,8 +19,8 @@ pub enum What {
 
 /// One restore.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Job {
-    pub what: What,
+pub struct RestoreJob {
+    pub what: RestoreKind,
     /// The snapshot, as restic calls it, in full.
     pub restic: String,
     /// The repository, for messages.
@@ -30,7 +30,7 @@ pub struct Job {
     pub key: Secret,
 }
 
-impl What {
+impl RestoreKind {
     /// Where it is in the snapshot.
     pub fn place(self) -> &'static str {
         match self {

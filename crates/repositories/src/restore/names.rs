@@ -19,7 +19,7 @@ const MOST: u64 = 200_000_000;
 const SHOWN: usize = 200;
 
 /// What was seen of the tree so far.
-pub struct Names<'a> {
+pub struct TreeNames<'a> {
     repository: &'a str,
     /// The directories that are open, the innermost last.
     open: Vec<Directory>,
@@ -37,7 +37,7 @@ impl Directory {
     }
 }
 
-impl<'a> Names<'a> {
+impl<'a> TreeNames<'a> {
     /// For the directory `tree` of a repository.
     pub fn new(repository: &'a str, tree: Option<TreeId>) -> Self {
         Self { repository, open: vec![Directory::new(tree)], entries: 0 }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn said(entries: &[(&str, Node)]) -> Option<String> {
-        let mut names = Names::new("office", tree(0));
+        let mut names = TreeNames::new("office", tree(0));
         entries.iter().find_map(|(path, node)| names.check(&PathBuf::from(path), node).err()).map(|error| error.message)
     }
 

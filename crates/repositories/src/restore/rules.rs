@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustic_core::repofile::{Node, NodeType};
 
-use super::job::What;
+use super::job::RestoreKind;
 
 /// What is done with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub enum Rule {
 }
 
 /// What is done with this one.
-pub fn of(what: What, path: &Path, node: &Node) -> Rule {
+pub fn of(what: RestoreKind, path: &Path, node: &Node) -> Rule {
     let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap_or("\u{fffd}")).collect();
     match what {
-        What::Snapshot => snapshot(&parts, node),
-        What::Workspace => workspace(&parts, node),
+        RestoreKind::Snapshot => snapshot(&parts, node),
+        RestoreKind::Workspace => workspace(&parts, node),
     }
 }
 
@@ -62,9 +62,9 @@ fn workspace(parts: &[&str], node: &Node) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::restore::job::What;
+    use crate::restore::job::RestoreKind;
 
-    fn of_kind(what: What, kind: char, path: &str) -> Rule {
+    fn of_kind(what: RestoreKind, kind: char, path: &str) -> Rule {
         let node_type = match kind {
             'd' => NodeType::Dir,
             'l' => NodeType::Symlink { linktarget: "/etc".into(), linktarget_raw: None },
@@ -77,11 +77,15 @@ mod tests {
     #[test]
     fn a_snapshot_is_data_state_and_a_description() {
         for fine in ["d data", "l data/one/link", "p data/fifo", "f meta.json", "d state", "f state/dns/x"] {
-            assert_eq!(of_kind(What::Snapshot, fine.chars().next().unwrap(), &fine[2..]), Rule::Restore, "{fine}");
+            assert_eq!(
+                of_kind(RestoreKind::Snapshot, fine.chars().next().unwrap(), &fine[2..]),
+                Rule::Restore,
+                "{fine}"
+            );
         }
         for wrong in ["l data", "f data", "l meta.json", "d meta.json", "l state", "l state/dns", "p state/x", "f etc"]
         {
-            let rule = of_kind(What::Snapshot, wrong.chars().next().unwrap(), &wrong[2..]);
+            let rule = of_kind(RestoreKind::Snapshot, wrong.chars().next().unwrap(), &wrong[2..]);
             assert!(matches!(rule, Rule::Refuse(_)), "{wrong}");
         }
     }
@@ -105,7 +109,11 @@ mod tests {
             "f .git/info/exclude",
             "f vendor/x/.git/HEAD",
         ] {
-            assert_eq!(of_kind(What::Workspace, fine.chars().next().unwrap(), &fine[2..]), Rule::Restore, "{fine}");
+            assert_eq!(
+                of_kind(RestoreKind::Workspace, fine.chars().next().unwrap(), &fine[2..]),
+                Rule::Restore,
+                "{fine}"
+            );
         }
         for left in [
             "d .lap",
@@ -132,7 +140,11 @@ mod tests {
             "f vendor/x/.git/config",
             "f vendor/x/.git",
         ] {
-            assert_eq!(of_kind(What::Workspace, left.chars().next().unwrap(), &left[2..]), Rule::Leave, "{left}");
+            assert_eq!(
+                of_kind(RestoreKind::Workspace, left.chars().next().unwrap(), &left[2..]),
+                Rule::Leave,
+                "{left}"
+            );
         }
     }
 }

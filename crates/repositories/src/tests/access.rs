@@ -90,7 +90,9 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
     fs::write(root.join(".lap/keys/admin"), "secret").unwrap();
     fs::write(root.join("lap.toml"), "lab = \"lab\"\n").unwrap();
     fs::write(root.join("target"), "large").unwrap();
-    git("echo /target >.gitignore && git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm one");
+    git(
+        "printf '/target\\n/.lap\\n' >.gitignore && git init -q && git add -A && git -c user.name=t -c user.email=t@t commit -qm one",
+    );
     git("git config remote.origin.url https://user:secret@host && echo new >uncommitted");
 
     let repository = office.open();

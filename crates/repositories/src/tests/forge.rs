@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     cipher::Cipher,
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     open::Repository,
 };
 
@@ -132,7 +132,7 @@ impl Forger<'_> {
 
     fn put(&self, folder: Folder, bytes: Vec<u8>) -> String {
         let name = id(&bytes);
-        let file = File::new(folder, &name).unwrap();
+        let file = RepositoryFile::new(folder, &name).unwrap();
         self.repository.storage.write(&file, &[Bytes::from(bytes)]).unwrap();
         name
     }

@@ -45,7 +45,7 @@ fn subvolumes_in_the_data_travel_with_it() {
     let plain = Pool::on(Filesystem::Ext4);
     warnings::listen();
     let found = office.open().copies_of("lab", "test").unwrap().into_iter().find(|copy| copy.id == meta.id).unwrap();
-    let restore = |half: &Path| here::here(office.open(), job::What::Snapshot, &found.restic, half);
+    let restore = |half: &Path| here::here(office.open(), job::RestoreKind::Snapshot, &found.restic, half);
     let fetched = fetch("office", &plain.path(), &found.id, None, restore).unwrap();
     let target = plain.path().join("target");
     snapshot::volume::copy(&snapshot::data(&plain.path(), &meta.id), &target).unwrap();

@@ -13,19 +13,19 @@ struct Slow {
     /// By number and size, whether one fails.
     fails: fn(i64, usize) -> bool,
     /// What was written before all packs that were begun had ended.
-    early: Mutex<Vec<File>>,
+    early: Mutex<Vec<RepositoryFile>>,
 }
 
 impl Storage for Slow {
-    fn list(&self, folder: Folder) -> io::Result<Vec<(File, u64)>> {
+    fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.inner.list(folder)
     }
 
-    fn read(&self, file: &File, range: Option<(u64, u64)>) -> io::Result<Bytes> {
+    fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes> {
         self.inner.read(file, range)
     }
 
-    fn write(&self, file: &File, parts: &[Bytes]) -> io::Result<()> {
+    fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         if file.folder != Folder::Data {
             if self.begun.load(Ordering::SeqCst) != self.ended.load(Ordering::SeqCst) {
                 self.early.lock().unwrap().push(file.clone());
@@ -40,12 +40,12 @@ impl Storage for Slow {
         written
     }
 
-    fn remove(&self, file: &File) -> io::Result<()> {
+    fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         self.inner.remove(file)
     }
 
-    fn look(&self) -> io::Result<Option<Vec<String>>> {
-        self.inner.look()
+    fn list_root(&self) -> io::Result<Option<Vec<String>>> {
+        self.inner.list_root()
     }
 
     fn make(&self) -> io::Result<()> {
@@ -54,7 +54,7 @@ impl Storage for Slow {
 }
 
 /// Copies the newest snapshot over a connection.
-fn copied(office: &Office, fails: fn(i64, usize) -> bool) -> (Result<Copied>, Arc<Slow>) {
+fn copied(office: &Office, fails: fn(i64, usize) -> bool) -> (Result<CopyStats>, Arc<Slow>) {
     let (begun, ended, early) = (AtomicI64::new(0), AtomicI64::new(0), Mutex::default());
     let slow = Arc::new(Slow { inner: office.storage.clone(), begun, ended, fails, early });
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -126,7 +126,9 @@ fn a_node_has_no_more_rights_than_its_request_needs() {
     let office = Office::new();
     let key = office.open().key().unwrap();
     let keys = office.storage.list(Folder::Keys).unwrap();
-    let named = |folder, bytes: &Bytes| File::new(folder, &hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes)));
+    let named = |folder, bytes: &Bytes| {
+        RepositoryFile::new(folder, &hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes)))
+    };
     let bytes = Bytes::from_static(b"planted");
     for rights in [Rights::Read, Rights::Append] {
         let node = served(rights, office.storage.clone());
@@ -138,8 +140,8 @@ fn a_node_has_no_more_rights_than_its_request_needs() {
             assert!(error.contains("a node may not write"), "{rights:?}: {error}");
         }
         assert!(node.read(&keys[0].0, None).unwrap_err().to_string().contains("a node may not read"));
-        assert!(node.write(&File::config(), std::slice::from_ref(&bytes)).is_err());
-        assert!(node.remove(&keys[0].0).is_err() && node.make().is_err() && node.look().is_err());
+        assert!(node.write(&RepositoryFile::config(), std::slice::from_ref(&bytes)).is_err());
+        assert!(node.remove(&keys[0].0).is_err() && node.make().is_err() && node.list_root().is_err());
         let snapshot = named(Folder::Snapshots, &bytes).unwrap();
         let written = node.write(&snapshot, std::slice::from_ref(&bytes));
         assert_eq!(written.is_ok(), rights == Rights::Append, "{rights:?}: {written:?}");

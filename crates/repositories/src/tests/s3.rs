@@ -77,7 +77,7 @@ impl Drop for Server {
 fn there_and_back() {
     let server = Server::start();
     let empty = server.storage("lab");
-    assert_eq!(empty.look().unwrap(), None, "there is no bucket yet");
+    assert_eq!(empty.list_root().unwrap(), None, "there is no bucket yet");
     assert!(!Repository::is_there(&empty, "office").unwrap());
     let office = Office::with(|_| server.storage("lab"));
     office.goes_there_and_comes_back(|| {
@@ -85,7 +85,7 @@ fn there_and_back() {
         assert!(server.restic(&["check", "--read-data"]).contains("no errors were found"));
     });
 
-    let missing = File::new(Folder::Data, &"ab".repeat(32)).unwrap();
+    let missing = RepositoryFile::new(Folder::Data, &"ab".repeat(32)).unwrap();
     assert_eq!(office.storage.read(&missing, None).unwrap_err().kind(), io::ErrorKind::NotFound);
     office.storage.remove(&missing).unwrap();
     let (file, size) = office.storage.list(Folder::Data).unwrap().remove(0);
@@ -93,10 +93,10 @@ fn there_and_back() {
     assert_eq!(office.storage.read(&file, Some((1, 3))).unwrap(), office.storage.read(&file, None).unwrap()[1..4]);
     office.storage.write(&file, &[Bytes::from_static(b"another")]).unwrap();
     assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "one that is there stays");
-    assert!(office.storage.look().unwrap().unwrap().contains(&"config".into()));
+    assert!(office.storage.list_root().unwrap().unwrap().contains(&"config".into()));
     // Another folder of the bucket is another place.
-    assert_eq!(server.storage("lab2").look().unwrap().unwrap(), [""; 0]);
-    assert!(server.storage("").look().unwrap().unwrap().contains(&"lab".into()));
+    assert_eq!(server.storage("lab2").list_root().unwrap().unwrap(), [""; 0]);
+    assert!(server.storage("").list_root().unwrap().unwrap().contains(&"lab".into()));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn more_than_a_page_of_files() {
     let storage = server.storage("lab");
     storage.make().unwrap();
     storage.make().unwrap();
-    let file = |n: u32| File::new(Folder::Data, &format!("{n:064x}")).unwrap();
+    let file = |n: u32| RepositoryFile::new(Folder::Data, &format!("{n:064x}")).unwrap();
     (0..1050).for_each(|n| storage.write(&file(n), &[Bytes::from_static(b"x")]).unwrap());
     let listed = storage.list(Folder::Data).unwrap();
     assert_eq!((listed.len(), listed.iter().all(|(_, size)| *size == 1)), (1050, true));
@@ -118,6 +118,6 @@ fn no_server_is_one_sentence() {
     let place: Location = format!("s3:http://{nobody}/bucket").parse().unwrap();
     let Location::S3 { endpoint, bucket, folder } = place else { panic!() };
     let storage = S3::with(Credentials::new(KEY, SECRET), "x".into(), &endpoint, &bucket, &folder).unwrap();
-    let error = storage.look().unwrap_err().to_string();
+    let error = storage.list_root().unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot reach the S3 server {nobody}: ")), "{error}");
 }

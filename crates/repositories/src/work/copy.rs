@@ -12,7 +12,7 @@ use rustic_core::{
 };
 
 use crate::{
-    file::{File, Folder},
+    file::{Folder, RepositoryFile},
     open::{Repository, guarded},
     restore::job::PLACE,
     snapshots::{Position, tags},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What is copied, and how it is called.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct CopySource<'a> {
     pub pool: &'a Path,
     /// A snapshot, or `latest`.
     pub id: &'a str,
@@ -37,7 +37,7 @@ pub struct Source<'a> {
 
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copied {
+pub struct CopyStats {
     pub id: Id,
     /// Bytes that were not in the repository before, as they lie there.
     pub added: u64,
@@ -49,8 +49,8 @@ pub struct Copied {
 ///
 /// # Errors
 /// A file cannot be read, or the repository not written; then it is not listed there.
-pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
-    let Source { pool, id, lab, environment, node, generation, asked } = source;
+pub fn copy(repository: Repository, source: &CopySource<'_>) -> Result<CopyStats> {
+    let CopySource { pool, id, lab, environment, node, generation, asked } = source;
     let meta = snapshot::find(pool, id)?;
     let _held = half::hold(pool, &meta.id)?;
     let place = |order: &Order| {
@@ -77,7 +77,7 @@ pub fn copy(repository: Repository, source: &Source<'_>) -> Result<Copied> {
     let unstaged = snapshot::unstage(pool, std::process::id());
     let summary = copied?;
     unstaged?;
-    Ok(Copied { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
+    Ok(CopyStats { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
 }
 
 /// Sends a directory that does not change, and checks that all of it is there.
@@ -106,13 +106,13 @@ fn send(
 fn adopt(repository: &Repository) -> Result<()> {
     let name = &repository.name;
     let files = repository.storage.list(Folder::Data).or_error(Kind::Node, || format!("cannot read `{name}`"))?;
-    let there: BTreeSet<File> = files.into_iter().map(|(file, _)| file).collect();
-    let known: BTreeSet<File> = guarded(name, || {
+    let there: BTreeSet<RepositoryFile> = files.into_iter().map(|(file, _)| file).collect();
+    let known: BTreeSet<RepositoryFile> = guarded(name, || {
         let mut known = BTreeSet::new();
         for index in repository.inner.stream_files::<IndexFile>()? {
             let (_, index) = index?;
             let packs = index.packs.iter().chain(&index.packs_to_delete);
-            known.extend(packs.filter_map(|pack| File::new(Folder::Data, pack.id.to_hex().as_str())));
+            known.extend(packs.filter_map(|pack| RepositoryFile::new(Folder::Data, pack.id.to_hex().as_str())));
         }
         Ok(known)
     })?;

@@ -3,5 +3,5 @@
 mod copy;
 mod fetch;
 
-pub use copy::{Copied, Source, copy};
+pub use copy::{CopySource, CopyStats, copy};
 pub use fetch::fetch;

@@ -25,7 +25,7 @@ use lap_base::{
 use crate::{
     id::Id,
     meta,
-    tree::{Node, Tree, look},
+    tree::{FileStatus, FileTree, read_tree},
 };
 
 /// The kernel's tick is at most 10 ms.
@@ -41,8 +41,8 @@ pub struct Stamp {
     size: u64,
 }
 
-impl From<&Node> for Stamp {
-    fn from(node: &Node) -> Self {
+impl From<&FileStatus> for Stamp {
+    fn from(node: &FileStatus) -> Self {
         Self { changed: node.changed, size: node.size }
     }
 }
@@ -66,12 +66,12 @@ impl Before {
 
 /// The files of one snapshot, by the inode of the present that each is a copy of.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownFiles {
     data: PathBuf,
     files: HashMap<u64, (Stamp, PathBuf)>,
 }
 
-impl Known {
+impl KnownFiles {
     /// Of the snapshot about which that was written down last; and which one that is.
     pub fn read(pool: &Path) -> Option<(Id, Self)> {
         let mut all: Vec<(SystemTime, Id)> = fs::read_dir(directory(pool))
@@ -116,11 +116,11 @@ fn line<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<(u64, Stamp, P
 }
 
 /// Writes down that each file of `tree`, which is the present, has its copy at the same path of the snapshot `id`.
-pub fn write(pool: &Path, id: &Id, tree: &Tree, before: Before) -> Result<()> {
+pub fn write(pool: &Path, id: &Id, tree: &FileTree, before: Before) -> Result<()> {
     write_as(pool, &id.to_string(), tree, before)
 }
 
-fn write_as(pool: &Path, name: &str, tree: &Tree, before: Before) -> Result<()> {
+fn write_as(pool: &Path, name: &str, tree: &FileTree, before: Before) -> Result<()> {
     let directory = directory(pool);
     let place = directory.join(name);
     let what = || format!("cannot write `{}`", place.display());
@@ -153,7 +153,7 @@ pub fn prepare(pool: &Path, copy: &Path) -> Result<()> {
     // So that all of it is old enough to be believed.
     std::thread::sleep(2 * TICK);
     let before = Before::sync(pool)?;
-    write_as(pool, PREPARED, &look(&Dir::open(copy)?, &[])?, before)
+    write_as(pool, PREPARED, &read_tree(&Dir::open(copy)?, &[])?, before)
 }
 
 /// It has become the present, as it was in the snapshot `id`. May be called again, and where nothing was prepared.

@@ -12,6 +12,6 @@ mod known;
 mod take;
 mod usage;
 
-pub use known::{Known, Stamp, confirm, forget, prepare, sweep};
+pub use known::{KnownFiles, Stamp, confirm, forget, prepare, sweep};
 pub use take::Shot;
 pub use usage::usage;

@@ -20,12 +20,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::known::{self, Before, Known, Stamp};
+use super::known::{self, Before, KnownFiles, Stamp};
 use crate::{
     half::hold,
     id::Id,
     still::{STEPS, Still, Stood},
-    tree::{self, At, Files, Node, Source, Tree, build, copy_file, look},
+    tree::{self, At, FileSource, FileStatus, FileToCopy, FileTree, build, copy_file, read_tree},
     volume,
 };
 
@@ -44,7 +44,7 @@ pub struct Shot<'a> {
     /// The one before it, which must not go away meanwhile, and its files.
     base: Option<Id>,
     _held: Option<Flock<File>>,
-    known: Known,
+    known: KnownFiles,
     /// Copies there are, by inode, and of what.
     early: HashMap<u64, Stamp>,
     place: OwnedFd,
@@ -56,7 +56,7 @@ impl<'a> Shot<'a> {
     /// # Errors
     /// The disk is full.
     pub fn begin(pool: &'a Path, half: &Path, leave: &'a [&'a str], still: &mut dyn Still) -> Result<Self> {
-        let base = Known::read(pool).and_then(|(id, known)| Some((hold(pool, &id).ok()?, id, known)));
+        let base = KnownFiles::read(pool).and_then(|(id, known)| Some((hold(pool, &id).ok()?, id, known)));
         let (held, base, known) =
             base.map_or((None, None, None), |(held, id, known)| (Some(held), Some(id), Some(known)));
         let early = half.join("early");
@@ -79,7 +79,7 @@ impl<'a> Shot<'a> {
         for _ in 0..GOES {
             let begun = Instant::now();
             let before = Before::sync(pool)?;
-            let tree = look(&shot.data, leave)?;
+            let tree = read_tree(&shot.data, leave)?;
             shot.fetch(&tree, Some(before), &|| Ok(()))?;
             if begun.elapsed() < LONG {
                 break;
@@ -129,10 +129,10 @@ impl<'a> Shot<'a> {
     }
 
     /// What is there now, with a copy of all that is not known.
-    fn moment(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<(Tree, Before, (u64, u64))> {
+    fn moment(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<(FileTree, Before, (u64, u64))> {
         let before = Before::sync(self.pool)?;
         go_on()?;
-        let tree = look(&self.data, self.leave)?;
+        let tree = read_tree(&self.data, self.leave)?;
         go_on()?;
         let copied = self.fetch(&tree, None, go_on)?;
         Ok((tree, before, copied))
@@ -140,7 +140,7 @@ impl<'a> Shot<'a> {
 
     /// Copies every file of which there is no copy yet; with `before` only those whose copy will still count later, and what goes
     /// away meanwhile does no harm. Gives how many that were, and their bytes.
-    fn fetch(&mut self, tree: &Tree, before: Option<Before>, go_on: &dyn Fn() -> Result<()>) -> Result<(u64, u64)> {
+    fn fetch(&mut self, tree: &FileTree, before: Option<Before>, go_on: &dyn Fn() -> Result<()>) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
         for dir in &tree.dirs {
             for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
@@ -156,7 +156,7 @@ impl<'a> Shot<'a> {
                 if self.early.remove(&node.inode).is_some() || before.is_none() {
                     remove(&place)?;
                 }
-                let source = Source { root: &self.data, path: &path, node };
+                let source = FileToCopy { root: &self.data, path: &path, node };
                 match copy_file(&source, self.place.as_fd(), copy.as_ref(), go_on) {
                     Ok(()) => drop(self.early.insert(node.inode, stamp)),
                     // It was taken away meanwhile, or something else is in its place: it is looked at once more later.
@@ -170,13 +170,13 @@ impl<'a> Shot<'a> {
         Ok((files, bytes))
     }
 
-    fn is_still(&self, path: &Path, node: &Node) -> bool {
-        self.data.look(path).is_ok_and(|found| found.is_some_and(|found| found.st_ino == node.inode))
+    fn is_still(&self, path: &Path, node: &FileStatus) -> bool {
+        self.data.metadata(path).is_ok_and(|found| found.is_some_and(|found| found.st_ino == node.inode))
     }
 }
 
-impl Files for Shot<'_> {
-    fn put(&self, at: &At<'_>, node: &Node) -> Result<()> {
+impl FileSource for Shot<'_> {
+    fn put(&self, at: &At<'_>, node: &FileStatus) -> Result<()> {
         let failed = |error: Errno| {
             let name = at.dir.path.join(at.name).to_string_lossy().escape_debug().to_string();
             Error::new(Kind::Node, format!("cannot put `{name}` into a snapshot: {error}"))
@@ -199,10 +199,10 @@ impl Files for Shot<'_> {
                 let name = Path::new(copy.file_name().unwrap_or_default());
                 // As it is known there: the copy has another inode than the present.
                 let node = match tree::one(&copy)? {
-                    Some(there) => Node { inode: there.inode, ..node.clone() },
+                    Some(there) => FileStatus { inode: there.inode, ..node.clone() },
                     None => return Err(failed(Errno::ISDIR)),
                 };
-                copy_file(&Source { root: &root, path: name, node: &node }, at.to, at.name, &|| Ok(()))
+                copy_file(&FileToCopy { root: &root, path: name, node: &node }, at.to, at.name, &|| Ok(()))
             }
             Err(error) => Err(failed(error)),
         }
@@ -229,7 +229,7 @@ fn in_time(until: Option<(Instant, Duration)>) -> Result<()> {
 }
 
 /// What the copy of a file is called.
-fn early(node: &Node) -> String {
+fn early(node: &FileStatus) -> String {
     node.inode.to_string()
 }
 

@@ -7,7 +7,7 @@ use lap_base::{
     error::{Kind, Result},
 };
 
-use crate::tree::look;
+use crate::tree::read_tree;
 
 /// Bytes that only this directory has, and all it has. Files count, and which other snapshots have them, too; what xfs lets a copy
 /// share with the present counts as the copy's own.
@@ -16,7 +16,7 @@ use crate::tree::look;
 /// Something cannot be read.
 pub fn usage(path: &Path) -> Result<(u64, u64)> {
     let root = Dir::open(path)?;
-    let tree = look(&root, &[])?;
+    let tree = read_tree(&root, &[])?;
     let mut seen: HashMap<u64, u64> = HashMap::new();
     let (mut own, mut total) = (0, 0);
     for dir in &tree.dirs {
@@ -27,7 +27,7 @@ pub fn usage(path: &Path) -> Result<(u64, u64)> {
             if !first && !last {
                 continue;
             }
-            let stat = match root.look(&dir.path.join(name)) {
+            let stat = match root.metadata(&dir.path.join(name)) {
                 Ok(Some(stat)) => stat,
                 // It is gone, or something else is in its place.
                 Ok(None) => continue,

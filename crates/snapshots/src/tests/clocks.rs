@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    keep::{Keep, Policy, decide},
+    keep::{Keep, SnapshotPolicy, decide},
     order::{Counter, Moment, Order, key},
 };
 
@@ -83,7 +83,7 @@ impl Node {
         assert_eq!(listed, truth, "the order is that in which they were taken");
         let decisions = decide(&listed, &KEEP, &self.moment());
         let kept: Vec<bool> = decisions.iter().map(|decision| !decision.because.is_empty()).collect();
-        let policy = Policy { every: Some(3600), keep: None };
+        let policy = SnapshotPolicy { every: Some(3600), keep: None };
         assert!(policy.due(&listed, self.clock()).unwrap() <= self.clock() + HOUR, "nothing puts the next one off");
         for (n, taken) in self.all.iter().enumerate() {
             let last = self.all.len() - n <= 3;

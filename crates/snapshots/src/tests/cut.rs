@@ -34,7 +34,7 @@ fn both(pool: &Pool, text: &str) -> bool {
 fn at_each_step_it_is_the_old_state_or_the_new_one() {
     quiet();
     for filesystem in Filesystem::ALL {
-        for step in Step::ALL {
+        for step in RestoreStep::ALL {
             let pool = slow(filesystem);
             let first = pool.take();
             pool.write("git/large", &"new".repeat(LARGE));
@@ -50,7 +50,7 @@ fn at_each_step_it_is_the_old_state_or_the_new_one() {
             let finished = said.as_ref().is_some_and(|said| said.contains("is complete now"));
             assert!(both(&pool, if finished { "old" } else { "new" }), "{context}");
             // From here on containers run, and what they are told is written is written into this.
-            assert!(finished || !matches!(step, Step::Start | Step::Close), "{context}");
+            assert!(finished || !matches!(step, RestoreStep::Start | RestoreStep::Close), "{context}");
             assert_eq!(pool.left_over(), [""; 0], "{context}");
             let kept = list(&pool.path()).unwrap().into_iter().filter(|meta| meta.reason == Reason::Replaced).count();
             assert_eq!(kept, usize::from(finished), "{context}");

@@ -134,7 +134,7 @@ fn they_come_back_with_a_part() {
 fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
     quiet();
     for part in [false, true] {
-        for step in Step::ALL {
+        for step in RestoreStep::ALL {
             let pool = Pool::new();
             furnish(&pool);
             let data = pool.path().join("data");
@@ -150,7 +150,7 @@ fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
                 false => pool.restore(&first.id, &mut world).map(drop),
                 true => only(&pool, &first.id, &["git"], &["git"], &mut world).map(drop),
             }));
-            if part && matches!(step, Step::Unmount | Step::Mount) {
+            if part && matches!(step, RestoreStep::Unmount | RestoreStep::Mount) {
                 continue;
             }
             assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step:?}");
@@ -160,8 +160,11 @@ fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
             only::recover(&path, &state, &mut world).unwrap();
             sweep(&path, &named(&state).unwrap()).unwrap();
             let switched = match part {
-                false => !matches!(step, Step::Prepare | Step::Stop | Step::Unmount | Step::Switch),
-                true => matches!(step, Step::Start | Step::Keep | Step::Close),
+                false => !matches!(
+                    step,
+                    RestoreStep::Prepare | RestoreStep::Stop | RestoreStep::Unmount | RestoreStep::Switch
+                ),
+                true => matches!(step, RestoreStep::Start | RestoreStep::Keep | RestoreStep::Close),
             };
             let context = format!("killed at {step:?}, a part {part}");
             assert_eq!(all(&data), if switched { old } else { new.clone() }, "{context}");

@@ -62,8 +62,15 @@ fn is_killed_in_part(pool: Pool) {
     pool.write("registry/blob", "old");
     let first = pool.take();
     let (path, state) = (pool.path(), pool.state());
-    for step in [Step::Prepare, Step::Stop, Step::Switch, Step::Start, Step::Keep, Step::Close] {
-        for (booting, again) in [(false, None), (true, None), (true, Some(Step::Keep))] {
+    for step in [
+        RestoreStep::Prepare,
+        RestoreStep::Stop,
+        RestoreStep::Switch,
+        RestoreStep::Start,
+        RestoreStep::Keep,
+        RestoreStep::Close,
+    ] {
+        for (booting, again) in [(false, None), (true, None), (true, Some(RestoreStep::Keep))] {
             for name in ["git/one", "registry/blob"] {
                 pool.write(name, "new");
             }
@@ -83,12 +90,12 @@ fn is_killed_in_part(pool: Pool) {
                 said = only::recover(&path, &state, &mut world).unwrap();
             }
             let context = format!("killed at {step:?}, booting {booting}, again {again:?}: {said:?}");
-            let switched = matches!(step, Step::Start | Step::Keep | Step::Close);
+            let switched = matches!(step, RestoreStep::Start | RestoreStep::Keep | RestoreStep::Close);
             let expected = if switched { "old" } else { "new" };
             assert_eq!(["git/one", "registry/blob"].map(|n| pool.read(n)), [expected; 2], "{context}");
             assert_eq!(pool.left_over(), [""; 0], "{context}");
             assert!(!path.join("data/.lap-restore").exists(), "{context}");
-            if step == Step::Prepare {
+            if step == RestoreStep::Prepare {
                 assert_eq!(said, None);
                 continue;
             }

@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, CWD, Mode, linkat, mkdirat};
 
 use super::{
     file,
-    look::{Directory, Node, Tree, cannot},
+    read::{FileStatus, FileTree, TreeDirectory, cannot},
 };
 
 /// Most of the work is the file system's own, and it does two things at once at best.
@@ -26,26 +26,26 @@ const THREADS: usize = 4;
 /// Where one goes.
 pub struct At<'a> {
     /// The directory, as the tree has it.
-    pub dir: &'a Directory,
+    pub dir: &'a TreeDirectory,
     pub name: &'a OsStr,
     /// The new directory.
     pub to: BorrowedFd<'a>,
 }
 
 /// Where regular files come from; called by several threads at a time.
-pub trait Files: Sync {
+pub trait FileSource: Sync {
     /// Puts one in its place, with all that is known of it.
     ///
     /// # Errors
     /// It cannot.
-    fn put(&self, at: &At<'_>, node: &Node) -> Result<()>;
+    fn put(&self, at: &At<'_>, node: &FileStatus) -> Result<()>;
 }
 
 /// Makes `tree` at `to`, which is not there yet.
 ///
 /// # Errors
 /// Something cannot be made; what was made stays.
-pub fn build(tree: &Tree, to: &Path, files: &impl Files) -> Result<()> {
+pub fn build(tree: &FileTree, to: &Path, files: &impl FileSource) -> Result<()> {
     mkdirat(CWD, to, Mode::RWXU).map_err(|error| cannot("make", to, error))?;
     let root = Dir::open(to)?;
     for dir in &tree.dirs {
@@ -58,7 +58,7 @@ pub fn build(tree: &Tree, to: &Path, files: &impl Files) -> Result<()> {
     for (_, node) in tree.dirs.iter().flat_map(|dir| &dir.files).filter(|(_, node)| node.links > 1) {
         *names.entry(node.inode).or_default() += 1;
     }
-    let is_shared = |node: &Node| node.links > 1 && names.get(&node.inode).is_some_and(|count| *count > 1);
+    let is_shared = |node: &FileStatus| node.links > 1 && names.get(&node.inode).is_some_and(|count| *count > 1);
     alone(tree, &root, files, &is_shared)?;
     let mut first: HashMap<u64, (&Path, &OsStr)> = HashMap::new();
     for dir in &tree.dirs {
@@ -87,7 +87,12 @@ pub fn build(tree: &Tree, to: &Path, files: &impl Files) -> Result<()> {
 }
 
 /// All that have one name only, by several threads: a directory is one thread's.
-fn alone(tree: &Tree, root: &Dir, files: &impl Files, is_shared: &(impl Fn(&Node) -> bool + Sync)) -> Result<()> {
+fn alone(
+    tree: &FileTree,
+    root: &Dir,
+    files: &impl FileSource,
+    is_shared: &(impl Fn(&FileStatus) -> bool + Sync),
+) -> Result<()> {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let work = || -> Result<()> {
         while let Some(dir) = tree.dirs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -115,7 +120,7 @@ fn alone(tree: &Tree, root: &Dir, files: &impl Files, is_shared: &(impl Fn(&Node
     })
 }
 
-fn one(at: &At<'_>, node: &Node, files: &impl Files) -> Result<()> {
+fn one(at: &At<'_>, node: &FileStatus, files: &impl FileSource) -> Result<()> {
     if node.is_file() {
         return files.put(at, node);
     }

@@ -20,7 +20,7 @@ use rustix::{
 };
 use xattr::FileExt;
 
-use super::look::{Node, cannot};
+use super::read::{FileStatus, cannot};
 
 /// Whose everything is that is made here, as the agent is root's.
 const ROOT: (u32, u32) = (0, 0);
@@ -28,12 +28,12 @@ const ROOT: (u32, u32) = (0, 0);
 const PIECE: usize = 8 << 20;
 
 /// A regular file that is to be copied.
-pub struct Source<'a> {
+pub struct FileToCopy<'a> {
     pub root: &'a Dir,
     /// Below `root`.
     pub path: &'a Path,
     /// What is known of it. If another file is in its place, that is an error, and nothing is read.
-    pub node: &'a Node,
+    pub node: &'a FileStatus,
 }
 
 /// Copies it, with all that is known of it, to `name` in the directory `to`; `go_on` is asked again and again while its content is
@@ -41,8 +41,8 @@ pub struct Source<'a> {
 ///
 /// # Errors
 /// It is gone, cannot be read or written, or `go_on` says no.
-pub fn copy(source: &Source<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
-    let Source { root, path, node } = *source;
+pub fn copy(source: &FileToCopy<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+    let FileToCopy { root, path, node } = *source;
     let from = &root.path().join(path);
     let failed = |what: &'static str| move |error: Errno| cannot(what, from, error);
     let source = root.file(path)?.ok_or_else(|| cannot("open", from, Errno::NOENT))?;
@@ -111,7 +111,7 @@ fn content(from: &Path, source: &File, copy: &File, size: u64, go_on: &dyn Fn() 
 }
 
 /// Makes what is neither a regular file nor a directory.
-pub fn special(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+pub fn special(node: &FileStatus, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
     let failed = |error: Errno| cannot("make", path, error);
     match node.kind {
         FileType::Symlink => symlinkat(&node.target, to, name).map_err(failed)?,
@@ -124,7 +124,7 @@ pub fn special(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Re
 }
 
 /// Gives owner, attributes, rights and times to something that is there and no regular file.
-pub fn rest(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+pub fn rest(node: &FileStatus, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
     let failed = |error: Errno| cannot("set owner, mode and times of", path, error);
     let (user, group) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
     chownat(to.as_fd(), name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -142,10 +142,10 @@ pub fn rest(node: &Node, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Resul
 
 /// Of directories.
 pub fn same_times(from: &Dir, to: &Dir) -> Result<(), Errno> {
-    futimens(to, &times(&Node::of(&fstat(from)?)))
+    futimens(to, &times(&FileStatus::of(&fstat(from)?)))
 }
 
-fn times(node: &Node) -> Timestamps {
+fn times(node: &FileStatus) -> Timestamps {
     let time = |(tv_sec, tv_nsec): (i64, i64)| Timespec { tv_sec, tv_nsec };
     Timestamps { last_access: time(node.read), last_modification: time(node.written) }
 }

@@ -3,18 +3,18 @@
 
 mod build;
 mod file;
-mod look;
+mod read;
 
 use std::{os::fd::AsFd, path::Path};
 
-pub use build::{At, Files, build};
-pub use file::{Source, copy as copy_file};
+pub use build::{At, FileSource, build};
+pub use file::{FileToCopy, copy as copy_file};
 use lap_base::{beneath::dir::Dir, error::Result};
-pub use look::{Node, Tree, look, one, target};
+pub use read::{FileStatus, FileTree, one, read_tree, target};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use self::look::cannot;
+use self::read::cannot;
 
 /// Copies `from`, which nobody writes to, to `to`, which is not there yet. Content is shared where the file system can do that, and
 /// read where it cannot.
@@ -24,14 +24,14 @@ use self::look::cannot;
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let Some(node) = one(from)? else {
         let root = Dir::open(from)?;
-        return build(&look(&root, &[])?, to, &Copies { from: &root });
+        return build(&read_tree(&root, &[])?, to, &Copies { from: &root });
     };
     let (above, name) = (to.parent().unwrap_or(to), to.file_name().unwrap_or_default());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = openat(CWD, above, flags, Mode::empty()).map_err(|error| cannot("open", above, error))?;
     if node.is_file() {
         let root = Dir::open(from.parent().unwrap_or(from))?;
-        let source = Source { root: &root, path: Path::new(from.file_name().unwrap_or_default()), node: &node };
+        let source = FileToCopy { root: &root, path: Path::new(from.file_name().unwrap_or_default()), node: &node };
         return copy_file(&source, open.as_fd(), name, &|| Ok(()));
     }
     file::special(&node, open.as_fd(), name, to)
@@ -58,9 +58,9 @@ struct Copies<'a> {
     from: &'a Dir,
 }
 
-impl Files for Copies<'_> {
-    fn put(&self, at: &At<'_>, node: &Node) -> Result<()> {
+impl FileSource for Copies<'_> {
+    fn put(&self, at: &At<'_>, node: &FileStatus) -> Result<()> {
         let path = at.dir.path.join(at.name);
-        copy_file(&Source { root: self.from, path: &path, node }, at.to, at.name, &|| Ok(()))
+        copy_file(&FileToCopy { root: self.from, path: &path, node }, at.to, at.name, &|| Ok(()))
     }
 }

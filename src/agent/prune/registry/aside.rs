@@ -103,11 +103,11 @@ fn put_into(group: impl Fn() -> Result<Dir>, blobs: &Dir, name: &str) -> Result<
     for _ in 0..TRIES {
         let group = group()?;
         // A push may have brought it again.
-        if group.look(&Path::new(name).join("data"))?.is_some() {
+        if group.metadata(&Path::new(name).join("data"))?.is_some() {
             return Ok(());
         }
         group.remove(name.as_ref())?;
-        if blobs.rename(name.as_ref(), &group, name.as_ref())? || blobs.look(Path::new(name))?.is_none() {
+        if blobs.rename(name.as_ref(), &group, name.as_ref())? || blobs.metadata(Path::new(name))?.is_none() {
             return Ok(());
         }
     }
@@ -118,7 +118,7 @@ fn put_into(group: impl Fn() -> Result<Dir>, blobs: &Dir, name: &str) -> Result<
 /// Whether layers are set aside.
 pub fn is_set_aside(data: &Path) -> bool {
     // What cannot be looked at may be there: then `put_all_back` says why.
-    let look = || above(data)?.map_or(Ok(None), |above| above.look(Path::new(ASIDE)));
+    let look = || above(data)?.map_or(Ok(None), |above| above.metadata(Path::new(ASIDE)));
     look().map_or(true, |found| found.is_some())
 }
 
@@ -133,7 +133,7 @@ pub(super) fn drop_aside(data: &Path) -> Result<()> {
 /// The disk says why.
 pub fn take_over(data: &Path) -> Result<()> {
     let Some(registry) = Dir::find(data)? else { return Ok(()) };
-    let Some(old) = registry.look(Path::new(ASIDE))? else { return Ok(()) };
+    let Some(old) = registry.metadata(Path::new(ASIDE))? else { return Ok(()) };
     if FileType::from_raw_mode(old.st_mode) != FileType::Directory {
         return Ok(());
     }

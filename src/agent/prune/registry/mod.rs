@@ -15,10 +15,10 @@
 //! ```
 
 mod aside;
-mod look;
+mod read;
 mod store;
 mod sweep;
 
 pub use aside::{is_set_aside, put_all_back, take_over};
-pub use look::look;
+pub use read::read_registry;
 pub use sweep::{remove, sweep, tidy};

@@ -23,12 +23,12 @@ use lap_base::{
 
 use super::{
     aside::{self, Aside, drop_aside, in_order_of, put_all_back},
-    look::{look, since},
+    read::{read_registry, since},
     store::{SMALL, hex, store},
 };
 use crate::{
     prune::{Blob, unneeded},
-    wire::prune::Rules,
+    wire::prune::PruneRules,
 };
 
 /// A push that was told before that all its layers are there has written down its image by then: that is one look at the disk for each
@@ -70,8 +70,8 @@ pub fn remove(data: &Path, repository: &str, digest: &str) -> Result<()> {
 ///
 /// # Errors
 /// The disk says why; what was set aside is put back.
-pub async fn sweep(data: &Path, rules: &Rules, tell: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
-    let work = |act: fn(&Path, &Rules) -> Result<()>| {
+pub async fn sweep(data: &Path, rules: &PruneRules, tell: &(dyn Fn(&str) + Send + Sync)) -> Result<()> {
+    let work = |act: fn(&Path, &PruneRules) -> Result<()>| {
         let (data, rules) = (data.to_owned(), *rules);
         async move {
             tokio::task::spawn_blocking(move || act(&data, &rules))
@@ -95,9 +95,9 @@ pub async fn sweep(data: &Path, rules: &Rules, tell: &(dyn Fn(&str) + Send + Syn
     swept
 }
 
-fn set_aside(data: &Path, rules: &Rules) -> Result<()> {
+fn set_aside(data: &Path, rules: &PruneRules) -> Result<()> {
     put_all_back(data)?;
-    let Some(registry) = look(data)? else { return Ok(()) };
+    let Some(registry) = read_registry(data)? else { return Ok(()) };
     let Some(store) = store(data)? else { return Ok(()) };
     let list = unneeded(&registry, rules, now()).map_err(|why| Error::new(Kind::Locked, why))?;
     let blobs = Aside::make(data)?.blobs()?;
@@ -111,8 +111,8 @@ fn set_aside(data: &Path, rules: &Rules) -> Result<()> {
 }
 
 fn put_named_back(data: &Path) -> Result<()> {
-    let Some(registry) = look(data)? else { return Ok(()) };
-    let never = Rules { keep: 0, keep_failed: 0, grace: 0 };
+    let Some(registry) = read_registry(data)? else { return Ok(()) };
+    let never = PruneRules { keep: 0, keep_failed: 0, grace: 0 };
     aside::put_back(data, |hex| {
         let mut again = registry.clone();
         again.blobs = vec![Blob { digest: format!("sha256:{hex}"), size: 0, since: i64::MIN }];
@@ -127,7 +127,7 @@ fn put_named_back(data: &Path) -> Result<()> {
 /// # Errors
 /// The disk says why.
 pub fn tidy(data: &Path) -> Result<()> {
-    let (Some(registry), Some(store)) = (look(data)?, store(data)?) else { return Ok(()) };
+    let (Some(registry), Some(store)) = (read_registry(data)?, store(data)?) else { return Ok(()) };
     for repository in registry.repositories.iter().filter(|all| all.name.starts_with("infra/")) {
         let (above, name) = lap_base::beneath::split(Path::new(&repository.name))?;
         let Some(above_it) = store.dir(&Path::new("repositories").join(above))? else { continue };

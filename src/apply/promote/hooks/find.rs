@@ -4,7 +4,7 @@ use std::{io::ErrorKind, os::unix::fs::PermissionsExt, path::Path};
 
 use lap_base::error::{Error, Kind, OrError, Result};
 
-use super::hook::Hook;
+use super::hook::HookPoint;
 use crate::{
     apply::{options::short, promote::consent::describe::HOOKS_DIRECTORY},
     observe::{
@@ -15,12 +15,12 @@ use crate::{
 };
 
 /// A commit's files, and the hooks among them.
-pub struct Found {
+pub struct FoundHooks {
     pub checkout: Checkout,
-    pub there: Vec<Hook>,
+    pub there: Vec<HookPoint>,
 }
 
-impl Found {
+impl FoundHooks {
     /// Those of `commit`: always from git, since what lies in the working tree has no say, even where the rest is that commit's.
     ///
     /// # Errors
@@ -42,12 +42,12 @@ impl Found {
 
     /// Whether one runs before anything is brought over.
     pub fn run_beside_the_plan(&self) -> bool {
-        self.there.iter().any(|hook| matches!(hook, Hook::BeforePlan | Hook::AfterPlan))
+        self.there.iter().any(|hook| matches!(hook, HookPoint::BeforePlan | HookPoint::AfterPlan))
     }
 }
 
 /// The hooks of the workspace at `root`.
-pub fn find(root: &Path) -> Result<Vec<Hook>> {
+pub fn find(root: &Path) -> Result<Vec<HookPoint>> {
     let mut there = Vec::new();
     // Where a link leads is not part of what the operator is shown.
     for path in ["scripts", HOOKS_DIRECTORY] {
@@ -69,7 +69,7 @@ pub fn find(root: &Path) -> Result<Vec<Hook>> {
             return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is a link: put the file there")));
         }
         let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
-        match (Hook::ALL.into_iter().find(|hook| hook.name() == name), runs) {
+        match (HookPoint::ALL.into_iter().find(|hook| hook.name() == name), runs) {
             (Some(hook), true) => there.push(hook),
             (Some(_), false) => {
                 return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is not executable"))
@@ -77,13 +77,13 @@ pub fn find(root: &Path) -> Result<Vec<Hook>> {
             }
             // Whatever a hook needs beside it belongs elsewhere: a name with a mistake in it would never run.
             (None, true) => {
-                let known = Hook::ALL.map(Hook::name).join("`, `");
+                let known = HookPoint::ALL.map(HookPoint::name).join("`, `");
                 return Err(Error::new(Kind::Config, format!("`{HOOKS_DIRECTORY}/{name}` is not a hook"))
                     .hint(format!("the names of hooks are `{known}`")));
             }
             (None, false) => {}
         }
     }
-    there.sort_by_key(|hook| Hook::ALL.iter().position(|known| known == hook));
+    there.sort_by_key(|hook| HookPoint::ALL.iter().position(|known| known == hook));
     Ok(there)
 }

@@ -2,7 +2,7 @@
 
 /// When one is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
+pub enum HookPoint {
     BeforePlan,
     AfterPlan,
     BeforeBring,
@@ -16,7 +16,7 @@ pub enum Hook {
     AfterDone,
 }
 
-impl Hook {
+impl HookPoint {
     pub(super) const ALL: [Self; 8] = [
         Self::BeforePlan,
         Self::AfterPlan,

@@ -5,14 +5,14 @@ use std::time::Duration;
 use lap_base::error::{Error, Kind, Result};
 use tokio::time::Instant;
 
-use super::{hook::Hook, run::Hooks};
+use super::{hook::HookPoint, run::AgreedHooks};
 use crate::{
     apply::{
         master::Master,
         options::{Options, short},
         promote::consent::{self, Agreed},
     },
-    release::{Ended, Entry, Hooked, Verb},
+    release::{Hooked, LedgerEntry, SwitchOutcome, Verb},
 };
 
 /// How long those that have the last word may take, together: the agent, which waits for them, gives up after 120 s.
@@ -25,10 +25,10 @@ const LAST_WORD: Duration = Duration::from_secs(100);
 pub async fn last_word(master: &Master, hooked: &Hooked, options: &Options) -> Result<Result<()>> {
     let agreed = agreed(master, &hooked.commit)?;
     let run = async {
-        let hooks = Hooks::of(&master.workspace, agreed, &hooked.from, &master.environment.name)?;
+        let hooks = AgreedHooks::of(&master.workspace, agreed, &hooked.from, &master.environment.name)?;
         let until = Instant::now() + LAST_WORD;
-        hooks.run_until(Hook::AfterSwitch, Some(hooked.release), until, options).await?;
-        hooks.run_until(Hook::BeforeDone, Some(hooked.release), until, options).await
+        hooks.run_until(HookPoint::AfterSwitch, Some(hooked.release), until, options).await?;
+        hooks.run_until(HookPoint::BeforeDone, Some(hooked.release), until, options).await
     };
     Ok(run.await)
 }
@@ -37,12 +37,12 @@ pub async fn last_word(master: &Master, hooked: &Hooked, options: &Options) -> R
 ///
 /// # Errors
 /// It failed, or nobody here agreed to the commit: the release runs all the same.
-pub async fn after_done(master: &Master, entry: &Entry, options: &Options) -> Result<()> {
+pub async fn after_done(master: &Master, entry: &LedgerEntry, options: &Options) -> Result<()> {
     match &entry.from {
-        Some(from) if entry.verb == Verb::Promote && entry.result == Ended::Done => {
+        Some(from) if entry.verb == Verb::Promote && entry.result == SwitchOutcome::Done => {
             let agreed = agreed(master, &entry.commit)?;
-            let hooks = Hooks::of(&master.workspace, agreed, from, &master.environment.name)?;
-            hooks.run(Hook::AfterDone, Some(entry.release), options).await
+            let hooks = AgreedHooks::of(&master.workspace, agreed, from, &master.environment.name)?;
+            hooks.run(HookPoint::AfterDone, Some(entry.release), options).await
         }
         _ => Ok(()),
     }

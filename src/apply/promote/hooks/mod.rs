@@ -7,7 +7,7 @@ mod late;
 mod program;
 pub mod run;
 
-pub use find::Found;
+pub use find::FoundHooks;
 pub use late::{after_done, last_word};
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 use super::{
-    find::Found,
-    hook::Hook,
+    find::FoundHooks,
+    hook::HookPoint,
     program::{follow, spawn},
 };
 use crate::{
@@ -34,22 +34,22 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) const LAST_LINES: usize = 5;
 
 /// Those of a commit that an operator agreed to.
-pub struct Hooks {
+pub struct AgreedHooks {
     pub(super) agreed: Agreed,
     /// The workspace at that commit.
     pub(super) root: PathBuf,
-    pub(super) there: Vec<Hook>,
+    pub(super) there: Vec<HookPoint>,
     pub(super) variables: Vec<(&'static str, String)>,
     pub(super) _as_long_as_they_run: Option<Checkout>,
 }
 
-impl Hooks {
+impl AgreedHooks {
     /// Those of the commit that was agreed to, for a promotion `from` one environment `to` another.
     ///
     /// # Errors
     /// The commit is not in the clone, a program there is not a hook, or a hook is not a program.
     pub fn of(workspace: &Workspace, agreed: Agreed, from: &str, to: &str) -> Result<Self> {
-        let Found { checkout, there } = Found::of(workspace, agreed.commit())?;
+        let FoundHooks { checkout, there } = FoundHooks::of(workspace, agreed.commit())?;
         let variables = vec![
             ("LAP_FROM", from.to_owned()),
             ("LAP_TO", to.to_owned()),
@@ -72,14 +72,14 @@ impl Hooks {
 
     /// Whether one has a say before the release is made final.
     pub fn has_last_word(&self) -> bool {
-        self.there.iter().any(|hook| matches!(hook, Hook::AfterSwitch | Hook::BeforeDone))
+        self.there.iter().any(|hook| matches!(hook, HookPoint::AfterSwitch | HookPoint::BeforeDone))
     }
 
     /// Runs one, if it is there. `release`: its number, once it is known.
     ///
     /// # Errors
     /// It failed, or took too long, or somebody pressed Ctrl-C.
-    pub async fn run(&self, hook: Hook, release: Option<u64>, options: &Options) -> Result<()> {
+    pub async fn run(&self, hook: HookPoint, release: Option<u64>, options: &Options) -> Result<()> {
         self.run_until(hook, release, Instant::now() + PATIENCE, options).await
     }
 
@@ -87,7 +87,13 @@ impl Hooks {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub async fn run_until(&self, hook: Hook, release: Option<u64>, until: Instant, options: &Options) -> Result<()> {
+    pub async fn run_until(
+        &self,
+        hook: HookPoint,
+        release: Option<u64>,
+        until: Instant,
+        options: &Options,
+    ) -> Result<()> {
         if !self.there.contains(&hook) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{hook::Hook, run::Hooks, *};
+use super::{hook::HookPoint, run::AgreedHooks, *};
 use crate::{
     apply::{
         options::Options,
@@ -24,10 +24,10 @@ fn hook(dir: &std::path::Path, name: &str, mode: u32, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-fn hooks(dir: &std::path::Path) -> Hooks {
+fn hooks(dir: &std::path::Path) -> AgreedHooks {
     let variables = vec![("LAP_TO", "prod; rm".to_owned())];
     let there = find::find(dir).unwrap();
-    Hooks { agreed: Agreed::in_a_test("c"), root: dir.to_owned(), there, variables, _as_long_as_they_run: None }
+    AgreedHooks { agreed: Agreed::in_a_test("c"), root: dir.to_owned(), there, variables, _as_long_as_they_run: None }
 }
 
 fn options() -> (Options, tokio::sync::mpsc::UnboundedReceiver<Event>, watch::Sender<bool>) {
@@ -80,7 +80,7 @@ async fn one_that_is_still_open_for_writing_is_waited_for() {
         sleep(Duration::from_millis(100)).await;
         drop(open);
     };
-    let (ran, ()) = tokio::join!(hooks.run(Hook::BeforePlan, None, &options), close);
+    let (ran, ()) = tokio::join!(hooks.run(HookPoint::BeforePlan, None, &options), close);
     ran.unwrap();
 }
 
@@ -96,8 +96,8 @@ async fn what_it_is_told_what_it_says_and_how_it_ends() {
     hook(dir.path(), "after-bring", 0o755, "#!/bin/sh\nfor i in 1 2 3 4 5 6; do echo $i; done; exit 3\n");
     hook(dir.path(), "before-switch", 0o755, "#!/bin/sh\nsleep 1000 & echo $! >child; wait\n");
     let (hooks, (options, mut told, stopper)) = (hooks(dir.path()), options());
-    hooks.run(Hook::AfterDone, None, &options).await.unwrap();
-    hooks.run(Hook::BeforeBring, Some(4), &options).await.unwrap();
+    hooks.run(HookPoint::AfterDone, None, &options).await.unwrap();
+    hooks.run(HookPoint::BeforeBring, Some(4), &options).await.unwrap();
     let mut said = Vec::new();
     while let Ok(Event::Note { text }) = told.try_recv() {
         said.push(text);
@@ -109,11 +109,11 @@ async fn what_it_is_told_what_it_says_and_how_it_ends() {
     want[1..].sort();
     assert_eq!(said, want);
 
-    let error = hooks.run(Hook::AfterBring, None, &options).await.unwrap_err();
+    let error = hooks.run(HookPoint::AfterBring, None, &options).await.unwrap_err();
     assert_eq!(error.kind, Kind::Refused);
     assert_eq!(error.message, "the hook `after-bring` failed (exit code 3)\n  | 2\n  | 3\n  | 4\n  | 5\n  | 6");
 
-    let error = hooks.run_until(Hook::BeforeSwitch, None, Instant::now(), &options).await.unwrap_err();
+    let error = hooks.run_until(HookPoint::BeforeSwitch, None, Instant::now(), &options).await.unwrap_err();
     assert_eq!(error.message, "the hook `before-switch` exceeded its time limit");
     // Ctrl-C: it goes, and what it started.
     let file = dir.path().join("child");
@@ -124,7 +124,7 @@ async fn what_it_is_told_what_it_says_and_how_it_ends() {
         }
         stopper.send(true).unwrap();
     };
-    let (ended, ()) = tokio::join!(hooks.run(Hook::BeforeSwitch, None, &options), until_it_is_there);
+    let (ended, ()) = tokio::join!(hooks.run(HookPoint::BeforeSwitch, None, &options), until_it_is_there);
     assert_eq!(ended.unwrap_err().kind, Kind::Interrupted);
     let child = fs::read_to_string(&file).unwrap();
     let alive = || {

@@ -64,8 +64,8 @@ impl Lab {
     /// What `lap up` records, on a node that has this image of Debian.
     fn runs(&self, debian: &str) -> ReleaseManifest {
         let facts = node(debian);
-        let wish = tree(&self.open().lab, "test", |image| bases::id(&facts, image)).unwrap().wish;
-        let DesiredState { commit, containers, images, env, checks, release } = wish;
+        let desired = tree(&self.open().lab, "test", |image| bases::id(&facts, image)).unwrap().desired;
+        let DesiredState { commit, containers, images, env, checks, release } = desired;
         ReleaseManifest { commit, containers, images, env, checks, release, by: "anna".into(), at: 1 }
     }
 
@@ -87,11 +87,11 @@ fn what_up_and_a_push_record_is_what_the_commit_says() {
     let (runs, facts) = (lab.runs("sha256:1"), node("sha256:1"));
     let found = lab.recompute(&runs, &[Some(&facts)]).unwrap();
     assert!(found.unsure.is_empty());
-    let all = DesiredState { release: None, ..found.wish };
+    let all = DesiredState { release: None, ..found.desired };
     assert!(all.is(&runs) && all.containers == runs.containers);
     // A push is built from a checkout.
     let (at, _checkout) = fresh(&lab.open(), &runs.commit).unwrap();
-    let pushed = tree(&at.lab, "test", |image| bases::id(&facts, image)).unwrap().wish;
+    let pushed = tree(&at.lab, "test", |image| bases::id(&facts, image)).unwrap().desired;
     assert!(pushed.is(&runs));
     // A lap from before did not write some keys, one from later writes more.
     let mut older = serde_json::to_value(&runs).unwrap();

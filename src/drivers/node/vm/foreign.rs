@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use lap_base::error::{Error, Kind, Result};
 
-use super::{spec::Spec, vagrant::vagrant};
+use super::{spec::VmSpec, vagrant::vagrant};
 use crate::{
     drivers::{
         site::Site,
         stock_ssh::{ALIAS, StockSsh},
     },
-    report::Line,
+    report::LineSink,
 };
 
 /// The keys that Vagrant's boxes come with: everybody has their private halves.
@@ -46,7 +46,7 @@ getent passwd | while IFS=: read -r user _ _ _ _ home _; do
 done"#;
 
 /// The host key a machine showed at first.
-pub fn known_hosts(spec: &Spec) -> PathBuf {
+pub fn known_hosts(spec: &VmSpec) -> PathBuf {
     spec.dir().join("known_hosts")
 }
 
@@ -55,7 +55,7 @@ pub fn known_hosts(spec: &Spec) -> PathBuf {
 ///
 /// # Errors
 /// Vagrant does not say how it logs in.
-pub async fn reach(spec: &Spec, line: &Line<'_>) -> Result<StockSsh> {
+pub async fn reach(spec: &VmSpec, line: &LineSink<'_>) -> Result<StockSsh> {
     let site = spec.site();
     line("read Vagrant's login settings");
     let run = vagrant(&site, &spec.lab, &spec.node, spec.hypervisor, &["ssh-config", "--no-tty", "--no-color"]);
@@ -76,7 +76,7 @@ pub async fn reach(spec: &Spec, line: &Line<'_>) -> Result<StockSsh> {
 }
 
 /// ssh_config(5), of what Vagrant says with one that believes every host key.
-fn config(spec: &Spec, said: &str) -> Option<String> {
+fn config(spec: &VmSpec, said: &str) -> Option<String> {
     let value = |key: &str| {
         let mut lines = said.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
         lines.find(|(is, _)| is.eq_ignore_ascii_case(key)).map(|(_, value)| value.trim())
@@ -99,7 +99,7 @@ fn config(spec: &Spec, said: &str) -> Option<String> {
 ///
 /// # Errors
 /// Vagrant has put no key of its own into it.
-pub async fn close(machine: &StockSsh, root: &[&str], line: &Line<'_>) -> Result<()> {
+pub async fn close(machine: &StockSsh, root: &[&str], line: &LineSink<'_>) -> Result<()> {
     let keys = INSECURE;
     let command = [root, &["sh", "-s", "--"], &keys[..]].concat();
     machine

@@ -9,7 +9,7 @@ use crate::{
 
 /// A box that Vagrant has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct VagrantBox {
     name: String,
     version: String,
     /// As Vagrant calls it (`amd64`); `None`: nobody says.
@@ -30,13 +30,13 @@ done"#;
 ///
 /// # Errors
 /// The host is not reached.
-pub async fn known(site: &Site, hypervisor: Hypervisor) -> Result<Vec<Known>> {
+pub async fn known(site: &Site, hypervisor: Hypervisor) -> Result<Vec<VagrantBox>> {
     let out = site.script("list Vagrant's boxes", LOOK, &[hypervisor.name()], Input::Bytes(&[])).await?;
     Ok(String::from_utf8_lossy(&out).lines().filter_map(parse).collect())
 }
 
 /// `debian-VAGRANTSLASH-bookworm64/12.1/libvirt`, or with `/amd64` before its last part
-fn parse(line: &str) -> Option<Known> {
+fn parse(line: &str) -> Option<VagrantBox> {
     let (path, said) = line.split_once(' ')?;
     let parts: Vec<&str> = path.split('/').collect();
     let (name, version, arch) = match parts[..] {
@@ -45,14 +45,14 @@ fn parse(line: &str) -> Option<Known> {
         _ => return None,
     };
     let arch = arch.or(Some(said).filter(|said| !said.is_empty()));
-    Some(Known {
+    Some(VagrantBox {
         name: name.replace("-VAGRANTSLASH-", "/"),
         version: version.to_owned(),
         arch: arch.map(str::to_owned),
     })
 }
 
-impl Known {
+impl VagrantBox {
     /// What a machine may be said to be made from: this box as lap made it, or of others with its version and without.
     pub fn identities(&self) -> impl Iterator<Item = String> {
         let foreign = [self.name.clone(), format!("{} {}", self.name, self.version)];

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr, path::Path, time::Duration};
 
 use lap_base::error::{Error, Kind, Result};
 
-use super::spec::Spec;
+use super::spec::VmSpec;
 use crate::{
     config::model::Subnet,
     drivers::{command::Run, site::Site},
@@ -28,7 +28,7 @@ pub fn disk_name(lab: &str, node: &str) -> String {
 async fn virsh(site: &Site, arguments: &[&str]) -> Result<String> {
     let run = Run::new("virsh", ["--quiet", "--connect", URI].iter().chain(arguments).copied())
         .missing("`sudo apt-get install libvirt-daemon-system libvirt-clients vagrant-libvirt qemu-system-x86`");
-    run.on(site).quiet(Kind::Host).await.map_err(|error| {
+    run.at_site(site).quiet(Kind::Host).await.map_err(|error| {
         if error.message.contains("failed to connect to the hypervisor") {
             let place = site.host().map_or("this machine".into(), |host| format!("`{host}`"));
             return Error::new(Kind::Host, format!("libvirt does not answer on {place}"))
@@ -100,7 +100,7 @@ fn parse_address(line: &str, mac: &str) -> Option<Ipv4Addr> {
 ///
 /// # Errors
 /// libvirt refuses.
-pub async fn provide(spec: &Spec) -> Result<()> {
+pub async fn provide(spec: &VmSpec) -> Result<()> {
     let site = &spec.site();
     pool(site).await?;
     if let (None, Some(address), Some(range)) = (&spec.bridge, spec.address, spec.network()) {
@@ -165,7 +165,7 @@ fn parse_capacity(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("Capacity:")?.split_whitespace().next()?.parse().ok())
 }
 
-async fn network(site: &Site, spec: &Spec, address: Ipv4Addr, range: Subnet) -> Result<()> {
+async fn network(site: &Site, spec: &VmSpec, address: Ipv4Addr, range: Subnet) -> Result<()> {
     let name = network_name(&spec.lab);
     if !listed(site, &name, &["net-list", "--all", "--name"]).await? {
         // Beside this machine: another one may be made at the same time.
@@ -227,7 +227,7 @@ async fn listed(site: &Site, name: &str, question: &[&str]) -> Result<bool> {
 }
 
 /// The machine's card gets the machine's address.
-async fn reserve(site: &Site, spec: &Spec, address: Ipv4Addr, network: &str, is: &str) -> Result<()> {
+async fn reserve(site: &Site, spec: &VmSpec, address: Ipv4Addr, network: &str, is: &str) -> Result<()> {
     let (mac, host) = (spec.mac(0), host_text(spec, address));
     if is.contains(&host) {
         return Ok(());
@@ -241,7 +241,7 @@ async fn reserve(site: &Site, spec: &Spec, address: Ipv4Addr, network: &str, is:
     update(if is.contains(&mac) { "modify" } else { "add-last" }, &host).await
 }
 
-fn host_text(spec: &Spec, address: Ipv4Addr) -> String {
+fn host_text(spec: &VmSpec, address: Ipv4Addr) -> String {
     format!("<host mac='{}' ip='{address}'/>", spec.mac(0))
 }
 
@@ -251,7 +251,7 @@ fn reserved(is: &str, address: Ipv4Addr) -> Option<&str> {
 }
 
 /// Machines reach the world through this one. Each has a reservation.
-fn network_text(spec: &Spec, address: Ipv4Addr, range: Subnet) -> String {
+fn network_text(spec: &VmSpec, address: Ipv4Addr, range: Subnet) -> String {
     let (first, last) = leases(range);
     format!(
         "<network>\n  <name>{}</name>\n  <forward mode='nat'/>\n  <bridge stp='off' delay='0'/>\n  \
@@ -291,7 +291,7 @@ pub async fn stay_down(site: &Site, domain: &str) -> Result<()> {
 ///
 /// # Errors
 /// libvirt refuses.
-pub async fn clean(spec: &Spec) -> Result<()> {
+pub async fn clean(spec: &VmSpec) -> Result<()> {
     let (site, domain) = (&spec.site(), spec.domain());
     if exists(site, &domain).await? {
         let _ = virsh(site, &["destroy", &domain]).await;

@@ -12,7 +12,7 @@ use lap_base::error::{Error, Kind, OrError, Result};
 use super::{
     known::known,
     libvirt,
-    spec::{HOME, Spec, accelerated, boot},
+    spec::{HOME, VmSpec, accelerated, boot},
     vagrant::{MISSING, vagrant},
     vagrantfile, virtualbox,
 };
@@ -23,7 +23,7 @@ use crate::{
         command::Run,
         site::{Input, Site},
     },
-    report::Line,
+    report::LineSink,
 };
 
 /// So many of the console's last lines are told when it does not come up.
@@ -36,7 +36,7 @@ const CONSOLE_BYTES: u64 = 8 << 10;
 /// Where a box lies until Vagrant has it. No lab has such a name.
 const BOXES: &str = "/var/lib/lap/.boxes";
 
-/// What beside the wish a machine is made with.
+/// What beside the desired state a machine is made with.
 pub struct Parts<'a> {
     /// `None`: a box of others takes none in.
     pub seed: Option<&'a [u8]>,
@@ -58,7 +58,13 @@ pub async fn patience(site: &Site) -> Result<Duration> {
 ///
 /// # Errors
 /// Vagrant is missing, or refuses it.
-pub async fn add_box(site: &Site, hypervisor: Hypervisor, identity: &str, file: &Path, line: &Line<'_>) -> Result<()> {
+pub async fn add_box(
+    site: &Site,
+    hypervisor: Hypervisor,
+    identity: &str,
+    file: &Path,
+    line: &LineSink<'_>,
+) -> Result<()> {
     if known(site, hypervisor).await?.iter().any(|known| known.identities().any(|is| is == identity)) {
         return Ok(());
     }
@@ -80,7 +86,7 @@ pub async fn add_box(site: &Site, hypervisor: Hypervisor, identity: &str, file: 
 ///
 /// # Errors
 /// There is none, or not for this hypervisor.
-pub async fn fetch_box(site: &Site, hypervisor: Hypervisor, foreign: &ForeignBox, line: &Line<'_>) -> Result<()> {
+pub async fn fetch_box(site: &Site, hypervisor: Hypervisor, foreign: &ForeignBox, line: &LineSink<'_>) -> Result<()> {
     let wanted = foreign.to_string();
     if known(site, hypervisor).await?.iter().any(|known| known.identities().any(|is| is == wanted)) {
         return Ok(());
@@ -89,11 +95,11 @@ pub async fn fetch_box(site: &Site, hypervisor: Hypervisor, foreign: &ForeignBox
     box_add(site, hypervisor, &[&version[..], &[&foreign.name]].concat(), line).await
 }
 
-async fn box_add(site: &Site, hypervisor: Hypervisor, what: &[&str], line: &Line<'_>) -> Result<()> {
+async fn box_add(site: &Site, hypervisor: Hypervisor, what: &[&str], line: &LineSink<'_>) -> Result<()> {
     let always = ["box", "add", "--no-tty", "--no-color", "--provider", hypervisor.name()];
     let run = Run::new("vagrant", always.iter().chain(what).copied());
     let run = run.missing(MISSING).variable("VAGRANT_CHECKPOINT_DISABLE", "1");
-    run.on(site).output(Kind::Host, line).await.map(drop)
+    run.at_site(site).output(Kind::Host, line).await.map(drop)
 }
 
 /// The key with which Vagrant logs in to a machine on another host: made there, it opens this machine only, and does not
@@ -101,7 +107,7 @@ async fn box_add(site: &Site, hypervisor: Hypervisor, what: &[&str], line: &Line
 ///
 /// # Errors
 /// It cannot be made.
-pub async fn make_key(spec: &Spec) -> Result<String> {
+pub async fn make_key(spec: &VmSpec) -> Result<String> {
     make_dir(spec).await?;
     let (site, path) = (spec.site(), key(spec).display().to_string());
     let out = site.script("make a key for Vagrant", KEY, &[&path], Input::Bytes(&[])).await?;
@@ -109,7 +115,7 @@ pub async fn make_key(spec: &Spec) -> Result<String> {
 }
 
 /// Where that key is.
-pub fn key(spec: &Spec) -> PathBuf {
+pub fn key(spec: &VmSpec) -> PathBuf {
     spec.dir().join("vagrant_key")
 }
 
@@ -127,7 +133,7 @@ cat -- "$1.pub""#;
 ///
 /// # Errors
 /// Something is missing, or it does not come up: with what its console said last.
-pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
+pub async fn up(spec: &VmSpec, parts: &Parts<'_>, line: &LineSink<'_>) -> Result<()> {
     write(spec, parts).await?;
     match spec.hypervisor {
         Hypervisor::Libvirt => libvirt::provide(spec).await?,
@@ -153,13 +159,13 @@ pub async fn up(spec: &Spec, parts: &Parts<'_>, line: &Line<'_>) -> Result<()> {
 const LOST: &str = "An error occurred, but the cause is unknown";
 
 /// Has Vagrant start it, and make it before if there is none.
-async fn ask(site: &Site, spec: &Spec, line: &Line<'_>) -> Result<()> {
+async fn ask(site: &Site, spec: &VmSpec, line: &LineSink<'_>) -> Result<()> {
     let patience = patience(site).await?;
     let run = vagrant(site, &spec.lab, &spec.node, spec.hypervisor, &UP);
     let began = tokio::time::Instant::now();
     let error = match tokio::time::timeout(patience, run.output(Kind::Node, line)).await {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) if error.kind != Kind::Node => return Err(error),
+        Ok(Err(error)) if !error.kind.is_of_node() => return Err(error),
         Ok(Err(error)) => error,
         Err(_) => {
             let message = format!("`{}` does not answer {} s after its start", spec.node, began.elapsed().as_secs());
@@ -202,7 +208,7 @@ fn console(text: &[u8]) -> Option<String> {
 }
 
 /// What Vagrant reads, and the seed. Only what changed is written.
-async fn write(spec: &Spec, parts: &Parts<'_>) -> Result<()> {
+async fn write(spec: &VmSpec, parts: &Parts<'_>) -> Result<()> {
     let (site, dir) = (spec.site(), spec.dir());
     make_dir(spec).await?;
     if let Some(seed) = parts.seed {
@@ -223,7 +229,7 @@ async fn write(spec: &Spec, parts: &Parts<'_>) -> Result<()> {
 }
 
 /// The hypervisor's own user looks up the seed's path, nobody lists what is there.
-async fn make_dir(spec: &Spec) -> Result<()> {
+async fn make_dir(spec: &VmSpec) -> Result<()> {
     spec.site().make_dir(&spec.dir(), 0o711).await.map_err(|error| {
         let host = spec.host.as_deref().map(|host| format!(" {host}")).unwrap_or_default();
         error.hint(format!("run `lap host install{host}` to make `{HOME}` for you there, or use root"))
@@ -234,7 +240,7 @@ async fn make_dir(spec: &Spec) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be written down.
-pub async fn done(spec: &Spec) -> Result<()> {
+pub async fn done(spec: &VmSpec) -> Result<()> {
     let text = serde_json::to_string(spec).or_error(Kind::Other, || "made.json".into())?;
     let site = spec.site();
     site.remove(&[&stopped(&spec.lab, &spec.node)]).await?;
@@ -265,13 +271,13 @@ for dir in "$1"/*/; do
 done"#;
 
 /// Where Vagrant has written down which machine it made.
-fn id(spec: &Spec) -> PathBuf {
+fn id(spec: &VmSpec) -> PathBuf {
     spec.dir().join(".vagrant/machines").join(&spec.node).join(spec.hypervisor.name()).join("id")
 }
 
 /// A machine that Vagrant was killed at: Vagrant goes on with the one it has written down, and would stumble over another. `false`: there
 /// is none now.
-async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<bool> {
+async fn adopt(spec: &VmSpec, line: &LineSink<'_>) -> Result<bool> {
     let (site, id) = (&spec.site(), id(spec));
     let known = site.read(&id, 1).await?.is_some_and(|text| !text.is_empty());
     match spec.hypervisor {
@@ -292,7 +298,7 @@ async fn adopt(spec: &Spec, line: &Line<'_>) -> Result<bool> {
 ///
 /// # Errors
 /// Vagrant fails.
-pub async fn stop(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, line: &Line<'_>) -> Result<()> {
+pub async fn stop(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor, line: &LineSink<'_>) -> Result<()> {
     let halt = vagrant(site, lab, node, hypervisor, &["halt", "--no-tty", "--no-color"]);
     halt.output(Kind::Node, line).await?;
     // It stays down when its host boots; the next start takes that back.
@@ -311,7 +317,7 @@ fn stopped(lab: &str, node: &str) -> PathBuf {
 ///
 /// # Errors
 /// Vagrant fails, or the hypervisor refuses.
-pub async fn remove(spec: &Spec, running: bool, line: &Line<'_>) -> Result<()> {
+pub async fn remove(spec: &VmSpec, running: bool, line: &LineSink<'_>) -> Result<()> {
     let site = &spec.site();
     if running && let Err(error) = stop(site, &spec.lab, &spec.node, spec.hypervisor, line).await {
         // It goes anyway, and its data are on a disk that outlives a power cut.

@@ -20,7 +20,7 @@ use std::{
 use futures_util::future::join_all;
 use lap_base::error::{Error, Kind, Result};
 
-use self::spec::{Spec, domain, mac};
+use self::spec::{VmSpec, domain, mac};
 use super::state::NodeState;
 use crate::{
     config::model::{Hypervisor, Node},
@@ -29,7 +29,7 @@ use crate::{
 
 /// What there is for virtual machines, on all hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct VmFacts {
     /// Identities of the boxes that Vagrant has, with their host.
     pub boxes: BTreeSet<(Option<String>, String)>,
     /// The same, of another architecture.
@@ -40,14 +40,14 @@ pub struct Facts {
     pub silent: BTreeMap<String, (String, Vec<String>)>,
 }
 
-impl Facts {
+impl VmFacts {
     /// Whether there is the box a machine is made from.
-    pub fn has_box(&self, spec: &Spec) -> bool {
+    pub fn has_box(&self, spec: &VmSpec) -> bool {
         self.boxes.contains(&(spec.host.clone(), spec.base.clone()))
     }
 
     /// Whether all there is of the box is for another architecture.
-    pub fn other_arch(&self, spec: &Spec) -> bool {
+    pub fn other_arch(&self, spec: &VmSpec) -> bool {
         !self.has_box(spec) && self.elsewhere.contains(&(spec.host.clone(), spec.base.clone()))
     }
 
@@ -75,7 +75,7 @@ pub async fn observe(
     hypervisor: Hypervisor,
     lab: &str,
     nodes: &[&Node],
-    facts: &mut Facts,
+    facts: &mut VmFacts,
 ) -> Result<Vec<(String, NodeState)>> {
     // Asked at the same time: on another host each question takes a while.
     let machines = async {
@@ -98,7 +98,7 @@ pub async fn observe(
         let spec = made.get(&node.name).cloned().unwrap_or_default();
         let running = state == "running";
         // What lap chose was written down when the machine was made.
-        let chosen = || serde_json::from_str::<Spec>(&spec).ok()?.address;
+        let chosen = || serde_json::from_str::<VmSpec>(&spec).ok()?.address;
         let address = match node.is_leased() {
             true if running => leased(site, lab, node).await.ok().flatten(),
             true => None,
@@ -121,11 +121,11 @@ pub async fn leased(site: &Site, lab: &str, node: &Node) -> Result<Option<Ipv4Ad
 
 #[cfg(test)]
 pub mod tests {
-    use super::{spec::Spec, *};
+    use super::{spec::VmSpec, *};
 
-    /// A machine as tests wish for it.
-    pub fn spec(hypervisor: Hypervisor) -> Spec {
-        Spec {
+    /// A machine as tests describe for it.
+    pub fn spec(hypervisor: Hypervisor) -> VmSpec {
+        VmSpec {
             lab: "office".into(),
             node: "prod".into(),
             host: None,

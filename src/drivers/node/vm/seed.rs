@@ -6,11 +6,11 @@ use std::net::Ipv4Addr;
 use lap_base::{archive::pack, error::Result};
 use sha2::{Digest, Sha256};
 
-use super::spec::Spec;
+use super::spec::VmSpec;
 use crate::{
     config::model::Hypervisor,
     wire::{
-        machine::{DOCKER_SETTINGS, Order, config_text, docker_settings_text},
+        machine::{DOCKER_SETTINGS, NodeSetup, config_text, docker_settings_text},
         paths,
     },
 };
@@ -22,7 +22,7 @@ const UNIT: usize = 10 * 2048;
 ///
 /// # Errors
 /// Never: it is made in memory.
-pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8]) -> Result<Vec<u8>> {
+pub fn archive(spec: &VmSpec, order: &NodeSetup, vagrant: Option<&str>, binary: &[u8]) -> Result<Vec<u8>> {
     let config = config_text(&order.config)?;
     let settings = docker_settings_text(&order.config);
     let host = format!("{}\n", spec.node);
@@ -52,7 +52,7 @@ pub fn archive(spec: &Spec, order: &Order, vagrant: Option<&str>, binary: &[u8])
 }
 
 /// Whom the machine itself asks for names.
-fn resolve(spec: &Spec, order: &Order) -> String {
+fn resolve(spec: &VmSpec, order: &NodeSetup) -> String {
     let mut servers = order.config.upstreams.clone();
     if servers.is_empty() && spec.hypervisor == Hypervisor::Libvirt && spec.bridge.is_none() {
         servers.extend(spec.network().map(|network| network.router().to_string()));
@@ -63,7 +63,7 @@ fn resolve(spec: &Spec, order: &Order) -> String {
 /// systemd.network(5), a file a card. The first one, through which the machine reaches the world, gets its address from its hypervisor:
 /// under libvirt the right one, where there is no bridge; VirtualBox' card has a number of its own and is any card's business. The second
 /// one has the address at which others reach the machine.
-fn networks(spec: &Spec) -> Vec<(&'static str, String)> {
+fn networks(spec: &VmSpec) -> Vec<(&'static str, String)> {
     let libvirt = spec.hypervisor == Hypervisor::Libvirt;
     let first = libvirt.then(|| ("etc/systemd/network/10-lap.network", asks(&spec.mac(0))));
     let second = (!libvirt || spec.bridge.is_some()).then(|| {
@@ -104,10 +104,10 @@ UseHostname=no
 #[cfg(test)]
 mod tests {
     use super::{super::tests::spec, *};
-    use crate::{drivers::node::vm::spec::Spec, wire::protocol::NodeConfig};
+    use crate::{drivers::node::vm::spec::VmSpec, wire::protocol::NodeConfig};
 
-    fn order() -> Order {
-        Order {
+    fn order() -> NodeSetup {
+        NodeSetup {
             config: NodeConfig {
                 lab: "office".into(),
                 node: "prod".into(),
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_address_is_where_others_reach_it() {
-        let texts = |spec: &Spec| networks(spec).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        let texts = |spec: &VmSpec| networks(spec).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
         let [one] = &texts(&spec(Hypervisor::Libvirt))[..] else { panic!("it has one card") };
         assert!(
             one.contains("DHCP=ipv4") && one.ends_with("[DHCPv4]\nClientIdentifier=mac\nUseHostname=no\n"),
@@ -145,7 +145,7 @@ mod tests {
         let [two] = &texts(&spec(Hypervisor::Virtualbox))[..] else { panic!("one card is any card") };
         assert!(two.contains("Address=192.168.57.10/24") && two.contains("MACAddress=08:00:27:"), "{two}");
         assert_eq!(resolve(&spec(Hypervisor::Libvirt), &order()), "nameserver 192.168.57.1\n");
-        let leased = Spec { address: None, bridge: Some("br0".into()), ..spec(Hypervisor::Libvirt) };
+        let leased = VmSpec { address: None, bridge: Some("br0".into()), ..spec(Hypervisor::Libvirt) };
         let [first, text] = &texts(&leased)[..] else { panic!("it has two cards") };
         assert_eq!(*first, asks(&leased.mac(0)));
         assert!(

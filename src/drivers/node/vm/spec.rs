@@ -22,9 +22,9 @@ use crate::{
 /// Where the machines' things lie on their host: `<lab>/<node>`.
 pub const HOME: &str = "/var/lib/lap";
 
-/// Everything a virtual machine is made from. Kept beside it, to see what a changed wish takes.
+/// Everything a virtual machine is made from. Kept beside it, to see what a changed desired state takes.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Spec {
+pub struct VmSpec {
     pub lab: String,
     pub node: String,
     /// The host it is made on; `None`: this machine. Not kept: what is asked about a machine is asked there.
@@ -48,7 +48,7 @@ pub struct Spec {
     pub disk: u64,
 }
 
-impl Spec {
+impl VmSpec {
     /// What its hypervisor calls the machine.
     pub fn domain(&self) -> String {
         domain(&self.lab, &self.node)
@@ -122,7 +122,7 @@ pub(super) const ACCELERATED: &str =
     "! grep -qE '^flags.* (vmx|svm)( |$)' /proc/cpuinfo || [ ! -e /dev/kvm ] || echo yes";
 
 /// The box's name for Vagrant.
-pub fn box_name(spec: &Spec) -> String {
+pub fn box_name(spec: &VmSpec) -> String {
     spec.foreign.as_ref().map_or_else(|| boxes::name(&spec.base), |foreign| foreign.name.clone())
 }
 

@@ -12,7 +12,7 @@ pub(super) fn vagrant(site: &Site, lab: &str, node: &str, hypervisor: Hypervisor
     let dir = super::spec::dir(lab, node).display().to_string();
     Run::new("vagrant", arguments.iter().copied())
         .missing(MISSING)
-        .on(site)
+        .at_site(site)
         .variable("VAGRANT_DOTFILE_PATH", format!("{dir}/.vagrant"))
         .variable("VAGRANT_CWD", dir)
         .variable("VAGRANT_DEFAULT_PROVIDER", hypervisor.name())

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{libvirt::POOL, spec::Spec};
+use super::{libvirt::POOL, spec::VmSpec};
 use crate::config::model::Hypervisor;
 
 /// A Vagrantfile. `key`: the private key with which Vagrant itself logs in to a machine of lap's own box; `own`: a hand-written one,
 /// whose word counts.
-pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> String {
+pub fn text(spec: &VmSpec, key: &Path, own: Option<&Path>, accelerated: bool) -> String {
     let head = format!(
         "# The node `{node}` of the lab `{lab}`: `lap` writes this from nodes/{node}/node.toml whenever that changes.\n\
          # A nodes/{node}/Vagrantfile of your own is read after it: what it says counts.\n\
@@ -46,13 +46,13 @@ pub fn text(spec: &Spec, key: &Path, own: Option<&Path>, accelerated: bool) -> S
 }
 
 /// Where the machine's console goes, for who asks why it does not come up.
-fn serial(spec: &Spec) -> String {
+fn serial(spec: &VmSpec) -> String {
     let console = spec.dir().join("console.log").display().to_string();
     format!("    vm.serial type: \"file\", source: {{ path: {console:?} }}\n")
 }
 
 /// What the machine is made from.
-fn image(spec: &Spec) -> String {
+fn image(spec: &VmSpec) -> String {
     let name = super::spec::box_name(spec);
     match &spec.foreign {
         None => format!("  config.vm.box = {name:?}\n  config.vm.guest = :debian\n"),
@@ -64,7 +64,7 @@ fn image(spec: &Spec) -> String {
 }
 
 /// How Vagrant itself logs in.
-fn login(spec: &Spec, key: &Path) -> String {
+fn login(spec: &VmSpec, key: &Path) -> String {
     if spec.foreign.is_some() {
         return "  # As its box says. Vagrant puts a key of its own in the place of the one that everybody has, and lap takes care that\n\
                 \x20 # nothing else that comes with the box opens the machine.\n\
@@ -82,7 +82,7 @@ fn login(spec: &Spec, key: &Path) -> String {
 }
 
 /// The second card, in the office's network. lap's own box knows its address from the seed, others' from Vagrant.
-fn bridged(spec: &Spec, bridge: &str) -> String {
+fn bridged(spec: &VmSpec, bridge: &str) -> String {
     let how = match (&spec.foreign, spec.address) {
         (Some(_), Some(address)) => format!("ip: \"{address}\", netmask: \"{}\"", netmask(spec)),
         _ => "auto_config: false".to_owned(),
@@ -91,11 +91,11 @@ fn bridged(spec: &Spec, bridge: &str) -> String {
     format!("  config.vm.network :public_network, dev: {bridge:?}, type: \"bridge\", mac: {mac:?}, {how}\n")
 }
 
-fn netmask(spec: &Spec) -> std::net::Ipv4Addr {
+fn netmask(spec: &VmSpec) -> std::net::Ipv4Addr {
     std::net::Ipv4Addr::from(u32::MAX.checked_shl(u32::from(32 - spec.prefix)).unwrap_or(0))
 }
 
-fn libvirt(spec: &Spec, accelerated: bool, alone: bool) -> String {
+fn libvirt(spec: &VmSpec, accelerated: bool, alone: bool) -> String {
     let dir = spec.dir();
     let file = |name: &str| dir.join(name).display().to_string();
     let (driver, cpu) = if accelerated { ("kvm", "host-passthrough") } else { ("qemu", "maximum") };
@@ -154,7 +154,7 @@ fn libvirt(spec: &Spec, accelerated: bool, alone: bool) -> String {
     )
 }
 
-fn virtualbox(spec: &Spec) -> String {
+fn virtualbox(spec: &VmSpec) -> String {
     let dir = spec.dir();
     let file = |name: &str| dir.join(name).display().to_string();
     let mac = spec.mac(1).replace(':', "").to_uppercase();
@@ -199,7 +199,7 @@ fn virtualbox(spec: &Spec) -> String {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::spec, *};
-    use crate::{config::model::ForeignBox, drivers::node::vm::spec::Spec};
+    use crate::{config::model::ForeignBox, drivers::node::vm::spec::VmSpec};
 
     #[test]
     fn a_libvirt_machine_reads_like_this() {
@@ -249,7 +249,7 @@ end
     #[test]
     fn a_machine_of_a_box_of_others_is_left_to_vagrant() {
         let foreign = ForeignBox { name: "debian/bookworm64".into(), version: Some("12.1".into()) };
-        let spec = Spec {
+        let spec = VmSpec {
             base: foreign.to_string(),
             foreign: Some(foreign),
             bridge: Some("br0".into()),
@@ -281,7 +281,7 @@ Vagrant.configure("2") do |config|
 
     #[test]
     fn a_machine_in_the_offices_network_has_a_line_to_its_host() {
-        let spec = Spec { bridge: Some("br0".into()), address: None, ..spec(Hypervisor::Libvirt) };
+        let spec = VmSpec { bridge: Some("br0".into()), address: None, ..spec(Hypervisor::Libvirt) };
         let text = text(&spec, Path::new("/k"), None, true);
         let line = "vm.channel type: \"unix\", target_type: \"virtio\", target_name: \"org.qemu.guest_agent.0\"\n";
         assert!(text.contains(line), "{text}");
@@ -293,7 +293,7 @@ Vagrant.configure("2") do |config|
 
     #[test]
     fn a_hand_written_one_counts() {
-        let spec = Spec { bridge: Some("br0".into()), ..spec(Hypervisor::Virtualbox) };
+        let spec = VmSpec { bridge: Some("br0".into()), ..spec(Hypervisor::Virtualbox) };
         let text = text(&spec, Path::new("/k"), Some(Path::new("/w/nodes/prod/Vagrantfile")), false);
         let load = "own = \"/w/nodes/prod/Vagrantfile\"\nload own if File.exist?(own)\n";
         assert!(text.ends_with(&format!("end\n{load}")), "{text}");

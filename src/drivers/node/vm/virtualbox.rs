@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use lap_base::error::{Kind, Result};
 
-use super::spec::{HOME, Spec, dir};
+use super::spec::{HOME, VmSpec, dir};
 use crate::drivers::{command::Run, site::Site};
 
 async fn manage(site: &Site, arguments: &[&str]) -> Result<String> {
     let run = Run::new("VBoxManage", arguments.iter().copied());
-    let run = run.on(site);
+    let run = run.at_site(site);
     run.missing("install VirtualBox 6.1 or newer, from Oracle or your distribution").quiet(Kind::Host).await
 }
 
@@ -51,7 +51,7 @@ pub async fn exists(site: &Site, domain: &str) -> Result<bool> {
 ///
 /// # Errors
 /// VirtualBox refuses.
-pub async fn provide(spec: &Spec) -> Result<()> {
+pub async fn provide(spec: &VmSpec) -> Result<()> {
     let site = &spec.site();
     let path = disk(&spec.lab, &spec.node).display().to_string();
     let size = (spec.disk >> 20).to_string();
@@ -78,7 +78,7 @@ pub async fn detach(site: &Site, domain: &str) -> Result<()> {
 ///
 /// # Errors
 /// VirtualBox refuses.
-pub async fn clean(spec: &Spec) -> Result<()> {
+pub async fn clean(spec: &VmSpec) -> Result<()> {
     let (site, domain) = (&spec.site(), spec.domain());
     if !exists(site, &domain).await? {
         return Ok(());

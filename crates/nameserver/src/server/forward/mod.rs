@@ -2,7 +2,7 @@
 //!
 //! One pool of connections per upstream, and the fail-over is ours: hickory's pool ends at the first SERVFAIL or REFUSED, and spends
 //! its whole time on a first server that is silent (hickory-resolver 0.26, `name_server_pool.rs`). Aliases are followed here, too: each
-//! name of a chain is asked of its own upstreams, and [`believed`] says what counts of an answer.
+//! name of a chain is asked of its own upstreams, and [`believed()`] decides which records of an answer count.
 
 mod believed;
 mod limits;
@@ -32,7 +32,7 @@ use self::{
 };
 use super::{
     metrics::Metrics,
-    shares::{Gone, Limits, Share, Shares},
+    shares::{Evicted, Limits, Share, Shares},
 };
 
 /// What is under way when the budget is used up may end; then it is over.
@@ -72,7 +72,7 @@ struct Asked<'a> {
     client: IpAddr,
     /// Whether a name is in a zone of ours: nobody else says anything about it.
     ours: &'a (dyn Fn(&Name) -> bool + Sync),
-    place: Option<(Share, Gone)>,
+    place: Option<(Share, Evicted)>,
     over_quota: bool,
 }
 
@@ -246,7 +246,7 @@ impl Forwarder {
     }
 
     /// `None`: it does not say, ask another.
-    async fn ask(&self, upstream: &Upstream, query: &Query) -> Option<Said> {
+    async fn ask(&self, upstream: &Upstream, query: &Query) -> Option<UpstreamReply> {
         let said = upstream.lookup(query, self.now()).await;
         let silent = matches!(said, Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections));
         upstream.rests_until.store(if silent { self.now() + REST.as_millis() as u64 } else { 0 }, Ordering::Relaxed);
@@ -255,10 +255,10 @@ impl Forwarder {
 }
 
 /// What an upstream says, or said.
-type Said = std::result::Result<Message, NetError>;
+type UpstreamReply = std::result::Result<Message, NetError>;
 
 /// The code and what is believed of it; `None`: that is no answer.
-fn judge(query: &Query, said: Said, may_say: impl Fn(&Name) -> bool) -> Option<(ResponseCode, Believed)> {
+fn judge(query: &Query, said: UpstreamReply, may_say: impl Fn(&Name) -> bool) -> Option<(ResponseCode, Believed)> {
     match said {
         Ok(message) => {
             let code = message.metadata.response_code;
@@ -282,7 +282,7 @@ fn soa_record(record: &Record) -> Option<Record<rdata::SOA>> {
 }
 
 /// The form in which hickory's cache remembers it.
-fn remembered(query: &Query, code: ResponseCode, part: &Believed) -> Said {
+fn remembered(query: &Query, code: ResponseCode, part: &Believed) -> UpstreamReply {
     if part.answers.is_empty() {
         let mut none = NoRecords::new(query.clone(), code);
         none.negative_ttl = part.soa.as_ref().map(believed::negative_ttl);

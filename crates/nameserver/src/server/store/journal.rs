@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// An open journal. One process at a time has it.
 #[derive(Debug)]
-pub struct Journal {
+pub struct ZoneJournal {
     directory: PathBuf,
     file: File,
     /// Where the next frame goes: what lies beyond was never acknowledged.
@@ -35,7 +35,7 @@ pub struct Journal {
 
 /// What opening it found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct JournalState {
     pub frames: usize,
     /// Something after the last good frame was unreadable: one sentence.
     pub damage: Option<String>,
@@ -53,13 +53,13 @@ fn alone(lock: &File) -> io::Result<()> {
     Ok(())
 }
 
-impl Journal {
+impl ZoneJournal {
     /// Opens the journal in `directory`, or makes one, and hands every good frame to `each`. Where one is damaged, the file
     /// is kept under another name and wants rewriting before anything is added.
     ///
     /// # Errors
     /// The directory cannot be written, or another process has the journal.
-    pub fn open(directory: &Path, mut each: impl FnMut(Frame)) -> io::Result<(Self, Found)> {
+    pub fn open(directory: &Path, mut each: impl FnMut(Frame)) -> io::Result<(Self, JournalState)> {
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock"))?;
         alone(&lock)?;
@@ -70,7 +70,7 @@ impl Journal {
             OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let mut found = Found::default();
+        let mut found = JournalState::default();
         let mut good = 0;
         // An image has no changes: it ends at the first.
         let mut image = None;

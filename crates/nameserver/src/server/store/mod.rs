@@ -27,15 +27,15 @@ use tokio::sync::Notify;
 
 use self::{
     frame::Frame,
-    journal::Journal,
+    journal::ZoneJournal,
     leases::{Leases, Owner},
     mark::Mark,
-    seen::{Known, Seen},
+    seen::{ReplayCache, SeenBefore},
 };
 use super::{
     audit::Audit,
     tsig::Signed,
-    update::{self, Pending, Request, View},
+    update::{self, Pending, UpdateRequest, View},
     wire::{self, rcode},
     zones::{Diff, Layer, NotAdded, Zones, whole_records},
 };
@@ -51,7 +51,7 @@ pub fn unix() -> u64 {
 }
 
 /// Work for the store.
-pub enum Job {
+pub enum StoreJob {
     Update(Update),
     /// The zones of a new `names.json`, still without what is registered.
     Reload(Box<Zones>),
@@ -60,7 +60,7 @@ pub enum Job {
 
 /// An update whose signature is right.
 pub struct Update {
-    pub request: Request,
+    pub request: UpdateRequest,
     pub signed: Signed,
     pub client: IpAddr,
     /// Is given the code of the reply once it holds.
@@ -82,10 +82,10 @@ pub struct Store {
     /// Wakes whoever tells the secondaries.
     changed: Arc<Notify>,
     audit: Arc<Audit>,
-    journal: Option<Journal>,
+    journal: Option<ZoneJournal>,
     mark: Mark,
     leases: Leases,
-    seen: Seen,
+    seen: ReplayCache,
     /// What the fixed records of each zone were when it got its serial.
     fixed: BTreeMap<Box<[u8]>, u64>,
 }
@@ -113,8 +113,8 @@ impl Batch {
 }
 
 impl Store {
-    /// Works until [`Job::Stop`], or until nobody can send any more.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
+    /// Works until [`StoreJob::Stop`], or until nobody can send any more.
+    pub fn run(mut self, jobs: &Receiver<StoreJob>) {
         loop {
             let now = unix();
             self.expire(now);
@@ -127,12 +127,12 @@ impl Store {
             let mut updates = Vec::new();
             while let Some(next) = job.take() {
                 match next {
-                    Job::Update(update) => updates.push(update),
-                    Job::Reload(zones) => {
+                    StoreJob::Update(update) => updates.push(update),
+                    StoreJob::Reload(zones) => {
                         self.update(std::mem::take(&mut updates));
                         self.reload(*zones);
                     }
-                    Job::Stop => {
+                    StoreJob::Stop => {
                         self.update(updates);
                         self.close();
                         return;
@@ -203,22 +203,22 @@ impl Store {
             return;
         }
         let code = match self.seen.find(time, fingerprint) {
-            Known::Answered(code) => {
+            SeenBefore::Answered(code) => {
                 self.audit.refused(*client, &format!("an update with key `{key}` was repeated: nothing was changed"));
                 batch.answers.push((update, code));
                 return;
             }
-            Known::Forgotten => {
+            SeenBefore::Forgotten => {
                 self.audit.refused(*client, &format!("an update with key `{key}` may be a repetition"));
                 batch.answers.push((update, rcode::NOTAUTH));
                 return;
             }
-            Known::New if self.journal.is_none() => {
+            SeenBefore::New if self.journal.is_none() => {
                 self.audit.refused(*client, "an update: this server has no directory to store it (`--data`)");
                 batch.answers.push((update, rcode::REFUSED));
                 return;
             }
-            Known::New => match update::resolve(&View { zones, pending: &batch.pending }, request, &signed.key) {
+            SeenBefore::New => match update::resolve(&View { zones, pending: &batch.pending }, request, &signed.key) {
                 Ok(outcome) => {
                     if !outcome.is_empty() {
                         let zone = &request.zone;
@@ -261,7 +261,7 @@ impl Store {
         if let Some(highest) = batch.serials.values().max() {
             self.mark.reserve(*highest)?;
         }
-        if self.journal.as_ref().is_some_and(Journal::wants_rewriting)
+        if self.journal.as_ref().is_some_and(ZoneJournal::wants_rewriting)
             && let Err(e) = self.rewrite()
         {
             match &mut self.journal {

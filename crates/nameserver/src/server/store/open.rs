@@ -8,7 +8,9 @@ use std::{
 use lap_base::{Kind, OrError, Result};
 use tokio::sync::Notify;
 
-use super::{Frame, Journal, Leases, Mark, Places, Seen, Store, forget, frame, fresh_serial, owners_gone, unix};
+use super::{
+    Frame, Leases, Mark, Places, ReplayCache, Store, ZoneJournal, forget, frame, fresh_serial, owners_gone, unix,
+};
 use crate::server::{audit::Audit, zones::Zones};
 
 /// What the journal says.
@@ -17,7 +19,7 @@ struct Replay {
     /// Each zone's last serial and the sum of its fixed records then.
     known: BTreeMap<Box<[u8]>, (u32, u64)>,
     leases: Leases,
-    seen: Seen,
+    seen: ReplayCache,
 }
 
 impl Replay {
@@ -54,7 +56,7 @@ impl Store {
         let mut replay = Replay::default();
         let mut journal = None;
         if let Some(directory) = &places.data {
-            let opened = Journal::open(directory, |frame| replay.frame(&mut zones, frame));
+            let opened = ZoneJournal::open(directory, |frame| replay.frame(&mut zones, frame));
             let (opened, found) =
                 opened.or_error(Kind::Host, || format!("cannot use the directory `{}`", directory.display()))?;
             if let Some(damage) = &found.damage {
@@ -98,7 +100,7 @@ impl Store {
         let fixed = zones.apexes().iter().map(|apex| apex.name.clone()).zip(sums).collect();
         let zones = Arc::new(RwLock::new(zones));
         let mut store = Self { zones, changed, audit: audit.clone(), journal, mark, leases, seen, fixed };
-        if store.journal.as_ref().is_some_and(Journal::wants_rewriting) {
+        if store.journal.as_ref().is_some_and(ZoneJournal::wants_rewriting) {
             kept(store.rewrite());
         }
         Ok(store)

@@ -12,7 +12,7 @@ const MAX: usize = 1 << 18;
 
 /// What was answered to which signature.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ReplayCache {
     now: HashMap<u64, (u64, u16)>,
     before: HashMap<u64, (u64, u16)>,
     /// When `now` began.
@@ -23,7 +23,7 @@ pub struct Seen {
 
 /// What is known of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum SeenBefore {
     New,
     /// It was answered with this code.
     Answered(u16),
@@ -31,13 +31,13 @@ pub enum Known {
     Forgotten,
 }
 
-impl Seen {
+impl ReplayCache {
     /// Looks up a message by when it was signed and by its signature.
-    pub fn find(&self, time: u64, fingerprint: u64) -> Known {
+    pub fn find(&self, time: u64, fingerprint: u64) -> SeenBefore {
         match self.now.get(&fingerprint).or_else(|| self.before.get(&fingerprint)) {
-            Some((_, code)) => Known::Answered(*code),
-            None if time <= self.floor => Known::Forgotten,
-            None => Known::New,
+            Some((_, code)) => SeenBefore::Answered(*code),
+            None if time <= self.floor => SeenBefore::Forgotten,
+            None => SeenBefore::New,
         }
     }
 

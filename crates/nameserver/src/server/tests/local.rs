@@ -7,7 +7,7 @@ use hickory_server::proto::{
 
 use super::judge;
 use crate::server::{
-    handle::Action,
+    handle::Disposition,
     load,
     reply::Transport,
     wire::{self, rcode, rtype},
@@ -48,7 +48,7 @@ pub fn question(name: &str, rtype: u16) -> Message {
 fn send(zones: &Zones, message: &Message, transport: Transport) -> (Message, usize) {
     let (asked, mut out) = (message.to_vec().unwrap(), Vec::new());
     let action = judge(zones, false, &asked, transport, &mut out);
-    assert!(matches!(action, Action::Reply), "{action:?}");
+    assert!(matches!(action, Disposition::Reply), "{action:?}");
     (Message::from_vec(&out).unwrap(), out.len())
 }
 
@@ -207,7 +207,7 @@ fn what_is_ours_is_never_forwarded() {
     let mut forwarded = |name: &str, desired: bool| {
         let mut message = question(name, rtype::A);
         message.metadata.recursion_desired = desired;
-        matches!(judge(&zones, true, &message.to_vec().unwrap(), Transport::Udp, &mut out), Action::Forward(..))
+        matches!(judge(&zones, true, &message.to_vec().unwrap(), Transport::Udp, &mut out), Disposition::Forward(..))
     };
     for ours in ["internal.", "nothing.internal.", "x.node.internal.", "99.0.168.192.in-addr.arpa.", "loop.internal."] {
         assert!(!forwarded(ours, true), "{ours}");

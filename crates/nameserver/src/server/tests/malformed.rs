@@ -1,7 +1,7 @@
 //! What is not a proper question: the right code or silence, never a crash.
 
 use super::{Running, judge, office};
-use crate::server::{handle::Action, load, reply::Transport};
+use crate::server::{handle::Disposition, load, reply::Transport};
 
 /// `git.internal. A IN`, id 0x1234, RD.
 const GOOD: &[u8] = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03git\x08internal\x00\x00\x01\x00\x01";
@@ -11,8 +11,8 @@ fn reply(packet: &[u8]) -> Option<Vec<u8>> {
     let zones = load::zones(&office(), 1).unwrap();
     let mut out = Vec::new();
     match judge(&zones, false, packet, Transport::Udp, &mut out) {
-        Action::Reply => Some(out),
-        Action::Drop => None,
+        Disposition::Reply => Some(out),
+        Disposition::Drop => None,
         other => panic!("{other:?}"),
     }
 }
@@ -115,7 +115,7 @@ fn garbage_never_panics() {
             }
         }
         packet.truncate(packet.len() - random() as usize % (packet.len() + 1) / 3);
-        if !matches!(judge(&zones, true, &packet, Transport::Udp, &mut out), Action::Drop) {
+        if !matches!(judge(&zones, true, &packet, Transport::Udp, &mut out), Disposition::Drop) {
             assert!(out.len() >= 12 && out[2] & 0x80 != 0 && out[..2] == packet[..2]);
             assert!(hickory_server::proto::op::Message::from_vec(&out).is_ok(), "{packet:02x?} → {out:02x?}");
         }

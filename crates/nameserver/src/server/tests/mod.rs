@@ -26,7 +26,7 @@ use tokio::{net::UdpSocket, sync::oneshot, task::JoinHandle, time::timeout};
 use super::{
     access::Networks,
     audit::Audit,
-    handle::{Action, Rules, handle},
+    handle::{Disposition, RequestContext, handle},
     keyring::Keyring,
     reply::Transport,
     service::{ServeOptions, Server},
@@ -109,9 +109,9 @@ fn put(dir: &TempDir, text: &str) {
 }
 
 /// What is done about a message from this machine without a key.
-fn judge(zones: &Zones, recursion: bool, message: &[u8], transport: Transport, out: &mut Vec<u8>) -> Action {
+fn judge(zones: &Zones, recursion: bool, message: &[u8], transport: Transport, out: &mut Vec<u8>) -> Disposition {
     let (keys, clients, audit) = (Keyring::default(), Networks::private(), Audit::default());
-    let rules = Rules { zones, keys: &keys, clients: &clients, recursion, audit: &audit };
+    let rules = RequestContext { zones, keys: &keys, clients: &clients, recursion, audit: &audit };
     handle(rules, message, [127, 0, 0, 1].into(), transport, out)
 }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     client::query::query,
-    server::{forward::Forwarder, handle::Action, reply::Transport, wire::rtype},
+    server::{forward::Forwarder, handle::Disposition, reply::Transport, wire::rtype},
 };
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -197,7 +197,7 @@ async fn an_alias_that_leads_out_is_followed() {
     let forwarder = Forwarder::new(&[upstream.address], &[]).unwrap();
     let (zones, mut draft) = (awkward(), Vec::new());
     let asked = question("OUT.internal.", rtype::A).to_vec().unwrap();
-    assert!(matches!(judge(&zones, true, &asked, Transport::Udp, &mut draft), Action::Forward(..)));
+    assert!(matches!(judge(&zones, true, &asked, Transport::Udp, &mut draft), Disposition::Forward(..)));
     let reply = Message::from_vec(&forwarder.complete(&draft, 512, LOCAL, &|_| false).await.reply).unwrap();
     let records: Vec<_> = reply.answers.iter().map(ToString::to_string).collect();
     assert_eq!(records, ["OUT.internal. 60 IN CNAME www.example.com.", "www.example.com. 300 IN A 93.184.215.14"]);

@@ -3,5 +3,5 @@
 mod request;
 mod resolve;
 
-pub use self::request::{Request, read};
+pub use self::request::{UpdateRequest, read};
 pub use self::resolve::{Pending, View, resolve};

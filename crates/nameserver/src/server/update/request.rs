@@ -23,7 +23,7 @@ pub enum Prerequisite {
 
 /// What is to be changed (RFC 2136, section 2.5).
 #[derive(Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum UpdateOperation {
     Add {
         name: Box<[u8]>,
         rtype: u16,
@@ -47,7 +47,7 @@ pub enum Change {
     },
 }
 
-impl Change {
+impl UpdateOperation {
     pub fn name(&self) -> &[u8] {
         match self {
             Self::Add { name, .. }
@@ -60,15 +60,15 @@ impl Change {
 
 /// An update that can be read.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct UpdateRequest {
     /// The zone's name, in lower-case wire format.
     pub zone: Box<[u8]>,
     pub prerequisites: Vec<Prerequisite>,
-    pub changes: Vec<Change>,
+    pub changes: Vec<UpdateOperation>,
 }
 
 /// One record of a section.
-struct Record {
+struct UpdateRecord {
     name: Box<[u8]>,
     rtype: u16,
     class: u16,
@@ -78,7 +78,7 @@ struct Record {
 }
 
 /// Reads an update, with or without its signature at the end; an error is the code of the reply, and why.
-pub fn read(message: &[u8]) -> Result<Request, (u16, String)> {
+pub fn read(message: &[u8]) -> Result<UpdateRequest, (u16, String)> {
     let malformed = || (rcode::FORMERR, "it is malformed".to_owned());
     let count = |at| wire::u16_at(message, at).ok_or_else(malformed);
     if count(4)? != 1 {
@@ -89,7 +89,7 @@ pub fn read(message: &[u8]) -> Result<Request, (u16, String)> {
         return Err((rcode::FORMERR, "its zone section is malformed".into()));
     }
     at += 4;
-    let mut section = |count: u16| -> Result<Vec<Record>, (u16, String)> {
+    let mut section = |count: u16| -> Result<Vec<UpdateRecord>, (u16, String)> {
         let mut records = Vec::with_capacity(usize::from(count).min(64));
         for _ in 0..count {
             let (record, end) = record(message, at).ok_or_else(malformed)?;
@@ -103,27 +103,27 @@ pub fn read(message: &[u8]) -> Result<Request, (u16, String)> {
     };
     let prerequisites = section(count(6)?)?;
     let changes = section(count(8)?)?;
-    Ok(Request {
+    Ok(UpdateRequest {
         zone: zone.to_vec().into(),
         prerequisites: prerequisites.into_iter().map(|r| prerequisite(message, r)).collect::<Result<_, _>>()?,
         changes: changes.into_iter().map(|r| change(message, r)).collect::<Result<_, _>>()?,
     })
 }
 
-fn record(message: &[u8], at: usize) -> Option<(Record, usize)> {
+fn record(message: &[u8], at: usize) -> Option<(UpdateRecord, usize)> {
     let (name, at) = wire::expand(message, at)?;
     let (rtype, class) = (wire::u16_at(message, at)?, wire::u16_at(message, at + 2)?);
     let (ttl, length) = (wire::u32_at(message, at + 4)?, usize::from(wire::u16_at(message, at + 8)?));
     let at = at + 10;
     message.get(at..at + length)?;
-    Some((Record { name: name.to_vec().into(), rtype, class, ttl, at, length }, at + length))
+    Some((UpdateRecord { name: name.to_vec().into(), rtype, class, ttl, at, length }, at + length))
 }
 
-fn wrong(record: &Record, why: &str) -> (u16, String) {
+fn wrong(record: &UpdateRecord, why: &str) -> (u16, String) {
     (rcode::FORMERR, format!("{why} of `{}` (type {}) is malformed", wire::text(&record.name), record.rtype))
 }
 
-fn prerequisite(message: &[u8], record: Record) -> Result<Prerequisite, (u16, String)> {
+fn prerequisite(message: &[u8], record: UpdateRecord) -> Result<Prerequisite, (u16, String)> {
     let empty = record.ttl == 0 && record.length == 0;
     match record.class {
         ANY if empty && record.rtype == rtype::ANY => Ok(Prerequisite::Used(record.name)),
@@ -138,7 +138,7 @@ fn prerequisite(message: &[u8], record: Record) -> Result<Prerequisite, (u16, St
     }
 }
 
-fn change(message: &[u8], record: Record) -> Result<Change, (u16, String)> {
+fn change(message: &[u8], record: UpdateRecord) -> Result<UpdateOperation, (u16, String)> {
     let any = record.rtype == rtype::ANY;
     if !any {
         let code = records::taken(record.rtype);
@@ -153,17 +153,17 @@ fn change(message: &[u8], record: Record) -> Result<Change, (u16, String)> {
             Some(data) => {
                 // A TTL above 2^31 counts as 0 (RFC 2181, section 8).
                 let ttl = if record.ttl >> 31 == 0 { record.ttl } else { 0 };
-                Ok(Change::Add { name: record.name, rtype: record.rtype, ttl, data })
+                Ok(UpdateOperation::Add { name: record.name, rtype: record.rtype, ttl, data })
             }
             None => Err(wrong(&record, "the data")),
         },
         NONE if !any && record.ttl == 0 => match data() {
-            Some(data) => Ok(Change::Remove { name: record.name, rtype: record.rtype, data }),
+            Some(data) => Ok(UpdateOperation::Remove { name: record.name, rtype: record.rtype, data }),
             None => Err(wrong(&record, "the data")),
         },
         ANY if record.ttl == 0 && record.length == 0 => Ok(match any {
-            true => Change::RemoveName { name: record.name },
-            false => Change::RemoveType { name: record.name, rtype: record.rtype },
+            true => UpdateOperation::RemoveName { name: record.name },
+            false => UpdateOperation::RemoveType { name: record.name, rtype: record.rtype },
         }),
         _ => Err(wrong(&record, "a change")),
     }

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::request::{Change, Prerequisite, Request};
+use super::request::{Prerequisite, UpdateOperation, UpdateRequest};
 use crate::server::{
-    keyring::Key,
+    keyring::TsigKey,
     wire::{self, rcode, rtype},
-    zones::{Diff, Layer, Records, Zones, node::put, record::Record, write},
+    zones::{Diff, Layer, Records, Zones, node::put, record::ZoneRecord, write},
 };
 
 /// The registered records of names, as they will be: what is decided but not yet in the zones.
@@ -35,7 +35,7 @@ impl View<'_> {
 
 /// What an update comes to.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct ResolvedUpdate {
     /// The new registered records of the names it changes.
     pub names: Pending,
     /// Whole records that go and come.
@@ -45,7 +45,7 @@ pub struct Outcome {
     pub registered: BTreeSet<(Box<[u8]>, u16)>,
 }
 
-impl Outcome {
+impl ResolvedUpdate {
     /// It changes nothing.
     pub fn is_empty(&self) -> bool {
         self.gone.is_empty() && self.new.is_empty()
@@ -53,7 +53,7 @@ impl Outcome {
 }
 
 /// Decides one update by `key`. An error is the code of the reply, and why.
-pub fn resolve(view: &View, request: &Request, key: &Key) -> Result<Outcome, (u16, String)> {
+pub fn resolve(view: &View, request: &UpdateRequest, key: &TsigKey) -> Result<ResolvedUpdate, (u16, String)> {
     if view.zones.zone(&request.zone).is_none() {
         return Err((rcode::NOTAUTH, format!("`{}` is not a zone of this server", wire::text(&request.zone))));
     }
@@ -67,7 +67,7 @@ pub fn resolve(view: &View, request: &Request, key: &Key) -> Result<Outcome, (u1
             return Err((rcode::REFUSED, format!("`{}` is a name of the workspace", name())));
         }
     }
-    let mut outcome = Outcome::default();
+    let mut outcome = ResolvedUpdate::default();
     for change in &request.changes {
         let name = change.name();
         let records = outcome.names.entry(name.into()).or_insert_with(|| view.registered(name));
@@ -118,7 +118,7 @@ fn prerequisites(view: &View, all: &[Prerequisite]) -> Result<(), (u16, String)>
     for ((name, rtype), wished) in exactly {
         let registered = view.registered(name);
         let records = view.fixed(name).unwrap_or(Records(&registered));
-        if records.of(rtype).map(Record::data).collect::<BTreeSet<_>>() != wished {
+        if records.of(rtype).map(ZoneRecord::data).collect::<BTreeSet<_>>() != wished {
             return Err((rcode::NXRRSET, format!("`{}` has other records", wire::text(name))));
         }
     }
@@ -126,12 +126,12 @@ fn prerequisites(view: &View, all: &[Prerequisite]) -> Result<(), (u16, String)>
 }
 
 /// Makes one change (RFC 2136, section 3.4.2) to a name's records.
-fn make(records: &mut Vec<u8>, change: &Change, registered: &mut BTreeSet<(Box<[u8]>, u16)>) {
-    let keep = |records: &[u8], kept: &dyn Fn(&Record) -> bool| -> Vec<u8> {
+fn make(records: &mut Vec<u8>, change: &UpdateOperation, registered: &mut BTreeSet<(Box<[u8]>, u16)>) {
+    let keep = |records: &[u8], kept: &dyn Fn(&ZoneRecord) -> bool| -> Vec<u8> {
         Records(records).filter(|r| kept(r)).flat_map(|r| r.bytes().iter().copied()).collect()
     };
     match change {
-        Change::Add { name, rtype: kind, ttl, data } => {
+        UpdateOperation::Add { name, rtype: kind, ttl, data } => {
             let alias = *kind == rtype::CNAME;
             // An alias has nothing beside it, and what is there stays.
             if Records(records).any(|r| (r.rtype() == rtype::CNAME) != alias) {
@@ -145,18 +145,18 @@ fn make(records: &mut Vec<u8>, change: &Change, registered: &mut BTreeSet<(Box<[
             }
             registered.insert((name.clone(), *kind));
         }
-        Change::Remove { rtype: kind, data, .. } => {
+        UpdateOperation::Remove { rtype: kind, data, .. } => {
             *records = keep(records, &|r| r.rtype() != *kind || r.data() != data);
         }
-        Change::RemoveType { rtype: kind, .. } => *records = keep(records, &|r| r.rtype() != *kind),
-        Change::RemoveName { .. } => records.clear(),
+        UpdateOperation::RemoveType { rtype: kind, .. } => *records = keep(records, &|r| r.rtype() != *kind),
+        UpdateOperation::RemoveName { .. } => records.clear(),
     }
 }
 
 /// Adds to `diff` what differs between two states of a name.
 pub fn differ(name: &[u8], before: &[u8], after: &[u8], diff: &mut Diff) {
-    let has = |records: &[u8], record: &Record| Records(records).any(|r| r == *record);
-    let whole = |to: &mut Vec<u8>, record: Record| {
+    let has = |records: &[u8], record: &ZoneRecord| Records(records).any(|r| r == *record);
+    let whole = |to: &mut Vec<u8>, record: ZoneRecord| {
         to.extend_from_slice(name);
         to.extend_from_slice(record.bytes());
     };

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{node::Records, record::Record};
+use super::{node::Records, record::ZoneRecord};
 
 /// How many bytes of changes are remembered; who is further behind gets the whole zone.
 const MAX_BYTES: usize = 1 << 20;
@@ -33,7 +33,7 @@ impl Diff {
 }
 
 /// The records in `bytes`, each with its owner's name. Ends at the first that is not whole.
-pub fn whole_records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], Record<'_>)> {
+pub fn whole_records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], ZoneRecord<'_>)> {
     std::iter::from_fn(move || {
         let mut end = 0;
         loop {

@@ -14,7 +14,7 @@ use std::{
 use self::node::put;
 pub use self::{
     history::{Diff, History, whole_records},
-    node::{Layer, Node, Records, write},
+    node::{Layer, Records, ZoneNode, write},
 };
 use super::wire::rtype;
 
@@ -44,11 +44,11 @@ impl Apex {
 }
 
 /// Where a name stands.
-pub enum Found<'a> {
+pub enum Lookup<'a> {
     /// In no zone of ours.
     Outside,
     /// It exists, or a wildcard stands for it.
-    Node(&'a Apex, &'a Node),
+    Node(&'a Apex, &'a ZoneNode),
     /// It would be ours, and does not exist.
     Missing(&'a Apex),
 }
@@ -56,7 +56,7 @@ pub enum Found<'a> {
 /// Every zone this server is the authority for.
 #[derive(Debug, Default)]
 pub struct Zones {
-    names: HashTable<Node>,
+    names: HashTable<ZoneNode>,
     hasher: DefaultHashBuilder,
     zones: Vec<Apex>,
 }
@@ -81,7 +81,7 @@ impl Zones {
         let mut records = Vec::new();
         write(&mut records, rtype::SOA, ttl, soa);
         write(&mut records, rtype::NS, ttl, server);
-        self.insert(Node::new(name, self.zones.len()).with(Layer::Fixed, &records));
+        self.insert(ZoneNode::new(name, self.zones.len()).with(Layer::Fixed, &records));
         let apex = Apex { name: name.into(), soa: soa.into(), negative_ttl, names: 1, history: History::default() };
         self.zones.push(apex);
     }
@@ -123,7 +123,7 @@ impl Zones {
         let mut parent = above;
         for suffix in missing.into_iter().rev() {
             self.count(parent, 1);
-            self.insert(Node::new(suffix, zone));
+            self.insert(ZoneNode::new(suffix, zone));
             parent = suffix;
         }
         Ok(())
@@ -150,7 +150,7 @@ impl Zones {
         }
     }
 
-    fn insert(&mut self, node: Node) {
+    fn insert(&mut self, node: ZoneNode) {
         let Self { names, hasher, .. } = self;
         let hash = hasher.hash_one(node.name());
         match names.entry(hash, |n| n.name() == node.name(), |n| hasher.hash_one(n.name())) {
@@ -162,24 +162,24 @@ impl Zones {
     }
 
     /// The node of exactly this name, whether it has records or only stands above one that has.
-    pub fn node(&self, name: &[u8]) -> Option<&Node> {
+    pub fn node(&self, name: &[u8]) -> Option<&ZoneNode> {
         self.names.find(self.hasher.hash_one(name), |n| n.name() == name)
     }
 
     /// Finds a name, as RFC 4592 says: a wildcard answers only below its closest encloser, and never for what exists.
-    pub fn find(&self, name: &[u8]) -> Found<'_> {
+    pub fn find(&self, name: &[u8]) -> Lookup<'_> {
         let mut closest = suffixes(name).filter_map(|s| Some((s, self.node(s)?)));
-        let Some((encloser, node)) = closest.next() else { return Found::Outside };
+        let Some((encloser, node)) = closest.next() else { return Lookup::Outside };
         let apex = &self.zones[node.zone()];
         if encloser.len() == name.len() {
-            return Found::Node(apex, node);
+            return Lookup::Node(apex, node);
         }
         let mut wildcard = [0; 258];
         wildcard[..2].copy_from_slice(b"\x01*");
         wildcard[2..2 + encloser.len()].copy_from_slice(encloser);
         match self.node(&wildcard[..2 + encloser.len()]) {
-            Some(node) => Found::Node(apex, node),
-            None => Found::Missing(apex),
+            Some(node) => Lookup::Node(apex, node),
+            None => Lookup::Missing(apex),
         }
     }
 
@@ -195,7 +195,7 @@ impl Zones {
     }
 
     /// Every name of one zone.
-    pub fn nodes(&self, zone: usize) -> impl Iterator<Item = &Node> {
+    pub fn nodes(&self, zone: usize) -> impl Iterator<Item = &ZoneNode> {
         self.names.iter().filter(move |n| n.zone() == zone)
     }
 

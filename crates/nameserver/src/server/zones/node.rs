@@ -5,7 +5,7 @@
 //! 1 length of the name | the name, lower case | 2 zone | 4 children | 4 length of the fixed records | fixed | registered
 //! ```
 
-use super::record::Record;
+use super::record::ZoneRecord;
 use crate::server::wire::IN;
 
 /// Which of a name's records.
@@ -19,11 +19,11 @@ pub enum Layer {
 
 /// A name that exists: it has records or stands above one that has (RFC 4592, section 2.2.2).
 #[derive(Debug)]
-pub struct Node(Box<[u8]>);
+pub struct ZoneNode(Box<[u8]>);
 
 const HEAD: usize = 10;
 
-impl Node {
+impl ZoneNode {
     /// A name without records and without names below it.
     pub fn new(name: &[u8], zone: usize) -> Self {
         Self::build(name, zone, 0, &[], &[])
@@ -119,7 +119,7 @@ impl<'a> Records<'a> {
     }
 
     /// Those of one type.
-    pub fn of(self, rtype: u16) -> impl Iterator<Item = Record<'a>> {
+    pub fn of(self, rtype: u16) -> impl Iterator<Item = ZoneRecord<'a>> {
         self.skip_while(move |r| r.rtype() != rtype).take_while(move |r| r.rtype() == rtype)
     }
 
@@ -130,13 +130,13 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
+    type Item = ZoneRecord<'a>;
 
-    fn next(&mut self) -> Option<Record<'a>> {
+    fn next(&mut self) -> Option<ZoneRecord<'a>> {
         let length = usize::from(u16::from_be_bytes([*self.0.get(8)?, *self.0.get(9)?]));
         let (record, rest) = self.0.split_at_checked(10 + length)?;
         self.0 = rest;
-        Some(Record::new(record))
+        Some(ZoneRecord::new(record))
     }
 }
 

@@ -2,9 +2,9 @@
 
 /// One record without its owner's name: type, class, TTL, length, data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a>(&'a [u8]);
+pub struct ZoneRecord<'a>(&'a [u8]);
 
-impl<'a> Record<'a> {
+impl<'a> ZoneRecord<'a> {
     /// `bytes` is one whole record.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)

@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use super::{Frame, Journal, Mark, Places, Store, frame, journal::Found, unix};
+use super::{Frame, Mark, Places, Store, ZoneJournal, frame, journal::JournalState, unix};
 use crate::server::{
     audit::Audit,
     load, wire,
@@ -42,9 +42,9 @@ fn bytes(frames: &[Frame]) -> Vec<u8> {
     out
 }
 
-fn open(dir: &Path) -> (Journal, Found, Vec<Frame>) {
+fn open(dir: &Path) -> (ZoneJournal, JournalState, Vec<Frame>) {
     let mut all = Vec::new();
-    let (journal, found) = Journal::open(dir, |frame| all.push(frame)).unwrap();
+    let (journal, found) = ZoneJournal::open(dir, |frame| all.push(frame)).unwrap();
     (journal, found, all)
 }
 

@@ -16,7 +16,7 @@ use lap_snapshots as snapshot;
 use super::{recover::registry_data, registry};
 use crate::{
     agent::{docker::own_labels, pool, recorded},
-    prune::{Container, Files, Found, Image},
+    prune::{InstalledFiles, Inventory, StoppedContainer, StoredImage},
     release::manifest::ReleaseManifest,
     wire::{
         labels::{KEPT, LABEL_BUILD, LABEL_CHECK, LABEL_CONTAINER},
@@ -28,7 +28,7 @@ use crate::{
 ///
 /// # Errors
 /// Docker does not answer, or something cannot be read that has to be known.
-pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
+pub async fn take_inventory(docker: &Docker, checks: bool) -> Result<Inventory> {
     let options = ListContainersOptionsBuilder::new().all(true).build();
     let all = docker.list_containers(Some(options)).await.or_error(Kind::Node, || "cannot list containers".into())?;
     let options = ListImagesOptionsBuilder::new().build();
@@ -36,7 +36,7 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
     own_labels(&mut images);
     let used_by: HashMap<&str, String> =
         all.iter().filter_map(|container| Some((container.image_id.as_deref()?, name(container)))).collect();
-    let images = images.into_iter().map(|image| Image {
+    let images = images.into_iter().map(|image| StoredImage {
         used_by: used_by.get(image.id.as_str()).cloned(),
         build: image.labels.get(LABEL_BUILD).cloned(),
         tags: named(image.repo_tags),
@@ -45,13 +45,13 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
         size: image.size.cast_unsigned(),
         id: image.id,
     });
-    let found = Found {
+    let found = Inventory {
         images: images.collect(),
         containers: all.iter().filter_map(|container| stopped(container, checks)).collect(),
         files: files(&mounted(&all))?,
-        ..Found::default()
+        ..Inventory::default()
     };
-    let work = move || -> Result<Found> {
+    let work = move || -> Result<Inventory> {
         let recorded = recorded::read(Path::new(paths::STATE));
         recorded.chain.map_err(Error::from)?;
         if let Some(unreadable) = recorded.directory {
@@ -59,11 +59,11 @@ pub async fn look(docker: &Docker, checks: bool) -> Result<Found> {
         }
         let (snapshots, damaged) = snapshot::all(pool::path()?)?;
         // The registry decides what its data is: nothing of it goes then, and all else as usual.
-        let (registry, strange_registry) = match registry::look(&registry_data()) {
+        let (registry, strange_registry) = match registry::read_registry(&registry_data()) {
             Ok(registry) => (registry, None),
             Err(error) => (None, Some(error.message)),
         };
-        Ok(Found {
+        Ok(Inventory {
             current: recorded.current.value_or_refuse()?.map(|current| serde_json::json!(current)),
             releases: recorded.releases.into_iter().map(|(number, release)| (number, known(release))).collect(),
             ledger: recorded.ledger,
@@ -89,7 +89,7 @@ fn name(container: &ContainerSummary) -> String {
 }
 
 /// One that is lap's and does not run.
-fn stopped(container: &ContainerSummary, checks: bool) -> Option<Container> {
+fn stopped(container: &ContainerSummary, checks: bool) -> Option<StoppedContainer> {
     let state = container.state.as_ref().map(ToString::to_string).unwrap_or_default();
     if !["created", "exited", "dead"].contains(&state.as_str()) {
         return None;
@@ -102,7 +102,7 @@ fn stopped(container: &ContainerSummary, checks: bool) -> Option<Container> {
         (None, Some(_)) if checks => None,
         _ => return None,
     };
-    Some(Container { id: container.id.clone()?, name, of, state })
+    Some(StoppedContainer { id: container.id.clone()?, name, of, state })
 }
 
 /// What containers have mounted: source and who.
@@ -114,13 +114,13 @@ fn mounted(all: &[ContainerSummary]) -> Vec<(String, String)> {
     all.iter().flat_map(of).collect()
 }
 
-fn files(mounted: &[(String, String)]) -> Result<Vec<Files>> {
+fn files(mounted: &[(String, String)]) -> Result<Vec<InstalledFiles>> {
     let mut all = Vec::new();
     for (place, dir) in [("env", paths::ENV), ("checks", paths::CHECKS), ("staged", paths::STAGED)] {
         for name in state::names(Path::new(dir)).value_or_refuse()?.unwrap_or_default() {
             let path = Path::new(dir).join(&name);
             let below = |source: &str| Path::new(source).starts_with(&path);
-            all.push(Files {
+            all.push(InstalledFiles {
                 place: place.to_owned(),
                 // When it got its name, whatever its content says.
                 since: fs::symlink_metadata(&path).map_or(i64::MAX, |meta| meta.ctime()),

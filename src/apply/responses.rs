@@ -2,8 +2,8 @@
 
 use lap_base::error::{Error, Kind};
 
-use crate::wire::protocol::answer::Answer;
+use crate::wire::protocol::response::Response;
 
-pub(super) fn unexpected(answer: &Answer) -> Error {
+pub(super) fn unexpected(answer: &Response) -> Error {
     Error::new(Kind::Node, format!("the agent sent an unexpected answer: {answer:?}"))
 }

@@ -6,23 +6,23 @@ use lap_base::{
     error::{Error, Kind},
     state::{State, Unreadable},
 };
-use lap_nameserver::client::Said;
-use lap_snapshots::{Change, Damaged, Id, Meta, keep::Decision};
+use lap_nameserver::client::QueryResult;
+use lap_snapshots::{Damaged, FileChange, Id, Meta, keep::RetentionDecision};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    facts::{Checked, ListedSnapshot, NodeFacts},
+    facts::{CheckResult, ListedSnapshot, NodeFacts},
     lock::Holder,
 };
 use crate::{
-    release::{Entry, Hooked, manifest::ReleaseManifest},
-    wire::prune::Decision as Verdict,
+    release::{Hooked, LedgerEntry, manifest::ReleaseManifest},
+    wire::prune::PruneDecision as Verdict,
 };
 
 /// The line that answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Answer {
+pub enum Response {
     Facts(Box<NodeFacts>),
     Locked {
         fence: u64,
@@ -65,13 +65,13 @@ pub enum Answer {
     },
     /// Every snapshot and why it stays; the others are gone, or would be.
     Pruned {
-        decisions: Vec<Decision>,
+        decisions: Vec<RetentionDecision>,
     },
     Differences {
         /// The names of both, as they are.
         from: String,
         to: String,
-        list: Vec<(String, Change)>,
+        list: Vec<(String, FileChange)>,
     },
     Step {
         text: String,
@@ -98,7 +98,7 @@ pub enum Answer {
         hooked: Option<Hooked>,
     },
     Switched {
-        entry: Box<Entry>,
+        entry: Box<LedgerEntry>,
         /// Of that line of the ledger.
         hash: String,
     },
@@ -106,7 +106,7 @@ pub enum Answer {
         /// `state/releases/<number>.json`, by number (as text: JSON has no other keys).
         list: BTreeMap<String, State<ReleaseManifest>>,
         /// Without the entries that cannot be read.
-        ledger: Vec<Entry>,
+        ledger: Vec<LedgerEntry>,
         /// Hash of the newest entry; or why the chain is broken.
         chain: Result<String, Unreadable>,
         /// A number that no release had.
@@ -122,7 +122,7 @@ pub enum Answer {
         decisions: Vec<Verdict>,
     },
     Checked {
-        list: Vec<Checked>,
+        list: Vec<CheckResult>,
     },
     Objects {
         size: u64,
@@ -140,7 +140,7 @@ pub enum Answer {
         /// The server that answered.
         server: Option<SocketAddr>,
         /// In the order of the questions.
-        said: Vec<Said>,
+        said: Vec<QueryResult>,
     },
     Done,
     Failed {
@@ -150,7 +150,7 @@ pub enum Answer {
     },
 }
 
-impl From<Error> for Answer {
+impl From<Error> for Response {
     fn from(error: Error) -> Self {
         Self::Failed { kind: error.kind, message: error.message, hints: error.hints }
     }

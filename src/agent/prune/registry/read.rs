@@ -6,19 +6,19 @@ use std::{
 };
 
 use lap_base::{
-    beneath::{Entry, Walk, dir::Dir},
+    beneath::{DirEntry, Walk, dir::Dir},
     error::{Error, Kind, Result},
 };
 use rustix::fs::FileType;
 
 use super::store::{SMALL, hex, store};
-use crate::prune::found::{Blob, Manifest, Registry, Repository};
+use crate::prune::found::{Blob, ImageRepository, Registry, StoredManifest};
 
 /// Looks at all of it; `None`: there is no registry.
 ///
 /// # Errors
 /// Something cannot be read, is a link, or there is more of it than any registry has.
-pub fn look(data: &Path) -> Result<Option<Registry>> {
+pub fn read_registry(data: &Path) -> Result<Option<Registry>> {
     let Some(store) = store(data)? else { return Ok(None) };
     let (mut registry, walk) = (Registry::default(), Walk::default());
     let mut left = vec![PathBuf::new()];
@@ -42,7 +42,7 @@ pub fn look(data: &Path) -> Result<Option<Registry>> {
                     continue;
                 }
                 // One that is being written has none yet.
-                let Some(stat) = group.look(&Path::new(&dir.name).join("data"))? else { continue };
+                let Some(stat) = group.metadata(&Path::new(&dir.name).join("data"))? else { continue };
                 let size = u64::try_from(stat.st_size).unwrap_or_default();
                 registry.blobs.push(Blob { digest, size, since: stat.st_mtime });
             }
@@ -52,12 +52,12 @@ pub fn look(data: &Path) -> Result<Option<Registry>> {
 }
 
 /// The registry's own name in a repository.
-fn is_own(entry: &Entry) -> bool {
+fn is_own(entry: &DirEntry) -> bool {
     entry.name.as_encoded_bytes().starts_with(b"_")
 }
 
 /// The directories in one. The registry makes no links: what lies behind one would be an image that is not seen, and its layers would go.
-fn directories(dir: &Dir, walk: &Walk) -> Result<Vec<Entry>> {
+fn directories(dir: &Dir, walk: &Walk) -> Result<Vec<DirEntry>> {
     let mut all = dir.list(walk)?;
     if let Some(link) = all.iter().find(|entry| entry.kind() == FileType::Symlink) {
         let path = dir.path().join(&link.name).to_string_lossy().escape_debug().to_string();
@@ -70,10 +70,10 @@ fn directories(dir: &Dir, walk: &Walk) -> Result<Vec<Entry>> {
 
 /// When it changed last; long ago, if it is not there.
 pub(super) fn since(dir: &Dir, path: &Path) -> Result<i64> {
-    Ok(dir.look(path)?.map_or(i64::MIN, |stat| stat.st_mtime))
+    Ok(dir.metadata(path)?.map_or(i64::MIN, |stat| stat.st_mtime))
 }
 
-fn below(dir: &Dir, path: &str, walk: &Walk) -> Result<Vec<(Dir, Entry)>> {
+fn below(dir: &Dir, path: &str, walk: &Walk) -> Result<Vec<(Dir, DirEntry)>> {
     let Some(dir) = dir.dir(Path::new(path))? else { return Ok(Vec::new()) };
     let mut all = Vec::new();
     for entry in directories(&dir, walk)? {
@@ -90,13 +90,13 @@ fn repository(
     name: String,
     walk: &Walk,
     linked: &mut BTreeMap<String, i64>,
-) -> Result<Repository> {
+) -> Result<ImageRepository> {
     let mut manifests = Vec::new();
     for (algorithm, named) in below(dir, "_manifests/revisions", walk)? {
         for revision in directories(&algorithm, walk)? {
             let digest = format!("{}:{}", named.text(), revision.text());
-            if let Some(link) = algorithm.look(&Path::new(&revision.name).join("link"))? {
-                manifests.push(Manifest { since: link.st_mtime, names: names(store, &digest)?, digest });
+            if let Some(link) = algorithm.metadata(&Path::new(&revision.name).join("link"))? {
+                manifests.push(StoredManifest { since: link.st_mtime, names: names(store, &digest)?, digest });
             }
         }
     }
@@ -108,7 +108,7 @@ fn repository(
     }
     let uploads = dir.dir(Path::new("_uploads"))?.map(|uploads| directories(&uploads, walk)).transpose()?;
     let uploading = uploads.iter().flatten().map(|upload| upload.stat.st_mtime).max();
-    Ok(Repository { name, manifests, uploading })
+    Ok(ImageRepository { name, manifests, uploading })
 }
 
 /// Every digest that stands in a manifest, wherever; `None`: it is none that could be read. One that is not there names nothing.

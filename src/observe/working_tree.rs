@@ -1,4 +1,4 @@
-//! What the working tree wishes for: every image's identity, and the environment's files.
+//! What the working tree asks for: every image's identity, and the environment's files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ use crate::{
     },
     drivers::rootfs,
     plan::order::topological,
-    release::{desired_state::DesiredState, manifest::Image},
+    release::{desired_state::DesiredState, manifest::ImageSpec},
 };
 
 /// Raised when the way of building changes what comes out.
 const GENERATION: u32 = 1;
 
-/// The working tree's wish, and what it was made from.
-pub struct Tree {
-    pub wish: DesiredState,
+/// The working tree's desired state, and what it was made from.
+pub struct WorkingTree {
+    pub desired: DesiredState,
     pub contexts: BTreeMap<String, Context>,
     /// `env/<name>`
     pub environment: Context,
@@ -38,7 +38,7 @@ pub struct Tree {
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<String>) -> Result<Tree> {
+pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<String>) -> Result<WorkingTree> {
     let mut contexts = BTreeMap::new();
     let mut bases: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, container) in &lab.containers {
@@ -51,7 +51,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
         .iter()
         .map(|(name, c)| (name.as_str(), c.build.parents.iter().map(String::as_str).collect()))
         .collect();
-    let mut images: BTreeMap<String, Image> = BTreeMap::new();
+    let mut images: BTreeMap<String, ImageSpec> = BTreeMap::new();
     for name in topological(&depends) {
         let container = &lab.containers[name];
         let parents: Vec<String> = container.build.parents.iter().cloned().collect();
@@ -69,15 +69,15 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
         );
         let text = serde_json::to_string(&inputs).or_error(Kind::Other, || "cannot hash".into())?;
         let build = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
-        images.insert(name.to_owned(), Image { build, parents, reference: None });
+        images.insert(name.to_owned(), ImageSpec { build, parents, reference: None });
     }
     let files = Context::read(&lab.root.join("env").join(environment))?;
     let env = files.digest();
     let checks = Context::checks(&lab.root.join("containers"), lab.containers.keys())?;
-    let commit = commit::look(&lab.root)?;
+    let commit = commit::read_commit(&lab.root)?;
     let all =
         serde_json::to_string(&(&images, &env, &lab.containers)).or_error(Kind::Other, || "cannot hash".into())?;
-    let wish = DesiredState {
+    let desired = DesiredState {
         commit: commit.name(&hex::encode(Sha256::digest(all.as_bytes()))),
         containers: lab.containers.clone(),
         images,
@@ -85,7 +85,7 @@ pub fn tree(lab: &Lab, environment: &str, base_id: impl Fn(&str) -> Option<Strin
         checks: if checks.is_empty() { String::new() } else { checks.digest() },
         release: None,
     };
-    Ok(Tree { wish, contexts, environment: files, checks, bases, dirty: commit.dirty })
+    Ok(WorkingTree { desired, contexts, environment: files, checks, bases, dirty: commit.dirty })
 }
 
 /// Images a Dockerfile takes that are not of this workspace.

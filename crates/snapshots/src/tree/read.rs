@@ -7,7 +7,7 @@ use std::{
 };
 
 use lap_base::{
-    beneath::{Entry, Walk, dir::Dir},
+    beneath::{DirEntry, Walk, dir::Dir},
     error::{Error, Kind, Result},
 };
 use rustix::{
@@ -19,22 +19,22 @@ use crate::subvolume;
 
 /// A directory with everything in it: parents come before their children.
 #[derive(Debug, Default)]
-pub struct Tree {
-    pub dirs: Vec<Directory>,
+pub struct FileTree {
+    pub dirs: Vec<TreeDirectory>,
 }
 
 /// One directory, and what is in it that is none.
 #[derive(Debug)]
-pub struct Directory {
+pub struct TreeDirectory {
     /// Below the tree's root, which is the first one and has an empty path.
     pub path: PathBuf,
-    pub node: Node,
-    pub files: Vec<(OsString, Node)>,
+    pub node: FileStatus,
+    pub files: Vec<(OsString, FileStatus)>,
 }
 
 /// A file, a directory or anything else, as its file system knows it.
 #[derive(Clone, Debug)]
-pub struct Node {
+pub struct FileStatus {
     pub kind: FileType,
     pub inode: u64,
     pub links: u64,
@@ -53,7 +53,7 @@ pub struct Node {
     pub attributes: Vec<(OsString, Vec<u8>)>,
 }
 
-impl Node {
+impl FileStatus {
     /// Bytes on the disk are no property of a file, so they are not here.
     #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
     pub fn of(stat: &Stat) -> Self {
@@ -83,8 +83,8 @@ impl Node {
 ///
 /// # Errors
 /// Something cannot be read; or something is on another file system, which a copy would not hold.
-pub fn look(root: &Dir, leave: &[&str]) -> Result<Tree> {
-    let mut tree = Tree::default();
+pub fn read_tree(root: &Dir, leave: &[&str]) -> Result<FileTree> {
+    let mut tree = FileTree::default();
     let device = root.stat()?.st_dev;
     let mut left = vec![(PathBuf::new(), device)];
     let walk = Walk::whole();
@@ -98,17 +98,17 @@ pub fn look(root: &Dir, leave: &[&str]) -> Result<Tree> {
         let stat = open.stat()?;
         if stat.st_dev != device && subvolume::stands_for(&open) {
             // The caller puts the subvolume there. In what a restore replaced, it still lies in the data.
-            tree.dirs.push(Directory { path, node: Node::of(&stat), files: Vec::new() });
+            tree.dirs.push(TreeDirectory { path, node: FileStatus::of(&stat), files: Vec::new() });
             continue;
         }
         if stat.st_dev != device {
             return Err(elsewhere(&path));
         }
-        let mut node = Node::of(&stat);
+        let mut node = FileStatus::of(&stat);
         // Of the directory itself: the path before it is a link of the kernel's.
         node.attributes = attributes(&open.reach().join("."))?;
-        let mut dir = Directory { path, node, files: Vec::new() };
-        for Entry { name, stat } in open.list(&walk)? {
+        let mut dir = TreeDirectory { path, node, files: Vec::new() };
+        for DirEntry { name, stat } in open.list(&walk)? {
             if dir.path.as_os_str().is_empty() && leave.iter().any(|leave| name == *leave) {
                 continue;
             }
@@ -133,19 +133,19 @@ fn elsewhere(path: &Path) -> Error {
 ///
 /// # Errors
 /// There is nothing, or it cannot be read.
-pub fn one(path: &Path) -> Result<Option<Node>> {
+pub fn one(path: &Path) -> Result<Option<FileStatus>> {
     let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
     let open = Dir::open(above)?;
     let gone = || cannot("look at", path, Errno::NOENT);
-    let stat = open.look(Path::new(name))?.ok_or_else(gone)?;
+    let stat = open.metadata(Path::new(name))?.ok_or_else(gone)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         return Ok(None);
     }
     other(&open, name.to_owned(), &stat)?.map(|(_, node)| Some(node)).ok_or_else(gone)
 }
 
-fn other(open: &Dir, name: OsString, stat: &Stat) -> Result<Option<(OsString, Node)>> {
-    let mut node = Node::of(stat);
+fn other(open: &Dir, name: OsString, stat: &Stat) -> Result<Option<(OsString, FileStatus)>> {
+    let mut node = FileStatus::of(stat);
     if node.kind == FileType::Symlink {
         match target(open, &name)? {
             Some(target) => node.target = target,
