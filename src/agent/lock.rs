@@ -226,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("fence");
         fs::write(&file, "12x").unwrap();
-        let lock = Lock::open(dir.path());
+        let lock = NodeLock::open(dir.path());
         assert!(lock.unreadable().unwrap().sentence().contains("fence"));
         let error = lock.take(&holder("anna"), 5).err().unwrap();
         assert_eq!((error.kind, lock.held().is_none()), (Kind::Refused, true));

@@ -35,7 +35,8 @@ fn the_labs_own_key_is_one_as_restic_makes_it() {
     office.open().set_passphrase(&secret("a passphrase")).unwrap();
     let key = |door| {
         let files = office.storage.list(Folder::Keys).unwrap();
-        let mut texts = files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file) == Some(door));
+        let mut texts =
+            files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file).unwrap() == Some(door));
         let (file, _) = texts.next().unwrap();
         serde_json::from_slice::<serde_json::Value>(&office.storage.read(file, None).unwrap()).unwrap()
     };
