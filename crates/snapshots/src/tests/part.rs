@@ -120,9 +120,9 @@ fn a_part_killed_right_after_its_last_rename_is_complete_however_often_it_is_kil
 fn is_killed_after_its_last_rename(pool: Pool) {
     let first = pool.take();
     let (path, state) = (pool.path(), pool.state());
-    for again in [Step::Start, Step::Keep, Step::Close] {
+    for again in [RestoreStep::Start, RestoreStep::Keep, RestoreStep::Close] {
         pool.write("git/one", "new");
-        let mut world = Fake { die_at: Some(Step::Start), ..Fake::up() };
+        let mut world = Fake { die_at: Some(RestoreStep::Start), ..Fake::up() };
         let killed =
             catch_unwind(AssertUnwindSafe(|| only(&pool, &first.id, &["git"], &["git"], &mut world).map(drop)));
         assert!(killed.is_err_and(|e| e.is::<Killed>()));
