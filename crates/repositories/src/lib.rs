@@ -4,12 +4,12 @@
 //! use std::sync::Arc;
 //!
 //! use lap_base::secret::Secret;
-//! use lap_repositories::{Depth, KeySlot, Location, Repository, Tell};
+//! use lap_repositories::{Depth, KeySlot, Location, OnProgress, Repository};
 //!
 //! # fn main() -> lap_base::Result<()> {
 //! let directory = tempfile::tempdir().unwrap();
 //! let storage = Location::Directory(directory.path().join("office")).storage()?;
-//! let (password, quiet): (_, Tell) = (Secret::new("a good password".into()), Arc::new(|_: &str| {}));
+//! let (password, quiet): (_, OnProgress) = (Secret::new("a good password".into()), Arc::new(|_: &str| {}));
 //! Repository::make(storage.clone(), "office", &password, quiet.clone())?;
 //! let repository = Repository::open(storage, "office", KeySlot::Lab, &password, quiet)?;
 //! assert!(repository.copies()?.is_empty());

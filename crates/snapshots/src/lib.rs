@@ -8,7 +8,7 @@
 //! use std::path::Path;
 //!
 //! use lap_base::Result;
-//! use lap_snapshots::{Meta, Nested, Reason, Still, free_id, list, take};
+//! use lap_snapshots::{Meta, Nested, Reason, Still, free_id, list, order, take};
 //!
 //! /// Nothing writes here.
 //! struct Quiet;
@@ -22,8 +22,10 @@
 //!
 //! # fn main() -> Result<()> {
 //! let (pool, now) = (Path::new("/srv/pool"), 1_795_254_312);
+//! let id = free_id(pool, now);
 //! let meta = Meta {
-//!     id: free_id(pool, now),
+//!     order: Some(order::next(pool, &id)?),
+//!     id,
 //!     at: now,
 //!     reason: Reason::Asked,
 //!     note: None,

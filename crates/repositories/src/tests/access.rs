@@ -134,6 +134,7 @@ fn a_key_or_a_lock_that_cannot_be_read_is_not_absent() {
     let error = repository.set_passphrase(&secret("second")).unwrap_err();
     assert!(error.message.starts_with("cannot read the key `keys/"), "{error}");
     assert!(repository.has_passphrase().is_err());
+    fs::create_dir_all(office.root().join("locks")).unwrap();
     let lock = office.root().join("locks").join("a".repeat(64));
     fs::write(&lock, "{").unwrap();
     let error = repository.lock_to_read().err().unwrap();
