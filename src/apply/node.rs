@@ -19,6 +19,8 @@ use super::{
     install::{Contents, FileList, PushFacts},
     making::Making,
     options::short,
+    push_image::{self, PushOrder},
+    registry::Door,
     run::{self, RunOrder},
 };
 use crate::{
@@ -101,8 +103,12 @@ impl Perform for OnNode {
             Action::Build { container, build, on } => self.build(container, build, on.as_deref(), line).await,
             Action::Bring { containers, .. } => self.bring(containers, line).await,
             Action::Push { container, commit } => {
-                let id = build::id(&self.desired, &self.images(), container)?.to_owned();
-                build::push(&self.docker, &id, container, commit, line).await
+                let images = self.images();
+                let image = build::id(&self.desired, &images, container)?;
+                let registry = self.desired.containers.get(REGISTRY);
+                let door = Door::of(registry, self.keys.as_deref(), &self.environment.name)?;
+                let order = PushOrder { image, container, commit, door: &door };
+                push_image::push(&self.docker, &order, line).await
             }
             Action::SaveImage { container } => {
                 let request = Request::SaveImage {

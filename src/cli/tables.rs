@@ -88,9 +88,12 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
 }
 
 fn ports(container: &Container) -> Vec<String> {
-    let port = |port: &crate::config::model::Port| match port.protocol {
-        Protocol::Tcp => port.host.to_string(),
-        Protocol::Udp => format!("{}/udp", port.host),
+    let port = |port: &crate::config::model::Port| {
+        let address = if port.node_only { "127.0.0.1:" } else { "" };
+        match port.protocol {
+            Protocol::Tcp => format!("{address}{}", port.host),
+            Protocol::Udp => format!("{address}{}/udp", port.host),
+        }
     };
     container.ports.iter().map(port).collect()
 }

@@ -373,7 +373,7 @@ pub enum NetworkMode {
     Host,
 }
 
-/// `[HOST:]CONTAINER[/PROTOCOL]`.
+/// `[[127.0.0.1:]HOST:]CONTAINER[/PROTOCOL]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// On the node.
@@ -382,6 +382,16 @@ pub struct Port {
     pub container: u16,
     /// `tcp` or `udp`.
     pub protocol: Protocol,
+    /// Only the node itself reaches it, at 127.0.0.1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_only: bool,
+}
+
+impl Port {
+    /// A TCP port that others reach.
+    pub fn is_public_tcp(&self) -> bool {
+        self.protocol == Protocol::Tcp && !self.node_only
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -45,3 +45,8 @@ pub const REGISTRY: &str = "127.0.0.1:5000";
 
 /// Where a node's own registry is, seen from that node.
 pub const REGISTRY_ADDRESS: &str = "localhost:5000";
+
+/// The port at which a registry takes images, on the node's loopback address.
+pub const REGISTRY_WRITES_PORT: u16 = 5001;
+/// Where a registry takes images, seen from its node.
+pub const REGISTRY_WRITES: &str = "127.0.0.1:5001";

@@ -14,7 +14,7 @@ use lap_base::{
 
 use super::planned::Planned;
 use crate::{
-    apply::{build, master::Master, options::Options, run::node_failed, transfer},
+    apply::{build, master::Master, options::Options, registry::Door, run::node_failed, transfer},
     plan::containers::REGISTRY,
     registry::{self, TransferStats},
     release::{desired_state::DesiredState, manifest::ImageSpec},
@@ -138,7 +138,10 @@ async fn copied(
     options: &Options,
 ) -> Result<u64> {
     let to = &planned.master;
-    let (here, there) = (from.registry(None)?, to.registry(Some(held.fence))?);
+    // What runs now takes them: the release that comes may have another registry.
+    let running = planned.old.containers.get(REGISTRY);
+    let door = Door::of(running, to.keys.as_deref(), &to.environment.name)?;
+    let (here, there) = (from.registry()?, to.registry_to_write(held.fence, &door)?);
     let earlier = planned.old.images.values().filter_map(|image| image.reference.as_deref().and_then(parse));
     let mount_from: Vec<String> = earlier.map(|(repository, _)| repository.to_owned()).collect();
     let title = format!("send {}", plural(images.len(), "image"));

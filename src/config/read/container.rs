@@ -27,7 +27,13 @@ use crate::config::{
 };
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
-pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
+pub const SECRETS: [&str; 6] = ["tls.crt", "tls.key", "htpasswd", REGISTRY_HTPASSWD, "admin.pub", KEYS];
+
+/// The user who may write to the registry, and a hash of the password.
+pub const REGISTRY_HTPASSWD: &str = "registry.htpasswd";
+
+/// The password itself, beside that hash: the node pushes what it builds. No container sees it.
+pub const REGISTRY_PASSWORD: &str = "registry.password";
 
 /// The DNS server's keys. They change while it runs: the container sees the directory they are in, as
 /// `/run/secrets/<name>`, and is not replaced.

@@ -384,7 +384,7 @@ fn container_toml() {
         ("secrets = [\"tls.cert\"]", "secrets[0]: `tls.cert` is not a secret; did you mean `tls.crt`?"),
         (
             "secrets = [\"pass\"]",
-            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `admin.pub`, `keys.json`",
+            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `registry.htpasswd`, `admin.pub`, `keys.json`",
         ),
         ("scale = 2", "scale: more than one is not supported yet: write `1`, or `0` for a base image of others"),
         ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),
