@@ -135,6 +135,17 @@ fn others_read_and_only_the_password_of_the_environment_writes() {
     let (_, shown) = node(&lab, shown);
     assert!(shown.contains("infra_registry") && !shown.contains(password));
 
+    // A push that was killed before Docker got the image by the address for readers: the next `lap up` completes it.
+    let killed = "set -eu; name=$(docker images --format '{{.Repository}}' | grep '^localhost:5000/infra/.*/one$' | head -n 1)\n\
+                  there=127.0.0.1:5001/${name#localhost:5000/}; docker tag $name $there\n\
+                  docker --config /run/a-test push --quiet $there && docker rmi $name";
+    assert_eq!(node(&lab, killed).0, 0);
+    let one = |line: &str| line.starts_with("localhost:5000/infra/") && line.contains("/one@sha256:");
+    let names = || node(&lab, "docker images --digests --format '{{.Repository}}@{{.Digest}}' | grep /infra/").1;
+    assert!(names().contains("127.0.0.1:5001/infra/") && !names().lines().any(one), "{}", names());
+    lab.lap(&["up"]).ok();
+    assert!(!names().contains("127.0.0.1:5001/") && names().lines().any(one), "{}", names());
+
     // Another password: the registry takes it with the next `lap up`, and lap pushes with it.
     lab.write(".lap/keys/test/registry.password", "another-password-of-the-registry\n");
     lab.write("containers/one/say", "changed\n");
