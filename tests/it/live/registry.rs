@@ -136,7 +136,8 @@ fn others_read_and_only_the_password_of_the_environment_writes() {
     assert!(shown.contains("infra_registry") && !shown.contains(password));
 
     // A push that was killed before Docker got the image by the address for readers: the next `lap up` completes it.
-    let killed = "set -eu; name=$(docker images --format '{{.Repository}}' | grep '^localhost:5000/infra/.*/one$' | head -n 1)\n\
+    let killed = "set -eu; docker rmi localhost:5000/any/one:1 127.0.0.1:5001/any/one:1\n\
+                  name=$(docker images --format '{{.Repository}}' | grep '^localhost:5000/infra/.*/one$' | head -n 1)\n\
                   there=127.0.0.1:5001/${name#localhost:5000/}; docker tag $name $there\n\
                   docker --config /run/a-test push --quiet $there && docker rmi $name";
     assert_eq!(node(&lab, killed).0, 0);
@@ -145,6 +146,8 @@ fn others_read_and_only_the_password_of_the_environment_writes() {
     assert!(names().contains("127.0.0.1:5001/infra/") && !names().lines().any(one), "{}", names());
     lab.lap(&["up"]).ok();
     assert!(!names().contains("127.0.0.1:5001/") && names().lines().any(one), "{}", names());
+
+    node(&lab, "docker tag infra/one 127.0.0.1:5001/any/one:1");
 
     // Another password: the registry takes it with the next `lap up`, and lap pushes with it.
     lab.write(".lap/keys/test/registry.password", "another-password-of-the-registry\n");
