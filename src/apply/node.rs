@@ -35,7 +35,7 @@ use crate::{
     report::LineSink,
     wire::{
         client::{AgentClient, Held},
-        paths::REGISTRY_ADDRESS,
+        paths::is_pushed_by_lap,
         protocol::{
             lock::Note,
             request::{InstallTarget, Request},
@@ -299,7 +299,7 @@ impl OnNode {
         for (name, image) in &mut images {
             let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
             let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
-            image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
+            image.reference = references.find(|digest| is_pushed_by_lap(digest)).cloned();
             if image.reference.is_none() && fact.is_some() && self.desired.containers.contains_key(REGISTRY) {
                 return Err(
                     Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it")

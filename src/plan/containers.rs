@@ -11,7 +11,7 @@ use crate::{
     release::desired_state::DesiredState,
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
-        paths::REGISTRY_ADDRESS,
+        paths::is_pushed_by_lap,
         protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     },
 };
@@ -328,7 +328,7 @@ impl Planner<'_> {
         for name in in_order(desired) {
             let image = &desired.images[name];
             let fact = self.images.get(image.build.as_str());
-            let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|d| d.starts_with(REGISTRY_ADDRESS)));
+            let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|digest| is_pushed_by_lap(digest)));
             // An image that is neither there nor being built is not needed.
             if pushed || (fact.is_none() && !self.built.contains_key(name)) {
                 continue;

@@ -46,6 +46,11 @@ pub const REGISTRY: &str = "127.0.0.1:5000";
 /// Where a node's own registry is, seen from that node.
 pub const REGISTRY_ADDRESS: &str = "localhost:5000";
 
+/// Whether an image has this digest from lap's own push: people may push the same image under a name of theirs, and remove it.
+pub fn is_pushed_by_lap(digest: &str) -> bool {
+    digest.strip_prefix(REGISTRY_ADDRESS).is_some_and(|path| path.starts_with("/infra/"))
+}
+
 /// The port at which a registry takes images, on the node's loopback address.
 pub const REGISTRY_WRITES_PORT: u16 = 5001;
 /// Where a registry takes images, seen from its node.

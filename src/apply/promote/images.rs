@@ -22,7 +22,7 @@ use crate::{
     wire::{
         client::Held,
         labels::LABEL_BUILD,
-        paths::REGISTRY_ADDRESS,
+        paths::{REGISTRY_ADDRESS, is_pushed_by_lap},
         protocol::{ImageFact, NodeFacts},
     },
 };
@@ -186,7 +186,7 @@ pub fn settle(images: &mut BTreeMap<String, ImageSpec>, facts: &NodeFacts) {
     for image in images.values_mut() {
         let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
         let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
-        image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
+        image.reference = references.find(|digest| is_pushed_by_lap(digest)).cloned();
     }
 }
 
@@ -253,7 +253,12 @@ mod tests {
         let fact = ImageFact {
             id: "sha256:2".into(),
             tags: Vec::new(),
-            digests: vec!["elsewhere/git@sha256:0".into(), here.clone()],
+            // A person pushed the same image under a name of their own.
+            digests: vec![
+                "elsewhere/git@sha256:0".into(),
+                format!("{REGISTRY_ADDRESS}/team/git@sha256:0"),
+                here.clone(),
+            ],
             build: Some("b1".into()),
         };
         settle(&mut images, &NodeFacts { images: vec![fact], ..NodeFacts::default() });
