@@ -1,4 +1,4 @@
-//! A node's registry: lap's own way through the agent, and what is open to everybody else.
+//! A node's registry: lap's own way through the agent, and the two ports for other clients.
 
 use std::time::Duration;
 
