@@ -15,7 +15,8 @@ use super::{
     lab::{Lab, Ran, run, until_or},
     promote::{prod, steps},
 };
-use rounds::{Load, Random, Round, Settings};
+use crate::random::Random;
+use rounds::{Load, Round, Settings};
 use whole::{State, both, version, write_version};
 
 /// What is done to production.
