@@ -1,5 +1,6 @@
-//! Another program that writes and calls fsync(2) all the time, as a database does. Each call makes the file system write names and files of
-//! others, too, at a moment that they did not choose.
+//! Another program that writes and calls fsync(2) all the time, as a database does. Each call makes the file system write names of others,
+//! too, at a moment that they did not choose. btrfs writes such files beside its transactions (the log tree), so the program also takes
+//! snapshots of a subvolume of its own, as podman and buildkit do: each ends a transaction, with all names and without the content of files.
 
 use std::{
     fs::{self, File},
@@ -10,7 +11,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
+
+use lap::snapshot::volume;
 
 use super::log::Log;
 
@@ -23,6 +27,7 @@ pub fn prepare(pool: &Path) {
         fs::create_dir_all(pool.join(place)).unwrap();
         fs::write(pool.join(place).join("number"), 0_u64.to_be_bytes()).unwrap();
     }
+    volume::create(&pool.join(PLACES[0]).join("layer")).unwrap();
 }
 
 /// It runs as long as this lives.
@@ -55,6 +60,9 @@ impl Busy {
                         fs::rename(pool.join(place).join("new"), pool.join(place).join("renamed")).unwrap();
                         sync(&pool.join(place));
                     }
+                    let (layer, copy) = (pool.join(PLACES[0]).join("layer"), pool.join(PLACES[0]).join("copy"));
+                    volume::copy(&layer, &copy).unwrap();
+                    volume::delete(&copy).unwrap();
                 }
                 noted.lock().unwrap().push((log.position(), number));
             }
@@ -62,8 +70,13 @@ impl Busy {
         Self { stop, done, thread: Some(thread) }
     }
 
-    /// Ends it; gives what it was told is on the disk, and when.
+    /// Lets it go on until it has done all it does once more, then ends it. Gives what it was told is on the disk, and when.
     pub fn end(mut self) -> Vec<(usize, u64)> {
+        let done = || self.done.lock().unwrap().len();
+        let before = done();
+        while done() < before + 9 && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            thread::sleep(Duration::from_millis(1));
+        }
         self.join();
         std::mem::take(&mut *self.done.lock().unwrap())
     }

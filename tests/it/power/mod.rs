@@ -4,12 +4,24 @@
 //!
 //! The tests play a few cuts of each operation, `scripts/soak power` all flushes and 200 cuts that a seed chooses.
 
+use std::{fs::File, io::Write, path::Path};
+
 mod busy;
 mod campaign;
 mod disk;
 mod fuse;
 mod log;
+mod pool;
 mod settings;
+mod snapshots;
 mod state;
 
 pub use campaign::{Campaign, Notes};
+
+/// As a database writes what it has acknowledged.
+fn sync_file(path: &Path, text: &str) {
+    let mut file = File::create(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file.sync_all().unwrap();
+    File::open(path.parent().unwrap()).unwrap().sync_all().unwrap();
+}

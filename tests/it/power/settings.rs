@@ -48,6 +48,11 @@ impl Settings {
         Self { seed, prefixes, flushes: usize::MAX, soak: Some((directory, commit)) }
     }
 
+    /// For a control run: enough to find what is wrong, and no more.
+    pub fn control() -> Self {
+        Self { seed: 1, prefixes: 10, flushes: 30, soak: None }
+    }
+
     fn lines(&self) -> Vec<Line> {
         let Some((directory, commit)) = &self.soak else { return Vec::new() };
         let text = fs::read_to_string(directory.join("power.jsonl")).unwrap_or_default();
