@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -39,10 +39,11 @@ pub struct Busy {
 }
 
 impl Busy {
-    pub fn begin(pool: &Path, log: &Arc<Log>) -> Self {
+    pub fn begin(pool: &Path, directories: &[&str], log: &Arc<Log>) -> Self {
         let (stop, done) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<(usize, u64)>>>::default());
         let open = |place: &&str| File::options().write(true).open(pool.join(place).join("number")).unwrap();
         let files: Vec<File> = PLACES.iter().map(open).collect();
+        let directories: Vec<PathBuf> = directories.iter().map(|name| pool.join(name)).collect();
         let (log, pool) = (log.clone(), pool.to_owned());
         let (stopped, noted) = (stop.clone(), done.clone());
         let thread = thread::spawn(move || {
@@ -53,6 +54,7 @@ impl Busy {
                     file.write_all_at(&number.to_be_bytes(), 0).unwrap();
                     file.sync_data().unwrap();
                 }
+                directories.iter().for_each(|directory| sync_all(directory));
                 if number % 4 == 0 {
                     // A new name, which takes the names before it along.
                     for place in PLACES {
@@ -113,4 +115,15 @@ pub fn check(pool: &Path, done: &[(usize, u64)], at: usize) -> Result<(), String
 
 fn sync(directory: &Path) {
     File::open(directory).unwrap().sync_all().unwrap();
+}
+
+/// Writes the names in a directory and in those below it to the disk. They may be removed at any time.
+fn sync_all(directory: &Path) {
+    let Ok(open) = File::open(directory) else { return };
+    let _ = open.sync_all();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sync_all(&entry.path());
+        }
+    }
 }

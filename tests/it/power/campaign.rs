@@ -43,6 +43,8 @@ impl<T: Clone> Notes<T> {
 pub struct Campaign<'a, T> {
     pub name: &'a str,
     pub filesystem: Filesystem,
+    /// Directories that the other program writes to the disk, too, with all below them.
+    pub busy: &'a [&'a str],
     /// What there is before the recording begins; all of it is on the disk.
     pub prepare: &'a dyn Fn(&Path),
     /// The operation.
@@ -74,7 +76,7 @@ impl<T: Clone> Campaign<'_, T> {
         (self.prepare)(&pool);
         busy::prepare(&pool);
         disk.record();
-        let busy = Busy::begin(&pool, &disk.log);
+        let busy = Busy::begin(&pool, self.busy, &disk.log);
         let notes = Notes::new(&disk.log);
         (self.run)(&pool, &notes);
         let busy = busy.end();
@@ -82,11 +84,12 @@ impl<T: Clone> Campaign<'_, T> {
         let cuts = recording.cuts(settings.seed, settings.prefixes, settings.flushes);
         let mut found = Found { cuts: cuts.len(), entries: recording.log.len(), faults: BTreeMap::new() };
         for cut in cuts {
-            let judged = recording.mount(cut).map_err(|error| format!("it does not mount: {error}")).and_then(|_pool| {
-                busy::check(&pool, &busy, cut.at)?;
-                let check = || (self.check)(&pool, &notes.before(cut));
-                catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Err(said(panic.as_ref())))
-            });
+            let judged =
+                recording.mount(cut).map_err(|error| format!("it does not mount: {error}")).and_then(|_pool| {
+                    busy::check(&pool, &busy, cut.at)?;
+                    let check = || (self.check)(&pool, &notes.before(cut));
+                    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Err(said(panic.as_ref())))
+                });
             if let Err(why) = judged {
                 if found.faults.is_empty() {
                     settings.keep(self.name, &recording.image());

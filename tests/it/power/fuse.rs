@@ -67,7 +67,8 @@ impl Server {
         loop {
             match self.device.read(&mut message) {
                 Ok(length) => self.handle(&message[..length]),
-                Err(error) if [Errno::EINTR, Errno::EAGAIN, Errno::ENOENT].map(|e| e as i32).contains(&code(&error)) => {}
+                Err(error)
+                    if [Errno::EINTR, Errno::EAGAIN, Errno::ENOENT].map(|e| e as i32).contains(&code(&error)) => {}
                 // It was unmounted.
                 Err(_) => return,
             }

@@ -17,6 +17,7 @@ mod snapshots;
 mod state;
 
 pub use campaign::{Campaign, Notes};
+pub use pool::on_each;
 
 /// As a database writes what it has acknowledged.
 fn sync_file(path: &Path, text: &str) {

@@ -49,7 +49,8 @@ fn files(container: &str, version: u64) -> BTreeMap<String, String> {
 /// Which version is in `data`, for each container.
 pub fn version(data: &Path, container: &str) -> Result<u64, String> {
     let own = data.join(container);
-    let read = |name: &str| fs::read_to_string(own.join(name)).map_err(|e| format!("{}: {e}", own.join(name).display()));
+    let read =
+        |name: &str| fs::read_to_string(own.join(name)).map_err(|e| format!("{}: {e}", own.join(name).display()));
     let one = read("one")?;
     let version = one.trim_start_matches(container).trim().trim_end_matches(';').parse::<u64>();
     let version = version.map_err(|_| format!("{}/one is `{one:.30}`", own.display()))?;
@@ -109,10 +110,8 @@ pub fn recovered(pool: &Path) -> Result<Vec<String>, String> {
     // What a second start finds is whole: it changes nothing.
     let before = listing(pool)?;
     let mut machine = Machine { can_start: false };
-    let again = [
-        recover(pool, &state, &mut machine).map_err(text)?,
-        only::recover(pool, &state, &mut machine).map_err(text)?,
-    ];
+    let again =
+        [recover(pool, &state, &mut machine).map_err(text)?, only::recover(pool, &state, &mut machine).map_err(text)?];
     sweep(pool, &named(&state).map_err(text)?).map_err(text)?;
     if again.iter().any(Option::is_some) || listing(pool)? != before {
         return Err(format!("a second recovery changes something: {again:?}, {before:?}, {:?}", listing(pool)));

@@ -8,8 +8,8 @@ use super::{
     Notes,
     campaign::Campaign,
     pool::{
-        CONTAINERS, Machine, is_one_of, meta, on_each, only, recovered, snapshots, take, version, version_of_all, write,
-        write_all,
+        CONTAINERS, Machine, is_one_of, meta, on_each, only, recovered, snapshots, take, version, version_of_all,
+        write, write_all,
     },
 };
 
@@ -37,11 +37,16 @@ fn a_snapshot_that_was_taken_is_whole() {
             // One that was not acknowledged is the next one.
             for (id, (meta, version)) in &all {
                 is_one_of("its time", &meta.at, &[AT + *version as i64])?;
-                is_one_of("its number", version, &[taken.len() as u64 + 2, taken.iter().find(|t| t.0 == *id).map_or(0, |t| t.1)])?;
+                is_one_of(
+                    "its number",
+                    version,
+                    &[taken.len() as u64 + 2, taken.iter().find(|t| t.0 == *id).map_or(0, |t| t.1)],
+                )?;
             }
             Ok(())
         };
-        Campaign { name: "take", filesystem, prepare: &prepared, run: &run, check: &check }.play();
+        Campaign { name: "take", filesystem, busy: &["snapshots"], prepare: &prepared, run: &run, check: &check }
+            .play();
     });
 }
 
@@ -76,12 +81,19 @@ fn a_prune_removes_whole_snapshots_and_no_other() {
                 let done = notes.iter().any(|note| matches!(note, Removal::Done(done) if done == id));
                 let found = all.get(id).map(|(_, version)| *version);
                 let whole = Some(n as u64 + 1);
-                let allowed = if done { vec![None] } else if begun { vec![None, whole] } else { vec![whole] };
+                let allowed = if done {
+                    vec![None]
+                } else if begun {
+                    vec![None, whole]
+                } else {
+                    vec![whole]
+                };
                 is_one_of(&format!("snapshot {n}"), &found, &allowed)?;
             }
             is_one_of("the data", &version_of_all(&pool.join("data"))?, &[7])
         };
-        Campaign { name: "prune", filesystem, prepare: &prepare, run: &run, check: &check }.play();
+        Campaign { name: "prune", filesystem, busy: &["snapshots"], prepare: &prepare, run: &run, check: &check }
+            .play();
     });
 }
 
@@ -121,7 +133,8 @@ fn a_restore_ends_in_the_old_state_or_the_new_one() {
                 _ => Err(format!("the data is {now}, what was replaced {replaced:?}; {said:?}")),
             }
         };
-        Campaign { name: "restore", filesystem, prepare: &prepare, run: &run, check: &check }.play();
+        Campaign { name: "restore", filesystem, busy: &["snapshots"], prepare: &prepare, run: &run, check: &check }
+            .play();
     });
 }
 
@@ -169,7 +182,7 @@ fn a_restore_of_a_part_ends_in_the_old_state_or_the_new_one() {
             }
             Ok(())
         };
-        Campaign { name: "only", filesystem, prepare: &prepare, run: &run, check: &check }.play();
+        Campaign { name: "only", filesystem, busy: &["snapshots"], prepare: &prepare, run: &run, check: &check }.play();
     });
 }
 
@@ -195,7 +208,8 @@ fn a_snapshot_from_elsewhere_is_whole() {
             is_one_of("what is lost", &lost.len(), &[0])?;
             is_one_of("the data", &version_of_all(&pool.join("data"))?, &[1])
         };
-        Campaign { name: "import", filesystem, prepare: &prepared, run: &run, check: &check }.play();
+        Campaign { name: "import", filesystem, busy: &["snapshots"], prepare: &prepared, run: &run, check: &check }
+            .play();
     });
 }
 
@@ -229,7 +243,8 @@ fn a_fetched_snapshot_is_whole() {
             is_one_of("what is lost", &lost.len(), &[0])?;
             is_one_of("the data", &version_of_all(&pool.join("data"))?, &[1])
         };
-        Campaign { name: "fetch", filesystem, prepare: &prepared, run: &run, check: &check }.play();
+        Campaign { name: "fetch", filesystem, busy: &["snapshots"], prepare: &prepared, run: &run, check: &check }
+            .play();
     });
 }
 
@@ -249,7 +264,14 @@ fn a_snapshot_without_its_content_is_found() {
             }
         };
         let check = |pool: &Path, _: &[Id]| recovered(pool).and_then(|_| snapshots(pool)).map(drop);
-        let campaign = Campaign { name: "control", filesystem, prepare: &prepared, run: &run, check: &check };
+        let campaign = Campaign {
+            name: "control",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepared,
+            run: &run,
+            check: &check,
+        };
         let settings = super::settings::Settings::control();
         let found = campaign.find(&settings);
         assert!(!found.faults.is_empty(), "{filesystem}: {}", found.summary());
