@@ -321,7 +321,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         drop_half(&half)?;
     }
     drop_beside(pool)?;
-    close(state, &record, world)?;
+    close(pool, state, &record, world)?;
     Ok(Some(format!("the restore from {} was interrupted, and was undone; the state before it is back", record.id)))
 }
 
@@ -355,7 +355,7 @@ fn finish_rest(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl 
         return Ok(());
     }
     world.step(RestoreStep::Close);
-    forget(state)
+    forget(pool, state)
 }
 
 fn keep(pool: &Path, record: &PartRecord) -> Result<()> {
@@ -368,14 +368,14 @@ fn keep(pool: &Path, record: &PartRecord) -> Result<()> {
     finish(pool, &record.kept)
 }
 
-fn close(state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
+fn close(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
     if !world.can_start() {
         return Ok(());
     }
     world.step(RestoreStep::Start);
     world.start(&record.stopped)?;
     world.step(RestoreStep::Close);
-    forget(state)
+    forget(pool, state)
 }
 
 fn beside(pool: &Path) -> PathBuf {
@@ -427,6 +427,17 @@ fn write(state: &Path, record: &PartRecord) -> Result<()> {
     write_file(&state.join(RECORD), &text, 0o600)
 }
 
-fn forget(state: &Path) -> Result<()> {
+/// Everything that the record asks for is on the disk before the record is off it. Otherwise a power cut would leave a part of the work
+/// that no record names, and every later restore would be refused.
+fn forget(pool: &Path, state: &Path) -> Result<()> {
+    volume::sync(pool)?;
     remove_file(&state.join(RECORD))
+}
+
+/// Removes what an earlier lap left beside the data without a record.
+///
+/// # Errors
+/// The record cannot be read, or something cannot be removed.
+pub(super) fn sweep(pool: &Path, state: &Path) -> Result<()> {
+    if read(state)?.is_none() { drop_beside(pool) } else { Ok(()) }
 }

@@ -49,6 +49,8 @@ pub struct Campaign<'a, T> {
     pub prepare: &'a dyn Fn(&Path),
     /// The operation.
     pub run: &'a dyn Fn(&Path, &Notes<T>),
+    /// Recovers only. With it, the recovery itself is cut, too.
+    pub recover: Option<&'a dyn Fn(&Path) -> Result<(), String>>,
     /// Recovers, and judges what there is by what was noted before the cut.
     pub check: &'a dyn Fn(&Path, &[T]) -> Result<(), String>,
 }
@@ -82,23 +84,43 @@ impl<T: Clone> Campaign<'_, T> {
         let busy = busy.end();
         let mut recording = disk.end();
         let cuts = recording.cuts(settings.seed, settings.prefixes, settings.flushes);
-        let mut found = Found { cuts: cuts.len(), entries: recording.log.len(), faults: BTreeMap::new() };
-        for cut in cuts {
-            let judged =
-                recording.mount(cut).map_err(|error| format!("it does not mount: {error}")).and_then(|_pool| {
-                    busy::check(&pool, &busy, cut.at)?;
-                    let check = || (self.check)(&pool, &notes.before(cut));
-                    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Err(said(panic.as_ref())))
-                });
+        let mut found = Found { cuts: cuts.len(), second: 0, entries: recording.log.len(), faults: BTreeMap::new() };
+        let judge = |cut: Cut| {
+            busy::check(&pool, &busy, cut.at)?;
+            let check = || (self.check)(&pool, &notes.before(cut));
+            catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|panic| Err(said(panic.as_ref())))
+        };
+        let again = cuts.len().div_ceil(settings.again.max(1)).max(1);
+        for (n, cut) in cuts.into_iter().enumerate() {
+            let judged = recording.mount(cut).map_err(not_mounted).and_then(|_pool| judge(cut));
             if let Err(why) = judged {
                 if found.faults.is_empty() {
                     settings.keep(self.name, &recording.image());
                 }
-                found.faults.insert(cut, why);
+                found.faults.insert((cut, None), why);
+            }
+            // The power goes a second time, while the agent recovers.
+            let Some(recover) = self.recover.filter(|_| settings.again > 0 && n % again == again / 2) else { continue };
+            let mut second = match recording.record(cut, recover) {
+                Ok(second) => second,
+                Err(why) => {
+                    found.faults.insert((cut, None), why);
+                    continue;
+                }
+            };
+            for inner in second.cuts(settings.seed, 4, 8) {
+                found.second += 1;
+                if let Err(why) = second.mount(inner).map_err(not_mounted).and_then(|_pool| judge(cut)) {
+                    found.faults.insert((cut, Some(inner)), why);
+                }
             }
         }
         found
     }
+}
+
+fn not_mounted(error: String) -> String {
+    format!("it does not mount: {error}")
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
@@ -110,7 +132,10 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 pub struct Found {
     pub entries: usize,
     pub cuts: usize,
-    pub faults: BTreeMap<Cut, String>,
+    /// Cuts of the recovery from a cut.
+    pub second: usize,
+    /// By the cut, and by the cut of the recovery from it.
+    pub faults: BTreeMap<(Cut, Option<Cut>), String>,
 }
 
 impl Found {

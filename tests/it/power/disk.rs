@@ -85,7 +85,7 @@ impl Disk {
     pub fn record(&self) {
         volume::sync(&self.pool()).unwrap();
         let (image, durable) = (self.path("image"), self.path("durable"));
-        self.log.begin(|| sh("cp", &["--sparse=always", image.to_str().unwrap(), durable.to_str().unwrap()]));
+        self.log.begin(|| copy(&image, &durable));
     }
 
     /// The power goes for the last time: gives what was recorded.
@@ -94,14 +94,13 @@ impl Disk {
         self.unmount();
         umount2(&self.path("device"), MntFlags::MNT_DETACH).unwrap();
         fs::remove_file(self.path("image")).unwrap();
-        let durable = File::options().read(true).write(true).open(self.path("durable")).unwrap();
-        Recording { disk: self, log, durable, flushed: 0 }
+        Recording { disk: self, log, names: ["durable", "cut"], flushed: 0 }
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        for mounted in [self.pool(), self.path("device"), self.dir.path().to_owned()] {
+        for mounted in [self.pool(), self.path("again"), self.path("device"), self.dir.path().to_owned()] {
             let _ = umount2(&mounted, MntFlags::MNT_DETACH);
         }
     }
@@ -111,11 +110,12 @@ impl Drop for Disk {
 pub struct Recording<'a> {
     disk: &'a Disk,
     pub log: Vec<Entry>,
-    durable: File,
+    /// The image at a flush, and what a cut leaves.
+    names: [&'static str; 2],
     flushed: usize,
 }
 
-impl Recording<'_> {
+impl<'a> Recording<'a> {
     /// `count` cuts that the seed chooses, and one after each flush, of which at most `flushes` are taken.
     pub fn cuts(&self, seed: u64, count: u64, most_flushes: usize) -> Vec<Cut> {
         let all = flushes(&self.log);
@@ -127,28 +127,56 @@ impl Recording<'_> {
         cuts
     }
 
-    /// Mounts what this cut leaves. The cuts come in their order.
+    /// Makes the image that this cut leaves. The cuts come in their order.
+    fn cut(&mut self, cut: Cut) {
+        let flushed = last_flush(&self.log, cut.at);
+        assert!(flushed >= self.flushed, "the cuts are in their order");
+        let durable = self.disk.path(self.names[0]);
+        replay(&File::options().write(true).open(&durable).unwrap(), &self.log[self.flushed..flushed]);
+        self.flushed = flushed;
+        copy(&durable, &self.image());
+        replay_part(&File::options().write(true).open(self.image()).unwrap(), &self.log[flushed..cut.at], cut.survives);
+    }
+
+    /// Mounts what this cut leaves.
     ///
     /// # Errors
     /// The file system does not mount it.
-    pub fn mount(&mut self, cut: Cut) -> Result<Mounted<'_>, String> {
-        let flushed = last_flush(&self.log, cut.at);
-        assert!(flushed >= self.flushed, "the cuts are in their order");
-        replay(&self.durable, &self.log[self.flushed..flushed]);
-        self.flushed = flushed;
-        let cut_image = self.image();
-        sh("cp", &["--sparse=always", self.disk.path("durable").to_str().unwrap(), cut_image.to_str().unwrap()]);
-        let image = File::options().write(true).open(&cut_image).unwrap();
-        replay_part(&image, &self.log[flushed..cut.at], cut.survives);
-        drop(image);
-        self.disk.try_mount(&cut_image)?;
+    pub fn mount(&mut self, cut: Cut) -> Result<Mounted<'a>, String> {
+        self.cut(cut);
+        self.disk.try_mount(&self.image())?;
         Ok(Mounted(self.disk))
+    }
+
+    /// Records what `act` does to what this cut leaves.
+    ///
+    /// # Errors
+    /// The file system does not mount it, or `act` says why.
+    pub fn record(&mut self, cut: Cut, act: &dyn Fn(&Path) -> Result<(), String>) -> Result<Recording<'a>, String> {
+        self.cut(cut);
+        let (disk, device, log) = (self.disk, self.disk.path("again"), Arc::<Log>::default());
+        copy(&self.image(), &disk.path("again-durable"));
+        File::create(&device).unwrap();
+        fuse::serve(&device, File::options().read(true).write(true).open(self.image()).unwrap(), log.clone());
+        log.begin(|| {});
+        let acted = disk.try_mount(&device).and_then(|()| {
+            let _pool = Mounted(disk);
+            act(&disk.pool())
+        });
+        let log = log.end();
+        umount2(&device, MntFlags::MNT_DETACH).unwrap();
+        acted?;
+        Ok(Recording { disk, log, names: ["again-durable", "again-cut"], flushed: 0 })
     }
 
     /// What the last cut left, changed by its check.
     pub fn image(&self) -> PathBuf {
-        self.disk.path("cut")
+        self.disk.path(self.names[1])
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    sh("cp", &["--sparse=always", from.to_str().unwrap(), to.to_str().unwrap()]);
 }
 
 /// A pool after a power cut.

@@ -12,6 +12,7 @@ mod disk;
 mod fuse;
 mod log;
 mod pool;
+mod registry;
 mod settings;
 mod snapshots;
 mod state;

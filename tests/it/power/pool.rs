@@ -104,6 +104,7 @@ pub fn recovered(pool: &Path) -> Result<Vec<String>, String> {
         said.extend(only::recover(pool, &state, &mut machine).map_err(text)?);
         if !can_start {
             sweep(pool, &named(&state).map_err(text)?).map_err(text)?;
+            snapshot::sweep_beside(pool, &state).map_err(text)?;
             registry::put_all_back(&pool.join("data/registry")).map_err(text)?;
         }
     }

@@ -17,6 +17,8 @@ pub struct Settings {
     pub prefixes: u64,
     /// Cuts right after a flush, at most.
     pub flushes: usize,
+    /// The recovery from so many of the cuts is cut, too.
+    pub again: usize,
     /// Of a soak: where the results are, and of which commit they are.
     soak: Option<(PathBuf, String)>,
 }
@@ -28,6 +30,7 @@ struct Line {
     operation: String,
     prefixes: u64,
     cuts: usize,
+    second: usize,
     entries: usize,
 }
 
@@ -39,18 +42,18 @@ impl Settings {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
         let seed = number("LAP_SOAK_SEED").unwrap_or(clock);
         let Some(prefixes) = number("LAP_POWER_PREFIXES") else {
-            return Self { seed, prefixes: 10, flushes: 10, soak: None };
+            return Self { seed, prefixes: 10, flushes: 10, again: 1, soak: None };
         };
         let directory = std::env::var_os("LAP_SOAK_DIR").map_or_else(|| root.join("target/soak"), PathBuf::from);
         let words = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12"];
         let head = Command::new("git").args(words).output();
         let commit = head.map(|head| String::from_utf8_lossy(&head.stdout).trim().to_owned()).unwrap_or_default();
-        Self { seed, prefixes, flushes: usize::MAX, soak: Some((directory, commit)) }
+        Self { seed, prefixes, flushes: usize::MAX, again: 40, soak: Some((directory, commit)) }
     }
 
     /// For a control run: enough to find what is wrong, and no more.
     pub fn control() -> Self {
-        Self { seed: 1, prefixes: 10, flushes: 30, soak: None }
+        Self { seed: 1, prefixes: 10, flushes: 30, again: 0, soak: None }
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -67,8 +70,12 @@ impl Settings {
 
     pub fn tell(&self, operation: &str, found: &Found) {
         let commit = self.soak.as_ref().map_or("", |(_, commit)| commit.as_str());
-        let (seed, cuts, entries, faults) = (self.seed, found.cuts, found.entries, found.faults.len());
-        eprintln!("power {operation}: seed {seed}, commit {commit}: {cuts} cuts of {entries} entries, {faults} faults");
+        let Found { cuts, second, entries, faults } = found;
+        eprintln!(
+            "power {operation}: seed {}, commit {commit}: {cuts} cuts of {entries} entries, {second} of recoveries, {} faults",
+            self.seed,
+            faults.len()
+        );
     }
 
     /// Notes that a soak has done it.
@@ -81,6 +88,7 @@ impl Settings {
             operation: operation.to_owned(),
             prefixes: self.prefixes,
             cuts: found.cuts,
+            second: found.second,
             entries: found.entries,
         };
         let mut file = OpenOptions::new().create(true).append(true).open(directory.join("power.jsonl")).unwrap();

@@ -15,6 +15,10 @@ use super::{
 
 const AT: i64 = 1_795_254_312;
 
+fn recover(pool: &Path) -> Result<(), String> {
+    recovered(pool).map(drop)
+}
+
 fn prepared(pool: &Path) {
     write_all(pool, 1);
 }
@@ -45,8 +49,16 @@ fn a_snapshot_that_was_taken_is_whole() {
             }
             Ok(())
         };
-        Campaign { name: "take", filesystem, busy: &["snapshots"], prepare: &prepared, run: &run, check: &check }
-            .play();
+        Campaign {
+            name: "take",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepared,
+            run: &run,
+            recover: Some(&recover),
+            check: &check,
+        }
+        .play();
     });
 }
 
@@ -92,8 +104,16 @@ fn a_prune_removes_whole_snapshots_and_no_other() {
             }
             is_one_of("the data", &version_of_all(&pool.join("data"))?, &[7])
         };
-        Campaign { name: "prune", filesystem, busy: &["snapshots"], prepare: &prepare, run: &run, check: &check }
-            .play();
+        Campaign {
+            name: "prune",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepare,
+            run: &run,
+            recover: Some(&recover),
+            check: &check,
+        }
+        .play();
     });
 }
 
@@ -133,8 +153,16 @@ fn a_restore_ends_in_the_old_state_or_the_new_one() {
                 _ => Err(format!("the data is {now}, what was replaced {replaced:?}; {said:?}")),
             }
         };
-        Campaign { name: "restore", filesystem, busy: &["snapshots"], prepare: &prepare, run: &run, check: &check }
-            .play();
+        Campaign {
+            name: "restore",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepare,
+            run: &run,
+            recover: Some(&recover),
+            check: &check,
+        }
+        .play();
     });
 }
 
@@ -182,7 +210,16 @@ fn a_restore_of_a_part_ends_in_the_old_state_or_the_new_one() {
             }
             Ok(())
         };
-        Campaign { name: "only", filesystem, busy: &["snapshots"], prepare: &prepare, run: &run, check: &check }.play();
+        Campaign {
+            name: "only",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepare,
+            run: &run,
+            recover: Some(&recover),
+            check: &check,
+        }
+        .play();
     });
 }
 
@@ -208,8 +245,16 @@ fn a_snapshot_from_elsewhere_is_whole() {
             is_one_of("what is lost", &lost.len(), &[0])?;
             is_one_of("the data", &version_of_all(&pool.join("data"))?, &[1])
         };
-        Campaign { name: "import", filesystem, busy: &["snapshots"], prepare: &prepared, run: &run, check: &check }
-            .play();
+        Campaign {
+            name: "import",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepared,
+            run: &run,
+            recover: Some(&recover),
+            check: &check,
+        }
+        .play();
     });
 }
 
@@ -243,8 +288,16 @@ fn a_fetched_snapshot_is_whole() {
             is_one_of("what is lost", &lost.len(), &[0])?;
             is_one_of("the data", &version_of_all(&pool.join("data"))?, &[1])
         };
-        Campaign { name: "fetch", filesystem, busy: &["snapshots"], prepare: &prepared, run: &run, check: &check }
-            .play();
+        Campaign {
+            name: "fetch",
+            filesystem,
+            busy: &["snapshots"],
+            prepare: &prepared,
+            run: &run,
+            recover: Some(&recover),
+            check: &check,
+        }
+        .play();
     });
 }
 
@@ -270,6 +323,7 @@ fn a_snapshot_without_its_content_is_found() {
             busy: &["snapshots"],
             prepare: &prepared,
             run: &run,
+            recover: Some(&recover),
             check: &check,
         };
         let settings = super::settings::Settings::control();

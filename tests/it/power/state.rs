@@ -74,7 +74,16 @@ fn the_journal_knows_every_operation_that_began() {
                 _ => Ok(()),
             }
         };
-        Campaign { name: "journal", filesystem, busy: &["state"], prepare: &|_| {}, run: &run, check: &check }.play();
+        Campaign {
+            name: "journal",
+            filesystem,
+            busy: &["state"],
+            prepare: &|_| {},
+            run: &run,
+            recover: None,
+            check: &check,
+        }
+        .play();
     }
 }
 
@@ -111,7 +120,16 @@ fn the_ledger_has_every_entry_that_was_acknowledged() {
             let next = release::verify(&path).map_err(|error| error.to_string())?.0;
             if next == entries.len() + 1 { Ok(()) } else { Err(format!("{next} entries after one more")) }
         };
-        Campaign { name: "ledger", filesystem, busy: &["state"], prepare: &|_| {}, run: &run, check: &check }.play();
+        Campaign {
+            name: "ledger",
+            filesystem,
+            busy: &["state"],
+            prepare: &|_| {},
+            run: &run,
+            recover: None,
+            check: &check,
+        }
+        .play();
     }
 }
 
@@ -132,6 +150,15 @@ fn no_lock_number_is_given_twice() {
             let last = notes.iter().max().copied().unwrap_or(0);
             if next > last { Ok(()) } else { Err(format!("{next} after {last}")) }
         };
-        Campaign { name: "lock", filesystem, busy: &["state"], prepare: &|_| {}, run: &run, check: &check }.play();
+        Campaign {
+            name: "lock",
+            filesystem,
+            busy: &["state"],
+            prepare: &|_| {},
+            run: &run,
+            recover: None,
+            check: &check,
+        }
+        .play();
     }
 }
