@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use lap::snapshot::volume;
+use lap_snapshots::volume;
 
 use super::log::Log;
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use lap::snapshot::Filesystem;
+use lap_snapshots::Filesystem;
 
 use super::{
     busy::{self, Busy},

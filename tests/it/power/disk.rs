@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use lap::snapshot::{Filesystem, volume};
+use lap_snapshots::{Filesystem, volume};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},

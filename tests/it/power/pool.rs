@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
-use lap::{
-    Error,
-    agent::prune::registry,
-    snapshot::{
-        self, Filesystem, Id, Meta, Step, Still, World, named,
-        only::{self, Only},
-        recover, sweep,
-    },
+use lap::agent::prune::registry;
+use lap_base::{Error, Result as Outcome};
+use lap_snapshots::{
+    Filesystem, Id, Meta, RestoreStep, Still, World, all, data, free_id, named,
+    only::{self, Only},
+    recover, sweep, sweep_beside,
 };
 
 /// Long enough that it is no part of its inode.
@@ -80,9 +78,9 @@ pub fn meta(id: &Id, at: i64) -> Meta {
     .unwrap()
 }
 
-pub fn take(pool: &Path, at: i64) -> lap::Result<Id> {
-    let id = snapshot::free_id(pool, at);
-    snapshot::take(pool, &meta(&id, at), &mut Machine { can_start: true })?;
+pub fn take(pool: &Path, at: i64) -> Outcome<Id> {
+    let id = free_id(pool, at);
+    lap_snapshots::take(pool, &meta(&id, at), &mut Machine { can_start: true })?;
     Ok(id)
 }
 
@@ -104,7 +102,7 @@ pub fn recovered(pool: &Path) -> Result<Vec<String>, String> {
         said.extend(only::recover(pool, &state, &mut machine).map_err(text)?);
         if !can_start {
             sweep(pool, &named(&state).map_err(text)?).map_err(text)?;
-            snapshot::sweep_beside(pool, &state).map_err(text)?;
+            sweep_beside(pool, &state).map_err(text)?;
             registry::put_all_back(&pool.join("data/registry")).map_err(text)?;
         }
     }
@@ -146,12 +144,12 @@ fn left_over(pool: &Path) -> Result<(), String> {
 
 /// All snapshots; each is whole.
 pub fn snapshots(pool: &Path) -> Result<BTreeMap<Id, (Meta, u64)>, String> {
-    let (all, damaged) = snapshot::all(pool).map_err(|error| error.to_string())?;
+    let (found, damaged) = all(pool).map_err(|error| error.to_string())?;
     if !damaged.is_empty() {
         return Err(format!("snapshots without a description: {damaged:?}"));
     }
-    let whole = |meta: Meta| Ok((meta.id.clone(), (meta.clone(), version_of_all(&snapshot::data(pool, &meta.id))?)));
-    all.into_iter().map(whole).collect()
+    let whole = |meta: Meta| Ok((meta.id.clone(), (meta.clone(), version_of_all(&data(pool, &meta.id))?)));
+    found.into_iter().map(whole).collect()
 }
 
 pub fn is_one_of<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, allowed: &[T]) -> Result<(), String> {
@@ -171,11 +169,11 @@ pub struct Machine {
 impl Still for Machine {
     fn at(&mut self, _: &str) {}
 
-    fn pause(&mut self) -> lap::Result<()> {
+    fn pause(&mut self) -> Outcome<()> {
         Ok(())
     }
 
-    fn resume(&mut self) -> lap::Result<()> {
+    fn resume(&mut self) -> Outcome<()> {
         Ok(())
     }
 
@@ -185,9 +183,9 @@ impl Still for Machine {
 }
 
 impl World for Machine {
-    fn step(&mut self, _: Step) {}
+    fn step(&mut self, _: RestoreStep) {}
 
-    fn running(&mut self) -> lap::Result<Vec<String>> {
+    fn running(&mut self) -> Outcome<Vec<String>> {
         Ok(Vec::new())
     }
 
@@ -195,19 +193,19 @@ impl World for Machine {
         self.can_start
     }
 
-    fn stop(&mut self, _: &[String]) -> lap::Result<()> {
+    fn stop(&mut self, _: &[String]) -> Outcome<()> {
         Ok(())
     }
 
-    fn start(&mut self, _: &[String]) -> lap::Result<()> {
+    fn start(&mut self, _: &[String]) -> Outcome<()> {
         Ok(())
     }
 
-    fn unmount(&mut self) -> lap::Result<()> {
+    fn unmount(&mut self) -> Outcome<()> {
         Ok(())
     }
 
-    fn mount(&mut self) -> lap::Result<()> {
+    fn mount(&mut self) -> Outcome<()> {
         Ok(())
     }
 }

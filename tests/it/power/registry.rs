@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lap::{agent::prune::registry, wire::prune::Rules};
+use lap::{agent::prune::registry, wire::prune::PruneRules};
 
 use super::{
     Notes,
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Nothing is too young to go.
-const NOW: Rules = Rules { keep: 1, keep_failed: 0, grace: 0 };
+const NOW: PruneRules = PruneRules { keep: 1, keep_failed: 0, grace: 0 };
 const IMAGES: usize = 6;
 /// So many of them go.
 const GO: usize = 3;

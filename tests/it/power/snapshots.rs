@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use lap::snapshot::{self, Id, Reason, Restore, volume};
+use lap_repositories::work::fetch;
+use lap_snapshots::{self as snapshot, Id, Reason, Restore, volume};
 
 use super::{
     Notes,
@@ -277,7 +278,7 @@ fn a_fetched_snapshot_is_whole() {
                     fs::write(half.join("meta.json"), serde_json::to_vec(&meta(&id, AT)).unwrap()).unwrap();
                     Ok(())
                 };
-                lap::repository::work::fetch("office", pool, &id, restore).unwrap();
+                fetch("office", pool, &id, restore).unwrap();
                 notes.note(id.clone());
             }
         };

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use lap::{
-    agent::{journal::Journal, lock::Lock},
-    release::{self, Entry},
-    snapshot::Filesystem,
+    agent::{journal::Journal, lock::NodeLock},
+    release::{self, LedgerEntry},
     wire::protocol::{Holder, Note},
 };
+use lap_snapshots::Filesystem;
 
 use super::campaign::Campaign;
 
@@ -87,7 +87,7 @@ fn the_journal_knows_every_operation_that_began() {
     }
 }
 
-fn entry(fence: u64) -> Entry {
+fn entry(fence: u64) -> LedgerEntry {
     serde_json::from_value(serde_json::json!({
         "number": 0, "fence": fence, "began": 1, "ended": 2, "by": "anna@notebook", "verb": "promote", "from": "test",
         "release": fence, "commit": "abc", "images": {}, "before": null, "checks": 3, "away": 5, "outage": [],
@@ -137,14 +137,14 @@ fn the_ledger_has_every_entry_that_was_acknowledged() {
 fn no_lock_number_is_given_twice() {
     for filesystem in Filesystem::ALL {
         let run = |pool: &Path, notes: &super::Notes<u64>| {
-            let lock = Lock::open(&pool.join("state")).unwrap();
+            let lock = NodeLock::open(&pool.join("state")).unwrap();
             for _ in 0..3000 {
                 let grant = lock.take(&holder(), 1).unwrap().ok().unwrap();
                 notes.note(grant.fence);
             }
         };
         let check = |pool: &Path, notes: &[u64]| {
-            let lock = Lock::open(&pool.join("state")).map_err(|error| error.to_string())?;
+            let lock = NodeLock::open(&pool.join("state")).map_err(|error| error.to_string())?;
             let next = lock.take(&holder(), 1).map_err(|error| error.to_string())?;
             let next = next.map_err(|_| "the lock is held".to_owned())?.fence;
             let last = notes.iter().max().copied().unwrap_or(0);
