@@ -69,10 +69,10 @@ impl Settings {
     }
 
     pub fn tell(&self, operation: &str, found: &Found) {
-        let commit = self.soak.as_ref().map_or("", |(_, commit)| commit.as_str());
+        let commit = self.soak.as_ref().map(|(_, commit)| format!(", commit {commit}")).unwrap_or_default();
         let Found { cuts, second, entries, faults } = found;
         eprintln!(
-            "power {operation}: seed {}, commit {commit}: {cuts} cuts of {entries} entries, {second} of recoveries, {} faults",
+            "power {operation}: seed {}{commit}: {cuts} cuts of {entries} entries, {second} of recoveries, {} faults",
             self.seed,
             faults.len()
         );
