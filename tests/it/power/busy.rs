@@ -66,7 +66,7 @@ impl Busy {
                     volume::copy(&layer, &copy).unwrap();
                     volume::delete(&copy).unwrap();
                 }
-                noted.lock().unwrap().push((log.position(), number));
+                noted.lock().unwrap().extend(log.position().map(|position| (position, number)));
             }
         });
         Self { stop, done, thread: Some(thread) }

@@ -18,20 +18,21 @@ use super::{
 use crate::times::Timed;
 
 /// What an operation tells while it runs: what it begins, and what it was told is done.
+#[derive(Clone)]
 pub struct Notes<T> {
     log: Arc<Log>,
-    all: Mutex<Vec<(usize, T)>>,
+    all: Arc<Mutex<Vec<(usize, T)>>>,
 }
 
 impl<T: Clone> Notes<T> {
     fn new(log: &Arc<Log>) -> Self {
-        Self { log: log.clone(), all: Mutex::default() }
+        Self { log: log.clone(), all: Arc::default() }
     }
 
-    /// Every power cut from now on comes after this.
+    /// Every power cut from now on comes after this. Nothing is noted once the recording has ended.
     pub fn note(&self, what: T) {
         let mut all = self.all.lock().unwrap();
-        all.push((self.log.position(), what));
+        all.extend(self.log.position().map(|position| (position, what)));
     }
 
     fn before(&self, cut: Cut) -> Vec<T> {

@@ -41,7 +41,7 @@ impl Disk {
         let (mkfs, words) = filesystem.mkfs();
         sh(mkfs, &[words, &[image.to_str().unwrap()]].concat());
         File::create(disk.path("device")).unwrap();
-        fs::create_dir(disk.pool()).unwrap();
+        fs::create_dir_all(disk.pool()).unwrap();
         fuse::serve(
             &disk.path("device"),
             File::options().read(true).write(true).open(&image).unwrap(),
@@ -58,8 +58,9 @@ impl Disk {
         self.dir.path().join(name)
     }
 
+    /// Where it is on a node, below a directory that a test may make a node's root.
     pub fn pool(&self) -> PathBuf {
-        self.path("pool")
+        self.path("root/var/lib/lap/pool")
     }
 
     fn try_mount(&self, device: &Path) -> Result<(), String> {

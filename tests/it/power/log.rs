@@ -43,8 +43,10 @@ impl Log {
     }
 
     /// How many entries there are: a cut at this position has all of them behind it.
-    pub fn position(&self) -> usize {
-        self.entries().as_ref().map_or(0, Vec::len)
+    ///
+    /// `None`: nothing is recorded.
+    pub fn position(&self) -> Option<usize> {
+        self.entries().as_ref().map(Vec::len)
     }
 
     /// Writes to the image, and records it.

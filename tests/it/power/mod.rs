@@ -9,13 +9,16 @@ use std::{fs::File, io::Write, path::Path};
 mod busy;
 mod campaign;
 mod disk;
+mod docker;
 mod fuse;
 mod log;
+mod node;
 mod pool;
 mod registry;
 mod settings;
 mod snapshots;
 mod state;
+mod switch;
 
 pub use campaign::{Campaign, Notes};
 pub use pool::on_each;
