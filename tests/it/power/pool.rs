@@ -22,6 +22,8 @@ pub fn write(pool: &Path, container: &str, version: u64) {
     for (name, text) in files(container, version) {
         let path = own.join(&name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // The file systems soon write a file that was made empty and filled again (ext4(5), `auto_da_alloc`), and not a new one.
+        let _ = fs::remove_file(&path);
         fs::write(path, text).unwrap();
     }
     // A file that no other version has.
