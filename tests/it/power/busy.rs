@@ -55,7 +55,7 @@ impl Busy {
                     file.sync_data().unwrap();
                 }
                 directories.iter().for_each(|directory| sync_all(directory));
-                if number % 4 == 0 {
+                if number.is_multiple_of(4) {
                     // A new name, which takes the names before it along.
                     for place in PLACES {
                         fs::write(pool.join(place).join("new"), number.to_be_bytes()).unwrap();

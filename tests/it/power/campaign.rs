@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -40,6 +40,13 @@ impl<T: Clone> Notes<T> {
     }
 }
 
+/// `Err`: what must not be.
+pub type Verdict = Result<(), String>;
+/// Recovers a pool.
+type Recover<'a> = &'a dyn Fn(&Path) -> Verdict;
+/// Judges a pool by what was noted.
+type Check<'a, T> = &'a dyn Fn(&Path, &[T]) -> Verdict;
+
 /// One operation under power cuts.
 pub struct Campaign<'a, T> {
     pub name: &'a str,
@@ -51,9 +58,9 @@ pub struct Campaign<'a, T> {
     /// The operation.
     pub run: &'a dyn Fn(&Path, &Notes<T>),
     /// Recovers only. With it, the recovery itself is cut, too.
-    pub recover: Option<&'a dyn Fn(&Path) -> Result<(), String>>,
+    pub recover: Option<Recover<'a>>,
     /// Recovers, and judges what there is by what was noted before the cut.
-    pub check: &'a dyn Fn(&Path, &[T]) -> Result<(), String>,
+    pub check: Check<'a, T>,
 }
 
 impl<T: Clone> Campaign<'_, T> {
@@ -148,6 +155,6 @@ impl Found {
 }
 
 /// A copy of what a cut left, for a person to look at.
-pub fn copy_image(image: &Path, to: &PathBuf) {
+pub fn copy_image(image: &Path, to: &Path) {
     let _ = std::process::Command::new("cp").arg("--sparse=always").args([image, to]).status();
 }

@@ -36,7 +36,7 @@ pub fn make(root: &Path) {
 }
 
 /// Does `work` as on the node, and unmounts `/data` afterwards.
-pub fn on<T: Send>(root: &Path, work: impl FnOnce() -> T + Send) -> T {
+pub fn run<T: Send>(root: &Path, work: impl FnOnce() -> T + Send) -> T {
     let done = thread::scope(|scope| {
         let worker = scope.spawn(|| {
             unshare(CloneFlags::CLONE_FS).unwrap();

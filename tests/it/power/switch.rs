@@ -81,7 +81,7 @@ fn root(pool: &Path) -> &Path {
 
 /// As the agent does it at its start.
 fn recovered(pool: &Path) -> Result<(), String> {
-    let recovered: lap_base::error::Result<_> = node::on(root(pool), || {
+    let recovered: lap_base::error::Result<_> = node::run(root(pool), || {
         block_on(async {
             tokio::task::spawn_blocking(recover_data).await.unwrap()?;
             pool::mount_data()?;
@@ -140,7 +140,7 @@ impl Switch {
         docker.run("infra_web", &image(self.from), labels());
         *self.docker.lock().unwrap() = Some(docker);
         let order = order(self.from, self.to, self.back.lock().unwrap().as_ref());
-        let done = node::on(root(pool), || {
+        let done = node::run(root(pool), || {
             block_on(async {
                 pool::mount_data()?;
                 switch::run(order, "anna@notebook".into(), 9, SwitchWatch::default(), Box::new(|_| {})).await
