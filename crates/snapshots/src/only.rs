@@ -163,7 +163,7 @@ impl Only<'_> {
                 Err(also) => Err(error.hint(format!("and then: {also}"))),
             };
         }
-        start(pool, &record, world)?;
+        start(&record, world)?;
         Ok((record.kept.clone(), Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
     }
 
@@ -298,7 +298,7 @@ fn is_moved(copies: &Dir, copied: &str, new: Option<u64>) -> Result<bool> {
 /// # Errors
 /// What is left to do cannot be done now; call it again.
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
-    let Some(record) = read(state)? else { return Ok(None) };
+    let Some(mut record) = read(state)? else { return Ok(None) };
     let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
     // What was there before is in the half-made snapshot before anything is moved.
     let kept = half(pool, &record.kept.id).join("data").exists();
@@ -311,7 +311,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     let begun = record.switched || (kept && moved);
     if begun {
         let kept = record.kept.id.clone();
-        after_the_switch(pool, state, &record, world)?;
+        after_the_switch(pool, state, &mut record, world)?;
         return Ok(Some(format!(
             "the restore of {names} was interrupted, and is complete now; the data before it is {kept}"
         )));
@@ -326,16 +326,20 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
 }
 
 /// All of this may have been done before.
-fn after_the_switch(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
-    start(pool, record, world)?;
+fn after_the_switch(pool: &Path, state: &Path, record: &mut PartRecord, world: &mut impl World) -> Result<()> {
+    if !record.switched {
+        put_all(pool, record)?;
+        record.switched = true;
+        // The record says so before the copies go, which are the only other sign of it: otherwise the next recovery would undo what is in
+        // place, and remove the snapshot of what was replaced.
+        volume::sync(pool)?;
+        write(state, record)?;
+    }
+    start(record, world)?;
     finish_rest(pool, state, record, world)
 }
 
-fn start(pool: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
-    if !record.switched {
-        put_all(pool, record)?;
-        volume::sync(pool)?;
-    }
+fn start(record: &PartRecord, world: &mut impl World) -> Result<()> {
     if world.can_start() {
         world.step(RestoreStep::Start);
         world.start(&record.stopped)?;

@@ -297,3 +297,30 @@ fn a_snapshot_that_was_removed_does_not_come_back() {
         assert_eq!(all, [second.id], "{filesystem}");
     }
 }
+
+/// Killed between the exchange and its record, and once more in the recovery, when the copies have gone and the snapshot has no name yet.
+#[test]
+fn a_second_kill_does_not_undo_a_part_that_is_in_place() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        let pool = Pool::on(filesystem);
+        let first = pool.take();
+        pool.write("git/one", "new");
+        let mut world = Fake { die_at: Some(RestoreStep::Start), ..Fake::up() };
+        let killed = catch_unwind(AssertUnwindSafe(|| only(&pool, &first.id, &["git/one"], &[], &mut world).map(drop)));
+        assert!(killed.is_err_and(|e| e.is::<Killed>()));
+        let record = pool.state().join("restore-only.json");
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains(r#""switched": true"#), "{text}");
+        fs::write(&record, text.replace(r#""switched": true"#, r#""switched": false"#)).unwrap();
+        let mut world = Fake { die_at: Some(RestoreStep::Keep), ..Fake::up() };
+        let recovery = || only::recover(&pool.path(), &pool.state(), &mut world).map(drop);
+        assert!(catch_unwind(AssertUnwindSafe(recovery)).is_err_and(|e| e.is::<Killed>()));
+        fs::remove_dir_all(pool.path().join("data/.lap-restore")).unwrap();
+        let said = only::recover(&pool.path(), &pool.state(), &mut Fake::up()).unwrap();
+        assert_eq!(pool.read("git/one"), "old", "{filesystem}: {said:?}");
+        let kept = list(&pool.path()).unwrap().into_iter().find(|meta| meta.reason == Reason::Replaced);
+        let kept = kept.unwrap_or_else(|| panic!("{filesystem}: what was replaced is gone: {said:?}"));
+        assert_eq!(pool.of(&kept, "git/one"), "new", "{filesystem}");
+    }
+}
