@@ -19,7 +19,7 @@ use crate::{
     binds,
     config::{
         KEYS,
-        model::{Container, Healthcheck, NetworkMode, Protocol},
+        model::{Container, Healthcheck, NetworkMode, PIDS, Protocol},
     },
     docker::{AGAIN, name_taken},
     wire::{
@@ -142,6 +142,7 @@ pub fn create_body(order: &RunOrder<'_>) -> ContainerCreateBody {
             readonly_rootfs: Some(container.read_only),
             tmpfs: Some(container.tmpfs.iter().map(|entry| tmpfs(entry)).collect()),
             memory: container.mem_limit.map(u64::cast_signed),
+            pids_limit: Some(i64::from(container.pids_limit.unwrap_or(PIDS))),
             nano_cpus: container.cpus.map(|cpus| (cpus * 1e9) as i64),
             init: Some(container.init),
             // `always` would bring a release back that was stopped on purpose.
@@ -294,6 +295,13 @@ mod tests {
         assert_eq!(host.privileged, Some(false));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::UNLESS_STOPPED));
+    }
+
+    #[test]
+    fn a_container_has_a_limit_of_processes() {
+        let limit = |container: &Container| body(container).host_config.unwrap().pids_limit;
+        assert_eq!(limit(&container()), Some(4096));
+        assert_eq!(limit(&Container { pids_limit: Some(64), ..container() }), Some(64));
     }
 
     /// Docker follows links in the source of a mount: what lies in the data of a container is mounted by the agent.

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use super::{
     common::{print_json, runtime},
     global::Global,
+    quota,
     tables::{self, StatusRow},
 };
 use crate::{
@@ -110,7 +111,9 @@ impl Args {
                     "`lap keys new` renews the lab's own certificates, and `lap up {}` those of the servers",
                     environment.name
                 )
-            } else if is_full(&facts) {
+            } else if !facts.quota.over.is_empty() {
+                quota::hint(&facts, &environment.name)
+            } else if facts.data.is_low() {
                 format!(
                     "find large snapshots with `lap snapshot list {0} --sizes` and remove them with `lap snapshot rm ID {0}`, or set a larger `disk` in the node's node.toml",
                     environment.name
@@ -128,6 +131,9 @@ impl Args {
         let error = Error::new(Kind::Unhealthy, sentences.join("; "));
         if is_recovering(&facts) {
             return Err(error.hint(recovering(&facts, lap_base::clock::now())));
+        }
+        if sick.iter().any(|container| facts.quota.over.contains_key(*container)) {
+            return Err(error.hint(quota::hint(&facts, &environment.name)));
         }
         Err(error.hint(format!(
             "`lap logs {1}/{2}` shows the reason; `lap up {0}` repairs it",
@@ -238,11 +244,6 @@ fn recovering(facts: &NodeFacts, now: i64) -> String {
     said
 }
 
-/// Less than a fiftieth is free: the next snapshot, and whoever writes, may find no room.
-fn is_full(facts: &NodeFacts) -> bool {
-    facts.data.size > 0 && facts.data.free < facts.data.size / 50
-}
-
 /// The certificates that end soon, a sentence each: of servers with less than a third of their life left, of authorities within a year.
 fn certificates(keys: &Keys, servers: &BTreeMap<String, String>, now: OffsetDateTime) -> Result<Vec<String>> {
     let servers = servers.iter().filter_map(|(container, pem)| {
@@ -263,8 +264,10 @@ fn late(workspace: &Workspace, facts: &NodeFacts) -> Vec<String> {
     if is_recovering(facts) {
         all.push(recovering(facts, now));
     }
-    if is_full(facts) {
+    all.extend(quota::over(facts, now));
+    if facts.data.is_low() {
         all.push(format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size)));
+        all.extend(quota::largest(facts));
     }
     if late {
         all.push("the newest snapshot is older than the schedule allows".into());

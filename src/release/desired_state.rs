@@ -38,8 +38,8 @@ impl DesiredState {
     /// left alone.
     pub fn spec(&self, container: &Container) -> String {
         let build = self.images.get(&container.name).map(|image| &image.build);
-        // Hooks and checks are read when they are needed: no reason to start it anew.
-        let container = Container { snapshot: None, checks: None, ..container.clone() };
+        // Hooks, checks and the limit of the data are read when they are needed: no reason to start it anew.
+        let container = Container { data: None, snapshot: None, checks: None, ..container.clone() };
         let is_mounted = container.volumes.iter().any(|volume| binds::below_data(&volume.source).is_some());
         let mut text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
         // One that an earlier lap made has the source itself, and Docker follows links in it: it is made anew once.

@@ -8,6 +8,8 @@ pub const CONFIG: &str = "/var/lib/lap/node.json";
 pub const POOL_IMAGE: &str = "/var/lib/lap/pool.img";
 /// The btrfs pool with the subvolumes `data`, `state` and the directory `snapshots`.
 pub const POOL: &str = "/var/lib/lap/pool";
+/// The files that keep room for snapshots and restores when the pool is full.
+pub const RESERVE: &str = "/var/lib/lap/pool/reserve";
 /// All containers' data: the subvolume `data`, mounted.
 pub const DATA: &str = "/data";
 /// What must not go back when `/data` does: journal, lock, releases.

@@ -12,6 +12,7 @@ use crate::{
     agent::{
         journal::Journal,
         lock::{Grant, NodeLock},
+        pool::reserve,
         recovery::{RecoveryProgress, settle},
         switch::LastSwitch,
         system::{
@@ -100,6 +101,8 @@ impl Agent {
         let by = holder.who.clone();
         let work = tokio::spawn(async move {
             let fence = grant.fence;
+            // The journal is on the same disk.
+            let _room = run_blocking(|| Ok(reserve::open())).await?;
             let written = agent.journal(|journal| journal.begin(fence, holder, now()));
             let is_open = written.is_ok();
             written.or_else(|error| if must { Err(error) } else { Ok(()) })?;

@@ -16,7 +16,9 @@ mod names;
 mod remove;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use dir::{Dir, reach};
 pub use list::{DirEntry, Walk};
 pub use names::split;
+pub use usage::{DataUsage, Unmeasured, UsageLimits};

@@ -93,13 +93,14 @@ impl Settings {
         let missed = all.iter().filter(|round| round.missed).count();
         let slowest = all.iter().map(|round| round.seconds).fold(0.0, f64::max);
         eprintln!(
-            "soak {}: seed {}, commit {}: {} rounds, {} in the old state, {} in the new one, {} broken, {missed} kills met nothing; the slowest {slowest:.1} s",
+            "soak {}: seed {}, commit {}: {} rounds, {} in the old state, {} in the new one, {} served, {} broken, {missed} kills met nothing; the slowest {slowest:.1} s",
             self.name,
             self.seed,
             self.commit,
             all.len(),
             count("old"),
             count("new"),
+            count("served"),
             count("broken")
         );
     }
@@ -156,10 +157,15 @@ impl Round {
 
     /// What is needed to find out why.
     pub fn keep_logs(&mut self, lab: &Lab, why: &str) {
-        let node = lab.node("prod");
+        self.keep_logs_of(lab, "prod", why);
+    }
+
+    /// The same of this environment's node, which has the environment's name.
+    pub fn keep_logs_of(&mut self, lab: &Lab, environment: &str, why: &str) {
+        let node = lab.node(environment);
         let log = run("docker", &["logs", "--tail", "200", &node]);
         let state = lab.on_node(
-            "prod",
+            environment,
             &[
                 "sh",
                 "-c",
@@ -167,7 +173,7 @@ impl Round {
                  ps -e -o pid,ppid,lstart,args; tail -n 60 /var/log/dockerd.log",
             ],
         );
-        let status = lab.lap(&["status", "prod"]);
+        let status = lab.lap(&["status", environment]);
         self.logs = Some(format!(
             "{why}\n\n{}\n{}\n\n{}\n{}\n\n{}\n{}",
             status.out, status.err, log.out, log.err, state.out, state.err
