@@ -149,12 +149,12 @@ mod tests {
         }
 
         /// What is done when both have so many MiB; it is done.
-        fn look(&mut self, pool: PoolLevel, web: u64, db: u64) -> Vec<QuotaAction> {
+        fn both_have(&mut self, pool: PoolLevel, web: u64, db: u64) -> Vec<QuotaAction> {
             let whole = |mib| DataSize { bytes: mib * MIB, whole: true, hidden: false };
-            self.look_at(pool, [("web".to_owned(), whole(web)), ("db".to_owned(), whole(db))].into())
+            self.has(pool, [("web".to_owned(), whole(web)), ("db".to_owned(), whole(db))].into())
         }
 
-        fn look_at(&mut self, pool: PoolLevel, measured: BTreeMap<String, DataSize>) -> Vec<QuotaAction> {
+        fn has(&mut self, pool: PoolLevel, measured: BTreeMap<String, DataSize>) -> Vec<QuotaAction> {
             let (sizes, runs) = (self.sizes.as_ref(), self.runs.clone());
             let acts = decide(&mut self.over, &QuotaInput { pool, now: 5, runs: &runs, sizes, measured: &measured });
             for act in &acts {
@@ -180,11 +180,11 @@ mod tests {
     #[test]
     fn only_a_container_above_its_size_is_frozen_and_only_while_the_pool_is_low() {
         let mut node = Node::new();
-        assert_eq!(node.look(PoolLevel::Ample, 900, 900), []);
-        assert_eq!(node.look(PoolLevel::Between, 900, 900), []);
-        assert_eq!(node.look(PoolLevel::Low, 100, 900), [], "the one without a size is innocent");
-        assert_eq!(node.look(PoolLevel::Low, 101, 900), freeze());
-        assert_eq!(node.look(PoolLevel::Low, 101, 900), [], "once");
+        assert_eq!(node.both_have(PoolLevel::Ample, 900, 900), []);
+        assert_eq!(node.both_have(PoolLevel::Between, 900, 900), []);
+        assert_eq!(node.both_have(PoolLevel::Low, 100, 900), [], "the one without a size is innocent");
+        assert_eq!(node.both_have(PoolLevel::Low, 101, 900), freeze());
+        assert_eq!(node.both_have(PoolLevel::Low, 101, 900), [], "once");
         assert!(node.over["web"].frozen && node.over["web"].since == 5);
     }
 
@@ -192,37 +192,37 @@ mod tests {
     fn it_goes_on_when_there_is_room_or_it_is_within_its_size() {
         for (pool, web) in [(PoolLevel::Ample, 900), (PoolLevel::Low, 100), (PoolLevel::Between, 50)] {
             let mut node = Node::new();
-            assert_eq!(node.look(PoolLevel::Low, 900, 0), freeze());
-            assert_eq!(node.look(PoolLevel::Between, 900, 0), [], "a little room is no reason");
-            assert_eq!(node.look(pool, web, 0), thaw());
+            assert_eq!(node.both_have(PoolLevel::Low, 900, 0), freeze());
+            assert_eq!(node.both_have(PoolLevel::Between, 900, 0), [], "a little room is no reason");
+            assert_eq!(node.both_have(pool, web, 0), thaw());
             assert!(node.over.is_empty());
         }
         // A larger size, or none any more.
         for size in [Some(901 * MIB), None] {
             let mut node = Node::new();
-            assert_eq!(node.look(PoolLevel::Low, 900, 0), freeze());
+            assert_eq!(node.both_have(PoolLevel::Low, 900, 0), freeze());
             node.sizes = Some(size.map(|size| ("web".to_owned(), size)).into_iter().collect());
-            assert_eq!(node.look(PoolLevel::Low, 900, 0), thaw());
+            assert_eq!(node.both_have(PoolLevel::Low, 900, 0), thaw());
         }
     }
 
     #[test]
     fn one_that_a_person_started_again_runs_as_long_as_it_does_not_grow() {
         let mut node = Node::new();
-        node.look(PoolLevel::Low, 900, 0);
+        node.both_have(PoolLevel::Low, 900, 0);
         for id in ["web-1", "web-2"] {
             node.restart(id);
-            assert_eq!(node.look(PoolLevel::Low, 901, 0), [], "{id}");
+            assert_eq!(node.both_have(PoolLevel::Low, 901, 0), [], "{id}");
             assert!(!node.over["web"].frozen);
         }
         let again = vec![QuotaAction::Freeze { container: "web".into(), id: "web-2".into() }];
-        assert_eq!(node.look(PoolLevel::Low, 909, 0), again);
+        assert_eq!(node.both_have(PoolLevel::Low, 909, 0), again);
         assert!(node.over["web"].frozen);
         // As long as it does not run, nothing is frozen and nothing is forgotten.
         node.runs.remove("web");
-        assert_eq!(node.look(PoolLevel::Low, 909, 0), []);
+        assert_eq!(node.both_have(PoolLevel::Low, 909, 0), []);
         assert!(!node.over["web"].frozen);
-        assert_eq!(node.look(PoolLevel::Ample, 909, 0), []);
+        assert_eq!(node.both_have(PoolLevel::Ample, 909, 0), []);
         assert!(node.over.is_empty());
     }
 
@@ -230,7 +230,7 @@ mod tests {
     fn one_that_a_person_paused_is_left_alone() {
         let mut node = Node::new();
         node.runs.get_mut("web").unwrap().paused = true;
-        assert_eq!(node.look(PoolLevel::Low, 900, 0), []);
+        assert_eq!(node.both_have(PoolLevel::Low, 900, 0), []);
         assert!(node.over.is_empty(), "and lap does not let it go on later");
     }
 
@@ -238,32 +238,32 @@ mod tests {
     fn what_is_not_known_freezes_and_thaws_nothing() {
         let mut node = Node::new();
         let sizes = node.sizes.take();
-        assert_eq!(node.look(PoolLevel::Low, 900, 900), []);
+        assert_eq!(node.both_have(PoolLevel::Low, 900, 900), []);
         node.sizes = sizes;
-        assert_eq!(node.look_at(PoolLevel::Low, BTreeMap::new()), []);
+        assert_eq!(node.has(PoolLevel::Low, BTreeMap::new()), []);
         let partly = |bytes| [("web".to_owned(), DataSize { bytes, whole: false, hidden: false })].into();
-        assert_eq!(node.look_at(PoolLevel::Low, partly(50 * MIB)), []);
-        assert_eq!(node.look_at(PoolLevel::Low, partly(101 * MIB)), freeze(), "it has at least so much");
-        assert_eq!(node.look_at(PoolLevel::Low, partly(50 * MIB)), []);
+        assert_eq!(node.has(PoolLevel::Low, partly(50 * MIB)), []);
+        assert_eq!(node.has(PoolLevel::Low, partly(101 * MIB)), freeze(), "it has at least so much");
+        assert_eq!(node.has(PoolLevel::Low, partly(50 * MIB)), []);
         node.sizes = None;
-        assert_eq!(node.look(PoolLevel::Low, 50, 0), []);
+        assert_eq!(node.both_have(PoolLevel::Low, 50, 0), []);
     }
 
     #[test]
     fn data_that_cannot_be_measured_counts_as_too_much() {
         let mut node = Node::new();
         let hidden = |name: &str| (name.to_owned(), DataSize { bytes: 0, whole: false, hidden: true });
-        assert_eq!(node.look_at(PoolLevel::Low, [hidden("db"), hidden("web")].into()), freeze());
+        assert_eq!(node.has(PoolLevel::Low, [hidden("db"), hidden("web")].into()), freeze());
     }
 
     #[test]
     fn a_lost_list_is_found_again() {
         let mut node = Node::new();
-        node.look(PoolLevel::Low, 900, 0);
+        node.both_have(PoolLevel::Low, 900, 0);
         node.over.clear();
-        assert_eq!(node.look(PoolLevel::Low, 900, 0), []);
+        assert_eq!(node.both_have(PoolLevel::Low, 900, 0), []);
         assert!(node.over["web"].frozen && node.over["web"].bytes == 900 * MIB);
         node.over.clear();
-        assert_eq!(node.look(PoolLevel::Ample, 900, 0), thaw());
+        assert_eq!(node.both_have(PoolLevel::Ample, 900, 0), thaw());
     }
 }

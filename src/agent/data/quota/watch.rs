@@ -276,9 +276,8 @@ async fn runs(docker: &Docker) -> Result<BTreeMap<String, RunningContainer>> {
 fn sizes() -> Option<BTreeMap<String, u64>> {
     match recorded::current() {
         State::Value(current) => {
-            let size =
-                |(name, container): (String, crate::config::model::Container)| Some((name, container.data?.size));
-            Some(current.containers.into_iter().filter_map(size).collect())
+            let containers = current.containers.into_iter();
+            Some(containers.filter_map(|(name, container)| Some((name, container.data?.size))).collect())
         }
         State::Absent => Some(BTreeMap::new()),
         State::Unreadable(_) => None,
