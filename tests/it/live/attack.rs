@@ -4,10 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{
-    lab::{Lab, PATIENCE, run, until_or},
-    soak::rounds::Random,
-};
+use super::lab::{Lab, PATIENCE, run, until_or};
+use crate::random::Random;
 
 /// Waits for its numbers, floods, waits once more, and fills and forks. Process 1 holds the file without a name.
 const ATTACK: &str = r#"#!/bin/sh
