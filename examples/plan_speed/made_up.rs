@@ -36,7 +36,8 @@ impl MadeUp {
             // Ten layers of images, and chains of dependence a few containers long.
             let name = if n == 0 { REGISTRY.to_owned() } else { format!("c{n:04}") };
             let mut container = Container::new(&name);
-            container.ports = vec![Port { host: 2000 + n as u16, container: 80, protocol: Protocol::Tcp }];
+            container.ports =
+                vec![Port { host: 2000 + n as u16, container: 80, protocol: Protocol::Tcp, node_only: false }];
             container.environment = (0..10).map(|k| (format!("KEY_{k}"), format!("value {k} of {n}"))).collect();
             container.depends_on = (1..n.min(4)).map(|k| format!("c{:04}", n - k)).filter(|_| n % 5 != 0).collect();
             let parents =

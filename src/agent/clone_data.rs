@@ -73,7 +73,9 @@ fn came(from: &str) -> Result<Vec<String>> {
 /// What came from `from`.
 pub fn received(from: &str) -> Result<Response> {
     path()?;
-    let list = came(from)?.iter().filter_map(|name| name.parse().ok()).collect();
+    // An interrupted removal took the data first: no transfer can be based on what is left.
+    let has_data = |name: &&String| !state::is_absent(&directory().join(from).join(name).join("data"));
+    let list = came(from)?.iter().filter(has_data).filter_map(|name| name.parse().ok()).collect();
     Ok(Response::Received { list })
 }
 

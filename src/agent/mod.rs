@@ -21,7 +21,7 @@ pub mod pool;
 pub mod prune;
 pub mod push;
 pub mod recorded;
-mod recovery;
+pub mod recovery;
 pub mod serve;
 pub mod snapshots;
 pub mod switch;

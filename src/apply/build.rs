@@ -1,4 +1,4 @@
-//! Builds images on a node, and moves them into its registry and out of it.
+//! Builds images on a node, and pulls them.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,28 +9,18 @@ use std::{
 use bollard::{
     Docker,
     models::{BuildInfo, CreateImageInfo},
-    query_parameters::{
-        BuildImageOptionsBuilder, CreateImageOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder,
-    },
+    query_parameters::{BuildImageOptionsBuilder, CreateImageOptionsBuilder, TagImageOptionsBuilder},
 };
 use futures_util::StreamExt;
 use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::run::node_failed;
 use crate::{
-    observe::context::Context,
-    release::desired_state::DesiredState,
-    report::LineSink,
-    wire::{labels::LABEL_BUILD, paths::REGISTRY_ADDRESS},
+    observe::context::Context, release::desired_state::DesiredState, report::LineSink, wire::labels::LABEL_BUILD,
 };
 
 /// How many of a failing build's last lines are shown.
 const LAST_LINES: usize = 15;
-/// So often an image is pushed to a registry that does not answer in time, and so long is waited after the first; twice as long
-/// after each that follows.
-const TRIES: u32 = 6;
-const BETWEEN: std::time::Duration = std::time::Duration::from_secs(2);
-
 /// What one build needs.
 pub struct BuildOrder<'a> {
     pub container: &'a str,
@@ -45,11 +35,6 @@ pub struct BuildOrder<'a> {
 /// `infra/<name>`: what Dockerfiles call it.
 pub fn name(container: &str) -> String {
     format!("infra/{container}")
-}
-
-/// `infra/<commit>/<name>`: what it is called in a registry.
-fn registry_name(commit: &str, container: &str) -> String {
-    format!("{REGISTRY_ADDRESS}/infra/{commit}/{container}")
 }
 
 /// Gives the image that is desired its name, which the one that was built last has: after a step back in history, another one.
@@ -143,59 +128,6 @@ impl BuildMessage {
     }
 }
 
-/// Pushes an image (its id) into the node's own registry under its commit. A registry that does not answer in time is asked again: Docker itself
-/// gives up on a handshake after 10 s, which several at once take where the processor is emulated.
-///
-/// # Errors
-/// The registry refuses, or is full.
-pub async fn push(
-    docker: &Docker,
-    image: &str,
-    (environment, container): (&str, &str),
-    commit: &str,
-    line: &LineSink<'_>,
-) -> Result<()> {
-    for n in 0..TRIES - 1 {
-        match push_once(docker, image, (environment, container), commit, line).await {
-            Err(error) if passing(&error.message) => line("the registry does not answer, trying again"),
-            done => return done,
-        }
-        tokio::time::sleep(BETWEEN * 2_u32.pow(n)).await;
-    }
-    push_once(docker, image, (environment, container), commit, line).await
-}
-
-/// Whether it may be over the next time.
-fn passing(message: &str) -> bool {
-    ["connection reset", "connection refused", "handshake timeout", "i/o timeout", ": EOF"]
-        .iter()
-        .any(|text| message.contains(text))
-}
-
-async fn push_once(
-    docker: &Docker,
-    image: &str,
-    (environment, container): (&str, &str),
-    commit: &str,
-    line: &LineSink<'_>,
-) -> Result<()> {
-    let target = registry_name(commit, container);
-    let what = format!("cannot push `{container}` into the registry");
-    let options = TagImageOptionsBuilder::new().repo(&target).tag("latest").build();
-    docker.tag_image(image, Some(options)).await.or_error(Kind::Node, || what.clone())?;
-    let options = PushImageOptionsBuilder::new().tag("latest").build();
-    let mut lines = docker.push_image(&target, Some(options), None);
-    while let Some(info) = lines.next().await {
-        let info = info.or_error(Kind::Node, || what.clone())?;
-        if let Some(error) = info.error_detail.and_then(|error| error.message) {
-            return Err(Error::new(Kind::Node, format!("{what}: {error}"))
-                .hint(format!("`lap logs {environment}/registry` shows details")));
-        }
-        line(&info.status.unwrap_or_default());
-    }
-    Ok(())
-}
-
 /// Pulls an image by its full reference.
 ///
 /// # Errors
@@ -227,15 +159,6 @@ fn chunks(file: tokio::fs::File) -> impl futures_util::Stream<Item = std::io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_may_pass_is_tried_again() {
-        assert!(passing(
-            "Get \"http://localhost:5000/v2/\": read tcp [::1]:1->[::1]:5000: read: connection reset by peer"
-        ));
-        assert!(passing("net/http: TLS handshake timeout"));
-        assert!(!passing("received unexpected HTTP status: 500 Internal Server Error"));
-    }
 
     #[test]
     fn a_failing_build_shows_its_step_and_last_lines() {

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::{
     config::{
-        KEYS,
+        KEYS, REGISTRY_HTPASSWD, REGISTRY_PASSWORD,
         model::{Container, Environment, Subnet},
     },
     keys::{self, Keys},
@@ -102,6 +102,14 @@ impl Contents<'_> {
                         "htpasswd" => {
                             let line = self.keys()?.htpasswd(&self.environment.name)?;
                             files.push((secret.clone(), 0o600, line.expose().as_bytes().to_vec()));
+                        }
+                        REGISTRY_HTPASSWD => {
+                            let (keys, environment) = (self.keys()?, &self.environment.name);
+                            let line = keys.registry_htpasswd(environment)?;
+                            files.push((secret.clone(), 0o600, line.expose().as_bytes().to_vec()));
+                            // For the node itself, which pushes what it builds.
+                            let password = keys.registry_password(environment)?;
+                            files.push((REGISTRY_PASSWORD.into(), 0o600, password.expose().as_bytes().to_vec()));
                         }
                         KEYS => {
                             let lab = &self.workspace.lab;

@@ -52,6 +52,8 @@ pub async fn write(master: &Master) -> Result<()> {
         0o600,
     )?;
 
+    // For `docker login`: a store of an earlier version has no such file.
+    keys.write_registry_password(&environment.name)?;
     let names = [format!("{}.node.{zone}", environment.master)];
     let path = known_hosts_file(workspace);
     let old = read(&path)?.unwrap_or_default();

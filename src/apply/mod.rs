@@ -33,6 +33,7 @@ mod place;
 pub mod promote;
 pub mod prune;
 pub mod push;
+mod push_image;
 pub mod record;
 pub mod recover;
 pub mod registry;

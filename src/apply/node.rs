@@ -19,6 +19,8 @@ use super::{
     install::{Contents, FileList, PushFacts},
     making::Making,
     options::short,
+    push_image::{self, PushOrder},
+    registry::Door,
     run::{self, RunOrder},
 };
 use crate::{
@@ -33,7 +35,7 @@ use crate::{
     report::LineSink,
     wire::{
         client::{AgentClient, Held},
-        paths::REGISTRY_ADDRESS,
+        paths::is_pushed_by_lap,
         protocol::{
             lock::Note,
             request::{InstallTarget, Request},
@@ -101,8 +103,12 @@ impl Perform for OnNode {
             Action::Build { container, build, on } => self.build(container, build, on.as_deref(), line).await,
             Action::Bring { containers, .. } => self.bring(containers, line).await,
             Action::Push { container, commit } => {
-                let id = build::id(&self.desired, &self.images(), container)?.to_owned();
-                build::push(&self.docker, &id, (&self.environment.name, container), commit, line).await
+                let images = self.images();
+                let image = build::id(&self.desired, &images, container)?;
+                let registry = self.desired.containers.get(REGISTRY);
+                let door = Door::of(registry, self.keys.as_deref(), &self.environment.name)?;
+                let order = PushOrder { environment: &self.environment.name, image, container, commit, door: &door };
+                push_image::push(&self.docker, &order, line).await
             }
             Action::SaveImage { container } => {
                 let request = Request::SaveImage {
@@ -293,7 +299,7 @@ impl OnNode {
         for (name, image) in &mut images {
             let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
             let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
-            image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
+            image.reference = references.find(|digest| is_pushed_by_lap(digest)).cloned();
             if image.reference.is_none() && fact.is_some() && self.desired.containers.contains_key(REGISTRY) {
                 return Err(
                     Error::new(Kind::Node, format!("`{name}` is not in the registry")).hint("`lap up` pushes it")

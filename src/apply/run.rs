@@ -19,7 +19,7 @@ use crate::{
     binds,
     config::{
         KEYS,
-        model::{Container, Healthcheck, NetworkMode, Protocol},
+        model::{Container, Healthcheck, NetworkMode, PIDS, Protocol},
     },
     docker::{AGAIN, name_taken},
     wire::{
@@ -92,7 +92,10 @@ pub fn create_body(order: &RunOrder<'_>) -> ContainerCreateBody {
         };
         let key = format!("{}/{protocol}", port.container);
         exposed.push(key.clone());
-        let binding = PortBinding { host_ip: None, host_port: Some(port.host.to_string()) };
+        let binding = PortBinding {
+            host_ip: port.node_only.then(|| "127.0.0.1".to_owned()),
+            host_port: Some(port.host.to_string()),
+        };
         bindings.entry(key).or_insert_with(|| Some(Vec::new())).get_or_insert_default().push(binding);
     }
     let mut environment: Vec<String> =
@@ -139,6 +142,7 @@ pub fn create_body(order: &RunOrder<'_>) -> ContainerCreateBody {
             readonly_rootfs: Some(container.read_only),
             tmpfs: Some(container.tmpfs.iter().map(|entry| tmpfs(entry)).collect()),
             memory: container.mem_limit.map(u64::cast_signed),
+            pids_limit: Some(i64::from(container.pids_limit.unwrap_or(PIDS))),
             nano_cpus: container.cpus.map(|cpus| (cpus * 1e9) as i64),
             init: Some(container.init),
             // `always` would bring a release back that was stopped on purpose.
@@ -246,11 +250,11 @@ pub fn node_failed(what: &str, error: &bollard::errors::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::model::Volume;
+    use crate::config::model::{Port, Volume};
 
     fn container() -> Container {
         let mut container = Container::new("git");
-        container.ports = vec![crate::config::model::Port { host: 2200, container: 22, protocol: Protocol::Tcp }];
+        container.ports = vec![Port { host: 2200, container: 22, protocol: Protocol::Tcp, node_only: false }];
         container.secrets = ["admin.pub".to_owned()].into();
         container.cap_drop = ["ALL".to_owned()].into();
         container
@@ -293,6 +297,13 @@ mod tests {
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::UNLESS_STOPPED));
     }
 
+    #[test]
+    fn a_container_has_a_limit_of_processes() {
+        let limit = |container: &Container| body(container).host_config.unwrap().pids_limit;
+        assert_eq!(limit(&container()), Some(4096));
+        assert_eq!(limit(&Container { pids_limit: Some(64), ..container() }), Some(64));
+    }
+
     /// Docker follows links in the source of a mount: what lies in the data of a container is mounted by the agent.
     #[test]
     fn a_source_in_the_data_of_a_container_is_a_place_of_laps_own() {
@@ -320,6 +331,16 @@ mod tests {
         for (key, value) in [("lap.container", "git"), ("lap.env", "test"), ("lap.spec", "s1"), ("lap.secrets", "x1")] {
             assert_eq!(labels[key], value);
         }
+    }
+
+    #[test]
+    fn a_port_for_the_node_alone_is_bound_to_its_loopback_address() {
+        let mut container = container();
+        let port = |host, node_only| Port { host, container: host, protocol: Protocol::Tcp, node_only };
+        container.ports = vec![port(5000, false), port(5001, true)];
+        let bindings = body(&container).host_config.unwrap().port_bindings.unwrap();
+        let address = |key: &str| bindings[key].as_ref().unwrap()[0].host_ip.as_deref();
+        assert_eq!((address("5000/tcp"), address("5001/tcp")), (None, Some("127.0.0.1")));
     }
 
     #[test]

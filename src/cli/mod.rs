@@ -27,6 +27,7 @@ mod node;
 mod overview;
 mod promote;
 mod prune;
+mod quota;
 mod recover;
 mod reference;
 mod release;

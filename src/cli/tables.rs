@@ -51,7 +51,9 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         .map(|container| {
             let fact = facts.containers.iter().find(|fact| fact.name == container.name);
             let state = fact.map_or("missing", |fact| fact.state.as_str());
+            let frozen = facts.quota.over.get(&container.name).is_some_and(|over| over.frozen);
             let health = match fact.map(|fact| fact.health) {
+                Some(_) if frozen => "frozen",
                 Some(Health::Healthy) => "healthy",
                 Some(Health::Unhealthy) => "unhealthy",
                 Some(Health::Starting) => "starting",
@@ -65,7 +67,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
                 ports: ports(container),
                 age: fact.map(|fact| now - fact.created),
                 health: health.to_owned(),
-                ok: state == "running" && (health == "healthy" || container.healthcheck.is_none()),
+                ok: state == "running" && !frozen && (health == "healthy" || container.healthcheck.is_none()),
             }
         })
         .collect();
@@ -88,9 +90,12 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
 }
 
 fn ports(container: &Container) -> Vec<String> {
-    let port = |port: &crate::config::model::Port| match port.protocol {
-        Protocol::Tcp => port.host.to_string(),
-        Protocol::Udp => format!("{}/udp", port.host),
+    let port = |port: &crate::config::model::Port| {
+        let address = if port.node_only { "127.0.0.1:" } else { "" };
+        match port.protocol {
+            Protocol::Tcp => format!("{address}{}", port.host),
+            Protocol::Udp => format!("{address}{}/udp", port.host),
+        }
     };
     container.ports.iter().map(port).collect()
 }

@@ -33,7 +33,7 @@ pub use init::{init, template};
 pub use load::load;
 pub use problem::{Problem, Problems};
 pub use read::{
-    container::{KEYS, SECRETS},
+    container::{KEYS, REGISTRY_HTPASSWD, REGISTRY_PASSWORD, SECRETS},
     machine::destination,
     node::text as machine_file,
 };

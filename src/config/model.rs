@@ -292,6 +292,9 @@ pub struct Container {
     pub tmpfs: Vec<String>,
     /// Bytes.
     pub mem_limit: Option<u64>,
+    /// Processes and threads; `None`: [`PIDS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_limit: Option<u32>,
     pub cpus: Option<f64>,
     pub user: Option<String>,
     pub init: bool,
@@ -304,6 +307,9 @@ pub struct Container {
     pub stop_signal: Option<String>,
     /// Names of secrets lap mounts under `/run/secrets`.
     pub secrets: BTreeSet<String>,
+    /// The limit of its data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataLimit>,
     /// What it does around a snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotHooks>,
@@ -311,6 +317,17 @@ pub struct Container {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Checks>,
     pub build: Build,
+}
+
+/// How many processes and threads a container may have that declares no `pids_limit`: a container that starts processes without end
+/// leaves the others room.
+pub const PIDS: u32 = 4096;
+
+/// `[data]` in container.toml.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataLimit {
+    /// Bytes. When the pool is almost full, the agent freezes a container whose data is larger.
+    pub size: u64,
 }
 
 /// `[checks]` in container.toml.
@@ -348,6 +365,7 @@ impl Container {
             read_only: false,
             tmpfs: Vec::new(),
             mem_limit: None,
+            pids_limit: None,
             cpus: None,
             user: None,
             init: false,
@@ -358,6 +376,7 @@ impl Container {
             stop_grace_period: Duration::from_secs(10),
             stop_signal: None,
             secrets: BTreeSet::new(),
+            data: None,
             snapshot: None,
             checks: None,
             build: Build::default(),
@@ -373,7 +392,7 @@ pub enum NetworkMode {
     Host,
 }
 
-/// `[HOST:]CONTAINER[/PROTOCOL]`.
+/// `[[127.0.0.1:]HOST:]CONTAINER[/PROTOCOL]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Port {
     /// On the node.
@@ -382,6 +401,16 @@ pub struct Port {
     pub container: u16,
     /// `tcp` or `udp`.
     pub protocol: Protocol,
+    /// Only the node itself reaches it, at 127.0.0.1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_only: bool,
+}
+
+impl Port {
+    /// A TCP port that others reach.
+    pub fn is_public_tcp(&self) -> bool {
+        self.protocol == Protocol::Tcp && !self.node_only
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

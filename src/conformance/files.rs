@@ -33,6 +33,11 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
     };
     // There is no `base` here, and nothing is checked.
     let dns = template("containers/dns/container.toml")?.replace("image = \"base\"", "image = \"one\"");
+    // It runs as root, and reads the secrets where they are mounted.
+    let door = |name: &str| {
+        template(&format!("containers/registry/{name}.yml")).map(|text| text.replace("/run/service/", "/run/secrets/"))
+    };
+    let (read, write) = (door("read")?, door("write")?);
     let lap = include_str!("files/lap.toml").replace("\"LAB\"", &format!("\"{lab}\""));
     let machine = machine(on, taken)?;
     let mut files = vec![
@@ -46,7 +51,9 @@ pub fn write(root: &Path, lab: &str, on: On, other: bool, taken: &[Subnet]) -> R
         (SAY, FIRST),
         ("containers/registry/Dockerfile", include_str!("files/registry.Dockerfile")),
         ("containers/registry/container.toml", include_str!("files/registry.toml")),
-        ("containers/registry/config.yml", include_str!("files/registry.yml")),
+        ("containers/registry/serve", include_str!("files/registry.serve")),
+        ("containers/registry/read.yml", &read),
+        ("containers/registry/write.yml", &write),
     ];
     // `lap node add` writes that of a machine that exists.
     if on != On::Ssh {

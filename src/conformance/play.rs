@@ -318,10 +318,15 @@ impl Stage {
     }
 }
 
-const PUSH_AND_PULL: &str = "set -eu; image=localhost:5000/conformance/some:1; dir=$(mktemp -d)\n\
+/// The registry takes images from the node only, with the password that lies there.
+const PUSH_AND_PULL: &str = "set -eu; name=conformance/some:1; image=localhost:5000/$name; dir=$(mktemp -d)\n\
     trap 'rm -rf \"$dir\"' EXIT; head -c 300000 /dev/urandom >\"$dir/some\"\n\
     tar -C \"$dir\" -c some | docker import - $image\n\
-    docker push --quiet $image >/dev/null; docker rmi $image >/dev/null\n\
+    if docker push --quiet $image >/dev/null 2>&1; then echo 'port 5000 takes images' >&2; exit 1; fi\n\
+    door=127.0.0.1:5001; password=/var/lib/lap/secrets/registry/registry.password\n\
+    docker --config \"$dir\" login --username lap --password-stdin $door <$password >/dev/null 2>&1\n\
+    docker tag $image $door/$name; docker --config \"$dir\" push --quiet $door/$name >/dev/null\n\
+    docker rmi $door/$name $image >/dev/null\n\
     docker pull --quiet $image >/dev/null; docker inspect --format '{{.Id}}' $image; docker rmi $image >/dev/null\n";
 
 const NOISE: &str = "(while :; do head -c 32M /dev/urandom >/data/one/noise; done) >/dev/null 2>&1 &";

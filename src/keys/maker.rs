@@ -8,13 +8,17 @@ use time::OffsetDateTime;
 
 use super::{
     authority::{self, Authority},
-    certificate, dns, files, password,
+    certificate, dns, files,
+    password::{self, Of},
     reading::{self, authority, key_pair, missing, ssh_key},
     ssh::SshKey,
 };
 
 /// The password of a repository: of the lab's at the top of the store, of an environment's in its directory.
 pub(super) const REPOSITORY: &str = "repository.password";
+
+/// The password for writing to an environment's registry.
+pub(super) const REGISTRY: &str = "registry.password";
 
 /// Makes what is missing, one file at a time, the private half of a pair first: whatever a kill leaves can be finished.
 pub(super) struct Maker<'a> {
@@ -67,6 +71,7 @@ impl<'a> Maker<'a> {
             })?;
             self.password(&format!("{environment}/upload.password"))?;
             self.repository_password(environment)?;
+            self.registry_password(environment)?;
             if !self.has(&format!("{}/{}.json", dns::DIRECTORY, dns::admin_name(environment))) {
                 let name = dns::write_new(dir, &dns::admin(environment, zone)?)?;
                 self.made.push(name);
@@ -124,12 +129,22 @@ impl<'a> Maker<'a> {
 
     /// For stock restic; lap itself can do without the file.
     pub(super) fn repository_password(&mut self, environment: &str) -> Result<()> {
-        let name = format!("{environment}/{REPOSITORY}");
+        self.derived(environment, REPOSITORY, Of::Repository)
+    }
+
+    /// For stock docker; lap itself can do without the file.
+    pub(super) fn registry_password(&mut self, environment: &str) -> Result<()> {
+        self.derived(environment, REGISTRY, Of::Registry)
+    }
+
+    fn derived(&mut self, environment: &str, file: &str, of: Of) -> Result<()> {
+        let name = format!("{environment}/{file}");
         if self.has(&name) {
             return Ok(());
         }
         let lab = reading::password(&self.dir.join(REPOSITORY))?;
-        self.write(&name, Secret::new(format!("{}\n", password::of_environment(&lab, environment).expose())).expose())
+        let password = password::of_environment(&lab, of, environment);
+        self.write(&name, Secret::new(format!("{}\n", password.expose())).expose())
     }
 
     fn password(&mut self, name: &str) -> Result<()> {

@@ -10,6 +10,7 @@
 //!                           change everything there
 //! <env>/issuing.crt .key    signs the certificates of one environment's servers
 //! <env>/upload.password     of user `lap`, for uploads to artifact and maven
+//! <env>/registry.password   of user `lap`, for writing to the registry; it follows from the lab's
 //! <env>/repository.password of the environment's off-machine repositories; it follows from the lab's
 //! ```
 //!
@@ -38,6 +39,7 @@ pub use certificate::fingerprint as certificate_fingerprint;
 pub use ends::Ending;
 pub use leaf::{Ends, Leaf, ends_soon, is_for, renewal_reason};
 pub use passphrase::{Passphrase, Prompt};
+pub use password::UPLOAD_USER;
 pub use ssh::{
     SshKey, admitted, authorized, authorized_keys, known_hosts, line as public_line, same_key, ssh_fingerprint,
 };

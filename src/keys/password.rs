@@ -1,7 +1,7 @@
 //! Random passwords, and the files that services and clients want them in.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lap_base::{Error, Kind, Result, random::random, secret::Secret};
+use lap_base::{Error, Kind, OrError, Result, random::random, secret::Secret};
 use ring::{
     digest::{self, SHA1_FOR_LEGACY_USE_ONLY, SHA256},
     hmac,
@@ -23,13 +23,26 @@ pub(super) fn generate() -> Result<Secret> {
     Ok(Secret::new(password))
 }
 
-/// The password of an environment's repository, which follows from the lab's: two people who make it get the same one, so that
-/// their stores still go together. It says nothing about the lab's, nor about another environment's.
-pub(super) fn of_environment(lab: &Secret, environment: &str) -> Secret {
+/// The purpose of a password that is derived from the lab's.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    /// Opens the environment's off-machine repositories.
+    Repository,
+    /// Writes to the environment's registry.
+    Registry,
+}
+
+/// A password of an environment, derived from the lab's: two people who make it get the same one, so that their stores still go together.
+/// It reveals neither the lab's password, nor one of another environment or purpose.
+pub(super) fn of_environment(lab: &Secret, of: Of, environment: &str) -> Secret {
+    let of = match of {
+        Of::Repository => "repository",
+        Of::Registry => "registry",
+    };
     let key = hmac::Key::new(hmac::HMAC_SHA256, lab.expose().trim().as_bytes());
     let mut password = String::with_capacity(LENGTH);
     for block in 0_u32.. {
-        let tag = hmac::sign(&key, format!("lap repository {environment} {block}").as_bytes());
+        let tag = hmac::sign(&key, format!("lap {of} {environment} {block}").as_bytes());
         let usable = tag.as_ref().iter().filter(|byte| **byte < 248);
         let letters = usable.take(LENGTH - password.len()).map(|byte| char::from(ALPHABET[usize::from(*byte) % 62]));
         password.extend(letters);
@@ -53,6 +66,23 @@ pub(super) fn htpasswd(password: &Secret) -> Secret {
     Secret::new(format!("{UPLOAD_USER}:{{SSHA}}{}\n", STANDARD.encode(hash)))
 }
 
+/// The lowest cost of bcrypt. A cost protects passwords that people choose: this one has 190 random bits, and the registry computes the
+/// hash for each request of a push.
+const COST: u32 = 4;
+
+/// One line for the registry, which reads bcrypt only. The salt comes from the password, as in [`htpasswd`].
+///
+/// # Errors
+/// [`Kind::Keys`] for a password that is too long for bcrypt.
+pub(super) fn bcrypt(password: &Secret) -> Result<Secret> {
+    let digest = digest::digest(&SHA256, format!("lap bcrypt {}", password.expose()).as_bytes());
+    let mut salt = [0; 16];
+    salt.copy_from_slice(&digest.as_ref()[..16]);
+    let hash = ::bcrypt::non_truncating_hash_with_salt(password.expose(), COST, salt);
+    let hash = hash.or_error(Kind::Keys, || "the password of the registry has more than 71 characters".into())?;
+    Ok(Secret::new(format!("{UPLOAD_USER}:{hash}\n")))
+}
+
 /// A netrc file for curl and maven: one line per machine (a name or an address, no port).
 ///
 /// # Errors
@@ -68,7 +98,7 @@ pub(super) fn netrc(password: &Secret, machines: &[String]) -> Result<Secret> {
     Ok(Secret::new(lines))
 }
 
-/// The user of uploads to artifact and maven.
+/// The user of uploads to artifact, maven and the registry.
 pub const UPLOAD_USER: &str = "lap";
 
 #[cfg(test)]
@@ -85,11 +115,12 @@ mod tests {
     #[test]
     fn each_environments_follows_from_the_labs() {
         let lab = Secret::new("correct horse battery staple".into());
-        let test = of_environment(&lab, "test");
-        assert_eq!(test, of_environment(&Secret::new("correct horse battery staple\n".into()), "test"));
+        let test = of_environment(&lab, Of::Repository, "test");
+        assert_eq!(test, of_environment(&Secret::new("correct horse battery staple\n".into()), Of::Repository, "test"));
         assert!(test.expose().len() == 32 && test.expose().bytes().all(|b| b.is_ascii_alphanumeric()));
-        assert_ne!(test, of_environment(&lab, "prod"));
-        assert_ne!(test, of_environment(&Secret::new("another horse".into()), "test"));
+        assert_ne!(test, of_environment(&lab, Of::Repository, "prod"));
+        assert_ne!(test, of_environment(&lab, Of::Registry, "test"));
+        assert_ne!(test, of_environment(&Secret::new("another horse".into()), Of::Repository, "test"));
     }
 
     #[test]
@@ -101,6 +132,18 @@ mod tests {
         let (hash, salt) = raw.split_at(20);
         let expected = digest::digest(&SHA1_FOR_LEGACY_USE_ONLY, &[b"correct horse", salt].concat());
         assert_eq!((hash, salt.len()), (expected.as_ref(), 8));
+    }
+
+    #[test]
+    fn bcrypt_is_stable_and_right() {
+        let password = Secret::new("correct horse battery".into());
+        let line = bcrypt(&password).unwrap();
+        assert_eq!(line, bcrypt(&password).unwrap());
+        let hash = line.expose().trim().strip_prefix("lap:").unwrap();
+        assert!(::bcrypt::verify("correct horse battery", hash).unwrap());
+        assert!(!::bcrypt::verify("correct horse batterz", hash).unwrap());
+        assert_ne!(line, bcrypt(&Secret::new("another horse battery".into())).unwrap());
+        assert_eq!(bcrypt(&Secret::new("x".repeat(72))).unwrap_err().kind, Kind::Keys);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::{
     directory::{keys_dir, lock},
     dns, files,
     leaf::{self, Leaf},
-    maker::{Maker, REPOSITORY},
-    password,
+    maker::{Maker, REGISTRY, REPOSITORY},
+    password::{self, Of},
     reading::{authority, damaged, missing, password, ssh_key},
     ssh::SshKey,
 };
@@ -40,6 +40,7 @@ struct EnvironmentKeys {
     issuing: Authority,
     upload_password: Secret,
     repository_password: Secret,
+    registry_password: Secret,
 }
 
 /// What [`Keys::create`] did.
@@ -158,13 +159,18 @@ impl Keys {
                 return Err(damaged(&place.join("issuing.crt"), "`root.crt` did not sign it"));
             }
             let upload_password = password(&place.join("upload.password"))?;
-            let file = place.join(REPOSITORY);
-            let repository_password = match file.exists() {
-                true => password(&file)?,
-                // A store of an earlier version has no such file.
-                false => password::of_environment(&repository_password, &name),
+            // A store of an earlier version lacks some of these files.
+            let derived = |file: &str, of: Of| match place.join(file) {
+                file if file.exists() => password(&file),
+                _ => Ok(password::of_environment(&repository_password, of, &name)),
             };
-            environments.insert(name, EnvironmentKeys { issuing, upload_password, repository_password });
+            let keys = EnvironmentKeys {
+                issuing,
+                upload_password,
+                repository_password: derived(REPOSITORY, Of::Repository)?,
+                registry_password: derived(REGISTRY, Of::Registry)?,
+            };
+            environments.insert(name, keys);
         }
         let dns = dns::read_all(dir)?;
         Ok(Self { dir: dir.to_owned(), admin, root, repository_password, environments, dns })
@@ -232,6 +238,19 @@ impl Keys {
         self.environments.keys().try_for_each(|name| maker.repository_password(name))
     }
 
+    /// Writes the file with the password of an environment's registry, where an earlier version made the store without it: `docker login`
+    /// reads it.
+    ///
+    /// # Errors
+    /// [`Kind::Host`] when the disk refuses.
+    pub fn write_registry_password(&self, environment: &str) -> Result<()> {
+        if self.dir.join(environment).join(REGISTRY).exists() {
+            return Ok(());
+        }
+        let _lock = files::lock(self.dir.parent().unwrap_or(&self.dir))?;
+        Maker::new(&self.dir, "", "", OffsetDateTime::now_utc()).registry_password(environment)
+    }
+
     /// The environments that have keys, sorted.
     pub fn environments(&self) -> impl Iterator<Item = &str> {
         self.environments.keys().map(String::as_str)
@@ -279,6 +298,22 @@ impl Keys {
     /// [`Kind::Keys`] when the environment has none.
     pub fn htpasswd(&self, environment: &str) -> Result<Secret> {
         Ok(password::htpasswd(&self.of(environment)?.upload_password))
+    }
+
+    /// The password of user `UPLOAD_USER` for writing to the registry.
+    ///
+    /// # Errors
+    /// [`Kind::Keys`] when the environment has none.
+    pub fn registry_password(&self, environment: &str) -> Result<&Secret> {
+        Ok(&self.of(environment)?.registry_password)
+    }
+
+    /// That user's line for the registry's `htpasswd`; the same as long as the password is.
+    ///
+    /// # Errors
+    /// [`Kind::Keys`] when the environment has none.
+    pub fn registry_htpasswd(&self, environment: &str) -> Result<Secret> {
+        password::bcrypt(&self.of(environment)?.registry_password)
     }
 
     /// A certificate for a TLS server of `environment` with these DNS names and addresses.

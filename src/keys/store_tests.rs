@@ -27,6 +27,7 @@ fn makes_everything_once() {
             "dns/lap-admin-test.json",
             "prod/issuing.crt",
             "prod/issuing.key",
+            "prod/registry.password",
             "prod/repository.password",
             "prod/upload.password",
             "repository.password",
@@ -34,6 +35,7 @@ fn makes_everything_once() {
             "root.key",
             "test/issuing.crt",
             "test/issuing.key",
+            "test/registry.password",
             "test/repository.password",
             "test/upload.password",
         ]
@@ -54,6 +56,7 @@ fn makes_everything_once() {
             "stage/issuing.crt",
             "stage/upload.password",
             "stage/repository.password",
+            "stage/registry.password",
             "dns/lap-admin-stage.json"
         ]
     );
@@ -228,6 +231,7 @@ fn a_readable_private_key_is_refused() {
         "test/upload.password",
         "repository.password",
         "test/repository.password",
+        "test/registry.password",
     ] {
         let (dir, keys) = lab();
         let path = keys.directory().join(name);
@@ -313,6 +317,9 @@ fn an_unknown_environment_has_no_keys() {
     assert!(error.kind == Kind::Keys && error.message.contains("`stage`"));
     assert!(keys.htpasswd("test").unwrap().expose().starts_with("lap:{SSHA}"));
     assert_ne!(keys.upload_password("test").unwrap(), keys.upload_password("prod").unwrap());
+    assert!(keys.registry_htpasswd("test").unwrap().expose().starts_with("lap:$2b$04$"));
+    assert_ne!(keys.registry_password("test").unwrap(), keys.registry_password("prod").unwrap());
+    assert_ne!(keys.registry_password("test").unwrap(), keys.upload_password("test").unwrap());
 }
 
 #[test]
@@ -334,4 +341,21 @@ fn a_store_without_the_repositories_passwords_has_the_same_ones() {
     assert_eq!(of(&keys, "test"), text.trim());
     keys.write_repository_passwords().unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), text);
+}
+
+#[test]
+fn a_store_without_the_registrys_password_has_the_same_one() {
+    let (dir, keys) = lab();
+    let file = keys.directory().join("test/registry.password");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let keys = Keys::open(dir.path()).unwrap();
+    assert_eq!(keys.registry_password("test").unwrap().expose(), text.trim());
+    keys.write_registry_password("test").unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    // Another one in its file counts: so it is replaced.
+    fs::write(&file, "another-password-of-somebody\n").unwrap();
+    let keys = Keys::open(dir.path()).unwrap();
+    keys.write_registry_password("test").unwrap();
+    assert_eq!(keys.registry_password("test").unwrap().expose(), "another-password-of-somebody");
 }

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lap_base::words::bytes;
+
 use super::{Action, Made, Plan, order::topological};
 use crate::{
     config::{
         KEYS,
         model::{Container, Rootfs},
     },
-    release::desired_state::DesiredState,
+    release::{desired_state::DesiredState, manifest::ReleaseManifest},
     wire::{
         labels::{LABEL_SECRETS, LABEL_SPEC},
-        paths::REGISTRY_ADDRESS,
+        paths::is_pushed_by_lap,
         protocol::{ContainerFact, Health, ImageFact, NodeFacts},
     },
 };
@@ -277,7 +279,9 @@ impl Planner<'_> {
         if fact.state != "running" {
             return Some(format!("it is {}", fact.state));
         }
-        (fact.health == Health::Unhealthy).then(|| "it is unhealthy".into())
+        // One that is frozen because of its size goes on when there is room, and nothing can ask it in between.
+        let frozen = self.inputs.node.quota.over.get(name).is_some_and(|over| over.frozen);
+        (fact.health == Health::Unhealthy && !frozen).then(|| "it is unhealthy".into())
     }
 
     fn start(&mut self, container: &Container, why: String) {
@@ -328,7 +332,7 @@ impl Planner<'_> {
         for name in in_order(desired) {
             let image = &desired.images[name];
             let fact = self.images.get(image.build.as_str());
-            let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|d| d.starts_with(REGISTRY_ADDRESS)));
+            let pushed = fact.is_some_and(|fact| fact.digests.iter().any(|digest| is_pushed_by_lap(digest)));
             // An image that is neither there nor being built is not needed.
             if pushed || (fact.is_none() && !self.built.contains_key(name)) {
                 continue;
@@ -377,12 +381,26 @@ impl Planner<'_> {
         let why = match current {
             None if unreadable.is_some() => "the record cannot be read".to_owned(),
             None => "nothing is recorded".to_owned(),
-            Some(current) if current.commit != desired.commit => "another commit".to_owned(),
-            Some(_) => "it changed".to_owned(),
+            Some(current) => {
+                let why = if current.commit == desired.commit { "it changed" } else { "another commit" };
+                resized(desired, &current).unwrap_or_else(|| why.to_owned())
+            }
         };
         let after: Vec<usize> = (0..self.plan.steps.len()).collect();
         self.plan.push(Action::Record { commit: desired.commit.clone() }, why, after);
     }
+}
+
+/// What is recorded anew where a container has another size of its data, which needs no restart.
+fn resized(desired: &DesiredState, current: &ReleaseManifest) -> Option<String> {
+    let size = |container: &Container| container.data.map_or_else(|| "none".to_owned(), |data| bytes(data.size));
+    let change = |(name, container): (&String, &Container)| {
+        let before = current.containers.get(name)?;
+        let (was, is) = (size(before), size(container));
+        (before.data != container.data).then(|| format!("the data size of `{name}` is {is} instead of {was}"))
+    };
+    let all: Vec<String> = desired.containers.iter().filter_map(change).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Whether of everything in its directory this one file is not as it should be on the node.

@@ -73,7 +73,7 @@ pub fn spec(lab: &Lab, node: &Node, address: Ipv4Addr, host: &HostFacts, rootfs_
         .containers
         .values()
         .filter(|container| master && container.scale > 0)
-        .flat_map(|container| container.ports.iter().cloned())
+        .flat_map(|container| container.ports.iter().filter(|port| !port.node_only).cloned())
         .collect();
     DockerSpec {
         lab: lab.name.clone(),

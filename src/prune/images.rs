@@ -3,7 +3,7 @@
 use super::{
     found::{Inventory, StoredImage},
     needs::{Needs, needed},
-    registry::shown,
+    registry::{shown, without_registry},
     young::{YOUNG, is_young},
 };
 use crate::{
@@ -36,8 +36,7 @@ pub fn containers(found: &Inventory) -> Vec<PruneDecision> {
 
 /// Whether lap gave an image this name.
 fn is_ours(name: &str) -> bool {
-    let name = name.strip_prefix(REGISTRY_ADDRESS).and_then(|name| name.strip_prefix('/')).unwrap_or(name);
-    name.starts_with("infra/")
+    without_registry(name).starts_with("infra/")
 }
 
 /// Images; `registry` is what becomes of those in the registry.

@@ -8,7 +8,7 @@ use super::{
     young::{YOUNG, is_young},
 };
 use crate::wire::{
-    paths::REGISTRY_ADDRESS,
+    paths::{REGISTRY_ADDRESS, REGISTRY_WRITES},
     prune::{ItemKind, PruneDecision, PruneRules, Todo},
 };
 
@@ -20,9 +20,16 @@ fn commit(repository: &str) -> Option<&str> {
     (is_commit && !name.contains('/')).then_some(commit)
 }
 
+/// A name of an image without the address of the node's own registry. A killed push leaves a name with the address at which the registry
+/// takes images.
+pub fn without_registry(name: &str) -> &str {
+    let path = |address: &&str| name.strip_prefix(*address)?.strip_prefix('/');
+    [REGISTRY_ADDRESS, REGISTRY_WRITES].iter().find_map(path).unwrap_or(name)
+}
+
 /// A name of an image as people read it: without the address of the registry, what is long cut.
 pub fn shown(name: &str) -> String {
-    let name = name.strip_prefix(REGISTRY_ADDRESS).and_then(|name| name.strip_prefix('/')).unwrap_or(name);
+    let name = without_registry(name);
     let cut = |part: &str, at: usize| part.chars().take(at).collect::<String>();
     let (path, digest) = name.split_once("@sha256:").unwrap_or((name, ""));
     let path = match path.strip_prefix("infra/").and_then(|rest| rest.split_once('/')) {

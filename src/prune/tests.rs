@@ -228,8 +228,10 @@ fn what_is_not_of_lap_stays_and_what_came_lately_does() {
     let young = StoredImage { created: NOW - 60, ..image(2) };
     let used = StoredImage { used_by: Some("infra_old".into()), ..image(3) };
     let left = StoredImage { id: "sha256:abcdef0123456789".into(), created: NOW - DAY, ..StoredImage::default() };
-    found.images = vec![mine, young, used, left];
-    assert_eq!(gone(&found, ItemKind::Image), ["abcdef012345"]);
+    let killed = StoredImage { tags: vec![format!("127.0.0.1:5001/infra/{}/git:latest", commit(9))], ..image(1) };
+    found.images = vec![mine, young, used, left, killed];
+    let name = format!("infra/{}/git:latest", &commit(9)[..12]);
+    assert_eq!(gone(&found, ItemKind::Image), ["abcdef012345", &name], "the name that a killed push left is lap's");
     let registry = found.registry.as_mut().unwrap();
     registry.repositories.push(ImageRepository { name: "hello/world".into(), ..repository(7) });
     // Somebody pushes into this one right now.

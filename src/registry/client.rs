@@ -5,16 +5,20 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{SendRequest, handshake},
-    header::{HOST, HeaderValue},
+    header::{AUTHORIZATION, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use lap_base::error::{Error, Kind, OrError, Result};
+use lap_base::{
+    error::{Error, Kind, OrError, Result},
+    secret::Secret,
+};
 use tokio::time::timeout;
 use tokio_rustls::{
     TlsConnector,
@@ -38,6 +42,8 @@ type Sender = SendRequest<Body>;
 #[derive(Clone)]
 pub struct RegistryClient {
     inner: Arc<Inner>,
+    /// Goes with every request.
+    login: Option<HeaderValue>,
 }
 
 struct Inner {
@@ -79,7 +85,20 @@ impl RegistryClient {
             tls: tls::trusting(authority)?,
             idle: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), login: None })
+    }
+
+    /// The same registry, asked as this user.
+    ///
+    /// # Errors
+    /// The name or the password cannot be sent.
+    pub fn with_login(self, user: &str, password: &Secret) -> Result<Self> {
+        let pair = Secret::new(format!("{user}:{}", password.expose()));
+        let text = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
+        let mut login =
+            HeaderValue::from_str(text.expose()).or_error(Kind::Keys, || "a password of a registry".into())?;
+        login.set_sensitive(true);
+        Ok(Self { login: Some(login), ..self })
     }
 
     /// For messages: "the registry of `prod`".
@@ -98,6 +117,9 @@ impl RegistryClient {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.inner.host);
         for (name, value) in headers {
             request = request.header(name, *value);
+        }
+        if let Some(login) = &self.login {
+            request = request.header(AUTHORIZATION, login);
         }
         let request = request.body(body).map_err(|error| {
             RegistryFault::refused(format!("{} sent an invalid address: `{path}`: {error}", self.name()))

@@ -49,8 +49,8 @@ impl DesiredState {
 
     fn hash(&self, container: &Container, how: &str) -> String {
         let build = self.images.get(&container.name).map(|image| &image.build);
-        // Hooks and checks are read when they are needed: no reason to start it anew.
-        let container = Container { snapshot: None, checks: None, ..container.clone() };
+        // Hooks, checks and the limit of the data are read when they are needed: no reason to start it anew.
+        let container = Container { data: None, snapshot: None, checks: None, ..container.clone() };
         let mut text = serde_json::to_string(&(container, build, &self.env)).unwrap_or_default();
         text.push_str(how);
         hex::encode(&Sha256::digest(text.as_bytes())[..16])

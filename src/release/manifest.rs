@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::model::{Container, Protocol};
+use crate::config::model::Container;
 
 /// `state/current.json` on the master: what the environment runs, with all that is needed to start it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,10 +24,10 @@ pub struct ReleaseManifest {
 }
 
 impl ReleaseManifest {
-    /// The TCP ports of a container on the node.
+    /// The TCP ports of a container on the node that others reach.
     pub fn tcp_ports(&self, container: &str) -> Vec<u16> {
         let ports = self.containers.get(container).into_iter().flat_map(|container| &container.ports);
-        ports.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.host).collect()
+        ports.filter(|port| port.is_public_tcp()).map(|port| port.host).collect()
     }
 }
 

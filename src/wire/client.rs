@@ -263,12 +263,13 @@ impl AgentClient {
         Err(Error::new(Kind::Locked, message).hint("use `--wait` to wait until the lock is free"))
     }
 
-    /// A connection to the node's own registry; with a fencing number only as long as the lock is held.
+    /// A connection to the node's own registry, or to the port at which it takes images; with a fencing number only as long as the lock is
+    /// held.
     ///
     /// # Errors
     /// The registry does not take it, or the lock is lost.
-    pub async fn registry(&self, fence: Option<u64>) -> Result<Box<dyn Stream>> {
-        let mut stream = self.open(&Request::Registry { fence }).await?;
+    pub async fn registry(&self, fence: Option<u64>, write: bool) -> Result<Box<dyn Stream>> {
+        let mut stream = self.open(&Request::Registry { fence, write }).await?;
         match self.read(&mut stream).await? {
             Response::Done => Ok(Box::new(stream)),
             other => Err(self.unexpected(&other)),

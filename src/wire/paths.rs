@@ -8,6 +8,8 @@ pub const CONFIG: &str = "/var/lib/lap/node.json";
 pub const POOL_IMAGE: &str = "/var/lib/lap/pool.img";
 /// The btrfs pool with the subvolumes `data`, `state` and the directory `snapshots`.
 pub const POOL: &str = "/var/lib/lap/pool";
+/// The files that keep room for snapshots and restores when the pool is full.
+pub const RESERVE: &str = "/var/lib/lap/pool/reserve";
 /// All containers' data: the subvolume `data`, mounted.
 pub const DATA: &str = "/data";
 /// What must not go back when `/data` does: journal, lock, releases.
@@ -45,3 +47,13 @@ pub const REGISTRY: &str = "127.0.0.1:5000";
 
 /// Where a node's own registry is, seen from that node.
 pub const REGISTRY_ADDRESS: &str = "localhost:5000";
+
+/// Whether an image has this digest from lap's own push: people may push the same image under a name of theirs, and remove it.
+pub fn is_pushed_by_lap(digest: &str) -> bool {
+    digest.strip_prefix(REGISTRY_ADDRESS).is_some_and(|path| path.starts_with("/infra/"))
+}
+
+/// The port at which a registry takes images, on the node's loopback address.
+pub const REGISTRY_WRITES_PORT: u16 = 5001;
+/// Where a registry takes images, seen from its node.
+pub const REGISTRY_WRITES: &str = "127.0.0.1:5001";

@@ -13,7 +13,7 @@ fn a_new_directory() {
     let (first, rest) = out.split_once('\n').unwrap();
     assert!(
         first.starts_with("Lab `office`: ")
-            && first.ends_with(" in branch/office, 15 key files in .lap/keys (not in git)."),
+            && first.ends_with(" in branch/office, 17 key files in .lap/keys (not in git)."),
         "{first}"
     );
     assert_eq!(rest, format!("\nNext:\n  cd branch/office\n{NEXT}"));

@@ -22,7 +22,7 @@ fn made_once_and_only_ours_to_read() {
     workspace
         .lap(["keys", "new"])
         .code(0)
-        .prints("Made 15 key files in .lap/keys. `lap keys export FILE` keeps a copy in another place.\n")
+        .prints("Made 17 key files in .lap/keys. `lap keys export FILE` keeps a copy in another place.\n")
         .says("");
     for (path, mode) in workspace.everything() {
         let Some(path) = path.strip_prefix("office/.lap/keys") else { continue };
@@ -84,7 +84,7 @@ fn moved_under_a_passphrase() {
         .fails(9, "error: the passphrase does not open `../lab.age`\n");
     assert_eq!(there.everything(), before);
     let there = there.variable("LAP_PASSPHRASE_FILE", "../passphrase");
-    there.lap(import).code(0).prints("Imported 15 key files.\n");
+    there.lap(import).code(0).prints("Imported 17 key files.\n");
     there.lap(import).code(0).prints("Nothing to do: these keys exist already.\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, here.lap(["keys", "list"]).stdout);
     assert_eq!(there.mode(".lap/keys"), "0700");
@@ -101,7 +101,7 @@ fn other_keys_are_never_replaced() {
         .with("../passphrase", "correct horse battery staple\n")
         .variable("LAP_PASSPHRASE_FILE", "../passphrase");
     let before = there.lap(["keys", "list"]).stdout;
-    there.lap(["keys", "import", "../lab.age"]).fails(10, "error: this workspace has other keys than `../lab.age`: `admin`, `admin.pub`, `dns/lap-admin-prod.json`, `dns/lap-admin-test.json`, `prod/issuing.crt`, `prod/issuing.key`, `prod/repository.password`, `prod/upload.password`, `repository.password`, `root.crt`, `root.key`, `test/issuing.crt`, `test/issuing.key`, `test/repository.password`, `test/upload.password`\nhint: if you no longer need the present keys, move `[dir]/office/.lap/keys` away first\n");
+    there.lap(["keys", "import", "../lab.age"]).fails(10, "error: this workspace has other keys than `../lab.age`: `admin`, `admin.pub`, `dns/lap-admin-prod.json`, `dns/lap-admin-test.json`, `prod/issuing.crt`, `prod/issuing.key`, `prod/registry.password`, `prod/repository.password`, `prod/upload.password`, `repository.password`, `root.crt`, `root.key`, `test/issuing.crt`, `test/issuing.key`, `test/registry.password`, `test/repository.password`, `test/upload.password`\nhint: if you no longer need the present keys, move `[dir]/office/.lap/keys` away first\n");
     assert_eq!(there.lap(["keys", "list"]).stdout, before);
     // A file that is no export, and one that is not there.
     there.lap(["keys", "import", "lap.toml"]).fails(

@@ -16,6 +16,8 @@ mod live;
 mod nameserver;
 mod naming;
 mod plan_speed;
+mod power;
+mod random;
 mod recover;
 mod registry;
 mod repository;

@@ -104,10 +104,13 @@ impl Storage for DirectoryStorage {
     }
 
     fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
-        match fs::remove_file(self.root.join(file.path())) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed,
+        let path = self.root.join(file.path());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            removed => removed?,
         }
+        // What it names is removed next: after a power cut, it must not be there without that. Nothing depends on a removed pack.
+        if file.folder == Folder::Data { Ok(()) } else { durable::sync_parent(&path) }
     }
 
     fn list_root(&self) -> io::Result<Option<Vec<String>>> {

@@ -41,8 +41,9 @@ impl Filesystem {
         match self {
             Self::Btrfs => ("mkfs.btrfs", &["--quiet", "--force"]),
             Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
-            // What it would do later, in the background, it does now: else the first minutes are slow.
-            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
+            // What it would do later, in the background, it does now: else the first minutes are slow. No blocks are kept for root: the agent keeps a
+            // reserve itself, and containers that run as root would use these blocks.
+            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
         }
     }
 

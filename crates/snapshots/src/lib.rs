@@ -95,7 +95,7 @@ pub use id::Id;
 pub use meta::{Damaged, Meta, Reason, all, data, find, list, none_newer};
 pub use order::Order;
 pub use pause::{HookRan, Pause};
-pub use records::named;
+pub use records::{named, sweep_beside};
 pub use restore::{Restore, RestoreStep, World, recover};
 pub use stage::{stage, unstage};
 pub use still::{STEPS, Still, Stood};

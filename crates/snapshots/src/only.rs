@@ -166,7 +166,7 @@ impl Only<'_> {
                 Err(also) => Err(error.hint(format!("and then: {also}"))),
             };
         }
-        start(pool, state, &mut record, world)?;
+        start(&record, world)?;
         Ok((record.kept.clone(), Some(Rest { pool: pool.to_path_buf(), state: state.to_path_buf(), record })))
     }
 
@@ -249,7 +249,8 @@ fn above(root: &Dir, path: &str) -> Result<Option<Dir>> {
     root.dir(beneath::split(Path::new(path))?.0)
 }
 
-/// Puts each in place, and records it before containers start or anything is removed by which it could be seen.
+/// Puts each in place. The record says so before containers start and before the copies go, which are the only other sign of it: otherwise
+/// the next recovery would undo what is in place, and remove the snapshot of what was replaced.
 fn switch(pool: &Path, state: &Path, record: &mut PartRecord) -> Result<()> {
     put_all(pool, record)?;
     volume::sync(pool)?;
@@ -329,20 +330,20 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         drop_half(&half)?;
     }
     drop_beside(pool)?;
-    close(state, &record, world)?;
+    close(pool, state, &record, world)?;
     Ok(Some(format!("the restore from {} was interrupted, and was undone; the state before it is back", record.id)))
 }
 
 /// All of this may have been done before.
 fn after_the_switch(pool: &Path, state: &Path, record: &mut PartRecord, world: &mut impl World) -> Result<()> {
-    start(pool, state, record, world)?;
-    finish_rest(pool, state, record, world)
-}
-
-fn start(pool: &Path, state: &Path, record: &mut PartRecord, world: &mut impl World) -> Result<()> {
     if !record.switched {
         switch(pool, state, record)?;
     }
+    start(record, world)?;
+    finish_rest(pool, state, record, world)
+}
+
+fn start(record: &PartRecord, world: &mut impl World) -> Result<()> {
     if world.can_start() {
         world.step(RestoreStep::Start);
         world.start(&record.stopped)?;
@@ -362,7 +363,7 @@ fn finish_rest(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl 
         return Ok(());
     }
     world.step(RestoreStep::Close);
-    forget(state)
+    forget(pool, state)
 }
 
 fn keep(pool: &Path, record: &PartRecord) -> Result<()> {
@@ -375,14 +376,14 @@ fn keep(pool: &Path, record: &PartRecord) -> Result<()> {
     finish(pool, &record.kept)
 }
 
-fn close(state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
+fn close(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
     if !world.can_start() {
         return Ok(());
     }
     world.step(RestoreStep::Start);
     world.start(&record.stopped)?;
     world.step(RestoreStep::Close);
-    forget(state)
+    forget(pool, state)
 }
 
 fn beside(pool: &Path) -> PathBuf {
@@ -434,6 +435,17 @@ fn write(state: &Path, record: &PartRecord) -> Result<()> {
     write_file(&state.join(RECORD), &text, 0o600)
 }
 
-fn forget(state: &Path) -> Result<()> {
+/// Everything that the record asks for is on the disk before the record is off it. Otherwise a power cut would leave a part of the work
+/// that no record names, and every later restore would be refused.
+fn forget(pool: &Path, state: &Path) -> Result<()> {
+    volume::sync(pool)?;
     remove_file(&state.join(RECORD))
+}
+
+/// Removes what an earlier lap left beside the data without a record.
+///
+/// # Errors
+/// The record cannot be read, or something cannot be removed.
+pub(super) fn sweep(pool: &Path, state: &Path) -> Result<()> {
+    if read(state)?.is_none() { drop_beside(pool) } else { Ok(()) }
 }

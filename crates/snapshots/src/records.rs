@@ -1,4 +1,4 @@
-//! Which snapshots the records of restores name.
+//! Which snapshots the records of restores name, and what lies beside the data without a record.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -12,4 +12,13 @@ use super::{id::Id, only, restore};
 /// A record cannot be read.
 pub fn named(state: &Path) -> Result<BTreeSet<Id>> {
     Ok(restore::named(state)?.into_iter().chain(only::named(state)?).collect())
+}
+
+/// Removes what restores left beside the data without a record: an earlier lap could leave it at a power cut, and no restore begins beside it.
+/// For the agent's start, when no restore is under way.
+///
+/// # Errors
+/// A record cannot be read, or something cannot be removed.
+pub fn sweep_beside(pool: &Path, state: &Path) -> Result<()> {
+    restore::sweep(pool, state).and(only::sweep(pool, state))
 }

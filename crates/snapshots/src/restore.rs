@@ -236,7 +236,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
         remove::delete_all(&new)?;
     }
     world.mount()?;
-    close(state, &record, world)?;
+    close(pool, state, &record, world)?;
     Ok(Some(format!("the restore of {id} was interrupted, and was undone; the state before it is back")))
 }
 
@@ -273,19 +273,28 @@ fn after_the_switch(pool: &Path, state: &Path, record: &RestoreRecord, world: &m
         let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
         write_file(&state.join("current.json"), &text, 0o600)?;
         world.step(RestoreStep::Close);
-        return RestoreRecord::remove(state);
+        return RestoreRecord::remove(pool, state);
     }
-    close(state, record, world)
+    close(pool, state, record, world)
 }
 
-fn close(state: &Path, record: &RestoreRecord, world: &mut impl World) -> Result<()> {
+fn close(pool: &Path, state: &Path, record: &RestoreRecord, world: &mut impl World) -> Result<()> {
     if !world.can_start() {
         return Ok(());
     }
     world.step(RestoreStep::Start);
     world.start(&record.containers)?;
     world.step(RestoreStep::Close);
-    RestoreRecord::remove(state)
+    RestoreRecord::remove(pool, state)
+}
+
+/// Removes what an earlier lap left beside the data without a record.
+///
+/// # Errors
+/// The record cannot be read, or something cannot be removed.
+pub(super) fn sweep(pool: &Path, state: &Path) -> Result<()> {
+    let new = pool.join(NEW);
+    if RestoreRecord::read(state)?.is_none() && new.exists() { remove::delete_all(&new) } else { Ok(()) }
 }
 
 /// The snapshots that a restore under way names.
@@ -313,7 +322,10 @@ impl RestoreRecord {
         }
     }
 
-    fn remove(state: &Path) -> Result<()> {
+    /// Everything that the record asks for is on the disk before the record is off it. Otherwise a power cut would leave a part of the
+    /// work that no record names, and every later restore would be refused.
+    fn remove(pool: &Path, state: &Path) -> Result<()> {
+        volume::sync(pool)?;
         remove_file(&state.join(RECORD))
     }
 }

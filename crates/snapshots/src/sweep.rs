@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use lap_base::{
+    durable,
     error::{Error, Kind, OrError, Result},
     state,
 };
@@ -14,7 +15,8 @@ use super::{
     plain,
 };
 
-/// Removes a snapshot: first its name, so that it is listed no more, then its data.
+/// Removes a snapshot: first its name, so that it is listed no more, then its data. The name is off the disk before the data goes: after a
+/// power cut, a snapshot is listed whole or not at all, and one that was removed does not come back.
 ///
 /// # Errors
 /// There is none of this name, or btrfs refuses.
@@ -29,7 +31,8 @@ pub fn remove(pool: &Path, id: &Id) -> Result<()> {
         return Err(Error::new(Kind::Locked, format!("the snapshot `{id}` is being copied")).hint("try again later"));
     };
     let half = half(pool, id);
-    fs::rename(&whole, &half).or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
+    let renamed = fs::rename(&whole, &half).and_then(|()| durable::sync_names(&whole, &half));
+    renamed.or_error(Kind::Node, || format!("cannot rename `{}`", whole.display()))?;
     plain::forget(pool, id);
     drop_half(&half)
 }

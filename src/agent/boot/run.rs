@@ -96,6 +96,7 @@ async fn live() -> Result<ExitCode> {
     }
     tokio::spawn(ports::watch());
     tokio::spawn(crate::agent::checks::recover());
+    tokio::spawn(crate::agent::data::quota::watch());
     let (replaced, mut was_replaced) = tokio::sync::mpsc::channel(1);
     let agent = serve::Agent::new(state, lock.clone(), replaced);
     let recovery =

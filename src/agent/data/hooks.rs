@@ -44,6 +44,13 @@ pub struct ContainerHook {
     hooks: SnapshotHooks,
 }
 
+impl ContainerHook {
+    /// Whose they are.
+    pub fn container(&self) -> &str {
+        &self.container
+    }
+}
+
 /// The hooks of what runs.
 pub fn of(current: Option<&serde_json::Value>, running: &[String]) -> Vec<ContainerHook> {
     let current = current.and_then(|json| serde_json::from_value::<Current>(json.clone()).ok());

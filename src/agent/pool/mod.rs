@@ -8,7 +8,10 @@ pub mod grow;
 mod mkfs;
 mod mount;
 mod mountinfo;
+pub mod reserve;
+mod room;
 
 pub use facts::facts;
 pub use mount::{make_data, mount, mount_data, path, unmount, unmount_data};
 pub use mountinfo::is_mounted;
+pub use room::PoolRoom;

@@ -19,9 +19,9 @@ pub struct Mount {
     pub source: String,
 }
 
-/// `/proc/self/mountinfo`, see proc(5).
+/// Of this thread, see proc(5): all threads of the agent have the same mounts, those of a test do not.
 pub fn mountinfo() -> Vec<Mount> {
-    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     text.lines().filter_map(parse_mount).collect()
 }
 

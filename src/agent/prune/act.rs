@@ -1,9 +1,12 @@
 //! Does what was decided, a kind after the other: first what needs others, so that nothing that is listed ever lacks something.
 
-use std::{fs, io::ErrorKind, path::Path};
+use std::{fs, path::Path};
 
 use bollard::Docker;
-use lap_base::error::{Error, Kind, OrError, Result};
+use lap_base::{
+    durable,
+    error::{Error, Kind, OrError, Result},
+};
 
 use super::{docker, recover::registry_data, registry};
 use crate::{
@@ -86,17 +89,13 @@ fn release(number: u64) -> Result<()> {
     let dir = Path::new(paths::STATE).join("releases");
     for name in [format!("{number}.names.json"), format!("{number}.json")] {
         let path = dir.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).or_error(Kind::Node, || format!("cannot remove `{}`", path.display()));
-            }
-            _ => {}
-        }
+        // What it needs is removed next, on other file systems too: after a power cut, it must not be listed without that.
+        durable::remove_file(&path)?;
     }
     Ok(())
 }
 
-/// First its name, so that nobody takes half of it for all.
+/// First its name, so that half of it is never taken for all of it, also after a power cut.
 fn files(place: &str, name: String) -> Result<()> {
     let place = match place {
         "env" => InstallTarget::Env(name),
@@ -107,7 +106,8 @@ fn files(place: &str, name: String) -> Result<()> {
     let gone = dir.with_extension("lap-new");
     if gone != dir {
         let _ = fs::remove_dir_all(&gone);
-        fs::rename(&dir, &gone).or_error(Kind::Node, || format!("cannot rename `{}`", dir.display()))?;
+        let renamed = fs::rename(&dir, &gone).and_then(|()| durable::sync_names(&dir, &gone));
+        renamed.or_error(Kind::Node, || format!("cannot rename `{}`", dir.display()))?;
     }
     fs::remove_dir_all(&gone).or_error(Kind::Node, || format!("cannot remove `{}`", gone.display()))
 }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use lap_base::{
     clock::now,
-    durable::write_file,
+    durable::{self, write_file},
     error::{Error, Kind, OrError, Result},
     state::{self, State},
 };
@@ -44,7 +44,8 @@ pub fn record(number: Option<u64>) -> Result<Response> {
     let releases = state.join("releases");
     if let Some(number) = release.release.filter(|number| !is_value(found.releases.get(number))) {
         if state::names(&releases).is_absent() {
-            fs::create_dir(&releases).or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
+            durable::create_dir_all(&releases)
+                .or_error(Kind::Node, || format!("cannot make `{}`", releases.display()))?;
         }
         wrote.push(write(&releases.join(format!("{number}.json")), &text)?);
     }

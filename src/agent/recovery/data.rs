@@ -20,9 +20,12 @@ pub fn recover_data() -> Result<()> {
         eprintln!("agent: {said}");
     }
     // What cannot be removed costs room, and is no reason to stay down.
-    let swept = named().and_then(|named| snapshot::sweep(Path::new(paths::POOL), &named));
-    if let Err(error) = swept.and_then(|()| clone_data::sweep()) {
-        eprintln!("agent: {error}");
+    let (pool, state) = (Path::new(paths::POOL), Path::new(paths::STATE));
+    let halves = named().and_then(|named| snapshot::sweep(pool, &named));
+    for swept in [halves, snapshot::sweep_beside(pool, state), clone_data::sweep()] {
+        if let Err(error) = swept {
+            eprintln!("agent: {error}");
+        }
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ mod revive;
 mod settle;
 mod status;
 
+pub use containers::recover_containers;
 pub use data::recover_data;
 pub use pending::is_pending;
 pub use progress::RecoveryProgress;

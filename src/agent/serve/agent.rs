@@ -15,6 +15,7 @@ use super::journal::OpenJournal;
 use crate::{
     agent::{
         lock::{Grant, NodeLock},
+        pool::reserve,
         recovery::{RecoveryProgress, settle},
         switch::LastSwitch,
         system::{
@@ -103,6 +104,8 @@ impl Agent {
         let by = holder.who.clone();
         let work = tokio::spawn(async move {
             let fence = grant.fence;
+            // The journal is on the same disk.
+            let _room = run_blocking(|| Ok(reserve::open())).await?;
             let written = agent.journal(|journal| journal.begin(fence, holder, now()));
             let is_open = written.is_ok();
             // A full disk does not keep room from being made. A journal that cannot be read does.

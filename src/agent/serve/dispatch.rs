@@ -41,7 +41,7 @@ pub async fn connection(agent: &Agent, mut stream: Connection) {
     let answer = match request {
         // These have the connection for themselves.
         Request::Docker { fence } => return tunnel::docker(&agent.lock, stream, fence).await,
-        Request::Registry { fence } => return tunnel::registry(&agent.lock, stream, fence).await,
+        Request::Registry { fence, write } => return tunnel::registry(&agent.lock, stream, fence, write).await,
         Request::Lock { holder, wait } => return hold(agent, stream, holder, wait).await,
         // No lock: a copy only reads, and what is fetched belongs to nobody else until it is whole.
         Request::CopySnapshot { .. } | Request::FetchSnapshot { .. } => return copies::work(stream, &request).await,

@@ -33,6 +33,7 @@ pub async fn collect() -> NodeFacts {
         Err(error) => facts.unreadable.push(Unreadable::new(paths::HOME, error.to_string())),
     }
     facts.data = pool::facts();
+    facts.quota = crate::agent::data::quota::facts();
     let (snapshots, unreadable) = crate::agent::snapshots::facts();
     facts.snapshots = snapshots;
     facts.unreadable.extend(unreadable);

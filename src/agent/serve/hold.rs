@@ -6,6 +6,7 @@ use tokio::io::AsyncBufReadExt;
 use super::agent::Agent;
 use crate::{
     agent::{
+        pool::reserve,
         recovery::settle,
         snapshots,
         system::{
@@ -24,6 +25,8 @@ pub async fn hold(agent: &Agent, mut stream: Connection, holder: Holder, wait: b
         Err(error) => return say(&mut stream, &error.into()).await,
     };
     let fence = grant.fence;
+    // The journal is on the same disk, and the command may be what makes room.
+    let _room = run_blocking(|| Ok(reserve::open_for_client())).await;
     let begun = match agent.journal(|journal| journal.begin(fence, holder, now())) {
         // Whatever is half done comes to its end before anybody builds on it.
         Ok(()) if snapshots::is_pending() || crate::agent::switch::is_pending() => run_blocking(settle).await,

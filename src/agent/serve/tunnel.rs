@@ -36,11 +36,11 @@ pub async fn docker(lock: &NodeLock, mut stream: Connection, fence: Option<u64>)
 }
 
 /// Passes bytes to and from the registry, once it has taken the connection.
-pub async fn registry(lock: &NodeLock, mut stream: Connection, fence: Option<u64>) {
+pub async fn registry(lock: &NodeLock, mut stream: Connection, fence: Option<u64>, write: bool) {
     if let Some(Err(error)) = fence.map(|fence| lock.check(fence)) {
         return say(&mut stream, &error.into()).await;
     }
-    match TcpStream::connect(paths::REGISTRY).await {
+    match TcpStream::connect(if write { paths::REGISTRY_WRITES } else { paths::REGISTRY }).await {
         Ok(registry) => {
             let _ = registry.set_nodelay(true);
             say(&mut stream, &Response::Done).await;

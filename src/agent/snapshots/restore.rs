@@ -16,7 +16,7 @@ use super::{list::find, node::NodeWorld, rest};
 use crate::{
     agent::{
         docker::{self, mounts},
-        pool::path,
+        pool::{path, reserve},
         recorded,
     },
     release::manifest::ReleaseManifest,
@@ -28,6 +28,7 @@ use crate::{
 
 /// Restores; `note` is told each step.
 pub fn restore(by: &str, id: &str, part: RestorePart, note: Box<dyn Fn(&str) + Send>) -> Result<Response> {
+    let _room = reserve::open();
     let pool = path()?;
     check(&part)?;
     let id = find(id)?.id;
@@ -80,6 +81,7 @@ pub fn put_back(
     kept: (snapshot::Id, Reason, String),
     current: Option<serde_json::Value>,
 ) -> Result<()> {
+    let _room = reserve::open();
     let (pool, state) = (path()?, Path::new(paths::STATE));
     let at = now();
     let order = Some(snapshot::order::again(pool, &kept.0)?);
@@ -131,6 +133,7 @@ fn check(part: &RestorePart) -> Result<()> {
 /// It cannot be done now: call it again.
 pub fn recover(docker: Option<Docker>, step: Box<dyn Fn(&str) + Send>) -> Result<Vec<String>> {
     rest::wait();
+    let _room = reserve::open();
     let node = &mut NodeWorld::new(docker, step);
     let (pool, state) = (Path::new(paths::POOL), Path::new(paths::STATE));
     let all = [snapshot::recover(pool, state, node)?, snapshot::only::recover(pool, state, node)?];

@@ -15,9 +15,9 @@ use tokio::runtime::Handle;
 
 use crate::{
     agent::{
-        data::{freeze::Containers, hooks, io_latency},
+        data::{freeze::Containers, hooks, io_latency, quota},
         docker::{self, running},
-        pool::path,
+        pool::{path, reserve},
         recorded,
     },
     wire::{paths, protocol::Response},
@@ -32,6 +32,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// # Errors
 /// A hook failed, writers would wait for longer than `most`, or btrfs refuses: then there is none.
 pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duration>) -> Result<Response> {
+    let _room = reserve::open();
     let recorded = recorded::current();
     // Without its record the hooks of what runs are not known.
     let unknown = recorded.unreadable().map(|why| format!("lap ran no hooks: {}", why.sentence()));
@@ -65,9 +66,15 @@ pub fn take(by: &str, reason: Reason, note: Option<String>, most: Option<Duratio
     };
     let wants_hooks = !hooks::of(current.as_ref(), &all_names(current.as_ref())).is_empty();
     let runtime = Handle::current();
+    let mut unknown: Vec<String> = unknown.into_iter().collect();
     let ((taken, micros, felt), ran) = if wants_hooks {
         let docker = runtime.block_on(docker::connect())?;
-        let running = running(&runtime)?;
+        let mut running = running(&runtime)?;
+        // Nothing can run in a container that is frozen, and its data does not change.
+        let frozen = quota::frozen();
+        let skipped = hooks::of(current.as_ref(), &frozen.iter().cloned().collect::<Vec<_>>());
+        unknown.extend(skipped.iter().map(|hook| format!("lap ran no hooks of `{}`: it is frozen", hook.container())));
+        running.retain(|container| !frozen.contains(container));
         runtime.block_on(hooks::around(&docker, hooks::of(current.as_ref(), &running), taking))?
     } else {
         // Docker is not even asked: a snapshot does not need it.

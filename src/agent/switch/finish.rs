@@ -6,6 +6,7 @@ use lap_base::{
     durable::{self, write_file},
     error::{Kind, OrError, Result},
 };
+use lap_snapshots::volume;
 
 use super::{
     containers,
@@ -24,6 +25,8 @@ impl Switch {
     pub(super) fn commit(&mut self) -> Result<()> {
         self.step("make it the release")?;
         self.record.away = self.measure.worst();
+        // What containers and git wrote for this release is on the disk before the record that makes it the release.
+        volume::sync(Path::new(paths::POOL))?;
         self.record.phase = Phase::Committed;
         self.record.write().inspect_err(|_| self.record.phase = Phase::Open)
     }

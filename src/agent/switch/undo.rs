@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use futures_util::future::join_all;
 use lap_base::error::{Error, Result};
 use lap_snapshots as snapshot;
-use lap_snapshots::{Meta, Nested, Reason};
+use lap_snapshots::{Meta, Nested, Reason, volume};
 
 use super::{
     containers, git,
@@ -71,6 +71,8 @@ impl Switch {
         self.tell("take back: close");
         let why = [&[why.to_owned()], sick.as_slice()].concat().join("; after it was taken back ");
         let entry = self.entry(SwitchOutcome::TakenBack { why, failed });
+        // What was taken back is on the disk before the record that asks for it is off it.
+        volume::sync(Path::new(paths::POOL))?;
         let hash = release::append(&ledger(), entry.clone())?;
         staged::clear();
         SwitchRecord::remove()?;

@@ -14,7 +14,7 @@ use lap_base::{
 
 use super::planned::Planned;
 use crate::{
-    apply::{build, master::Master, options::Options, run::node_failed, transfer},
+    apply::{build, master::Master, options::Options, registry::Door, run::node_failed, transfer},
     plan::containers::REGISTRY,
     registry::{self, TransferStats},
     release::{desired_state::DesiredState, manifest::ImageSpec},
@@ -22,7 +22,7 @@ use crate::{
     wire::{
         client::Held,
         labels::LABEL_BUILD,
-        paths::REGISTRY_ADDRESS,
+        paths::{REGISTRY_ADDRESS, is_pushed_by_lap},
         protocol::{ImageFact, NodeFacts},
     },
 };
@@ -138,7 +138,10 @@ async fn copied(
     options: &Options,
 ) -> Result<u64> {
     let to = &planned.master;
-    let (here, there) = (from.registry(None)?, to.registry(Some(held.fence))?);
+    // What runs now takes them: the release that comes may have another registry.
+    let running = planned.old.containers.get(REGISTRY);
+    let door = Door::of(running, to.keys.as_deref(), &to.environment.name)?;
+    let (here, there) = (from.registry()?, to.registry_to_write(held.fence, &door)?);
     let earlier = planned.old.images.values().filter_map(|image| image.reference.as_deref().and_then(parse));
     let mount_from: Vec<String> = earlier.map(|(repository, _)| repository.to_owned()).collect();
     let title = format!("send {}", plural(images.len(), "image"));
@@ -183,7 +186,7 @@ pub fn settle(images: &mut BTreeMap<String, ImageSpec>, facts: &NodeFacts) {
     for image in images.values_mut() {
         let fact = facts.images.iter().find(|fact| fact.build.as_deref() == Some(&image.build));
         let mut references = fact.into_iter().flat_map(|fact| &fact.digests);
-        image.reference = references.find(|digest| digest.starts_with(REGISTRY_ADDRESS)).cloned();
+        image.reference = references.find(|digest| is_pushed_by_lap(digest)).cloned();
     }
 }
 
@@ -250,7 +253,12 @@ mod tests {
         let fact = ImageFact {
             id: "sha256:2".into(),
             tags: Vec::new(),
-            digests: vec!["elsewhere/git@sha256:0".into(), here.clone()],
+            // A person pushed the same image under a name of their own.
+            digests: vec![
+                "elsewhere/git@sha256:0".into(),
+                format!("{REGISTRY_ADDRESS}/team/git@sha256:0"),
+                here.clone(),
+            ],
             build: Some("b1".into()),
         };
         settle(&mut images, &NodeFacts { images: vec![fact], ..NodeFacts::default() });

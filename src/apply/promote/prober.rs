@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::planned::Planned;
 use crate::{
-    config::model::Protocol,
+    config::model::{Container, Port},
     plan::switch::ContainerAction,
     probe::Service,
     release::{SwitchOutcome, desired_state::DesiredState},
@@ -20,9 +20,9 @@ pub fn services(planned: &Planned) -> Vec<Service> {
     let address = IpAddr::from(planned.master.address());
     let replaced = planned.changes.list.iter().filter(|change| change.act == ContainerAction::Replace);
     let containers = replaced.filter_map(|change| old.containers.get(&change.container));
-    let ports = |container: &crate::config::model::Container| {
+    let ports = |container: &Container| {
         let name = container.names.first().filter(|_| has_dns).cloned();
-        let tcp = container.ports.clone().into_iter().filter(|port| port.protocol == Protocol::Tcp);
+        let tcp = container.ports.clone().into_iter().filter(Port::is_public_tcp);
         tcp.map(move |port| Service { name: name.clone(), address, port: port.host }).collect::<Vec<_>>()
     };
     containers.flat_map(ports).collect()

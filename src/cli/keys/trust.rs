@@ -59,7 +59,9 @@ impl Args {
 /// Every environment's registry, by name and by address.
 fn registries(workspace: &Workspace) -> Result<Vec<String>> {
     let Some(registry) = workspace.lab.containers.get(REGISTRY) else { return Ok(Vec::new()) };
-    let Some(port) = registry.ports.first().map(|port| port.host) else { return Ok(Vec::new()) };
+    let Some(port) = registry.ports.iter().find(|port| port.is_public_tcp()).map(|port| port.host) else {
+        return Ok(Vec::new());
+    };
     let host =
         runtime()?.block_on(async { drivers::node::observe(&workspace.lab).await.map(|machines| machines.facts) })?;
     let (_, addresses) = workspace.addresses(&host)?;

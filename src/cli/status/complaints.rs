@@ -10,7 +10,7 @@ use lap_base::{
 use time::OffsetDateTime;
 
 use crate::{
-    cli::snapshot::texts,
+    cli::{quota, snapshot::texts},
     keys::{self, Ends, Keys},
     wire::protocol::NodeFacts,
     workspace::Workspace,
@@ -52,12 +52,15 @@ pub fn late(workspace: &Workspace, environment: &str, facts: &NodeFacts) -> Vec<
         );
         all.push(Complaint::new(recovering(facts, now), hint));
     }
-    if is_full(facts) {
+    let hint = || quota::hint(facts, environment);
+    all.extend(quota::over(facts, now).map(|text| Complaint::new(text, hint())));
+    if facts.data.is_low() {
         let text = format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size));
         let hint = format!(
             "find large snapshots with `lap snapshot list {environment} --sizes` and remove them with `lap snapshot rm ID --env {environment}`, or set a larger `disk` in the node's node.toml"
         );
-        all.push(Complaint::new(text, hint));
+        all.push(Complaint::new(text, hint.clone()));
+        all.extend(quota::largest(facts).map(|text| Complaint::new(text, hint)));
     }
     if !snapshots.ahead.is_empty() {
         let ahead: Vec<_> = snapshots.ahead.iter().collect();
@@ -112,7 +115,11 @@ pub fn sick(environment: &str, containers: &[&str], facts: &NodeFacts) -> Option
     let first = containers.first()?;
     let text = format!("not healthy: `{}`", containers.join("`, `"));
     // What is interrupted says why.
-    let hint = format!("`lap logs {environment}/{first}` shows the reason; `lap up {environment}` repairs it");
+    let hint = if containers.iter().any(|container| facts.quota.over.contains_key(*container)) {
+        quota::hint(facts, environment)
+    } else {
+        format!("`lap logs {environment}/{first}` shows the reason; `lap up {environment}` repairs it")
+    };
     let hints = if is_recovering(facts) { Vec::new() } else { vec![hint] };
     Some(Complaint { text, hints })
 }
@@ -136,11 +143,6 @@ fn recovering(facts: &NodeFacts, now: i64) -> String {
         );
     }
     said
-}
-
-/// Less than a fiftieth is free: the next snapshot, and whoever writes, may find no room.
-fn is_full(facts: &NodeFacts) -> bool {
-    facts.data.size > 0 && facts.data.free < facts.data.size / 50
 }
 
 #[cfg(test)]

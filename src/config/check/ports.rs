@@ -23,6 +23,9 @@ pub fn check(workspace: &WorkspaceFiles, ledger: &Ledger) {
                     port.container, port.container, port.protocol
                 ));
             }
+            if container.network_mode == NetworkMode::Host && port.node_only {
+                say("with `network_mode = \"host\"` the program chooses its addresses: remove `127.0.0.1:`".to_owned());
+            }
             if (port.host, port.protocol) == (22, Protocol::Tcp) {
                 say("port `22/tcp` belongs to the node's own sshd: write another host port, e.g. `2200:22`".to_owned());
             } else if (port.host, port.protocol) == (7022, Protocol::Tcp) && beside(workspace) {

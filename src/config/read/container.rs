@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use lap_snapshots::hooks::{Scrub, SnapshotHooks};
 
 use super::{
-    ParsedFile, build, checks, healthcheck,
+    ParsedFile, build, checks, data, healthcheck,
     node::{bytes, cpus},
     variables::variables,
 };
@@ -27,7 +27,13 @@ use crate::config::{
 };
 
 /// The secrets that lap makes and mounts under `/run/secrets`.
-pub const SECRETS: [&str; 5] = ["tls.crt", "tls.key", "htpasswd", "admin.pub", KEYS];
+pub const SECRETS: [&str; 6] = ["tls.crt", "tls.key", "htpasswd", REGISTRY_HTPASSWD, "admin.pub", KEYS];
+
+/// The user who may write to the registry, and a hash of the password.
+pub const REGISTRY_HTPASSWD: &str = "registry.htpasswd";
+
+/// The password itself, beside that hash: the node pushes what it builds. No container sees it.
+pub const REGISTRY_PASSWORD: &str = "registry.password";
 
 /// The DNS server's keys. They change while it runs: the container sees the directory they are in, as
 /// `/run/secrets/<name>`, and is not replaced.
@@ -50,10 +56,12 @@ pub const SCHEMA: Schema = Schema {
         key("read_only", "true"),
         key("tmpfs", r#"["/tmp:size=64m"]"#),
         key("mem_limit", r#""512m""#),
+        key("pids_limit", "512"),
         key("cpus", "0.5"),
         key("user", r#""git""#),
         key("init", "true"),
         key("network_mode", r#""bridge""#),
+        key("data", r#"{ size = "10g" }"#),
         key("snapshot", r#"{ before = ["/usr/bin/dump"] }"#),
         key("checks", r#"{ timeout = "60s" }"#),
         key("command", r#"["serve", "--verbose"]"#),
@@ -82,6 +90,8 @@ pub const SCHEMA: Schema = Schema {
 
 /// Docker refuses less.
 const LEAST_MEMORY: u64 = 6 << 20;
+/// The kernel has no more numbers for processes.
+const MOST_PIDS: u64 = 4_194_304;
 
 /// A container as its file says.
 #[derive(Debug)]
@@ -167,6 +177,8 @@ fn rights(table: &Table<'_>, out: &mut Container) {
     out.network_mode = table.get("network_mode").and_then(|item| item.parse(network_mode)).unwrap_or_default();
     out.secrets = set(table, "secrets", secret);
     out.mem_limit = table.get("mem_limit").and_then(|item| bytes(&item, LEAST_MEMORY, "6m"));
+    out.pids_limit = table.get("pids_limit").and_then(|item| item.integer(1, MOST_PIDS)).map(|pids| pids as u32);
+    out.data = table.get("data").and_then(|item| data::read(&item));
     out.cpus = table.get("cpus").and_then(|item| cpus(&item));
 }
 

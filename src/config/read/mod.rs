@@ -6,6 +6,7 @@ pub mod build;
 pub mod checks;
 pub mod container;
 pub mod copies;
+pub mod data;
 pub mod dns;
 pub mod env;
 pub mod healthcheck;
@@ -31,7 +32,7 @@ pub struct ParsedFile<T> {
 
 /// Every table of every file, for the test of the examples: file, path of the table, schema.
 #[cfg(test)]
-pub const SCHEMAS: [(&str, &str, &super::document::Schema); 16] = [
+pub const SCHEMAS: [(&str, &str, &super::document::Schema); 17] = [
     ("lap.toml", "", &lap::SCHEMA),
     ("lap.toml", "network", &lap::NETWORK),
     ("lap.toml", "dns", &dns::SCHEMA),
@@ -45,6 +46,7 @@ pub const SCHEMAS: [(&str, &str, &super::document::Schema); 16] = [
     ("env.toml", "", &env::SCHEMA),
     ("container.toml", "", &container::SCHEMA),
     ("container.toml", "healthcheck", &healthcheck::SCHEMA),
+    ("container.toml", "data", &data::SCHEMA),
     ("container.toml", "checks", &checks::SCHEMA),
     ("container.toml", "build", &build::SCHEMA),
     ("container.toml", "build.rootfs", &build::ROOTFS),

@@ -137,7 +137,7 @@ fn ports() {
         .container("a", "ports = [\"53\", \"53:5353/udp\"]")
         .container("b", "ports = [\"0\",\n\"53:80\",\n\"8080:80\", \"8080:81\", \"22:22\"]")
         .with("lap.toml", "lab = \"a\"\n[grants]\nc = [\"network_mode: host\"]")
-        .container("c", "network_mode = \"host\"\nports = [\"80:8000\"]")
+        .container("c", "network_mode = \"host\"\nports = [\"80:8000\", \"127.0.0.1:81:81\"]")
         .says(&[
             "containers/b/container.toml:1: ports[0]: `0` is not a port: write HOST:CONTAINER, e.g. `2200:22`",
             "containers/b/container.toml:2: ports[1]: port `53/tcp` is taken by container `a`: write another host port",
@@ -145,7 +145,12 @@ fn ports() {
             "containers/b/container.toml:3: ports[4]: port `22/tcp` belongs to the node's own sshd: write another host port, e.g. `2200:22`",
             "containers/c/container.toml:2: ports[0]: with `network_mode = \"host\"` a port is not mapped: write \
              `8000:8000/tcp`",
+            "containers/c/container.toml:2: ports[1]: with `network_mode = \"host\"` the program chooses its addresses: remove \
+             `127.0.0.1:`",
         ]);
+    World::new()
+        .container("a", "ports = [\"5000\", \"127.0.0.1:5000:5001\"]")
+        .says(&["containers/a/container.toml:1: ports[1]: port `5000/tcp` is written twice: remove one"]);
     let foreign = "environment = \"test\"\nrole = \"worker\"\nprovider = \"vagrant\"\naddress = \"192.168.57.12\"\n\
                    vm = { box = \"debian/bookworm64\" }\n";
     World::new().container("a", "ports = [\"7022:80\"]").says(&[]);

@@ -39,6 +39,8 @@ fn forms_of_a_container() {
         security_opt = ["seccomp:unconfined"]
         volumes = ["/var/lib/lap/names/x:/n:ro", "/data/a/sub:/sub", "/env:/e"]
         mem_limit = 6291456
+        pids_limit = 64
+        data = { size = "2g" }
         cpus = 2
         ports = ["53", "53:53/udp"]
     "#;
@@ -55,6 +57,8 @@ fn forms_of_a_container() {
     assert_eq!(a.cap_add, BTreeSet::from(["SYS_TIME".to_owned(), "CHOWN".to_owned()]));
     assert_eq!(a.security_opt, ["seccomp=unconfined"]);
     assert_eq!(a.mem_limit, Some(6 << 20));
+    assert_eq!(a.pids_limit, Some(64));
+    assert_eq!(a.data, Some(model::DataLimit { size: 2 << 30 }));
     assert!(a.volumes[0].read_only);
 }
 

@@ -364,6 +364,14 @@ fn container_toml() {
             "privileged: expected `true` or `false`, found the string `no`: write e.g. `privileged = false`",
         ),
         ("mem_limit = \"1m\"", "mem_limit: too small: write `6m` or more"),
+        ("pids_limit = 0", "pids_limit: `0` is not in the range: write a number from 1 to 4194304"),
+        (
+            "data.size = \"much\"",
+            "data.size: `much` is not a size: write a whole number and a unit, e.g. `512m` or `4g`",
+        ),
+        ("data.size = \"1k\"", "data.size: too small: write `1m` or more"),
+        ("data = { size = \"1g\", sizes = 1 }", "data.sizes: unknown key; did you mean `size`?"),
+        ("[data]", "data.size: missing: write e.g. `size = \"10g\"`"),
         ("cpus = -1.5", "cpus: `-1.5` is not a number of CPUs: write 0.01 to 1024, e.g. `0.5` or `2`"),
         ("user = \"a b\"", "user: `a b` is not a user: write USER or USER:GROUP, e.g. `git` or `1000:1000`"),
         ("network_mode = \"none\"", "network_mode: `none` is not supported: write `bridge` or `host`"),
@@ -384,7 +392,7 @@ fn container_toml() {
         ("secrets = [\"tls.cert\"]", "secrets[0]: `tls.cert` is not a secret; did you mean `tls.crt`?"),
         (
             "secrets = [\"pass\"]",
-            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `admin.pub`, `keys.json`",
+            "secrets[0]: `pass` is not a secret: known are `tls.crt`, `tls.key`, `htpasswd`, `registry.htpasswd`, `admin.pub`, `keys.json`",
         ),
         ("scale = 2", "scale: more than one is not supported yet: write `1`, or `0` for a base image of others"),
         ("scale = -1", "scale: `-1` is not in the range: write a number from 0 to 4294967295"),

@@ -18,11 +18,17 @@ impl fmt::Display for Protocol {
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.node_only {
+            write!(f, "{NODE_ONLY}:")?;
+        }
         write!(f, "{}:{}/{}", self.host, self.container, self.protocol)
     }
 }
 
-/// `HOST:CONTAINER[/PROTOCOL]`; a bare `5000` is `5000:5000`.
+/// The only address that a port may have: the node's own loopback.
+const NODE_ONLY: &str = "127.0.0.1";
+
+/// `[127.0.0.1:]HOST:CONTAINER[/PROTOCOL]`; a bare `5000` is `5000:5000`.
 pub fn port(text: &str) -> Result<Port, String> {
     let wrong = || format!("{} is not a port: write HOST:CONTAINER, e.g. `2200:22`", shown(text));
     let (ports, protocol) = match text.split_once('/') {
@@ -36,9 +42,14 @@ pub fn port(text: &str) -> Result<Port, String> {
     if ports.contains('-') {
         return Err(format!("{} is a range: write one entry for each port", shown(text)));
     }
+    let (ports, node_only) = match ports.strip_prefix(NODE_ONLY).and_then(|rest| rest.strip_prefix(':')) {
+        Some(rest) if rest.contains(':') => (rest, true),
+        _ => (ports, false),
+    };
     if ports.matches(':').count() > 1 {
         return Err(format!(
-            "{} names an address: write HOST:CONTAINER, the address is `publish` in node.toml",
+            "{} names an address: write HOST:CONTAINER, the address is `publish` in node.toml; or {NODE_ONLY}:HOST:CONTAINER for the \
+             node alone",
             shown(text)
         ));
     }
@@ -47,7 +58,7 @@ pub fn port(text: &str) -> Result<Port, String> {
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         digits.parse::<u16>().ok().filter(|port| plain && *port > 0).ok_or_else(wrong)
     };
-    Ok(Port { host: number(host)?, container: number(container)?, protocol })
+    Ok(Port { host: number(host)?, container: number(container)?, protocol, node_only })
 }
 
 #[cfg(test)]
@@ -61,6 +72,7 @@ mod tests {
             ("2200:22", "2200:22/tcp"),
             ("2200:22/tcp", "2200:22/tcp"),
             ("53:53/udp", "53:53/udp"),
+            ("127.0.0.1:5001:5001", "127.0.0.1:5001:5001/tcp"),
         ] {
             assert_eq!(port(text).unwrap().to_string(), want);
         }
@@ -75,9 +87,11 @@ mod tests {
                 ("53/sctp", "`sctp` is not a protocol: write `53/tcp` or `53/udp`"),
                 ("8000-8010", "`8000-8010` is a range: write one entry for each port"),
                 (
-                    "127.0.0.1:80:80",
-                    "`127.0.0.1:80:80` names an address: write HOST:CONTAINER, the address is `publish` in node.toml",
+                    "10.0.0.1:80:80",
+                    "`10.0.0.1:80:80` names an address: write HOST:CONTAINER, the address is `publish` in node.toml; or \
+                     127.0.0.1:HOST:CONTAINER for the node alone",
                 ),
+                ("127.0.0.1:80", "`127.0.0.1:80` is not a port: write HOST:CONTAINER, e.g. `2200:22`"),
             ],
         );
     }

@@ -1,4 +1,5 @@
 FROM scratch
 ADD rootfs.tar /
-COPY config.yml /config.yml
-CMD ["/usr/bin/docker-registry", "serve", "/config.yml"]
+COPY read.yml write.yml /etc/docker/registry/
+COPY serve /serve
+CMD ["/bin/busybox", "sh", "/serve"]

@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn ports_are_published_only_where_it_was_asked_for() {
         assert_eq!(create_body(&spec()).host_config.unwrap().port_bindings, Some(HashMap::new()));
-        let port = Port { host: 2200, container: 22, protocol: crate::config::model::Protocol::Tcp };
+        let port = Port { host: 2200, container: 22, protocol: crate::config::model::Protocol::Tcp, node_only: false };
         let spec = DockerSpec { publish: Some((Ipv4Addr::LOCALHOST, [port].into())), ..spec() };
         let bindings = create_body(&spec).host_config.unwrap().port_bindings.unwrap();
         let binding = bindings["2200/tcp"].as_ref().unwrap()[0].clone();

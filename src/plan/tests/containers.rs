@@ -243,3 +243,16 @@ fn a_check_is_waited_for_as_long_as_it_may_take() {
     });
     assert_eq!(wait, Some(120), "{}", text(&plan));
 }
+
+/// The agent reads it from the record: nothing is started anew, also not what is frozen and cannot answer for that.
+#[test]
+fn another_size_of_the_data_is_recorded_and_nothing_more() {
+    let mut world = World::settled();
+    world.container("git").data = Some(crate::config::model::DataLimit { size: 10 << 30 });
+    world.fact("git").health = Health::Unhealthy;
+    let over = crate::wire::protocol::OverFact { id: "1".into(), bytes: 9, size: 5, since: 1, frozen: true };
+    world.node.quota.over.insert("git".into(), over);
+    world.plans(&["0 record what runs (the data size of `git` is 10.0 GiB instead of none)"]);
+    world.node.quota.over.get_mut("git").unwrap().frozen = false;
+    assert!(text(&world.up()).contains("replace `git` (it is unhealthy)"));
+}

@@ -189,7 +189,9 @@ fn another_root_file_system_is_another_image() {
 fn published_ports_are_part_of_a_master() {
     let mut lab = lab();
     let mut git = Container::new("git");
-    git.ports = vec![Port { host: 2200, container: 22, protocol: Protocol::Tcp }];
+    let port = |host, node_only| Port { host, container: 22, protocol: Protocol::Tcp, node_only };
+    // The second one is for the node alone.
+    git.ports = vec![port(2200, false), port(2201, true)];
     lab.containers.insert("git".into(), git);
     // Not before an address is given.
     plans(&lab, &settled(&self::lab()), IDENTITY, &[]);

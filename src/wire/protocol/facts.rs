@@ -41,6 +41,9 @@ pub struct NodeFacts {
     pub unreadable: Vec<Unreadable>,
     /// File system of `/data`, its size and what is free, in bytes.
     pub data: DataFacts,
+    /// What is frozen because of its size.
+    #[serde(default)]
+    pub quota: QuotaFacts,
     #[serde(default)]
     pub snapshots: SnapshotFacts,
     /// The newest commit that was pushed to the lab's own repository.
@@ -88,6 +91,53 @@ pub struct DataFacts {
     /// The length of the file that the pool is in; `None`: it has a disk of its own.
     #[serde(default)]
     pub image: Option<u64>,
+}
+
+impl DataFacts {
+    /// Below this many free bytes a pool of `size` is almost full: the next snapshot, or a container that writes, may find no room.
+    pub fn low(size: u64) -> u64 {
+        size / 50
+    }
+
+    /// Whether the pool is almost full.
+    pub fn is_low(&self) -> bool {
+        self.free < Self::low(self.size)
+    }
+}
+
+/// What the agent does about containers whose data is larger than their size.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaFacts {
+    /// By container.
+    #[serde(default)]
+    pub over: BTreeMap<String, OverFact>,
+    /// While the pool is almost full: the container whose data grows most, or has the most.
+    #[serde(default)]
+    pub largest: Option<LargeFact>,
+}
+
+/// A container whose data is larger than its size while the pool is almost full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverFact {
+    /// Docker's id of the container that was frozen.
+    pub id: String,
+    /// Bytes of its data when it was frozen.
+    pub bytes: u64,
+    /// Its size.
+    pub size: u64,
+    /// Unix seconds.
+    pub since: i64,
+    /// `false`: a person started it again, and it may run as long as its data does not grow.
+    pub frozen: bool,
+}
+
+/// A container without a size, or within it, that may be the reason why the pool is almost full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeFact {
+    pub container: String,
+    pub bytes: u64,
+    /// Bytes that came since the measurement before.
+    pub grew: u64,
 }
 
 /// How a check of a container ended.

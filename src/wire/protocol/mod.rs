@@ -10,8 +10,8 @@ pub mod request;
 pub mod response;
 
 pub use facts::{
-    CheckResult, ContainerFact, DataFacts, Health, ImageFact, ListedSnapshot, NodeFacts, PushFact, Recovering,
-    SnapshotFacts, Unfinished,
+    CheckResult, ContainerFact, DataFacts, Health, ImageFact, LargeFact, ListedSnapshot, NodeFacts, OverFact, PushFact,
+    QuotaFacts, Recovering, SnapshotFacts, Unfinished,
 };
 pub use lock::{Holder, Note};
 pub use node_config::NodeConfig;

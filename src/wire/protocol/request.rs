@@ -27,7 +27,12 @@ pub enum Request {
     Docker { fence: Option<u64> },
     /// A raw connection to the node's own registry, with a fencing number as `Request::Docker`. Response: `Response::Done`, and from
     /// then on the registry's own bytes.
-    Registry { fence: Option<u64> },
+    Registry {
+        fence: Option<u64>,
+        /// To the port at which the registry takes images.
+        #[serde(default)]
+        write: bool,
+    },
     /// Replaces files: `size` bytes of tar follow. Response: `Response::Installed`.
     Install { fence: u64, place: InstallTarget, size: u64 },
     /// Removes what is installed at a place.

@@ -7,6 +7,7 @@ mod every_path;
 mod part;
 mod pool;
 mod registry;
+mod reserve;
 
 use std::{
     fs,

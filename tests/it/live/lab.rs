@@ -180,8 +180,13 @@ impl Lab {
     /// The stock registry without a Debian around it, which is built in a second.
     pub fn take_registry(&self) {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance/files");
-        for (from, to) in [("Dockerfile", "Dockerfile"), ("toml", "container.toml"), ("yml", "config.yml")] {
+        for (from, to) in [("Dockerfile", "Dockerfile"), ("toml", "container.toml"), ("serve", "serve")] {
             copy(&here.join(format!("registry.{from}")), &self.root.join("containers/registry").join(to));
+        }
+        for door in ["read.yml", "write.yml"] {
+            let stock = Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/registry").join(door);
+            let text = fs::read_to_string(stock).unwrap().replace("/run/service/", "/run/secrets/");
+            self.write(&format!("containers/registry/{door}"), &text);
         }
         self.commit();
     }
@@ -333,6 +338,19 @@ impl Lab {
     /// The node's container on this machine.
     pub fn node(&self, node: &str) -> String {
         format!("lap-{}-{node}", self.name)
+    }
+
+    /// Pushes an image that is in a node's Docker as `name` into its registry, with the password that lies on the node; then Docker has it
+    /// from there.
+    pub fn push_image(&self, node: &str, image: &str, name: &str) {
+        let script = format!(
+            "set -eu; config=$(mktemp -d); trap 'rm -rf \"$config\"' EXIT; there=127.0.0.1:5001/{name}\n\
+             docker --config \"$config\" login --username lap --password-stdin 127.0.0.1:5001 \
+             </var/lib/lap/secrets/registry/registry.password >/dev/null 2>&1\n\
+             docker tag {image} $there && docker --config \"$config\" push --quiet $there && docker rmi $there\n\
+             docker pull --quiet localhost:5000/{name}"
+        );
+        self.on_node(node, &["sh", "-c", &script]).ok();
     }
 
     /// A command on the node, not through lap.

@@ -2,6 +2,7 @@
 //!
 //! Every lab has a name of this checkout's own, so that two checkouts do not meet, and goes away with its test.
 
+mod attack;
 mod boxes;
 mod bridge;
 mod builder;
@@ -33,6 +34,7 @@ mod promote_faults;
 mod promote_whole;
 mod prune;
 mod push;
+mod quota;
 mod recover;
 mod registry;
 mod repository;

@@ -28,13 +28,8 @@ fn push_two(lab: &Lab) {
     let json = lab.lap(&["status", "prod", "--json"]).ok();
     assert!(json.contains("two"), "{json}");
     let commit = prod(lab, "docker inspect --format '{{index .Config.Labels \"lap.commit\"}}' infra_two");
-    let name = format!("localhost:5000/infra/{commit}/two");
-    prod(
-        lab,
-        &format!(
-            "docker tag $(docker inspect --format '{{{{.Image}}}}' infra_two) {name} && docker push --quiet {name}"
-        ),
-    );
+    let image = prod(lab, "docker inspect --format '{{.Image}}' infra_two");
+    lab.push_image("prod", &image, &format!("infra/{commit}/two"));
 }
 
 /// Every image of every repository, by digest, from the registry's own files.

@@ -1,7 +1,7 @@
 //! Random kills of lap, the agent, Docker and the node in the middle of what changes an environment. Without a second command it is whole
 //! again: in the old state or the new one, never between. `scripts/soak kills` plays many rounds of it, the tests play ten.
 
-mod rounds;
+pub mod rounds;
 mod whole;
 
 use std::{
@@ -12,10 +12,12 @@ use std::{
 };
 
 use super::{
+    attack,
     lab::{Lab, Ran, run, until_or},
     promote::{prod, steps},
 };
-use rounds::{Load, Random, Round, Settings};
+use crate::random::Random;
+use rounds::{Load, Round, Settings};
 use whole::{State, both, version, write_version};
 
 /// What is done to production.
@@ -34,6 +36,36 @@ fn kills() {
     for number in settings.next()..settings.rounds {
         let mut random = Random::new(settings.seed, number);
         let round = soak.round(&mut random, number);
+        settings.done(&round);
+    }
+    settings.sum_up();
+}
+
+/// One hostile container does everything at once, and the others are served.
+#[test]
+fn hostile() {
+    let settings = Settings::read("hostile", 1);
+    settings.tell();
+    let _load = Load::begin(settings.load);
+    let lab = attack::lab("soak-hostile");
+    for number in settings.next()..settings.rounds {
+        let mut round = Round::new(number, "attack", "", "", 0);
+        eprintln!("round {number}: attack");
+        match attack::play(&lab, &mut Random::new(settings.seed, number)) {
+            Ok(served) => {
+                let (slowest, frozen) = (served.slowest.as_secs_f64(), served.frozen.as_secs_f64());
+                eprintln!(
+                    "  {} answers, the slowest after {slowest:.1} s; frozen {frozen:.1} s after the disk was full",
+                    served.answers
+                );
+                (round.ended, round.seconds) = ("served".into(), frozen);
+                attack::mend(&lab);
+            }
+            Err(why) => {
+                round.ended = "broken".into();
+                round.keep_logs_of(&lab, "test", &why);
+            }
+        }
         settings.done(&round);
     }
     settings.sum_up();

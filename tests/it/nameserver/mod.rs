@@ -7,6 +7,7 @@ mod killed;
 mod nsupdate;
 #[path = "../../../crates/nameserver/src/server/tests/packet.rs"]
 mod packet;
+mod power;
 mod secondary;
 mod table;
 

@@ -2,6 +2,7 @@
 
 mod broken;
 mod copied;
+mod doors;
 mod pruned;
 mod stock;
 mod wire;

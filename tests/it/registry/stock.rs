@@ -14,6 +14,7 @@ use lap::{
     keys::Keys,
     registry::{Digest, RegistryClient},
 };
+use lap_base::secret::Secret;
 use lap_base::testing::loopback::own_place;
 use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
@@ -43,14 +44,41 @@ impl Authority {
     }
 }
 
-/// A registry that runs.
+impl Authority {
+    /// `lap:<password>` of the user who may write to the registry of an environment.
+    pub fn login(&self, environment: &str) -> String {
+        format!("lap:{}", self.keys.registry_password(environment).unwrap().expose())
+    }
+}
+
+/// A registry that runs, at its door for writing.
 pub struct Stock {
     pub dir: tempfile::TempDir,
     at: SocketAddr,
     environment: &'static str,
     authority: String,
+    login: String,
     root: PathBuf,
     child: Child,
+}
+
+/// Another process on the data of a [`Stock`].
+pub struct Door {
+    at: SocketAddr,
+    child: Child,
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The settings of a door of this repository's registry.
+pub fn settings(door: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/registry").join(door);
+    fs::read_to_string(path).unwrap()
 }
 
 impl Stock {
@@ -60,20 +88,34 @@ impl Stock {
         let leaf = authority.keys.issue(environment, &["localhost".into()], &[], now).unwrap();
         fs::write(dir.path().join("tls.crt"), &leaf.chain).unwrap();
         fs::write(dir.path().join("tls.key"), leaf.key.expose()).unwrap();
-        let at = own_place();
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("containers/registry/config.yml"));
-        let own = dir.path().display();
-        let text = text
-            .unwrap()
-            .replace("rootdirectory: /data", &format!("rootdirectory: {own}/data"))
-            .replace("addr: :5000", &format!("addr: {at}"))
-            .replace("/run/service/", &format!("{own}/"));
-        fs::write(dir.path().join("config.yml"), text).unwrap();
+        let htpasswd = authority.keys.registry_htpasswd(environment).unwrap();
+        fs::write(dir.path().join("registry.htpasswd"), htpasswd.expose()).unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         let root = authority.root.path().join(".lap/keys/root.crt");
         let issuing = authority.keys.issuing_certificate(environment).unwrap().to_owned();
-        let child = spawn(dir.path(), at);
-        Self { dir, at, environment, authority: issuing, root, child }
+        let at = own_place();
+        write_settings(dir.path(), "write.yml", &settings("write.yml"), at);
+        let child = spawn(dir.path(), "write.yml", at);
+        Self { dir, at, environment, authority: issuing, login: authority.login(environment), root, child }
+    }
+
+    /// Another door to the same data, with these settings.
+    pub fn door(&self, name: &str, settings: &str) -> Door {
+        let at = own_place();
+        write_settings(self.dir.path(), name, settings, at);
+        Door { at, child: spawn(self.dir.path(), name, at) }
+    }
+
+    /// The status that a request to a door gets; `None`: to the one for writing.
+    pub fn status_at(&self, door: Option<&Door>, login: Option<&str>, method: &str, path: &str) -> String {
+        let at = door.map_or(self.at, |door| door.at);
+        let url = format!("https://localhost:{}/v2/{path}", at.port());
+        let mut more = vec!["--request", method, "--output", "/dev/null", "--write-out", "%{http_code}"];
+        if method == "HEAD" {
+            more.push("--head");
+        }
+        more.extend(login.iter().flat_map(|login| ["--user", login]));
+        self.plain_curl(at, &url, &more).ok()
     }
 
     /// Where it keeps everything.
@@ -88,7 +130,7 @@ impl Stock {
     }
 
     pub fn again(&mut self) {
-        self.child = spawn(self.dir.path(), self.at);
+        self.child = spawn(self.dir.path(), "write.yml", self.at);
     }
 
     /// A client over this wire.
@@ -98,7 +140,9 @@ impl Stock {
 
     pub fn client_trusting(&self, wire: &Arc<Wire>, authority: &str) -> RegistryClient {
         let name = format!("the registry of `{}`", self.environment);
-        RegistryClient::new(name, "localhost", authority, wire.dial(self.environment, self.at)).unwrap()
+        let client = RegistryClient::new(name, "localhost", authority, wire.dial(self.environment, self.at)).unwrap();
+        let (user, password) = self.login.split_once(':').unwrap();
+        client.with_login(user, &Secret::new(password.to_owned())).unwrap()
     }
 
     pub fn authority(&self) -> &str {
@@ -112,9 +156,13 @@ impl Stock {
     }
 
     fn curl_at(&self, url: &str, more: &[&str]) -> Ran {
+        self.plain_curl(self.at, url, &[&["--user", &self.login], more].concat())
+    }
+
+    fn plain_curl(&self, at: SocketAddr, url: &str, more: &[&str]) -> Ran {
         let root = self.root.display().to_string();
         // The name that its certificate says, at the address it has.
-        let place = format!("localhost:{}:{}", self.at.port(), self.at.ip());
+        let place = format!("localhost:{}:{}", at.port(), at.ip());
         let mut arguments = vec!["--silent", "--show-error", "--http1.1", "--cacert", &root, "--resolve", &place, url];
         arguments.extend(more);
         run("curl", &arguments)
@@ -126,12 +174,17 @@ impl Stock {
         self.curl(path, &["--head", "--output", "/dev/null", "--write-out", "%{http_code}", "--header", &accept]).ok()
     }
 
+    /// Begins an upload; gives its path below `/v2/`.
+    pub fn upload(&self, repository: &str) -> String {
+        let begun = self.curl(&format!("{repository}/blobs/uploads/"), &["--request", "POST", "--include"]).ok();
+        let location = begun.lines().find_map(|line| line.strip_prefix("Location: /v2/")).expect("a location");
+        location.trim().to_owned()
+    }
+
     /// Puts a blob there.
     pub fn blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
-        let begun = self.curl(&format!("{repository}/blobs/uploads/"), &["--request", "POST", "--include"]).ok();
-        let location = begun.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a location").trim();
-        let url = format!("https://localhost:{}{location}&digest={digest}", self.at.port());
+        let url = format!("https://localhost:{}/v2/{}&digest={digest}", self.at.port(), self.upload(repository));
         let file = self.dir.path().join("blob");
         fs::write(&file, bytes).unwrap();
         let kind = "Content-Type: application/octet-stream";
@@ -239,10 +292,20 @@ impl Drop for Stock {
     }
 }
 
-fn spawn(dir: &Path, at: SocketAddr) -> Child {
+fn write_settings(dir: &Path, name: &str, settings: &str, at: SocketAddr) {
+    let own = dir.display();
+    let text = settings
+        .replace("rootdirectory: /data", &format!("rootdirectory: {own}/data"))
+        .replace("addr: :5000", &format!("addr: {at}"))
+        .replace("addr: :5001", &format!("addr: {at}"))
+        .replace("/run/service/", &format!("{own}/"));
+    fs::write(dir.join(name), text).unwrap();
+}
+
+fn spawn(dir: &Path, settings: &str, at: SocketAddr) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log")).unwrap();
     let child = Command::new("docker-registry")
-        .args(["serve", "config.yml"])
+        .args(["serve", settings])
         .current_dir(dir)
         .env("REGISTRY_HTTP_SECRET", "not one")
         .stdin(Stdio::null())

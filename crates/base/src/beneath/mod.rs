@@ -17,7 +17,9 @@ mod remove;
 mod stuck;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use dir::{Dir, reach};
 pub use list::{DirEntry, Walk};
 pub use names::split;
+pub use usage::{DataUsage, Unmeasured, UsageLimits};

@@ -6,12 +6,12 @@ use std::{
     path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat, openat};
 
-use super::{Dir, Walk, dir::DIRECTORY, split};
+use super::{Dir, Unmeasured, UsageLimits, Walk, dir::DIRECTORY, split};
 use crate::error::{Error, Kind};
 
 /// A directory of a container beside one that is not its own.
@@ -188,4 +188,50 @@ fn names_change_in_open_directories() {
     for path in ["", "/etc", "../x", "a/../b", "."] {
         assert!(split(Path::new(path)).is_err(), "{path}");
     }
+}
+
+fn limits(enough: u64) -> UsageLimits {
+    UsageLimits { until: Instant::now() + Duration::from_secs(60), enough }
+}
+
+#[test]
+fn what_a_container_takes_is_counted_and_no_name_is_free() {
+    let room = room();
+    let web = web(&room);
+    let before = web.usage(limits(u64::MAX)).bytes;
+    fs::write(room.path().join("web/dir/big"), vec![7; 1 << 20]).unwrap();
+    // Of several names of a file the bytes count once; a link leads nowhere.
+    for name in ["a", "b", "c"] {
+        fs::hard_link(room.path().join("web/dir/big"), room.path().join("web").join(name)).unwrap();
+    }
+    symlink("../other", room.path().join("web/link")).unwrap();
+    fs::write(room.path().join("other/huge"), vec![7; 4 << 20]).unwrap();
+    fs::File::create(room.path().join("web/hole")).unwrap().set_len(1 << 40).unwrap();
+    let big = web.usage(limits(u64::MAX)).bytes - before;
+    assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&big), "{big}");
+    for n in 0..1000 {
+        fs::write(room.path().join(format!("web/dir/{n}")), "").unwrap();
+    }
+    let names = web.usage(limits(u64::MAX)).bytes - before - big;
+    assert!(names >= 1000 << 10, "{names}");
+}
+
+#[test]
+fn a_measurement_ends_when_it_knows_enough_or_when_the_time_is_over() {
+    let room = room();
+    let web = web(&room);
+    for n in 0..100 {
+        fs::write(room.path().join(format!("web/dir/{n}")), vec![7; 4096]).unwrap();
+    }
+    let enough = web.usage(limits(100 << 10));
+    assert!(enough.bytes > 100 << 10 && enough.bytes < 200 << 10 && enough.missing.is_none(), "{enough:?}");
+    let late = web.usage(UsageLimits { until: Instant::now(), enough: u64::MAX });
+    assert_eq!(late.missing, Some(Unmeasured::Time));
+    // Deeper than any program needs, and deeper than a path can say: it is told, and does not pass for nothing.
+    let mut here = Dir::open(&room.path().join("web")).unwrap();
+    for _ in 0..1000 {
+        mkdirat(&here, "d", Mode::RWXU).unwrap();
+        here = here.need(Path::new("d")).unwrap();
+    }
+    assert_eq!(web.usage(limits(u64::MAX)).missing, Some(Unmeasured::Place));
 }

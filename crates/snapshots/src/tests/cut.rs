@@ -224,3 +224,103 @@ fn a_snapshot_from_an_archive_has_its_content_as_soon_as_it_has_its_name() {
         assert!(pool.of(&meta, "git/large") == "old".repeat(LARGE), "{filesystem}");
     }
 }
+
+/// The record of a restore is off the disk when the restore ends: everything that it asked for is on the disk then. Otherwise every later
+/// restore would be refused.
+#[test]
+fn what_a_restore_removed_beside_the_data_does_not_come_back() {
+    for filesystem in Filesystem::ALL {
+        for undone in [false, true] {
+            let pool = slow(filesystem);
+            let first = pool.take();
+            pool.write("git/one", "new");
+            volume::sync(&pool.path()).unwrap();
+            if undone {
+                // Killed before the switch, and undone by the next agent.
+                let mut world = Fake { die_at: Some(RestoreStep::Stop), ..Fake::up() };
+                let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
+                assert!(killed.is_err_and(|e| e.is::<Killed>()));
+                volume::sync(&pool.path()).unwrap();
+                recover(&pool.path(), &pool.state(), &mut Fake::up()).unwrap().unwrap();
+            } else {
+                only(&pool, &first.id, &["git/one"], &[], &mut Fake::up()).unwrap();
+            }
+            keep(&image(&pool));
+            comes_back(&pool);
+            let said = [
+                recover(&pool.path(), &pool.state(), &mut Fake::up()).unwrap(),
+                only::recover(&pool.path(), &pool.state(), &mut Fake::up()).unwrap(),
+            ];
+            let context = format!("{filesystem}, undone {undone}: {said:?}");
+            only(&pool, &first.id, &["git/large"], &[], &mut Fake::up()).unwrap_or_else(|e| panic!("{context}: {e}"));
+            pool.restore(&first.id, &mut Fake::up()).unwrap_or_else(|e| panic!("{context}: {e}"));
+        }
+    }
+}
+
+#[test]
+fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        let first = pool.take();
+        let leave = || {
+            let _ = volume::copy(&crate::data(&pool.path(), &first.id), &pool.path().join("data.lap-new"));
+            pool.write(".lap-restore/0/file", "old");
+        };
+        leave();
+        assert!(pool.restore(&first.id, &mut Fake::up()).is_err());
+        // What a restore under way needs stays.
+        for (record, beside) in [("restore.json", "data.lap-new"), ("restore-only.json", "data/.lap-restore")] {
+            leave();
+            fs::write(pool.state().join(record), "not readable").unwrap();
+            assert!(crate::sweep_beside(&pool.path(), &pool.state()).is_err());
+            assert!(pool.path().join(beside).exists(), "{filesystem}: {beside}");
+            fs::remove_file(pool.state().join(record)).unwrap();
+        }
+        leave();
+        crate::sweep_beside(&pool.path(), &pool.state()).unwrap();
+        only(&pool, &first.id, &["git/large"], &[], &mut Fake::up()).unwrap();
+        pool.restore(&first.id, &mut Fake::up()).unwrap();
+    }
+}
+
+#[test]
+fn a_snapshot_that_was_removed_does_not_come_back() {
+    for filesystem in Filesystem::ALL {
+        let pool = slow(filesystem);
+        let (first, second) = (pool.take(), pool.take());
+        volume::sync(&pool.path()).unwrap();
+        remove(&pool.path(), &first.id).unwrap();
+        keep(&image(&pool));
+        comes_back(&pool);
+        let all: Vec<Id> = list(&pool.path()).unwrap().into_iter().map(|meta| meta.id).collect();
+        assert_eq!(all, [second.id], "{filesystem}");
+    }
+}
+
+/// Killed between the exchange and its record, and once more in the recovery, when the copies have gone and the snapshot has no name yet.
+#[test]
+fn a_second_kill_does_not_undo_a_part_that_is_in_place() {
+    quiet();
+    for filesystem in Filesystem::ALL {
+        let pool = Pool::on(filesystem);
+        let first = pool.take();
+        pool.write("git/one", "new");
+        let mut world = Fake { die_at: Some(RestoreStep::Start), ..Fake::up() };
+        let killed = catch_unwind(AssertUnwindSafe(|| only(&pool, &first.id, &["git/one"], &[], &mut world).map(drop)));
+        assert!(killed.is_err_and(|e| e.is::<Killed>()));
+        let record = pool.state().join("restore-only.json");
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains(r#""switched": true"#), "{text}");
+        fs::write(&record, text.replace(r#""switched": true"#, r#""switched": false"#)).unwrap();
+        let mut world = Fake { die_at: Some(RestoreStep::Keep), ..Fake::up() };
+        let recovery = || only::recover(&pool.path(), &pool.state(), &mut world).map(drop);
+        assert!(catch_unwind(AssertUnwindSafe(recovery)).is_err_and(|e| e.is::<Killed>()));
+        fs::remove_dir_all(pool.path().join("data/.lap-restore")).unwrap();
+        let said = only::recover(&pool.path(), &pool.state(), &mut Fake::up()).unwrap();
+        assert_eq!(pool.read("git/one"), "old", "{filesystem}: {said:?}");
+        let kept = list(&pool.path()).unwrap().into_iter().find(|meta| meta.reason == Reason::Replaced);
+        let kept = kept.unwrap_or_else(|| panic!("{filesystem}: what was replaced is gone: {said:?}"));
+        assert_eq!(pool.of(&kept, "git/one"), "new", "{filesystem}");
+    }
+}

@@ -47,11 +47,17 @@ impl Aside {
         self.open.make(Path::new(BLOBS))
     }
 
-    /// Removes `name` of the registry's directory `from`: first its name, so that the registry sees all of it or nothing.
+    /// Removes `name` of the registry's directory `from`: first its name, so that the registry sees all of it or nothing. The name is off
+    /// the disk before its content is, and before anything that it needs is removed.
     pub(super) fn discard(&self, from: &Dir, name: &OsStr) -> Result<()> {
         // What an agent left that was killed.
         self.open.remove(GONE.as_ref())?;
-        if from.rename(name, &self.open, GONE.as_ref())? { self.open.remove(GONE.as_ref()) } else { Ok(()) }
+        if !from.rename(name, &self.open, GONE.as_ref())? {
+            return Ok(());
+        }
+        self.open.sync()?;
+        from.sync()?;
+        self.open.remove(GONE.as_ref())
     }
 
     /// What is not empty stays.

@@ -1,4 +1,4 @@
-//! The registry's files, beside a registry that serves. It has no cache of them (containers/registry/config.yml), so what is not there is
+//! The registry's files, beside a registry that serves. It has no cache of them (containers/registry/read.yml), so what is not there is
 //! not there for it at once.
 //!
 //! A push asks which layers are there, and names them later: between that, one that nobody named must not vanish unseen. So layers are

@@ -93,13 +93,14 @@ impl Settings {
         let missed = all.iter().filter(|round| round.missed).count();
         let slowest = all.iter().map(|round| round.seconds).fold(0.0, f64::max);
         eprintln!(
-            "soak {}: seed {}, commit {}: {} rounds, {} in the old state, {} in the new one, {} broken, {missed} kills met nothing; the slowest {slowest:.1} s",
+            "soak {}: seed {}, commit {}: {} rounds, {} in the old state, {} in the new one, {} served, {} broken, {missed} kills met nothing; the slowest {slowest:.1} s",
             self.name,
             self.seed,
             self.commit,
             all.len(),
             count("old"),
             count("new"),
+            count("served"),
             count("broken")
         );
     }
@@ -156,10 +157,15 @@ impl Round {
 
     /// What is needed to find out why.
     pub fn keep_logs(&mut self, lab: &Lab, why: &str) {
-        let node = lab.node("prod");
+        self.keep_logs_of(lab, "prod", why);
+    }
+
+    /// The same of this environment's node, which has the environment's name.
+    pub fn keep_logs_of(&mut self, lab: &Lab, environment: &str, why: &str) {
+        let node = lab.node(environment);
         let log = run("docker", &["logs", "--tail", "200", &node]);
         let state = lab.on_node(
-            "prod",
+            environment,
             &[
                 "sh",
                 "-c",
@@ -167,39 +173,11 @@ impl Round {
                  ps -e -o pid,ppid,lstart,args; tail -n 60 /var/log/dockerd.log",
             ],
         );
-        let status = lab.lap(&["status", "prod"]);
+        let status = lab.lap(&["status", environment]);
         self.logs = Some(format!(
             "{why}\n\n{}\n{}\n\n{}\n{}\n\n{}\n{}",
             status.out, status.err, log.out, log.err, state.out, state.err
         ));
-    }
-}
-
-/// The same numbers for the same seed and round (xorshift64*).
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64, round: u64) -> Self {
-        let mut random = Self((seed ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
-        for _ in 0..8 {
-            random.next();
-        }
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    pub fn below(&mut self, most: u64) -> u64 {
-        self.next() % most.max(1)
-    }
-
-    pub fn of<'a, T: AsRef<str>>(&mut self, all: &'a [T]) -> &'a str {
-        all[self.below(all.len() as u64) as usize].as_ref()
     }
 }
 

@@ -1,0 +1,68 @@
+//! What `lap status` says about containers that fill the pool.
+
+use lap_base::words::{ago, bytes};
+
+use crate::wire::protocol::NodeFacts;
+
+/// The containers that have more data than their size, a sentence each.
+pub fn over(facts: &NodeFacts, now: i64) -> impl Iterator<Item = String> {
+    facts.quota.over.iter().map(move |(container, over)| {
+        let (has, size) = (bytes(over.bytes), bytes(over.size));
+        let what = format!("it has {has} of data, more than its size of {size}, and `/data` is almost full");
+        if over.frozen {
+            format!("`{container}` is frozen since {}: {what}", ago(now - over.since))
+        } else {
+            format!("`{container}` is frozen again if its data grows: {what}")
+        }
+    })
+}
+
+/// The container that may be the reason, where none has more than its size.
+pub fn largest(facts: &NodeFacts) -> Option<String> {
+    let large = facts.quota.largest.as_ref().filter(|_| facts.quota.over.is_empty())?;
+    let (container, has) = (&large.container, bytes(large.bytes));
+    Some(match large.grew {
+        0 => format!("`{container}` has the most data: {has}"),
+        grew => format!("the data of `{container}` grows most: {has}, {} more than half a minute before", bytes(grew)),
+    })
+}
+
+/// What lets the frozen containers go on.
+pub fn hint(facts: &NodeFacts, environment: &str) -> String {
+    let Some(container) = facts.quota.over.keys().next() else { return String::new() };
+    format!(
+        "remove some of the data in /data/{container} with `lap ssh`, or set a larger `[data] size` in containers/{container}/container.toml and run \
+         `lap up {environment}`; `lap restart {environment}/{container}` starts it again, and it runs as long as its data does not grow"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::protocol::{LargeFact, OverFact};
+
+    #[test]
+    fn the_container_its_data_its_size_and_the_next_step_are_named() {
+        let mut facts = NodeFacts::default();
+        facts.quota.largest = Some(LargeFact { container: "db".into(), bytes: 3 << 30, grew: 0 });
+        assert_eq!(largest(&facts).unwrap(), "`db` has the most data: 3.0 GiB");
+        facts.quota.largest = Some(LargeFact { container: "db".into(), bytes: 3 << 30, grew: 1 << 30 });
+        assert_eq!(
+            largest(&facts).unwrap(),
+            "the data of `db` grows most: 3.0 GiB, 1.0 GiB more than half a minute before"
+        );
+        let fact = OverFact { id: "1".into(), bytes: 900 << 20, size: 500 << 20, since: 100, frozen: true };
+        facts.quota.over.insert("web".into(), fact);
+        assert_eq!(largest(&facts), None, "the reason is known");
+        let said: Vec<String> = over(&facts, 112).collect();
+        assert_eq!(
+            said,
+            [
+                "`web` is frozen since 12 s: it has 900.0 MiB of data, more than its size of 500.0 MiB, and `/data` is almost full"
+            ]
+        );
+        facts.quota.over.get_mut("web").unwrap().frozen = false;
+        assert!(over(&facts, 112).next().unwrap().starts_with("`web` is frozen again if its data grows: it has"));
+        assert!(hint(&facts, "test").contains("`lap restart test/web`"));
+    }
+}
