@@ -22,6 +22,7 @@ const BETWEEN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// An image (its id) of a container and a commit, and the door at which the registry takes it.
 pub struct PushOrder<'a> {
+    /// For messages.
     pub environment: &'a str,
     pub image: &'a str,
     pub container: &'a str,

@@ -27,7 +27,6 @@ mod node;
 mod overview;
 mod promote;
 mod prune;
-mod quota;
 mod recover;
 mod reference;
 mod release;

@@ -1,6 +1,7 @@
 //! `lap status`
 
 mod complaints;
+mod quota;
 
 use std::{process::ExitCode, time::Duration};
 

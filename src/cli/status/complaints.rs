@@ -9,8 +9,9 @@ use lap_base::{
 };
 use time::OffsetDateTime;
 
+use super::quota;
 use crate::{
-    cli::{quota, snapshot::texts},
+    cli::snapshot::texts,
     keys::{self, Ends, Keys},
     wire::protocol::NodeFacts,
     workspace::Workspace,
@@ -52,8 +53,8 @@ pub fn late(workspace: &Workspace, environment: &str, facts: &NodeFacts) -> Vec<
         );
         all.push(Complaint::new(recovering(facts, now), hint));
     }
-    let hint = || quota::hint(facts, environment);
-    all.extend(quota::over(facts, now).map(|text| Complaint::new(text, hint())));
+    let hint = quota::hint(facts, environment);
+    all.extend(quota::over(facts, now).map(|text| Complaint::new(text, hint.clone())));
     if facts.data.is_low() {
         let text = format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size));
         let hint = format!(
@@ -114,13 +115,10 @@ pub fn open(sentences: Vec<String>) -> impl Iterator<Item = Complaint> {
 pub fn sick(environment: &str, containers: &[&str], facts: &NodeFacts) -> Option<Complaint> {
     let first = containers.first()?;
     let text = format!("not healthy: `{}`", containers.join("`, `"));
-    // What is interrupted says why.
-    let hint = if containers.iter().any(|container| facts.quota.over.contains_key(*container)) {
-        quota::hint(facts, environment)
-    } else {
-        format!("`lap logs {environment}/{first}` shows the reason; `lap up {environment}` repairs it")
-    };
-    let hints = if is_recovering(facts) { Vec::new() } else { vec![hint] };
+    // An interrupted operation and a full pool have a complaint of their own.
+    let hint = format!("`lap logs {environment}/{first}` shows the reason; `lap up {environment}` repairs it");
+    let is_explained = is_recovering(facts) || containers.iter().any(|name| facts.quota.over.contains_key(*name));
+    let hints = if is_explained { Vec::new() } else { vec![hint] };
     Some(Complaint { text, hints })
 }
 
