@@ -278,7 +278,7 @@ fn a_fetched_snapshot_is_whole() {
                     fs::write(half.join("meta.json"), serde_json::to_vec(&meta(&id, AT)).unwrap()).unwrap();
                     Ok(())
                 };
-                fetch("office", pool, &id, restore).unwrap();
+                fetch("office", pool, &id, None, restore).unwrap();
                 notes.note(id.clone());
             }
         };

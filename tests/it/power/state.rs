@@ -137,14 +137,14 @@ fn the_ledger_has_every_entry_that_was_acknowledged() {
 fn no_lock_number_is_given_twice() {
     for filesystem in Filesystem::ALL {
         let run = |pool: &Path, notes: &super::Notes<u64>| {
-            let lock = NodeLock::open(&pool.join("state")).unwrap();
+            let lock = NodeLock::open(&pool.join("state"));
             for _ in 0..3000 {
                 let grant = lock.take(&holder(), 1).unwrap().ok().unwrap();
                 notes.note(grant.fence);
             }
         };
         let check = |pool: &Path, notes: &[u64]| {
-            let lock = NodeLock::open(&pool.join("state")).map_err(|error| error.to_string())?;
+            let lock = NodeLock::open(&pool.join("state"));
             let next = lock.take(&holder(), 1).map_err(|error| error.to_string())?;
             let next = next.map_err(|_| "the lock is held".to_owned())?.fence;
             let last = notes.iter().max().copied().unwrap_or(0);
