@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     keep::{Keep, SnapshotPolicy, decide},
-    order::{Counter, Moment, Order, key},
+    order::{Moment, Order, SnapshotCounter, key},
 };
 
 const HOUR: i64 = 3600;
@@ -36,7 +36,7 @@ struct Taken {
 }
 
 struct Node {
-    counter: Counter,
+    counter: SnapshotCounter,
     truly: i64,
     skew: i64,
     all: Vec<Taken>,
