@@ -65,6 +65,7 @@ const OWN: &[(&str, &str, &str)] = &[
     ("crates/snapshots/plain/take.rs", "&copy", "a file of a snapshot, which no container sees"),
     ("crates/snapshots/plain/take.rs", "remove_file(path)", "the directory of a snapshot"),
     ("crates/snapshots/restore.rs", "", "names directly in the pool"),
+    ("crates/snapshots/tree/build.rs", "mkdirat(CWD, to", "a new directory in one that lap alone changes"),
     ("crates/snapshots/stage.rs", "", "the directories of snapshots"),
     ("crates/snapshots/take.rs", "", "the directories of snapshots"),
     ("crates/snapshots/tree/file.rs", "attribute", "the copy, which no container sees"),

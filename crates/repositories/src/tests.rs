@@ -21,7 +21,6 @@ use lap_snapshots::{Filesystem, Meta, Reason, half};
 use super::{
     directory::DirectoryStorage,
     restore::{here, job},
-    sftp::Sftp,
     work::{CopySource, CopyStats, copy, fetch},
     *,
 };
@@ -482,25 +481,4 @@ fn one_sentence_each() {
     assert!(snapshot::remove(&pool, &meta.id).unwrap_err().message.contains("is being copied"));
     drop(held);
     snapshot::remove(&pool, &meta.id).unwrap();
-}
-
-/// The same through stock OpenSSH's server, without the way there.
-#[test]
-fn over_sftp() {
-    let office = Office::with(|path| {
-        let mut server = Command::new("/usr/lib/openssh/sftp-server");
-        Arc::new(Sftp::start(&mut server, path.to_str().unwrap()).unwrap())
-    });
-    office.goes_there_and_comes_back(|| {
-        assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
-    });
-    let missing = RepositoryFile::new(Folder::Data, &"ab".repeat(32)).unwrap();
-    assert_eq!(office.storage.read(&missing, None).unwrap_err().kind(), io::ErrorKind::NotFound);
-    let (file, size) = office.storage.list(Folder::Data).unwrap().remove(0);
-    assert_eq!(office.storage.read(&file, Some((size - 1, 2))).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-    assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "and goes on after an error");
-    let names = office.storage.list_root().unwrap().unwrap();
-    assert!(
-        names.contains(&"config".into()) && !Path::new(&office.root()).join("tmp").read_dir().unwrap().any(|_| true)
-    );
 }

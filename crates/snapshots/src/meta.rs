@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     id::Id,
     nested::list::Nested,
-    order::{Counter, Order, key},
+    order::{Order, SnapshotCounter, key},
     pause::Pause,
 };
 
@@ -119,7 +119,7 @@ pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
         };
         damaged.push(Damaged::new(&id, why));
     }
-    let counter = Counter::known(pool);
+    let counter = SnapshotCounter::known(pool);
     list.sort_by_cached_key(|meta| key(meta.order.as_ref(), meta.at, &meta.id, counter.as_ref()));
     for damaged in &mut damaged {
         damaged.may_be_newest = list.last().is_none_or(|newest| may_be_newer(&damaged.id, newest, counter.as_ref()));
@@ -128,7 +128,7 @@ pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
 }
 
 /// Whether a snapshot whose description cannot be read may be newer than `newest`. Where no counter knows both, their names say it.
-fn may_be_newer(id: &Id, newest: &Meta, counter: Option<&Counter>) -> bool {
+fn may_be_newer(id: &Id, newest: &Meta, counter: Option<&SnapshotCounter>) -> bool {
     let known = counter.and_then(|counter| {
         let newest = newest.order.as_ref().filter(|order| order.line == counter.line)?;
         Some(counter.of(id)? > newest.count)

@@ -48,7 +48,7 @@ pub struct Order {
 
 /// `state/snapshot-order.json`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counter {
+pub struct SnapshotCounter {
     pub line: String,
     /// The last number that was given out.
     pub last: u64,
@@ -65,7 +65,7 @@ pub type Key = (u8, u64, u64, i64, Id);
 /// When this process last added its time to a counter.
 static COUNTED: Mutex<Option<(PathBuf, Instant)>> = Mutex::new(None);
 
-impl Counter {
+impl SnapshotCounter {
     /// The counter of a pool.
     pub fn read(pool: &Path) -> State<Self> {
         state::json(&path(pool))
@@ -114,7 +114,7 @@ pub fn next(pool: &Path, id: &Id) -> Result<Order> {
 /// # Errors
 /// As [`next`].
 pub fn again(pool: &Path, id: &Id) -> Result<Order> {
-    let given = Counter::known(pool).and_then(|counter| Some((counter.of(id)?, counter)));
+    let given = SnapshotCounter::known(pool).and_then(|counter| Some((counter.of(id)?, counter)));
     match given {
         // When that was is not known any more. It is the later moment that keeps a snapshot for longer.
         Some((count, counter)) => Ok(Order { line: counter.line, count, ran: counter.ran, generation: None }),
@@ -141,9 +141,9 @@ fn since(counted: Option<&(PathBuf, Instant)>, pool: &Path) -> u64 {
 
 /// The counter, or a new line. A file that cannot be read is kept beside the new one: a new line is newer than every other, so nothing
 /// depends on what the file said.
-fn open(pool: &Path) -> Result<Counter> {
+fn open(pool: &Path) -> Result<SnapshotCounter> {
     let path = path(pool);
-    match Counter::read(pool) {
+    match SnapshotCounter::read(pool) {
         State::Value(counter) if counter.last < MOST => return Ok(counter),
         State::Absent => {}
         _ => {
@@ -152,21 +152,21 @@ fn open(pool: &Path) -> Result<Counter> {
         }
     }
     let line = format!("{:016x}", u64::from_be_bytes(random()?));
-    Ok(Counter { line, last: 0, ran: 0, given: BTreeMap::new() })
+    Ok(SnapshotCounter { line, last: 0, ran: 0, given: BTreeMap::new() })
 }
 
 /// The order that the description of a snapshot from elsewhere claims, as far as it is believed: nothing claims to be newer than what
 /// this node has taken. `generation`: the number of its line in the repository.
 pub fn believed(claimed: Option<Order>, pool: &Path, generation: Option<u64>) -> Option<Order> {
     let claimed = claimed.filter(|order| order.count < MOST)?;
-    match Counter::known(pool).filter(|own| own.line == claimed.line) {
+    match SnapshotCounter::known(pool).filter(|own| own.line == claimed.line) {
         Some(own) => (claimed.count <= own.last).then_some(Order { generation: None, ..claimed }),
         None => Some(Order { generation: Some(generation.unwrap_or(0)), ..claimed }),
     }
 }
 
 /// The key of a snapshot on a node with this counter.
-pub fn key(order: Option<&Order>, at: i64, id: &Id, own: Option<&Counter>) -> Key {
+pub fn key(order: Option<&Order>, at: i64, id: &Id, own: Option<&SnapshotCounter>) -> Key {
     let (rank, generation, count) = match order {
         None => (0, 0, 0),
         Some(order) if own.is_some_and(|own| own.line == order.line) => (2, 0, order.count),
@@ -193,7 +193,7 @@ impl Moment {
     /// The present of a pool, when its clock shows `at`.
     pub fn of(pool: &Path, at: i64) -> Self {
         let counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let counter = Counter::known(pool);
+        let counter = SnapshotCounter::known(pool);
         let ran = counter.as_ref().map_or(0, |counter| counter.ran + since(counted.as_ref(), pool));
         Self { at, line: counter.map(|counter| counter.line), ran }
     }

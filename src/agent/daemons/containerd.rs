@@ -1,11 +1,12 @@
 //! Starts containerd again. It may serve others, too, so this needs the node's lock, and happens only if nothing but lap's containers runs.
 
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
 use lap_base::{
     clock::now,
     error::{Error, Kind, OrError, Result},
+    state,
 };
 use tokio::{
     net::UnixStream,
@@ -131,16 +132,24 @@ fn foreign_container(running: &[ContainerSummary]) -> Option<String> {
 
 /// A namespace with tasks that is not Docker's.
 fn foreign_namespace(namespaces: &Path) -> Result<Option<String>> {
-    let names = lap_base::state::names(namespaces).value_or_refuse()?.unwrap_or_default();
-    let has_tasks = |name: &&String| fs::read_dir(namespaces.join(name)).is_ok_and(|mut tasks| tasks.next().is_some());
-    let foreign = names.iter().filter(|name| *name != DOCKERS).find(has_tasks);
-    Ok(foreign.map(|name| format!("the namespace `{name}`")))
+    for name in names(namespaces)?.into_iter().filter(|name| name != DOCKERS) {
+        if !names(&namespaces.join(&name))?.is_empty() {
+            return Ok(Some(format!("the namespace `{name}`")));
+        }
+    }
+    Ok(None)
+}
+
+/// The names in a directory; none where there is none.
+fn names(directory: &Path) -> Result<Vec<String>> {
+    Ok(state::names(directory).value_or_refuse()?.unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
         collections::HashMap,
+        fs,
         sync::atomic::{AtomicU32, Ordering},
     };
 

@@ -79,6 +79,6 @@ fn what_is_exchanged_all_the_time_leads_a_restore_nowhere() {
             }
         });
         assert_eq!(all_of(&pool.git()), before);
-        assert_eq!(names(&pool.state()), [""; 0]);
+        assert_eq!(names(&pool.state()), ["snapshot-order.json"], "no record is left");
     });
 }

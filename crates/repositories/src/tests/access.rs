@@ -3,7 +3,7 @@
 use lap_base::error::Kind;
 
 use super::*;
-use crate::key_slot::KeySlot;
+use crate::{key_slot::KeySlot, sftp::Sftp};
 
 #[test]
 fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
@@ -142,4 +142,25 @@ fn a_key_or_a_lock_that_cannot_be_read_is_not_absent() {
     fs::remove_file(&lock).unwrap();
     fs::create_dir(&lock).unwrap();
     assert!(repository.lock_to_read().is_err(), "what cannot be looked at may be a lock");
+}
+
+/// The same through stock OpenSSH's server, without the way there.
+#[test]
+fn over_sftp() {
+    let office = Office::with(|path| {
+        let mut server = Command::new("/usr/lib/openssh/sftp-server");
+        Arc::new(Sftp::start(&mut server, path.to_str().unwrap()).unwrap())
+    });
+    office.goes_there_and_comes_back(|| {
+        assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
+    });
+    let missing = RepositoryFile::new(Folder::Data, &"ab".repeat(32)).unwrap();
+    assert_eq!(office.storage.read(&missing, None).unwrap_err().kind(), io::ErrorKind::NotFound);
+    let (file, size) = office.storage.list(Folder::Data).unwrap().remove(0);
+    assert_eq!(office.storage.read(&file, Some((size - 1, 2))).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "and goes on after an error");
+    let names = office.storage.list_root().unwrap().unwrap();
+    assert!(
+        names.contains(&"config".into()) && !Path::new(&office.root()).join("tmp").read_dir().unwrap().any(|_| true)
+    );
 }

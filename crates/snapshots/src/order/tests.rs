@@ -13,7 +13,7 @@ fn id(n: i64) -> Id {
 }
 
 fn key_of(order: &Order, pool: &Path) -> Key {
-    key(Some(order), 0, &id(0), Counter::known(pool).as_ref())
+    key(Some(order), 0, &id(0), SnapshotCounter::known(pool).as_ref())
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_number_is_given_once_whatever_the_clock_shows() {
     assert_eq!(again(pool, &id(5)).unwrap().count, 2);
     assert_eq!(again(pool, &id(6)).unwrap().count, 5);
     // An earlier lap's are older than all of these, whatever their date.
-    assert!(key(None, i64::MAX, &id(1), Counter::known(pool).as_ref()) < key_of(&orders[0], pool));
+    assert!(key(None, i64::MAX, &id(1), SnapshotCounter::known(pool).as_ref()) < key_of(&orders[0], pool));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn the_time_of_a_process_is_counted_once() {
     let pool = dir.path();
     count_time(pool).unwrap();
     assert_eq!(Moment::of(pool, 7).ran, 0);
-    let mut counter = Counter::known(pool).unwrap();
+    let mut counter = SnapshotCounter::known(pool).unwrap();
     counter.ran = 500;
     counter.write(pool).unwrap();
     let order = next(pool, &id(1)).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     keep::{Keep, SnapshotPolicy, decide},
-    order::{Counter, Moment, Order, key},
+    order::{Moment, Order, SnapshotCounter, key},
 };
 
 const HOUR: i64 = 3600;
@@ -36,7 +36,7 @@ struct Taken {
 }
 
 struct Node {
-    counter: Counter,
+    counter: SnapshotCounter,
     truly: i64,
     skew: i64,
     all: Vec<Taken>,
@@ -133,11 +133,10 @@ fn with_a_right_clock_the_rules_are_those_of_the_calendar() {
         }
         let kept = node.kept(&mut random);
         let mut model: Vec<bool> = (0..200).map(|n| n >= 197).collect();
-        let spans: [(fn(i64) -> i64, usize); 2] = [(|at| at.div_euclid(HOUR), 12), (|at| at.div_euclid(DAY), 7)];
-        for (span, count) in spans {
+        for (span, count) in [(HOUR, 12), (DAY, 7)] {
             let mut seen = BTreeSet::new();
             for (n, taken) in node.all.iter().enumerate().rev() {
-                model[n] |= seen.len() < count && seen.insert(span(taken.truly));
+                model[n] |= seen.len() < count && seen.insert(taken.truly.div_euclid(span));
             }
         }
         for (n, taken) in node.all.iter().enumerate() {
