@@ -38,7 +38,7 @@ fn a_container_that_falls_over(lab: &Lab) {
     );
     let said = lab.lap(&["up"]).fails(7);
     assert!(said.contains("`two` ended with exit code 4") && said.contains("| no config"), "{said}");
-    assert!(said.contains("`lap logs two`"), "{said}");
+    assert!(said.contains("`lap logs test/two`"), "{said}");
     lab.edit("containers/two/container.toml", "command = [\"/bin/sh\", \"-c\", \"echo no config; exit 4\"]\n", "");
     lab.lap(&["up"]).ok();
     lab.healthy();
