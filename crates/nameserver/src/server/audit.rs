@@ -1,6 +1,7 @@
-//! Lines for whoever asks later who changed what, and who was refused. A flood of them is counted, not written.
+//! The audit log: it records each change of a zone and each refused request. It counts lines above its rate, and does
+//! not write them.
 //!
-//! A thread of their own writes them: who answers questions must not wait for a log that nobody reads any more.
+//! A thread of its own writes the lines, so that an answer never waits for a log that is not read.
 
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
@@ -20,29 +21,29 @@ use super::{
     zones::{Diff, whole_records},
 };
 
-/// Lines in a row, and then how many a second.
+/// The number of lines in a burst, and then the rate per second.
 const BURST: u32 = 200;
 const PER_SECOND: u32 = 20;
 
-/// Between two lines about a quota.
+/// The minimum time between two lines about a quota.
 const QUOTA_EVERY: Duration = Duration::from_secs(60);
 
-/// Lines that wait to be written; more are lost.
+/// The maximum number of lines that wait for the thread. More lines are lost.
 const WAITING: usize = 1024;
-/// How long the last lines may take at the end.
+/// The time for the last lines when the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The log.
 #[derive(Debug, Default)]
 pub struct Audit {
     room: Mutex<Room>,
-    /// When a quota was spoken of last.
+    /// The time of the last line about a quota.
     quota: Mutex<Option<Instant>>,
-    /// Begins with the first line.
+    /// The first line starts the thread.
     writer: OnceLock<Writer>,
 }
 
-/// The thread that writes; `None` where there could be none: then nothing is said.
+/// The thread that writes the lines. `None` means that it could not be started. Then the server writes no log.
 #[derive(Debug)]
 struct Writer(Option<(SyncSender<String>, JoinHandle<()>)>);
 
@@ -51,7 +52,7 @@ impl Writer {
         let (lines, waiting) = sync_channel::<String>(WAITING);
         let write = move || {
             for line in waiting {
-                // Not `eprintln!`: a log that is full or gone would end this thread.
+                // `eprintln!` panics if the log is full or closed, and would end this thread.
                 let _ = std::io::stderr().write_all(line.as_bytes());
             }
         };
@@ -85,24 +86,25 @@ impl Default for Room {
 }
 
 impl Audit {
-    /// One line, whatever else is said.
+    /// Writes a line, whatever the rate is.
     pub fn say(&self, line: &str) {
         if cfg!(test) {
-            // Tests show only what is printed.
+            // The test harness captures only `eprintln!`.
             eprintln!("dns: {line}");
         } else if let Some((lines, _)) = &self.writer.get_or_init(Writer::new).0 {
             let _ = lines.try_send(format!("dns: {line}\n"));
         }
     }
 
-    /// What was refused to whom.
+    /// Writes that a request of `client` was refused. `what` names the request and the reason.
     pub fn refused(&self, client: IpAddr, what: &str) {
         if self.has_room() {
             self.say(&format!("refused to {client}: {what}"));
         }
     }
 
-    /// The same for a quota, once in [`QUOTA_EVERY`]: one that is used up is used up with every packet, and the first line names the client.
+    /// Writes that a quota refused a request of `client`, at most once in [`QUOTA_EVERY`]: a client at its quota is
+    /// refused with each packet, and the first line names it.
     pub fn over_quota(&self, client: IpAddr, what: &str) {
         let Ok(mut said) = self.quota.lock() else { return };
         if said.is_none_or(|said| said.elapsed() >= QUOTA_EVERY) {
@@ -111,7 +113,7 @@ impl Audit {
         }
     }
 
-    /// What was changed by whom.
+    /// Writes which records of a zone `client` changed with `key`.
     pub fn changed(&self, client: IpAddr, key: &str, diff: &Diff) {
         if !self.has_room() {
             return;
