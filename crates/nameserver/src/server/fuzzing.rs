@@ -17,7 +17,7 @@ use super::{
     keyring::Keyring,
     load,
     reply::Transport,
-    store::{self, Places, Store, unix},
+    store::{self, Store, StoreDirectories, unix},
     transfer,
     tsig::Signer,
     update::{self, Pending, View},
@@ -140,10 +140,10 @@ pub fn journal(directory: &Path, data: &[u8]) {
     if std::fs::write(directory.join("names.journal"), file).is_err() {
         return;
     }
-    let places = Places { data: Some(directory.into()), state: None };
+    let directories = StoreDirectories { data: Some(directory.into()), state: None };
     let mut before: Option<BTreeMap<Vec<u8>, Vec<u8>>> = None;
     for _ in 0..2 {
-        let opened = Store::open(&places, zones(), Arc::new(Audit::default()), Arc::new(Notify::new()));
+        let opened = Store::open(&directories, zones(), Arc::new(Audit::default()), Arc::new(Notify::new()));
         let store = opened.expect("a journal that is damaged opens all the same");
         let zones = store.zones();
         let zones = zones.read().expect("nobody panicked");

@@ -17,14 +17,14 @@ use super::{
 };
 
 /// The delay that joins a series of changes into one NOTIFY.
-const PAUSE: Duration = Duration::from_millis(500);
+const DELAY: Duration = Duration::from_millis(500);
 /// The waiting times for an answer in seconds. Each is twice the one before (RFC 1996, section 3.6).
 const TRIES: [u64; 4] = [1, 2, 4, 8];
 
 /// Notifies the secondaries after each event of `changed`, without end.
 pub async fn serve(shared: Arc<Shared>, changed: Arc<Notify>) {
-    let mut told: HashMap<(SocketAddr, Box<[u8]>), u32> = HashMap::new();
-    let mut under_way = JoinSet::new();
+    let mut notified: HashMap<(SocketAddr, Box<[u8]>), u32> = HashMap::new();
+    let mut in_progress = JoinSet::new();
     loop {
         let serials: Vec<(Box<[u8]>, u32)> = {
             let zones = shared.zones();
@@ -32,20 +32,20 @@ pub async fn serve(shared: Arc<Shared>, changed: Arc<Notify>) {
         };
         for secondary in shared.policy.load().secondaries.iter().copied() {
             for (zone, serial) in &serials {
-                if told.insert((secondary, zone.clone()), *serial) != Some(*serial) {
-                    under_way.spawn(tell(secondary, zone.clone()));
+                if notified.insert((secondary, zone.clone()), *serial) != Some(*serial) {
+                    in_progress.spawn(notify(secondary, zone.clone()));
                 }
             }
         }
-        while under_way.try_join_next().is_some() {}
+        while in_progress.try_join_next().is_some() {}
         changed.notified().await;
-        sleep(PAUSE).await;
+        sleep(DELAY).await;
     }
 }
 
 /// Sends the NOTIFY until the secondary answers. After the last try, the secondary finds the change at its next
 /// refresh.
-async fn tell(secondary: SocketAddr, zone: Box<[u8]>) -> std::io::Result<()> {
+async fn notify(secondary: SocketAddr, zone: Box<[u8]>) -> std::io::Result<()> {
     let any = if secondary.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(secondary).await?;

@@ -16,7 +16,7 @@ pub fn parse(rtype: &str, data: &str) -> Result<(u16, Vec<u8>), String> {
 
 /// Returns NOERROR if the server stores records of this type, or the response code that refuses the update. The server
 /// itself writes SOA and NS. It supports neither delegations nor DNSSEC.
-pub fn taken(kind: u16) -> u16 {
+pub fn storable_code(kind: u16) -> u16 {
     match kind {
         0 | rtype::OPT | 128..=255 => rcode::FORMERR,
         // NS, MD, MF, SOA, MB, MG, MR, NULL, MINFO, SIG, KEY, NXT, DNAME, DS, RRSIG, NSEC, DNSKEY, NSEC3 …

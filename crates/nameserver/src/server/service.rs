@@ -28,7 +28,7 @@ use super::{
     metrics::Metrics,
     notify, scrape,
     shared::{AnswerPolicy, Shared, summary},
-    store::{Places, Store, StoreJob},
+    store::{Store, StoreDirectories, StoreJob},
     tcp, udp,
     watch::FileWatch,
 };
@@ -47,8 +47,8 @@ pub struct ServeOptions {
     /// The file of keys ([`crate::keys::KeyFile`]). A new version replaces the file by a rename. `None` means that no
     /// client may update or transfer a zone.
     pub keys: Option<PathBuf>,
-    /// The directory of the dynamic names. It is part of a snapshot. `None` means that they are lost when the server
-    /// ends.
+    /// The directory of the dynamic names. It is part of a snapshot. `None` means that every update
+    /// is refused.
     pub data_dir: Option<PathBuf>,
     /// The directory of the mark below which no serial may fall. It must not be part of a snapshot.
     pub state_dir: Option<PathBuf>,
@@ -113,8 +113,8 @@ impl Server {
         };
         let policy = AnswerPolicy::new(&names, &options.listen, None, &audit, &metrics)?;
         let changed = Arc::new(Notify::new());
-        let places = Places { data: options.data_dir.clone(), state: options.state_dir.clone() };
-        let store = Store::open(&places, zones, audit.clone(), changed.clone())?;
+        let directories = StoreDirectories { data: options.data_dir.clone(), state: options.state_dir.clone() };
+        let store = Store::open(&directories, zones, audit.clone(), changed.clone())?;
         let (sender, jobs) = sync_channel(MAX_WAITING);
         let zones = store.zones();
         let summary = summary(&names, &zones.read().unwrap_or_else(std::sync::PoisonError::into_inner));

@@ -42,7 +42,7 @@ struct Slot {
     /// The number of operations that must not be interrupted. A busy slot is not taken away.
     busy: usize,
     /// Its drop resolves the [`Evicted`] of the slot.
-    _gone: oneshot::Sender<()>,
+    _evicted: oneshot::Sender<()>,
 }
 
 /// Resolves when the slot was taken away.
@@ -73,7 +73,7 @@ impl Shares {
         if has >= self.limits.each {
             table.drop_oldest(client, now, self.limits.young)?;
         } else if table.taken >= self.limits.all {
-            let from = table.giver(client, has, now, self.limits.young)?;
+            let from = table.select_giver(client, has, now, self.limits.young)?;
             let young = if from.1 { Duration::ZERO } else { self.limits.young };
             table.drop_oldest(from.0, now, young)?;
         }
@@ -81,7 +81,7 @@ impl Shares {
         let id = table.next;
         table.next += 1;
         table.taken += 1;
-        table.clients.entry(client).or_default().push(Slot { id, used: now, busy: 0, _gone: gone });
+        table.clients.entry(client).or_default().push(Slot { id, used: now, busy: 0, _evicted: gone });
         Some((Share { shares: self.clone(), client, id }, receiver))
     }
 
@@ -96,9 +96,9 @@ impl Shares {
 impl Table {
     /// Takes away the slot of `client` with the longest idle time, if it was idle for at least `young`.
     fn drop_oldest(&mut self, client: u64, now: Instant, young: Duration) -> Option<()> {
-        let places = self.clients.get(&client)?;
-        let idle = places.iter().filter(|place| place.is_idle(now, young));
-        let id = idle.min_by_key(|place| place.used)?.id;
+        let slots = self.clients.get(&client)?;
+        let idle = slots.iter().filter(|slot| slot.is_idle(now, young));
+        let id = idle.min_by_key(|slot| slot.used)?.id;
         self.remove(client, id);
         Some(())
     }
@@ -106,25 +106,25 @@ impl Table {
     /// Selects the client that gives up a slot to `client`, which has `has` slots. It is the client with the most
     /// slots, if it has at least two more. Otherwise it is the client with the slot that was idle for the longest time.
     /// The flag says whether a young slot may be taken.
-    fn giver(&self, client: u64, has: usize, now: Instant, young: Duration) -> Option<(u64, bool)> {
-        let can = |places: &[Slot], young| places.iter().any(|place| place.is_idle(now, young));
-        let greedy = self.clients.iter().filter(|(_, places)| places.len() > has + 1 && can(places, Duration::ZERO));
-        if let Some((greedy, _)) = greedy.max_by_key(|(_, places)| places.len()) {
-            return Some((*greedy, true));
+    fn select_giver(&self, client: u64, has: usize, now: Instant, young: Duration) -> Option<(u64, bool)> {
+        let can = |slots: &[Slot], young| slots.iter().any(|slot| slot.is_idle(now, young));
+        let most = self.clients.iter().filter(|(_, slots)| slots.len() > has + 1 && can(slots, Duration::ZERO));
+        if let Some((most, _)) = most.max_by_key(|(_, slots)| slots.len()) {
+            return Some((*most, true));
         }
-        let idle = self.clients.iter().filter(|(other, places)| **other == client || places.len() > has);
-        let oldest =
-            |places: &[Slot]| places.iter().filter(|place| place.is_idle(now, young)).map(|place| place.used).min();
-        let (who, _) = idle.filter_map(|(who, places)| Some((*who, oldest(places)?))).min_by_key(|(_, used)| *used)?;
-        Some((who, false))
+        let idle = self.clients.iter().filter(|(other, slots)| **other == client || slots.len() > has);
+        let oldest = |slots: &[Slot]| slots.iter().filter(|slot| slot.is_idle(now, young)).map(|slot| slot.used).min();
+        let (giver, _) =
+            idle.filter_map(|(giver, slots)| Some((*giver, oldest(slots)?))).min_by_key(|(_, used)| *used)?;
+        Some((giver, false))
     }
 
     fn remove(&mut self, client: u64, id: u64) {
-        let Some(places) = self.clients.get_mut(&client) else { return };
-        let before = places.len();
-        places.retain(|place| place.id != id);
-        self.taken -= before - places.len();
-        if places.is_empty() {
+        let Some(slots) = self.clients.get_mut(&client) else { return };
+        let before = slots.len();
+        slots.retain(|slot| slot.id != id);
+        self.taken -= before - slots.len();
+        if slots.is_empty() {
             self.clients.remove(&client);
         }
     }
@@ -137,29 +137,29 @@ impl Slot {
 }
 
 impl Share {
-    fn place(&self, act: impl FnOnce(&mut Slot)) {
+    fn slot(&self, act: impl FnOnce(&mut Slot)) {
         let mut table = self.shares.table();
-        let places = table.clients.get_mut(&self.client);
-        if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.id == self.id)) {
-            act(place);
+        let slots = table.clients.get_mut(&self.client);
+        if let Some(slot) = slots.and_then(|slots| slots.iter_mut().find(|slot| slot.id == self.id)) {
+            act(slot);
         }
     }
 
     /// Records that the slot is in use.
     pub fn touch(&self, now: Instant) {
-        self.place(|place| place.used = now);
+        self.slot(|slot| slot.used = now);
     }
 
     /// Starts an operation that must not be interrupted.
     pub fn begin(&self) {
-        self.place(|place| place.busy += 1);
+        self.slot(|slot| slot.busy += 1);
     }
 
     /// Ends the operation.
     pub fn end(&self, now: Instant) {
-        self.place(|place| {
-            place.busy = place.busy.saturating_sub(1);
-            place.used = now;
+        self.slot(|slot| {
+            slot.busy = slot.busy.saturating_sub(1);
+            slot.used = now;
         });
     }
 }

@@ -41,7 +41,7 @@ const MAX_OF_CLIENT: usize = 64;
 /// A connection that was active within this time is not closed for a client with as many connections.
 const YOUNG: Duration = Duration::from_secs(1);
 /// The minimum time between two records of the fact that a connection is active.
-const NOTED: Duration = Duration::from_millis(100);
+const TOUCH_INTERVAL: Duration = Duration::from_millis(100);
 /// The maximum number of questions of one connection that wait for upstream servers.
 const MAX_PIPELINED: usize = 64;
 /// The maximum number of transfers at a time on one address. Each holds a copy of its zone.
@@ -79,12 +79,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts connections, without end.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, times: Times) {
-    let places = Shares::new(Limits { all: MAX_CONNECTIONS, each: MAX_OF_CLIENT, young: YOUNG });
+    let slots = Shares::new(Limits { all: MAX_CONNECTIONS, each: MAX_OF_CLIENT, young: YOUNG });
     let transfers = Arc::new(Semaphore::new(MAX_TRANSFERS));
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
-                let Some((share, gone)) = places.take(client.ip(), Instant::now()) else {
+                let Some((share, evicted)) = slots.take(client.ip(), Instant::now()) else {
                     closed(&shared, client.ip());
                     continue;
                 };
@@ -105,7 +105,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, times: Times) {
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = connection.run(reader) => {}
-                        _ = gone => closed(&shared, client.ip()),
+                        _ = evicted => closed(&shared, client.ip()),
                     }
                 });
             }
@@ -137,7 +137,7 @@ impl Connection {
     async fn run(self, mut reader: OwnedReadHalf) -> io::Result<()> {
         let end = sleep(self.times.life);
         tokio::pin!(end);
-        let (mut question, mut out, mut noted) = (Vec::new(), Vec::new(), Instant::now());
+        let (mut question, mut out, mut touched) = (Vec::new(), Vec::new(), Instant::now());
         loop {
             tokio::select! {
                 // The lifetime ends between two messages. Replies in progress are still sent.
@@ -145,9 +145,9 @@ impl Connection {
                 read = next(&mut reader, &mut question, self.times.idle) => read?,
             }
             let since = Instant::now();
-            if since.duration_since(noted) >= NOTED {
+            if since.duration_since(touched) >= TOUCH_INTERVAL {
                 self.share.touch(since);
-                noted = since;
+                touched = since;
             }
             if !self.answer(&question, &mut out, since).await? {
                 return Ok(());
@@ -168,7 +168,7 @@ impl Connection {
                 metrics.took(By::Zones, since.elapsed(), 1);
             }
             Disposition::Forward(limit, signer) => {
-                let Ok(place) = self.waiting.clone().acquire_owned().await else { return Ok(false) };
+                let Ok(permit) = self.waiting.clone().acquire_owned().await else { return Ok(false) };
                 let (shared, writer, client, draft) =
                     (self.shared.clone(), self.writer.clone(), self.client, out.clone());
                 let work = Work::begin(&self.share);
@@ -176,7 +176,7 @@ impl Connection {
                     if let Some(reply) = shared.forward(&draft, limit, client, signer, since).await {
                         let _ = writer.send(&reply).await;
                     }
-                    drop((work, place));
+                    drop((work, permit));
                 });
             }
             Disposition::Update(request, signed) => {
@@ -192,7 +192,7 @@ impl Connection {
             }
             Disposition::Transfer(transfer) => {
                 let _work = Work::begin(&self.share);
-                let Ok(_place) = self.transfers.acquire().await else { return Ok(false) };
+                let Ok(_permit) = self.transfers.acquire().await else { return Ok(false) };
                 metrics.transfer();
                 send_parts(&self.writer, &self.shared, *transfer).await?;
             }

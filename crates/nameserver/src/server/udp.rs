@@ -28,7 +28,7 @@ use super::{
 };
 
 /// The interval at which an idle thread checks whether the server stops.
-const NAP: Duration = Duration::from_millis(200);
+const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
 /// The maximum size of a question. A longer message is cut off, and therefore malformed.
 const MAX_QUESTION: usize = 4096;
 /// The distance between two questions in the buffer. It is not a power of two, because then all questions would begin
@@ -49,7 +49,7 @@ pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     // A large buffer keeps a burst while the threads wait for a processor. The kernel may grant less.
     let _ = socket.set_recv_buffer_size(4 << 20);
     let _ = socket.set_send_buffer_size(4 << 20);
-    socket.set_read_timeout(Some(NAP))?;
+    socket.set_read_timeout(Some(IDLE_TIMEOUT))?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -105,8 +105,8 @@ impl Server<'_> {
                 for (message, (length, peer)) in questions.chunks(STRIDE).zip(&arrived) {
                     let Some(client) = peer.as_ref().and_then(address) else { continue };
                     let out = &mut replies.bytes[replies.count];
-                    let judge = || handle(rules, &message[..*length], client.ip(), Transport::Udp, out);
-                    match catch_unwind(AssertUnwindSafe(judge)) {
+                    let decide = || handle(rules, &message[..*length], client.ip(), Transport::Udp, out);
+                    match catch_unwind(AssertUnwindSafe(decide)) {
                         Ok(Disposition::Reply) if self.may_send(rules, metrics, client.ip(), since, out) => {
                             metrics.response(out);
                             replies.to[replies.count] = *peer;
