@@ -107,7 +107,7 @@ mod tests {
     }
 
     /// In this test, another upstream is asked for `corp.`, and the server has the zone `internal.`
-    fn judge(records: &[&str], authorities: &[&str]) -> (Vec<String>, Option<String>, Option<String>) {
+    fn accept_of_www_a(records: &[&str], authorities: &[&str]) -> (Vec<String>, Option<String>, Option<String>) {
         let may_say = |at: &Name| !name("corp.").zone_of(at) && !name("internal.").zone_of(at);
         let all = accepted(&name("www.a."), RecordType::A, &message(records, authorities), may_say);
         let answers = all.answers.iter().map(|r| format!("{} {} {}", r.name, r.record_type(), r.data)).collect();
@@ -156,7 +156,7 @@ mod tests {
         ];
         for (records, authorities, answers, soa, next) in cases {
             let want = (strings(answers), soa.map(str::to_owned), next.map(str::to_owned));
-            assert_eq!(judge(records, authorities), want, "{records:?} {authorities:?}");
+            assert_eq!(accept_of_www_a(records, authorities), want, "{records:?} {authorities:?}");
         }
     }
 

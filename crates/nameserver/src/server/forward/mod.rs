@@ -195,7 +195,7 @@ impl Forwarder {
         let route = self.route(query.name())?;
         let may_say = |at: &Name| !(asked.ours)(at) && self.route(at).is_some_and(|other| std::ptr::eq(other, route));
         if let Some(known) = self.cache.get(query, Instant::now()) {
-            return judge(query, known, may_say);
+            return classify(query, known, may_say);
         }
         if asked.slot.is_none() {
             self.metrics.common().cache_misses.add(1);
@@ -221,7 +221,7 @@ impl Forwarder {
             }
         };
         // Only accepted records are cached.
-        let (code, part) = judge(query, reply, may_say)?;
+        let (code, part) = classify(query, reply, may_say)?;
         self.cache.insert(query.clone(), remembered(query, code, &part), Instant::now());
         Some((code, part))
     }
@@ -266,7 +266,7 @@ impl Forwarder {
 type UpstreamReply = std::result::Result<Message, NetError>;
 
 /// Returns the response code and the accepted records, or `None` if the reply is an error.
-fn judge(
+fn classify(
     query: &Query,
     reply: UpstreamReply,
     may_say: impl Fn(&Name) -> bool,

@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, office, put};
+use super::{DEADLINE, office, put};
 use crate::{
     client::query::query,
     server::service::{ServeOptions, Server},
@@ -77,7 +77,7 @@ impl Counted {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, counted).await.expect("not all of them are ever counted")
+        timeout(DEADLINE, counted).await.expect("not all of them are ever counted")
     }
 }
 
@@ -148,7 +148,7 @@ async fn questions_and_answers_are_counted() {
             env!("CARGO_PKG_VERSION"),
         ))
     );
-    let ask = |name, rtype| query(server.dns, name, rtype, PATIENCE);
+    let ask = |name, rtype| query(server.dns, name, rtype, DEADLINE);
     for _ in 0..5 {
         ask("git.internal.", "A").await.unwrap();
     }
@@ -158,11 +158,11 @@ async fn questions_and_answers_are_counted() {
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let update = b"\0\x01\x28\0\0\x01\0\0\0\0\0\0\x08internal\0\0\x06\0\x01";
     socket.send_to(update, server.dns).await.unwrap();
-    timeout(PATIENCE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
+    timeout(DEADLINE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
     // This question has EDNS version 1.
     let future = b"\0\x02\0\0\0\x01\0\0\0\0\0\x01\x08internal\0\0\x06\0\x01\0\0\x29\x04\xd0\0\x01\0\0\0\0";
     socket.send_to(future, server.dns).await.unwrap();
-    timeout(PATIENCE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
+    timeout(DEADLINE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
 
     let after = server.scrape_after(9.0).await;
     let grew = |series: &str| after[series] - before[series];
@@ -192,7 +192,7 @@ async fn replies_held_back_by_the_rate_limit_are_counted() {
     for _ in 0..200 {
         stranger.send_to(question, server.dns).await.unwrap();
         stranger.send_to(question, server.dns).await.unwrap();
-        timeout(PATIENCE, stranger.recv(&mut [0; 512])).await.unwrap().unwrap();
+        timeout(DEADLINE, stranger.recv(&mut [0; 512])).await.unwrap().unwrap();
     }
     let all = server.scrape_after(400.0).await;
     let (slipped, dropped) =
@@ -223,7 +223,7 @@ async fn http_serves_only_the_metrics() {
     for _ in 0..64 {
         idle.push(TcpStream::connect(server.metrics).await.unwrap());
     }
-    assert!(query(server.dns, "git.internal.", "A", PATIENCE).await.unwrap().found());
+    assert!(query(server.dns, "git.internal.", "A", DEADLINE).await.unwrap().found());
     server.stop.send(()).unwrap();
     server.task.await.unwrap().unwrap();
 }

@@ -146,7 +146,7 @@ fn forwarded_answers_to_signed_questions_are_signed() {
         let (bytes, mac) = key("reader").sign(&question(&wire(name), A));
         let reply = exchange(office.address, false, &bytes);
         assert_eq!((reply[3], reply[2] & 2 != 0, reply[7] == 0), (0x80, cut, cut), "{name}");
-        assert!(reply.len() <= 512 && key("reader").judge(&reply, &mac).is_ok(), "{name}");
+        assert!(reply.len() <= 512 && key("reader").verify(&reply, &mac).is_ok(), "{name}");
         assert_eq!(key("reader").send(office.address, true, &question(&wire(name), A)), 0);
     }
 }

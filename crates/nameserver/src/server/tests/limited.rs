@@ -10,7 +10,7 @@ use tokio::{
     net::TcpSocket,
 };
 
-use super::{PATIENCE, Running, local::question, office};
+use super::{DEADLINE, Running, local::question, office};
 use crate::server::wire::rtype;
 
 /// Sends messages, and returns the number of replies with records, of empty replies with TC, and of lost replies, with
@@ -20,8 +20,8 @@ fn flood(from: &str, to: SocketAddr, message: &[u8], times: usize, answered: usi
     let socket = UdpSocket::bind((from, 0)).unwrap();
     socket.connect(to).unwrap();
     let (mut full, mut slipped, mut reply) = (0, 0, [0; 2048]);
-    let mut hear = |patience: Duration| {
-        socket.set_read_timeout(Some(patience)).unwrap();
+    let mut receive = |time_limit: Duration| {
+        socket.set_read_timeout(Some(time_limit)).unwrap();
         let Ok(length) = socket.recv(&mut reply) else { return false };
         let truncated = reply[2] & 2 != 0;
         assert_eq!(truncated, reply[6..12] == [0; 6], "without records exactly where TC is set");
@@ -39,11 +39,11 @@ fn flood(from: &str, to: SocketAddr, message: &[u8], times: usize, answered: usi
         socket.send(message).unwrap();
         socket.send(message).unwrap();
         for _ in 0..answered {
-            assert!(hear(PATIENCE), "no reply");
+            assert!(receive(DEADLINE), "no reply");
         }
     }
     // The other replies have been sent, or are about to be sent.
-    while hear(Duration::from_secs(1)) {}
+    while receive(Duration::from_secs(1)) {}
     (full, slipped, times - full - slipped, start.elapsed())
 }
 

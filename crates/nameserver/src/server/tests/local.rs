@@ -5,7 +5,7 @@ use hickory_server::proto::{
     rr::{Name, RecordType},
 };
 
-use super::judge;
+use super::handle_unsigned;
 use crate::server::{
     handle::Disposition,
     load,
@@ -47,7 +47,7 @@ pub fn question(name: &str, rtype: u16) -> Message {
 
 fn send(zones: &Zones, message: &Message, transport: Transport) -> (Message, usize) {
     let (asked, mut out) = (message.to_vec().unwrap(), Vec::new());
-    let action = judge(zones, false, &asked, transport, &mut out);
+    let action = handle_unsigned(zones, false, &asked, transport, &mut out);
     assert!(matches!(action, Disposition::Reply), "{action:?}");
     (Message::from_vec(&out).unwrap(), out.len())
 }
@@ -195,7 +195,7 @@ fn the_flags_of_a_reply_are_correct() {
         message.metadata.checking_disabled = true;
         message.metadata.authentic_data = true;
         let mut out = Vec::new();
-        judge(&zones, recursion, &message.to_vec().unwrap(), Transport::Udp, &mut out);
+        handle_unsigned(&zones, recursion, &message.to_vec().unwrap(), Transport::Udp, &mut out);
         assert_eq!(out[2..4], [0x85, expected | 0x10], "QR AA RD, RA if there are upstreams, CD copied, no AD");
     }
 }
@@ -207,7 +207,10 @@ fn names_in_the_zones_are_never_forwarded() {
     let mut forwarded = |name: &str, desired: bool| {
         let mut message = question(name, rtype::A);
         message.metadata.recursion_desired = desired;
-        matches!(judge(&zones, true, &message.to_vec().unwrap(), Transport::Udp, &mut out), Disposition::Forward(..))
+        matches!(
+            handle_unsigned(&zones, true, &message.to_vec().unwrap(), Transport::Udp, &mut out),
+            Disposition::Forward(..)
+        )
     };
     for ours in ["internal.", "nothing.internal.", "x.node.internal.", "99.0.168.192.in-addr.arpa.", "loop.internal."] {
         assert!(!forwarded(ours, true), "{ours}");

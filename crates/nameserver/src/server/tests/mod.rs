@@ -35,7 +35,7 @@ use super::{
 use crate::names::Names;
 
 /// The deadline of a test. It is long, because the machine may be busy with other work.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server on loopback, and the directory of its names.
 struct Running {
@@ -85,7 +85,7 @@ impl Running {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.send_to(bytes, self.address).await.unwrap();
         let mut buffer = vec![0; 65535];
-        let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.ok()?.unwrap();
+        let length = timeout(DEADLINE, socket.recv(&mut buffer)).await.ok()?.unwrap();
         buffer.truncate(length);
         Some(buffer)
     }
@@ -109,7 +109,13 @@ fn put(dir: &TempDir, text: &str) {
 }
 
 /// Handles a message without a key from this machine.
-fn judge(zones: &Zones, recursion: bool, message: &[u8], transport: Transport, out: &mut Vec<u8>) -> Disposition {
+fn handle_unsigned(
+    zones: &Zones,
+    recursion: bool,
+    message: &[u8],
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Disposition {
     let (keys, clients, audit) = (Keyring::default(), Networks::private(), Audit::default());
     let rules = RequestContext { zones, keys: &keys, clients: &clients, recursion, audit: &audit };
     handle(rules, message, [127, 0, 0, 1].into(), transport, out)

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 use super::{
-    PATIENCE, office,
+    DEADLINE, office,
     packet::{self, Key},
     put,
 };
@@ -143,7 +143,7 @@ impl Office {
     pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
         let start = Instant::now();
         while !is() {
-            assert!(start.elapsed() < PATIENCE, "this did not happen: {what}");
+            assert!(start.elapsed() < DEADLINE, "this did not happen: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -32,7 +32,7 @@ pub const SRV: u16 = 33;
 static NEXT: AtomicU16 = AtomicU16::new(0x4242);
 
 /// The deadline for a reply. It is long, because other tests run at the same time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Returns a name in wire format, with the case as written.
 pub fn wire(name: &str) -> Vec<u8> {
@@ -153,12 +153,12 @@ impl Key {
     }
 
     /// Verifies the signature of a reply with hickory, and returns it.
-    pub fn judge(&self, reply: &[u8], mac: &[u8]) -> Result<Vec<u8>, String> {
-        self.judge_part(reply, mac, true)
+    pub fn verify(&self, reply: &[u8], mac: &[u8]) -> Result<Vec<u8>, String> {
+        self.verify_part(reply, mac, true)
     }
 
     /// Verifies the signature of one message of a transfer. `mac` is the previous signature.
-    pub fn judge_part(&self, reply: &[u8], mac: &[u8], first: bool) -> Result<Vec<u8>, String> {
+    pub fn verify_part(&self, reply: &[u8], mac: &[u8], first: bool) -> Result<Vec<u8>, String> {
         self.signer.verify_message_byte(reply, Some(mac), first).map(|(mac, ..)| mac).map_err(|e| e.to_string())
     }
 
@@ -166,7 +166,7 @@ impl Key {
     pub fn send(&self, server: SocketAddr, tcp: bool, message: &[u8]) -> u8 {
         let (bytes, mac) = self.sign(message);
         let reply = exchange(server, tcp, &bytes);
-        if let Err(why) = self.judge(&reply, &mac) {
+        if let Err(why) = self.verify(&reply, &mac) {
             panic!("{why}: {reply:02x?}");
         }
         assert_eq!((&reply[..2], reply[2] & 0xf8), (&message[..2], 0x80 | message[2] & 0x78));
@@ -198,7 +198,7 @@ pub fn exchange(server: SocketAddr, tcp: bool, message: &[u8]) -> Vec<u8> {
         return read(&mut stream).expect("a reply over TCP");
     }
     let socket = UdpSocket::bind(if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket.connect(server).unwrap();
     socket.send(message).unwrap();
     let mut reply = vec![0; 65535];
@@ -209,7 +209,7 @@ pub fn exchange(server: SocketAddr, tcp: bool, message: &[u8]) -> Vec<u8> {
 
 pub fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
 }
 
@@ -256,7 +256,7 @@ pub fn transfer(server: SocketAddr, key: &Key, zone: &str, serial: Option<u32>) 
     let mut parts: Vec<Message> = Vec::new();
     loop {
         let part = read(&mut stream).expect("a part");
-        mac = key.judge_part(&part, &mac, parts.is_empty()).unwrap();
+        mac = key.verify_part(&part, &mac, parts.is_empty()).unwrap();
         let message = Message::from_vec(&part).unwrap();
         assert_eq!(part[3] & 15, 0, "the transfer is refused");
         parts.push(message);

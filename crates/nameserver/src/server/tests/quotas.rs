@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    PATIENCE, Running, office,
+    DEADLINE, Running, office,
     packet::{A, question, read, wire},
 };
 use crate::server::tcp::Times;
@@ -22,7 +22,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 /// Sends a question over UDP from 127.0.0.1 and returns the reply.
 fn ask(server: SocketAddr, name: &str) -> Vec<u8> {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket.send_to(&question(&wire(name), A), server).unwrap();
     let mut reply = [0; 2048];
     let length = socket.recv(&mut reply).unwrap();
@@ -48,7 +48,7 @@ async fn forwarded_questions_of_one_client_do_not_block_another() {
         let (mut refused, mut reply, begun) = (0, [0; 2048], Instant::now());
         for n in 0..4000 {
             while greedy.send(&question(&wire(&format!("n{n}.silent.org")), A)).is_err() {
-                assert!(begun.elapsed() < PATIENCE);
+                assert!(begun.elapsed() < DEADLINE);
             }
             while let Ok(length) = greedy.recv(&mut reply) {
                 assert_eq!(reply[..length][3] & 15, 2);
@@ -57,7 +57,7 @@ async fn forwarded_questions_of_one_client_do_not_block_another() {
         }
         while refused == 0 {
             refused += usize::from(greedy.recv(&mut reply).is_ok());
-            assert!(begun.elapsed() < PATIENCE, "the greedy client has no quota");
+            assert!(begun.elapsed() < DEADLINE, "the greedy client has no quota");
         }
         // All slots of the greedy client are in use while the server waits for the silent upstream.
         let at = Instant::now();
@@ -72,7 +72,7 @@ async fn forwarded_questions_of_one_client_do_not_block_another() {
 fn connect(from: &str, to: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(from.parse().unwrap(), 0).into()).unwrap();
-    socket.connect_timeout(&to.into(), PATIENCE).unwrap();
+    socket.connect_timeout(&to.into(), DEADLINE).unwrap();
     socket.into()
 }
 
@@ -95,7 +95,7 @@ async fn connections_of_one_client_do_not_block_another() {
             greedy.push(connect(GREEDY, address));
             if n % 1000 == 999 {
                 let mut stream = connect("127.0.0.1", address);
-                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.set_read_timeout(Some(DEADLINE)).unwrap();
                 stream.write_all(&framed(&question(&wire("git.internal"), A))).unwrap();
                 assert_eq!(read(&mut stream).expect("an answer")[3] & 15, 0);
             }
@@ -106,7 +106,7 @@ async fn connections_of_one_client_do_not_block_another() {
             if open <= 64 {
                 return open;
             }
-            assert!(begun.elapsed() < PATIENCE, "{open} connections of one client stay open");
+            assert!(begun.elapsed() < DEADLINE, "{open} connections of one client stay open");
         }
     });
     assert!(connects.await.unwrap() > 0, "the client keeps its share");
@@ -121,7 +121,7 @@ async fn an_active_connection_stays_open() {
     let address = server.address;
     let work = tokio::task::spawn_blocking(move || {
         let mut used = connect(GREEDY, address);
-        used.set_read_timeout(Some(PATIENCE)).unwrap();
+        used.set_read_timeout(Some(DEADLINE)).unwrap();
         let mut others = Vec::new();
         let begun = Instant::now();
         // The server closes connections as soon as they are no longer young, so it must close some in the end.
@@ -133,7 +133,7 @@ async fn an_active_connection_stays_open() {
             if begun.elapsed() > Duration::from_secs(2) && !is_open(&others[0]) {
                 break;
             }
-            assert!(begun.elapsed() < PATIENCE);
+            assert!(begun.elapsed() < DEADLINE);
             std::thread::sleep(Duration::from_millis(5));
         }
     });
@@ -149,9 +149,9 @@ async fn a_busy_connection_ends_after_its_lifetime() {
     let address = server.address;
     let asked = tokio::task::spawn_blocking(move || {
         let mut stream = connect("127.0.0.1", address);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let (message, begun, mut answers) = (framed(&question(&wire("git.internal"), A)), Instant::now(), 0);
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < DEADLINE {
             let mut length = [0; 2];
             if stream.write_all(&message).is_err() || stream.read_exact(&mut length).is_err() {
                 return answers;

@@ -11,7 +11,7 @@ use std::{
 
 use lap_base::{Kind, testing::loopback::own_address};
 
-use super::{PATIENCE, Running, office, put};
+use super::{DEADLINE, Running, office, put};
 use crate::{
     client::query::query,
     server::service::{ServeOptions, Server},
@@ -20,11 +20,11 @@ use crate::{
 async fn wait_for(server: &Running, name: &str, expected: &str) {
     let start = Instant::now();
     loop {
-        let answer = query(server.address, name, "A", PATIENCE).await.unwrap();
+        let answer = query(server.address, name, "A", DEADLINE).await.unwrap();
         if answer.to_string().trim() == expected {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "`{name}` is `{answer}` and not `{expected}`");
+        assert!(start.elapsed() < DEADLINE, "`{name}` is `{answer}` and not `{expected}`");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -38,7 +38,7 @@ async fn a_reload_under_load_loses_no_question() {
             let (stop, asked, address) = (stop.clone(), asked.clone(), server.address);
             std::thread::spawn(move || {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                socket.set_read_timeout(Some(DEADLINE)).unwrap();
                 socket.connect(address).unwrap();
                 let question =
                     b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03git\x08internal\x00\x00\x01\x00\x01";
@@ -53,7 +53,7 @@ async fn a_reload_under_load_loses_no_question() {
         })
         .collect();
     let serial = |s: &str| s.split(' ').nth(2).unwrap().parse::<u32>().unwrap();
-    let soa = async || serial(&query(server.address, "internal", "SOA", PATIENCE).await.unwrap().records[0]);
+    let soa = async || serial(&query(server.address, "internal", "SOA", DEADLINE).await.unwrap().records[0]);
     let mut last = soa().await;
     for round in 1..=4u8 {
         let mut names = office();

@@ -51,7 +51,7 @@ fn a_question_after_an_update_sees_the_change() {
         let (update, mac) = key("pc").sign(&update.bytes());
         stream.write_all(&[framed(&update), framed(&question(&wire("a.pc.internal"), A))].concat()).unwrap();
         let first = read(&mut stream).unwrap();
-        assert!(key("pc").judge(&first, &mac).is_ok());
+        assert!(key("pc").verify(&first, &mac).is_ok());
         assert_eq!(read(&mut stream).unwrap()[7], n + 1, "the answer contains all addresses so far");
     }
 }

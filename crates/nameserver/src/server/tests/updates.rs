@@ -117,7 +117,11 @@ fn an_alias_has_no_other_records() {
     let update = |update: Update| assert_eq!(office.update("pc", &update), NOERROR);
     update(internal().add(one, A, 60, &ONE).add(two, CNAME, 60, &target));
     update(internal().add(one, CNAME, 60, &target).add(two, A, 60, &ONE));
-    assert_eq!(office.ask(one, A).1, ["60 10.0.0.1"], "the existing record remains, without an error (RFC 2136, section 3.4.2.2)");
+    assert_eq!(
+        office.ask(one, A).1,
+        ["60 10.0.0.1"],
+        "the existing record remains, without an error (RFC 2136, section 3.4.2.2)"
+    );
     assert_eq!(office.ask(two, CNAME).1, ["60 git.internal."]);
     update(internal().add(two, CNAME, 30, &wire("ns.internal")));
     assert_eq!(office.ask(two, CNAME).1, ["30 ns.internal."], "a new alias replaces the old one");

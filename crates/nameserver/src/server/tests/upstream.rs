@@ -18,7 +18,7 @@ use lap_base::testing::loopback::{own_address, own_place};
 use tokio::net::UdpSocket;
 
 use super::{
-    PATIENCE, Running, judge,
+    DEADLINE, Running, handle_unsigned,
     local::{awkward, question},
     office, put,
 };
@@ -100,7 +100,7 @@ async fn with_upstreams(upstreams: &[SocketAddr]) -> Running {
 
 /// Returns the response code and the records.
 async fn ask(server: &Running, name: &str) -> (String, String) {
-    let answer = query(server.address, name, "A", PATIENCE).await.unwrap();
+    let answer = query(server.address, name, "A", DEADLINE).await.unwrap();
     assert!(!answer.authoritative, "{name} is outside the zones");
     (answer.code.clone(), answer.to_string().trim().to_owned())
 }
@@ -139,7 +139,7 @@ async fn forwarded_answers_are_sent_and_cached() {
             .upstreams;
     names.hosts.push(("new.internal.".into(), [10, 0, 0, 1].into()));
     put(&server.dir, &serde_json::to_string(&names).unwrap());
-    while !query(server.address, "new.internal", "A", PATIENCE).await.unwrap().found() {
+    while !query(server.address, "new.internal", "A", DEADLINE).await.unwrap().found() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
@@ -186,7 +186,7 @@ async fn upstreams_that_are_down_give_servfail() {
         let dig = server.dig(&["www.example.com"]).await;
         assert!(dig.contains("SERVFAIL"), "{upstreams:?}: {dig}");
         // The names of the zones are still answered.
-        assert!(query(server.address, "git.internal", "A", PATIENCE).await.unwrap().found());
+        assert!(query(server.address, "git.internal", "A", DEADLINE).await.unwrap().found());
         server.stop().await;
     });
     futures_util::future::join_all(cases).await;
@@ -198,7 +198,7 @@ async fn an_alias_out_of_the_zones_is_followed() {
     let forwarder = Forwarder::new(&[upstream.address], &[]).unwrap();
     let (zones, mut draft) = (awkward(), Vec::new());
     let asked = question("OUT.internal.", rtype::A).to_vec().unwrap();
-    assert!(matches!(judge(&zones, true, &asked, Transport::Udp, &mut draft), Disposition::Forward(..)));
+    assert!(matches!(handle_unsigned(&zones, true, &asked, Transport::Udp, &mut draft), Disposition::Forward(..)));
     let reply = Message::from_vec(&forwarder.complete(&draft, 512, LOCAL, &|_| false).await.reply).unwrap();
     let records: Vec<_> = reply.answers.iter().map(ToString::to_string).collect();
     assert_eq!(records, ["OUT.internal. 60 IN CNAME www.example.com.", "www.example.com. 300 IN A 93.184.215.14"]);
