@@ -1,4 +1,4 @@
-//! The node's end of [`super::relay`]: a repository behind a connection.
+//! The node's end of [`super::relay`]: a storage behind a connection.
 
 use std::{
     collections::HashMap,
@@ -23,23 +23,23 @@ use super::{
     storage::Storage,
 };
 
-/// How long whoever works may clean up after whoever asked went away.
+/// The time for cleaning up after the client has disconnected.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What is read at a time.
+/// The size in bytes of the read buffer.
 const PIECE: usize = 256 << 10;
 
 type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
 
-/// Who is told what became of a question.
+/// The receiver of a reply.
 enum Asker {
     Waits(mpsc::Sender<io::Result<Bytes>>),
-    /// Nobody yet: a pack on its way.
+    /// A pack in progress. The next file that names packs waits for it.
     InFlight(InFlightWrite),
 }
 
-/// The repository of whoever asked.
+/// The repository of the client at the other end of the connection.
 pub struct Remote {
-    /// Who waits for which reply; `None`: nothing comes any more.
+    /// The receivers of pending replies by number. `None` means that the connection has ended.
     waiting: Waiting,
     next: AtomicU64,
     out: Mutex<UnixStream>,
@@ -47,10 +47,11 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Listens to it from now on. When it ends, this process has a while to clean up.
+    /// Starts reading replies from `connection`. When it ends, this process has some seconds to clean up, and is then
+    /// killed.
     ///
     /// # Errors
-    /// It is none.
+    /// The connection cannot be used.
     pub fn start(connection: UnixStream) -> io::Result<Self> {
         Self::until(connection, || {
             std::thread::sleep(PATIENCE);
@@ -58,7 +59,7 @@ impl Remote {
         })
     }
 
-    /// The same, with something else when it ends.
+    /// Starts reading replies, and calls `end` when the connection ends.
     pub(super) fn until(connection: UnixStream, end: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let mine = waiting.clone();
@@ -72,26 +73,26 @@ impl Remote {
                     None => {}
                 }
             }
-            // Their senders go, so all of them stop waiting.
+            // This drops the senders, so all waiting calls return an error.
             lock(&mine).take();
             end();
         });
         Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection), in_flight: Arc::default() })
     }
 
-    /// Tells whoever asked.
+    /// Returns a function that sends progress messages to the client.
     pub fn tell(self: &Arc<Self>) -> OnProgress {
         let remote = self.clone();
         Arc::new(move |text: &str| {
-            // Nobody listening is found out by the next question.
+            // A closed connection is an error of the next request.
             let _ = remote.say(&Message::Step { text: text.to_owned() }, &[]);
         })
     }
 
-    /// Says something, and the bytes that belong to it.
+    /// Sends a message, followed by its bytes.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// The connection is closed.
     pub fn say(&self, answer: &Message, parts: &[Bytes]) -> io::Result<()> {
         let mut line = serde_json::to_vec(answer)?;
         line.push(b'\n');
@@ -100,7 +101,7 @@ impl Remote {
         let mut left = &mut all[..];
         let mut out = lock(&self.out);
         while !left.is_empty() {
-            // writev(2) takes so many.
+            // The limit of writev(2).
             let most = left.len().min(1024);
             match out.write_vectored(&left[..most]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -153,8 +154,8 @@ impl Storage for Remote {
         self.ask(Operation::Read { file: file.clone(), range }, &[])
     }
 
-    /// A pack is on its way when this returns: the library makes one after the other, and the way is long. What names packs, an
-    /// index or a snapshot, is sent when all of them have arrived.
+    /// Returns before a pack has arrived, because the next pack can be made while this one is sent. An index or a
+    /// snapshot names packs, so it is sent only after all packs have arrived.
     fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let act = Operation::Write(file.clone());
         if file.folder == Folder::Data {

@@ -1,7 +1,8 @@
-//! A repository in a bucket of an S3 server (Amazon's, MinIO, Ceph, Garage, …), in the layout and with the variables that restic uses:
-//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_DEFAULT_REGION`.
+//! A repository in a bucket of an S3 server (Amazon, MinIO, Ceph, Garage, …). It has restic's layout, and the same
+//! environment variables: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_DEFAULT_REGION`.
 //!
-//! Requests are signed in their address (AWS Signature Version 4). An object appears whole or not at all, so nothing is written beside it.
+//! Requests have presigned URLs (AWS Signature Version 4). An upload creates a complete object or none, so temporary
+//! objects are not necessary.
 
 use std::{
     env,
@@ -29,25 +30,25 @@ use super::{
     storage::Storage,
 };
 
-/// A signed address is good for so long: for all tries of a slow body.
+/// The validity of a presigned URL. It covers all tries of a slow transfer.
 const SIGNED: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY.as_secs());
-/// How often something is tried that a server or the way to it may do better the next time.
+/// The number of tries for a request that may succeed later.
 const TRIES: u32 = 5;
-/// Before it is tried again, at first; doubled each time.
+/// The delay before the second try. It doubles with each try.
 const PAUSE: Duration = Duration::from_millis(250);
 const CONNECTING: Duration = Duration::from_secs(15);
-/// Until an answer begins.
+/// The time until a response starts.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For a whole body: the largest files of a repository over a slow line.
+/// The time for a body. It is enough for the largest files of a repository over a slow line.
 const BODY: Duration = Duration::from_secs(600);
-/// No object that is read whole, and no list, is larger.
+/// The maximum size in bytes of an object that is read completely, and of a list.
 const MOST: u64 = super::relay::MOST;
 
 /// A folder of a bucket.
 pub struct S3 {
     bucket: Bucket,
     credentials: Credentials,
-    /// Empty, or it ends with `/`.
+    /// The prefix of all keys. It is empty or ends with `/`.
     prefix: String,
     http: Agent,
 }
@@ -58,10 +59,10 @@ struct S3Error {
 }
 
 impl S3 {
-    /// Nothing is asked yet. `endpoint`: `https://HOST[:PORT]`; `prefix` may be empty.
+    /// Makes a storage without a request to the server. `endpoint` is `https://HOST[:PORT]`. `prefix` may be empty.
     ///
     /// # Errors
-    /// There are no credentials in the environment, or the endpoint is none.
+    /// The environment contains no credentials, or the endpoint is not valid.
     pub fn new(endpoint: &str, bucket: &str, prefix: &str) -> Result<Self> {
         let Some(credentials) = Credentials::from_env() else {
             return Err(Error::new(Kind::Keys, format!("there are no credentials for the bucket `{bucket}`"))
@@ -101,7 +102,7 @@ impl S3 {
         format!("{}{}", self.prefix, file.path())
     }
 
-    /// Asks until there is an answer that more asking would not change.
+    /// Sends a request until there is a response that another try would not change.
     fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<S3Error> {
         let once = || {
             let mut response = send(&self.http)?;
@@ -134,7 +135,7 @@ impl S3 {
         self.bucket.base_url().authority().to_owned()
     }
 
-    /// An answer that is not what was asked for.
+    /// Returns the error for a response without success.
     fn refused(&self, said: &S3Error) -> io::Error {
         let text = String::from_utf8_lossy(&said.body);
         let tag = |name: &str| {
@@ -162,7 +163,8 @@ impl S3 {
         io::Error::new(kind, format!("the S3 server {} refuses `{bucket}`: {}", self.host(), why.trim_end_matches('.')))
     }
 
-    /// What is below a prefix, with sizes, and the folders in it if `deep` is not set; `None`: there is no such bucket.
+    /// Returns the objects below a prefix with their sizes, and the folders too unless `deep` is set. Returns `None` if
+    /// the bucket does not exist.
     fn below(&self, prefix: &str, deep: bool) -> io::Result<Option<Listed>> {
         let mut listed = Listed::default();
         loop {
@@ -196,8 +198,8 @@ impl S3 {
     }
 }
 
-/// The machine's own authorities: the certificate of an office's server is often signed by the office's own authority. Without any, each
-/// HTTPS server is refused.
+/// Returns the machine's own certificate authorities, because the certificate of an office's server is often signed by
+/// the office's own authority. Without any authority, every HTTPS server is refused.
 fn authorities() -> RootCerts {
     let found = rustls_native_certs::load_native_certs().certs;
     let owned = |certificate: &CertificateDer<'_>| Certificate::from_der(certificate).to_owned();
@@ -244,7 +246,7 @@ impl Storage for S3 {
         }
         let bytes = Bytes::from(said.body);
         match range {
-            // It may give all of it (RFC 9110, section 14.2).
+            // A server may send the whole object (RFC 9110, section 14.2).
             Some((offset, length)) if said.status == StatusCode::OK => {
                 let part = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
                 match part.filter(|(_, end)| *end <= bytes.len()) {
@@ -288,7 +290,7 @@ impl Storage for S3 {
             return Ok(());
         }
         let url = self.bucket.create_bucket(&self.credentials).sign(SIGNED);
-        // Everywhere but in the first region it has to be said where it is to be.
+        // In all regions except the first, the request must contain the region.
         let body = match self.bucket.region() {
             "us-east-1" => String::new(),
             region => format!(

@@ -1,12 +1,12 @@
-//! What the library says beside its results. It calls a file that it could not read, or an owner that it could not set, a
-//! warning and goes on; here that is an error.
+//! Warnings of rustic_core. It logs a warning for a file that it could not read, or an owner that it could not set, and
+//! continues. lap treats each of them as an error.
 
 use std::sync::{Mutex, Once, PoisonError};
 
 use lap_base::error::{Error, Kind, Result};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// More are not kept: the first ones say what it is about.
+/// The maximum number of kept warnings. The first ones explain the problem.
 const MOST: usize = 20;
 
 static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -29,7 +29,7 @@ impl Log for Listener {
     fn flush(&self) {}
 }
 
-/// Begins to listen; what was said before is forgotten.
+/// Installs the logger, and removes earlier warnings.
 pub fn listen() {
     ONCE.call_once(|| {
         super::users::from_files_only();
@@ -40,10 +40,10 @@ pub fn listen() {
     SAID.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
-/// Whether all went well.
+/// Checks that there was no warning.
 ///
 /// # Errors
-/// What was said since [`listen`].
+/// The warnings since [`listen`].
 pub fn clean() -> Result<()> {
     let said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     match said.split_first() {
@@ -55,9 +55,9 @@ pub fn clean() -> Result<()> {
     }
 }
 
-/// Without the library's frame around it.
+/// Returns the message on one line, without the frame that rustic_core puts around it.
 pub(super) fn one_line(text: &str) -> String {
-    // An error in a panic is printed with `Debug`.
+    // A panic prints an error with `Debug`.
     let inner = text.split_once("guidance: \"").and_then(|(_, rest)| rest.split_once("\", ")).map(|(inner, _)| inner);
     let text = inner.unwrap_or(text);
     let text = text.strip_prefix("Error: ").unwrap_or(text);

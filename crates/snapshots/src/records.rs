@@ -6,7 +6,7 @@ use lap_base::error::Result;
 
 use super::{id::Id, only, restore};
 
-/// Those that a restore under way needs, or is about to make.
+/// Returns the snapshots that a restore in progress needs or is about to make.
 ///
 /// # Errors
 /// A record cannot be read.

@@ -1,4 +1,4 @@
-//! Removes snapshots, and what was left of those that were never whole.
+//! Removes snapshots, and the remains of incomplete ones.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -37,10 +37,10 @@ pub fn remove(pool: &Path, id: &Id) -> Result<()> {
     drop_half(&half)
 }
 
-/// Removes what a killed process left of a snapshot that it was making; `false`: another process still writes there.
+/// Removes an incomplete snapshot of a killed process. Returns `false` if another process still writes it.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn abandon(pool: &Path, id: &Id) -> Result<bool> {
     let half = half(pool, id);
     if !half.exists() {
@@ -52,11 +52,11 @@ pub fn abandon(pool: &Path, id: &Id) -> Result<bool> {
     }
 }
 
-/// Removes what was left in the middle: snapshots half taken or half removed. What has a name stays, also where its description cannot
-/// be read; so does what a record of work under way names: it may be the only copy of what was there.
+/// Removes incomplete snapshots and incomplete removals. A snapshot with a name is kept, even if its description is
+/// unreadable. An incomplete snapshot that is in `named` is kept too, because it may be the only copy of the data.
 ///
 /// # Errors
-/// Something cannot be removed.
+/// A snapshot cannot be removed.
 pub fn sweep(pool: &Path, named: &BTreeSet<Id>) -> Result<()> {
     let directory = directory(pool);
     for name in state::names(&directory).value_or_refuse()?.unwrap_or_default() {
