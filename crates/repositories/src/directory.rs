@@ -109,7 +109,8 @@ impl Storage for DirectoryStorage {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             removed => removed?,
         }
-        // What it names is removed next: after a power cut, it must not be there without that. Nothing depends on a removed pack.
+        // The caller removes next what this file refers to. After a power cut, this file must not exist without it. No
+        // other file depends on a removed pack.
         if file.folder == Folder::Data { Ok(()) } else { durable::sync_parent(&path) }
     }
 

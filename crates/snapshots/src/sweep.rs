@@ -15,10 +15,12 @@ use super::{
     plain,
 };
 
-/// Removes a snapshot: first its name, so that it is listed no more, then its data. The name is off the disk before the data goes: after a
-/// power cut, a snapshot is listed whole or not at all, and one that was removed does not come back.
+/// Removes a snapshot: first its name, so that it is no longer listed, and then its data. The removal of the name is
+/// synchronized before the data is removed. So after a power cut, a snapshot is either complete or not listed, and a
+/// removed one does not return.
 ///
 /// # Errors
+/// The snapshot does not exist, or btrfs reports an error.
 /// There is none of this name, or btrfs refuses.
 pub fn remove(pool: &Path, id: &Id) -> Result<()> {
     let whole = directory(pool).join(id.to_string());

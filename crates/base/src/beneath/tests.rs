@@ -196,12 +196,12 @@ fn limits(enough: u64) -> UsageLimits {
 }
 
 #[test]
-fn what_a_container_takes_is_counted_and_no_name_is_free() {
+fn the_space_of_a_container_is_measured_and_each_name_counts() {
     let room = room();
     let web = web(&room);
     let before = web.usage(limits(u64::MAX)).bytes;
     fs::write(room.path().join("web/dir/big"), vec![7; 1 << 20]).unwrap();
-    // Of several names of a file the bytes count once; a link leads nowhere.
+    // A file with several names counts once, and a link is not followed.
     for name in ["a", "b", "c"] {
         fs::hard_link(room.path().join("web/dir/big"), room.path().join("web").join(name)).unwrap();
     }
@@ -218,7 +218,7 @@ fn what_a_container_takes_is_counted_and_no_name_is_free() {
 }
 
 #[test]
-fn a_measurement_ends_when_it_knows_enough_or_when_the_time_is_over() {
+fn a_measurement_ends_at_its_limits() {
     let room = room();
     let web = web(&room);
     for n in 0..100 {
@@ -228,7 +228,7 @@ fn a_measurement_ends_when_it_knows_enough_or_when_the_time_is_over() {
     assert!(enough.bytes > 100 << 10 && enough.bytes < 200 << 10 && enough.missing.is_none(), "{enough:?}");
     let late = web.usage(UsageLimits { until: Instant::now(), enough: u64::MAX });
     assert_eq!(late.missing, Some(Unmeasured::Time));
-    // Deeper than any program needs, and deeper than a path can say: it is told, and does not pass for nothing.
+    // The tree is deeper than any program needs and than a path can be. The result must show that it is incomplete.
     let mut here = Dir::open(&room.path().join("web")).unwrap();
     for _ in 0..1000 {
         mkdirat(&here, "d", Mode::RWXU).unwrap();

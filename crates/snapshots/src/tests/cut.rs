@@ -227,10 +227,10 @@ fn an_imported_snapshot_has_its_content_as_soon_as_it_has_a_name() {
     }
 }
 
-/// The record of a restore is off the disk when the restore ends: everything that it asked for is on the disk then. Otherwise every later
-/// restore would be refused.
+/// When a restore ends, everything that its record asks for is on the disk, and the record is removed from the disk.
+/// Otherwise a power cut would block every later restore.
 #[test]
-fn what_a_restore_removed_beside_the_data_does_not_come_back() {
+fn remains_that_a_restore_removed_do_not_return_after_a_power_cut() {
     for filesystem in Filesystem::ALL {
         for undone in [false, true] {
             let pool = slow(filesystem);
@@ -238,7 +238,7 @@ fn what_a_restore_removed_beside_the_data_does_not_come_back() {
             pool.write("git/one", "new");
             volume::sync(&pool.path()).unwrap();
             if undone {
-                // Killed before the switch, and undone by the next agent.
+                // The restore was killed before the switch, and the next agent undid it.
                 let mut world = Fake { die_at: Some(RestoreStep::Stop), ..Fake::up() };
                 let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
                 assert!(killed.is_err_and(|e| e.is::<Killed>()));
@@ -261,7 +261,7 @@ fn what_a_restore_removed_beside_the_data_does_not_come_back() {
 }
 
 #[test]
-fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
+fn remains_of_an_earlier_version_block_no_restore() {
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
         let first = pool.take();
@@ -271,7 +271,7 @@ fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
         };
         leave();
         assert!(pool.restore(&first.id, &mut Fake::up()).is_err());
-        // What a restore under way needs stays.
+        // The files of a restore in progress are kept.
         for (record, beside) in [("restore.json", "data.lap-new"), ("restore-only.json", "data/.lap-restore")] {
             leave();
             fs::write(pool.state().join(record), "not readable").unwrap();
@@ -287,7 +287,7 @@ fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
 }
 
 #[test]
-fn a_snapshot_that_was_removed_does_not_come_back() {
+fn a_removed_snapshot_does_not_return_after_a_power_cut() {
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
         let (first, second) = (pool.take(), pool.take());
@@ -300,7 +300,8 @@ fn a_snapshot_that_was_removed_does_not_come_back() {
     }
 }
 
-/// Killed between the exchange and its record, and once more in the recovery, when the copies have gone and the snapshot has no name yet.
+/// The first kill comes between the exchange and its record, the second one during the recovery, when the copies are
+/// removed and the snapshot has no name yet.
 #[test]
 fn a_second_kill_does_not_undo_a_part_that_is_in_place() {
     quiet();
