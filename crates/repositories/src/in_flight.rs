@@ -25,7 +25,7 @@ struct State {
 /// One write in progress. If it is dropped without a result, it counts as failed.
 pub struct InFlightWrite {
     in_flight: Arc<InFlightWrites>,
-    became: IoFault,
+    failure: IoFault,
     arrived: bool,
 }
 
@@ -36,8 +36,8 @@ impl InFlightWrites {
     /// An earlier write failed.
     pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<InFlightWrite> {
         self.wait(most - 1)?.under_way += 1;
-        let became = IoFault::Other(GONE.into());
-        Ok(InFlightWrite { in_flight: self.clone(), became, arrived: false })
+        let failure = IoFault::Other(DISCONNECTED.into());
+        Ok(InFlightWrite { in_flight: self.clone(), failure, arrived: false })
     }
 
     /// Waits until all writes have finished.
@@ -67,7 +67,7 @@ impl InFlightWrite {
     pub fn end(mut self, result: Result<(), io::Error>) {
         match result {
             Ok(()) => self.arrived = true,
-            Err(error) => self.became = error.into(),
+            Err(error) => self.failure = error.into(),
         }
     }
 }
@@ -77,14 +77,14 @@ impl Drop for InFlightWrite {
         let mut state = self.in_flight.lock();
         state.under_way -= 1;
         if !self.arrived && state.failed.is_none() {
-            state.failed = Some(self.became.clone());
+            state.failed = Some(self.failure.clone());
         }
         self.in_flight.changed.notify_all();
     }
 }
 
 /// The error after the connection has ended.
-pub(super) const GONE: &str = "the client disconnected";
+pub(super) const DISCONNECTED: &str = "the client disconnected";
 
 #[cfg(test)]
 mod tests {

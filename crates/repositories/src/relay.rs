@@ -18,9 +18,9 @@ use super::{
 };
 
 /// The maximum number of files that are read or written at the same time.
-pub const AT_ONCE: usize = 4;
+pub const MAX_IN_PROGRESS: usize = 4;
 /// The maximum size in bytes of a file that lap reads or writes.
-pub const MOST: u64 = 256 << 20;
+pub const MAX_SIZE: u64 = 256 << 20;
 
 /// A request for a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ impl From<IoFault> for io::Error {
     }
 }
 
-/// Serves requests until a line arrives that is neither a call nor a step, and returns this line. `told` receives each
+/// Serves requests until a line arrives that is neither a call nor a step, and returns this line. `on_step` receives each
 /// progress message.
 ///
 /// # Errors
@@ -119,27 +119,27 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
     stream: S,
     node: &str,
     storage: Arc<dyn Storage>,
-    told: impl Fn(&str),
+    on_step: impl Fn(&str),
 ) -> Result<String> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(256 << 10, reader);
-    let (reply, mut replies) = mpsc::channel::<(RelayReply, Bytes)>(AT_ONCE);
+    let (reply, mut replies) = mpsc::channel::<(RelayReply, Bytes)>(MAX_IN_PROGRESS);
     // The task ends with the last sender, or when the node has closed the connection.
     tokio::spawn(async move {
         while let Some((reply, bytes)) = replies.recv().await {
             let Ok(mut line) = serde_json::to_vec(&reply) else { return };
             line.push(b'\n');
-            let said = async {
+            let sent = async {
                 writer.write_all(&line).await?;
                 writer.write_all(&bytes).await?;
                 writer.flush().await
             };
-            if said.await.is_err() {
+            if sent.await.is_err() {
                 return;
             }
         }
     });
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Arc::new(Semaphore::new(MAX_IN_PROGRESS));
     let what = || format!("the agent of `{node}` does not answer");
     loop {
         let mut line = String::new();
@@ -149,7 +149,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
             Message::Call(call) => {
-                if call.size > MOST {
+                if call.size > MAX_SIZE {
                     return Err(Error::new(Kind::Refused, format!("{} bytes are too many for a file", call.size)));
                 }
                 let mut body = vec![0; call.size as usize];
@@ -157,17 +157,17 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
                 let place = places.clone().acquire_owned().await.or_error(Kind::Other, what)?;
                 let (storage, reply) = (storage.clone(), reply.clone());
                 tokio::task::spawn_blocking(move || {
-                    let said = match act(storage.as_ref(), call.act, body.into()) {
+                    let answer = match act(storage.as_ref(), call.act, body.into()) {
                         Ok(bytes) => (RelayReply { number: call.number, fault: None, size: bytes.len() as u64 }, bytes),
                         Err(error) => {
                             (RelayReply { number: call.number, fault: Some(error.into()), size: 0 }, Bytes::new())
                         }
                     };
-                    let _ = reply.blocking_send(said);
+                    let _ = reply.blocking_send(answer);
                     drop(place);
                 });
             }
-            Message::Step { text } => told(&text),
+            Message::Step { text } => on_step(&text),
             Message::Failed { kind, message, hints } => {
                 return Err(Error { kind, message: format!("{node}: {message}"), hints });
             }
@@ -191,7 +191,7 @@ fn act(storage: &dyn Storage, act: Operation, body: Bytes) -> io::Result<Bytes> 
     }
     match act {
         Operation::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
-        Operation::Read { range: Some((_, length)), .. } if length > MOST => {
+        Operation::Read { range: Some((_, length)), .. } if length > MAX_SIZE => {
             Err(io::Error::other("the request is too large"))
         }
         Operation::Read { file, range } => storage.read(&file, range),

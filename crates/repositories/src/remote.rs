@@ -17,22 +17,22 @@ use nix::sys::signal::{Signal, raise};
 
 use super::{
     file::{Folder, RepositoryFile},
-    in_flight::{GONE, InFlightWrite, InFlightWrites},
+    in_flight::{DISCONNECTED, InFlightWrite, InFlightWrites},
     open::OnProgress,
-    relay::{AT_ONCE, Call, MOST, Message, Operation, RelayReply},
+    relay::{Call, MAX_IN_PROGRESS, MAX_SIZE, Message, Operation, RelayReply},
     storage::Storage,
 };
 
 /// The time for cleaning up after the client has disconnected.
-const PATIENCE: Duration = Duration::from_secs(20);
+const CLEAN_UP_TIME: Duration = Duration::from_secs(20);
 /// The size in bytes of the read buffer.
-const PIECE: usize = 256 << 10;
+const BUFFER_SIZE: usize = 256 << 10;
 
-type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
+type Waiting = Arc<Mutex<Option<HashMap<u64, PendingReply>>>>;
 
 /// The receiver of a reply.
-enum Asker {
-    Waits(mpsc::Sender<io::Result<Bytes>>),
+enum PendingReply {
+    Caller(mpsc::Sender<io::Result<Bytes>>),
     /// A pack in progress. The next file that names packs waits for it.
     InFlight(InFlightWrite),
 }
@@ -54,7 +54,7 @@ impl Remote {
     /// The connection cannot be used.
     pub fn start(connection: UnixStream) -> io::Result<Self> {
         Self::until(connection, || {
-            std::thread::sleep(PATIENCE);
+            std::thread::sleep(CLEAN_UP_TIME);
             let _ = raise(Signal::SIGKILL);
         })
     }
@@ -63,13 +63,13 @@ impl Remote {
     pub(super) fn until(connection: UnixStream, end: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let mine = waiting.clone();
-        let mut replies = BufReader::with_capacity(PIECE, connection.try_clone()?);
+        let mut replies = BufReader::with_capacity(BUFFER_SIZE, connection.try_clone()?);
         std::thread::spawn(move || {
             while let Ok((number, result)) = reply(&mut replies) {
-                let asker = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
-                match asker {
-                    Some(Asker::Waits(asker)) => drop(asker.send(result)),
-                    Some(Asker::InFlight(pack)) => pack.end(result.map(drop)),
+                let pending = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
+                match pending {
+                    Some(PendingReply::Caller(pending)) => drop(pending.send(result)),
+                    Some(PendingReply::InFlight(pack)) => pack.end(result.map(drop)),
                     None => {}
                 }
             }
@@ -115,13 +115,13 @@ impl Remote {
 
     fn ask(&self, act: Operation, parts: &[Bytes]) -> io::Result<Bytes> {
         let (sender, receiver) = mpsc::channel();
-        self.call(act, parts, Asker::Waits(sender))?;
-        receiver.recv().map_err(|_| io::Error::other(GONE))?
+        self.call(act, parts, PendingReply::Caller(sender))?;
+        receiver.recv().map_err(|_| io::Error::other(DISCONNECTED))?
     }
 
-    fn call(&self, act: Operation, parts: &[Bytes], asker: Asker) -> io::Result<()> {
+    fn call(&self, act: Operation, parts: &[Bytes], pending: PendingReply) -> io::Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(GONE))?.insert(number, asker);
+        lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(DISCONNECTED))?.insert(number, pending);
         let size = parts.iter().map(|part| part.len() as u64).sum();
         self.say(&Message::Call(Call { number, act, size }), parts)
     }
@@ -137,7 +137,7 @@ fn reply(from: &mut impl BufRead) -> io::Result<(u64, io::Result<Bytes>)> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let RelayReply { number, fault, size } = serde_json::from_str(&line)?;
-    if size > MOST {
+    if size > MAX_SIZE {
         return Err(io::Error::other("the request is too large"));
     }
     let mut bytes = vec![0; size as usize];
@@ -159,8 +159,8 @@ impl Storage for Remote {
     fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let act = Operation::Write(file.clone());
         if file.folder == Folder::Data {
-            let pack = self.in_flight.begin(AT_ONCE)?;
-            return self.call(act, parts, Asker::InFlight(pack));
+            let pack = self.in_flight.begin(MAX_IN_PROGRESS)?;
+            return self.call(act, parts, PendingReply::InFlight(pack));
         }
         self.in_flight.all()?;
         self.ask(act, parts).map(drop)

@@ -31,18 +31,18 @@ use super::{
 };
 
 /// The validity of a presigned URL. It covers all tries of a slow transfer.
-const SIGNED: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY.as_secs());
+const URL_VALIDITY: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY_TIMEOUT.as_secs());
 /// The number of tries for a request that may succeed later.
 const TRIES: u32 = 5;
 /// The delay before the second try. It doubles with each try.
-const PAUSE: Duration = Duration::from_millis(250);
-const CONNECTING: Duration = Duration::from_secs(15);
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The time until a response starts.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time for a body. It is enough for the largest files of a repository over a slow line.
-const BODY: Duration = Duration::from_secs(600);
+const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// The maximum size in bytes of an object that is read completely, and of a list.
-const MOST: u64 = super::relay::MOST;
+const MAX_SIZE: u64 = super::relay::MAX_SIZE;
 
 /// A folder of a bucket.
 pub struct S3 {
@@ -53,7 +53,7 @@ pub struct S3 {
     http: Agent,
 }
 
-struct S3Error {
+struct S3Response {
     status: StatusCode,
     body: Vec<u8>,
 }
@@ -89,10 +89,10 @@ impl S3 {
         let http = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls.build())
-            .timeout_connect(Some(CONNECTING))
-            .timeout_send_body(Some(BODY))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_recv_body(Some(BODY))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_send_body(Some(BODY_TIMEOUT))
+            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
             .build();
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Self { bucket, credentials, prefix, http: http.into() })
@@ -103,26 +103,27 @@ impl S3 {
     }
 
     /// Sends a request until there is a response that another try would not change.
-    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<S3Error> {
+    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<S3Response> {
         let once = || {
             let mut response = send(&self.http)?;
-            let body = response.body_mut().with_config().limit(MOST).read_to_vec()?;
-            Ok::<_, ureq::Error>(S3Error { status: response.status(), body })
+            let body = response.body_mut().with_config().limit(MAX_SIZE).read_to_vec()?;
+            Ok::<_, ureq::Error>(S3Response { status: response.status(), body })
         };
-        let mut pause = PAUSE;
+        let mut delay = FIRST_DELAY;
         for left in (0..TRIES).rev() {
             let last = left == 0;
             match once() {
-                Ok(said)
-                    if last || !(said.status.is_server_error() || said.status == StatusCode::TOO_MANY_REQUESTS) =>
+                Ok(response)
+                    if last
+                        || !(response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS) =>
                 {
-                    return Ok(said);
+                    return Ok(response);
                 }
                 Err(error) if last => return Err(io::Error::other(self.unreached(&error))),
                 _ => {}
             }
-            thread::sleep(pause);
-            pause *= 2;
+            thread::sleep(delay);
+            delay *= 2;
         }
         unreachable!("the last try returns")
     }
@@ -136,15 +137,15 @@ impl S3 {
     }
 
     /// Returns the error for a response without success.
-    fn refused(&self, said: &S3Error) -> io::Error {
-        let text = String::from_utf8_lossy(&said.body);
+    fn refused(&self, response: &S3Response) -> io::Error {
+        let text = String::from_utf8_lossy(&response.body);
         let tag = |name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>"))?;
             let inside = rest.split_once("</")?.0;
             Some(inside.trim_start_matches("<![CDATA[").trim_end_matches("]]>").to_owned())
         };
         let code = tag("Code").unwrap_or_default();
-        let kind = match (said.status, code.as_str()) {
+        let kind = match (response.status, code.as_str()) {
             (_, "NoSuchBucket") => ErrorKind::Other,
             (StatusCode::NOT_FOUND, _) => return ErrorKind::NotFound.into(),
             (StatusCode::RANGE_NOT_SATISFIABLE, _) => return ErrorKind::UnexpectedEof.into(),
@@ -157,7 +158,7 @@ impl S3 {
         let why = match (code.is_empty(), tag("Message")) {
             (false, Some(message)) => format!("{code}, {message}"),
             (false, None) => code,
-            (true, _) => said.status.to_string(),
+            (true, _) => response.status.to_string(),
         };
         let bucket = self.bucket.name();
         io::Error::new(kind, format!("the S3 server {} refuses `{bucket}`: {}", self.host(), why.trim_end_matches('.')))
@@ -176,14 +177,14 @@ impl S3 {
             if let Some(token) = &listed.token {
                 action.with_continuation_token(token.clone());
             }
-            let url = action.sign(SIGNED);
-            let said = self.ask(|http| http.get(url.as_str()).call())?;
-            let text = String::from_utf8_lossy(&said.body);
-            if said.status == StatusCode::NOT_FOUND && text.contains("NoSuchBucket") {
+            let url = action.sign(URL_VALIDITY);
+            let response = self.ask(|http| http.get(url.as_str()).call())?;
+            let text = String::from_utf8_lossy(&response.body);
+            if response.status == StatusCode::NOT_FOUND && text.contains("NoSuchBucket") {
                 return Ok(None);
             }
-            if !said.status.is_success() {
-                return Err(self.refused(&said));
+            if !response.status.is_success() {
+                return Err(self.refused(&response));
             }
             let page = ListObjectsV2::parse_response(&text)
                 .map_err(|error| io::Error::other(format!("the S3 server {} sent no list: {error}", self.host())))?;
@@ -231,8 +232,8 @@ impl Storage for S3 {
             return Ok(Bytes::new());
         }
         let key = self.key(file);
-        let url = self.bucket.get_object(Some(&self.credentials), &key).sign(SIGNED);
-        let said = self.ask(|http| {
+        let url = self.bucket.get_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
+        let response = self.ask(|http| {
             let request = http.get(url.as_str());
             match range {
                 Some((offset, length)) => {
@@ -241,13 +242,13 @@ impl Storage for S3 {
                 None => request.call(),
             }
         })?;
-        if !said.status.is_success() {
-            return Err(self.refused(&said));
+        if !response.status.is_success() {
+            return Err(self.refused(&response));
         }
-        let bytes = Bytes::from(said.body);
+        let bytes = Bytes::from(response.body);
         match range {
             // A server may send the whole object (RFC 9110, section 14.2).
-            Some((offset, length)) if said.status == StatusCode::OK => {
+            Some((offset, length)) if response.status == StatusCode::OK => {
                 let part = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
                 match part.filter(|(_, end)| *end <= bytes.len()) {
                     Some((from, to)) => Ok(bytes.slice(from..to)),
@@ -261,21 +262,26 @@ impl Storage for S3 {
 
     fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let key = self.key(file);
-        let look = self.bucket.head_object(Some(&self.credentials), &key).sign(SIGNED);
+        let look = self.bucket.head_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
         if self.ask(|http| http.head(look.as_str()).call())?.status.is_success() {
             return Ok(());
         }
-        let url = self.bucket.put_object(Some(&self.credentials), &key).sign(SIGNED);
+        let url = self.bucket.put_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
         let whole = parts.concat();
-        let said = self.ask(|http| http.put(url.as_str()).content_type("application/octet-stream").send(&whole[..]))?;
-        if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
+        let response =
+            self.ask(|http| http.put(url.as_str()).content_type("application/octet-stream").send(&whole[..]))?;
+        if response.status.is_success() { Ok(()) } else { Err(self.refused(&response)) }
     }
 
     fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         let key = self.key(file);
-        let url = self.bucket.delete_object(Some(&self.credentials), &key).sign(SIGNED);
-        let said = self.ask(|http| http.delete(url.as_str()).call())?;
-        if said.status.is_success() || said.status == StatusCode::NOT_FOUND { Ok(()) } else { Err(self.refused(&said)) }
+        let url = self.bucket.delete_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
+        let response = self.ask(|http| http.delete(url.as_str()).call())?;
+        if response.status.is_success() || response.status == StatusCode::NOT_FOUND {
+            Ok(())
+        } else {
+            Err(self.refused(&response))
+        }
     }
 
     fn list_root(&self) -> io::Result<Option<Vec<String>>> {
@@ -289,7 +295,7 @@ impl Storage for S3 {
         if self.below(&self.prefix, false)?.is_some() {
             return Ok(());
         }
-        let url = self.bucket.create_bucket(&self.credentials).sign(SIGNED);
+        let url = self.bucket.create_bucket(&self.credentials).sign(URL_VALIDITY);
         // In all regions except the first, the request must contain the region.
         let body = match self.bucket.region() {
             "us-east-1" => String::new(),
@@ -298,7 +304,7 @@ impl Storage for S3 {
                  <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
             ),
         };
-        let said = self.ask(|http| http.put(url.as_str()).send(body.as_bytes()))?;
-        if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
+        let response = self.ask(|http| http.put(url.as_str()).send(body.as_bytes()))?;
+        if response.status.is_success() { Ok(()) } else { Err(self.refused(&response)) }
     }
 }

@@ -21,9 +21,9 @@ use super::{
 /// The size in bytes of one read or write. Every server accepts it.
 const PIECE: u32 = 32 << 10;
 /// The maximum number of requests in progress.
-const AHEAD: usize = 64;
+const MAX_IN_PROGRESS: usize = 64;
 /// The maximum size in bytes of a response. Directories and files arrive in parts.
-const LONGEST: u32 = 1 << 20;
+const MAX_RESPONSE: u32 = 1 << 20;
 /// The directory for incomplete files, as in `directory`.
 const TEMPORARY: &str = "tmp";
 
@@ -225,7 +225,7 @@ impl Wire {
         let mut head = [0; 5];
         self.from.read_exact(&mut head).map_err(|_| io::Error::other("the connection broke"))?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-        if !(1..=LONGEST).contains(&length) {
+        if !(1..=MAX_RESPONSE).contains(&length) {
             return Err(io::Error::other("the other side is not an SFTP server"));
         }
         let mut body = vec![0; length as usize - 1];
@@ -340,7 +340,7 @@ impl Wire {
         let (mut next, end) = (offset, offset + length);
         let mut failed = None;
         while next < end || !asked.is_empty() {
-            while next < end && asked.len() < AHEAD && failed.is_none() {
+            while next < end && asked.len() < MAX_IN_PROGRESS && failed.is_none() {
                 let size = u64::from(PIECE).min(end - next) as u32;
                 let number = self.send(kind::READ, |body| {
                     string(body, handle);
@@ -376,7 +376,7 @@ impl Wire {
             })?;
             asked.push_back(number);
             offset += piece.len() as u64;
-            if asked.len() > AHEAD
+            if asked.len() > MAX_IN_PROGRESS
                 && let Some(number) = asked.pop_front()
             {
                 self.to.flush()?;

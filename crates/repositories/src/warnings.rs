@@ -7,22 +7,22 @@ use lap_base::error::{Error, Kind, Result};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// The maximum number of kept warnings. The first ones explain the problem.
-const MOST: usize = 20;
+const MAX_WARNINGS: usize = 20;
 
-static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static ONCE: Once = Once::new();
 
-struct Listener;
+struct WarningLog;
 
-impl Log for Listener {
+impl Log for WarningLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= Level::Warn && metadata.target().starts_with("rustic_core")
     }
 
     fn log(&self, record: &Record<'_>) {
-        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.enabled(record.metadata()) && said.len() < MOST {
-            said.push(one_line(&record.args().to_string()));
+        let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.enabled(record.metadata()) && warnings.len() < MAX_WARNINGS {
+            warnings.push(one_line(&record.args().to_string()));
         }
     }
 
@@ -33,11 +33,11 @@ impl Log for Listener {
 pub fn listen() {
     ONCE.call_once(|| {
         super::users::from_files_only();
-        if log::set_logger(&Listener).is_ok() {
+        if log::set_logger(&WarningLog).is_ok() {
             log::set_max_level(LevelFilter::Warn);
         }
     });
-    SAID.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// Checks that there was no warning.
@@ -45,8 +45,8 @@ pub fn listen() {
 /// # Errors
 /// The warnings since [`listen`].
 pub fn clean() -> Result<()> {
-    let said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    match said.split_first() {
+    let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    match warnings.split_first() {
         None => Ok(()),
         Some((first, more)) => {
             let error = Error::new(Kind::Node, first.clone());

@@ -12,10 +12,10 @@ use super::{id::Id, meta::directory};
 
 /// The entries of `state` that are valid on another node too. The journal, the lock and operations in progress are not.
 /// The restore itself records what ran.
-const TRAVELS: [&str; 3] = ["releases", "ledger.jsonl", "dns"];
+const ADOPTED: [&str; 3] = ["releases", "ledger.jsonl", "dns"];
 
 /// The maximum size of a file in bytes.
-const MOST: u64 = 1 << 30;
+const MAX_SIZE: u64 = 1 << 30;
 
 /// Copies the `state` of the fetched snapshot `id` into the node's state. The call can be repeated.
 ///
@@ -25,7 +25,7 @@ pub fn adopt(pool: &Path, state: &Path, id: &Id) -> Result<()> {
     let Some(from) = Dir::find(&directory(pool).join(id.to_string()).join("state"))? else { return Ok(()) };
     let (to, walk) = (Dir::open(state)?, Walk::default());
     let all = from.list(&walk)?;
-    for entry in TRAVELS.iter().filter_map(|name| all.iter().find(|entry| entry.name == *name)) {
+    for entry in ADOPTED.iter().filter_map(|name| all.iter().find(|entry| entry.name == *name)) {
         copy(&from, &to, entry, &walk, 1)?;
     }
     Ok(())
@@ -41,7 +41,7 @@ fn copy(from: &Dir, to: &Dir, entry: &DirEntry, walk: &Walk, depth: usize) -> Re
             let to = to.make(name)?;
             from.list(walk)?.iter().try_for_each(|entry| copy(&from, &to, entry, walk, depth + 1))
         }
-        FileType::RegularFile => match from.read(name, MOST)? {
+        FileType::RegularFile => match from.read(name, MAX_SIZE)? {
             Some(bytes) => to.write(&entry.name, &bytes, 0o600),
             None => Ok(()),
         },

@@ -156,7 +156,7 @@ fn all(root: &Side, path: &Path, node: &FileStatus, change: FileChange, out: &mu
 }
 
 /// The size in bytes of a piece of a file that is compared.
-const PIECE: usize = 64 << 10;
+const BUFFER_SIZE: usize = 64 << 10;
 
 fn same(a: &FileStatus, b: &FileStatus, old: (&Dir, &Path), new: (&Dir, &Path)) -> Result<bool> {
     let of = |node: &FileStatus| (node.kind, node.mode, node.owner, node.written, node.device, node.size);
@@ -180,10 +180,10 @@ fn same(a: &FileStatus, b: &FileStatus, old: (&Dir, &Path), new: (&Dir, &Path)) 
     }
     let open = |(dir, name): &(Dir, OsString)| dir.file(Path::new(name)).ok().flatten();
     let (Some(mut first), Some(mut second)) = (open(&old), open(&new)) else { return Ok(false) };
-    let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let (mut one, mut other) = (vec![0; BUFFER_SIZE], vec![0; BUFFER_SIZE]);
     let mut left = a.size;
     while left > 0 {
-        let length = left.min(PIECE as u64) as usize;
+        let length = left.min(BUFFER_SIZE as u64) as usize;
         first
             .read_exact(&mut one[..length])
             .or_error(Kind::Node, || format!("cannot read `{}`", old.0.path().join(&old.1).display()))?;

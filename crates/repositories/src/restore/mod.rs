@@ -6,13 +6,13 @@
 //! - every entry is checked before rustic_core restores the first one (`names`, `rules`), and
 //! - rustic_core runs in a child process (`child`) that has the target as its root directory (`confine`).
 
-mod aside;
 mod child;
 mod confine;
 pub mod here;
 pub mod job;
 mod names;
 mod rules;
+mod spawn;
 
-pub use aside::{here_served, inherited};
 pub use child::run;
+pub use spawn::{here_served, inherited};

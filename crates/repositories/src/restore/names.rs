@@ -12,12 +12,12 @@ use lap_base::error::{Error, Kind, Result};
 use rustic_core::{TreeId, repofile::Node};
 
 /// The maximum depth. A deeper path is longer than Linux permits, so no copy contains one.
-const DEEPEST: usize = 2048;
+const MAX_DEPTH: usize = 2048;
 /// The maximum number of entries. No real snapshot has as many, but directories that refer to each other could make a
 /// few kilobytes look like more.
-const MOST: u64 = 200_000_000;
+const MAX_ENTRIES: u64 = 200_000_000;
 /// The maximum length of a path in messages, in characters.
-const SHOWN: usize = 200;
+const MAX_SHOWN: usize = 200;
 
 /// The state of the check: the entries seen so far.
 pub struct TreeNames<'a> {
@@ -56,7 +56,7 @@ impl<'a> TreeNames<'a> {
             return wrong("which is not a plain file name");
         }
         self.entries += 1;
-        if self.entries > MOST {
+        if self.entries > MAX_ENTRIES {
             return wrong("after more entries than any snapshot has");
         }
         // All names above were checked, so each part of the path is one of them.
@@ -64,7 +64,7 @@ impl<'a> TreeNames<'a> {
         if depth == 0 || depth > self.open.len() {
             return wrong("which is outside any directory");
         }
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return wrong("which is deeper than a path may be");
         }
         self.open.truncate(depth);
@@ -92,7 +92,7 @@ fn is_one(name: &OsStr) -> bool {
 
 /// Returns the error for an entry that neither lap nor restic would write.
 pub fn forged(repository: &str, path: &Path, why: &str) -> Error {
-    let shown: String = path.to_string_lossy().chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let shown: String = path.to_string_lossy().chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
     Error::new(Kind::Refused, format!("`{repository}` has an entry `{shown}`, {why}: nothing of it was restored"))
         .hint("neither lap nor restic writes such an entry: the repository was forged, or a third party has its key")
         .hint("`lap snapshot list --from REPOSITORY` shows older copies; lap checks each in the same way")

@@ -6,7 +6,7 @@ use super::*;
 use crate::{relay::Message, remote::Remote, storage::Storage};
 
 /// A storage in which packs take some time, finish in any order, and may fail.
-struct Slow {
+struct SlowStorage {
     inner: Arc<dyn Storage>,
     begun: AtomicI64,
     ended: AtomicI64,
@@ -16,7 +16,7 @@ struct Slow {
     early: Mutex<Vec<RepositoryFile>>,
 }
 
-impl Storage for Slow {
+impl Storage for SlowStorage {
     fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.inner.list(folder)
     }
@@ -54,9 +54,9 @@ impl Storage for Slow {
 }
 
 /// Copies the newest snapshot over a connection.
-fn copied(office: &Office, fails: fn(i64, usize) -> bool) -> (Result<CopyStats>, Arc<Slow>) {
+fn copied(office: &Office, fails: fn(i64, usize) -> bool) -> (Result<CopyStats>, Arc<SlowStorage>) {
     let (begun, ended, early) = (AtomicI64::new(0), AtomicI64::new(0), Mutex::default());
-    let slow = Arc::new(Slow { inner: office.storage.clone(), begun, ended, fails, early });
+    let slow = Arc::new(SlowStorage { inner: office.storage.clone(), begun, ended, fails, early });
     let (ours, theirs) = UnixStream::pair().unwrap();
     let storage: Arc<dyn Storage> = slow.clone();
     let served = std::thread::spawn(move || {

@@ -74,7 +74,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn there_and_back() {
+fn a_copy_over_s3_is_fetched_without_a_difference() {
     let server = Server::start();
     let empty = server.storage("lab");
     assert_eq!(empty.list_root().unwrap(), None, "the bucket does not exist yet");

@@ -75,14 +75,14 @@ fn direct(here: &Dir) -> Result<All> {
     if lines.is_empty() {
         return Ok(All::default());
     }
-    match believed(here, &lines) {
+    match checked(here, &lines) {
         Some(paths) => Ok(All { paths, missing: Vec::new() }),
         None => read(here),
     }
 }
 
 /// Returns the paths of the list, or `None` if a line is not a subvolume at its path.
-fn believed(here: &Dir, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
+fn checked(here: &Dir, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
     let device = device(here).ok()?;
     // The list contains complete paths from the top of the file system. The path of the open directory shows which part
     // of them leads to `here`.

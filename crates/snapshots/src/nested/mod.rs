@@ -48,14 +48,14 @@ use super::{
 use find::all;
 
 /// The maximum number of subvolumes in a snapshot. Each one costs a commit of the file system.
-const MOST: usize = 1000;
+const MAX_SUBVOLUMES: usize = 1000;
 
 /// Returns the subvolumes in the present data.
 ///
 /// # Errors
 /// They cannot be listed.
 pub fn present(data: &Path) -> Result<All> {
-    if is_btrfs(data)? { all(data, MOST) } else { Ok(All::default()) }
+    if is_btrfs(data)? { all(data, MAX_SUBVOLUMES) } else { Ok(All::default()) }
 }
 
 /// Puts the subvolumes beside the data of the snapshot `from` into `to`, from which they are copied to a repository.
@@ -110,8 +110,8 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
     fs::create_dir(&place).or_error(Kind::Node, || format!("cannot make `{}`", place.display()))?;
     let (present, copy) = (root(data)?, root(&half.join("data"))?);
     for path in paths {
-        if nested.kept.len() == MOST {
-            nested.miss(path, format!("a snapshot contains at most {MOST} subvolumes"));
+        if nested.kept.len() == MAX_SUBVOLUMES {
+            nested.miss(path, format!("a snapshot contains at most {MAX_SUBVOLUMES} subvolumes"));
             continue;
         }
         let Some(text) = path.to_str() else {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The name of a subvolume while it is deleted.
-const GONE: &str = ".lap-gone";
+const BEING_DELETED: &str = ".lap-gone";
 
 /// Removes all subvolumes inside the one at `path`, to which no container has access.
 ///
@@ -66,9 +66,9 @@ fn remove(path: &Path, inside: &[PathBuf]) -> Result<()> {
         }
         let above = walk_to(&open, above)?;
         // A read-only subvolume cannot be moved.
-        if above.rename(name, &own, GONE.as_ref()).is_err() {
+        if above.rename(name, &own, BEING_DELETED.as_ref()).is_err() {
             btrfs::set_writable(&path_of(&walk_to(&above, Path::new(name))?))?;
-            above.rename(name, &own, GONE.as_ref())?;
+            above.rename(name, &own, BEING_DELETED.as_ref())?;
         }
         drop_gone(&own)?;
     }
@@ -82,12 +82,12 @@ fn own(path: &Path) -> Result<Dir> {
 
 /// Deletes the moved subvolume.
 fn drop_gone(own: &Dir) -> Result<()> {
-    let Some(gone) = own.dir(Path::new(GONE))? else { return Ok(()) };
+    let Some(gone) = own.dir(Path::new(BEING_DELETED))? else { return Ok(()) };
     if is_subvolume(&gone) {
-        return btrfs::delete(&own.path().join(GONE));
+        return btrfs::delete(&own.path().join(BEING_DELETED));
     }
     // Another file had the name of the subvolume when it was moved.
-    own.remove(GONE.as_ref())
+    own.remove(BEING_DELETED.as_ref())
 }
 
 /// Removes the subvolumes beside the data of a snapshot.

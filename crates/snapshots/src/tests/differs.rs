@@ -4,10 +4,10 @@ use super::*;
 
 #[test]
 fn differences_are_listed_file_by_file() {
-    on_each(tells_differences);
+    on_each(lists_differences);
 }
 
-fn tells_differences(pool: Pool) {
+fn lists_differences(pool: Pool) {
     let odd = std::ffi::OsStr::new("new\nline");
     pool.write("git/stays", "x");
     pool.write("git/goes", "x");
@@ -43,10 +43,10 @@ fn tells_differences(pool: Pool) {
 
 #[test]
 fn an_unchanged_file_with_another_inode_is_no_difference() {
-    on_each(tells_no_differences);
+    on_each(lists_no_difference);
 }
 
-fn tells_no_differences(pool: Pool) {
+fn lists_no_difference(pool: Pool) {
     let data = pool.path().join("data");
     pool.write("git/content", "same size");
     pool.write("git/rights", "x");
