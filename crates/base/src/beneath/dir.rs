@@ -154,7 +154,7 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<O
     for part in path.components() {
         if piece.as_os_str().len() + part.as_os_str().len() > LONGEST {
             let root = here.as_ref().map_or(root, AsFd::as_fd);
-            here = Some(one(root, &piece, PLACE | OFlags::DIRECTORY)?);
+            here = Some(one(root, &piece, PATH_ONLY | OFlags::DIRECTORY)?);
             piece = PathBuf::new();
         }
         piece.push(part);
