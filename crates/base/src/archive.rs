@@ -1,11 +1,11 @@
-//! Tar archives in memory: files for a node or for the seed of a machine.
+//! Tar archives in memory, for example the files for a node or the seed of a virtual machine.
 
 use crate::error::{Kind, OrError, Result};
 
-/// Packs files, each given as path, mode and content, into an archive in memory.
+/// Packs `files` into a tar archive and returns its bytes. Each file is a path, a mode and the content.
 ///
 /// # Errors
-/// A path is too long for an archive.
+/// A path is too long for the tar format.
 pub fn pack<'a>(files: impl IntoIterator<Item = (&'a str, u32, &'a [u8])>) -> Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     for (path, mode, bytes) in files {

@@ -1,20 +1,20 @@
-//! Which control groups this machine has.
+//! The version of control groups on this machine.
 
 use std::path::Path;
 
-/// Where control groups are mounted.
+/// The mount point of control groups.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Which control groups the machine has.
+/// The version of control groups (cgroups(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cgroups {
-    /// One directory a controller (v1, or hybrid).
+    /// One hierarchy for each controller (v1, or hybrid).
     V1,
-    /// One tree.
+    /// One hierarchy for all controllers.
     V2,
 }
 
-/// Looks at `/sys/fs/cgroup`.
+/// Returns the version of the control groups that are mounted at [`CGROUPS`].
 pub fn cgroups() -> Cgroups {
     if Path::new(CGROUPS).join("cgroup.controllers").exists() { Cgroups::V2 } else { Cgroups::V1 }
 }

@@ -1,15 +1,16 @@
-//! How many files and connections a process may have open.
+//! The maximum number of open files and connections of a process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a daemon of lap's needs at most, with room: its connections are bounded far below.
+/// The limit for lap's daemons. They limit their connections to much smaller numbers.
 pub const ENOUGH: u64 = 65_536;
 
-/// Raises this process' soft limit to [`ENOUGH`], or to its hard limit where that is lower. A higher one stays: children
-/// inherit it. Many systems start with 1024, for programs that use `select(2)`, which lap does not.
+/// Raises this process' soft limit to [`ENOUGH`], or to its hard limit if that is lower. A higher soft limit is kept,
+/// because child processes inherit it. Many systems start with 1024, for programs that use `select(2)`. lap does not
+/// use it.
 ///
 /// # Errors
-/// The kernel refuses.
+/// The kernel refuses the new limit.
 pub fn raise() -> std::io::Result<()> {
     match raised(getrlimit(Resource::Nofile)) {
         Some(limit) => Ok(setrlimit(Resource::Nofile, limit)?),
@@ -17,7 +18,7 @@ pub fn raise() -> std::io::Result<()> {
     }
 }
 
-/// `None`: it is high enough. In a limit, `None` is "unlimited".
+/// Returns the new limit, or `None` if the present one is high enough. Inside an `Rlimit`, `None` means "unlimited".
 fn raised(limit: Rlimit) -> Option<Rlimit> {
     let wanted = limit.maximum.map_or(ENOUGH, |hard| hard.min(ENOUGH));
     limit.current.is_some_and(|soft| soft < wanted).then_some(Rlimit { current: Some(wanted), maximum: limit.maximum })

@@ -1,67 +1,68 @@
-//! The one error type: a kind (which fixes the exit code), a message, and hints on what to do next.
+//! The error type of lap: a kind, which gives the exit code; a message; and hints that name the next step.
 //!
-//! Messages are lower case, without a final period, name the thing in backticks, and say "cannot X".
+//! A message is lower case, has no final period, has names in backticks, and says "cannot X".
 
 use std::fmt;
 
-/// What went wrong, as far as a script that calls `lap` needs to know. Each kind has one exit code (see [`crate::exit`]).
+/// The kinds of errors that a script must be able to distinguish. Each kind has one exit code (see [`crate::exit`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// The command line is wrong.
     Usage,
-    /// The workspace is wrong: nothing outside was touched.
+    /// The workspace has an error. Nothing outside the workspace was changed.
     Config,
-    /// Something this machine needs is missing or not running.
+    /// A program or a resource of this machine is missing or does not work.
     Host,
-    /// A node answers, and reports an error or a wrong answer.
+    /// A node answers, and reports an error or sends a wrong answer.
     Node,
-    /// There is no connection to a node, or it ended before the answer came.
+    /// There is no connection to a node, or the connection ended before the answer.
     Disconnected,
     /// An image could not be built.
     Build,
-    /// A container does not do what it should.
+    /// A container does not run, or is not healthy.
     Unhealthy,
-    /// Somebody else holds the lock, or took it over.
+    /// Another command holds the lock, or took it over.
     Locked,
     /// A key is missing or wrong.
     Keys,
     /// The command would lose or break something.
     Refused,
-    /// Stopped by the user.
+    /// The user stopped the command.
     Interrupted,
-    /// Everything else; a bug if it is seen often.
+    /// Any other error. If users see it often, it is a bug.
     Other,
 }
 
-/// An error that can be shown as it is: one sentence that names the thing, and the next steps.
+/// An error that is ready to be shown: a sentence that names the object, and the next steps.
 #[derive(Debug)]
 pub struct Error {
-    /// Decides heading and exit code.
+    /// Gives the heading and the exit code.
     pub kind: Kind,
-    /// One sentence, lower case, no final period. More lines may follow (a build's last output).
+    /// One sentence in lower case, without a final period. More lines may follow, for example the last output of a
+    /// build.
     pub message: String,
-    /// What to do next, each one sentence.
+    /// The next steps, one sentence each.
     pub hints: Vec<String>,
 }
 
-/// The result of everything that can fail in `lap`.
+/// The result type of lap's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Kind {
-    /// The node is at fault, or the way to it.
+    /// Returns whether the node, or the connection to it, caused the error.
     pub fn is_of_node(self) -> bool {
         matches!(self, Self::Node | Self::Disconnected)
     }
 }
 
 impl Error {
-    /// An error of `kind` that says `message`.
+    /// Returns an error without hints.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hints: Vec::new() }
     }
 
-    /// The same error with one more hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -77,9 +78,10 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Turns any failure into an [`Error`] that names its object: `read(path).or_error(Kind::Host, || format!("cannot read `{path}`"))`.
+/// Converts any error into an [`Error`] that names its object: `read(path).or_error(Kind::Host, || format!("cannot read
+/// `{path}`"))`.
 pub trait OrError<T> {
-    /// The message becomes "`what`: the cause".
+    /// Converts the error. The message becomes "`what`: the cause".
     fn or_error(self, kind: Kind, what: impl FnOnce() -> String) -> Result<T>;
 }
 

@@ -1,8 +1,8 @@
-//! The exit codes, in one place. `lap help exit-codes` prints [`TABLE`].
+//! The exit codes. `lap help exit-codes` prints [`TABLE`].
 
 use crate::error::Kind;
 
-/// Code, name and meaning of every way `lap` ends.
+/// The code, the name and the meaning of each way in which `lap` can end.
 pub const TABLE: &[(u8, &str, &str)] = &[
     (0, "ok", "the command succeeded, or there was nothing to do"),
     (1, "other", "another error"),
@@ -18,7 +18,7 @@ pub const TABLE: &[(u8, &str, &str)] = &[
     (130, "interrupted", "stopped with Ctrl-C, or you answered no"),
 ];
 
-/// The exit code of an error of this kind.
+/// Returns the exit code for errors of `kind`.
 pub fn code(kind: Kind) -> u8 {
     match kind {
         Kind::Other => 1,

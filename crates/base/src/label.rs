@@ -1,6 +1,6 @@
-//! Labels: one part of a DNS name.
+//! Labels: the parts of a DNS name between the dots (RFC 1035, 2.3.1).
 
-/// One part of a DNS name; also what labs, environments and nodes are called.
+/// Returns whether `text` is a label in lower case. The names of labs, environments and nodes are labels too.
 pub fn is_label(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= 63

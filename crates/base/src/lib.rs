@@ -1,12 +1,12 @@
-//! What every part of lap stands on, and what depends on no part of lap.
+//! The base of lap. This crate depends on no other part of lap.
 //!
-//! - [`error`], [`exit`]: an error has a [`Kind`], one sentence, and hints that name the next step,
-//! - [`state`]: a state file is absent, has a value, or is unreadable,
-//! - [`durable`]: files that are whole after a power cut, or not there,
-//! - [`beneath`]: files in a directory that somebody else fills; no link is followed,
-//! - [`random`], [`secret`]: bytes that cannot be guessed, and values that are not printed,
-//! - [`label`], [`nameservers`], [`upstreams`]: parts of DNS that more than the name server needs,
-//! - [`archive`], [`cgroups`], [`clock`], [`descriptors`], [`words`]: one small thing each.
+//! - [`error`], [`exit`]: errors with a [`Kind`], one sentence, and hints that name the next step,
+//! - [`state`]: state files, which are absent, have a value, or are unreadable,
+//! - [`durable`]: files that are either complete or absent after a power cut,
+//! - [`beneath`]: access to a directory that an untrusted program fills; no link is followed,
+//! - [`random`], [`secret`]: random bytes from the kernel, and values that are never printed,
+//! - [`label`], [`nameservers`], [`upstreams`]: parts of DNS that not only the name server needs,
+//! - [`archive`], [`cgroups`], [`clock`], [`descriptors`], [`words`]: small helpers.
 //!
 //! ```
 //! use lap_base::{Kind, durable, state, state::State};
@@ -19,7 +19,7 @@
 //! let read: State<serde_json::Value> = state::json(&file);
 //! assert!(matches!(read, State::Value(value) if value["number"] == 7));
 //!
-//! // A damaged file is not an absent one: the command refuses.
+//! // A damaged file does not count as absent: the command refuses to continue.
 //! durable::write_file(&file, b"{\"numb", 0o600)?;
 //! let error = state::json::<serde_json::Value>(&file).value_or_refuse().unwrap_err();
 //! assert_eq!(error.kind, Kind::Refused);

@@ -1,20 +1,20 @@
-//! A string that must not be shown.
+//! Strings that must not be shown.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret: wiped when dropped, and never printed by `{:?}`. There is no `Display` on purpose.
+/// A secret. Its memory is wiped when it is dropped, and `{:?}` does not print it. It has no `Display` on purpose.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the string over; the caller keeps no copy.
+    /// Makes a secret from `secret`. The caller must not keep a copy.
     pub fn new(secret: String) -> Self {
         Self(Zeroizing::new(secret))
     }
 
-    /// The secret itself, for the one place that sends or writes it.
+    /// Returns the secret, for the code that sends or writes it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -26,24 +26,25 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// For the fields of a request that carries one: `#[serde(with = "exposed")]`. There is no `Serialize` on purpose.
+/// Serializes a [`Secret`] in a field of a request: `#[serde(with = "exposed")]`. `Secret` has no `Serialize` on
+/// purpose, so each such field is visible in the source.
 pub mod exposed {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::Secret;
 
-    /// As a string.
+    /// Writes the secret as a string.
     ///
     /// # Errors
-    /// Those of the serializer.
+    /// The serializer fails.
     pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(secret.expose())
     }
 
-    /// From a string.
+    /// Reads the secret from a string.
     ///
     /// # Errors
-    /// Those of the deserializer.
+    /// The deserializer fails, or the value is not a string.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
         String::deserialize(deserializer).map(Secret::new)
     }
@@ -54,7 +55,7 @@ mod tests {
     use super::Secret;
 
     #[test]
-    fn debug_shows_nothing() {
+    fn debug_does_not_show_the_secret() {
         assert_eq!(format!("{:?}", Some(Secret::new("hunter2hunter2".into()))), "Some(Secret(…))");
     }
 }

@@ -1,7 +1,8 @@
-//! Reads of state files. A read has three results: the file is absent, it has a value, or it is unreadable. An error of the disk, a file
-//! that was cut short and a value of another type are not "nothing there": a command that would change something must refuse then.
+//! Reads of state files. A read has three results: the file is absent, it has a value, or it is unreadable. An error of
+//! the disk, a truncated file and a value of another type are not "absent": a command that would change something must
+//! refuse to continue.
 //!
-//! All reads of state go through this module; a test in `tests/it/repository.rs` checks that.
+//! All reads of state use this module. A test in `tests/it/repository.rs` checks this.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,46 +16,49 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Kind, Result};
 
-/// What a read of a state file gave.
+/// The result of a read of a state file.
 #[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State<T> {
-    /// The directory is there, and has no such file.
+    /// The directory exists and does not contain the file.
     #[default]
     Absent,
+    /// The file exists and has this value.
     Value(T),
+    /// The file cannot be read, or its content is wrong.
     Unreadable(Unreadable),
 }
 
 /// A state file whose content is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
+    /// The path of the file.
     pub path: PathBuf,
-    /// Why, as the second half of a sentence.
+    /// The cause, as the second half of a sentence.
     pub reason: String,
-    /// What puts it right, each one sentence.
+    /// The steps that repair it, one sentence each.
     #[serde(default)]
     pub hints: Vec<String>,
-    /// There is no such file, and other files say that there was one.
+    /// The file does not exist, but other files show that it once existed.
     #[serde(default)]
     pub is_gone: bool,
 }
 
 impl Unreadable {
-    /// `reason`: the second half of "cannot read `path`: …".
+    /// Returns an unreadable state without hints. `reason` is the second half of "cannot read `path`: …".
     pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         Self { path: path.into(), reason: reason.into(), hints: Vec::new(), is_gone: false }
     }
 
-    /// The same with one more hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// One sentence, as an error says it.
+    /// Returns the sentence that an error shows.
     pub fn sentence(&self) -> String {
         format!("cannot read `{}`: {}", self.path.display(), self.reason)
     }
@@ -68,10 +72,10 @@ impl From<Unreadable> for Error {
 }
 
 impl<T> State<T> {
-    /// The value, `None` where it is absent.
+    /// Returns the value, or `None` if the file is absent.
     ///
     /// # Errors
-    /// It is unreadable: the caller must not go on as if it were absent.
+    /// The file is unreadable. The caller must not continue as if it were absent.
     pub fn value_or_refuse(self) -> Result<Option<T>> {
         match self {
             Self::Absent => Ok(None),
@@ -80,7 +84,8 @@ impl<T> State<T> {
         }
     }
 
-    /// The value, and why there is none if it is unreadable. For what only shows: it must show both.
+    /// Returns the value, if there is one, and the cause if the file is unreadable. Use it in commands that only show
+    /// state. They must show both.
     pub fn value_and_complaint(self) -> (Option<T>, Option<Unreadable>) {
         match self {
             Self::Absent => (None, None),
@@ -89,7 +94,7 @@ impl<T> State<T> {
         }
     }
 
-    /// Why it is unreadable, if it is.
+    /// Returns the cause if the file is unreadable.
     pub fn unreadable(&self) -> Option<&Unreadable> {
         match self {
             Self::Unreadable(unreadable) => Some(unreadable),
@@ -97,10 +102,12 @@ impl<T> State<T> {
         }
     }
 
+    /// Returns whether the file is absent.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 
+    /// Returns the same state with a reference to the value.
     pub fn as_ref(&self) -> State<&T> {
         match self {
             Self::Absent => State::Absent,
@@ -109,7 +116,7 @@ impl<T> State<T> {
         }
     }
 
-    /// The same state of another value.
+    /// Applies `change` to the value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> State<U> {
         match self {
             Self::Absent => State::Absent,
@@ -118,7 +125,7 @@ impl<T> State<T> {
         }
     }
 
-    /// The same with one more hint, if it is unreadable.
+    /// Adds a hint if the file is unreadable.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         match self {
             Self::Unreadable(unreadable) => Self::Unreadable(unreadable.hint(hint)),
@@ -127,7 +134,7 @@ impl<T> State<T> {
     }
 }
 
-/// The bytes of a regular file. A symbolic link is not followed: lap writes none.
+/// Reads a regular file. A symbolic link is unreadable, because lap does not write links.
 pub fn bytes(path: &Path) -> State<Vec<u8>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
@@ -151,7 +158,7 @@ pub fn bytes(path: &Path) -> State<Vec<u8>> {
     }
 }
 
-/// A file of JSON.
+/// Reads a JSON file.
 pub fn json<T: DeserializeOwned>(path: &Path) -> State<T> {
     match bytes(path) {
         State::Absent => State::Absent,
@@ -163,7 +170,8 @@ pub fn json<T: DeserializeOwned>(path: &Path) -> State<T> {
     }
 }
 
-/// The same for a file in a directory that is made together with it: without the directory, the file is absent.
+/// Reads the JSON file `name` in a directory that is created together with its first file. If the directory does not
+/// exist, the file is absent.
 pub fn json_in<T: DeserializeOwned>(directory: &Path, name: &str) -> State<T> {
     match is_absent(directory) {
         true => State::Absent,
@@ -171,12 +179,12 @@ pub fn json_in<T: DeserializeOwned>(directory: &Path, name: &str) -> State<T> {
     }
 }
 
-/// Whether there is nothing of this name. What cannot be looked at is not absent.
+/// Returns whether `path` does not exist. A path that cannot be examined is not absent.
 pub fn is_absent(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// A file of one word, as `text.parse()` takes it.
+/// Reads a file that contains one word, and converts the word with `parse`.
 pub fn word<T: std::str::FromStr>(path: &Path) -> State<T> {
     match bytes(path) {
         State::Absent => State::Absent,
@@ -188,10 +196,10 @@ pub fn word<T: std::str::FromStr>(path: &Path) -> State<T> {
     }
 }
 
-/// The value in a text of JSON.
+/// Parses a JSON value.
 ///
 /// # Errors
-/// Why there is none, as the second half of a sentence.
+/// The cause, as the second half of a sentence.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     use serde_json::error::Category;
     if bytes.is_empty() {
@@ -204,7 +212,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     })
 }
 
-/// The names in a directory, sorted.
+/// Returns the names in a directory, sorted.
 pub fn names(path: &Path) -> State<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -221,7 +229,7 @@ pub fn names(path: &Path) -> State<Vec<String>> {
     }
 }
 
-/// There is no such name: it is absent only where the directory that would hold it is there.
+/// Returns the state of a file that open(2) did not find. It is absent only if its directory exists.
 fn absent<T>(path: &Path) -> State<T> {
     if !is_absent(path) {
         return State::Unreadable(Unreadable::new(path, "its target does not exist"));
@@ -245,7 +253,7 @@ mod tests {
         release: u64,
     }
 
-    /// Why this file is unreadable.
+    /// Returns the reason why the file is unreadable.
     #[track_caller]
     fn reason(path: &Path) -> String {
         match json::<Number>(path) {
@@ -258,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_is_only_what_is_not_there() {
+    fn a_file_is_absent_only_if_its_directory_exists() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("current.json");
         assert_eq!(json::<Number>(&path), State::Absent);
@@ -269,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why() {
+    fn an_unreadable_file_gives_a_reason() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("current.json");
         for (text, why) in [
@@ -299,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_changes_something_is_refused() {
+    fn an_unreadable_file_is_an_error_for_a_command_that_changes_something() {
         assert_eq!(State::<u8>::Absent.value_or_refuse().unwrap(), None);
         assert_eq!(State::Value(5).value_or_refuse().unwrap(), Some(5));
         let unreadable = State::<u8>::Unreadable(Unreadable::new("/x/fence", "it is empty").hint("do this"));
@@ -309,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_names() {
+    fn files_of_one_word_and_directories_have_three_states() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fence");
         assert_eq!(word::<u64>(&path), State::Absent);
@@ -330,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn it_travels_as_it_is() {
+    fn a_state_survives_serialization() {
         for state in [State::Absent, State::Value(5), State::Unreadable(Unreadable::new("/x", "it is empty"))] {
             let text = serde_json::to_string(&state).unwrap();
             assert_eq!(serde_json::from_str::<State<u8>>(&text).unwrap(), state);

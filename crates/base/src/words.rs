@@ -1,6 +1,6 @@
-//! Helpers for wording: durations, sizes, and never "1 files".
+//! Wording of durations, sizes and plurals.
 
-/// `3 s`, `5 min`, `2 h`, `4 d`: a duration in seconds for people.
+/// Returns a duration, given in seconds, in one unit: `3 s`, `5 min`, `2 h`, `4 d`.
 pub fn ago(seconds: i64) -> String {
     match seconds.max(0) {
         s @ 0..120 => format!("{s} s"),
@@ -10,7 +10,7 @@ pub fn ago(seconds: i64) -> String {
     }
 }
 
-/// `0.4 s`, `12.3 s`, `2 min 5 s`.
+/// Returns a duration, given in seconds: `0.4 s`, `12.3 s`, `2 min 5 s`.
 pub fn duration(seconds: f64) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1} s")
@@ -19,7 +19,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// `12 B`, `3.4 MiB`.
+/// Returns a number of bytes with its unit: `12 B`, `3.4 MiB`.
 pub fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
@@ -31,13 +31,13 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.1} TiB")
 }
 
-/// `1 step`, `2 steps`.
+/// Returns the count with the noun in the singular or the plural: `1 step`, `2 steps`.
 pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-/// Text of others on one line of a terminal: what would move the cursor, turn the direction of the line, or not be seen, is written as
-/// its code point.
+/// Makes untrusted text safe for one line of a terminal. Escapes each character that moves the cursor, changes the
+/// direction of the text, or is invisible.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -46,14 +46,15 @@ pub fn plain(text: &str) -> String {
     out
 }
 
-/// Text of others as it may be named in a message: in backticks, on one line, not endless.
+/// Returns untrusted text for use in a message: in backticks, on one line, at most 80 characters.
 pub fn shown(text: &str) -> String {
     let short: String = text.chars().take(80).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
     format!("`{}{more}`", plain(&short))
 }
 
-/// Whether it is a character that a terminal does not show: bidirectional controls, zero-width characters, line separators, tags, and fillers that have no glyph.
+/// Returns whether a terminal does not show `c`: bidirectional controls, zero-width characters, line separators, tags,
+/// and fillers without a glyph.
 pub fn is_invisible(c: char) -> bool {
     matches!(
         u32::from(c),
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_of_others_cannot_move_the_cursor_or_hide() {
+    fn untrusted_text_cannot_move_the_cursor_or_hide() {
         for (text, shown) in [
             ("Anna Å. 日本\t{x}", "Anna Å. 日本\t{x}"),
             ("a\x1b[2Kb\r\n", "a\\u{1b}[2Kb\\r\\n"),
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn words() {
+    fn durations_sizes_and_plurals_have_units() {
         assert_eq!([ago(-1), ago(119), ago(120), ago(7200), ago(172_800)], ["0 s", "119 s", "2 min", "2 h", "2 d"]);
         assert_eq!([duration(0.44), duration(125.2)], ["0.4 s", "2 min 5 s"]);
         assert_eq!([bytes(12), bytes(1536), bytes(20 << 30)], ["12 B", "1.5 KiB", "20.0 GiB"]);

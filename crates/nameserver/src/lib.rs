@@ -1,10 +1,12 @@
 //! A dynamic DNS server for the names of a small network, and a client.
 //!
-//! - [`server`] answers for the zone, takes updates (RFC 2136) and transfers zones to secondaries (RFC 5936, RFC 1995),
-//! - [`client`] queries name servers, changes their names and transfers their zones, signed with TSIG (RFC 8945),
-//! - [`names`], [`keys`] and [`records`] are what both share: the files of names and of keys, and the text of record data.
+//! - [`server`] answers for its zones, accepts updates (RFC 2136) and transfers zones to secondaries (RFC 5936, RFC
+//!   1995),
+//! - [`client`] queries name servers, updates their names and transfers their zones, signed with TSIG (RFC 8945),
+//! - [`names`], [`keys`] and [`records`] define what both use: the files of names and of keys, and the text form of
+//!   record data.
 //!
-//! The server on a free port, and one query:
+//! This example runs the server on a free port and sends one query:
 //!
 //! ```
 //! use std::{fs, time::Duration};

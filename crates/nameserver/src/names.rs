@@ -1,4 +1,4 @@
-//! The file of static names that the server is given.
+//! The file with the server's static names.
 
 use std::{
     collections::BTreeMap,
@@ -7,35 +7,37 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// What the DNS server of one environment serves from the workspace, as `names.json` beside it.
+/// The static content of an environment's name server. It is stored as `names.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
-    /// The zone, with its final dot: `internal.`
+    /// The name of the zone, with its final dot: `internal.`
     pub zone: String,
-    /// The name server's own name, with its final dot: `ns.internal.`
+    /// The name of the name server, with its final dot: `ns.internal.`
     pub server: String,
-    /// The name server's own address; `None` while its node has none yet.
+    /// The address of the name server, or `None` if its node has no address yet.
     pub server_address: Option<Ipv4Addr>,
-    /// Fully qualified, with the final dot, lower case; one row per address.
-    /// The first row of an address is the name its reverse (PTR) record gives.
+    /// The addresses of hosts: fully qualified names in lower case with the final dot, one row for each address. If
+    /// several rows have the same address, the reverse record (PTR) has the name of the first one.
     pub hosts: Vec<(String, Ipv4Addr)>,
-    /// Further records of the workspace: name (with its final dot), type and data, both as in a zone file (RFC 1035,
+    /// More records of the workspace: the name with its final dot, the type and the data, as in a zone file (RFC 1035,
     /// section 5.1): `("www.internal.", "CNAME", "git.internal.")`.
     #[serde(default)]
     pub records: Vec<(String, String, String)>,
-    /// Networks (`192.168.0.0/24`) whose reverse zones are ours although no row lies in them: for what DHCP hands out.
+    /// Networks (`192.168.0.0/24`) whose reverse zones the server has even if no row of `hosts` lies in them, for the
+    /// addresses that DHCP assigns.
     #[serde(default)]
     pub reverse: Vec<String>,
-    /// Where everything else is asked, in this order.
+    /// The upstream servers, in the order in which the server asks them for all other names.
     pub upstreams: Vec<SocketAddr>,
-    /// Domains (with their final dot) that are asked elsewhere than at `upstreams`; the longest that fits counts.
+    /// Domains (with their final dot) that have upstream servers of their own. The longest domain that matches a name
+    /// applies.
     #[serde(default)]
     pub forward: BTreeMap<String, Vec<SocketAddr>>,
-    /// Networks whose machines may ask for what is not ours, and are not limited in how much they ask.
-    /// `None`: loopback, private and link-local addresses.
+    /// The networks whose clients may ask for names outside the server's zones, and have no rate limit. `None` means
+    /// loopback, private and link-local addresses.
     #[serde(default)]
     pub clients: Option<Vec<String>>,
-    /// Secondary servers, told when a zone changes (NOTIFY, RFC 1996).
+    /// Secondary servers, which are notified when a zone changes (NOTIFY, RFC 1996).
     #[serde(default)]
     pub secondaries: Vec<SocketAddr>,
 }

@@ -1,5 +1,5 @@
-//! Resource records as people write them, in the words of a zone file (RFC 1035, section 5.1): a type and its data,
-//! `SRV` and `0 0 389 ldap.internal.`
+//! Resource records in the text form of a zone file (RFC 1035, section 5.1): a type and its data, for example `SRV` and
+//! `0 0 389 ldap.internal.`
 
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use hickory_server::proto::{
     serialize::binary::BinEncodable,
 };
 
-/// The types that may be written, each with an example of its data.
+/// The types that are accepted, each with an example of its data.
 pub const TYPES: [(&str, &str); 13] = [
     ("A", "192.168.0.10"),
     ("AAAA", "fd00::10"),
@@ -25,10 +25,10 @@ pub const TYPES: [(&str, &str); 13] = [
     ("TXT", "\"some text\""),
 ];
 
-/// The type that `text` names, in any case.
+/// Parses the name of a record type, in upper or lower case.
 ///
 /// # Errors
-/// "what is wrong: what would be right".
+/// The type is not in [`TYPES`]. The text has the form "the fault: the correct form".
 pub fn record_type(text: &str) -> Result<RecordType, String> {
     let upper = text.to_ascii_uppercase();
     let known = TYPES.iter().any(|(name, _)| *name == upper);
@@ -39,10 +39,10 @@ pub fn record_type(text: &str) -> Result<RecordType, String> {
     })
 }
 
-/// The data of a record of type `rtype`. Names in it are whole, with their final dot.
+/// Parses the data of a record of type `rtype`. Names in the data must be fully qualified, with their final dot.
 ///
 /// # Errors
-/// "what is wrong: what would be right".
+/// The data is wrong for this type. The text has the form "the fault: the correct form".
 pub fn data(rtype: RecordType, text: &str) -> Result<RData, String> {
     let name = rtype.to_string();
     let example = TYPES.iter().find(|(known, _)| *known == name).map_or("", |(_, example)| *example);
@@ -56,7 +56,7 @@ pub fn data(rtype: RecordType, text: &str) -> Result<RData, String> {
         RecordType::NAPTR => Some(6),
         _ => None,
     };
-    // The parser takes what it needs and passes over the rest.
+    // The parser ignores superfluous words.
     if words.is_empty() || count.is_some_and(|count| count != words.len()) {
         return Err(wrong());
     }
@@ -67,14 +67,14 @@ pub fn data(rtype: RecordType, text: &str) -> Result<RData, String> {
         return Err(format!("`{}` has no final dot: write `{0}.`", host.escape_debug()));
     }
     let data = RData::try_from_str(rtype, text).map_err(|_| wrong())?;
-    // Some limits (a text of 255 bytes, a name's length) only show when it is written down.
+    // The parser does not check every limit (a text of 255 bytes, the length of a name). The encoder does.
     match data.to_bytes() {
         Ok(bytes) if bytes.len() <= usize::from(u16::MAX) => Ok(data),
         _ => Err(wrong()),
     }
 }
 
-/// Where among its words the data of a type has a name.
+/// Returns the position of the name among the words of the data, or `None` if data of this type contains no name.
 pub fn name_at(rtype: RecordType) -> Option<usize> {
     match rtype {
         RecordType::CNAME | RecordType::PTR => Some(0),
@@ -85,8 +85,8 @@ pub fn name_at(rtype: RecordType) -> Option<usize> {
     }
 }
 
-/// The words of `text`, quotes kept; `None` where a quote is not closed, or for what a zone file would take for a comment or
-/// a line's end.
+/// Splits `text` at spaces, and keeps quotes. Returns `None` if a quote is not closed, or for a character that a zone
+/// file would treat as a comment or a line break.
 fn words(text: &str) -> Option<Vec<String>> {
     let mut out: Vec<String> = Vec::new();
     let (mut word, mut quoted, mut escaped) = (None::<String>, false, false);
@@ -109,7 +109,7 @@ fn words(text: &str) -> Option<Vec<String>> {
     (!quoted).then_some(out)
 }
 
-/// A record's data as a zone file has it. Unlike the library's own way, texts keep their quotes.
+/// Returns the data of a record as in a zone file. The library's own form omits the quotes of a TXT record.
 pub fn shown(data: &RData) -> String {
     let RData::TXT(txt) = data else { return data.to_string() };
     let quoted = |text: &[u8]| {
@@ -131,16 +131,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn examples_are_right() {
+    fn every_example_parses_and_survives_its_text_form() {
         for (name, example) in TYPES {
             let rtype = record_type(&name.to_lowercase()).unwrap();
             let first = data(rtype, example).unwrap_or_else(|e| panic!("{name}: {e}"));
-            assert_eq!(data(rtype, &shown(&first)), Ok(first), "{name}: as it is shown it is read again");
+            assert_eq!(data(rtype, &shown(&first)), Ok(first), "{name}: the text of the data parses to the same data");
         }
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn wrong_data_is_refused_with_the_correct_form() {
         for (rtype, text, want) in [
             ("A", "fd00::1", "`fd00::1` is not the data of a A record: write e.g. `192.168.0.10`"),
             ("A", "10.0.0.1 10.0.0.2", "`10.0.0.1 10.0.0.2` is not the data of a A record: write e.g. `192.168.0.10`"),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_keep_their_quotes() {
+    fn the_text_form_of_a_txt_record_has_quotes() {
         let text = r#""a b" "c\"d" plain"#;
         assert_eq!(shown(&data(RecordType::TXT, text).unwrap()), r#""a b" "c\"d" "plain""#);
     }

@@ -1,4 +1,4 @@
-//! rustic_core on top of a [`Storage`].
+//! The backend for rustic_core on top of a [`Storage`].
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -15,26 +15,27 @@ use super::{
     warnings,
 };
 
-/// So many packs are in memory at the same time: a restore asks for twenty.
+/// The number of packs that may be in memory at the same time. A restore asks for up to twenty.
 const PACKS: usize = 3;
 
-/// So many bytes of packs with directories are kept: the library asks for one directory at a time, and the way is long.
+/// The maximum size in bytes of the cached packs with directories. rustic_core asks for one directory at a time, and
+/// each request over the network takes long.
 const DIRECTORIES: usize = 32 << 20;
 
-/// What the library reads and writes through.
+/// The backend through which rustic_core reads and writes a repository.
 pub struct Backend {
     storage: Arc<dyn Storage>,
     name: String,
     packs: Arc<Places>,
     directories: Mutex<Directories>,
-    /// No snapshot is written once the library has said something.
+    /// Whether a warning of rustic_core prevents the write of a snapshot.
     strict: bool,
-    /// Whose keys are tried first: each one takes a second.
+    /// The key slot whose keys are tried first, because each try takes a second.
     door: KeySlot,
 }
 
 impl Backend {
-    /// `name` is for messages.
+    /// Makes a backend. `name` appears in messages only.
     pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool, door: KeySlot) -> Self {
         Self { storage, name: name.to_owned(), packs: Arc::default(), directories: Mutex::default(), strict, door }
     }
@@ -49,7 +50,7 @@ impl Backend {
         RusticError::new(ErrorKind::Backend, format!("cannot {what} `{file}` of `{}`: {why}", self.name))
     }
 
-    /// A pack with directories; `None`: it is too large to be kept.
+    /// Returns a pack with directories, from the cache if possible. Returns `None` if it is too large for the cache.
     fn directories(&self, file: &RepositoryFile) -> RusticResult<Option<Bytes>> {
         let mut kept = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.too_large.contains(file) {
@@ -108,7 +109,7 @@ impl ReadBackend for Backend {
     }
 
     fn read_full(&self, kind: FileType, id: &Id) -> RusticResult<Bytes> {
-        // Of packs the check says more than that they are damaged.
+        // A damaged pack is not refused here, because the check reports more details about it.
         if kind != FileType::Pack {
             return self.whole(&file(kind, id));
         }
@@ -147,7 +148,7 @@ impl WriteBackend for Backend {
 
     fn write_bytes(&self, kind: FileType, id: &Id, _cacheable: bool, content: BytesList) -> RusticResult<()> {
         if self.strict && kind == FileType::Snapshot {
-            // A snapshot in which something is missing must never be listed.
+            // A snapshot with missing files must never be listed.
             warnings::clean().map_err(|error| RusticError::new(ErrorKind::InputOutput, error.message))?;
         }
         let file = file(kind, id);
@@ -160,7 +161,7 @@ impl WriteBackend for Backend {
     }
 }
 
-/// Packs with directories that were read lately, the latest last.
+/// The cache of packs with directories. The last one was used most recently.
 #[derive(Default)]
 struct Directories {
     packs: VecDeque<(RepositoryFile, Bytes)>,
@@ -188,7 +189,7 @@ impl Directories {
     }
 }
 
-/// Bytes of a pack, and the place they take.
+/// The bytes of a pack, with the permit that counts them.
 struct Kept {
     bytes: Bytes,
     _place: WritePermit,
@@ -209,7 +210,7 @@ struct Places {
 struct WritePermit(Arc<Places>);
 
 impl Places {
-    /// Waits until there is one.
+    /// Waits until there are fewer than [`PACKS`] packs in memory.
     fn take(self: &Arc<Self>) -> WritePermit {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = self.freed.wait_while(taken, |taken| *taken >= PACKS).unwrap_or_else(PoisonError::into_inner);

@@ -6,17 +6,17 @@ use lap_base::{
     random::random,
 };
 
-/// Encrypted files begin with so many bytes that were picked for them.
+/// The size in bytes of the random nonce at the start of an encrypted file.
 const NONCE: usize = 16;
 
-/// What encrypts, with one key.
+/// Encrypts and decrypts with one key.
 pub struct Cipher(Aes256CtrPoly1305Aes);
 
 impl Cipher {
-    /// `encrypt`, `k` and `r`, as restic calls them.
+    /// Makes a cipher from the three parts of a restic key: `encrypt`, `k` and `r`.
     ///
     /// # Errors
-    /// They have other lengths.
+    /// A part has the wrong length.
     pub fn new(encrypt: &[u8], k: &[u8], r: &[u8]) -> Result<Self> {
         let key: [u8; 64] = [encrypt, k, r]
             .concat()
@@ -25,8 +25,10 @@ impl Cipher {
         Ok(Self(Aes256CtrPoly1305Aes::new(&Key::from(key))))
     }
 
+    /// Encrypts `plain`.
+    ///
     /// # Errors
-    /// There is no randomness.
+    /// The kernel gives no random bytes.
     pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>> {
         let what = || Error::new(Kind::Other, "cannot encrypt a file of the repository");
         let nonce = random::<NONCE>()?;
@@ -34,7 +36,7 @@ impl Cipher {
         Ok(nonce.into_iter().chain(sealed).collect())
     }
 
-    /// `None`: it is damaged, or sealed with another key.
+    /// Decrypts `bytes`. Returns `None` if they are damaged, or were encrypted with another key.
     pub fn open(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (nonce, rest) = bytes.split_first_chunk::<NONCE>()?;
         self.0.decrypt(nonce.into(), rest).ok()

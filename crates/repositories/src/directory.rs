@@ -16,17 +16,17 @@ use super::{
     storage::Storage,
 };
 
-/// Where files are written before they get their name; restic knows nothing of it and leaves it alone.
+/// The directory in which a file is written before it gets its name. restic ignores it.
 const TEMPORARY: &str = "tmp";
 
-/// The directory at this path.
+/// A repository in the directory `root`.
 pub struct DirectoryStorage {
     root: PathBuf,
     next: AtomicU32,
 }
 
 impl DirectoryStorage {
-    /// Does not look whether it is there.
+    /// Makes a storage for the directory `root`. Does not check that it exists.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned(), next: AtomicU32::new(0) }
     }
@@ -44,7 +44,7 @@ impl DirectoryStorage {
                 (None, meta) if meta.is_dir() && folder == Folder::Data && directory.ends_with("data") => {
                     self.listed(folder, &entry.path(), out)?;
                 }
-                // Somebody else's.
+                // restic and lap did not write this file. It is ignored.
                 _ => {}
             }
         }
@@ -109,7 +109,8 @@ impl Storage for DirectoryStorage {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             removed => removed?,
         }
-        // What it names is removed next: after a power cut, it must not be there without that. Nothing depends on a removed pack.
+        // The caller removes next what this file refers to. After a power cut, this file must not exist without it. No
+        // other file depends on a removed pack.
         if file.folder == Folder::Data { Ok(()) } else { durable::sync_parent(&path) }
     }
 

@@ -1,5 +1,5 @@
-//! Who may open a repository: the lab's own password (`.lap/keys/repository.password`), and the passphrase that people know.
-//! Each is a key of restic's format, so that stock restic takes either.
+//! The passwords that open a repository: the lab's own password (`.lap/keys/repository.password`) and the passphrase of
+//! the operators. Each of them is a key in restic's format, so stock restic accepts both.
 
 use lap_base::{
     error::{Error, Kind, OrError, Result},
@@ -19,23 +19,24 @@ use super::{
     open::{Repository, guarded},
 };
 
-/// scrypt's N of the lab's own key, as restic has it: 32 MiB, a tenth of a second. The library's is four times that, for every
-/// copy, and the password is 32 random letters and digits: nobody guesses it, however cheap a try is.
+/// scrypt's parameter N for the lab's own key. It is restic's value: 32 MiB and a tenth of a second. rustic_core's
+/// value takes four times as long for every copy. The password has 32 random letters and digits, so it cannot be
+/// guessed even if each try is fast.
 const LAB_N: u32 = 1 << 15;
 
 impl Repository {
-    /// Whether there is a passphrase.
+    /// Returns whether there is a passphrase.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The repository cannot be read.
     pub fn has_passphrase(&self) -> Result<bool> {
         self.slot_files(KeySlot::Passphrase).map(|files| !files.is_empty())
     }
 
-    /// Makes this the passphrase; an earlier one opens no more.
+    /// Sets the passphrase. An earlier passphrase no longer opens the repository.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The repository cannot be written.
     pub fn set_passphrase(&self, passphrase: &Secret) -> Result<()> {
         let before = self.slot_files(KeySlot::Passphrase)?;
         let name = self.name.as_str();
@@ -47,7 +48,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Has the password that just made it open it sooner from now on.
+    /// Replaces the lab's key by one with a smaller N, so that it opens the repository faster.
     pub(super) fn lighten(&self, password: &Secret) -> Result<()> {
         let before = self.slot_files(KeySlot::Lab)?;
         let mut key = KeyFile {
@@ -68,7 +69,7 @@ impl Repository {
         let file = RepositoryFile::new(Folder::Keys, &hex::encode(Sha256::digest(&text)));
         let file = file.ok_or_else(|| Error::new(Kind::Other, what()))?;
         self.storage.write(&file, &[text.into()]).or_error(Kind::Host, what)?;
-        // Killed before this, both open it.
+        // If the process is killed before this line, both keys open the repository.
         before.iter().try_for_each(|file| self.storage.remove(file)).or_error(Kind::Host, what)
     }
 

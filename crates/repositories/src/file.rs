@@ -5,11 +5,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What kind of file it is.
+/// The kind of a file, which is also its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Folder {
-    /// One file, and no folder.
+    /// The single file `config`, which is in no folder.
     Config,
     Keys,
     Snapshots,
@@ -19,7 +19,7 @@ pub enum Folder {
 }
 
 impl Folder {
-    /// Its name in a repository.
+    /// Returns the name of the folder in a repository.
     pub fn name(self) -> &'static str {
         match self {
             Self::Config => "config",
@@ -32,29 +32,29 @@ impl Folder {
     }
 }
 
-/// A file of a repository; its name is the SHA-256 of its content, except for the one that is called `config`.
+/// A file of a repository. Its name is the SHA-256 of its content, except for `config`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RepositoryFile {
     pub folder: Folder,
-    /// 64 hexadecimal digits; empty for the config.
+    /// 64 hexadecimal digits, or empty for `config`.
     name: String,
 }
 
 impl RepositoryFile {
-    /// The file `name` (64 hexadecimal digits) of a folder; `None`: that is no name of a file.
+    /// Returns the file `name` (64 hexadecimal digits) of a folder, or `None` if this is not a valid name.
     pub fn new(folder: Folder, name: &str) -> Option<Self> {
         let digits = name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let fine = if folder == Folder::Config { name.is_empty() } else { name.len() == 64 && digits };
         fine.then(|| Self { folder, name: name.to_owned() })
     }
 
-    /// The one without a folder.
+    /// Returns the file `config`.
     pub fn config() -> Self {
         Self { folder: Folder::Config, name: String::new() }
     }
 
-    /// The directory it lies in, below the repository; empty for the config.
+    /// Returns the file's directory, relative to the repository. It is empty for `config`.
     pub fn directory(&self) -> String {
         match self.folder {
             Folder::Config => String::new(),
@@ -63,7 +63,7 @@ impl RepositoryFile {
         }
     }
 
-    /// Where it lies, below the repository.
+    /// Returns the file's path, relative to the repository.
     pub fn path(&self) -> String {
         match self.folder {
             Folder::Config => "config".into(),
@@ -71,7 +71,7 @@ impl RepositoryFile {
         }
     }
 
-    /// Whether this is its content.
+    /// Returns whether `parts` are the file's content. The content of `config` cannot be checked.
     pub fn is(&self, parts: &[bytes::Bytes]) -> bool {
         let mut hash = Sha256::new();
         parts.iter().for_each(|part| hash.update(part));
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_of_a_repository_have_a_path() {
+    fn only_valid_paths_are_files_of_a_repository() {
         let name = "ab".repeat(32);
         for path in
             ["config".to_owned(), format!("data/ab/{name}"), format!("index/{name}"), format!("snapshots/{name}")]

@@ -1,5 +1,5 @@
-//! Files that are on their way while the next one is made: nobody waits for each to be on the disk, but whatever names them
-//! does for all.
+//! Writes in progress: packs are sent while the next pack is made. A file that names packs is written only after all of
+//! them are on the disk.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 
 use super::relay::IoFault;
 
-/// What is on its way.
+/// The writes in progress.
 #[derive(Default)]
 pub struct InFlightWrites {
     state: Mutex<State>,
@@ -18,32 +18,32 @@ pub struct InFlightWrites {
 #[derive(Default)]
 struct State {
     under_way: usize,
-    /// The first; nothing is sent any more then.
+    /// The first error. After it, nothing more is sent.
     failed: Option<IoFault>,
 }
 
-/// One of them. Dropped, it has failed: nobody will ever say what became of it.
+/// One write in progress. If it is dropped without a result, it counts as failed.
 pub struct InFlightWrite {
     in_flight: Arc<InFlightWrites>,
-    became: IoFault,
+    failure: IoFault,
     arrived: bool,
 }
 
 impl InFlightWrites {
-    /// One more, as soon as fewer than `most` are on their way.
+    /// Starts a write. Waits until fewer than `most` writes are in progress.
     ///
     /// # Errors
-    /// An earlier one has failed.
+    /// An earlier write failed.
     pub fn begin(self: &Arc<Self>, most: usize) -> io::Result<InFlightWrite> {
         self.wait(most - 1)?.under_way += 1;
-        let became = IoFault::Other(GONE.into());
-        Ok(InFlightWrite { in_flight: self.clone(), became, arrived: false })
+        let failure = IoFault::Other(DISCONNECTED.into());
+        Ok(InFlightWrite { in_flight: self.clone(), failure, arrived: false })
     }
 
-    /// Waits until all have arrived.
+    /// Waits until all writes have finished.
     ///
     /// # Errors
-    /// One has failed.
+    /// A write failed.
     pub fn all(&self) -> io::Result<()> {
         self.wait(0).map(drop)
     }
@@ -63,11 +63,11 @@ impl InFlightWrites {
 }
 
 impl InFlightWrite {
-    /// What became of it.
+    /// Records the result of the write.
     pub fn end(mut self, result: Result<(), io::Error>) {
         match result {
             Ok(()) => self.arrived = true,
-            Err(error) => self.became = error.into(),
+            Err(error) => self.failure = error.into(),
         }
     }
 }
@@ -77,21 +77,21 @@ impl Drop for InFlightWrite {
         let mut state = self.in_flight.lock();
         state.under_way -= 1;
         if !self.arrived && state.failed.is_none() {
-            state.failed = Some(self.became.clone());
+            state.failed = Some(self.failure.clone());
         }
         self.in_flight.changed.notify_all();
     }
 }
 
-/// Why nothing comes any more.
-pub(super) const GONE: &str = "the client disconnected";
+/// The error after the connection has ended.
+pub(super) const DISCONNECTED: &str = "the client disconnected";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_for_all_hears_of_the_one_that_failed() {
+    fn a_failed_write_is_an_error_for_all_later_calls() {
         let in_flight = Arc::new(InFlightWrites::default());
         let (one, two) = (in_flight.begin(2).unwrap(), in_flight.begin(2).unwrap());
         one.end(Ok(()));
@@ -103,13 +103,13 @@ mod tests {
         two.end(Err(io::ErrorKind::StorageFull.into()));
         assert_eq!(waiting.join().unwrap().unwrap_err().kind(), io::ErrorKind::StorageFull);
         three.end(Ok(()));
-        // Also later, and whatever else arrives.
+        // The error remains, whatever finishes later.
         assert_eq!(in_flight.all().unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(in_flight.begin(2).map(drop).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
-    fn nobody_waits_for_what_went_away() {
+    fn a_dropped_write_counts_as_failed() {
         let in_flight = Arc::new(InFlightWrites::default());
         in_flight.all().unwrap();
         drop(in_flight.begin(1).unwrap());

@@ -1,4 +1,4 @@
-//! The keys of a repository: one for the password of the lab, one for the passphrase.
+//! The key slots of a repository: one for the lab's password and one for the passphrase.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use rustic_core::KeyOptions;
 
 use super::{file::RepositoryFile, storage::Storage};
 
-/// Whose key it is.
+/// The owner of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeySlot {
     Lab,
@@ -15,7 +15,7 @@ pub enum KeySlot {
 }
 
 impl KeySlot {
-    /// The user that its keys name, for people who look at them with `restic key list`.
+    /// Returns the user name in the slot's key files. `restic key list` shows it.
     pub(super) fn user(self) -> &'static str {
         match self {
             Self::Lab => "lap",
@@ -37,7 +37,7 @@ impl KeySlot {
         KeyOptions::default().username(self.user().to_owned()).with_created(true)
     }
 
-    /// What is said when it does not open.
+    /// Returns the error for a password that does not open the repository.
     pub(super) fn closed(self, name: &str) -> Error {
         match self {
             Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))

@@ -1,4 +1,4 @@
-//! Repositories in the format of restic, for snapshots that leave the machine. Stock restic reads them when lap is gone.
+//! Repositories in the format of restic, for snapshots that leave the machine. You can read them with stock restic, without lap.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,8 +18,9 @@
 //! # }
 //! ```
 //!
-//! The agent's child reads and writes the data on the node (`work`). The repository's files are where the operator is, or where the
-//! operator gets with SSH or S3. The child reaches them through the connection of the client (`relay`):
+//! The agent's child process reads and writes the data on the node (`work`). The files of the repository are on the
+//! operator's machine, or where this machine can reach them with SSH or S3. The child reaches them through the client's
+//! connection (`relay`):
 //!
 //! ```text
 //! node                                   operator's machine
@@ -29,12 +30,13 @@
 //!                        │ Remote ═══ relay ═════ Storage ── Directory | Sftp | S3
 //! ```
 //!
-//! What travels is encrypted on the node. A node can read its own environment's files and add some, and neither replace nor remove
-//! one (`rights`). Every file but one is named after the SHA-256 of its content: what arrives is checked before it gets its name.
-//! Each environment has a repository of its own (`room`).
+//! All data is encrypted on the node. A node can read the files of its own environment's repository and add files. It
+//! can neither replace nor remove a file (`rights`). The name of every file except one is the SHA-256 of its content,
+//! and the receiver checks the content before the file gets its name. Each environment has its own repository
+//! (`scope`).
 //!
-//! In a snapshot `/lap/data` is `/data`, `/lap/meta.json` says what ran, and `/lap/state` is what the node knew (releases, …).
-//! The keys and the workspace are snapshots of another repository, see `recovery_bundle`.
+//! In a snapshot, `/lap/data` is `/data`, `/lap/meta.json` describes what ran, and `/lap/state` is the state of the
+//! node (releases and more). The keys and the workspace are snapshots in another repository (see `recovery_bundle`).
 
 mod backend;
 mod cipher;

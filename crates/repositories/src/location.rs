@@ -1,4 +1,4 @@
-//! Where a repository is, in the words that restic uses: a directory of the machine where the command is given,
+//! The location of a repository, in restic's syntax: a directory of the machine on which the command runs,
 //! `sftp:[USER@]HOST:PATH`, or `s3:[https://]HOST[:PORT]/BUCKET[/FOLDER]`.
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
@@ -7,14 +7,14 @@ use lap_base::error::Result;
 
 use super::{directory::DirectoryStorage, s3::S3, sftp::Sftp, storage::Storage};
 
-/// A repository's place.
+/// The location of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A directory of this machine.
     Directory(PathBuf),
     /// A directory of a machine that stock `ssh` reaches.
     Sftp {
-        /// `[USER@]HOST`, as ssh(1) takes it; `~/.ssh/config` counts.
+        /// `[USER@]HOST` as for ssh(1), which reads `~/.ssh/config`.
         host: String,
         path: String,
     },
@@ -23,13 +23,13 @@ pub enum Location {
         /// `https://HOST[:PORT]`
         endpoint: String,
         bucket: String,
-        /// May be empty.
+        /// The folder in the bucket. It may be empty.
         folder: String,
     },
 }
 
 impl Location {
-    /// A directory in this one. `name`: letters, digits, `-`.
+    /// Returns the location of a directory in this one. `name` consists of letters, digits and `-`.
     #[must_use]
     pub fn below(&self, name: &str) -> Self {
         match self {
@@ -45,10 +45,10 @@ impl Location {
         }
     }
 
-    /// What it takes to read and write there.
+    /// Opens the storage at this location.
     ///
     /// # Errors
-    /// The machine is not reached.
+    /// The machine cannot be reached, or the credentials for S3 are missing.
     pub fn storage(&self) -> Result<Arc<dyn Storage>> {
         Ok(match self {
             Self::Directory(path) => Arc::new(DirectoryStorage::new(path)),
@@ -78,7 +78,7 @@ impl FromStr for Location {
             return bucket(rest).ok_or_else(wrong);
         }
         let (host, path) = text.strip_prefix("sftp:").and_then(|rest| rest.split_once(':')).ok_or_else(wrong)?;
-        // It becomes a word of ssh's command line.
+        // The host becomes an argument of ssh.
         if host.is_empty() || host.starts_with('-') || host.contains(char::is_whitespace) || path.is_empty() {
             return Err(wrong());
         }
@@ -86,14 +86,14 @@ impl FromStr for Location {
     }
 }
 
-/// `[https://]HOST[:PORT]/BUCKET[/FOLDER]`
+/// Parses `[https://]HOST[:PORT]/BUCKET[/FOLDER]`.
 fn bucket(text: &str) -> Option<Location> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("https", text.trim_start_matches("//")));
     let (host, path) = rest.split_once('/')?;
     let (bucket, folder) = path.split_once('/').unwrap_or((path, ""));
     let folder = folder.trim_end_matches('/');
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-    // Who may come in is told in the environment, and never lies in lap.toml.
+    // Credentials are in the environment, and never in lap.toml.
     let fine = ["http", "https"].contains(&scheme)
         && !host.is_empty()
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b))
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_written_as_restic_writes_them() {
+    fn locations_have_the_syntax_of_restic() {
         for text in [
             "/srv/backup/lap",
             "sftp:backup@nas:/srv/lap",

@@ -1,5 +1,6 @@
-//! restic's locks, so that nobody prunes what somebody else is copying, whichever program either uses: a small encrypted file
-//! in `locks/` for as long as somebody works. Who adds has a shared one, who removes an exclusive one.
+//! restic's locks. They prevent a prune while another program copies, whichever of lap and restic it is. A lock is a
+//! small encrypted file in `locks/` that exists while the program works. A program that adds files has a shared lock,
+//! and a program that removes files has an exclusive lock.
 
 use std::{
     sync::{Arc, mpsc},
@@ -22,12 +23,12 @@ use super::{
     storage::Storage,
 };
 
-/// A new one takes the place of the old so often; restic's are as old as that.
+/// The interval at which a lock file is replaced by a new one. restic uses the same value.
 const ANEW: Duration = Duration::from_secs(5 * 60);
-/// One that nobody renewed for so long is a dead one's. restic says the same.
+/// The age in seconds after which a lock file belongs to a dead process. restic uses the same value.
 const DEAD: i64 = 30 * 60;
 
-/// What such a file says.
+/// The content of a lock file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct LockContent {
@@ -42,7 +43,7 @@ struct LockContent {
     gid: Option<u32>,
 }
 
-/// Held as long as this lives.
+/// A lock. It is held until it is dropped.
 pub struct RepositoryLock {
     end: Option<mpsc::Sender<()>>,
     keeper: Option<JoinHandle<()>>,
@@ -63,17 +64,17 @@ impl Repository {
         Cipher::new(&encrypt, &mac.k, &mac.r)
     }
 
-    /// Takes a lock: `exclusive` to remove, else to add. Those that a killed process of this machine left, and those that
-    /// nobody renewed, are removed.
+    /// Takes a lock: an exclusive one for removing files, a shared one for adding files. First removes the locks of
+    /// killed processes of this machine, and locks that were not renewed.
     ///
     /// # Errors
-    /// Somebody else works on it, in a way that does not go together: who, and since when.
+    /// Another program holds a lock that excludes this one. The message names its user, its host and the time.
     pub fn lock(&self, exclusive: bool) -> Result<RepositoryLock> {
         let key = self.cipher()?;
         let files = Locks { storage: self.storage.clone(), key, name: self.name.clone() };
         files.check(exclusive, None)?;
         let mine = files.write(exclusive)?;
-        // Two at once: both see each other now, and both give up.
+        // If two programs take locks at the same time, each sees the other one, and both give up.
         if let Err(error) = files.check(exclusive, Some(&mine)) {
             files.remove(&mine);
             return Err(error);
@@ -120,7 +121,7 @@ impl Locks {
                 continue;
             }
             let said = match self.storage.read(&file, None) {
-                // Given back in between.
+                // The other program has removed its lock in the meantime.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 bytes => self.read(&bytes.or_error(Kind::Host, what)?),
             };
@@ -166,7 +167,7 @@ impl Locks {
     }
 
     fn remove(&self, file: &RepositoryFile) {
-        // What stays is dead in half an hour.
+        // A lock that cannot be removed counts as dead after half an hour.
         let _ = self.storage.remove(file);
     }
 }

@@ -1,4 +1,4 @@
-//! Opens and makes repositories, in sentences of our own.
+//! Opens and creates repositories, with lap's own error messages.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,29 +21,29 @@ use rustic_core::{
 
 use super::{backend::Backend, file::Folder, key_slot::KeySlot, room::is_room, storage::Storage, warnings::one_line};
 
-/// Is told what is being done; cheap to clone.
+/// A function that receives progress messages. It is cheap to clone.
 pub type OnProgress = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// A restore holds a few packs in memory; larger ones are no faster.
+/// The size of packs in bytes. A restore has a few packs in memory, and larger ones are not faster.
 const PACK: u64 = 8 << 20;
-/// What may lie where there is no repository yet.
+/// The entries that may exist in a directory without a repository.
 const BESIDE: [&str; 3] = ["keys", "tmp", "lost+found"];
-/// Between two words about the same step.
+/// The minimum time between two progress messages of one step.
 const BETWEEN: Duration = Duration::from_secs(1);
 
-/// A repository that the password opens.
+/// An open repository.
 pub struct Repository {
-    /// For messages.
+    /// The name for messages.
     pub name: String,
     pub(super) inner: rustic_core::Repository<OpenStatus>,
     pub(super) storage: Arc<dyn Storage>,
 }
 
 impl Repository {
-    /// Opens the one that is there, with the password that this door takes.
+    /// Opens an existing repository with the password of the slot `door`.
     ///
     /// # Errors
-    /// There is none, it is damaged, or has another password: each in a sentence.
+    /// There is no repository, it is damaged, or it has another password.
     pub fn open(
         storage: Arc<dyn Storage>,
         name: &str,
@@ -60,11 +60,11 @@ impl Repository {
         Ok(Self { name: name.to_owned(), inner, storage })
     }
 
-    /// Opens the repository with a key from [`Self::key`], without the time and the memory that a password needs.
-    /// `strict`: see `super::warnings`.
+    /// Opens a repository with a key from [`Self::key`]. This needs less time and memory than a password. With
+    /// `strict`, no snapshot is written after a warning (see `warnings`).
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// The same as [`Self::open`].
     pub fn open_with(
         storage: Arc<dyn Storage>,
         name: &str,
@@ -79,20 +79,20 @@ impl Repository {
         Ok(Self { name: name.to_owned(), inner, storage })
     }
 
-    /// What the data is encrypted with, whichever password opened it.
+    /// Returns the key that encrypts the data. It is the same for every password.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// The key cannot be serialized.
     pub fn key(&self) -> Result<Secret> {
         serde_json::to_string(&self.inner.key())
             .map(Secret::new)
             .or_error(Kind::Other, || "the repository's key".into())
     }
 
-    /// Whether there is one to be opened.
+    /// Returns whether there is a repository.
     ///
     /// # Errors
-    /// The place cannot be looked at, or holds something else.
+    /// The location cannot be read, or contains something else.
     pub fn is_there(storage: &Arc<dyn Storage>, name: &str) -> Result<bool> {
         let what = || format!("cannot read the repository `{name}`");
         if !storage.list(Folder::Config).or_error(Kind::Host, what)?.is_empty() {
@@ -100,7 +100,8 @@ impl Repository {
         }
         match storage.list_root().or_error(Kind::Host, what)? {
             None => Ok(false),
-            // Made, and then killed before the config was written: its keys open nothing. Or repositories lie in it.
+            // A creation that was killed before it wrote `config` leaves keys, which open nothing. Other entries are
+            // repositories inside this directory.
             Some(entries) if entries.iter().all(|entry| BESIDE.contains(&entry.as_str()) || is_room(entry)) => {
                 Ok(false)
             }
@@ -108,10 +109,10 @@ impl Repository {
         }
     }
 
-    /// Makes one in an empty place, or in a new directory.
+    /// Creates a repository in an empty or a new directory.
     ///
     /// # Errors
-    /// The place cannot be written.
+    /// The location cannot be written.
     pub fn make(storage: Arc<dyn Storage>, name: &str, password: &Secret, tell: OnProgress) -> Result<Self> {
         storage.make().or_error(Kind::Host, || format!("cannot make the repository `{name}`"))?;
         let raw = raw(&storage, name, (false, KeySlot::Lab), tell)?;
@@ -119,8 +120,9 @@ impl Repository {
             .set_datapack_size(bytesize::ByteSize::b(PACK))
             .set_datapack_growfactor(0_u32)
             .set_treepack_size(bytesize::ByteSize::b(PACK / 2))
-            // It would decrypt and unpack all that was packed and encrypted a moment ago, for a quarter of the time. What
-            // gets lost on the way is found by the names; what a machine miscalculates, `verify --read-data` finds.
+            // The extra verification would decrypt and unpack all data that was just encrypted, and needs a quarter of
+            // the time. The names of the files reveal damage on the way. `verify --read-data` finds errors of this
+            // machine.
             .set_extra_verify(false);
         let credentials = Credentials::password(password.expose());
         let inner = guarded(name, || raw.init(&credentials, &KeySlot::Lab.key(), &options))?;
@@ -129,7 +131,7 @@ impl Repository {
         Ok(made)
     }
 
-    /// Its files.
+    /// Returns the storage of the repository's files.
     pub fn storage(&self) -> Arc<dyn Storage> {
         self.storage.clone()
     }
@@ -143,19 +145,19 @@ fn raw(
 ) -> Result<rustic_core::Repository<()>> {
     let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict, door)), None);
     guarded(name, || {
-        // No cache: nothing of a repository is left on a machine.
+        // There is no cache, so nothing of a repository remains on a machine.
         let options = RepositoryOptions::default().no_cache(true);
         rustic_core::Repository::new_with_progress(&options, &backends, Bars(tell))
     })
 }
 
-/// Of what a panic says.
+/// The maximum length of a panic's message, in characters.
 const MOST: usize = 400;
 
-/// Runs the library; that it panics over a damaged pack or a full disk is an error like any other.
+/// Runs a function of rustic_core. A panic, for example about a damaged pack or a full disk, becomes an error.
 ///
 /// # Errors
-/// What it says, in one line.
+/// The error or the panic of rustic_core, on one line.
 pub fn guarded<T>(name: &str, act: impl FnOnce() -> RusticResult<T>) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(act)) {
         Ok(result) => result.map_err(|error| problem(name, &error)),
@@ -172,13 +174,13 @@ fn problem(name: &str, error: &RusticError) -> Error {
 }
 
 fn damaged(name: &str, text: &str) -> Error {
-    // A panic may print all the library had in memory.
+    // A panic can print all data that rustic_core had in memory.
     let text: String = one_line(text).chars().take(MOST).collect();
     Error::new(Kind::Node, format!("the repository `{name}`: {text}"))
         .hint("`lap snapshot verify --read-data --from REPOSITORY` names the damaged files")
 }
 
-/// The library's progress, as words.
+/// Reports rustic_core's progress as messages.
 struct Bars(OnProgress);
 
 impl std::fmt::Debug for Bars {

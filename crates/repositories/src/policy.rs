@@ -1,4 +1,5 @@
-//! `[copies]` of `lap.toml`: how often snapshots are copied off the machine and verified there, and which stay. Pure.
+//! `[copies]` of `lap.toml`: how often snapshots are copied off the machine and verified there, and which copies are
+//! kept. This module is pure.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{snapshots::Copy, verify::Depth};
 
-/// What lap.toml says.
+/// The settings in lap.toml.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CopyPolicy {
-    /// Seconds between copies; `None`: they are made by hand.
+    /// The time between two copies in seconds. `None` means that copies are made by hand only.
     pub every: Option<u64>,
-    /// Seconds between verifications.
+    /// The time between two verifications in seconds.
     pub verify: Option<u64>,
-    /// What of the data a verification reads.
+    /// The part of the data that a verification reads.
     pub depth: Depth,
-    /// `None`: all stay.
+    /// The copies to keep. `None` means all.
     pub keep: Option<Keep>,
 }
 
@@ -30,44 +31,45 @@ impl Default for CopyPolicy {
     }
 }
 
-/// What a node knows of its environment's copies in one repository, from whoever worked there last.
+/// The state of an environment's copies in one repository, as the node knows it. The last command that worked there
+/// reported it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CopyStatus {
-    /// The snapshot that is newest there, and when it was taken (unix seconds).
+    /// The newest copy and the time of its snapshot (Unix seconds).
     pub newest: Option<(Id, i64)>,
     pub verified: Option<Verified>,
     pub drilled: Option<Drilled>,
-    /// The last copy went where all environments' copies go.
+    /// Whether the last copy went to the repository that all environments share.
     pub shared: bool,
 }
 
-/// How a verification ended.
+/// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
-    /// When (unix seconds).
+    /// The time of the verification (Unix seconds).
     pub at: i64,
-    /// The environment's newest copy then.
+    /// The environment's newest copy at that time.
     pub newest: Option<Id>,
-    /// So much was wrong.
+    /// The number of faults.
     pub faults: usize,
 }
 
-/// How a drill ended.
+/// The result of a drill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drilled {
-    /// When it began (unix seconds).
+    /// The start of the drill (Unix seconds).
     pub at: i64,
     pub id: Id,
-    /// Until all was healthy and checked, or until it failed.
+    /// The duration until everything was healthy and checked, or until the drill failed.
     pub seconds: f64,
-    /// How old the copy was: what was written in so many seconds would have been lost.
+    /// The age of the copy in seconds. Data of this time would have been lost.
     pub lost: i64,
-    /// What failed; `None`: nothing.
+    /// The error, or `None` if the drill succeeded.
     pub failed: Option<String>,
 }
 
-/// News for [`CopyStatus`].
+/// An update of [`CopyStatus`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum News {
@@ -78,7 +80,7 @@ pub enum News {
 }
 
 impl CopyStatus {
-    /// Takes it over.
+    /// Applies an update.
     pub fn hear(&mut self, news: News) {
         match news {
             News::Newest(newest) => self.newest = newest,
@@ -97,7 +99,8 @@ impl CopyPolicy {
         there.is_none_or(|there| is_ahead(there, now) || now.saturating_sub(there) >= every.cast_signed())
     }
 
-    /// Whether it is to be verified. Damage is looked at again each time: somebody may have mended it.
+    /// Returns whether a verification is due. A damaged repository is verified each time, because it may have been
+    /// repaired.
     pub fn verification_is_due(&self, known: &CopyStatus, now: i64) -> bool {
         self.verify.is_some_and(|every| {
             known.verified.as_ref().is_none_or(|last| {
@@ -106,8 +109,8 @@ impl CopyPolicy {
         })
     }
 
-    /// What is not as it should be, a sentence each. `since`: before that nothing can have been there. One copy or verification
-    /// may be missed, not two.
+    /// Returns the problems, one sentence each. There can be no copy from before `since`. One copy or verification may
+    /// be missed, but not two.
     pub fn complaints<'a>(
         &self,
         repositories: impl Iterator<Item = &'a String>,
@@ -149,8 +152,9 @@ impl CopyPolicy {
     }
 }
 
-/// Decides about each copy, given the oldest first: what the policy keeps, the newest, the newest that a verification found whole, what
-/// somebody asked for by name, and what a release on the node goes back to (`releases`).
+/// Decides which copies to keep. The oldest copy comes first. A copy is kept if the policy says so, if it is the newest
+/// one, if it is the newest one at the last verification without faults, if a user asked for it by name, or if a
+/// release on the node needs it for its rollback (`releases`).
 pub fn decide(copies: &[Copy], keep: &Keep, known: &CopyStatus, releases: &[Id], now: i64) -> Vec<RetentionDecision> {
     let ages: Vec<i64> = copies.iter().map(|copy| copy.at).collect();
     let verified = known.verified.as_ref().filter(|verified| verified.faults == 0);
@@ -169,7 +173,7 @@ pub fn decide(copies: &[Copy], keep: &Keep, known: &CopyStatus, releases: &[Id],
     copies.iter().zip(spans(&ages, keep, now)).enumerate().map(one).collect()
 }
 
-/// Of copies, the oldest first.
+/// Returns the newest of `copies`. The oldest copy comes first.
 pub fn newest_of(copies: &[Copy]) -> News {
     News::Newest(copies.last().map(|copy| (copy.id.clone(), copy.at)))
 }
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_late_or_damaged_is_told() {
+    fn late_or_damaged_repositories_are_reported() {
         let told = |known: Option<CopyStatus>, since: i64| {
             let known = known.map(|known| ("nas".to_owned(), known)).into_iter().collect();
             policy().complaints(["nas".to_owned()].iter(), &known, NOON - since * DAY, NOON)
@@ -274,7 +278,7 @@ mod tests {
             "the newest; the newest of its day (1 of 2)",
         ];
         assert_eq!(why(&known), expected);
-        // One that was found damaged is no reason.
+        // A damaged verification keeps no copy.
         if let Some(verified) = &mut known.verified {
             verified.faults = 1;
         }

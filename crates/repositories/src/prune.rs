@@ -1,5 +1,6 @@
-//! Removes copies, and gives back the room that nothing needs any more. Killed anywhere, what is listed is whole: a copy's name goes
-//! first, what is moved together is written before the old goes, and what is left over goes with the next call.
+//! Removes copies, and frees the space that is no longer needed. After a kill at any point, every listed copy is
+//! complete: the name of a copy is removed first, data that moves is written before the old data is removed, and the
+//! next call removes the rest.
 
 use lap_base::error::{Error, Kind, OrError, Result};
 use rustic_core::{
@@ -15,19 +16,20 @@ use super::{
     snapshots::Copy,
 };
 
-/// What pruning gave back.
+/// The size of the data before and after a prune.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// Bytes of the data before and after.
+    /// The size of the data in bytes, before and after.
     pub before: u64,
     pub after: u64,
 }
 
 impl Repository {
-    /// Removes these copies from the list; their data stays until [`Self::prune`]. `_lock`: an exclusive one of this repository.
+    /// Removes these copies from the list. Their data remains until [`Self::prune`]. `_lock` must be an exclusive lock
+    /// of this repository.
     ///
     /// # Errors
-    /// One of them cannot be removed.
+    /// A copy cannot be removed.
     pub fn forget(&self, copies: &[Copy], _lock: &RepositoryLock) -> Result<()> {
         let ids: Vec<SnapshotId> = copies
             .iter()
@@ -38,10 +40,10 @@ impl Repository {
         guarded(&self.name, || self.inner.delete_snapshots(&ids))
     }
 
-    /// Removes all sealed keys and workspaces but the newest: what is older belongs to states that are gone.
+    /// Removes all sealed keys and workspaces except the newest ones. Older ones belong to earlier states.
     ///
     /// # Errors
-    /// One of them cannot be removed.
+    /// A file cannot be removed.
     pub fn forget_old_keys_and_workspaces(&self, _lock: &RepositoryLock) -> Result<()> {
         let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let mut gone = Vec::new();
@@ -57,18 +59,18 @@ impl Repository {
         guarded(&self.name, || self.inner.delete_snapshots(&gone))
     }
 
-    /// Removes the data that no snapshot in it needs, whoever made that snapshot.
+    /// Removes the data that no snapshot needs, whichever program made the snapshot.
     ///
     /// # Errors
-    /// Something cannot be read or written; all that is listed is whole nevertheless.
+    /// A file cannot be read or written. All listed snapshots are complete nevertheless.
     pub fn prune(&self, _lock: &RepositoryLock) -> Result<Pruned> {
         let before = self.size()?;
         let mut options = PruneOptions::default();
-        // Nobody else works on it, as the lock says; and restic does not know of packs that are only marked.
+        // The lock excludes other programs. restic does not know packs that are only marked for removal.
         options.instant_delete = true;
-        // As restic: what is unused beyond a twentieth goes, however much has to be moved for that.
+        // Like restic, this removes unused data above five percent, however much data must be moved.
         options.max_repack = LimitOption::Unlimited;
-        // A pack is moved to a new one as it is, still encrypted.
+        // A pack is moved unchanged and encrypted.
         options.fast_repack = true;
         guarded(&self.name, || {
             let plan = self.inner.prune_plan(&options)?;

@@ -1,5 +1,6 @@
-//! What the operator's machine itself puts beside the snapshots, so that a repository and its passphrase are enough to begin
-//! again: the keys, sealed (tag `lap-keys`), and the workspace with its git data (tag `lap-workspace`).
+//! The recovery bundle: files that the operator's machine itself adds to the repository, so that a repository and its
+//! passphrase are enough for a recovery. It consists of the sealed keys (tag `lap-keys`) and the workspace with its git
+//! data (tag `lap-workspace`).
 
 use std::{
     fs::{self, OpenOptions},
@@ -25,7 +26,7 @@ use super::{
 
 const KEYS: &str = "lap-keys";
 const WORKSPACE: &str = "lap-workspace";
-/// The tags of both.
+/// The tags of the two parts.
 pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
 
 /// Says which of several is the newest: a clock may be wrong.
@@ -34,28 +35,29 @@ const COUNT: &str = "lap-count:";
 /// Larger numbers are not believed: the next one must exist.
 const MOST_COUNTED: u64 = 1 << 53;
 
-/// Sealed keys are far smaller.
+/// The maximum size in bytes of a file with sealed keys. Real ones are much smaller.
 const MOST_KEYS: usize = 64 << 20;
-/// What stays here: keys and caches; of git, addresses with passwords in them, and programs that would run there.
+/// The files that are not stored: keys and caches; git's settings, which may contain passwords; and git's hooks, which
+/// could run on the machine of the recovery.
 const NOT_OURS: [&str; 3] = ["!**/.lap", "!**/.git/config", "!**/.git/hooks"];
-/// The least git needs of it.
+/// The minimal settings that git needs.
 const GIT_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n";
 
-/// The keys of the lab, encrypted.
+/// The encrypted keys of the lab.
 pub struct SealedKeys<'a> {
-    /// An identity file of age, encrypted under the passphrase.
+    /// An age identity file, encrypted with the passphrase.
     pub identity: &'a [u8],
-    /// The keys, encrypted for that identity.
+    /// The keys, encrypted for this identity.
     pub keys: &'a [u8],
-    /// Changes when the keys do.
+    /// A digest that changes when the keys change.
     pub digest: &'a str,
 }
 
 impl Repository {
-    /// Puts the sealed keys into it, unless the same ones are there.
+    /// Stores the sealed keys, unless the newest ones are the same.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The repository cannot be written.
     pub fn keep_keys(&self, lab: &str, sealed: &SealedKeys<'_>) -> Result<()> {
         let digest = format!("lap-digest:{}", sealed.digest);
         let identity = format!("lap-identity:{}", hex::encode(<sha2::Sha256 as sha2::Digest>::digest(sealed.identity)));
@@ -70,10 +72,10 @@ impl Repository {
         self.keep(staging.path(), KEYS, lab, &[digest, identity], BackupOptions::default())
     }
 
-    /// Puts the workspace at `root` into it: all that git does not ignore, and git's own data.
+    /// Stores the workspace at `root`: all files that git does not ignore, and git's own data.
     ///
     /// # Errors
-    /// A file cannot be read, or the repository not written.
+    /// A file cannot be read, or the repository cannot be written.
     pub fn keep_workspace(&self, lab: &str, root: &Path) -> Result<()> {
         let mut options = BackupOptions::default();
         options.ignore_filter_opts.git_ignore = true;
@@ -110,10 +112,10 @@ impl Repository {
         warnings::clean()
     }
 
-    /// The lab whose repository this is.
+    /// Returns the name of the lab that this repository belongs to.
     ///
     /// # Errors
-    /// It has no keys or no workspace, so that nothing can be recovered from it.
+    /// The repository has no keys or no workspace, so a recovery is impossible.
     pub fn recoverable(&self) -> Result<String> {
         for (tag, what) in [(KEYS, "keys"), (WORKSPACE, "workspace")] {
             if self.newest(tag)?.is_none() {
@@ -124,15 +126,15 @@ impl Repository {
                 .hint("run `lap repository init` and `lap snapshot copy` in an existing workspace to store it"));
             }
         }
-        // It becomes the name of a directory here.
+        // The name becomes the name of a directory, so `label` checks it.
         let lab = self.newest(WORKSPACE)?.and_then(|file| label(&file, "lap-lab:"));
         lab.ok_or_else(|| Error::new(Kind::Refused, format!("`{}` does not name its lab", self.name)))
     }
 
-    /// The identity and the sealed keys.
+    /// Returns the identity and the sealed keys.
     ///
     /// # Errors
-    /// They are damaged.
+    /// A file is damaged, or is not a regular file.
     pub fn sealed_keys(&self) -> Result<(Vec<u8>, Vec<u8>)> {
         let name = self.name.as_str();
         let newest = self.newest_of(KEYS)?;
@@ -142,15 +144,15 @@ impl Repository {
         Ok((read("identity.age")?, read("keys.age")?))
     }
 
-    /// The workspace, into an empty directory. A child of this process writes it, which can write nowhere else.
+    /// Restores the workspace into an empty directory. A child process that can write nowhere else does it.
     ///
     /// # Errors
-    /// It is damaged or forged, or the directory cannot be written.
+    /// The workspace is damaged or forged, or the directory cannot be written.
     pub fn workspace(&self, into: &Path) -> Result<()> {
         self.workspace_by(into, |job| here_served(&job, self.storage.clone(), into))
     }
 
-    /// The same, where `restore` does the work.
+    /// Restores the workspace with the function `restore`.
     pub(super) fn workspace_by(&self, into: &Path, restore: impl FnOnce(RestoreJob) -> Result<()>) -> Result<()> {
         let restic = self.newest_of(WORKSPACE)?.id.to_hex().as_str().to_owned();
         restore(RestoreJob { what: RestoreKind::Workspace, restic, repository: self.name.clone(), key: self.key()? })?;
@@ -158,14 +160,14 @@ impl Repository {
         if !fs::symlink_metadata(&git).is_ok_and(|meta| meta.is_dir()) {
             return Ok(());
         }
-        // Settings are never restored, so the file is a new one.
+        // git's settings are never restored, so the file must be new.
         let config = git.join("config");
         let made = OpenOptions::new().write(true).create_new(true).open(&config);
         made.and_then(|mut file| file.write_all(GIT_CONFIG.as_bytes()))
             .or_error(Kind::Host, || format!("cannot write `{}`", config.display()))
     }
 
-    /// The library uses one up with each index it reads.
+    /// Opens the repository again, because rustic_core consumes it with each index.
     fn again(&self, strict: bool) -> Result<rustic_core::Repository<OpenStatus>> {
         let tell: OnProgress = Arc::new(|_: &str| {});
         Ok(Self::open_with(self.storage.clone(), &self.name, &self.key()?, strict, tell)?.inner)
@@ -189,7 +191,7 @@ pub(super) fn position(file: &SnapshotFile) -> (u64, Timestamp) {
     (count.unwrap_or(0), file.time.timestamp())
 }
 
-/// A file out of a snapshot, not by way of the disk.
+/// Reads a file of a snapshot into memory.
 fn read(
     name: &str,
     tree: &rustic_core::Repository<impl IndexedFull>,
@@ -205,7 +207,7 @@ fn read(
     Ok(content.0)
 }
 
-/// Takes no more than keys can be.
+/// A buffer with a maximum size.
 struct Limited(Vec<u8>);
 
 impl Write for Limited {

@@ -1,5 +1,5 @@
-//! A repository's files, served to a node through the connection that asked it to work: one JSON line and then bytes, both
-//! ways. The node asks with [`Message::Call`] and gets a [`RelayReply`].
+//! Serves the files of a repository to a node, through the connection of the client that started the work. Both
+//! directions carry one line of JSON and then bytes. The node sends a [`Message::Call`] and gets a [`RelayReply`].
 
 use std::{io, sync::Arc};
 
@@ -17,16 +17,16 @@ use super::{
     storage::Storage,
 };
 
-/// So many files are read and written at the same time.
-pub const AT_ONCE: usize = 4;
-/// No file of a repository that lap reads or writes is larger.
-pub const MOST: u64 = 256 << 20;
+/// The maximum number of files that are read or written at the same time.
+pub const MAX_IN_PROGRESS: usize = 4;
+/// The maximum size in bytes of a file that lap reads or writes.
+pub const MAX_SIZE: u64 = 256 << 20;
 
-/// What is wanted of a file.
+/// A request for a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Operation {
-    /// Answered with JSON: all files and their sizes.
+    /// Lists all files and their sizes. The reply is JSON.
     List(Folder),
     Read {
         file: RepositoryFile,
@@ -35,29 +35,30 @@ pub enum Operation {
     Write(RepositoryFile),
 }
 
-/// One question.
+/// One request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
-    /// Goes back with the reply: they come in any order.
+    /// The number of the request. The reply repeats it, because replies arrive in any order.
     pub number: u64,
     pub act: Operation,
-    /// Bytes that follow.
+    /// The number of bytes that follow the line.
     pub size: u64,
 }
 
-/// A line from the side that works with the repository. The names are those of the agent's answers: the same connection carries both.
+/// A line from the process that works with the repository. The tags are those of the agent's answers, because the same
+/// connection carries both.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Message {
-    /// A file is asked for, or brought: `size` bytes follow.
+    /// A request. `size` bytes follow.
     Call(Call),
-    /// What is being done now, for people.
+    /// A progress message for the operator.
     Step { text: String },
     /// The work is done.
     Done,
     /// The work failed.
     Failed { kind: Kind, message: String, hints: Vec<String> },
-    /// The last line, whose meaning only the asker knows.
+    /// The last line of another protocol. The caller of [`serve`] parses it.
     #[serde(other)]
     Other,
 }
@@ -68,16 +69,16 @@ impl From<Error> for Message {
     }
 }
 
-/// What became of it.
+/// The reply to a request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RelayReply {
     pub number: u64,
     pub fault: Option<IoFault>,
-    /// Bytes that follow.
+    /// The number of bytes that follow the line.
     pub size: u64,
 }
 
-/// An [`io::Error`] that travels.
+/// A serializable [`io::Error`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IoFault {
@@ -109,35 +110,36 @@ impl From<IoFault> for io::Error {
     }
 }
 
-/// Serves until the last line, which is neither a call nor a step, and returns that line; `told` hears of each step.
+/// Serves requests until a line arrives that is neither a call nor a step, and returns this line. `on_step` receives each
+/// progress message.
 ///
 /// # Errors
-/// What the node says, or that the connection ended.
+/// The error that the node reports, or the end of the connection.
 pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
     stream: S,
     node: &str,
     storage: Arc<dyn Storage>,
-    told: impl Fn(&str),
+    on_step: impl Fn(&str),
 ) -> Result<String> {
     let (reader, mut writer) = tokio::io::split(stream);
     let mut reader = BufReader::with_capacity(256 << 10, reader);
-    let (reply, mut replies) = mpsc::channel::<(RelayReply, Bytes)>(AT_ONCE);
-    // Ends with the last sender, or when the node does not listen any more.
+    let (reply, mut replies) = mpsc::channel::<(RelayReply, Bytes)>(MAX_IN_PROGRESS);
+    // The task ends with the last sender, or when the node has closed the connection.
     tokio::spawn(async move {
         while let Some((reply, bytes)) = replies.recv().await {
             let Ok(mut line) = serde_json::to_vec(&reply) else { return };
             line.push(b'\n');
-            let said = async {
+            let sent = async {
                 writer.write_all(&line).await?;
                 writer.write_all(&bytes).await?;
                 writer.flush().await
             };
-            if said.await.is_err() {
+            if sent.await.is_err() {
                 return;
             }
         }
     });
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let places = Arc::new(Semaphore::new(MAX_IN_PROGRESS));
     let what = || format!("the agent of `{node}` does not answer");
     loop {
         let mut line = String::new();
@@ -147,7 +149,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
         }
         match serde_json::from_str(&line).or_error(Kind::Node, what)? {
             Message::Call(call) => {
-                if call.size > MOST {
+                if call.size > MAX_SIZE {
                     return Err(Error::new(Kind::Refused, format!("{} bytes are too many for a file", call.size)));
                 }
                 let mut body = vec![0; call.size as usize];
@@ -155,17 +157,17 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
                 let place = places.clone().acquire_owned().await.or_error(Kind::Other, what)?;
                 let (storage, reply) = (storage.clone(), reply.clone());
                 tokio::task::spawn_blocking(move || {
-                    let said = match act(storage.as_ref(), call.act, body.into()) {
+                    let answer = match act(storage.as_ref(), call.act, body.into()) {
                         Ok(bytes) => (RelayReply { number: call.number, fault: None, size: bytes.len() as u64 }, bytes),
                         Err(error) => {
                             (RelayReply { number: call.number, fault: Some(error.into()), size: 0 }, Bytes::new())
                         }
                     };
-                    let _ = reply.blocking_send(said);
+                    let _ = reply.blocking_send(answer);
                     drop(place);
                 });
             }
-            Message::Step { text } => told(&text),
+            Message::Step { text } => on_step(&text),
             Message::Failed { kind, message, hints } => {
                 return Err(Error { kind, message: format!("{node}: {message}"), hints });
             }
@@ -189,7 +191,7 @@ fn act(storage: &dyn Storage, act: Operation, body: Bytes) -> io::Result<Bytes> 
     }
     match act {
         Operation::List(folder) => Ok(serde_json::to_vec(&storage.list(folder)?)?.into()),
-        Operation::Read { range: Some((_, length)), .. } if length > MOST => {
+        Operation::Read { range: Some((_, length)), .. } if length > MAX_SIZE => {
             Err(io::Error::other("the request is too large"))
         }
         Operation::Read { file, range } => storage.read(&file, range),

@@ -1,4 +1,4 @@
-//! The node's end of [`super::relay`]: a repository behind a connection.
+//! The node's end of [`super::relay`]: a storage behind a connection.
 
 use std::{
     collections::HashMap,
@@ -17,29 +17,29 @@ use nix::sys::signal::{Signal, raise};
 
 use super::{
     file::{Folder, RepositoryFile},
-    in_flight::{GONE, InFlightWrite, InFlightWrites},
+    in_flight::{DISCONNECTED, InFlightWrite, InFlightWrites},
     open::OnProgress,
-    relay::{AT_ONCE, Call, MOST, Message, Operation, RelayReply},
+    relay::{Call, MAX_IN_PROGRESS, MAX_SIZE, Message, Operation, RelayReply},
     storage::Storage,
 };
 
-/// How long whoever works may clean up after whoever asked went away.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// What is read at a time.
-const PIECE: usize = 256 << 10;
+/// The time for cleaning up after the client has disconnected.
+const CLEAN_UP_TIME: Duration = Duration::from_secs(20);
+/// The size in bytes of the read buffer.
+const BUFFER_SIZE: usize = 256 << 10;
 
-type Waiting = Arc<Mutex<Option<HashMap<u64, Asker>>>>;
+type Waiting = Arc<Mutex<Option<HashMap<u64, PendingReply>>>>;
 
-/// Who is told what became of a question.
-enum Asker {
-    Waits(mpsc::Sender<io::Result<Bytes>>),
-    /// Nobody yet: a pack on its way.
+/// The receiver of a reply.
+enum PendingReply {
+    Caller(mpsc::Sender<io::Result<Bytes>>),
+    /// A pack in progress. The next file that names packs waits for it.
     InFlight(InFlightWrite),
 }
 
-/// The repository of whoever asked.
+/// The repository of the client at the other end of the connection.
 pub struct Remote {
-    /// Who waits for which reply; `None`: nothing comes any more.
+    /// The receivers of pending replies by number. `None` means that the connection has ended.
     waiting: Waiting,
     next: AtomicU64,
     out: Mutex<UnixStream>,
@@ -47,51 +47,52 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Listens to it from now on. When it ends, this process has a while to clean up.
+    /// Starts reading replies from `connection`. When it ends, this process has some seconds to clean up, and is then
+    /// killed.
     ///
     /// # Errors
-    /// It is none.
+    /// The connection cannot be used.
     pub fn start(connection: UnixStream) -> io::Result<Self> {
         Self::until(connection, || {
-            std::thread::sleep(PATIENCE);
+            std::thread::sleep(CLEAN_UP_TIME);
             let _ = raise(Signal::SIGKILL);
         })
     }
 
-    /// The same, with something else when it ends.
+    /// Starts reading replies, and calls `end` when the connection ends.
     pub(super) fn until(connection: UnixStream, end: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let mine = waiting.clone();
-        let mut replies = BufReader::with_capacity(PIECE, connection.try_clone()?);
+        let mut replies = BufReader::with_capacity(BUFFER_SIZE, connection.try_clone()?);
         std::thread::spawn(move || {
             while let Ok((number, result)) = reply(&mut replies) {
-                let asker = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
-                match asker {
-                    Some(Asker::Waits(asker)) => drop(asker.send(result)),
-                    Some(Asker::InFlight(pack)) => pack.end(result.map(drop)),
+                let pending = lock(&mine).as_mut().and_then(|waiting| waiting.remove(&number));
+                match pending {
+                    Some(PendingReply::Caller(pending)) => drop(pending.send(result)),
+                    Some(PendingReply::InFlight(pack)) => pack.end(result.map(drop)),
                     None => {}
                 }
             }
-            // Their senders go, so all of them stop waiting.
+            // This drops the senders, so all waiting calls return an error.
             lock(&mine).take();
             end();
         });
         Ok(Self { waiting, next: AtomicU64::new(1), out: Mutex::new(connection), in_flight: Arc::default() })
     }
 
-    /// Tells whoever asked.
+    /// Returns a function that sends progress messages to the client.
     pub fn tell(self: &Arc<Self>) -> OnProgress {
         let remote = self.clone();
         Arc::new(move |text: &str| {
-            // Nobody listening is found out by the next question.
+            // A closed connection is an error of the next request.
             let _ = remote.say(&Message::Step { text: text.to_owned() }, &[]);
         })
     }
 
-    /// Says something, and the bytes that belong to it.
+    /// Sends a message, followed by its bytes.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// The connection is closed.
     pub fn say(&self, answer: &Message, parts: &[Bytes]) -> io::Result<()> {
         let mut line = serde_json::to_vec(answer)?;
         line.push(b'\n');
@@ -100,7 +101,7 @@ impl Remote {
         let mut left = &mut all[..];
         let mut out = lock(&self.out);
         while !left.is_empty() {
-            // writev(2) takes so many.
+            // The limit of writev(2).
             let most = left.len().min(1024);
             match out.write_vectored(&left[..most]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -114,13 +115,13 @@ impl Remote {
 
     fn ask(&self, act: Operation, parts: &[Bytes]) -> io::Result<Bytes> {
         let (sender, receiver) = mpsc::channel();
-        self.call(act, parts, Asker::Waits(sender))?;
-        receiver.recv().map_err(|_| io::Error::other(GONE))?
+        self.call(act, parts, PendingReply::Caller(sender))?;
+        receiver.recv().map_err(|_| io::Error::other(DISCONNECTED))?
     }
 
-    fn call(&self, act: Operation, parts: &[Bytes], asker: Asker) -> io::Result<()> {
+    fn call(&self, act: Operation, parts: &[Bytes], pending: PendingReply) -> io::Result<()> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(GONE))?.insert(number, asker);
+        lock(&self.waiting).as_mut().ok_or_else(|| io::Error::other(DISCONNECTED))?.insert(number, pending);
         let size = parts.iter().map(|part| part.len() as u64).sum();
         self.say(&Message::Call(Call { number, act, size }), parts)
     }
@@ -136,7 +137,7 @@ fn reply(from: &mut impl BufRead) -> io::Result<(u64, io::Result<Bytes>)> {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let RelayReply { number, fault, size } = serde_json::from_str(&line)?;
-    if size > MOST {
+    if size > MAX_SIZE {
         return Err(io::Error::other("the request is too large"));
     }
     let mut bytes = vec![0; size as usize];
@@ -153,13 +154,13 @@ impl Storage for Remote {
         self.ask(Operation::Read { file: file.clone(), range }, &[])
     }
 
-    /// A pack is on its way when this returns: the library makes one after the other, and the way is long. What names packs, an
-    /// index or a snapshot, is sent when all of them have arrived.
+    /// Returns before a pack has arrived, because the next pack can be made while this one is sent. An index or a
+    /// snapshot names packs, so it is sent only after all packs have arrived.
     fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let act = Operation::Write(file.clone());
         if file.folder == Folder::Data {
-            let pack = self.in_flight.begin(AT_ONCE)?;
-            return self.call(act, parts, Asker::InFlight(pack));
+            let pack = self.in_flight.begin(MAX_IN_PROGRESS)?;
+            return self.call(act, parts, PendingReply::InFlight(pack));
         }
         self.in_flight.all()?;
         self.ask(act, parts).map(drop)

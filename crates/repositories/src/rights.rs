@@ -1,4 +1,5 @@
-//! What a node may do with a repository's files. Of the one that it gets the key of, never more than its request needs.
+//! The rights of a node on the files of a repository. Even on a repository whose key it has, a node gets only the
+//! rights that its request needs.
 
 use std::{io, sync::Arc};
 
@@ -9,17 +10,17 @@ use super::{
     storage::Storage,
 };
 
-/// Which files a node's request may add.
+/// The rights that a request gives to the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
-    /// It reads.
+    /// The node can read.
     Read,
-    /// It reads, and adds packs, indexes and snapshots.
+    /// The node can read, and can add packs, indexes and snapshots.
     Append,
 }
 
 impl Rights {
-    /// The storage as a node is served it.
+    /// Returns the storage with these rights.
     pub fn over(self, storage: Arc<dyn Storage>) -> Arc<dyn Storage> {
         match self {
             Self::Read => Arc::new(ReadOnly(storage)),
@@ -28,18 +29,18 @@ impl Rights {
     }
 }
 
-/// Whether a node may read or list such files: locks and keys are nothing of a node's, which has the master key. In a key file a
-/// guesser could try passphrases.
+/// Returns whether a node may read or list these files. A node has the master key and needs neither locks nor keys.
+/// With a key file, an attacker could try passphrases.
 pub fn is_readable(folder: Folder) -> bool {
     matches!(folder, Folder::Config | Folder::Snapshots | Folder::Index | Folder::Data)
 }
 
-/// Whether a node may add such files.
+/// Returns whether a node may add these files.
 pub fn is_writable(folder: Folder) -> bool {
     matches!(folder, Folder::Snapshots | Folder::Index | Folder::Data)
 }
 
-/// A storage that nothing is added to.
+/// A storage without write access.
 pub struct ReadOnly(pub Arc<dyn Storage>);
 
 impl Storage for ReadOnly {

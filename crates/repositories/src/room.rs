@@ -1,19 +1,19 @@
 //! The repositories of a lab at one location:
 //!
 //! ```text
-//! <location>/env-<environment>   an environment's copies; its node gets the key of this one only
+//! <location>/env-<environment>   an environment's copies; its node gets the key of this repository only
 //! <location>/lab                 the workspace and the sealed keys; no node ever gets its key
-//! <location>                     from before there were these: all of it, open to every node that copied there
+//! <location>                     the layout of earlier versions: one repository, open to every node that copied to it
 //! ```
 //!
-//! The names are none of restic's (`data`, `index`, `keys`, …), so that the new ones can lie in a shared one.
+//! The names differ from restic's (`data`, `index`, `keys`, …), so the new repositories can be inside a shared one.
 
-/// One of them.
+/// One of these repositories.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RepositoryScope {
     Lab,
     Environment(String),
-    /// The one that all environments share.
+    /// The repository that all environments share.
     Shared,
 }
 
@@ -21,7 +21,7 @@ const LAB: &str = "lab";
 const ENVIRONMENT: &str = "env-";
 
 impl RepositoryScope {
-    /// Its directory at the location; `None`: the location itself.
+    /// Returns the directory at the location, or `None` for the location itself.
     pub fn directory(&self) -> Option<String> {
         match self {
             Self::Lab => Some(LAB.to_owned()),
@@ -30,13 +30,13 @@ impl RepositoryScope {
         }
     }
 
-    /// What it is called in messages, where the location is called `place`.
+    /// Returns the name for messages. `place` is the name of the location.
     pub fn name(&self, place: &str) -> String {
         self.directory().map_or_else(|| place.to_owned(), |directory| format!("{place}/{directory}"))
     }
 }
 
-/// Whether a directory of this name is a repository's of this layout.
+/// Returns whether `name` is the name of a repository directory in this layout.
 pub(super) fn is_room(name: &str) -> bool {
     name == LAB || name.strip_prefix(ENVIRONMENT).is_some_and(lap_base::label::is_label)
 }

@@ -1,7 +1,8 @@
-//! A repository in a bucket of an S3 server (Amazon's, MinIO, Ceph, Garage, …), in the layout and with the variables that restic uses:
-//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_DEFAULT_REGION`.
+//! A repository in a bucket of an S3 server (Amazon, MinIO, Ceph, Garage, …). It has restic's layout, and the same
+//! environment variables: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_DEFAULT_REGION`.
 //!
-//! Requests are signed in their address (AWS Signature Version 4). An object appears whole or not at all, so nothing is written beside it.
+//! Requests have presigned URLs (AWS Signature Version 4). An upload creates a complete object or none, so temporary
+//! objects are not necessary.
 
 use std::{
     env,
@@ -29,39 +30,39 @@ use super::{
     storage::Storage,
 };
 
-/// A signed address is good for so long: for all tries of a slow body.
-const SIGNED: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY.as_secs());
-/// How often something is tried that a server or the way to it may do better the next time.
+/// The validity of a presigned URL. It covers all tries of a slow transfer.
+const URL_VALIDITY: Duration = Duration::from_secs(3600 + TRIES as u64 * BODY_TIMEOUT.as_secs());
+/// The number of tries for a request that may succeed later.
 const TRIES: u32 = 5;
-/// Before it is tried again, at first; doubled each time.
-const PAUSE: Duration = Duration::from_millis(250);
-const CONNECTING: Duration = Duration::from_secs(15);
-/// Until an answer begins.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// For a whole body: the largest files of a repository over a slow line.
-const BODY: Duration = Duration::from_secs(600);
-/// No object that is read whole, and no list, is larger.
-const MOST: u64 = super::relay::MOST;
+/// The delay before the second try. It doubles with each try.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The time until a response starts.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time for a body. It is enough for the largest files of a repository over a slow line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(600);
+/// The maximum size in bytes of an object that is read completely, and of a list.
+const MAX_SIZE: u64 = super::relay::MAX_SIZE;
 
 /// A folder of a bucket.
 pub struct S3 {
     bucket: Bucket,
     credentials: Credentials,
-    /// Empty, or it ends with `/`.
+    /// The prefix of all keys. It is empty or ends with `/`.
     prefix: String,
     http: Agent,
 }
 
-struct S3Error {
+struct S3Response {
     status: StatusCode,
     body: Vec<u8>,
 }
 
 impl S3 {
-    /// Nothing is asked yet. `endpoint`: `https://HOST[:PORT]`; `prefix` may be empty.
+    /// Makes a storage without a request to the server. `endpoint` is `https://HOST[:PORT]`. `prefix` may be empty.
     ///
     /// # Errors
-    /// There are no credentials in the environment, or the endpoint is none.
+    /// The environment contains no credentials, or the endpoint is not valid.
     pub fn new(endpoint: &str, bucket: &str, prefix: &str) -> Result<Self> {
         let Some(credentials) = Credentials::from_env() else {
             return Err(Error::new(Kind::Keys, format!("there are no credentials for the bucket `{bucket}`"))
@@ -88,10 +89,10 @@ impl S3 {
         let http = Agent::config_builder()
             .http_status_as_error(false)
             .tls_config(tls.build())
-            .timeout_connect(Some(CONNECTING))
-            .timeout_send_body(Some(BODY))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_recv_body(Some(BODY))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_send_body(Some(BODY_TIMEOUT))
+            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
             .build();
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         Ok(Self { bucket, credentials, prefix, http: http.into() })
@@ -101,27 +102,28 @@ impl S3 {
         format!("{}{}", self.prefix, file.path())
     }
 
-    /// Asks until there is an answer that more asking would not change.
-    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<S3Error> {
+    /// Sends a request until there is a response that another try would not change.
+    fn ask(&self, send: impl Fn(&Agent) -> Result<Response<Body>, ureq::Error>) -> io::Result<S3Response> {
         let once = || {
             let mut response = send(&self.http)?;
-            let body = response.body_mut().with_config().limit(MOST).read_to_vec()?;
-            Ok::<_, ureq::Error>(S3Error { status: response.status(), body })
+            let body = response.body_mut().with_config().limit(MAX_SIZE).read_to_vec()?;
+            Ok::<_, ureq::Error>(S3Response { status: response.status(), body })
         };
-        let mut pause = PAUSE;
+        let mut delay = FIRST_DELAY;
         for left in (0..TRIES).rev() {
             let last = left == 0;
             match once() {
-                Ok(said)
-                    if last || !(said.status.is_server_error() || said.status == StatusCode::TOO_MANY_REQUESTS) =>
+                Ok(response)
+                    if last
+                        || !(response.status.is_server_error() || response.status == StatusCode::TOO_MANY_REQUESTS) =>
                 {
-                    return Ok(said);
+                    return Ok(response);
                 }
                 Err(error) if last => return Err(io::Error::other(self.unreached(&error))),
                 _ => {}
             }
-            thread::sleep(pause);
-            pause *= 2;
+            thread::sleep(delay);
+            delay *= 2;
         }
         unreachable!("the last try returns")
     }
@@ -134,16 +136,16 @@ impl S3 {
         self.bucket.base_url().authority().to_owned()
     }
 
-    /// An answer that is not what was asked for.
-    fn refused(&self, said: &S3Error) -> io::Error {
-        let text = String::from_utf8_lossy(&said.body);
+    /// Returns the error for a response without success.
+    fn refused(&self, response: &S3Response) -> io::Error {
+        let text = String::from_utf8_lossy(&response.body);
         let tag = |name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>"))?;
             let inside = rest.split_once("</")?.0;
             Some(inside.trim_start_matches("<![CDATA[").trim_end_matches("]]>").to_owned())
         };
         let code = tag("Code").unwrap_or_default();
-        let kind = match (said.status, code.as_str()) {
+        let kind = match (response.status, code.as_str()) {
             (_, "NoSuchBucket") => ErrorKind::Other,
             (StatusCode::NOT_FOUND, _) => return ErrorKind::NotFound.into(),
             (StatusCode::RANGE_NOT_SATISFIABLE, _) => return ErrorKind::UnexpectedEof.into(),
@@ -156,13 +158,14 @@ impl S3 {
         let why = match (code.is_empty(), tag("Message")) {
             (false, Some(message)) => format!("{code}, {message}"),
             (false, None) => code,
-            (true, _) => said.status.to_string(),
+            (true, _) => response.status.to_string(),
         };
         let bucket = self.bucket.name();
         io::Error::new(kind, format!("the S3 server {} refuses `{bucket}`: {}", self.host(), why.trim_end_matches('.')))
     }
 
-    /// What is below a prefix, with sizes, and the folders in it if `deep` is not set; `None`: there is no such bucket.
+    /// Returns the objects below a prefix with their sizes, and the folders too unless `deep` is set. Returns `None` if
+    /// the bucket does not exist.
     fn below(&self, prefix: &str, deep: bool) -> io::Result<Option<Listed>> {
         let mut listed = Listed::default();
         loop {
@@ -174,14 +177,14 @@ impl S3 {
             if let Some(token) = &listed.token {
                 action.with_continuation_token(token.clone());
             }
-            let url = action.sign(SIGNED);
-            let said = self.ask(|http| http.get(url.as_str()).call())?;
-            let text = String::from_utf8_lossy(&said.body);
-            if said.status == StatusCode::NOT_FOUND && text.contains("NoSuchBucket") {
+            let url = action.sign(URL_VALIDITY);
+            let response = self.ask(|http| http.get(url.as_str()).call())?;
+            let text = String::from_utf8_lossy(&response.body);
+            if response.status == StatusCode::NOT_FOUND && text.contains("NoSuchBucket") {
                 return Ok(None);
             }
-            if !said.status.is_success() {
-                return Err(self.refused(&said));
+            if !response.status.is_success() {
+                return Err(self.refused(&response));
             }
             let page = ListObjectsV2::parse_response(&text)
                 .map_err(|error| io::Error::other(format!("the S3 server {} sent no list: {error}", self.host())))?;
@@ -196,8 +199,8 @@ impl S3 {
     }
 }
 
-/// The machine's own authorities: the certificate of an office's server is often signed by the office's own authority. Without any, each
-/// HTTPS server is refused.
+/// Returns the machine's own certificate authorities, because the certificate of an office's server is often signed by
+/// the office's own authority. Without any authority, every HTTPS server is refused.
 fn authorities() -> RootCerts {
     let found = rustls_native_certs::load_native_certs().certs;
     let owned = |certificate: &CertificateDer<'_>| Certificate::from_der(certificate).to_owned();
@@ -229,8 +232,8 @@ impl Storage for S3 {
             return Ok(Bytes::new());
         }
         let key = self.key(file);
-        let url = self.bucket.get_object(Some(&self.credentials), &key).sign(SIGNED);
-        let said = self.ask(|http| {
+        let url = self.bucket.get_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
+        let response = self.ask(|http| {
             let request = http.get(url.as_str());
             match range {
                 Some((offset, length)) => {
@@ -239,13 +242,13 @@ impl Storage for S3 {
                 None => request.call(),
             }
         })?;
-        if !said.status.is_success() {
-            return Err(self.refused(&said));
+        if !response.status.is_success() {
+            return Err(self.refused(&response));
         }
-        let bytes = Bytes::from(said.body);
+        let bytes = Bytes::from(response.body);
         match range {
-            // It may give all of it (RFC 9110, section 14.2).
-            Some((offset, length)) if said.status == StatusCode::OK => {
+            // A server may send the whole object (RFC 9110, section 14.2).
+            Some((offset, length)) if response.status == StatusCode::OK => {
                 let part = usize::try_from(offset).ok().zip(usize::try_from(offset.saturating_add(length)).ok());
                 match part.filter(|(_, end)| *end <= bytes.len()) {
                     Some((from, to)) => Ok(bytes.slice(from..to)),
@@ -259,21 +262,26 @@ impl Storage for S3 {
 
     fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()> {
         let key = self.key(file);
-        let look = self.bucket.head_object(Some(&self.credentials), &key).sign(SIGNED);
+        let look = self.bucket.head_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
         if self.ask(|http| http.head(look.as_str()).call())?.status.is_success() {
             return Ok(());
         }
-        let url = self.bucket.put_object(Some(&self.credentials), &key).sign(SIGNED);
+        let url = self.bucket.put_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
         let whole = parts.concat();
-        let said = self.ask(|http| http.put(url.as_str()).content_type("application/octet-stream").send(&whole[..]))?;
-        if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
+        let response =
+            self.ask(|http| http.put(url.as_str()).content_type("application/octet-stream").send(&whole[..]))?;
+        if response.status.is_success() { Ok(()) } else { Err(self.refused(&response)) }
     }
 
     fn remove(&self, file: &RepositoryFile) -> io::Result<()> {
         let key = self.key(file);
-        let url = self.bucket.delete_object(Some(&self.credentials), &key).sign(SIGNED);
-        let said = self.ask(|http| http.delete(url.as_str()).call())?;
-        if said.status.is_success() || said.status == StatusCode::NOT_FOUND { Ok(()) } else { Err(self.refused(&said)) }
+        let url = self.bucket.delete_object(Some(&self.credentials), &key).sign(URL_VALIDITY);
+        let response = self.ask(|http| http.delete(url.as_str()).call())?;
+        if response.status.is_success() || response.status == StatusCode::NOT_FOUND {
+            Ok(())
+        } else {
+            Err(self.refused(&response))
+        }
     }
 
     fn list_root(&self) -> io::Result<Option<Vec<String>>> {
@@ -287,8 +295,8 @@ impl Storage for S3 {
         if self.below(&self.prefix, false)?.is_some() {
             return Ok(());
         }
-        let url = self.bucket.create_bucket(&self.credentials).sign(SIGNED);
-        // Everywhere but in the first region it has to be said where it is to be.
+        let url = self.bucket.create_bucket(&self.credentials).sign(URL_VALIDITY);
+        // In all regions except the first, the request must contain the region.
         let body = match self.bucket.region() {
             "us-east-1" => String::new(),
             region => format!(
@@ -296,7 +304,7 @@ impl Storage for S3 {
                  <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
             ),
         };
-        let said = self.ask(|http| http.put(url.as_str()).send(body.as_bytes()))?;
-        if said.status.is_success() { Ok(()) } else { Err(self.refused(&said)) }
+        let response = self.ask(|http| http.put(url.as_str()).send(body.as_bytes()))?;
+        if response.status.is_success() { Ok(()) } else { Err(self.refused(&response)) }
     }
 }

@@ -1,5 +1,5 @@
-//! A repository on another machine, over stock `ssh` and its SFTP server (draft-ietf-secsh-filexfer-02, what OpenSSH speaks):
-//! nothing of lap is needed there.
+//! A repository on another machine, through stock `ssh` and its SFTP server (draft-ietf-secsh-filexfer-02, which
+//! OpenSSH implements). The other machine does not need lap.
 
 use std::{
     io::{self, BufReader, BufWriter, ErrorKind, Read, Write},
@@ -18,13 +18,13 @@ use super::{
     storage::Storage,
 };
 
-/// What every server takes in one piece.
+/// The size in bytes of one read or write. Every server accepts it.
 const PIECE: u32 = 32 << 10;
-/// So many pieces are on their way at the same time.
-const AHEAD: usize = 64;
-/// No answer is longer: a directory's entries come in parts, a file's in pieces.
-const LONGEST: u32 = 1 << 20;
-/// As of a directory of this machine, see `directory`.
+/// The maximum number of requests in progress.
+const MAX_IN_PROGRESS: usize = 64;
+/// The maximum size in bytes of a response. Directories and files arrive in parts.
+const MAX_RESPONSE: u32 = 1 << 20;
+/// The directory for incomplete files, as in `directory`.
 const TEMPORARY: &str = "tmp";
 
 mod kind {
@@ -52,7 +52,7 @@ const READ: u32 = 1;
 const REPLACE: u32 = 2 | 8 | 16;
 const IS_DIRECTORY: u32 = 0o040_000;
 
-/// A connection to such a server.
+/// A connection to an SFTP server.
 pub struct Sftp {
     root: String,
     next: AtomicU32,
@@ -64,25 +64,25 @@ struct Wire {
     to: BufWriter<ChildStdin>,
     from: BufReader<ChildStdout>,
     number: u32,
-    /// The server can sync a file, and rename in one step over one that is there.
+    /// Whether the server can synchronize a file, and rename over an existing file in one step.
     can_sync: bool,
     can_replace: bool,
 }
 
-/// Size and mode of a file.
+/// The size and the mode of a file.
 struct Attributes {
     size: u64,
     mode: u32,
 }
 
 impl Sftp {
-    /// Connects; `ssh` asks for what it needs, e.g. a passphrase.
+    /// Connects to `host`. `ssh` asks the user for what it needs, for example a passphrase.
     ///
     /// # Errors
-    /// The machine is not reached, or has no SFTP server.
+    /// The machine cannot be reached, or has no SFTP server.
     pub fn connect(host: &str, root: &str) -> Result<Self> {
         let what = || format!("cannot reach `{host}` with ssh");
-        // As scp(1) and restic call it. `-o` before the host: what a person's own configuration says still counts.
+        // The same call as in scp(1) and restic. Options before the host do not disable the user's own configuration.
         let mut command = Command::new("ssh");
         command.args(["-oServerAliveInterval=15", "-oServerAliveCountMax=4", "-oClearAllForwardings=yes"]);
         command.args(["-s", "--", host, "sftp"]);
@@ -91,7 +91,7 @@ impl Sftp {
         })
     }
 
-    /// Whatever speaks the protocol.
+    /// Starts a command that speaks the protocol on its standard input and output.
     pub(super) fn start(command: &mut Command, root: &str) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
@@ -156,7 +156,7 @@ impl Storage for Sftp {
             if wire.stat(&target)?.is_some() {
                 return Ok(());
             }
-            // `data` before `data/ab`.
+            // `data` must exist before `data/ab`.
             for directory in [TEMPORARY, file.folder.name(), &file.directory()] {
                 if file.folder != Folder::Config || directory == TEMPORARY {
                     wire.make(&self.path(directory))?;
@@ -210,7 +210,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends a request; its number.
+    /// Sends a request and returns its number.
     fn send(&mut self, request: u8, fill: impl FnOnce(&mut Vec<u8>)) -> io::Result<u32> {
         self.number = self.number.wrapping_add(1);
         let mut body = vec![request];
@@ -225,7 +225,7 @@ impl Wire {
         let mut head = [0; 5];
         self.from.read_exact(&mut head).map_err(|_| io::Error::other("the connection broke"))?;
         let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-        if !(1..=LONGEST).contains(&length) {
+        if !(1..=MAX_RESPONSE).contains(&length) {
             return Err(io::Error::other("the other side is not an SFTP server"));
         }
         let mut body = vec![0; length as usize - 1];
@@ -233,7 +233,8 @@ impl Wire {
         Ok((head[4], body))
     }
 
-    /// The answer to a request, of this kind or an error. Requests are answered in their order (one at a time here).
+    /// Returns the response to a request, which has the type `wanted` or is an error. The server responds in the order
+    /// of the requests.
     fn answer(&mut self, number: u32, wanted: u8) -> io::Result<Vec<u8>> {
         let (answer, body) = self.packet()?;
         let mut rest = Body(&body);
@@ -249,7 +250,7 @@ impl Wire {
                 2 => Err(ErrorKind::NotFound.into()),
                 3 => Err(io::Error::new(ErrorKind::PermissionDenied, text)),
                 _ if text.contains("No space left") => Err(ErrorKind::StorageFull.into()),
-                // OpenSSH says no more than "Failure", also when the disk is full.
+                // OpenSSH sends only "Failure", also if the disk is full.
                 4 => Err(io::Error::other("the server says `Failure` (is its disk full?)")),
                 _ => Err(io::Error::other(text)),
             };
@@ -313,7 +314,7 @@ impl Wire {
             let mut body = Body(&body);
             for _ in 0..body.number()? {
                 let name = String::from_utf8_lossy(body.string()?).into_owned();
-                // As `ls -l` would show it.
+                // The line of `ls -l`, which is ignored.
                 body.string()?;
                 let meta = body.attributes()?;
                 if name != "." && name != ".." {
@@ -325,7 +326,7 @@ impl Wire {
         Ok(Some(all))
     }
 
-    /// Many pieces are asked for before the first is waited for: else it would be as slow as the way is long.
+    /// Sends many requests before it waits for the first response. Otherwise each piece would take a round trip.
     fn read(&mut self, path: &str, offset: u64, length: u64) -> io::Result<Vec<u8>> {
         let handle = self.open(path, READ)?;
         let mut out = Vec::new();
@@ -339,7 +340,7 @@ impl Wire {
         let (mut next, end) = (offset, offset + length);
         let mut failed = None;
         while next < end || !asked.is_empty() {
-            while next < end && asked.len() < AHEAD && failed.is_none() {
+            while next < end && asked.len() < MAX_IN_PROGRESS && failed.is_none() {
                 let size = u64::from(PIECE).min(end - next) as u32;
                 let number = self.send(kind::READ, |body| {
                     string(body, handle);
@@ -351,10 +352,10 @@ impl Wire {
             }
             self.to.flush()?;
             let Some((number, size)) = asked.pop_front() else { break };
-            // All that was asked for is answered, whatever became of the first.
+            // Every request gets a response, whatever the first response was.
             match self.answer(number, kind::DATA).and_then(|body| Ok(Body(&body).string()?.to_vec())) {
                 Ok(piece) if piece.len() == size as usize => out.extend(piece),
-                // A server may give less than was asked for; ours do so at the end of the file only.
+                // A server may send less than requested. The known servers do so only at the end of the file.
                 Ok(_) => failed = failed.or(Some(ErrorKind::UnexpectedEof.into())),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -375,7 +376,7 @@ impl Wire {
             })?;
             asked.push_back(number);
             offset += piece.len() as u64;
-            if asked.len() > AHEAD
+            if asked.len() > MAX_IN_PROGRESS
                 && let Some(number) = asked.pop_front()
             {
                 self.to.flush()?;
@@ -424,7 +425,7 @@ fn string(body: &mut Vec<u8>, text: &[u8]) {
     body.extend(text);
 }
 
-/// What is left of an answer.
+/// The unread rest of a response.
 struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {

@@ -13,7 +13,7 @@ use super::{
     open::{Repository, guarded},
 };
 
-/// One of them.
+/// A copy of a snapshot in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Copy {
     pub id: Id,
@@ -23,14 +23,14 @@ pub struct Copy {
     pub at: i64,
     /// Its place in the order of the environment's copies; `None`: an earlier lap made it.
     pub order: Option<Position>,
-    /// What restic calls it, in full.
+    /// The full id in restic.
     pub restic: String,
-    /// Bytes of all files.
+    /// The size of all files in bytes.
     pub size: Option<u64>,
-    /// A person asked for this one by its name.
+    /// Whether a user asked for this copy by name.
     pub asked: bool,
-    /// It is in a repository that all environments share: that it is this environment's is known from its tag alone, which every
-    /// node that copied there could write.
+    /// Whether it is in a repository that all environments share. Then only its tag shows the environment, and every
+    /// node that copied there could write any tag.
     pub shared: bool,
 }
 
@@ -88,10 +88,10 @@ impl Position {
 
 const ORDER: &str = "lap-order:";
 
-/// Somebody asked for it by its name.
+/// The tag of a copy that a user asked for by name.
 const ASKED: &str = "lap-asked";
 
-/// The tags of a copy, by which it is found again.
+/// Returns the tags by which a copy is found again.
 pub(super) fn tags(lab: &str, environment: &str, id: &Id, order: Option<&Position>, asked: bool) -> Vec<String> {
     let mut tags = vec!["lap".into(), format!("lap:{environment}"), format!("lap-id:{id}"), format!("lap-lab:{lab}")];
     tags.extend(order.map(Position::tag));
@@ -99,8 +99,8 @@ pub(super) fn tags(lab: &str, environment: &str, id: &Id, order: Option<&Positio
     tags
 }
 
-/// The name that a tag gives; `None`: there is no such tag, or what it gives is no name. Names become parts of paths and of
-/// what is printed, and a node may write any tag.
+/// Returns the name in a tag, or `None` if there is no such tag or no valid name in it. A name becomes part of paths
+/// and of output, and a node can write any tag.
 pub(super) fn label(file: &SnapshotFile, prefix: &str) -> Option<String> {
     file.tags.iter().find_map(|tag| tag.strip_prefix(prefix)).filter(|name| is_label(name)).map(str::to_owned)
 }
@@ -121,23 +121,23 @@ fn read(file: &SnapshotFile) -> Option<Copy> {
 }
 
 impl Repository {
-    /// All copies that labs have in it, the oldest first.
+    /// Returns all copies of labs, the oldest first.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The repository cannot be read.
     pub fn copies(&self) -> Result<Vec<Copy>> {
         let files = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let mut all: Vec<Copy> = files.iter().filter_map(read).collect();
         all.sort_by(|a, b| (&a.order, a.at, &a.id, !a.asked).cmp(&(&b.order, b.at, &b.id, !b.asked)));
-        // Two of one are there if [`Self::ask_for`] was killed.
+        // A killed [`Self::ask_for`] leaves two files for one copy.
         all.dedup_by(|a, b| (&a.lab, &a.environment, &a.id) == (&b.lab, &b.environment, &b.id));
         Ok(all)
     }
 
-    /// Marks a copy as one that somebody asked for by its name. `_lock`: an exclusive one of this repository.
+    /// Marks a copy as one that a user asked for by name. `_lock` must be an exclusive lock of this repository.
     ///
     /// # Errors
-    /// It is gone, or its description cannot be written anew; then it is as it was.
+    /// The copy no longer exists, or its new description cannot be written. In the second case nothing changes.
     pub fn ask_for(&self, copy: &Copy, _lock: &RepositoryLock) -> Result<()> {
         let files: Vec<SnapshotFile> = guarded(&self.name, || self.inner.get_all_snapshots())?;
         let Some(mut file) = files.into_iter().find(|file| file.id.to_hex().as_str() == copy.restic) else {
@@ -146,17 +146,17 @@ impl Repository {
         };
         let old = file.id;
         file.tags.add(ASKED.to_owned());
-        // As restic does it: where it came from stays known.
+        // As in restic, the new file refers to the original one.
         file.original.get_or_insert(old);
-        // The new one first: killed in between, there are two, and none is lost.
+        // The new file is written before the old one is removed, so a kill loses neither.
         guarded(&self.name, || self.inner.save_snapshots(vec![file]))?;
         guarded(&self.name, || self.inner.delete_snapshots(&[old]))
     }
 
-    /// Those of one environment.
+    /// Returns the copies of one environment, the oldest first.
     ///
     /// # Errors
-    /// It cannot be read, or has copies of other labs only.
+    /// The repository cannot be read, or has copies of other labs only.
     pub fn copies_of(&self, lab: &str, environment: &str) -> Result<Vec<Copy>> {
         let all = self.copies()?;
         if let Some(other) = all.first().filter(|_| all.iter().all(|copy| copy.lab != lab)) {

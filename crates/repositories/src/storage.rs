@@ -1,4 +1,4 @@
-//! Where the files of a repository are.
+//! The interface to the files of a repository.
 
 use std::io;
 
@@ -6,37 +6,37 @@ use bytes::Bytes;
 
 use super::file::{Folder, RepositoryFile};
 
-/// Where a repository's files lie.
+/// The storage of a repository's files.
 pub trait Storage: Send + Sync + 'static {
-    /// All files of a folder, with their sizes; none if there is no such folder.
+    /// Returns all files of a folder with their sizes. The list is empty if the folder does not exist.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The folder cannot be read.
     fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>>;
-    /// A file, or `(offset, length)` of it.
+    /// Reads a file, or the part `(offset, length)` of it.
     ///
     /// # Errors
-    /// It is not there, is shorter, or cannot be read.
+    /// The file does not exist, is shorter, or cannot be read.
     fn read(&self, file: &RepositoryFile, range: Option<(u64, u64)>) -> io::Result<Bytes>;
-    /// Makes a file, whole or not at all, and on the disk when this returns; packs may be on their way until what names them, an
-    /// index or a snapshot, is written. One that is there stays as it is.
+    /// Writes a complete file or none. The file is on the disk when the call returns, with one exception: a pack may
+    /// still be in progress until an index or a snapshot is written. An existing file is not changed.
     ///
     /// # Errors
-    /// It cannot be written, or a pack before it.
+    /// This file, or an earlier pack, cannot be written.
     fn write(&self, file: &RepositoryFile, parts: &[Bytes]) -> io::Result<()>;
-    /// Removes a file; one that is not there is no error.
+    /// Removes a file. It is not an error if the file does not exist.
     ///
     /// # Errors
-    /// It cannot be removed, or not from here.
+    /// The file cannot be removed, or this storage does not permit it.
     fn remove(&self, file: &RepositoryFile) -> io::Result<()>;
-    /// What is in it beside the folders; `None`: there is no such place.
+    /// Returns the names of all entries at the location, or `None` if the location does not exist.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// The location cannot be read.
     fn list_root(&self) -> io::Result<Option<Vec<String>>>;
-    /// Makes the place, in a directory that is there.
+    /// Creates the location, in an existing directory.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be created.
     fn make(&self) -> io::Result<()>;
 }

@@ -1,4 +1,5 @@
-//! Against real file systems and stock restic. One at a time: the library's warnings are the process's.
+//! Tests against real file systems and stock restic. They run one at a time, because rustic_core's warnings are global
+//! to the process.
 
 use std::{
     collections::BTreeMap,
@@ -40,7 +41,7 @@ mod s3;
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A node's pool and a repository beside it.
+/// A node's pool, and a repository beside it.
 struct Office {
     pool: Pool,
     storage: Arc<dyn Storage>,
@@ -101,7 +102,7 @@ impl Office {
         self.fetch_as(&found.id, &found.restic)
     }
 
-    /// As the agent's child does it, in this process: without its walls.
+    /// Fetches a copy as the agent's child does, but in this process and without confinement.
     fn fetch_as(&self, id: &snapshot::Id, restic: &str) -> Result<Meta> {
         warnings::listen();
         let restore = |half: &Path| here::here(self.open(), job::RestoreKind::Snapshot, restic, half);
@@ -116,7 +117,7 @@ impl Office {
         snapshot::data(&self.pool.path(), &meta.id)
     }
 
-    /// Something large is copied, `judged`, gone, and as it was again.
+    /// Copies a large file, calls `check`, removes the file, and fetches the copy again.
     fn goes_there_and_comes_back(&self, judge: impl Fn()) {
         fs::write(self.pool.path().join("data/git/big"), noise(4, 20 << 20)).unwrap();
         let meta = self.take(1_795_254_312);
@@ -131,7 +132,7 @@ impl Office {
         assert!(self.open().verify(Depth::Data(50.0)).unwrap().is_empty());
     }
 
-    /// What stock restic says; it must be content.
+    /// Runs stock restic, which must succeed, and returns its output.
     fn restic(&self, arguments: &[&str]) -> String {
         let output = Command::new("restic")
             .args(["--no-cache", "--repo"])
@@ -151,7 +152,7 @@ impl Office {
     }
 }
 
-/// As `lap recover` has a child do it, in this process.
+/// Restores the workspace as the child of `lap recover` does, but in this process.
 fn workspace(repository: &Repository, into: &Path) -> Result<()> {
     warnings::listen();
     repository.workspace_by(into, |job| {
@@ -161,7 +162,8 @@ fn workspace(repository: &Repository, into: &Path) -> Result<()> {
     })
 }
 
-/// How many names each inode has here: elsewhere than on btrfs it may have more in other snapshots.
+/// Counts the names of each inode below `root`. On file systems other than btrfs, an inode may have more names in other
+/// snapshots.
 fn names(root: &Path, count: &mut BTreeMap<u64, u32>) {
     for entry in fs::read_dir(root).unwrap().flatten() {
         *count.entry(fs::symlink_metadata(entry.path()).unwrap().ino()).or_default() += 1;
@@ -171,7 +173,7 @@ fn names(root: &Path, count: &mut BTreeMap<u64, u32>) {
     }
 }
 
-/// All that must come back, by path.
+/// Returns all attributes that a restore must preserve, by path.
 fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut count = BTreeMap::new();
     names(root, &mut count);
@@ -227,7 +229,7 @@ fn same(a: &Path, b: &Path) {
     assert_eq!(a.len(), b.len(), "{:?}", b.keys().filter(|path| !a.contains_key(*path)).collect::<Vec<_>>());
 }
 
-/// Content that no compression makes smaller, the same each time.
+/// Returns content that cannot be compressed. It is the same for the same seed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -239,7 +241,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     (0..length.div_ceil(8)).flat_map(|_| next().to_le_bytes()).take(length).collect()
 }
 
-/// One of everything that a file system has.
+/// Makes one of each kind of file.
 fn furnish(data: &Path) {
     let at = |name: &str| data.join(name);
     let sh = |line: &str| sh("sh", &["-c", &format!("cd '{}' && {line}", data.display())]);
@@ -257,7 +259,7 @@ fn furnish(data: &Path) {
 }
 
 #[test]
-fn there_and_back_as_it_was() {
+fn a_copy_is_fetched_without_a_difference() {
     for filesystem in Filesystem::ALL {
         goes_and_comes(&Office::on(filesystem, |path| Arc::new(DirectoryStorage::new(path))));
     }
@@ -271,7 +273,7 @@ fn goes_and_comes(office: &Office) {
     assert_eq!(copied.id, first.id);
     assert!(copied.added > 3 << 20, "{copied:?}");
 
-    // Stock restic lists, checks and restores it.
+    // Stock restic can list, check and restore the copy.
     let list = office.restic(&["snapshots"]);
     for word in ["lap:test", &format!("lap-id:{}", first.id), "lap-lab:lab", "/lap", "2026-11-21"] {
         assert!(list.contains(word), "{word}: {list}");
@@ -283,10 +285,10 @@ fn goes_and_comes(office: &Office) {
     let described: Meta = serde_json::from_slice(&fs::read(elsewhere.join("lap/meta.json")).unwrap()).unwrap();
     assert_eq!(described, first);
     assert_eq!(fs::read_to_string(elsewhere.join("lap/state/ledger")).unwrap(), "release 1");
-    assert_eq!(fs::read_dir(office.pool.path().join("snapshots")).unwrap().count(), 1, "nothing staged is left");
+    assert_eq!(fs::read_dir(office.pool.path().join("snapshots")).unwrap().count(), 1, "no staged directory remains");
     fs::remove_dir_all(elsewhere).unwrap();
 
-    // A second one sends what changed, and little more.
+    // A second copy sends the changed data and little more.
     office.pool.write("git/new", "new");
     office.pool.write("own/file", "changed");
     let second = office.take(1_795_254_400);
@@ -295,7 +297,7 @@ fn goes_and_comes(office: &Office) {
     let copies = office.open().copies_of("lab", "test").unwrap();
     assert_eq!(copies.iter().map(|copy| &copy.id).collect::<Vec<_>>(), [&first.id, &second.id]);
 
-    // Back over what is there, …
+    // A fetch over an existing snapshot …
     let kept = office.pool.path().join("kept");
     snapshot::volume::copy(&office.data(&first), &kept).unwrap();
     snapshot::remove(&office.pool.path(), &first.id).unwrap();
@@ -303,11 +305,11 @@ fn goes_and_comes(office: &Office) {
     assert_eq!((fetched.reason, &fetched.by, fetched.at), (Reason::Fetched, &first.by, first.at));
     same(&kept, &office.data(&first));
     assert!(office.fetch(&first).unwrap_err().message.contains("is on the node already"));
-    // … where untouched files are not even looked at, …
+    // … does not read unchanged files, …
     let changed = snapshot::diff(&office.pool.path(), &kept, &office.data(&first)).unwrap();
     assert!(!changed.iter().any(|difference| difference.path.ends_with("git/big")), "{changed:?}");
 
-    // … over something else entirely, …
+    // … also works over completely different data …
     snapshot::remove(&office.pool.path(), &first.id).unwrap();
     snapshot::remove(&office.pool.path(), &second.id).unwrap();
     let data = office.pool.path().join("data");
@@ -326,9 +328,9 @@ fn goes_and_comes(office: &Office) {
     office.fetch(&first).unwrap();
     same(&kept, &office.data(&first));
     let blocks = fs::metadata(office.data(&first).join("git/sparse")).unwrap().blocks();
-    assert!(blocks < 1000, "holes are holes: {blocks}");
+    assert!(blocks < 1000, "holes remain holes: {blocks}");
 
-    // … and into nothing.
+    // … and without any data.
     snapshot::remove(&office.pool.path(), &first.id).unwrap();
     snapshot::volume::delete(&data).unwrap();
     snapshot::volume::create(&data).unwrap();
@@ -336,7 +338,7 @@ fn goes_and_comes(office: &Office) {
     same(&kept, &office.data(&first));
 }
 
-/// A storage that breaks after so many files were written or removed.
+/// A storage that fails after a number of writes and removals.
 struct Breaks {
     inner: Arc<dyn Storage>,
     left: AtomicI64,
@@ -375,7 +377,7 @@ impl Storage for Breaks {
 }
 
 #[test]
-fn what_is_sent_is_not_sent_again() {
+fn a_second_try_does_not_send_the_same_data_again() {
     let office = Office::new();
     fs::write(office.pool.path().join("data/git/big"), noise(2, 40 << 20)).unwrap();
     office.take(1_795_254_312);
@@ -384,7 +386,7 @@ fn what_is_sent_is_not_sent_again() {
     assert!(error.message.contains("the disk there is full"), "{error}");
     let sent: u64 = office.packs().iter().map(|pack| fs::metadata(pack).unwrap().len()).sum();
     assert!(sent > 16 << 20, "{sent}");
-    assert!(office.open().copies().unwrap().is_empty(), "half a copy is not listed");
+    assert!(office.open().copies().unwrap().is_empty(), "an incomplete copy is not listed");
     assert!(office.restic(&["check"]).contains("no errors were found"));
     let copied = office.copy("latest");
     assert!(copied.added + sent < 42 << 20, "{copied:?} after {sent}");
@@ -393,7 +395,7 @@ fn what_is_sent_is_not_sent_again() {
 }
 
 #[test]
-fn damage_is_named_and_never_restored() {
+fn damage_is_reported_and_never_restored() {
     let office = Office::new();
     fs::write(office.pool.path().join("data/git/big"), noise(3, 2 << 20)).unwrap();
     let meta = office.take(1_795_254_312);
@@ -405,12 +407,15 @@ fn damage_is_named_and_never_restored() {
     let name = pack.file_name().unwrap().to_str().unwrap();
     let whole = fs::read(pack).unwrap();
 
-    // One byte.
+    // One byte is changed.
     let mut bytes = whole.clone();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(pack, &bytes).unwrap();
-    assert!(office.open().verify(Depth::Structure).unwrap().is_empty(), "who does not read does not see");
+    assert!(
+        office.open().verify(Depth::Structure).unwrap().is_empty(),
+        "a check of the structure does not read the data"
+    );
     let said = office.open().verify(Depth::Data(100.0)).unwrap();
     assert!(said.iter().any(|line| line.contains(&name[..8])), "{said:?}");
     let error = office.fetch(&meta).unwrap_err();
@@ -418,7 +423,7 @@ fn damage_is_named_and_never_restored() {
     assert!(snapshot::list(&office.pool.path()).unwrap().is_empty());
     assert_eq!(office.pool.left_over(), Vec::<String>::new());
 
-    // Cut off, then gone.
+    // The pack is truncated, and then removed.
     fs::write(pack, &whole[..middle]).unwrap();
     let said = office.open().verify(Depth::Structure).unwrap();
     assert!(said.iter().any(|line| line.contains(&name[..8])), "{said:?}");
@@ -432,7 +437,7 @@ fn damage_is_named_and_never_restored() {
     let error = office.copy_through(office.storage.clone(), "latest").unwrap_err();
     assert!(error.message.contains("is damaged") && error.message.contains(name), "{error}");
 
-    // An index.
+    // An index is damaged.
     fs::write(pack, &whole).unwrap();
     let (index, _) = office.storage.list(Folder::Index).unwrap().remove(0);
     let mut bytes = fs::read(office.root().join(index.path())).unwrap();
@@ -443,7 +448,7 @@ fn damage_is_named_and_never_restored() {
 }
 
 #[test]
-fn one_sentence_each() {
+fn each_problem_is_reported_in_one_sentence() {
     let office = Office::new();
     let again =
         |password| Repository::open(office.storage.clone(), "office", KeySlot::Lab, &secret(password), silent());
@@ -474,7 +479,7 @@ fn one_sentence_each() {
         Repository::is_there(&pool, "office").unwrap_err().message,
         "`office` is not a repository, and not empty"
     );
-    // A file that root may not read: of a snapshot in which something is missing nothing is listed.
+    // A snapshot that is being copied cannot be removed.
     let (meta, pool) = (office.take(1_795_254_400), office.pool.path());
     assert_eq!(fs::metadata(office.root().join("config")).unwrap().permissions().mode() & 0o777, 0o600);
     let held = half::hold(&pool, &meta.id).unwrap();

@@ -1,7 +1,7 @@
-//! Names of users, which the library looks up for every file it copies.
+//! The user names that rustic_core looks up for every file that it copies.
 
-/// From now on only /etc/passwd and /etc/group are asked. What else nsswitch.conf(5) names is a library that glibc loads at
-/// run time, and a static binary crashes over it. Restores go by number.
+/// Restricts glibc to /etc/passwd and /etc/group. For the other services in nsswitch.conf(5), glibc loads libraries at
+/// run time, and this crashes a static binary. Restores use numeric ids.
 #[cfg(target_env = "gnu")]
 pub fn from_files_only() {
     #[expect(unsafe_code, reason = "glibc has no other way to say it, and no crate wraps it")]
@@ -10,12 +10,12 @@ pub fn from_files_only() {
             fn __nss_configure_lookup(database: *const std::ffi::c_char, service: *const std::ffi::c_char) -> i32;
         }
         for database in [c"passwd", c"group"] {
-            // SAFETY: both are strings that end with NUL and live for ever.
+            // SAFETY: both strings end with NUL and are static.
             unsafe { __nss_configure_lookup(database.as_ptr(), c"files".as_ptr()) };
         }
     }
 }
 
-/// Only glibc loads libraries for it.
+/// Other C libraries do not load libraries for names.
 #[cfg(not(target_env = "gnu"))]
 pub fn from_files_only() {}

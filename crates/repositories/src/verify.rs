@@ -1,4 +1,4 @@
-//! Looks for damage, and names it.
+//! Verification of a repository.
 
 use std::str::FromStr;
 
@@ -10,12 +10,12 @@ use super::{
     warnings::one_line,
 };
 
-/// How far the check goes.
+/// The depth of a verification.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Depth {
-    /// What is said about the data: every index, snapshot and directory, and that every pack is there in its size.
+    /// The metadata: every index, snapshot and directory, and that every pack exists with the right size.
     Structure,
-    /// And this part of the data itself, picked by chance: percent.
+    /// The metadata, and this percentage of the data, selected at random.
     Data(f64),
 }
 
@@ -32,10 +32,10 @@ impl FromStr for Depth {
 }
 
 impl Repository {
-    /// Everything that is wrong, a sentence each; nothing: nothing is.
+    /// Returns all faults, one sentence each. The list is empty if there is none.
     ///
     /// # Errors
-    /// So much is wrong that it cannot be looked at.
+    /// The damage is so large that the check cannot run.
     pub fn verify(&self, depth: Depth) -> Result<Vec<String>> {
         let mut options = CheckOptions::default();
         if let Depth::Data(percent) = depth {
@@ -43,8 +43,8 @@ impl Repository {
             options.read_data_subset =
                 if percent < 100.0 { ReadSubsetOption::Percentage(percent) } else { ReadSubsetOption::All };
         }
-        // On a busy machine the library's own threads may still hold its index when it wants it for itself, and it panics
-        // (rustic_core 0.13, `GlobalIndex::into_index`): nothing is wrong then but the moment.
+        // On a busy machine, rustic_core's threads may still hold the index, and it panics (rustic_core 0.13,
+        // `GlobalIndex::into_index`). This is not damage, so the check runs again.
         let check = || guarded(&self.name, || self.inner.check(options));
         let mut results = check();
         for _ in 0..5 {
@@ -57,7 +57,7 @@ impl Repository {
     }
 }
 
-/// What a check found and a copy needs.
+/// Returns the errors of a check, without its warnings.
 pub(super) fn damage(results: rustic_core::CheckResults) -> Vec<String> {
     let all = results.0.into_iter().filter(|(level, _)| format!("{level:?}") == "Error");
     let mut all: Vec<String> = all.map(|(_, error)| one_line(&error.to_string())).collect();

@@ -1,52 +1,52 @@
-//! What the library says beside its results. It calls a file that it could not read, or an owner that it could not set, a
-//! warning and goes on; here that is an error.
+//! Warnings of rustic_core. It logs a warning for a file that it could not read, or an owner that it could not set, and
+//! continues. lap treats each of them as an error.
 
 use std::sync::{Mutex, Once, PoisonError};
 
 use lap_base::error::{Error, Kind, Result};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-/// More are not kept: the first ones say what it is about.
-const MOST: usize = 20;
+/// The maximum number of kept warnings. The first ones explain the problem.
+const MAX_WARNINGS: usize = 20;
 
-static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static ONCE: Once = Once::new();
 
-struct Listener;
+struct WarningLog;
 
-impl Log for Listener {
+impl Log for WarningLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= Level::Warn && metadata.target().starts_with("rustic_core")
     }
 
     fn log(&self, record: &Record<'_>) {
-        let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.enabled(record.metadata()) && said.len() < MOST {
-            said.push(one_line(&record.args().to_string()));
+        let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.enabled(record.metadata()) && warnings.len() < MAX_WARNINGS {
+            warnings.push(one_line(&record.args().to_string()));
         }
     }
 
     fn flush(&self) {}
 }
 
-/// Begins to listen; what was said before is forgotten.
+/// Installs the logger, and removes earlier warnings.
 pub fn listen() {
     ONCE.call_once(|| {
         super::users::from_files_only();
-        if log::set_logger(&Listener).is_ok() {
+        if log::set_logger(&WarningLog).is_ok() {
             log::set_max_level(LevelFilter::Warn);
         }
     });
-    SAID.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    WARNINGS.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
-/// Whether all went well.
+/// Checks that there was no warning.
 ///
 /// # Errors
-/// What was said since [`listen`].
+/// The warnings since [`listen`].
 pub fn clean() -> Result<()> {
-    let said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    match said.split_first() {
+    let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    match warnings.split_first() {
         None => Ok(()),
         Some((first, more)) => {
             let error = Error::new(Kind::Node, first.clone());
@@ -55,9 +55,9 @@ pub fn clean() -> Result<()> {
     }
 }
 
-/// Without the library's frame around it.
+/// Returns the message on one line, without the frame that rustic_core puts around it.
 pub(super) fn one_line(text: &str) -> String {
-    // An error in a panic is printed with `Debug`.
+    // A panic prints an error with `Debug`.
     let inner = text.split_once("guidance: \"").and_then(|(_, rest)| rest.split_once("\", ")).map(|(inner, _)| inner);
     let text = inner.unwrap_or(text);
     let text = text.strip_prefix("Error: ").unwrap_or(text);

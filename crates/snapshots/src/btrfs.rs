@@ -1,4 +1,4 @@
-//! The few things asked of btrfs(8).
+//! Calls of btrfs(8).
 
 use std::{
     path::Path,
@@ -10,7 +10,7 @@ use lap_base::error::{Error, Kind, OrError, Result};
 /// Makes `to` a snapshot of the subvolume `from`.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn snapshot(from: &Path, to: &Path, read_only: bool) -> Result<()> {
     let mut command = btrfs(&["subvolume", "snapshot"]);
     if read_only {
@@ -22,30 +22,30 @@ pub fn snapshot(from: &Path, to: &Path, read_only: bool) -> Result<()> {
 /// Makes an empty subvolume.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn create(path: &Path) -> Result<()> {
     run(btrfs(&["subvolume", "create", "--"]).arg(path)).map(drop)
 }
 
-/// Deletes a subvolume. Its space comes back later, in the background.
+/// Deletes a subvolume. btrfs frees its space later, in the background.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn delete(path: &Path) -> Result<()> {
-    // Of a read-only one, too, as root may (the property only keeps writers out).
+    // This works for a read-only subvolume too, because the property restricts only writers inside.
     run(btrfs(&["subvolume", "delete", "--"]).arg(path)).map(drop)
 }
 
-/// The subvolumes that lie directly in the one at `path`, as btrfs lists them: whole paths from the top of the file system. A container
-/// chooses the names, so the lines say less than they seem to: [`super::nested`] looks at each.
+/// Returns the subvolumes directly inside the one at `path`, as btrfs lists them: complete paths from the top of the
+/// file system. A container chooses the names, so a line can be misleading, and [`super::nested`] checks each one.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn list(path: &Path) -> Result<Vec<Vec<u8>>> {
     output(btrfs(&["subvolume", "list", "-o", "--"]).arg(path)).map(|output| listed(&output.stdout))
 }
 
-/// `ID 260 gen 10 top level 256 path data/x`, a line each; a name may have line breaks in it.
+/// Parses lines of the form `ID 260 gen 10 top level 256 path data/x`. A name may contain line breaks.
 fn listed(said: &[u8]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     for line in said.split(|byte| *byte == b'\n') {
@@ -59,33 +59,33 @@ fn listed(said: &[u8]) -> Vec<Vec<u8>> {
             (None, None) => {}
         }
     }
-    // What the last line break ends.
+    // The last line break ends the list and is not part of a name.
     if let Some(last) = all.last_mut().filter(|last| last.ends_with(b"\n")) {
         last.pop();
     }
     all
 }
 
-/// Nobody may write to this subvolume from now on.
+/// Makes a subvolume read-only.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn set_read_only(path: &Path) -> Result<()> {
     run(btrfs(&["property", "set", "-ts"]).arg(path).args(["ro", "true"])).map(drop)
 }
 
-/// It may be written to again.
+/// Makes a subvolume writable.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn set_writable(path: &Path) -> Result<()> {
     run(btrfs(&["property", "set", "-ts"]).arg(path).args(["ro", "false"])).map(drop)
 }
 
-/// The number of a subvolume, which it keeps whatever it is called.
+/// Returns the number of a subvolume. A rename does not change it.
 ///
 /// # Errors
-/// There is no subvolume.
+/// There is no subvolume at `path`.
 pub fn number(path: &Path) -> Result<u64> {
     let said = run(btrfs(&["inspect-internal", "rootid"]).arg(path))?;
     said.trim()
@@ -93,13 +93,13 @@ pub fn number(path: &Path) -> Result<u64> {
         .or_error(Kind::Node, || format!("btrfs gives `{}` the number `{}`", path.display(), said.trim()))
 }
 
-/// Bytes that only this subvolume has, and all it has.
+/// Returns the size of the subvolume in bytes: first the part that no other subvolume shares, then the total.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn usage(path: &Path) -> Result<(u64, u64)> {
     let said = run(btrfs(&["filesystem", "du", "--raw", "-s", "--"]).arg(path))?;
-    // "Total   Exclusive  Set shared  Filename", then the numbers.
+    // The first line is "Total   Exclusive  Set shared  Filename". The second line contains the numbers.
     let line = said.lines().nth(1).unwrap_or_default();
     let mut numbers = line.split_whitespace().map(str::parse::<u64>);
     match (numbers.next(), numbers.next()) {
@@ -131,7 +131,7 @@ fn output(command: &mut Command) -> Result<Output> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn subvolumes_are_listed_whatever_their_names_are() {
+    fn subvolumes_with_any_name_are_listed() {
         let said = b"ID 260 gen 10 top level 256 path data/a path b\nID 261 gen 10 top level 256 path data/new\nline\n";
         assert_eq!(super::listed(said), [&b"data/a path b"[..], b"data/new\nline"]);
         assert!(super::listed(b"").is_empty());

@@ -1,9 +1,9 @@
-//! What differs between two states of the data, file by file.
+//! The differences between two states of the data, file by file.
 //!
-//! Where both descend from the same subvolume, a file that was not touched has the same inode number and the same times in
-//! both; elsewhere than on btrfs it is known which file of a snapshot is the copy of which one of the present. Where one was
-//! brought back by `--only`, came out of an archive or from elsewhere, neither helps: then size, owner, rights and the time of the
-//! last change decide, and where those are equal the content and the attributes.
+//! If both states descend from the same subvolume, an unchanged file has the same inode number and the same times in
+//! both. On file systems other than btrfs, `known` records which file of a snapshot is the copy of which present file.
+//! Neither helps for a file that `--only` restored or that came from an archive. Then the size, owner, mode and
+//! modification time decide, and if these are equal, the content and the attributes.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use super::{
     tree::{self, FileStatus},
 };
 
-/// How a file differs.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileChange {
@@ -42,13 +42,13 @@ pub enum FileChange {
 /// One file that differs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileDifference {
-    /// Below `/data`; its first part is the container.
+    /// The path below `/data`. Its first part is the container.
     pub path: PathBuf,
     pub change: FileChange,
 }
 
-/// Lists what differs in `to` from `from`, both of which are in `pool`, in the order of the paths. A directory that came or went
-/// counts with all in it.
+/// Lists the differences from `from` to `to`, in the order of the paths. Both states are in `pool`. For a directory
+/// that was added or removed, each file in it is listed.
 ///
 /// # Errors
 /// A directory cannot be read.
@@ -61,15 +61,15 @@ pub fn diff(pool: &Path, from: &Path, to: &Path) -> Result<Vec<FileDifference>> 
     Ok(out)
 }
 
-/// One of the two states. A container may change the present while it is looked at.
+/// One of the two states. A container may change the present data during the comparison.
 struct Side {
     data: Dir,
-    /// What it holds beside its data: path, and where it is.
+    /// The subvolumes that are stored beside the data: their paths, and their open directories.
     nested: Vec<(PathBuf, Dir)>,
 }
 
 impl Side {
-    /// Of the present, all is in its place.
+    /// Opens a state. In the present data, all subvolumes are in their places.
     fn of(data: &Path) -> Result<Self> {
         let snapshot = data.parent().unwrap_or(data);
         let meta: Option<Meta> = state::json(&snapshot.join("meta.json")).value_or_refuse()?;
@@ -78,15 +78,15 @@ impl Side {
         Ok(Self { data: Dir::open(data)?, nested: nested.collect::<Result<_>>()? })
     }
 
-    /// Where the path is: an open directory, and the path below it.
+    /// Returns the open directory that contains `path`, and the path below it.
     fn at<'a>(&'a self, path: &'a Path) -> (&'a Dir, &'a Path) {
-        // Parents come first, so the last one that is around it is the nearest.
+        // Parents come first in the list, so the last match is the nearest one.
         let around =
             self.nested.iter().rev().find_map(|(around, place)| Some((place, path.strip_prefix(around).ok()?)));
         around.unwrap_or((&self.data, path))
     }
 
-    /// What is in a directory; nothing, where there is none by now.
+    /// Returns the entries of a directory. The result is empty if the directory no longer exists.
     fn entries(&self, path: &Path) -> Result<BTreeMap<OsString, FileStatus>> {
         let (root, below) = self.at(path);
         let Some(dir) = root.still_dir(below)? else { return Ok(BTreeMap::new()) };
@@ -101,7 +101,7 @@ struct Walker {
 }
 
 impl Walker {
-    /// A container decides how deep its directories are: they are in a list, not on the stack.
+    /// A container decides how deep its directories are, so the walk uses a list and not the stack.
     fn walk(&self, below: &Path, out: &mut Vec<FileDifference>) -> Result<()> {
         let mut left = vec![below.to_owned()];
         while let Some(below) = left.pop() {
@@ -132,7 +132,7 @@ impl Walker {
         Ok(())
     }
 
-    /// Whether it is known that one is the other's copy, also by another name of that.
+    /// Returns whether `new` is known to be a copy of `old`, under any of its names.
     fn is_copy(&self, old: &FileStatus, new: &FileStatus) -> bool {
         let copy = self.known.copy_of(new.inode, &Stamp::from(new)).and_then(|copy| fs::symlink_metadata(copy).ok());
         copy.is_some_and(|copy| (copy.ino(), copy.size()) == (old.inode, old.size))
@@ -155,19 +155,19 @@ fn all(root: &Side, path: &Path, node: &FileStatus, change: FileChange, out: &mu
     Ok(())
 }
 
-/// How much of a file is looked at at once.
-const PIECE: usize = 64 << 10;
+/// The size in bytes of a piece of a file that is compared.
+const BUFFER_SIZE: usize = 64 << 10;
 
 fn same(a: &FileStatus, b: &FileStatus, old: (&Dir, &Path), new: (&Dir, &Path)) -> Result<bool> {
     let of = |node: &FileStatus| (node.kind, node.mode, node.owner, node.written, node.device, node.size);
     if of(a) != of(b) {
         return Ok(false);
     }
-    // Sockets are made anew by whoever listens.
+    // A socket is created again by the program that listens.
     if (a.inode, a.changed) == (b.inode, b.changed) || a.kind == FileType::Socket {
         return Ok(true);
     }
-    // Where something of the present is gone, or is something else by now, it differs.
+    // A file of the present data that was removed or replaced in the meantime counts as different.
     let (Ok(Some(old)), Ok(Some(new))) = (above(old), above(new)) else { return Ok(false) };
     if a.kind == FileType::Symlink {
         return Ok(tree::target(&old.0, &old.1)? == tree::target(&new.0, &new.1)?);
@@ -180,14 +180,14 @@ fn same(a: &FileStatus, b: &FileStatus, old: (&Dir, &Path), new: (&Dir, &Path)) 
     }
     let open = |(dir, name): &(Dir, OsString)| dir.file(Path::new(name)).ok().flatten();
     let (Some(mut first), Some(mut second)) = (open(&old), open(&new)) else { return Ok(false) };
-    let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let (mut one, mut other) = (vec![0; BUFFER_SIZE], vec![0; BUFFER_SIZE]);
     let mut left = a.size;
     while left > 0 {
-        let length = left.min(PIECE as u64) as usize;
+        let length = left.min(BUFFER_SIZE as u64) as usize;
         first
             .read_exact(&mut one[..length])
             .or_error(Kind::Node, || format!("cannot read `{}`", old.0.path().join(&old.1).display()))?;
-        // The present may have become shorter meanwhile.
+        // A present file may have become shorter in the meantime.
         if second.read_exact(&mut other[..length]).is_err() || one[..length] != other[..length] {
             return Ok(false);
         }
@@ -196,13 +196,13 @@ fn same(a: &FileStatus, b: &FileStatus, old: (&Dir, &Path), new: (&Dir, &Path)) 
     Ok(true)
 }
 
-/// The open directory that holds a file, and the file's name.
+/// Returns the open directory that contains a file, and the name of the file.
 fn above((root, path): (&Dir, &Path)) -> Result<Option<(Dir, OsString)>> {
     let (above, name) = split(path)?;
     Ok(root.dir(above)?.map(|dir| (dir, name.to_owned())))
 }
 
-/// Extended attributes, ACLs among them.
+/// Returns the extended attributes, which include ACLs.
 fn attributes((dir, name): &(Dir, OsString)) -> BTreeMap<OsString, Option<Vec<u8>>> {
     let path = dir.reach().join(name);
     let names = xattr::list(&path).into_iter().flatten();

@@ -1,4 +1,4 @@
-//! What file system a pool is.
+//! The file system of a pool.
 
 use std::{fmt, path::Path};
 
@@ -6,23 +6,23 @@ use lap_base::error::{Kind, OrError, Result};
 use nix::sys::statfs::{BTRFS_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
-/// The file systems a pool can be, the best first.
+/// The supported file systems. The best one comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filesystem {
-    /// Takes snapshots itself.
+    /// Makes snapshots itself.
     Btrfs,
-    /// Does not; files can share what they have in common.
+    /// Makes no snapshots, but files can share data (reflinks).
     Xfs,
-    /// Does neither.
+    /// Has neither snapshots nor reflinks.
     Ext4,
 }
 
 impl Filesystem {
-    /// All of them.
+    /// All supported file systems.
     pub const ALL: [Self; 3] = [Self::Btrfs, Self::Xfs, Self::Ext4];
 
-    /// As mount(8), blkid(8) and `/proc/filesystems` call it.
+    /// Returns the name that mount(8), blkid(8) and `/proc/filesystems` use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Btrfs => "btrfs",
@@ -31,23 +31,25 @@ impl Filesystem {
         }
     }
 
-    /// The one of this name.
+    /// Returns the file system with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|filesystem| filesystem.name() == name)
     }
 
-    /// The program that makes one, and its words: quiet, and over whatever was there.
+    /// Returns the program that makes the file system, with its arguments. It prints nothing, and overwrites earlier
+    /// data.
     pub fn mkfs(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::Btrfs => ("mkfs.btrfs", &["--quiet", "--force"]),
             Self::Xfs => ("mkfs.xfs", &["-q", "-f"]),
-            // What it would do later, in the background, it does now: else the first minutes are slow. No blocks are kept for root: the agent keeps a
-            // reserve itself, and containers that run as root would use these blocks.
+            // The initialization runs now and not later in the background, where it would slow the first minutes. No
+            // blocks are reserved for root: the agent has its own reserve, and containers that run as root could use
+            // the reserved blocks.
             Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
         }
     }
 
-    /// Debian's package with that program.
+    /// Returns the Debian package that contains the program.
     pub fn package(self) -> &'static str {
         match self {
             Self::Btrfs => "btrfs-progs",
@@ -56,7 +58,7 @@ impl Filesystem {
         }
     }
 
-    /// What a snapshot costs there; `None`: nothing worth a word.
+    /// Returns a sentence about the cost of a snapshot, or `None` if it costs little.
     pub fn cost(self) -> Option<&'static str> {
         match self {
             Self::Btrfs => None,
@@ -72,10 +74,10 @@ impl fmt::Display for Filesystem {
     }
 }
 
-/// Whether what lies at `path` is on btrfs.
+/// Returns whether `path` is on btrfs.
 ///
 /// # Errors
-/// There is nothing.
+/// `path` does not exist.
 pub fn is_btrfs(path: &Path) -> Result<bool> {
     let stat = statfs(path).or_error(Kind::Node, || format!("cannot look at `{}`", path.display()))?;
     Ok(stat.filesystem_type() == BTRFS_SUPER_MAGIC)

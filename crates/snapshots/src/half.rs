@@ -1,4 +1,4 @@
-//! Snapshots that are not whole yet: their names, and the locks that keep others from removing them.
+//! Incomplete snapshots: their names, and the locks that prevent their removal.
 
 use std::{
     fs::{self, File},
@@ -14,21 +14,21 @@ use nix::{
 use super::{id::Id, meta::directory, nested, volume};
 use crate::tree;
 
-/// What a half-taken snapshot is called.
+/// The prefix of the name of an incomplete snapshot.
 pub(super) const HALF: &str = ".new-";
 
-/// Keeps a snapshot from being removed, as long as what is returned lives.
+/// Locks a snapshot against removal, until the result is dropped.
 ///
 /// # Errors
-/// It is gone.
+/// The snapshot does not exist.
 pub fn hold(pool: &Path, id: &Id) -> Result<Flock<File>> {
     shared(&directory(pool).join(id.to_string()))
 }
 
-/// The same for one that is being made.
+/// Locks an incomplete snapshot against removal, until the result is dropped.
 ///
 /// # Errors
-/// It is gone.
+/// The snapshot does not exist.
 pub fn hold_half(pool: &Path, id: &Id) -> Result<Flock<File>> {
     shared(&half(pool, id))
 }
@@ -39,7 +39,7 @@ pub(super) fn shared(path: &Path) -> Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockShared).map_err(|(_, error)| error).or_error(Kind::Node, what)
 }
 
-/// `None`: somebody holds it.
+/// Takes an exclusive lock. Returns `None` if another process holds a lock.
 pub(super) fn alone(path: &Path) -> Result<Option<Flock<File>>> {
     let what = || format!("cannot lock `{}`", path.display());
     let file = File::open(path).or_error(Kind::Node, what)?;
@@ -50,14 +50,14 @@ pub(super) fn alone(path: &Path) -> Result<Option<Flock<File>>> {
     }
 }
 
-/// Removes a snapshot that has no name, or no longer.
+/// Removes an incomplete snapshot, or one whose name was removed.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn drop_half(half: &Path) -> Result<()> {
     for part in ["data", "state"] {
         let path = half.join(part);
-        // What a copy brought of `state` is a directory.
+        // The `state` of a fetched copy is a directory and not a subvolume.
         let is_there = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
         if is_there
             && (part == "data" || volume::number(&path).is_ok_and(|number| volume::number(half).ok() != Some(number)))
@@ -69,7 +69,7 @@ pub fn drop_half(half: &Path) -> Result<()> {
     tree::remove(half)
 }
 
-/// Where a snapshot is while it is being made.
+/// Returns the path of a snapshot until it is complete.
 pub fn half(pool: &Path, id: &Id) -> PathBuf {
     directory(pool).join(format!("{HALF}{id}"))
 }

@@ -1,28 +1,29 @@
-//! What a container does around a snapshot (`[snapshot]` in container.toml).
+//! The hooks of a container around a snapshot (`[snapshot]` in container.toml).
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Programs that run in a container; empty: none.
+/// Programs that run in a container. An empty list means no program.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct SnapshotHooks {
-    /// Dump a database, flush, hold still.
+    /// The program before the snapshot: it dumps a database, flushes data, or stops writing.
     pub before: Vec<String>,
-    /// Go on. Runs whatever became of the snapshot.
+    /// The program after the snapshot. It runs even if the snapshot failed.
     pub after: Vec<String>,
-    /// Each may take so long; the program of `scrub`, too.
+    /// The time limit of each program, including that of `scrub`.
     pub timeout: Duration,
-    /// What is done to the data before another environment's containers see it; `None`: nobody said, so it does not go there.
+    /// The scrub before another environment sees the data. `None` means that it is not configured, so the data cannot
+    /// be given to another environment.
     #[serde(default)]
     pub scrub: Option<Scrub>,
 }
 
-/// How data is made fit for another environment.
+/// The way in which data is prepared for another environment.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scrub {
-    /// As it is.
+    /// The data needs no change.
     None,
     /// This program runs on the copy.
     Run(Vec<String>),

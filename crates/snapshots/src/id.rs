@@ -1,4 +1,4 @@
-//! The name of a snapshot: when it was taken (UTC), which sorts as it reads.
+//! The id of a snapshot: the time at which it was taken (UTC). The text order is the order in time.
 
 use std::{fmt, str::FromStr};
 
@@ -7,13 +7,13 @@ use time::{OffsetDateTime, format_description::FormatItem, macros::format_descri
 
 const FORMAT: &[FormatItem<'_>] = format_description!("[year][month][day]-[hour][minute][second]");
 
-/// `20261121-094512`, or `20261121-094512-2` for a further one in the same second.
+/// `20261121-094512`, or `20261121-094512-2` for the second snapshot of the same second.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Id(String);
 
 impl Id {
-    /// The name for `at` (unix seconds); the `nth` one of that second, from 1.
+    /// Returns the id of the `nth` snapshot (from 1) at the time `at` (Unix seconds).
     pub fn new(at: i64, nth: u32) -> Self {
         let time = OffsetDateTime::from_unix_timestamp(at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let text = time.format(FORMAT).unwrap_or_else(|_| at.to_string());
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_times_and_nothing_else() {
+    fn only_times_are_ids_of_snapshots() {
         assert_eq!(Id::new(1_795_254_312, 1).to_string(), "20261121-094512");
         assert_eq!(Id::new(1_795_254_312, 2).to_string(), "20261121-094512-2");
         assert!("20261121-094512-2".parse::<Id>().is_ok());

@@ -1,4 +1,4 @@
-//! Which snapshots stay: a policy, and for each snapshot the reason. Pure.
+//! Retention: a policy, and for each snapshot the reasons to keep it. This module is pure.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use super::{
     order::Moment,
 };
 
-/// `[snapshot]` of `lap.toml`, as the agent gets it.
+/// The settings `[snapshot]` of `lap.toml`, as the agent gets them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotPolicy {
-    /// Seconds between snapshots that the agent takes by itself; `None`: it takes none.
+    /// The time between automatic snapshots in seconds. `None` means that there are none.
     pub every: Option<u64>,
-    /// `None`: nothing is ever removed by itself.
+    /// The snapshots to keep. `None` means that nothing is removed automatically.
     pub keep: Option<Keep>,
 }
 
-/// How many of those that nobody asked for are kept: the newest of each hour, day, …
+/// The number of automatic snapshots to keep: the last ones, and the newest one of each hour, day, week and month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     pub last: u32,
@@ -31,29 +31,29 @@ pub struct Keep {
     pub monthly: u32,
 }
 
-/// What is to become of one snapshot.
+/// The decision about one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetentionDecision {
     pub id: Id,
-    /// Why it stays; empty: it goes.
+    /// The reasons to keep it. An empty list means that it is removed.
     pub because: Vec<String>,
 }
 
 impl SnapshotPolicy {
     /// When the next snapshot is due, in unix seconds, given the oldest first; `None`: never.
     pub fn due(&self, snapshots: &[Meta], now: i64) -> Option<i64> {
-        // One from the future (a clock that was wrong, an archive from elsewhere) is no reason to wait for it.
+        // A snapshot from the future (after a wrong clock, or from an archive) does not delay the next one.
         let newest = snapshots.iter().rev().map(|meta| meta.at).find(|at| *at <= now);
         self.every.map(|every| newest.map_or(0, |at| at.saturating_add_unsigned(every)))
     }
 
-    /// How old, in seconds, the newest one may be before that is a fault: one may be missed, not two.
+    /// Returns the maximum age in seconds of the newest snapshot. One snapshot may be missed, but not two.
     pub fn patience(&self) -> Option<u64> {
         self.every.map(|every| 2 * every)
     }
 }
 
-/// A span of which the newest snapshot is kept, and its number at a time.
+/// A kind of period of which the newest snapshot is kept, and the function that numbers these periods.
 type Span = (&'static str, fn(&OffsetDateTime) -> i64);
 
 const SPANS: [Span; 4] = [
@@ -64,7 +64,7 @@ const SPANS: [Span; 4] = [
     ("month", |t| i64::from(t.year()) * 12 + i64::from(u8::from(t.month()))),
 ];
 
-/// For how long, in seconds, what a restore replaced stays: it may be the only copy of what was there.
+/// The time in seconds for which replaced data is kept. It may be the only copy.
 const SECOND_THOUGHTS: u64 = 7 * 24 * 3600;
 
 /// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it, what a restore
@@ -177,26 +177,26 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_of_each_span_stays() {
+    fn the_newest_snapshot_of_each_period_is_kept() {
         let every_hour: Vec<i64> = (0..24 * 70).collect();
         assert_eq!(kept(&every_hour, Keep { last: 3, ..Keep::default() }), [0, 1, 2]);
         assert_eq!(kept(&every_hour, Keep { hourly: 4, ..Keep::default() }), [0, 1, 2, 3]);
-        // 12:00 today, 23:00 of each day before.
+        // 12:00 today, and 23:00 on each of the days before.
         assert_eq!(kept(&every_hour, Keep { daily: 3, ..Keep::default() }), [0, 13, 37]);
-        // Sunday 23:00 of the week before: today is Saturday.
+        // Sunday 23:00 of the week before, because the day is a Saturday.
         assert_eq!(kept(&every_hour, Keep { weekly: 2, ..Keep::default() }), [0, 5 * 24 + 13]);
         assert_eq!(kept(&every_hour, Keep { monthly: 2, ..Keep::default() }), [0, 20 * 24 + 13]);
         let all = Keep { last: 2, hourly: 24, daily: 7, weekly: 5, monthly: 12 };
-        // 24 hours; days 3 to 7 before; weeks and months beyond.
+        // 24 hours; days 3 to 7; the weeks and months before these.
         assert_eq!(kept(&every_hour, all).len(), 24 + 5 + 4 + 1, "{:?}", kept(&every_hour, all));
-        // A lab that was off for long keeps what there is.
+        // If a lab was off for a long time, its few snapshots are kept.
         assert_eq!(kept(&[0, 300, 900], Keep { daily: 7, ..Keep::default() }), [0, 300, 900]);
-        assert_eq!(kept(&[5, 6], Keep::default()), [5], "the newest stays whatever the policy says");
+        assert_eq!(kept(&[5, 6], Keep::default()), [5], "the newest is kept, whatever the policy is");
         assert!(decide(&[], &all, &moment()).is_empty());
     }
 
     #[test]
-    fn what_somebody_asked_for_stays_and_every_decision_has_its_reason() {
+    fn a_requested_snapshot_is_kept_and_each_decision_has_a_reason() {
         let all = [
             meta(NOON - 900 * HOUR, Reason::Asked),
             meta(NOON - 800 * HOUR, Reason::Replaced),
@@ -216,9 +216,9 @@ mod tests {
     }
 
     #[test]
-    fn due_is_one_span_after_the_newest() {
+    fn the_next_snapshot_is_due_one_period_after_the_newest() {
         let policy = SnapshotPolicy { every: Some(3600), keep: None };
-        assert_eq!(policy.due(&[], NOON), Some(0), "at once where there is none");
+        assert_eq!(policy.due(&[], NOON), Some(0), "at once, without a snapshot");
         assert_eq!(
             policy.due(
                 &[meta(NOON - 7200, Reason::Asked), meta(NOON, Reason::Scheduled), meta(NOON + 99, Reason::Asked)],

@@ -1,8 +1,8 @@
-//! Snapshots of a directory tree and the way back, on btrfs, XFS and ext4.
+//! Snapshots of a directory tree, and their restore, on btrfs, XFS and ext4.
 //!
-//! A restore is one exchange of names: after a power cut at any moment, the tree is the old one or the new one, and the next
-//! [`recover`] finishes or undoes the rest. The caller passes what this crate does not know: [`Still`] pauses the programs that write
-//! while a snapshot is taken, [`World`] stops and starts them around a restore.
+//! A restore is one exchange of names: after a power cut at any moment, the tree is either the old one or the new one,
+//! and the next [`recover`] completes or undoes the rest. The caller passes two things that this crate does not know:
+//! [`Still`] freezes the writing programs while a snapshot is taken, and [`World`] stops and starts them for a restore.
 //!
 //! ```no_run
 //! use std::path::Path;
@@ -10,7 +10,7 @@
 //! use lap_base::Result;
 //! use lap_snapshots::{Meta, Nested, Reason, Still, free_id, list, order, take};
 //!
-//! /// Nothing writes here.
+//! /// No program writes here.
 //! struct Quiet;
 //!
 //! impl Still for Quiet {
@@ -40,20 +40,21 @@
 //! # }
 //! ```
 //!
-//! The pool, a mounted file system:
+//! The pool is a mounted file system:
 //!
 //! ```text
-//! data                     the present, mounted at /data
-//! known/                   only where the pool is no btrfs: see `plain`
-//! data.lap-new             a restore that is being prepared; after the switch: what was there before it
-//! snapshots/<id>/data      read-only, where the pool is btrfs
-//! snapshots/<id>/meta.json what, when, by whom, which release ran
+//! data                     the present data, mounted at /data
+//! known/                   only if the pool is not btrfs: see `plain`
+//! data.lap-new             a prepared restore; after the switch: the data before it
+//! snapshots/<id>/data      read-only, if the pool is btrfs
+//! snapshots/<id>/meta.json the time, the reason, the user, the release that ran
 //! snapshots/<id>/nested    see `nested`
-//! snapshots/.new-<id>      one that is being taken
-//! state/restore.json       a restore under way: see `restore`
+//! snapshots/.new-<id>      an incomplete snapshot
+//! state/restore.json       a restore in progress: see `restore`
 //! ```
 //!
-//! A snapshot is listed only when it is whole: its directory gets its name last. `volume` hides whether the pool is btrfs.
+//! A snapshot is listed only if it is complete, because its directory gets its name last. `volume` hides whether the
+//! pool is btrfs.
 
 #[cfg(test)]
 extern crate self as lap_snapshots;

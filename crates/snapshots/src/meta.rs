@@ -1,4 +1,4 @@
-//! What is known of a snapshot, and which there are.
+//! The descriptions of snapshots, and the list of all snapshots.
 
 use std::path::{Path, PathBuf};
 
@@ -15,27 +15,27 @@ use super::{
     pause::Pause,
 };
 
-/// Why a snapshot was taken.
+/// The reason for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Somebody asked for it.
+    /// A user asked for it.
     Asked,
-    /// It is what a restore replaced.
+    /// It contains the data that a restore replaced.
     Replaced,
-    /// The agent took it by itself.
+    /// The agent took it automatically.
     Scheduled,
-    /// It came out of a repository.
+    /// It was fetched from a repository.
     Fetched,
-    /// It came from another environment, scrubbed.
+    /// It came from another environment and was scrubbed.
     Brought,
-    /// It is the data before a promotion or a roll-back: the way back from it.
+    /// It contains the data before a promotion or a rollback, for the way back.
     Release,
-    /// It is what a release left that was taken back.
+    /// It contains the data of a release that was taken back.
     Failed,
 }
 
-/// `meta.json` of a snapshot.
+/// The content of a snapshot's `meta.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub id: Id,
@@ -43,32 +43,33 @@ pub struct Meta {
     pub at: i64,
     pub reason: Reason,
     pub note: Option<String>,
-    /// `anna@notebook`
+    /// The user and the machine, for example `anna@notebook`.
     pub by: String,
-    /// `state/current.json` of that moment: what ran; `{"unreadable": …}` where that could not be read.
+    /// The content of `state/current.json` at that time, which records what ran. It is `{"unreadable": …}` if the file
+    /// could not be read.
     pub current: Option<serde_json::Value>,
-    /// What taking it cost; `None`: it was not measured.
+    /// The time that writers had to wait, or `None` if it was not measured.
     #[serde(default)]
     pub pause: Option<Pause>,
     /// Its place in the order of snapshots; `None`: an earlier lap took it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
-    /// Subvolumes that containers made in their data.
+    /// The subvolumes that containers made in their data.
     #[serde(default, skip_serializing_if = "Nested::is_empty")]
     pub nested: Nested,
 }
 
-/// `snapshots` in a pool.
+/// Returns the directory `snapshots` of a pool.
 pub fn directory(pool: &Path) -> PathBuf {
     pool.join("snapshots")
 }
 
-/// The subvolume of a snapshot.
+/// Returns the path of a snapshot's data.
 pub fn data(pool: &Path, id: &Id) -> PathBuf {
     directory(pool).join(id.to_string()).join("data")
 }
 
-/// A snapshot whose description cannot be read: its data is there, and what it needs is not known.
+/// A snapshot with an unreadable description. Its data exists, but it is not known what else it needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damaged {
     pub id: Id,
@@ -90,7 +91,7 @@ impl Damaged {
     }
 }
 
-/// All snapshots whose description can be read, the oldest first.
+/// Returns all snapshots with a readable description, the oldest first.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -98,7 +99,7 @@ pub fn list(pool: &Path) -> Result<Vec<Meta>> {
     all(pool).map(|(list, _)| list)
 }
 
-/// The same, and those whose description cannot be read.
+/// Returns all snapshots, and those with an unreadable description.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -136,10 +137,10 @@ fn may_be_newer(id: &Id, newest: &Meta, counter: Option<&SnapshotCounter>) -> bo
     known.unwrap_or(*id > newest.id)
 }
 
-/// Whether the newest snapshot that can be read is the newest one.
+/// Checks that no snapshot with an unreadable description is newer than `newest`.
 ///
 /// # Errors
-/// A newer one cannot be read.
+/// The description of a newer snapshot is unreadable.
 pub fn none_newer(damaged: &[Damaged]) -> Result<()> {
     match damaged.iter().rfind(|damaged| damaged.may_be_newest) {
         None => Ok(()),
@@ -149,10 +150,11 @@ pub fn none_newer(damaged: &[Damaged]) -> Result<()> {
     }
 }
 
-/// The snapshot of this name; `latest` is the newest.
+/// Returns the snapshot with this name. `latest` is the newest one.
 ///
 /// # Errors
-/// There is none, or its description cannot be read. `latest` does not mean an older one then.
+/// The snapshot does not exist, or its description is unreadable. In the second case `latest` does not select an older
+/// one.
 pub fn find(pool: &Path, name: &str) -> Result<Meta> {
     let (all, damaged) = all(pool)?;
     let found = match name {
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_whose_description_cannot_be_read_is_listed() {
+    fn a_snapshot_with_an_unreadable_description_is_listed() {
         let pool = tempfile::tempdir().unwrap();
         assert!(all(pool.path()).is_err() || all(pool.path()).unwrap().0.is_empty());
         let ids = ["20261121-120001", "20261121-120002", "20261121-120003", "20261121-120004"];
@@ -216,7 +218,7 @@ mod tests {
         assert_eq!(find(pool.path(), "latest").unwrap().id.to_string(), ids[3]);
         assert_eq!(find(pool.path(), ids[0]).unwrap_err().kind, Kind::Refused);
         assert_eq!(find(pool.path(), "20261121-120009").unwrap_err().kind, Kind::Usage);
-        // Another one's description is none.
+        // The description of another snapshot is not accepted.
         fs::copy(file(ids[1]), file(ids[3])).unwrap();
         let error = find(pool.path(), "latest").unwrap_err();
         assert!(error.message.contains("it describes another snapshot"), "{error}");

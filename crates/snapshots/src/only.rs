@@ -1,10 +1,11 @@
-//! Puts back a part of the data, a container's directory or a single file, and leaves all else alone: it is copied beside (by
-//! reflink, where the file system can) while everything runs, then exchanged while only the containers concerned are stopped. What was there before
-//! becomes a snapshot; that takes as long as removing as many files twice, and nobody has to wait for it.
+//! Restores a part of the data, a directory of a container or a single file, and changes nothing else. The part is
+//! copied (with reflinks, if the file system has them) while all containers run. Then it is exchanged while only its
+//! containers are stopped. The replaced data becomes a snapshot. Creating it takes as long as removing twice as many
+//! files, but no container waits for it.
 //!
 //! ```text
-//! data/.lap-restore/<n>      the copy that is being prepared; after the switch: what was there before it
-//! state/restore-only.json    one under way
+//! data/.lap-restore/<n>      the prepared copy; after the switch: the data before it
+//! state/restore-only.json    the record of a restore in progress
 //! ```
 
 use std::{
@@ -43,21 +44,21 @@ use super::{
 const RECORD: &str = "restore-only.json";
 const BESIDE: &str = ".lap-restore";
 
-/// A restore of a part that was asked for.
+/// A requested restore of a part.
 #[derive(Clone, Debug)]
 pub struct Only<'a> {
     pub pool: &'a Path,
     pub state: &'a Path,
     pub id: &'a Id,
-    /// Files and directories below the data.
+    /// The files and directories, as paths below the data.
     pub paths: &'a [String],
-    /// Containers that are stopped meanwhile, if they run.
+    /// The containers that are stopped during the switch, if they run.
     pub containers: &'a [String],
-    /// Unix seconds.
+    /// The time in Unix seconds.
     pub at: i64,
     pub by: &'a str,
     pub current: Option<serde_json::Value>,
-    /// Name, reason and note of what is kept; `None`: the usual ones.
+    /// The id, reason and note of the snapshot of the replaced data. `None` selects the defaults.
     pub kept: Option<(Id, Reason, String)>,
 }
 
@@ -65,16 +66,17 @@ pub struct Only<'a> {
 struct PartRecord {
     id: Id,
     kept: Meta,
-    /// Inode of each path that is put in place; `None`: it is not in the snapshot, so it goes. Empty: not prepared.
+    /// The number of the prepared copy of each path. `None` means that the path is not in the snapshot, so it is
+    /// removed. An empty map means that nothing is prepared.
     new: BTreeMap<String, Option<u64>>,
-    /// What is stopped for it and runs again afterwards.
+    /// The containers that are stopped and started again.
     stopped: Vec<String>,
-    /// All of it is in place: from now on it belongs to the containers again.
+    /// Whether all parts are in place. From then on, they belong to the containers again.
     #[serde(default)]
     switched: bool,
 }
 
-/// What is left once the containers run again: what was there before becomes a snapshot, and its copy goes.
+/// The work that remains when the containers run again: the replaced data becomes a snapshot, and its copy is removed.
 #[derive(Debug)]
 #[must_use = "the restore is not complete until this is done"]
 pub struct Rest {
@@ -84,30 +86,31 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Does it.
+    /// Does the remaining work.
     ///
     /// # Errors
-    /// It cannot be done now: [`recover`] does it.
+    /// It cannot be done now. [`recover`] does it later.
     pub fn finish(self, world: &mut impl World) -> Result<()> {
         finish_rest(&self.pool, &self.state, &self.record, world)
     }
 }
 
 impl Only<'_> {
-    /// Does all of it; gives the snapshot that holds what was there before.
+    /// Runs the whole restore. Returns the snapshot of the replaced data.
     ///
     /// # Errors
-    /// Before the switch: everything is as it was. After it: what is left is done by [`recover`].
+    /// Before the switch, nothing has changed. After it, [`recover`] completes the restore.
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
         let (kept, rest) = self.until_started(world)?;
         rest.map_or(Ok(()), |rest| rest.finish(world))?;
         Ok(kept)
     }
 
-    /// Does it until the containers run again; gives the snapshot that will hold what was there before, and what is left to do.
+    /// Runs the restore until the containers run again. Returns the future snapshot of the replaced data, and the
+    /// remaining work.
     ///
     /// # Errors
-    /// As [`Self::run`].
+    /// The same as [`Self::run`].
     pub fn until_started(&self, world: &mut impl World) -> Result<(Meta, Option<Rest>)> {
         let Self { pool, state, id, paths, containers, at, by, current, kept } = self;
         let Some(held) = described(pool, id).map(|meta| meta.nested) else {
@@ -124,7 +127,7 @@ impl Only<'_> {
                 Error::new(Kind::Usage, format!("the directory of `{path}` no longer exists"))
                     .hint("restore the directory")
             };
-            // What containers link to is not theirs to have replaced.
+            // The target of a link does not belong to the container and must not be replaced.
             let now_above = above(&now, path).map_err(|_| gone())?;
             let (is_then, is_now) = (number_of(&then, path)?.is_some(), number_of(&now, path)?.is_some());
             if !is_then && !is_now {
@@ -160,7 +163,7 @@ impl Only<'_> {
         write(state, &record)?;
         if let Err(error) = self.before_the_switch(&from, &held, &mut record, world) {
             return match recover(pool, state, world) {
-                // It failed so late that the way forward was the shorter one.
+                // The failure came after the point at which recovery completes the restore.
                 Ok(_) if is_whole(pool, &kept.id) => Ok((record.kept, None)),
                 Ok(_) => Err(error),
                 Err(also) => Err(error.hint(format!("and then: {also}"))),
@@ -192,7 +195,7 @@ impl Only<'_> {
             }
         }
         record.new = new;
-        // Now, while everything runs: later it would be waited for while containers are stopped.
+        // The disk is synchronized now, because later the stopped containers would wait for it.
         volume::sync(pool)?;
         write(state, record)?;
         world.step(RestoreStep::Stop);
@@ -200,10 +203,10 @@ impl Only<'_> {
         world.step(RestoreStep::Switch);
         match shot {
             Some(shot) => drop(shot.end(&record.kept.id, world)?),
-            // Writable for now: the copies that are in it, too, are taken out later, when nobody waits.
+            // The snapshot is writable at first. The copies in it are removed later, when no container waits.
             None => {
                 record.kept.nested = copy_present(pool, &half, false, Some(BESIDE))?;
-                // Once something has moved, they are where they belong no more.
+                // As soon as a part has moved, the subvolumes are no longer in their places.
                 if !record.kept.nested.is_empty() {
                     write(state, record)?;
                 }
@@ -213,7 +216,7 @@ impl Only<'_> {
     }
 }
 
-/// One below the data, and nothing else.
+/// Checks that `path` is a path below the data.
 fn check(path: &str) -> Result<()> {
     let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if inside && !path.is_empty() && !path.starts_with(BESIDE) {
@@ -222,7 +225,7 @@ fn check(path: &str) -> Result<()> {
     Err(Error::new(Kind::Usage, format!("`{path}` is not a path below /data: write e.g. `git/config`")))
 }
 
-/// A part of a subvolume that a container made cannot be exchanged with a copy that lies outside of it.
+/// A part of a container's subvolume cannot be exchanged with a copy outside of it.
 fn check_subvolume(pool: &Path, path: &str, held: &Nested) -> Result<()> {
     let around = |now: &Path| nested::is_inside(&pool.join("data"), now);
     let then = held.kept.iter().find(|kept| Path::new(path).starts_with(kept) && path != kept.as_str());
@@ -244,7 +247,7 @@ fn copy(pool: &Path, record: &PartRecord, held: &Nested, path: &str, copied: &Pa
     nested::put(&snapshot, held, Path::new(path), copied)
 }
 
-/// The open directory of `path`; `None`: it is not there. No part of the path is a link.
+/// Returns the open directory that contains `path`, or `None` if it does not exist. No part of the path may be a link.
 fn above(root: &Dir, path: &str) -> Result<Option<Dir>> {
     root.dir(beneath::split(Path::new(path))?.0)
 }
@@ -258,14 +261,15 @@ fn switch(pool: &Path, state: &Path, record: &mut PartRecord) -> Result<()> {
     write(state, record)
 }
 
-/// Puts each in place that is not there yet.
+/// Puts each part in place that is not there yet.
 fn put_all(pool: &Path, record: &PartRecord) -> Result<()> {
     let (data, copies) = (Dir::open(&pool.join("data"))?, Dir::find(&beside(pool))?);
-    // Without it, all is in its place.
+    // Without this directory, all parts are in their places.
     let Some(copies) = copies else { return Ok(()) };
     for (index, (path, new)) in record.new.iter().enumerate() {
         put(&data, path, &copies, &index.to_string(), *new)?;
-        // xfs gives a directory another time when it comes below another one. From here on the container may do what it likes with it.
+        // XFS changes the time of a directory when it moves to another directory. The container may change the
+        // directory at any time from here on, so an error is ignored.
         let then = Dir::open(&self::data(pool, &record.id))?;
         if let (Ok(Some(then)), Ok(Some(now))) = (then.dir(Path::new(path)), data.dir(Path::new(path))) {
             let _ = tree::same_times(&then, &now);
@@ -274,8 +278,8 @@ fn put_all(pool: &Path, record: &PartRecord) -> Result<()> {
     Ok(())
 }
 
-/// Exchanges the copy and what is in its place. Both names change in open directories: a path that a container changes at the same time
-/// leads nowhere else.
+/// Exchanges the copy with the present part. Both names are changed in open directories, so a path that a container
+/// changes at the same time leads to no other place.
 fn put(data: &Dir, path: &str, copies: &Dir, copied: &str, new: Option<u64>) -> Result<()> {
     if is_moved(copies, copied, new)? {
         return Ok(());
@@ -288,28 +292,29 @@ fn put(data: &Dir, path: &str, copies: &Dir, copied: &str, new: Option<u64>) -> 
     let name = beneath::split(Path::new(path))?.1;
     let above = above(data, path)?.ok_or_else(gone)?;
     let is_there = above.metadata(Path::new(name))?.is_some();
-    // All of it goes to the disk at once, when the last one has moved.
+    // One synchronization after the last move writes all names to the disk.
     match new {
         Some(_) if is_there => above.exchange(name, copies, copied.as_ref()),
-        // A directory that was removed takes no names.
+        // A removed directory accepts no names.
         Some(_) => copies.rename(copied.as_ref(), &above, name)?.then_some(()).ok_or_else(gone),
         None => above.rename(name, copies, copied.as_ref()).map(drop),
     }
 }
 
-/// Whether the copy is in its place. Its own directory tells, in which lap alone changes names; the place itself is a container's.
+/// Returns whether the copy is in its place. lap's own directory shows this, because only lap changes names there. A
+/// container can change the place itself.
 fn is_moved(copies: &Dir, copied: &str, new: Option<u64>) -> Result<bool> {
     Ok(number_of(copies, copied)? != new)
 }
 
-/// Finishes or undoes what was killed; says which, if there was something. As [`super::recover`].
+/// Completes or undoes an interrupted restore. Returns a sentence about it if there was one, like [`super::recover`].
 ///
 /// # Errors
-/// What is left to do cannot be done now; call it again.
+/// The remaining work cannot be done now. Call the function again.
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
     let Some(mut record) = read(state)? else { return Ok(None) };
     let names = record.new.keys().cloned().collect::<Vec<_>>().join(", ");
-    // What was there before is in the half-made snapshot before anything is moved.
+    // The incomplete snapshot contains the data before the restore, before any part is moved.
     let kept = half(pool, &record.kept.id).join("data").exists();
     let mut moved = false;
     if let Some(copies) = Dir::find(&beside(pool))? {
@@ -334,7 +339,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     Ok(Some(format!("the restore from {} was interrupted, and was undone; the state before it is back", record.id)))
 }
 
-/// All of this may have been done before.
+/// Each step may have been done before.
 fn after_the_switch(pool: &Path, state: &Path, record: &mut PartRecord, world: &mut impl World) -> Result<()> {
     if !record.switched {
         switch(pool, state, record)?;
@@ -353,7 +358,7 @@ fn start(record: &PartRecord, world: &mut impl World) -> Result<()> {
 
 fn finish_rest(pool: &Path, state: &Path, record: &PartRecord, world: &mut impl World) -> Result<()> {
     world.step(RestoreStep::Keep);
-    // Two trees of their own, which may be as large as what was restored.
+    // The two trees are independent, and can each be as large as the restored data.
     thread::scope(|scope| {
         let replaced = scope.spawn(|| drop_beside(pool));
         let kept = keep(pool, record);
@@ -390,14 +395,14 @@ fn beside(pool: &Path) -> PathBuf {
     pool.join("data").join(BESIDE)
 }
 
-/// With the subvolumes in it.
+/// Removes the directory with the subvolumes in it.
 fn drop_beside(pool: &Path) -> Result<()> {
     nested::clear(&pool.join("data"), BESIDE)?;
     remove(&beside(pool))
 }
 
-/// What tells it from all others in the data, whatever it is called; `None`: it is not there. All subvolumes have the same inode, so of one
-/// it is its own number.
+/// Returns a number that identifies a file in the data, even after a rename, or `None` if it does not exist. All
+/// subvolumes have the same inode number, so for a subvolume it is the subvolume's own number.
 fn number_of(root: &Dir, path: &str) -> Result<Option<u64>> {
     let Some(above) = above(root, path)? else { return Ok(None) };
     let name = Path::new(beneath::split(Path::new(path))?.1);
@@ -411,7 +416,7 @@ fn number_of(root: &Dir, path: &str) -> Result<Option<u64>> {
     Ok(Some(stat.st_ino))
 }
 
-/// The snapshots that a restore under way names.
+/// Returns the snapshots that a restore in progress refers to.
 ///
 /// # Errors
 /// The record cannot be read.

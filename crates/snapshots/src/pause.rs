@@ -1,4 +1,4 @@
-//! What taking a snapshot cost those who were writing; kept in its `meta.json`.
+//! The time for which a snapshot delayed writers. It is stored in the snapshot's `meta.json`.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,36 @@ use serde::{Deserialize, Serialize};
 
 use super::still::Stood;
 
-/// What writers felt, in microseconds. It says how long they waited meanwhile, not that the snapshot was the reason: on a busy
-/// disk they wait anyway.
+/// The waiting times of writers in microseconds. They show how long writers waited during the snapshot, and not that
+/// the snapshot was the cause: on a busy disk they wait anyway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
-    /// The longest that one 4 KiB write and its fsync(2) took beside the data, tried over and over while the snapshot was
-    /// taken; `None`: it could not be tried.
+    /// The longest time of a 4 KiB write with fsync(2) beside the data, which is repeated while the snapshot is taken.
+    /// `None` means that it could not be measured.
     pub probe: Option<u64>,
-    /// By container, the longest that one of its threads stood still waiting for the disk. Those that never did are not here.
+    /// For each container, the longest time for which one of its threads waited for the disk. Containers that did not
+    /// wait are left out.
     pub containers: BTreeMap<String, u64>,
-    /// For how long containers stood still, where the file system takes no snapshots itself.
+    /// The time for which containers were frozen, on a file system without snapshots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub still: Option<Stood>,
-    /// What the containers' hooks did, in their order.
+    /// The results of the containers' hooks, in their order.
     pub hooks: Vec<HookRan>,
 }
 
-/// One hook of one container.
+/// The result of one hook of one container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookRan {
     pub container: String,
-    /// `before` or `after`.
+    /// The kind of the hook: `before` or `after`.
     pub hook: String,
     pub micros: u64,
-    /// Why it did not do its work, a sentence.
+    /// A sentence about the failure, if there was one.
     pub failed: Option<String>,
 }
 
 impl Pause {
-    /// The longest that anybody waited.
+    /// Returns the longest waiting time in microseconds.
     pub fn longest(&self) -> u64 {
         let still = self.still.map(|stood| stood.micros);
         self.containers.values().copied().chain(self.probe).chain(still).max().unwrap_or(0)

@@ -1,4 +1,4 @@
-//! Which snapshots the records of restores name, and what lies beside the data without a record.
+//! The snapshots to which the records of restores refer, and the remains of restores without a record.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -6,7 +6,7 @@ use lap_base::error::Result;
 
 use super::{id::Id, only, restore};
 
-/// Those that a restore under way needs, or is about to make.
+/// Returns the snapshots that a restore in progress needs or is about to make.
 ///
 /// # Errors
 /// A record cannot be read.
@@ -14,8 +14,8 @@ pub fn named(state: &Path) -> Result<BTreeSet<Id>> {
     Ok(restore::named(state)?.into_iter().chain(only::named(state)?).collect())
 }
 
-/// Removes what restores left beside the data without a record: an earlier lap could leave it at a power cut, and no restore begins beside it.
-/// For the agent's start, when no restore is under way.
+/// Removes what restores left beside the data without a record. A power cut during an earlier version's restore could
+/// leave it, and it blocks every later restore. The agent calls this at its start, when no restore is in progress.
 ///
 /// # Errors
 /// A record cannot be read, or something cannot be removed.

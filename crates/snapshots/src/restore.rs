@@ -1,9 +1,9 @@
-//! Puts a snapshot in the place of the present: one transaction that ends in the old state or the new one, whole, wherever
-//! it is killed. The present becomes a snapshot, so nothing is lost.
+//! Replaces the present data by a snapshot. This is one transaction: wherever it is killed, it ends in the complete old
+//! state or the complete new state. The present data becomes a snapshot, so nothing is lost.
 //!
-//! The switch is one rename that exchanges two names. What comes before it is undone after a kill, what comes after it is
-//! finished; the record in `state` says what there is to do, and the subvolume's number (elsewhere than on btrfs, the directory's) says on
-//! which side of it we are.
+//! The switch is one rename that exchanges two names. Steps before it are undone after a kill, and steps after it are
+//! completed. The record in `state` says what to do. The number of the subvolume (without btrfs, of the directory)
+//! shows on which side of the switch the restore stopped.
 
 use std::{fs, io::ErrorKind, path::Path};
 
@@ -28,12 +28,12 @@ use super::{
 const RECORD: &str = "restore.json";
 const NEW: &str = "data.lap-new";
 
-/// The steps, in their order; each is announced before it begins.
+/// The steps in their order. Each is announced before it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreStep {
-    /// The record is written; a writable copy of the snapshot is made.
+    /// The record is written, and a writable copy of the snapshot is made.
     Prepare,
-    /// Containers are stopped.
+    /// The containers are stopped.
     Stop,
     /// `/data` is unmounted.
     Unmount,
@@ -41,20 +41,20 @@ pub enum RestoreStep {
     Switch,
     /// `/data` is mounted.
     Mount,
-    /// The present of before becomes a snapshot.
+    /// The replaced data becomes a snapshot.
     Keep,
-    /// Containers are started.
+    /// The containers are started.
     Start,
     /// The record is removed.
     Close,
 }
 
 impl RestoreStep {
-    /// All of them.
+    /// All steps in their order.
     pub const ALL: [Self; 8] =
         [Self::Prepare, Self::Stop, Self::Unmount, Self::Switch, Self::Mount, Self::Keep, Self::Start, Self::Close];
 
-    /// For people.
+    /// Returns the text for the operator.
     pub fn text(self) -> &'static str {
         match self {
             Self::Prepare => "prepare the data",
@@ -69,75 +69,78 @@ impl RestoreStep {
     }
 }
 
-/// What a restore needs from the machine around the pool.
+/// The functions of the machine that a restore needs.
 pub trait World: Still {
-    /// A step begins.
+    /// A step starts.
     fn step(&mut self, step: RestoreStep);
-    /// The containers that run, as they were made. They are started again at the same time, as Docker does at a boot.
+    /// Returns the running containers in the order of their creation. They are started again at the same time, as
+    /// Docker does at a boot.
     ///
     /// # Errors
     /// Docker does not answer.
     fn running(&mut self) -> Result<Vec<String>>;
-    /// Whether containers can be started; at boot not yet: then [`recover`] is called again when they can.
+    /// Returns whether containers can be started. During a boot they cannot. Then [`recover`] must be called again
+    /// later.
     fn can_start(&self) -> bool;
     /// Stops these containers.
     ///
     /// # Errors
-    /// One does not stop.
+    /// A container does not stop.
     fn stop(&mut self, containers: &[String]) -> Result<()>;
     /// Starts these containers.
     ///
     /// # Errors
-    /// One does not start.
+    /// A container does not start.
     fn start(&mut self, containers: &[String]) -> Result<()>;
     /// Unmounts `/data`.
     ///
     /// # Errors
-    /// It is busy.
+    /// `/data` is in use.
     fn unmount(&mut self) -> Result<()>;
-    /// Mounts the subvolume `data` at `/data`, unless it is.
+    /// Mounts the subvolume `data` at `/data`, unless it is mounted.
     ///
     /// # Errors
-    /// What mount says.
+    /// The error message of mount.
     fn mount(&mut self) -> Result<()>;
 }
 
-/// `state/restore.json`: a restore under way.
+/// The content of `state/restore.json`: a restore in progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct RestoreRecord {
-    /// What is restored.
+    /// The restored snapshot.
     id: Id,
-    /// What the present will be called.
+    /// The description of the future snapshot of the present data.
     kept: Meta,
-    /// The number of the subvolume that will be the present; `None`: it is not made yet.
+    /// The number of the subvolume that will be the present data, or `None` if it is not made yet.
     number: Option<u64>,
-    /// Containers that ran.
+    /// The containers that ran.
     containers: Vec<String>,
     #[serde(default)]
     release: Option<serde_json::Value>,
 }
 
-/// A restore that was asked for.
+/// A requested restore.
 #[derive(Clone, Debug)]
 pub struct Restore<'a> {
     pub pool: &'a Path,
     pub state: &'a Path,
     pub id: &'a Id,
-    /// Unix seconds.
+    /// The time in Unix seconds.
     pub at: i64,
     pub by: &'a str,
-    /// What runs, for the description of what is kept.
+    /// What runs now, for the description of the replaced data.
     pub current: Option<serde_json::Value>,
-    /// What is to run afterwards, as `state/current.json`; whoever asked for it makes these containers. `None`: the same ones.
+    /// What runs after the restore, as `state/current.json`. The caller then makes these containers. `None` means that
+    /// the same containers run.
     pub release: Option<serde_json::Value>,
 }
 
 impl Restore<'_> {
-    /// Does it; gives the snapshot that the present became.
+    /// Runs the restore. Returns the snapshot of the replaced data.
     ///
     /// # Errors
-    /// Before the switch: everything is as it was, and runs again. After it: the new state stands; the error says what is
-    /// still to be done.
+    /// Before the switch, nothing has changed, and the containers run again. After it, the new data remains, and the
+    /// error says what must still be done.
     pub fn run(&self, world: &mut impl World) -> Result<Meta> {
         let Self { pool, state, id, at, by, current, release } = self;
         if described(pool, id).is_none() {
@@ -204,27 +207,27 @@ impl Restore<'_> {
         world.step(RestoreStep::Unmount);
         world.unmount()?;
         world.step(RestoreStep::Switch);
-        // `after_the_switch` writes the names to the disk, before anything is started on the new data.
+        // `after_the_switch` synchronizes the names before a container starts on the new data.
         durable::swap(&pool.join("data"), &new)
             .or_error(Kind::Node, || format!("cannot exchange `data` and `{}`", new.display()))
     }
 }
 
-/// What a restore says that finds another one in the middle.
+/// Returns the error for a restore while another one is incomplete.
 pub fn pending() -> Error {
     Error::new(Kind::Refused, "an earlier restore is not complete")
         .hint("`lap status` shows the reason; when it is resolved, the next command completes the restore")
 }
 
-/// Finishes or undoes a restore that was killed; says which, if there was one. Call it before `/data` is used, once more when
-/// containers can be started, and when a restore has failed.
+/// Completes or undoes an interrupted restore. Returns a sentence about it if there was one. Call it before `/data` is
+/// used, again when containers can be started, and after a failed restore.
 ///
 /// # Errors
-/// What is left to do cannot be done now; call it again.
+/// The remaining work cannot be done now. Call the function again.
 pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Option<String>> {
     let Some(record) = RestoreRecord::read(state)? else { return Ok(None) };
     let (id, new) = (&record.id, pool.join(NEW));
-    // Not knowing is no answer: what is deleted below would be the only copy of what was there.
+    // An unreadable number must stop the recovery, because the data that is deleted below could be the only copy.
     if record.number.is_some() && Some(volume::number(&pool.join("data"))?) == record.number {
         let kept = record.kept.id.clone();
         after_the_switch(pool, state, &record, world)?;
@@ -240,7 +243,7 @@ pub fn recover(pool: &Path, state: &Path, world: &mut impl World) -> Result<Opti
     Ok(Some(format!("the restore of {id} was interrupted, and was undone; the state before it is back")))
 }
 
-/// All of this may have been done before: it is the way forward after a kill, too.
+/// Each step may have been done before, because this is also the recovery after a kill.
 fn after_the_switch(pool: &Path, state: &Path, record: &RestoreRecord, world: &mut impl World) -> Result<()> {
     world.step(RestoreStep::Mount);
     world.mount()?;
@@ -250,23 +253,23 @@ fn after_the_switch(pool: &Path, state: &Path, record: &RestoreRecord, world: &m
     if !complete(pool, kept)? {
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
-            // It was begun before the kill.
+            // The directory was made before the kill.
             Err(_) if half(pool, &kept.id).is_dir() => half(pool, &kept.id),
             Err(error) => return Err(error),
         };
         let place = half.join("data");
         if old.exists() {
-            // Before it is read-only: such a one cannot be moved.
+            // The rename comes first, because a read-only subvolume cannot be moved.
             fs::rename(&old, &place).or_error(Kind::Node, || format!("cannot rename `{}`", old.display()))?;
         }
         volume::set_read_only(&place)?;
-        // They went with it, so they are in it and not beside it, where a restore looks for them.
+        // The subvolumes moved with the data. A restore needs them beside the data, so they are taken again.
         let held = nested::take(&place, &half, &nested::All::default(), None)?;
-        // The switch, too: from here on containers write into the new data.
+        // This also synchronizes the switch, because from here on containers write into the new data.
         volume::sync(pool)?;
         finish(pool, &Meta { nested: held, ..kept.clone() })?;
     } else {
-        // The agent may have been killed before the disk had the switch.
+        // The agent may have been killed before the switch was on the disk.
         volume::sync(pool)?;
     }
     if let Some(release) = &record.release {
@@ -297,7 +300,7 @@ pub(super) fn sweep(pool: &Path, state: &Path) -> Result<()> {
     if RestoreRecord::read(state)?.is_none() && new.exists() { remove::delete_all(&new) } else { Ok(()) }
 }
 
-/// The snapshots that a restore under way names.
+/// Returns the snapshots that a restore in progress refers to.
 ///
 /// # Errors
 /// The record cannot be read.

@@ -1,4 +1,4 @@
-//! Puts together what of a snapshot is copied elsewhere.
+//! Prepares the parts of a snapshot for a copy.
 
 use std::{
     fs,
@@ -19,8 +19,8 @@ use super::{
     nested, tree, volume,
 };
 
-/// Puts together what of a snapshot is copied elsewhere: its data, its description, and the pool's `state` of now, none of
-/// which changes any more. `who` tells those apart that copy at the same time.
+/// Prepares a directory with the parts of a snapshot that are copied: its data, its description, and the present
+/// `state` of the pool. None of them changes during the copy. `who` distinguishes copies that run at the same time.
 ///
 /// # Errors
 /// The pool is full.
@@ -42,11 +42,11 @@ pub fn stage(pool: &Path, id: &Id, who: u32) -> Result<PathBuf> {
     Ok(staged)
 }
 
-/// The same where a copy would cost room: the snapshot itself, and `state` as it was when it was first copied.
+/// Prepares the snapshot's own directory, where a copy would need space. `state` is that of the time of the first copy.
 fn with_state(pool: &Path, id: &Id) -> Result<PathBuf> {
     let whole = directory(pool).join(id.to_string());
     let (state, new) = (whole.join("state"), whole.join("state.lap-new"));
-    // It changes meanwhile: a file that goes away is looked for once more.
+    // `state` may change at the same time. If a file disappears, the copy is repeated.
     for attempt in 0.. {
         if state.exists() {
             break;
@@ -56,7 +56,7 @@ fn with_state(pool: &Path, id: &Id) -> Result<PathBuf> {
         }
         match volume::copy(&pool.join("state"), &new) {
             Ok(()) => {
-                // The name is believed from now on: what it names is on the disk.
+                // The content must be on the disk before it gets its name.
                 volume::sync(pool)?;
                 let named = durable::publish(&new, &state);
                 named.or_error(Kind::Node, || format!("cannot rename `{}`", new.display()))?;
@@ -68,10 +68,10 @@ fn with_state(pool: &Path, id: &Id) -> Result<PathBuf> {
     Ok(whole)
 }
 
-/// Removes what [`stage`] made, if it is there.
+/// Removes the directory that [`stage`] made, if it exists.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn unstage(pool: &Path, who: u32) -> Result<()> {
     let staged = staged(pool, who);
     if staged.exists() { drop_half(&staged) } else { Ok(()) }

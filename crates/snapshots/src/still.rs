@@ -1,38 +1,38 @@
-//! Containers that stand still for a moment, where the file system takes no snapshots itself.
+//! The interface for freezing containers, on a file system without snapshots.
 
 use std::time::Duration;
 
 use lap_base::error::Result;
 use serde::{Deserialize, Serialize};
 
-/// Makes containers stand still.
+/// Freezes and unfreezes containers.
 pub trait Still {
-    /// A step of a snapshot begins.
+    /// A step of a snapshot starts.
     fn at(&mut self, step: &str);
-    /// Every container that runs stands still when this returns.
+    /// Freezes every running container.
     ///
     /// # Errors
-    /// One does not; then all go on.
+    /// A container cannot be frozen. Then all of them are unfrozen.
     fn pause(&mut self) -> Result<()>;
-    /// They go on. Does nothing where none stands still.
+    /// Unfreezes the containers. Does nothing if no container is frozen.
     ///
     /// # Errors
-    /// One does not: it is tried again by whoever works on the node next.
+    /// A container cannot be unfrozen. The next command on the node tries it again.
     fn resume(&mut self) -> Result<()>;
-    /// For how long they may; `None`: as long as it takes.
+    /// Returns the maximum duration of a freeze, or `None` if there is no limit.
     fn patience(&self) -> Option<Duration>;
 }
 
-/// For how long they did, and for what.
+/// The duration of a freeze, and the work during it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stood {
     pub micros: u64,
-    /// How many files were copied meanwhile, and their bytes.
+    /// The number and the size of the files that were copied during the freeze.
     pub files: u64,
     pub bytes: u64,
 }
 
-/// The steps of a snapshot, where the file system takes none itself. Each is announced before it begins.
+/// The steps of a snapshot on a file system without snapshots. Each is announced before it starts.
 pub const STEPS: [&str; 5] = [
     "copy the changes",
     "freeze the containers",

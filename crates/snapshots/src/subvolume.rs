@@ -1,4 +1,4 @@
-//! Opens what a container may have changed.
+//! Access to directories that a container may have changed.
 
 use std::{
     os::fd::AsFd,
@@ -13,21 +13,22 @@ use rustix::fs::{fstat, fstatfs};
 
 pub use lap_base::beneath::split;
 
-/// The inode of a subvolume's own directory (`BTRFS_FIRST_FREE_OBJECTID`).
+/// The inode number of a subvolume's own directory (`BTRFS_FIRST_FREE_OBJECTID`).
 const SUBVOLUME: u64 = 256;
-/// The inode of the empty directory that a snapshot has in the place of a subvolume (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`).
+/// The inode number of the empty directory that a snapshot contains in the place of a subvolume
+/// (`BTRFS_EMPTY_SUBVOL_DIR_OBJECTID`).
 const PLACEHOLDER: u64 = 2;
 const BTRFS: u32 = 0x9123_683e;
 
-/// Opens a directory of lap's own.
+/// Opens a directory that belongs to lap.
 ///
 /// # Errors
-/// It is none.
+/// The directory does not exist, or is not a directory.
 pub fn root(path: &Path) -> Result<Dir> {
     Dir::open(path)
 }
 
-/// Opens the directory `path` below `root`: no part of it is a link, leads out of it, or is another mount.
+/// Opens the directory `path` below `root`. No part of it may be a link, lead out of `root`, or be a mount point.
 ///
 /// # Errors
 /// There is no such directory.
@@ -35,17 +36,17 @@ pub fn walk_to(root: &Dir, path: &Path) -> Result<Dir> {
     root.need(path)
 }
 
-/// How another program reaches an open directory, whatever its path is by then.
+/// Returns a path for another program that leads to the open directory, even after a rename.
 pub fn path_of(open: &Dir) -> PathBuf {
     open.reach()
 }
 
-/// Whether it is a subvolume of btrfs.
+/// Returns whether the directory is a btrfs subvolume.
 pub fn is_subvolume(open: &impl AsFd) -> bool {
     is(open, SUBVOLUME)
 }
 
-/// Whether it stands for a subvolume that the snapshot around it does not hold.
+/// Returns whether the directory is the placeholder of a subvolume that its snapshot does not contain.
 pub fn is_placeholder(open: &impl AsFd) -> bool {
     is(open, PLACEHOLDER)
 }
@@ -54,20 +55,20 @@ fn is(open: &impl AsFd, inode: u64) -> bool {
     fstat(open).is_ok_and(|stat| stat.st_ino == inode) && fstatfs(open).is_ok_and(|stat| stat.f_type as u32 == BTRFS)
 }
 
-/// The device number of the subvolume it is in: that of each subvolume is its own.
+/// Returns the device number of the subvolume that contains the directory. Each subvolume has its own.
 ///
 /// # Errors
-/// It cannot be looked at.
+/// The metadata cannot be read.
 pub fn device(open: &Dir) -> Result<u64> {
     open.stat().map(|stat| stat.st_dev)
 }
 
-/// Whether a subvolume is at `path`, which lap alone changes.
+/// Returns whether there is a subvolume at `path`, which only lap changes.
 pub fn subvolume_at(path: &Path) -> bool {
     root(path).is_ok_and(|open| is_subvolume(&open))
 }
 
-/// Whether `path` below the data lies in a subvolume of its own, so that nothing can be moved there.
+/// Returns whether `path` is in a subvolume inside the data. Nothing can be moved into it from outside.
 pub fn is_inside(data: &Path, path: &Path) -> bool {
     let inside = || {
         let root = root(data)?;
@@ -77,12 +78,12 @@ pub fn is_inside(data: &Path, path: &Path) -> bool {
     inside().unwrap_or_default()
 }
 
-/// Whether the directory is a subvolume, or stands for one.
+/// Returns whether the directory is a subvolume or the placeholder of one.
 pub fn stands_for(open: &Dir) -> bool {
     is_subvolume(open) || is_placeholder(open)
 }
 
-/// A path of any bytes as one line.
+/// Returns a path on one line, with control characters escaped.
 pub(super) fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }

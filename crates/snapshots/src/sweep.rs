@@ -1,4 +1,4 @@
-//! Removes snapshots, and what was left of those that were never whole.
+//! Removes snapshots, and the remains of incomplete ones.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -15,10 +15,12 @@ use super::{
     plain,
 };
 
-/// Removes a snapshot: first its name, so that it is listed no more, then its data. The name is off the disk before the data goes: after a
-/// power cut, a snapshot is listed whole or not at all, and one that was removed does not come back.
+/// Removes a snapshot: first its name, so that it is no longer listed, and then its data. The removal of the name is
+/// synchronized before the data is removed. So after a power cut, a snapshot is either complete or not listed, and a
+/// removed one does not return.
 ///
 /// # Errors
+/// The snapshot does not exist, or btrfs reports an error.
 /// There is none of this name, or btrfs refuses.
 pub fn remove(pool: &Path, id: &Id) -> Result<()> {
     let whole = directory(pool).join(id.to_string());
@@ -37,10 +39,10 @@ pub fn remove(pool: &Path, id: &Id) -> Result<()> {
     drop_half(&half)
 }
 
-/// Removes what a killed process left of a snapshot that it was making; `false`: another process still writes there.
+/// Removes an incomplete snapshot of a killed process. Returns `false` if another process still writes it.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn abandon(pool: &Path, id: &Id) -> Result<bool> {
     let half = half(pool, id);
     if !half.exists() {
@@ -52,11 +54,11 @@ pub fn abandon(pool: &Path, id: &Id) -> Result<bool> {
     }
 }
 
-/// Removes what was left in the middle: snapshots half taken or half removed. What has a name stays, also where its description cannot
-/// be read; so does what a record of work under way names: it may be the only copy of what was there.
+/// Removes incomplete snapshots and incomplete removals. A snapshot with a name is kept, even if its description is
+/// unreadable. An incomplete snapshot that is in `named` is kept too, because it may be the only copy of the data.
 ///
 /// # Errors
-/// Something cannot be removed.
+/// A snapshot cannot be removed.
 pub fn sweep(pool: &Path, named: &BTreeSet<Id>) -> Result<()> {
     let directory = directory(pool);
     for name in state::names(&directory).value_or_refuse()?.unwrap_or_default() {

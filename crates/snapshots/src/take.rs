@@ -1,4 +1,4 @@
-//! Takes snapshots, and gives them their names.
+//! Takes snapshots and gives them their names.
 
 use std::{
     fs::{self, OpenOptions},
@@ -25,19 +25,20 @@ use super::{
     volume,
 };
 
-/// What taking one gave.
+/// The result of taking a snapshot.
 #[derive(Debug)]
 pub struct TakeStats {
-    /// For how long containers stood still, if they did.
+    /// The duration of the freeze, if there was one.
     pub stood: Option<Stood>,
     pub nested: Nested,
 }
 
-/// Takes a snapshot of `pool`'s present data, all containers at the same instant: on btrfs while everything runs, elsewhere while they
-/// stand still. Its name was chosen before. Subvolumes that containers made in their data are taken right after it.
+/// Takes a snapshot of the present data of `pool`, at the same instant for all containers: on btrfs while they run, on
+/// other file systems while they are frozen. `meta` contains the chosen id. Subvolumes that containers made in their
+/// data are taken directly after it.
 ///
 /// # Errors
-/// The disk is full, or containers would have to stand still for too long. Then there is no snapshot.
+/// The disk is full, or the freeze would take too long. Then there is no snapshot.
 pub fn take(pool: &Path, meta: &Meta, still: &mut dyn Still) -> Result<TakeStats> {
     let half = begin(pool, &meta.id)?;
     let taken = fill(pool, &half, meta, still).and_then(|taken| {
@@ -59,19 +60,21 @@ fn fill(pool: &Path, half: &Path, meta: &Meta, still: &mut dyn Still) -> Result<
     Ok(TakeStats { stood: Some(stood), nested: Nested::default() })
 }
 
-/// Makes `half/data` a snapshot of the present, and keeps the subvolumes in it but those in the directory `leave`. Of btrfs only.
+/// Makes `half/data` a snapshot of the present data, and takes its subvolumes except those in the directory `leave`.
+/// The pool must be btrfs.
 ///
 /// # Errors
 /// The disk is full.
 pub fn copy_present(pool: &Path, half: &Path, read_only: bool, leave: Option<&str>) -> Result<Nested> {
     let present = pool.join("data");
-    // What is removed in between is in the first list only, what is made in between in the second only.
+    // A subvolume that is removed during the snapshot is only in the first list, and one that is made during it only in
+    // the second.
     let before = nested::present(&present)?;
     btrfs::snapshot(&present, &half.join("data"), read_only)?;
     nested::take(&present, half, &before, leave)
 }
 
-/// A name that no snapshot of that second has.
+/// Returns an id for the second `at` that no snapshot has.
 pub fn free_id(pool: &Path, at: i64) -> Id {
     let taken = |id: &Id| directory(pool).join(id.to_string()).exists();
     let mut nth = 1;
@@ -84,18 +87,18 @@ pub fn free_id(pool: &Path, at: i64) -> Id {
     }
 }
 
-/// Makes the place of a snapshot that is about to be made.
+/// Makes the directory of an incomplete snapshot.
 pub fn begin(pool: &Path, id: &Id) -> Result<PathBuf> {
     let half = half(pool, id);
     fs::create_dir(&half).or_error(Kind::Node, || format!("cannot make `{}`", half.display()))?;
     Ok(half)
 }
 
-/// Gives a snapshot its description and, last, its name. The caller has written to the disk what is in its `data`. Name and description
-/// are on the disk when this returns.
+/// Writes the description of a snapshot and, last, gives it its name. The caller must have synchronized its data. Both
+/// the name and the description are on the disk when the call returns.
 ///
 /// # Errors
-/// It cannot be written.
+/// A file cannot be written.
 pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     let (half, whole) = (half(pool, &meta.id), directory(pool).join(meta.id.to_string()));
     let described = half.join("meta.json");
@@ -110,11 +113,11 @@ pub fn finish(pool: &Path, meta: &Meta) -> Result<()> {
     publish(&half, &whole).or_error(Kind::Node, || format!("cannot rename `{}`", half.display()))
 }
 
-/// Whether the snapshot that `meta` describes is whole. One whose data has its name, and whose description cannot be read, gets the
-/// description again: data has its name only when it is whole.
+/// Returns whether the snapshot of `meta` is complete. If its data has its name but its description is unreadable, the
+/// description is written again: data gets its name only when it is complete.
 ///
 /// # Errors
-/// It cannot be written.
+/// The description cannot be written.
 pub fn complete(pool: &Path, meta: &Meta) -> Result<bool> {
     if is_whole(pool, &meta.id) {
         return Ok(true);
@@ -126,12 +129,12 @@ pub fn complete(pool: &Path, meta: &Meta) -> Result<bool> {
     Ok(is_there)
 }
 
-/// Whether a snapshot is there and described: its data is there, and its `meta.json` can be read and names it.
+/// Returns whether a snapshot is complete: its data exists, and its `meta.json` is readable and names it.
 pub fn is_whole(pool: &Path, id: &Id) -> bool {
     data(pool, id).is_dir() && described(pool, id).is_some()
 }
 
-/// The description of a snapshot, if it can be read and is this one's.
+/// Returns the description of a snapshot if it is readable and names this snapshot.
 pub fn described(pool: &Path, id: &Id) -> Option<Meta> {
     let text = fs::read(directory(pool).join(id.to_string()).join("meta.json")).ok()?;
     serde_json::from_slice::<Meta>(&text).ok().filter(|meta| meta.id == *id)
@@ -141,15 +144,15 @@ fn text(meta: &Meta) -> Result<Vec<u8>> {
     serde_json::to_vec_pretty(meta).or_error(Kind::Other, || "cannot describe a snapshot".into())
 }
 
-/// Writes the description of a snapshot anew.
+/// Writes the description of a snapshot again.
 ///
 /// # Errors
-/// It cannot be written; then the old one stands.
+/// The file cannot be written. Then the old file remains.
 pub fn describe(pool: &Path, meta: &Meta) -> Result<()> {
     write_file(&directory(pool).join(meta.id.to_string()).join("meta.json"), &text(meta)?, 0o600)
 }
 
-/// Makes the place `half` into which a snapshot from elsewhere is unpacked; gives the number of its subvolume.
+/// Makes the directory `half` into which an archive is unpacked. Returns the number of its subvolume.
 ///
 /// # Errors
 /// The pool is full.
@@ -162,12 +165,12 @@ pub fn prepare_import(half: &Path) -> Result<u64> {
     volume::number(&half.join("data"))
 }
 
-/// Gives what was unpacked the name that its description says.
+/// Gives the unpacked snapshot the name in its description.
 ///
 /// # Errors
-/// It has none, or there is one of that name.
+/// It has no valid description, or a snapshot of this name exists.
 pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> {
-    // An archive may hold a link of this name, and what it leads to is not ours to make read-only.
+    // An archive may contain a link of this name. Its target must not be made read-only.
     let place = unpacked.join("data");
     let is_ours =
         fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir()) && volume::number(&place).ok() == Some(number);
@@ -182,7 +185,7 @@ pub fn finish_import(pool: &Path, unpacked: &Path, number: u64) -> Result<Meta> 
         return Err(Error::new(Kind::Refused, format!("snapshot {} exists already", meta.id))
             .hint(format!("remove it with `lap snapshot rm {}`", meta.id)));
     }
-    // Whoever took the trouble wants to keep it.
+    // A user imported it, so the user wants to keep it.
     meta.reason = Reason::Asked;
     meta.order = order::believed(meta.order, pool, None);
     meta.nested = meta.nested.left_behind("an archive does not contain subvolumes");

@@ -1,4 +1,4 @@
-//! On a real btrfs, in a mount namespace of the test's own; killed at every step.
+//! Tests on real file systems, in a mount namespace of each test. A restore is killed at every step.
 
 use std::{
     collections::BTreeSet,
@@ -39,7 +39,7 @@ impl Pool {
     }
 }
 
-/// Docker and mounts, as far as a restore asks for them.
+/// A fake of Docker and of the mounts, as far as a restore needs them.
 #[derive(Default)]
 struct Fake {
     mounted: bool,
@@ -47,14 +47,14 @@ struct Fake {
     started: Vec<String>,
     booting: bool,
     die_at: Option<RestoreStep>,
-    /// Where the power goes, and the pool's device.
+    /// The step at which the power fails, and the device of the pool.
     cut_at: Option<(RestoreStep, PathBuf)>,
     fail_at: Option<RestoreStep>,
     steps: Vec<RestoreStep>,
     paused: bool,
     did: Vec<String>,
     die_taking: Option<String>,
-    /// What happens at the last moment before they stand still.
+    /// An action at the last moment before the freeze.
     meanwhile: Option<Box<dyn FnOnce()>>,
     patience: Option<std::time::Duration>,
 }
@@ -69,10 +69,10 @@ impl Fake {
     }
 }
 
-/// The end of a process that has no time for anything.
+/// The payload of a panic that simulates a killed process.
 struct Killed;
 
-/// It is no failure, and not told as one.
+/// Hides the message of such a panic, because it is not a failure.
 fn quiet() {
     std::panic::set_hook(Box::new(|info| {
         if !info.payload().is::<Killed>() {
@@ -141,7 +141,7 @@ impl World for Fake {
     }
 
     fn unmount(&mut self) -> Result<()> {
-        assert!(self.running.is_empty(), "the data went away below {:?}", self.running);
+        assert!(self.running.is_empty(), "the data was unmounted while {:?} used it", self.running);
         self.may(RestoreStep::Unmount)?;
         self.mounted = false;
         Ok(())
@@ -154,7 +154,7 @@ impl World for Fake {
     }
 }
 
-/// Does the same on each file system that a pool can be.
+/// Runs the test on each file system that a pool can have.
 fn on_each(act: impl Fn(Pool)) {
     Filesystem::ALL.into_iter().for_each(|filesystem| act(Pool::on(filesystem)));
 }
@@ -172,7 +172,7 @@ fn goes_and_comes(pool: Pool) {
     let kept = pool.restore(&first.id, &mut world).unwrap();
     assert_eq!((pool.read("git/one").as_str(), pool.read("git/two").as_str()), ("old", ""));
     assert_eq!(world.steps, RestoreStep::ALL);
-    assert_eq!(world.started, ["registry", "git"], "in the order they were made");
+    assert_eq!(world.started, ["registry", "git"], "in the order of their creation");
     assert_eq!((pool.of(&kept, "git/one").as_str(), pool.of(&kept, "git/two").as_str()), ("new", "more"));
     if is_btrfs(&pool.path()).unwrap() {
         assert!(fs::write(pool.path().join("snapshots").join(kept.id.to_string()).join("data/git/one"), "x").is_err());
@@ -191,7 +191,7 @@ fn goes_and_comes(pool: Pool) {
 }
 
 #[test]
-fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
+fn a_restore_killed_at_each_step_ends_in_the_old_or_the_new_state() {
     quiet();
     on_each(is_killed_at_each_step);
 }
@@ -199,7 +199,7 @@ fn killed_at_each_step_it_is_the_old_state_or_the_new_one() {
 fn is_killed_at_each_step(pool: Pool) {
     let first = pool.take();
     for step in RestoreStep::ALL {
-        // Docker answers at once; or only after the data is settled; or the first attempt to recover is killed, too.
+        // Docker answers at once, or only after the data is in place, or the first recovery is killed too.
         for (booting, again) in
             [(false, None), (true, None), (true, Some(RestoreStep::Mount)), (true, Some(RestoreStep::Keep))]
         {
@@ -207,7 +207,7 @@ fn is_killed_at_each_step(pool: Pool) {
             let mut world = Fake { die_at: Some(step), ..Fake::up() };
             let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
             assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step:?}");
-            // The machine comes back: nothing runs, nothing is mounted.
+            // After the reboot, no container runs and nothing is mounted.
             let (path, state) = (pool.path(), pool.state());
             if let Some(die_at) = again {
                 let mut world = Fake { die_at: Some(die_at), booting: true, ..Fake::default() };
@@ -227,7 +227,7 @@ fn is_killed_at_each_step(pool: Pool) {
             assert_eq!(pool.left_over(), [""; 0], "{context}");
             assert_eq!(recover(&path, &state, &mut world).unwrap(), None, "{context}");
             if step == RestoreStep::Prepare {
-                // Nothing was written yet.
+                // The restore had not written anything yet.
                 assert_eq!(said, None);
                 continue;
             }
@@ -247,7 +247,7 @@ fn is_killed_at_each_step(pool: Pool) {
 }
 
 #[test]
-fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
+fn a_failure_after_the_switch_blocks_the_next_restore_until_it_is_complete() {
     let pool = Pool::new();
     let first = pool.take();
     pool.write("git/one", "new");
@@ -267,7 +267,7 @@ fn what_fails_after_the_switch_blocks_the_next_until_it_is_finished() {
 }
 
 #[test]
-fn another_release_is_left_to_whoever_makes_its_containers() {
+fn a_restore_with_another_release_does_not_start_the_old_containers() {
     let pool = Pool::new();
     let first = pool.take();
     let (path, state) = (pool.path(), pool.state());
@@ -276,13 +276,13 @@ fn another_release_is_left_to_whoever_makes_its_containers() {
         Restore { pool: &path, state: &state, id: &first.id, at: 1_795_254_400, by: "ben@pc", current: None, release };
     let mut world = Fake::up();
     restore.run(&mut world).unwrap();
-    assert!(world.started.is_empty() && world.mounted, "the old containers are not for this data");
+    assert!(world.started.is_empty() && world.mounted, "the old containers do not belong to this data");
     assert_eq!(pool.left_over(), ["current.json"]);
     assert!(fs::read_to_string(state.join("current.json")).unwrap().contains("old"));
 }
 
 #[test]
-fn what_fails_before_the_switch_is_undone() {
+fn a_failure_before_the_switch_is_undone() {
     on_each(undoes);
 }
 
@@ -298,13 +298,13 @@ fn undoes(pool: Pool) {
         assert_eq!(world.started, ["registry", "git"]);
         assert_eq!(pool.left_over(), [""; 0]);
     }
-    assert_eq!(list(&pool.path()).unwrap().len(), 1, "nothing was kept, as nothing was replaced");
+    assert_eq!(list(&pool.path()).unwrap().len(), 1, "no snapshot was made, because no data was replaced");
     let error = pool.restore(&"20200101-000000".parse().unwrap(), &mut Fake::up()).unwrap_err();
     assert_eq!(error.message, "there is no snapshot `20200101-000000`");
 }
 
 #[test]
-fn half_taken_ones_are_never_listed_and_swept() {
+fn incomplete_snapshots_are_never_listed_and_are_removed() {
     on_each(has_half_taken_ones);
 }
 
@@ -313,7 +313,7 @@ fn has_half_taken_ones(pool: Pool) {
     let half = path.join("snapshots/.new-20261121-094512");
     fs::create_dir(&half).unwrap();
     volume::copy(&path.join("data"), &half.join("data")).unwrap();
-    // A directory that is no snapshot of ours is left alone.
+    // A directory that is not a snapshot is not touched.
     fs::create_dir(path.join("snapshots/mine")).unwrap();
     assert!(list(&path).unwrap().is_empty());
     sweep(&path, &BTreeSet::new()).unwrap();
@@ -322,7 +322,7 @@ fn has_half_taken_ones(pool: Pool) {
     assert_eq!(two, ["20261121-094512", "20261121-094512-2"]);
     assert_eq!(find(&path, "latest").unwrap().id.to_string(), two[1]);
     assert!(find(&path, "nothing").unwrap_err().message.contains("there is no snapshot `nothing`"));
-    // One that has its name has its data: it stays, whatever has become of its description.
+    // A snapshot with a name has complete data. It is kept, even if its description is damaged.
     let meta = |id: &str| path.join("snapshots").join(id).join("meta.json");
     let text = fs::read(meta(&two[0])).unwrap();
     for left in ["".as_bytes(), &[0; 700], &text[..20], b"{\"id\": \"of a later lap\"}"] {
@@ -331,10 +331,10 @@ fn has_half_taken_ones(pool: Pool) {
         sweep(&path, &BTreeSet::new()).unwrap();
         assert!(data(&path, &taken.id).join("git/one").exists());
         assert!(!is_whole(&path, &taken.id));
-        // A record of work under way knows what it is.
+        // The record of the operation contains the description.
         assert!(complete(&path, &taken).unwrap() && is_whole(&path, &taken.id));
     }
-    // One that a record names stays, too.
+    // An incomplete snapshot to which a record refers is kept too.
     let named = "20261121-094512-9".parse().unwrap();
     let half = begin(&path, &named).unwrap();
     sweep(&path, &BTreeSet::from([named])).unwrap();

@@ -1,4 +1,5 @@
-//! What the data, the state and every snapshot are: subvolumes where the pool is btrfs, directories where it is not.
+//! Volumes: the data, the state and every snapshot. They are subvolumes if the pool is btrfs, and directories
+//! otherwise.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -6,7 +7,7 @@ use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::{btrfs, filesystem::is_btrfs, plain, tree};
 
-/// Makes an empty one.
+/// Makes an empty volume.
 ///
 /// # Errors
 /// The disk is full.
@@ -17,7 +18,7 @@ pub fn create(path: &Path) -> Result<()> {
     fs::create_dir(path).or_error(Kind::Node, || format!("cannot make `{}`", path.display()))
 }
 
-/// Makes `to` one that may be written to, with all that is in `from`, which nobody writes to meanwhile.
+/// Makes `to` a writable copy of `from`. No program may write to `from` during the call.
 ///
 /// # Errors
 /// The disk is full.
@@ -28,10 +29,10 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     tree::copy(from, to)
 }
 
-/// Deletes one.
+/// Deletes a volume.
 ///
 /// # Errors
-/// btrfs refuses, or something in it cannot be removed.
+/// btrfs reports an error, or a file cannot be removed.
 pub fn delete(path: &Path) -> Result<()> {
     if is_btrfs(path)? {
         return btrfs::delete(path);
@@ -39,18 +40,19 @@ pub fn delete(path: &Path) -> Result<()> {
     tree::remove(path)
 }
 
-/// Nobody may write to it from now on. Elsewhere than on btrfs nobody holds root back: containers do not see it, and lap does not.
+/// Makes a volume read-only. Without btrfs this does nothing: containers have no access to the volume, and lap does not
+/// write to it.
 ///
 /// # Errors
-/// What btrfs says.
+/// The error message of btrfs.
 pub fn set_read_only(path: &Path) -> Result<()> {
     if is_btrfs(path)? { btrfs::set_read_only(path) } else { Ok(()) }
 }
 
-/// A number that it keeps whatever it is called.
+/// Returns the number of a volume. A rename does not change it.
 ///
 /// # Errors
-/// There is none.
+/// The volume does not exist.
 pub fn number(path: &Path) -> Result<u64> {
     if is_btrfs(path)? {
         return btrfs::number(path);
@@ -63,20 +65,21 @@ pub fn number(path: &Path) -> Result<u64> {
     Ok(meta.ino())
 }
 
-/// Waits until everything that was done on this file system is on the disk. On btrfs that is one commit.
+/// Waits until all changes of the file system are on the disk. On btrfs this is one commit.
 ///
 /// # Errors
-/// It cannot be written.
+/// The disk reports an error.
 pub fn sync(path: &Path) -> Result<()> {
     let what = || format!("cannot write `{}` to the disk", path.display());
     let open = fs::File::open(path).or_error(Kind::Node, what)?;
     rustix::fs::syncfs(open).or_error(Kind::Node, what)
 }
 
-/// Bytes that only this one, or this directory in one, has, and all it has.
+/// Returns the size in bytes of a volume, or of a directory in one: first the part that it shares with no other volume,
+/// then the total.
 ///
 /// # Errors
-/// Something cannot be read.
+/// A file cannot be read.
 pub fn usage(path: &Path) -> Result<(u64, u64)> {
     if is_btrfs(path)? { btrfs::usage(path) } else { plain::usage(path) }
 }

@@ -1,4 +1,4 @@
-//! ISC's DHCP server hands out a lease and registers it, over a cable between two network namespaces.
+//! ISC's DHCP server assigns a lease and registers it, over a veth pair between two network namespaces.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use lap_nameserver::names::Names;
 
 use super::{Process, Program, SECRET_BASE64, output, small, unconfined, wait, write};
 
-/// A process that does nothing but hold a network namespace.
+/// A process that only keeps a network namespace alive.
 struct Namespace(Process);
 
 impl Namespace {
@@ -21,12 +21,12 @@ impl Namespace {
             ["unshare", "--map-root-user", "--net", "sh", "-c", "echo ready; exec sleep 600"].map(String::from),
         );
         if !enter.is_empty() {
-            // Already root of the user namespace of the first.
+            // The process is already root in the user namespace of the first one.
             words.retain(|w| w != "--map-root-user");
         }
         let mut child = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = [0; 6];
-        child.stdout.as_mut().unwrap().read_exact(&mut ready).expect("this machine lets nobody make namespaces");
+        child.stdout.as_mut().unwrap().read_exact(&mut ready).expect("this machine does not permit namespaces");
         Self(Process(child))
     }
 
@@ -34,7 +34,7 @@ impl Namespace {
         self.0.0.id().to_string()
     }
 
-    /// The words before a command that is to run there.
+    /// Returns the words before a command that runs in this namespace.
     fn enter(&self) -> Vec<String> {
         let words = ["nsenter", "--preserve-credentials", "--user", "--net", "--target"].map(String::from);
         [words.to_vec(), vec![self.pid()]].concat()
@@ -68,12 +68,12 @@ fn leases(style: &str) {
     program.wrapper = server.enter();
     program.address = "10.77.0.1:53".parse().unwrap();
     program.run();
-    // What dig says of a server that is slow looks like an answer.
+    // The message of dig about a slow server looks like an answer, so dig waits long enough.
     let dig =
         |arguments: &str| server.sh(&format!("dig @10.77.0.1 +short +tries=3 +time=20 {arguments}")).trim().to_owned();
     wait("the name server answers", || dig("git.internal") == "10.77.0.1");
 
-    // As in docs/dns.md.
+    // The configuration is the one in docs/dns.md.
     let configuration = format!(
         "authoritative;\n\
          ddns-updates on;\n\
@@ -109,7 +109,7 @@ fn leases(style: &str) {
         let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
         format!("{}{}{}", read("dhcpd.log"), read("dhclient.log"), program.log())
     };
-    // Asked before, it would hear nothing, and ask again much later.
+    // If the client asked earlier, it would get no answer, and would wait long before it asks again.
     wait("dhcpd listens", || said().contains("Sending on "));
     let asking = dhclient(false);
     let start = std::time::Instant::now();
@@ -118,13 +118,13 @@ fn leases(style: &str) {
         dig("anna.pc.internal") == "10.77.0.100" && dig("-x 10.77.0.100") == "anna.pc.internal."
     });
     let owner = if style == "standard" { "DHCID" } else { "TXT" };
-    assert!(!dig(&format!("anna.pc.internal {owner}")).is_empty(), "whose the name is: {owner}");
+    assert!(!dig(&format!("anna.pc.internal {owner}")).is_empty(), "the record of the owner: {owner}");
     drop(asking);
-    // dhclient's script would have done it.
+    // The script of dhclient would have done this.
     assert_eq!(client.sh("ip address add 10.77.0.100/24 dev desk"), "");
     let mut releasing = dhclient(true);
-    wait("the lease is given back", || releasing.0.try_wait().unwrap().is_some());
-    wait("its names are gone", || dig("anna.pc.internal").is_empty() && dig("-x 10.77.0.100").is_empty());
+    wait("the lease is released", || releasing.0.try_wait().unwrap().is_some());
+    wait("its names are removed", || dig("anna.pc.internal").is_empty() && dig("-x 10.77.0.100").is_empty());
     assert_eq!(dig(&format!("anna.pc.internal {owner}")), "");
     assert!(server.sh("dig @10.77.0.1 anna.pc.internal").contains("NXDOMAIN"));
     assert!(program.log().contains("key `all.` from 10.77.0.1, serial "), "{}", program.log());

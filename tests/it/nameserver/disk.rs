@@ -1,4 +1,5 @@
-//! A full disk: what cannot be kept is not acknowledged, everything else goes on, and there is no need to start anew.
+//! Tests with a full disk: updates that cannot be stored are not acknowledged, everything else works, and no restart is
+//! necessary.
 
 use std::{fs, path::PathBuf};
 
@@ -8,7 +9,7 @@ use super::{
     small,
 };
 
-/// With `data` and `state`, and the log in it, on a file system of one megabyte that only this process sees.
+/// Makes a server whose `data`, `state` and log are on a file system of one megabyte that only this process sees.
 fn on_a_small_disk() -> Program {
     let mut program = Program::new(&small());
     let script = format!(
@@ -25,20 +26,20 @@ fn on_a_small_disk() -> Program {
     program
 }
 
-/// A file as the process sees it.
+/// Returns the path of a file as the process sees it.
 fn seen(program: &Program, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/root{}", program.pid(), program.path("disk").join(name).display()))
 }
 
 fn add(n: u8) -> Update {
-    // Long enough to need a block of its own.
+    // The text needs a block of its own.
     let text = [&[255][..], &[b'x'; 255]].concat().repeat(20);
     let name = format!("n{n}.pc.internal");
     Update::of("internal").add(&name, A, 60, &[10, 0, 0, n]).add(&name, TXT, 60, &text)
 }
 
 #[test]
-fn a_full_disk_is_no_disaster() {
+fn with_a_full_disk_only_updates_are_refused() {
     let mut program = on_a_small_disk();
     program.run();
     assert_eq!(program.update(&add(1)), 0);
@@ -50,14 +51,14 @@ fn a_full_disk_is_no_disaster() {
         assert_eq!((program.ask("n2.pc.internal", A).0, program.serial()), (3, serial), "nothing was changed");
     }
     assert_eq!(program.ask("n1.pc.internal", A).1, ["60 10.0.0.1"], "questions are answered");
-    assert!(!seen(&program, "data/names.journal.new").exists(), "and nothing half-written takes up room");
+    assert!(!seen(&program, "data/names.journal.new").exists(), "no incomplete file takes space");
     fs::remove_file(seen(&program, "ballast")).unwrap();
-    assert_eq!(program.update(&add(2)), 0, "there is room again");
+    assert_eq!(program.update(&add(2)), 0, "there is space again");
     assert_eq!(program.update(&add(3)), 0);
     let journal = fs::read(seen(&program, "data/names.journal")).unwrap();
     program.kill();
 
-    // What is in the journal is what was acknowledged: another server reads it.
+    // The journal contains what was acknowledged, and another server can read it.
     let mut other = Program::new(&small());
     fs::write(other.path("data/names.journal"), &journal).unwrap();
     other.run();
@@ -66,9 +67,9 @@ fn a_full_disk_is_no_disaster() {
     assert!(!other.log().contains("damaged"), "{}", other.log());
 }
 
-/// Killed on a full disk, with a tail torn by it: the names are answered as soon as it is started.
+/// A server that was killed on a full disk and has an incomplete journal answers as soon as it starts.
 #[test]
-fn it_starts_on_a_full_disk() {
+fn a_server_starts_on_a_full_disk() {
     let mut program = Program::start(&small());
     assert_eq!(program.update(&add(1)), 0);
     program.kill();
@@ -83,7 +84,7 @@ fn it_starts_on_a_full_disk() {
     let fill = format!("cp {kept} {disk}/data/names.journal; head -c 2m /dev/zero >{disk}/ballast; exec");
     *script = script.replace("exec", &fill);
     full.run();
-    assert_eq!(full.ask("n1.pc.internal", A).1, ["60 10.0.0.1"], "what was registered is there");
+    assert_eq!(full.ask("n1.pc.internal", A).1, ["60 10.0.0.1"], "registered names are answered");
     assert_eq!(full.update(&add(2)), 2, "SERVFAIL");
     assert_eq!(fs::read(seen(&full, "data/names.journal.damaged")).unwrap(), journal, "the damaged file is kept");
     fs::remove_file(seen(&full, "ballast")).unwrap();

@@ -1,4 +1,4 @@
-//! What was acknowledged is there after `kill -9`, whatever the moment.
+//! Acknowledged updates survive `kill -9` at any moment.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use super::{
     small,
 };
 
-/// Several clients register names until the server is gone, and record each that was acknowledged.
+/// Several clients register names until the server is killed. The acknowledged names are recorded.
 fn flood(program: &Program, acknowledged: &Mutex<BTreeSet<u32>>, next: &AtomicU32, kill_after: u32, pid: i32) {
     let (server, key, done): (SocketAddr, _, _) = (program.address, program.key(), AtomicU32::new(0));
     thread::scope(|scope| {
@@ -30,7 +30,7 @@ fn flood(program: &Program, acknowledged: &Mutex<BTreeSet<u32>>, next: &AtomicU3
                     let (bytes, mac) = key.sign(&update.bytes());
                     let framed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write(&mut stream, &bytes)));
                     let Some(reply) = framed.ok().and_then(|()| read(&mut stream)) else { return };
-                    assert!(key.judge(&reply, &mac).is_ok());
+                    assert!(key.verify(&reply, &mac).is_ok());
                     assert_eq!(reply[3] & 15, 0);
                     acknowledged.lock().unwrap().insert(n);
                     if done.fetch_add(1, Ordering::Relaxed) == kill_after {
@@ -71,16 +71,16 @@ fn no_acknowledged_update_is_lost() {
                 acknowledged.len()
             );
         }
-        // At most what each client had under way is there beyond that.
+        // In addition, at most the updates in progress of each client are there.
         let names = there.iter().filter(|r| r.contains(".pc.internal. ")).count();
         assert!(names <= acknowledged.len() + 4 * 5, "{names} names, {} acknowledged", acknowledged.len());
     }
     assert!(acknowledged.lock().unwrap().len() >= 10_000);
-    assert!(!program.log().contains("damaged"), "a kill alone leaves a whole journal:\n{}", program.log());
+    assert!(!program.log().contains("damaged"), "a kill alone leaves a complete journal:\n{}", program.log());
 }
 
 #[test]
-fn a_second_server_on_the_same_data_says_so() {
+fn a_second_server_on_the_same_data_is_refused() {
     let mut program = Program::start(&small());
     let mut second = Program::new(&small());
     std::fs::remove_dir(second.path("data")).unwrap();
@@ -91,9 +91,9 @@ fn a_second_server_on_the_same_data_says_so() {
     third.address = program.address;
     let output = super::output(&mut third.command());
     assert!(output.contains("cannot listen on") && output.contains("another name server may use it"), "{output}");
-    // The first one did not notice.
+    // The first server is not affected.
     assert_eq!(program.update(&Update::of("internal").add("a.pc.internal", A, 60, &[10, 0, 0, 1])), 0);
     program.kill();
     second.run();
-    assert_eq!(second.ask("a.pc.internal", A).1, ["60 10.0.0.1"], "its data are free now");
+    assert_eq!(second.ask("a.pc.internal", A).1, ["60 10.0.0.1"], "the data is no longer in use");
 }

@@ -1,4 +1,5 @@
-//! The name server as a process of its own: killed, out of disk, beside other name servers and DHCP servers.
+//! Tests of the name server as a process: after kills, on a full disk, and together with other name servers and DHCP
+//! servers.
 
 mod against;
 mod dhcp;
@@ -31,24 +32,24 @@ use self::packet::Key;
 
 use crate::times::Timed;
 
-/// Only tests know it, and everyone who reads this.
+/// The secret of all keys in these tests.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
-/// The same in base64.
+/// The secret in base64.
 const SECRET_BASE64: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// Long enough that only what never comes is missed, whatever else this machine is at.
+/// The deadline of a test. It is long, because the machine may be busy with other work.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Waits until something is so.
+/// Waits until `is` returns true.
 fn wait(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(start.elapsed() < PATIENCE, "this did not happen: {what}");
         sleep(Duration::from_millis(20));
     }
 }
 
-/// A child that ends with the test.
+/// A child process that is killed when the test ends.
 struct Process(Child);
 
 impl Drop for Process {
@@ -58,12 +59,12 @@ impl Drop for Process {
     }
 }
 
-/// `lap dns serve` in a directory of its own.
+/// A process of `lap dns serve` with its own directory.
 struct Program {
     dir: TempDir,
     address: SocketAddr,
     child: Option<Process>,
-    /// A command that runs the program given to it, e.g. in a namespace.
+    /// A command that runs the program, for example in a namespace.
     wrapper: Vec<String>,
     _timed: Timed,
 }
@@ -79,7 +80,7 @@ fn small() -> Names {
 }
 
 impl Program {
-    /// Not yet started.
+    /// Makes a server without starting it.
     fn new(names: &Names) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for sub in ["data", "state"] {
@@ -107,7 +108,7 @@ impl Program {
         program
     }
 
-    /// Replaces names.json as `lap up` does.
+    /// Replaces `names.json`, as `lap up` does.
     fn names(&self, names: &Names) {
         fs::write(self.path("names.new"), serde_json::to_string(names).unwrap()).unwrap();
         fs::rename(self.path("names.new"), self.path("names.json")).unwrap();
@@ -129,7 +130,7 @@ impl Program {
         command
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the server and waits until it answers.
     fn run(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut child = Process(self.command().stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
@@ -146,7 +147,7 @@ impl Program {
         i32::try_from(self.child.as_ref().unwrap().0.id()).unwrap()
     }
 
-    /// Ends it in peace.
+    /// Stops the server normally.
     fn stop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(self.pid());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -155,7 +156,7 @@ impl Program {
         self.child = None;
     }
 
-    /// kill -9
+    /// Kills the server with SIGKILL.
     fn kill(&mut self) {
         self.child = None;
     }
@@ -168,7 +169,7 @@ impl Program {
         Key::new("all", "hmac-sha256", SECRET)
     }
 
-    /// Sends an update; the code.
+    /// Sends an update and returns the response code.
     fn update(&self, update: &packet::Update) -> u8 {
         self.key().send(self.address, true, &update.bytes())
     }
@@ -182,7 +183,7 @@ impl Program {
     }
 }
 
-/// What a command prints, on both channels.
+/// Returns the output of a command, on both channels.
 fn output(command: &mut Command) -> String {
     let program = command.get_program().to_string_lossy().into_owned();
     let out = command.output().unwrap_or_else(|e| panic!("`{program}`: {e}: `scripts/setup test` installs it"));
@@ -193,13 +194,15 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// A copy of a daemon: where AppArmor confines the installed one to its own directories, it does not know this one.
+/// Returns a copy of a daemon. AppArmor may confine the installed program to its own directories, and does not know the
+/// copy.
 fn unconfined(program: &str, dir: &Path) -> PathBuf {
     let places = ["/usr/sbin", "/usr/bin", "/sbin"].map(|d| Path::new(d).join(program));
     let from = places.iter().find(|p| p.exists()).unwrap_or_else(|| panic!("no `{program}`: `scripts/setup test`"));
     let to = dir.join(program);
     if !to.exists() {
-        // By a process of its own: what this one has open for writing, another test's child may have, too, and then nobody can run it.
+        // Another process makes the copy. If this process had the file open for writing, a child of another test could
+        // inherit it, and the copy could not be executed.
         assert!(Command::new("cp").arg(from).arg(&to).status().unwrap().success());
     }
     to

@@ -1,4 +1,4 @@
-//! Names are updated with `nsupdate`, as a person or a script does it.
+//! Updates with `nsupdate`, as a person or a script sends them.
 
 use std::{
     io::Write,
@@ -11,7 +11,7 @@ use super::{
     small,
 };
 
-/// What `nsupdate` says to these lines; nothing when all went well.
+/// Returns the output of `nsupdate` for these lines. It is empty if all succeeded.
 fn nsupdate(program: &Program, options: &[&str], key: &str, lines: &str) -> String {
     let mut child = Command::new("nsupdate")
         .args(["-t", "10", "-y", key])
@@ -28,7 +28,7 @@ fn nsupdate(program: &Program, options: &[&str], key: &str, lines: &str) -> Stri
 }
 
 #[test]
-fn nsupdate_says_what_came_of_it() {
+fn nsupdate_reports_the_result_of_each_update() {
     let program = Program::start(&small());
     let good = format!("hmac-sha256:all:{SECRET_BASE64}");
     let bad = "hmac-sha256:all:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned();

@@ -1,4 +1,4 @@
-//! Knot DNS and BIND as secondaries: told by NOTIFY, they transfer what changed, and never miss anything.
+//! Knot DNS and BIND as secondaries: after a NOTIFY they transfer the changes, and never miss one.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use super::{
     small, wait, write,
 };
 
-/// A secondary of `internal` and the zones given, which loses nothing but itself when it is dropped.
+/// A secondary of `internal`. Dropping it ends its process.
 pub struct Peer {
     pub address: SocketAddr,
     pub dir: TempDir,
@@ -25,9 +25,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Not yet started, so that the primary can be given its address.
+    /// Makes a secondary without starting it, so that the primary can get its address.
     pub fn new(knot: bool) -> Self {
-        // BIND listens only on addresses that an interface has.
+        // BIND listens only on addresses of an interface.
         let address = if knot { own_place() } else { (Ipv4Addr::LOCALHOST, own_port()).into() };
         Self { address, dir: tempfile::tempdir().unwrap(), process: None, knot }
     }
@@ -75,7 +75,7 @@ impl Peer {
         read("output") + &read("log")
     }
 
-    /// Waits until it has what the primary has.
+    /// Waits until the secondary has the same serial as the primary.
     pub fn follows(&mut self, primary: &Program) {
         let wished = primary.serial();
         let start = std::time::Instant::now();
@@ -89,7 +89,7 @@ impl Peer {
                 self.log(),
                 primary.log()
             );
-            // Asked, and not tried whether one could listen there: for that moment it could not itself.
+            // The test connects to the port. Binding the port for a check would block the server for a moment.
             TcpStream::connect(self.address).is_ok()
                 && packet::ask(self.address, "internal", packet::SOA)
                     .1
@@ -98,12 +98,12 @@ impl Peer {
         });
     }
 
-    /// It was told of a change and transferred only that.
+    /// Returns whether the secondary received an incremental transfer.
     fn took_changes_alone(&self) -> bool {
         if self.knot {
             return self.log().contains("IXFR, incoming");
         }
-        // BIND has a journal of a secondary zone only for what came as changes.
+        // For a secondary zone, BIND has a journal only after an incremental transfer.
         self.dir.path().join("internal.db.jnl").exists()
     }
 }
@@ -123,13 +123,13 @@ fn follows_everything(knot: bool, size: u32) {
     assert_eq!(packet::ask(peer.address, &last, A), program.ask(&last, A));
     assert!(!peer.took_changes_alone());
 
-    // The zone says to ask again after 300 s: what comes sooner comes by NOTIFY.
+    // The refresh time of the zone is 300 s, so a faster change was announced by NOTIFY.
     assert_eq!(program.update(&add("first", 1)), 0);
     peer.follows(&program);
     assert_eq!(packet::ask(peer.address, "first.pc.internal", A).1, ["60 10.0.0.1"]);
     assert!(peer.took_changes_alone(), "{}", peer.log());
 
-    // New names of the workspace.
+    // The workspace has a new name.
     names.hosts.push(("new.internal.".into(), [10, 77, 0, 9].into()));
     let before = program.serial();
     program.names(&names);
@@ -137,7 +137,7 @@ fn follows_everything(knot: bool, size: u32) {
     peer.follows(&program);
     assert_eq!(packet::ask(peer.address, "new.internal", A).1, ["60 10.77.0.9"]);
 
-    // A restart in peace changes nothing; a kill neither, but gives a new serial.
+    // A normal restart keeps the serial. A kill loses nothing, but leads to a new serial.
     let before = program.serial();
     program.stop();
     let snapshot = fs::read(program.path("data/names.journal")).unwrap();
@@ -150,7 +150,7 @@ fn follows_everything(knot: bool, size: u32) {
     peer.follows(&program);
     assert_eq!(packet::ask(peer.address, "second.pc.internal", A).1, ["60 10.0.0.2"]);
 
-    // The data of before come back, the mark stays: the secondary really forgets what was registered since.
+    // The earlier data is restored and the mark remains. The secondary must remove the later registration.
     program.stop();
     fs::write(program.path("data/names.journal"), snapshot).unwrap();
     program.run();
@@ -163,11 +163,11 @@ fn follows_everything(knot: bool, size: u32) {
 }
 
 #[test]
-fn knot_follows() {
+fn knot_follows_every_change() {
     follows_everything(true, 100_000);
 }
 
 #[test]
-fn bind_follows() {
+fn bind_follows_every_change() {
     follows_everything(false, 1_000);
 }

@@ -1,4 +1,4 @@
-//! docs/dns.md names a test for each thing it says of an RFC: these tests exist.
+//! docs/dns.md names a test for each statement about an RFC. These tests must exist.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ fn sources(dir: &Path, all: &mut String) {
     }
 }
 
-/// The function is there, and is a test.
+/// Returns whether there is a test function with this name.
 fn is_test(sources: &str, name: &str) -> bool {
     let after = |start: &str| {
         let lines: Vec<&str> = sources.lines().collect();
@@ -49,9 +49,9 @@ fn every_test_in_the_table_exists() {
     assert!(!is_test(&all, "sources") && !is_test(&all, "nothing_of_this_name"), "the check can fail");
 }
 
-/// The configurations shown are those that were tried, but for addresses, names and secrets.
+/// The configurations on the page are the tested ones, except for addresses, names and secrets.
 #[test]
-fn the_page_shows_what_was_tried() {
+fn the_page_shows_the_tested_configurations() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/dns.md")).unwrap();
     let dhcp = fs::read_to_string(root.join("tests/it/nameserver/dhcp.rs")).unwrap();

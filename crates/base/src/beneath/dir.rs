@@ -1,4 +1,4 @@
-//! Open directories.
+//! An open directory below which container data is reached.
 
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -14,9 +14,9 @@ use crate::error::{Error, Kind, Result};
 
 pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// A place in the tree, opened without any effect: neither a FIFO nor a device notices.
-const PLACE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const HOW: ResolveFlags = ResolveFlags::BENEATH
+/// Opens a file without any effect on it: an `O_PATH` descriptor neither blocks on a FIFO nor activates a device.
+const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
@@ -24,11 +24,11 @@ const HOW: ResolveFlags = ResolveFlags::BENEATH
 /// A longer path is walked in pieces. The kernel's own limit, PATH_MAX, is 4096 with the zero at the end.
 const LONGEST: usize = 4000;
 
-/// An open directory. It stays the same directory, whatever has its name later.
+/// An open directory. It remains the same directory when a container renames it or gives its name to another file.
 #[derive(Debug)]
 pub struct Dir {
     pub(super) open: OwnedFd,
-    /// For messages.
+    /// For messages only. The path may have changed since the directory was opened.
     pub(super) path: PathBuf,
 }
 
@@ -39,18 +39,19 @@ impl AsFd for Dir {
 }
 
 impl Dir {
-    /// Opens a directory whose path lap alone changes.
+    /// Opens the directory at `path`. No container may be able to change this path: only its last part is checked for a
+    /// link.
     ///
     /// # Errors
-    /// There is no such directory.
+    /// The directory does not exist, is not a directory, or cannot be opened.
     pub fn open(path: &Path) -> Result<Self> {
         Self::find(path)?.ok_or_else(|| cannot("open", path, Errno::NOENT))
     }
 
-    /// [`Self::open`]; `None`: there is nothing at `path`.
+    /// Opens a directory as [`Self::open`] does. Returns `None` if `path` does not exist.
     ///
     /// # Errors
-    /// It is no directory, or cannot be opened.
+    /// `path` is not a directory, or cannot be opened.
     pub fn find(path: &Path) -> Result<Option<Self>> {
         match openat(CWD, path, DIRECTORY, Mode::empty()) {
             Ok(open) => Ok(Some(Self { open, path: path.to_owned() })),
@@ -59,10 +60,10 @@ impl Dir {
         }
     }
 
-    /// Opens the directory `below`; `None`: there is nothing there.
+    /// Opens the directory `below`, a path relative to this directory. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// A part of the path is a link or another mount, or it is no directory.
+    /// A part of the path is a symbolic link or a mount point, or `below` is not a directory.
     pub fn dir(&self, below: &Path) -> Result<Option<Self>> {
         match open(self.as_fd(), below, DIRECTORY) {
             Ok(open) => Ok(Some(Self { open, path: self.path.join(below) })),
@@ -71,10 +72,11 @@ impl Dir {
         }
     }
 
-    /// [`Self::dir`], of one that was a directory when it was looked at; `None`: it is gone, or something else has its name by now.
+    /// Opens a directory that a listing has just shown. Returns `None` if it no longer exists, or if another kind of
+    /// file has its name now.
     ///
     /// # Errors
-    /// It is another mount, or cannot be opened.
+    /// It is a mount point, or cannot be opened.
     pub fn still_dir(&self, below: &Path) -> Result<Option<Self>> {
         match open(self.as_fd(), below, DIRECTORY) {
             Ok(open) => Ok(Some(Self { open, path: self.path.join(below) })),
@@ -83,18 +85,19 @@ impl Dir {
         }
     }
 
-    /// [`Self::dir`], of one that must be there.
+    /// Opens the directory `below`, which must exist.
     ///
     /// # Errors
-    /// As [`Self::dir`].
+    /// The same as [`Self::dir`], and the directory does not exist.
     pub fn need(&self, below: &Path) -> Result<Self> {
         self.dir(below)?.ok_or_else(|| cannot("open", &self.path.join(below), Errno::NOENT))
     }
 
-    /// What the file system knows of `below`, of whatever kind it is; of a link, the link itself.
+    /// Returns the metadata of `below`, whatever kind of file it is. For a symbolic link, this is the metadata of the
+    /// link itself. Returns `None` if `below` does not exist.
     ///
     /// # Errors
-    /// A part of the path above it is a link, or it cannot be looked at.
+    /// A part of the path above `below` is a link, or the metadata cannot be read.
     pub fn metadata(&self, below: &Path) -> Result<Option<Stat>> {
         let found = match self.open_path(below) {
             Err(Errno::NOENT) => return Ok(None),
@@ -103,41 +106,43 @@ impl Dir {
         found.map(Some).map_err(|error| cannot("look at", &self.path.join(below), error))
     }
 
-    /// Opens `below` as a place only (`O_PATH`, open(2)): this has no effect on what is there.
+    /// Opens `below` with `O_PATH` (open(2)). This has no effect on the file.
     ///
     /// # Errors
-    /// There is nothing, or a link or `..` is on the way.
+    /// `below` does not exist, or its path contains a link, a mount point or `..`.
     pub fn open_path(&self, below: &Path) -> Result<OwnedFd, Errno> {
-        open(self.as_fd(), below, PLACE)
+        open(self.as_fd(), below, PATH_ONLY)
     }
 
-    /// What the file system knows of this directory.
+    /// Returns the metadata of this directory.
     ///
     /// # Errors
-    /// It cannot be looked at.
+    /// The metadata cannot be read.
     pub fn stat(&self) -> Result<Stat> {
         fstat(&self.open).map_err(|error| cannot("look at", &self.path, error))
     }
 
-    /// A path by which another program, or a call that takes no descriptor, reaches this very directory.
+    /// Returns a path below `/proc` that leads to this open directory, for another program or for a call that takes no
+    /// descriptor.
     pub fn reach(&self) -> PathBuf {
         reach(self.as_fd())
     }
 
-    /// Where it was when it was opened, for messages.
+    /// Returns the path with which the directory was opened. Use it in messages only.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// [`Dir::reach`] of any open file.
+/// Returns a path below `/proc` that leads to the open file `open`. It is valid while this process keeps the file open.
 pub fn reach(open: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), open.as_raw_fd()))
 }
 
-/// `path` below `root` with these flags: no part of it is a link, leads out of `root`, or is another mount.
+/// Opens `path` below `root` with openat2(2). Fails if a part of `path` is a link, leads out of `root`, or is a mount
+/// point.
 pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    // A path with `..` has no meaning while others move directories.
+    // While a container moves directories, `..` can lead anywhere.
     if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(Errno::XDEV);
     }
@@ -149,7 +154,7 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<O
     for part in path.components() {
         if piece.as_os_str().len() + part.as_os_str().len() > LONGEST {
             let root = here.as_ref().map_or(root, AsFd::as_fd);
-            here = Some(one(root, &piece, PLACE | OFlags::DIRECTORY)?);
+            here = Some(one(root, &piece, PATH_ONLY | OFlags::DIRECTORY)?);
             piece = PathBuf::new();
         }
         piece.push(part);
@@ -159,10 +164,10 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<O
 
 fn one(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    openat2(root, path, flags, Mode::empty(), HOW)
+    openat2(root, path, flags, Mode::empty(), RESOLVE)
 }
 
-/// A path of any bytes as one line.
+/// Returns `path` on one line, with control characters escaped.
 pub(super) fn shown(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
 }

@@ -1,4 +1,4 @@
-//! Regular files, and nothing else.
+//! Access to regular files, and to no other kind of file.
 
 use std::{
     ffi::OsStr,
@@ -17,17 +17,18 @@ use super::dir::{Dir, cannot, reach, shown};
 use crate::error::{Error, Kind, OrError, Result};
 
 impl Dir {
-    /// Opens the regular file `below` for reading; `None`: there is nothing there.
+    /// Opens the regular file `below` for reading. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// It is anything else: a link, a FIFO or a device is not opened, and nothing waits for its other end. Or a container holds a lease on it.
+    /// `below` is not a regular file: a link, a FIFO or a device is never opened, so the call does not block. Or a
+    /// container holds a lease on the file (fcntl(2), `F_SETLEASE`).
     pub fn file(&self, below: &Path) -> Result<Option<File>> {
         let path = self.path.join(below);
         let place = match self.open_path(below) {
             Err(Errno::NOENT) => return Ok(None),
             place => place.map_err(|error| cannot("open", &path, error))?,
         };
-        // First what it is: to open a device may already do something.
+        // The kind is checked on the `O_PATH` descriptor, because opening a device can already have an effect.
         let kind = fstat(&place).map_err(|error| cannot("look at", &path, error))?.st_mode;
         if FileType::from_raw_mode(kind) != FileType::RegularFile {
             return Err(Error::new(Kind::Refused, format!("`{}` is not a regular file", shown(&path))));
@@ -37,10 +38,10 @@ impl Dir {
         open.map(|open| Some(File::from(open))).map_err(|error| cannot("open", &path, error))
     }
 
-    /// All that is in the regular file `below`, which has `most` bytes at most; `None`: there is nothing there.
+    /// Returns the content of the regular file `below`. Returns `None` if the file does not exist.
     ///
     /// # Errors
-    /// As [`Self::file`], or it is larger.
+    /// The same as [`Self::file`], and the file has more than `most` bytes.
     pub fn read(&self, below: &Path, most: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.file(below)? else { return Ok(None) };
         let path = || shown(&self.path.join(below));
@@ -52,16 +53,17 @@ impl Dir {
         Ok(Some(bytes))
     }
 
-    /// Writes the file `name` so that it is there whole or not at all, also after a power cut. A link of that name is replaced, not followed.
+    /// Writes the file `name`. After a power cut the file has either the old content or the new content. A symbolic
+    /// link of this name is replaced and not followed.
     ///
     /// # Errors
-    /// It cannot be written; then the old one stands.
+    /// The file cannot be written. Then the old file remains.
     pub fn write(&self, name: &OsStr, bytes: &[u8], mode: RawMode) -> Result<()> {
         let path = self.path.join(name);
         let failed = |error: Errno| cannot("write", &path, error);
         let mut new = name.to_owned();
         new.push(".lap-new");
-        // What a killed writer left, or a container planted.
+        // A killed writer may have left this name, or a container may have created it.
         self.remove(&new)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(self, &new, flags, Mode::from_raw_mode(mode)).map_err(failed)?);

@@ -1,4 +1,4 @@
-//! What is in a directory, up to a limit.
+//! Lists of directories, with limits.
 
 use std::{
     cell::Cell,
@@ -14,11 +14,12 @@ use rustix::{
 use super::dir::{Dir, cannot, shown};
 use crate::error::{Error, Kind, Result};
 
-/// How many entries a walk sees, and how deep it goes.
+/// The default limits of a walk: the number of entries, and the depth.
 const MOST: usize = 2_000_000;
 const DEPTH: usize = 128;
 
-/// One walk through a tree: it counts, so that a container decides neither for how long it lasts nor how much memory it takes.
+/// The limits of one walk through a tree. Without them, a container could make the walk arbitrarily long, or make it
+/// use any amount of memory.
 #[derive(Debug)]
 pub struct Walk {
     left: Cell<usize>,
@@ -31,7 +32,7 @@ impl Default for Walk {
     }
 }
 
-/// One name in a directory, and what it was when the directory was read.
+/// One entry of a directory, with its metadata at the time of the listing.
 #[derive(Debug)]
 pub struct DirEntry {
     pub name: OsString,
@@ -43,27 +44,27 @@ impl DirEntry {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 
-    /// The name in UTF-8; what is not becomes a replacement character.
+    /// Returns the name as UTF-8. A replacement character stands for each invalid sequence.
     pub fn text(&self) -> String {
         self.name.to_string_lossy().into_owned()
     }
 }
 
 impl Walk {
-    /// Without limits: for a copy, which holds all there is.
+    /// Returns a walk without limits, for a copy, which must contain every file.
     pub fn whole() -> Self {
         Self::of(usize::MAX, usize::MAX)
     }
 
-    /// With other limits.
+    /// Returns a walk that permits `most` entries in all and `depth` levels.
     pub fn of(most: usize, depth: usize) -> Self {
         Self { left: Cell::new(most), depth }
     }
 
-    /// Goes on only if `depth` levels are not too many.
+    /// Checks that `dir`, at level `depth`, is not too deep for this walk.
     ///
     /// # Errors
-    /// They are.
+    /// `depth` is above the limit.
     pub fn may_enter(&self, dir: &Dir, depth: usize) -> Result<()> {
         if depth <= self.depth {
             return Ok(());
@@ -85,10 +86,10 @@ impl Walk {
 }
 
 impl Dir {
-    /// All names in it but `.` and `..`. What goes away meanwhile is left out.
+    /// Returns all entries except `.` and `..`. An entry that is removed during the call is left out.
     ///
     /// # Errors
-    /// It cannot be read, or `walk` has seen enough.
+    /// The directory cannot be read, or the limit of `walk` is reached.
     pub fn list(&self, walk: &Walk) -> Result<Vec<DirEntry>> {
         let failed = |error: Errno| cannot("read", self.path(), error);
         let mut all = Vec::new();

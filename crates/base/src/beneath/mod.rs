@@ -1,13 +1,15 @@
-//! Container data as root.
+//! Access to container data as root.
 //!
-//! A container may change its data at any time: it may put a symbolic link, a FIFO or a device in the place of a file, exchange a
-//! directory and a link in a loop, or make a directory 100,000 levels deep. So root reaches container data only through this module:
-//! - A path is resolved below an open directory. No part of it is a link, leads out of the directory, or is another mount (openat2(2)).
-//! - A file is opened only if it is a regular file, and never waits ([`Dir::file`]).
-//! - A name is moved, exchanged or removed in the open directory that holds it.
-//! - A walk counts what it sees and how deep it is ([`Walk`]).
+//! A container can change its data at any time. It can replace a file by a symbolic link, a FIFO or a device, exchange
+//! a directory and a link in a loop, or make a directory 100,000 levels deep. Therefore root reaches container data
+//! only through this module:
+//! - A path is resolved below an open directory with openat2(2). It fails if a part of it is a link, leads out of the
+//!   directory, or is a mount point.
+//! - Only regular files are opened, and this never blocks ([`Dir::file`]).
+//! - Names are moved, exchanged and removed in the open directory that contains them.
+//! - A walk has a limit for the number of entries and for the depth ([`Walk`]).
 //!
-//! `None` means absent. A link is an error, never "absent".
+//! `None` means that the file does not exist. A link is an error, and never `None`.
 
 pub mod dir;
 mod file;

@@ -1,4 +1,4 @@
-//! Names change in the open directories that hold them.
+//! Changes of names in open directories.
 
 use std::{
     ffi::OsStr,
@@ -13,10 +13,10 @@ use rustix::{
 use super::dir::{Dir, cannot, shown};
 use crate::error::{Error, Kind, Result};
 
-/// The directory of a path, and its last part.
+/// Splits a relative path into its directory and its last part.
 ///
 /// # Errors
-/// It is not a path of names, below something.
+/// `path` is empty or absolute, or contains `.` or `..`.
 pub fn split(path: &Path) -> Result<(&Path, &OsStr)> {
     let is_normal = path.components().all(|part| matches!(part, Component::Normal(_)));
     match (path.parent(), path.file_name()) {
@@ -26,15 +26,16 @@ pub fn split(path: &Path) -> Result<(&Path, &OsStr)> {
 }
 
 impl Dir {
-    /// Makes the directory `below` and those above it, and opens it. The name of each new one is on the disk.
+    /// Makes the directory `below` and its missing parents, and opens it. The name of each new directory is
+    /// synchronized to the disk.
     ///
     /// # Errors
-    /// It cannot be made, or something else has its name.
+    /// A directory cannot be made, or a file that is not a directory has one of the names.
     pub fn make(&self, below: &Path) -> Result<Self> {
         let mut here = self.need(Path::new(""))?;
         for part in below {
             let path = here.path.join(part);
-            // `open` refuses what is no plain name.
+            // `dir` refuses a part that is not a plain name.
             let next = match here.dir(Path::new(part))? {
                 Some(next) => next,
                 None => {
@@ -51,32 +52,32 @@ impl Dir {
         Ok(here)
     }
 
-    /// Moves `name` to `to`, where nothing has the name `new`; `false`: there is no `name`.
+    /// Moves `name` to the name `new` in the directory `to`. Returns `false` if `name` does not exist.
     ///
     /// # Errors
-    /// It cannot be moved.
+    /// `new` already exists, or `name` cannot be moved.
     pub fn rename(&self, name: &OsStr, to: &Self, new: &OsStr) -> Result<bool> {
         match renameat_with(self, name, to, new, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(true),
-            // Or the directory of one of them is gone: then neither has what is looked for.
+            // `ENOENT` also means that one of the two open directories was removed. Then `name` does not exist either.
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(cannot("move", &self.path.join(name), error)),
         }
     }
 
-    /// Exchanges two names in one step.
+    /// Exchanges `name` and `other` in `with`, in one step.
     ///
     /// # Errors
-    /// One is not there, or cannot be moved.
+    /// One of the names does not exist, or cannot be moved.
     pub fn exchange(&self, name: &OsStr, with: &Self, other: &OsStr) -> Result<()> {
         renameat_with(self, name, with, other, RenameFlags::EXCHANGE)
             .map_err(|error| cannot("move", &self.path.join(name), error))
     }
 
-    /// Removes the directory `name` if it is empty.
+    /// Removes the directory `name`. Does nothing if it does not exist.
     ///
     /// # Errors
-    /// It is not, or cannot be removed.
+    /// The directory is not empty, or cannot be removed.
     pub fn remove_empty(&self, name: &OsStr) -> Result<()> {
         match unlinkat(self, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -84,10 +85,10 @@ impl Dir {
         }
     }
 
-    /// Writes the names in it to the disk.
+    /// Synchronizes the names in this directory to the disk.
     ///
     /// # Errors
-    /// They cannot be written.
+    /// The disk reports an error.
     pub fn sync(&self) -> Result<()> {
         rustix::fs::fsync(self).map_err(|error| cannot("write", &self.path, error))
     }

@@ -1,7 +1,8 @@
-//! Removes a tree, several parts of it at a time.
+//! Removal of a tree, with several threads.
 //!
-//! No path is used, so nothing elsewhere is removed, whatever a container puts in the place of a directory meanwhile. Neither the stack nor
-//! the number of open files depends on how deep the tree is: what lies deeper than [`DEPTH`] is first moved up to the tree's root.
+//! The removal uses open directories and no paths. So it removes nothing elsewhere, also if a container replaces a
+//! directory at the same time. The use of stack and open files does not depend on the depth of the tree: a directory
+//! deeper than [`DEPTH`] is first moved to the root of the tree.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -25,18 +26,18 @@ use super::{
 };
 use crate::error::Result;
 
-/// As many as unlink at the same time.
+/// The number of threads that remove files.
 const THREADS: usize = 4;
-/// As many directories of one tree are open at the same time.
+/// The maximum number of open directories per thread.
 const DEPTH: usize = 32;
-/// How often a directory is emptied in which something appears again.
+/// How often a directory is emptied if a container adds files to it at the same time.
 const TRIES: usize = 64;
 
 impl Dir {
-    /// Removes `name` with all that is in it; nothing happens where there is nothing.
+    /// Removes `name` and everything in it. Does nothing if `name` does not exist.
     ///
     /// # Errors
-    /// Something in it cannot be removed, is another mount, or comes again and again.
+    /// A file cannot be removed or is a mount point, or a container adds files faster than they are removed.
     pub fn remove(&self, name: &OsStr) -> Result<()> {
         remove(self.as_fd(), name).map_err(|stuck| stuck.about(&self.path.join(name)))
     }
@@ -53,7 +54,7 @@ fn remove(above: BorrowedFd<'_>, name: &OsStr) -> Result<(), Stuck> {
         match open(above, Path::new(name), DIRECTORY) {
             Ok(tree) => empty(&tree)?,
             Err(Errno::NOTDIR | Errno::LOOP) if refused == Errno::PERM => return Err(Stuck::at(above, name, refused)),
-            // It is something else by now.
+            // Another file has taken the name. The next round removes it.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
             Err(error) => return Err(error.into()),
         }
@@ -66,7 +67,8 @@ fn remove(above: BorrowedFd<'_>, name: &OsStr) -> Result<(), Stuck> {
     Err(Errno::NOTEMPTY.into())
 }
 
-/// Removes what is in `tree`. Each directory in the first one that holds several is one thread's.
+/// Removes the content of `tree`. The threads share the work at the first level that has several directories: each of
+/// them is one unit.
 fn empty(tree: &OwnedFd) -> Result<(), Stuck> {
     let mut here = tree.try_clone().map_err(|_| Errno::MFILE)?;
     loop {
@@ -102,7 +104,7 @@ fn all(above: &OwnedFd, dirs: &[OsString]) -> Result<(), Stuck> {
         while let Some(dir) = dirs.get(next.fetch_add(1, Ordering::Relaxed)) {
             match open(above.as_fd(), Path::new(dir), DIRECTORY) {
                 Ok(tree) => clear(&tree)?,
-                // The walk after this one says what is the matter.
+                // A second, single-threaded pass (`clear`) follows. It reports the error if it remains.
                 Err(_) => continue,
             }
         }
@@ -120,7 +122,7 @@ fn all(above: &OwnedFd, dirs: &[OsString]) -> Result<(), Stuck> {
 struct Level {
     open: OwnedFd,
     left: Entries,
-    /// In the one above it.
+    /// Its name in the directory above it.
     name: OsString,
 }
 
@@ -130,7 +132,7 @@ impl Level {
     }
 }
 
-/// Removes what is in `tree`, by one thread.
+/// Removes the content of `tree` in this thread.
 fn clear(tree: &OwnedFd) -> Result<(), Stuck> {
     loop {
         let mut lifted = false;
@@ -143,7 +145,7 @@ fn clear(tree: &OwnedFd) -> Result<(), Stuck> {
                 levels.pop();
                 if let Some(above) = levels.last() {
                     match unlinkat(&above.open, &name, AtFlags::REMOVEDIR) {
-                        // What came again is met when the whole is removed.
+                        // A container added files to the directory. `remove` finds them in its next round.
                         Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
                         Err(error) => return Err(Stuck::at(above.open.as_fd(), &name, error)),
                     }
@@ -153,7 +155,7 @@ fn clear(tree: &OwnedFd) -> Result<(), Stuck> {
             if kind != FileType::Directory {
                 match unlinkat(&level.open, &name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => continue,
-                    // The file system did not say that it is a directory, or it is one by now.
+                    // It is a directory: the file system reports no kinds of files, or the file was replaced.
                     Err(Errno::ISDIR) => {}
                     Err(error) => return Err(Stuck::at(level.open.as_fd(), &name, error)),
                 }
@@ -174,7 +176,8 @@ fn clear(tree: &OwnedFd) -> Result<(), Stuck> {
     }
 }
 
-/// Moves the directory `name` of a deep level to the root of the tree, under a name that nothing has.
+/// Moves the directory `name` of a deep level to the root of the tree, under an unused name. Returns `false` if `name`
+/// does not exist.
 fn lift(level: &Level, name: &OsStr, tree: &OwnedFd) -> Result<bool, Stuck> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
@@ -188,7 +191,7 @@ fn lift(level: &Level, name: &OsStr, tree: &OwnedFd) -> Result<bool, Stuck> {
     }
 }
 
-/// Names and kinds of what is in a directory, as they are read.
+/// The names and kinds of files in a directory. It reads them from the kernel as needed.
 struct Entries(Reader);
 
 fn entries(open: &OwnedFd) -> Result<Entries, Errno> {
@@ -200,7 +203,7 @@ impl Iterator for Entries {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            // What cannot be read is met when its directory is removed.
+            // An entry that cannot be read remains, and so the removal of its directory fails with an error.
             let entry = self.0.next()?.ok()?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {

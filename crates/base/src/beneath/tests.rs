@@ -1,4 +1,4 @@
-//! What a container can plant, and what root does about it.
+//! Attacks by a container on its own data, and root's answer to each.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FileType, Mode, mkdirat, mknodat, openat};
 use super::{Dir, Unmeasured, UsageLimits, Walk, dir::DIRECTORY, split};
 use crate::error::{Error, Kind};
 
-/// A directory of a container beside one that is not its own.
+/// Makes a container's directory `web` beside the directory `other`, which does not belong to the container.
 fn room() -> tempfile::TempDir {
     let room = tempfile::tempdir().unwrap();
     fs::create_dir_all(room.path().join("web/dir")).unwrap();
@@ -29,7 +29,7 @@ fn web(room: &tempfile::TempDir) -> Dir {
 }
 
 #[test]
-fn a_link_is_refused_wherever_it_stands() {
+fn a_link_is_refused_in_every_part_of_a_path() {
     let room = room();
     symlink("../other", room.path().join("web/link")).unwrap();
     symlink("dir", room.path().join("web/inside")).unwrap();
@@ -41,16 +41,17 @@ fn a_link_is_refused_wherever_it_stands() {
         assert_eq!(web.file(Path::new(path)).map_err(kind).err(), Some(Kind::Refused), "{path}");
         assert_eq!(web.dir(Path::new(path)).map(drop).map_err(kind).err(), Some(Kind::Refused), "{path}");
     }
-    // The link itself can be looked at, and what is not there is absent.
+    // The metadata of the link itself can be read. A missing file is `None`.
     assert_eq!(FileType::from_raw_mode(web.metadata(Path::new("link")).unwrap().unwrap().st_mode), FileType::Symlink);
     assert!(web.file(Path::new("nothing/file")).unwrap().is_none() && web.dir(Path::new("nothing")).unwrap().is_none());
     assert_eq!(web.read(Path::new("dir/file"), 10).unwrap().as_deref(), Some(&b"ours"[..]));
     assert!(web.read(Path::new("dir/file"), 3).is_err());
 }
 
-/// The control run is the same call without the protection: it blocks for ever, so it runs in a thread that nobody waits for.
+/// The control run makes the same call without the protection. It blocks without end, so it runs in a thread that the
+/// test does not join.
 #[test]
-fn a_fifo_keeps_nobody_waiting() {
+fn a_fifo_does_not_block_a_read() {
     let room = room();
     let path = room.path().join("web/fifo");
     mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -59,13 +60,13 @@ fn a_fifo_keeps_nobody_waiting() {
     let planted = path.clone();
     std::thread::spawn(move || done.send(fs::read(planted).is_ok()));
     assert!(waits.recv_timeout(Duration::from_millis(200)).is_err(), "a plain read waits for the other end");
-    // Its other end lets the thread go.
+    // A writer at the other end lets the thread continue.
     drop(fs::OpenOptions::new().write(true).open(path).unwrap());
     waits.recv().unwrap();
 }
 
 #[test]
-fn a_walk_has_an_end() {
+fn a_walk_stops_at_its_limits() {
     let room = room();
     for n in 0..20 {
         fs::write(room.path().join(format!("web/{n}")), "").unwrap();
@@ -76,7 +77,7 @@ fn a_walk_has_an_end() {
     assert!(Walk::of(1, 3).may_enter(&web, 4).unwrap_err().message.ends_with("is deeper than 3 levels"));
 }
 
-/// Makes directories in one another, deeper than any path is long.
+/// Makes nested directories, so deep that their path is longer than `PATH_MAX`.
 fn deep(at: &Path, levels: usize) {
     let mut here = openat(CWD, at, DIRECTORY, Mode::empty()).unwrap();
     for _ in 0..levels {
@@ -86,7 +87,7 @@ fn deep(at: &Path, levels: usize) {
 }
 
 #[test]
-fn a_tree_goes_however_deep_it_is_and_nothing_else_with_it() {
+fn a_tree_of_any_depth_is_removed_and_nothing_else() {
     let room = room();
     let at = room.path().join("web");
     symlink("../../other", at.join("dir/link")).unwrap();
@@ -133,9 +134,9 @@ fn what_an_attribute_keeps_is_named_with_the_command_that_removes_the_attribute(
     Dir::open(room.path()).unwrap().remove("web".as_ref()).unwrap();
 }
 
-/// A container exchanges a directory and a link as fast as it can.
+/// A thread in the place of a container exchanges a directory and a link in a loop.
 #[test]
-fn what_is_exchanged_all_the_time_is_never_followed() {
+fn a_link_that_is_exchanged_in_a_loop_is_never_followed() {
     let room = room();
     let web_path = room.path().join("web");
     symlink("../other", web_path.join("link")).unwrap();
@@ -159,7 +160,7 @@ fn what_is_exchanged_all_the_time_is_never_followed() {
                     refused += 1;
                 }
             }
-            // The control run: a path that was checked is another one when it is opened.
+            // The control run shows that a path can change between the check and the open.
             let path = web_path.join("dir");
             if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
                 naive += usize::from(fs::read(path.join("file")).is_ok_and(|read| read == b"theirs"));
@@ -170,18 +171,18 @@ fn what_is_exchanged_all_the_time_is_never_followed() {
 }
 
 #[test]
-fn names_change_in_open_directories() {
+fn names_in_open_directories_are_moved_and_exchanged() {
     let room = room();
     let web = web(&room);
     let aside = Dir::open(room.path()).unwrap().make(Path::new("aside/blobs")).unwrap();
     assert!(web.dir(Path::new("dir")).unwrap().unwrap().rename("file".as_ref(), &aside, "x".as_ref()).unwrap());
-    assert!(!web.rename("file".as_ref(), &aside, "y".as_ref()).unwrap(), "there is none");
+    assert!(!web.rename("file".as_ref(), &aside, "y".as_ref()).unwrap(), "`file` does not exist");
     assert_eq!(fs::read_to_string(room.path().join("aside/blobs/x")).unwrap(), "ours");
     fs::write(room.path().join("web/x"), "new").unwrap();
     assert!(web.rename("x".as_ref(), &aside, "x".as_ref()).is_err(), "nothing is replaced");
     web.exchange("x".as_ref(), &aside, "x".as_ref()).unwrap();
     assert_eq!(fs::read_to_string(room.path().join("aside/blobs/x")).unwrap(), "new");
-    // A directory that cannot be made, because a link has its name.
+    // The directory cannot be made, because a link has its name.
     symlink("../other", room.path().join("web/link")).unwrap();
     assert_eq!(web.make(Path::new("link/new")).unwrap_err().kind, Kind::Refused);
     assert!(!room.path().join("other/new").exists());
@@ -195,12 +196,12 @@ fn limits(enough: u64) -> UsageLimits {
 }
 
 #[test]
-fn what_a_container_takes_is_counted_and_no_name_is_free() {
+fn the_space_of_a_container_is_measured_and_each_name_counts() {
     let room = room();
     let web = web(&room);
     let before = web.usage(limits(u64::MAX)).bytes;
     fs::write(room.path().join("web/dir/big"), vec![7; 1 << 20]).unwrap();
-    // Of several names of a file the bytes count once; a link leads nowhere.
+    // A file with several names counts once, and a link is not followed.
     for name in ["a", "b", "c"] {
         fs::hard_link(room.path().join("web/dir/big"), room.path().join("web").join(name)).unwrap();
     }
@@ -217,7 +218,7 @@ fn what_a_container_takes_is_counted_and_no_name_is_free() {
 }
 
 #[test]
-fn a_measurement_ends_when_it_knows_enough_or_when_the_time_is_over() {
+fn a_measurement_ends_at_its_limits() {
     let room = room();
     let web = web(&room);
     for n in 0..100 {
@@ -227,7 +228,7 @@ fn a_measurement_ends_when_it_knows_enough_or_when_the_time_is_over() {
     assert!(enough.bytes > 100 << 10 && enough.bytes < 200 << 10 && enough.missing.is_none(), "{enough:?}");
     let late = web.usage(UsageLimits { until: Instant::now(), enough: u64::MAX });
     assert_eq!(late.missing, Some(Unmeasured::Time));
-    // Deeper than any program needs, and deeper than a path can say: it is told, and does not pass for nothing.
+    // The tree is deeper than any program needs and than a path can be. The result must show that it is incomplete.
     let mut here = Dir::open(&room.path().join("web")).unwrap();
     for _ in 0..1000 {
         mkdirat(&here, "d", Mode::RWXU).unwrap();

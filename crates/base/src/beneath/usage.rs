@@ -1,4 +1,4 @@
-//! How much the data of a container takes on the disk, within a time limit.
+//! Measures the space that the data of a container uses on the disk, within a time limit.
 
 use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, time::Instant};
 
@@ -6,43 +6,43 @@ use rustix::fs::{AtFlags, Dir as Reader, FileType, Stat, statat};
 
 use super::dir::Dir;
 
-/// The least that a name counts: an empty file has no block of its own, and takes room in the metadata all the same.
+/// The minimum that counts for each name. An empty file has no data block, but uses space in the metadata.
 const NAME: u64 = 1024;
-/// Deeper directories are not entered: each level keeps two files open.
+/// The maximum depth. Each level needs two open files.
 const DEPTH: usize = 400;
-/// How many file systems and subvolumes are remembered.
+/// The maximum number of devices (file systems and subvolumes) in the result.
 const DEVICES: usize = 256;
 
-/// What a walk found.
+/// The result of a measurement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataUsage {
-    /// Bytes on the disk; at least so many where something is missing.
+    /// The space on the disk in bytes. It is a lower limit if `missing` is set.
     pub bytes: u64,
     pub missing: Option<Unmeasured>,
-    /// The devices of the files: of btrfs, each subvolume has its own.
+    /// The devices of the files. On btrfs, each subvolume has its own.
     pub devices: BTreeSet<u64>,
 }
 
-/// Why a walk did not see all.
+/// The reason why a measurement is incomplete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmeasured {
-    /// It took too long.
+    /// The time limit was reached.
     Time,
-    /// It is too deep, or the file system refuses.
+    /// A directory is too deep, or the file system reports an error.
     Place,
 }
 
-/// When a walk ends before it has seen all.
+/// The limits at which a measurement ends early.
 #[derive(Clone, Copy, Debug)]
 pub struct UsageLimits {
     pub until: Instant,
-    /// More bytes need not be counted.
+    /// The measurement ends when it has counted more bytes than this.
     pub enough: u64,
 }
 
 impl Dir {
-    /// The bytes that all below it takes on the disk. A file that is shared with another one, or with a snapshot, counts whole; one with several
-    /// names counts once if all of them are here.
+    /// Measures the space of everything below this directory. A file that shares its data with another file or a
+    /// snapshot counts fully. A file with several names counts once, if all names are below this directory.
     pub fn usage(&self, limits: UsageLimits) -> DataUsage {
         let mut usage = DataUsage::default();
         if let Ok(stat) = self.stat() {
@@ -73,7 +73,7 @@ impl Dir {
             if name == "." || name == ".." {
                 continue;
             }
-            // What went away in between takes nothing.
+            // A file that was removed in the meantime uses no space.
             let Ok(stat) = statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             usage.count(&stat);
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
@@ -95,7 +95,7 @@ impl DataUsage {
         }
     }
 
-    /// Enters a directory that was one when it was looked at. Another mount is not the container's data.
+    /// Enters a directory that the listing has shown. Another mount does not belong to the container's data.
     fn enter(&mut self, levels: &mut Vec<Level>, name: &OsStr) {
         let above = levels.len();
         let Some(level) = levels.last() else { return };
@@ -107,7 +107,7 @@ impl DataUsage {
     }
 }
 
-/// A directory that is being read.
+/// A directory while it is read.
 struct Level {
     dir: Dir,
     names: Reader,

@@ -1,4 +1,4 @@
-//! A test acts in the instant after a file got its name and before the disk has it.
+//! A hook for tests between a rename and the synchronization of its directory.
 
 use std::{cell::RefCell, path::Path};
 
@@ -8,7 +8,7 @@ thread_local! {
     static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
-/// From now on `hook` runs on this thread after each rename of [`crate::durable`], with the new name.
+/// Calls `hook` after each rename of [`crate::durable`] in this thread, with the new name.
 pub fn at_rename(hook: impl Fn(&Path) + 'static) {
     HOOK.set(Some(Box::new(hook)));
 }

@@ -1,4 +1,4 @@
-//! One message to a server over TCP, and what comes back, as far as it can be believed.
+//! One request to a server over TCP, and the verified answers.
 
 use std::{
     net::SocketAddr,
@@ -20,31 +20,34 @@ use tokio::{
 
 use crate::keys::KeyEntry;
 
-/// For the whole of an exchange; a transfer of a large zone takes a fraction of it.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How far two clocks may differ, in seconds (RFC 8945, section 10, recommends it).
+/// The time for sending a request and for each message of the answer. A transfer of a large zone takes a fraction of
+/// it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The permitted difference between the two clocks in seconds, as RFC 8945, section 10, recommends.
 const FUDGE: u16 = 300;
 
-/// A message that came back.
+/// One message of an answer.
 pub struct DnsReply {
     pub message: Message,
-    /// Why the server did not take the signature.
+    /// The reason why the server refused the signature.
     pub key_error: Option<TsigError>,
 }
 
-/// A connection on which one request was sent.
-pub struct Asked {
+/// A connection on which a request was sent.
+pub struct Exchange {
     server: SocketAddr,
     id: u16,
     stream: TcpStream,
     verifier: Option<TSigVerifier>,
 }
 
-impl Asked {
-    /// Sends `message`, signed with `key`.
+impl Exchange {
+    /// Connects to `server` and sends `message`, signed with `key`.
     ///
     /// # Errors
-    /// [`Kind::Host`]: the server cannot be reached.
+    /// - [`Kind::Host`]: the server cannot be reached.
+    /// - [`Kind::Keys`]: the key is not valid.
+    /// - [`Kind::Usage`]: the message cannot be encoded, or is larger than 65,535 bytes.
     pub async fn send(server: SocketAddr, mut message: Message, key: Option<&KeyEntry>) -> Result<Self> {
         let what = || format!("cannot reach the DNS server at `{server}`");
         let mut verifier = None;
@@ -63,10 +66,11 @@ impl Asked {
         Ok(Self { server, id: message.metadata.id, stream, verifier })
     }
 
-    /// The next message of the answer. What succeeded is signed if the request was; a refusal need not be.
+    /// Receives the next message of the answer. If the request was signed, a successful answer must be signed too. An
+    /// answer with an error code need not be signed.
     ///
     /// # Errors
-    /// [`Kind::Host`]: nothing comes, or not from who has the key.
+    /// [`Kind::Host`]: no message arrives in time, the message is malformed, or its signature is wrong.
     pub async fn next(&mut self) -> Result<DnsReply> {
         let server = self.server;
         let what = || format!("the DNS server at `{server}` sent an invalid answer");
@@ -93,8 +97,8 @@ impl Asked {
 }
 
 async fn within<T>(server: SocketAddr, work: impl Future<Output = T>) -> Result<T> {
-    let late = |_| Error::new(Kind::Host, format!("no answer from the DNS server at `{server}` within {PATIENCE:?}"));
-    tokio::time::timeout(PATIENCE, work).await.map_err(late)
+    let late = |_| Error::new(Kind::Host, format!("no answer from the DNS server at `{server}` within {TIMEOUT:?}"));
+    tokio::time::timeout(TIMEOUT, work).await.map_err(late)
 }
 
 fn signer(key: &KeyEntry) -> Result<TSigner> {
@@ -107,18 +111,18 @@ fn signer(key: &KeyEntry) -> Result<TSigner> {
     TSigner::new(key.secret_bytes().to_vec(), algorithm, name, FUDGE).or_error(Kind::Keys, what)
 }
 
-/// The zone that `name` is in, where `server` is the authority for it; `None`: it is not.
+/// Returns the zone that contains `name`, or `None` if `server` is not authoritative for it.
 ///
 /// # Errors
 /// [`Kind::Host`]: the server does not answer.
 pub async fn authority(server: SocketAddr, name: &Name) -> Result<Option<Name>> {
     let mut question = Message::query();
     question.add_query(Query::query(name.clone(), RecordType::SOA));
-    let reply = Asked::send(server, question, None).await?.next().await?.message;
+    let reply = Exchange::send(server, question, None).await?.next().await?.message;
     if !reply.metadata.authoritative {
         return Ok(None);
     }
-    // In the authority section where the name has none itself (RFC 2308).
+    // The SOA is in the authority section if the name itself has none (RFC 2308).
     let mut records = reply.answers.iter().chain(&reply.authorities);
     let soa = records.find(|record| record.record_type() == RecordType::SOA && record.name.zone_of(name));
     Ok(soa.map(|record| record.name.clone()))

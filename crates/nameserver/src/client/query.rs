@@ -1,4 +1,4 @@
-//! Asks a name server one question, as `dig +short` does: the health check of the `dns` container.
+//! One query to a name server, like `dig +short`. The health check of the `dns` container uses it.
 
 use std::{fmt, io, net::SocketAddr, str::FromStr, time::Duration};
 
@@ -13,22 +13,23 @@ use tokio::{
     time::timeout as within,
 };
 
-/// How large a reply over UDP may be: no network cuts it into fragments (DNS flag day 2020).
+/// The maximum size of a UDP reply in bytes. A packet of this size is not fragmented on common networks (DNS flag day
+/// 2020).
 const UDP_PAYLOAD: u16 = 1232;
 
-/// What a server said. Displays as `dig +short`: each record's data on a line of its own.
+/// The answer to a query. Its `Display` is that of `dig +short`: the data of each record on a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The response code as `dig` writes it: `NOERROR`, `NXDOMAIN`, …
+    /// The response code in the form of `dig`: `NOERROR`, `NXDOMAIN`, …
     pub code: String,
-    /// The server is the authority for it (AA).
+    /// Whether the server is authoritative for the name (the flag AA).
     pub authoritative: bool,
     /// The data of each record of the answer section.
     pub records: Vec<String>,
 }
 
 impl Answer {
-    /// NOERROR with at least one record.
+    /// Returns whether the code is NOERROR and there is at least one record.
     pub fn found(&self) -> bool {
         self.code == "NOERROR" && !self.records.is_empty()
     }
@@ -40,8 +41,13 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Asks `server` for the records of type `rtype` (`A`, `SOA`, `TYPE65`, …) of `name`, which is taken as fully qualified.
-/// Over UDP, repeated once when nothing comes; over TCP when the answer was cut. All within `timeout`.
+/// Asks `server` for the records of type `rtype` (`A`, `SOA`, `TYPE65`, …) of `name`, which is treated as fully
+/// qualified. Sends the query over UDP, and again after half of `timeout` without an answer. Uses TCP if the answer is
+/// truncated. `timeout` limits the whole call.
+///
+/// # Errors
+/// - [`Kind::Usage`]: the name or the type is not valid.
+/// - [`Kind::Host`]: the server cannot be reached, or does not answer in time.
 pub async fn query(server: SocketAddr, name: &str, rtype: &str, timeout: Duration) -> Result<Answer> {
     let (message, bytes) = question(name, rtype)?;
     let asked = format!("`{name}` {rtype} at `{server}`");
@@ -75,7 +81,7 @@ fn question(name: &str, rtype: &str) -> Result<(Message, Vec<u8>)> {
 async fn over_udp(server: SocketAddr, asked: &Message, bytes: &[u8], again: Duration) -> io::Result<Message> {
     let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
-    // Connected: packets from elsewhere are not seen, and a closed port is an error at once.
+    // A connected socket receives no packets from other addresses, and reports a closed port at once.
     socket.connect(server).await?;
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
@@ -85,7 +91,7 @@ async fn over_udp(server: SocketAddr, asked: &Message, bytes: &[u8], again: Dura
                 let length = socket.recv(&mut buffer).await?;
                 match Message::from_vec(&buffer[..length]) {
                     Ok(reply) if fits(asked, &reply) => return io::Result::Ok(reply),
-                    // Not an answer to this question: the real one may still come.
+                    // This is not the answer to the query. The answer may still arrive.
                     _ => continue,
                 }
             }
@@ -109,7 +115,8 @@ async fn over_tcp(server: SocketAddr, asked: &Message, bytes: &[u8]) -> io::Resu
     }
 }
 
-/// Same id, and the same question unless the server refused to read it.
+/// Returns whether `reply` has the id of the query, and the same question. A server that could not parse the query
+/// sends no question.
 fn fits(asked: &Message, reply: &Message) -> bool {
     asked.metadata.id == reply.metadata.id && (reply.queries.is_empty() || reply.queries == asked.queries)
 }

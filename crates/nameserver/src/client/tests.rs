@@ -1,4 +1,5 @@
-//! Against a server that others wrote: BIND's `named`, on loopback, where this machine has it.
+//! Tests of the client against another implementation: BIND's `named`, on loopback. They pass without a check if this
+//! machine does not have it.
 
 use hickory_server::proto::{
     op::ResponseCode,
@@ -20,7 +21,7 @@ fn add(owner: &str, rtype: RecordType, data: &str) -> RecordChange {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stock_named_takes_updates_and_gives_the_zone() {
+async fn named_accepts_updates_and_transfers_its_zone() {
     for algorithm in crate::keys::ALGORITHMS {
         let Some(server) = named(algorithm).await else { return };
         let (at, ours, zone) = (server.address, &server.key, name("internal."));
@@ -57,7 +58,7 @@ async fn stock_named_takes_updates_and_gives_the_zone() {
             assert_eq!(update(at, ours, &zone, &needs, &gone).await.unwrap(), UpdateOutcome::Code(code));
         }
 
-        // What it refuses, and whom.
+        // Refusals: the server rejects the name, the zone, or the key.
         let other = [add("git.internal.", RecordType::A, "10.0.0.8")];
         assert_eq!(update(at, ours, &zone, &[], &other).await.unwrap(), UpdateOutcome::Code(ResponseCode::Refused));
         assert_eq!(
@@ -75,9 +76,9 @@ async fn stock_named_takes_updates_and_gives_the_zone() {
     }
 }
 
-/// A zone of several messages: each has a signature of its own, which stands on the one before (RFC 8945, section 5.3.1).
+/// A zone of several messages. Each message has a signature, which covers the previous one (RFC 8945, section 5.3.1).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_zone_comes_whole() {
+async fn a_zone_of_several_messages_is_transferred_completely() {
     let Some(server) = named("hmac-sha256").await else { return };
     let zone = name("internal.");
     for part in 0..20 {
@@ -91,8 +92,8 @@ async fn a_large_zone_comes_whole() {
     let questions: Vec<(String, String)> =
         (0..1000).map(|i| (format!("n{}-{}.pc.internal.", i / 200, i % 200), "TXT".to_owned())).collect();
     let began = std::time::Instant::now();
-    let (from, said) = ask_all(&[server.address], &questions).await;
+    let (from, results) = ask_all(&[server.address], &questions).await;
     assert_eq!(from, Some(server.address));
-    assert!(said.iter().all(|said| matches!(said, QueryResult::Records(_))));
+    assert!(results.iter().all(|result| matches!(result, QueryResult::Records(_))));
     eprintln!("1,000 questions: {:?}", began.elapsed());
 }

@@ -1,4 +1,4 @@
-//! A whole zone (AXFR, RFC 5936).
+//! Transfer of a whole zone (AXFR, RFC 5936).
 
 use std::net::SocketAddr;
 
@@ -8,31 +8,31 @@ use hickory_server::proto::{
 };
 use lap_base::{Error, Kind, Result};
 
-use super::{exchange::Asked, update::UpdateOutcome};
+use super::{exchange::Exchange, update::UpdateOutcome};
 use crate::{keys::KeyEntry, records};
 
-/// More is no zone of a lab: a server gone mad must not fill memory.
+/// The maximum number of records. Zones of a lab are smaller. The limit protects the memory from a faulty server.
 const MOST: usize = 1_000_000;
 
-/// One record of a zone.
+/// One record of a transferred zone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct TransferredRecord {
-    /// Fully qualified, with its final dot, lower case.
+    /// The owner's name: fully qualified, with its final dot, in lower case.
     pub name: String,
-    /// Seconds it may be remembered.
+    /// The time in seconds for which a resolver may cache the record.
     pub ttl: u32,
-    /// `A`, `CNAME`, …
+    /// The type: `A`, `CNAME`, …
     #[serde(rename = "type")]
     pub rtype: String,
-    /// As in a zone file.
+    /// The data, as in a zone file.
     pub data: String,
 }
 
-/// Every record of `zone` at `server`; `Err` inside: the server refuses, as its [`UpdateOutcome`] says. The SOA, with which a
-/// transfer begins and ends, is there once.
+/// Returns every record of `zone` at `server`. A transfer begins and ends with the SOA; the result contains it once, at
+/// the start. The inner `Err` is the reason why the server refuses the transfer.
 ///
 /// # Errors
-/// [`Kind::Host`]: the server does not answer, or the transfer breaks off.
+/// [`Kind::Host`]: the server does not answer, or the transfer is incomplete.
 pub async fn transfer(
     server: SocketAddr,
     key: &KeyEntry,
@@ -41,7 +41,7 @@ pub async fn transfer(
     let mut request = Message::query();
     request.metadata.recursion_desired = false;
     request.add_query(Query::query(zone.clone(), RecordType::AXFR));
-    let mut asked = Asked::send(server, request, Some(key)).await?;
+    let mut asked = Exchange::send(server, request, Some(key)).await?;
     let mut rows = Vec::new();
     let mut soas = 0;
     while soas < 2 {

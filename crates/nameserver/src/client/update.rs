@@ -1,4 +1,4 @@
-//! Changing names (RFC 2136).
+//! Dynamic updates (RFC 2136).
 
 use std::net::SocketAddr;
 
@@ -8,37 +8,37 @@ use hickory_server::proto::{
 };
 use lap_base::{Error, Kind, Result};
 
-use super::exchange::{Asked, DnsReply};
+use super::exchange::{DnsReply, Exchange};
 use crate::keys::KeyEntry;
 
-/// One change.
+/// One change of a zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordChange {
-    /// Adds a record; one that is there already gets this TTL.
+    /// Adds a record. If the record exists already, it gets this TTL.
     Add { name: Name, ttl: u32, data: RData },
-    /// Removes this record.
+    /// Removes one record.
     Remove { name: Name, data: RData },
-    /// Removes all records of a type.
+    /// Removes all records of one type.
     RemoveType { name: Name, rtype: RecordType },
     /// Removes all records of a name.
     RemoveName { name: Name },
 }
 
-/// What must be there, or nothing is changed (section 2.4 of the RFC): records of this type, or with
-/// [`RecordType::ANY`] the name.
+/// A prerequisite of an update (RFC 2136, section 2.4): the name has records of this type or, with [`RecordType::ANY`],
+/// the name exists. Otherwise the server changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     pub name: Name,
     pub rtype: RecordType,
 }
 
-/// What a server made of a request.
+/// The result of a request, as the server reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpdateOutcome {
     Done,
-    /// It did not take the key.
+    /// The server rejected the key or the signature.
     Key(TsigError),
-    /// It took the key, and refuses for this reason.
+    /// The server accepted the key, and refuses the request for this reason.
     Code(ResponseCode),
 }
 
@@ -51,7 +51,8 @@ impl UpdateOutcome {
         }
     }
 
-    /// What a refusal means, and the next step. `what` begins the sentence: "cannot add `a.internal.`".
+    /// Returns an error with the meaning of a refusal and the next step. `what` begins the sentence: "cannot add
+    /// `a.internal.`".
     pub fn error(&self, what: &str, key: &str) -> Error {
         let refused = |why: &str| Error::new(Kind::Refused, format!("{what}: {why}"));
         let keys = |why: String| {
@@ -89,8 +90,8 @@ impl UpdateOutcome {
     }
 }
 
-/// Asks `server` to make these changes to `zone`, all or none, if all `needs` are there ([`ResponseCode::NXDomain`] or
-/// [`ResponseCode::NXRRSet`] otherwise).
+/// Sends an update of `zone` to `server`. The server makes all changes or none. If one of `needs` is not met, the
+/// result is [`ResponseCode::NXDomain`] or [`ResponseCode::NXRRSet`].
 ///
 /// # Errors
 /// [`Kind::Host`]: the server does not answer.
@@ -101,7 +102,7 @@ pub async fn update(
     needs: &[Need],
     changes: &[RecordChange],
 ) -> Result<UpdateOutcome> {
-    let mut asked = Asked::send(server, message(zone, needs, changes), Some(key)).await?;
+    let mut asked = Exchange::send(server, message(zone, needs, changes), Some(key)).await?;
     Ok(UpdateOutcome::of(&asked.next().await?))
 }
 
@@ -110,7 +111,7 @@ fn message(zone: &Name, needs: &[Need], changes: &[RecordChange]) -> Message {
     message.metadata.op_code = OpCode::Update;
     message.metadata.recursion_desired = false;
     message.add_zone(Query::query(zone.clone(), RecordType::SOA));
-    // Sections 2.4 and 2.5: what class and TTL mean here.
+    // RFC 2136, sections 2.4 and 2.5, define the meaning of class and TTL in an update.
     let any = |name: &Name, rtype| {
         let mut record = Record::update0(name.clone(), 0, rtype);
         record.dns_class = DNSClass::ANY;
@@ -140,9 +141,9 @@ mod tests {
         Name::from_ascii(text).unwrap()
     }
 
-    /// Classes and TTLs of RFC 2136, section 2.5, as they go over the wire.
+    /// The classes and TTLs of RFC 2136, section 2.5, in wire format.
     #[test]
-    fn changes_are_written_as_the_rfc_says() {
+    fn changes_have_the_classes_and_ttls_of_the_rfc() {
         let (a, data) = (name("a.internal."), RData::A(std::net::Ipv4Addr::new(10, 0, 0, 1).into()));
         let changes = [
             RecordChange::Add { name: a.clone(), ttl: 60, data: data.clone() },
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_a_sentence_and_a_next_step() {
+    fn a_refusal_gives_a_sentence_and_a_next_step() {
         for (outcome, want) in [
             (UpdateOutcome::Key(TsigError::BadKey), "cannot add `a`: the server does not know the key `lap-admin`"),
             (

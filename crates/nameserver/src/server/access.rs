@@ -1,12 +1,12 @@
-//! Who is inside: networks whose machines may ask for what is not ours, and as much as they like.
+//! Networks of clients that may ask for names outside the server's zones and have no rate limit.
 
 use std::net::IpAddr;
 
-/// A list of networks.
+/// A list of networks. IPv4 networks are stored as IPv4-mapped IPv6 addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Networks(Vec<(u128, u32)>);
 
-/// Loopback, private and link-local addresses (RFC 6890): what is behind an office's router.
+/// Loopback, private, link-local and shared addresses (RFC 6890): the addresses behind the router of an office.
 const PRIVATE: [&str; 9] = [
     "127.0.0.0/8",
     "10.0.0.0/8",
@@ -20,7 +20,8 @@ const PRIVATE: [&str; 9] = [
 ];
 
 impl Networks {
-    /// Reads `192.168.0.0/24`, `2001:db8::/32`, or a single address.
+    /// Parses networks such as `192.168.0.0/24` and `2001:db8::/32`, and single addresses. The error names the wrong
+    /// entry.
     pub fn parse<T: AsRef<str>>(list: &[T]) -> Result<Self, String> {
         let one = |text: &T| {
             let text = text.as_ref();
@@ -35,11 +36,12 @@ impl Networks {
         list.iter().map(one).collect::<Result<_, String>>().map(Self)
     }
 
-    /// Those of [`PRIVATE`].
+    /// Returns the networks of [`PRIVATE`].
     pub fn private() -> Self {
         Self::parse(&PRIVATE).expect("they are networks")
     }
 
+    /// Returns whether `address` is in one of the networks.
     pub fn contains(&self, address: IpAddr) -> bool {
         let number = number(address);
         self.0.iter().any(|(network, bits)| number & mask(*bits) == *network)
@@ -50,7 +52,7 @@ fn mask(bits: u32) -> u128 {
     u128::MAX.checked_shl(128 - bits).unwrap_or(0)
 }
 
-/// IPv4 as what it is called in IPv6 (RFC 4291, section 2.5.5.2).
+/// Returns the address as a number: an IPv4 address as its IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2).
 fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
@@ -63,12 +65,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_in_a_network_or_not() {
+    fn addresses_are_matched_with_networks() {
         let inside = |list: &[&str], address: &str| Networks::parse(list).unwrap().contains(address.parse().unwrap());
         assert!(inside(&["192.168.7.0/24"], "192.168.7.255") && !inside(&["192.168.7.0/24"], "192.168.8.0"));
-        assert!(inside(&["192.168.7.9/24"], "192.168.7.1"), "the address of one machine in it will do");
+        assert!(inside(&["192.168.7.9/24"], "192.168.7.1"), "host bits are ignored");
         assert!(inside(&["10.1.2.3"], "10.1.2.3") && !inside(&["10.1.2.3"], "10.1.2.4"));
-        assert!(inside(&["192.168.7.0/24"], "::ffff:192.168.7.1"), "as a socket of both kinds shows it");
+        assert!(inside(&["192.168.7.0/24"], "::ffff:192.168.7.1"), "an IPv4 client on an IPv6 socket");
         assert!(inside(&["2001:db8::/32"], "2001:db8:1::1") && !inside(&["2001:db8::/32"], "2001:db9::"));
         assert!(inside(&["0.0.0.0/0"], "8.8.8.8") && !inside(&["0.0.0.0/0"], "2001:db8::1"));
         assert!(inside(&["::/0"], "8.8.8.8"));

@@ -1,4 +1,4 @@
-//! From a question to its reply, as far as our own zones can say. Pure, and the only place that answers for them.
+//! Answers a question from the server's zones. This module is pure, and no other code answers for these zones.
 
 use super::{
     reply::{ReplyWriter, Section},
@@ -6,20 +6,20 @@ use super::{
     zones::{Apex, Lookup, Zones},
 };
 
-/// How many aliases (CNAME) are followed from one question.
+/// The maximum number of aliases (CNAME) that one question may follow.
 const MAX_CHAIN: usize = 8;
 
-/// What is to be done about a question.
+/// The next step for a question.
 #[derive(Debug, PartialEq, Eq)]
 pub enum AnswerVerdict {
-    /// Send what was written.
+    /// The reply is complete. Send it.
     Reply,
-    /// What was written is a draft: the name, or the last alias in it, is not ours. Ask the upstreams and append
-    /// (see [`super::forward`]).
+    /// The reply is a draft, because the name or its last alias is outside the zones. [`super::forward`] asks the
+    /// upstream servers and completes it.
     Forward,
 }
 
-/// Answers a question into `out`, in at most `limit` bytes. `recursion`: there are upstreams to ask for what is not ours.
+/// Writes the answer into `out`, in at most `limit` bytes. `recursion` says whether upstream servers may be asked.
 pub fn answer(zones: &Zones, recursion: bool, query: &Query, limit: usize, out: &mut Vec<u8>) -> AnswerVerdict {
     let mut reply = ReplyWriter::new(query, limit, out);
     if recursion {
@@ -41,7 +41,8 @@ pub fn answer(zones: &Zones, recursion: bool, query: &Query, limit: usize, out: 
         };
     }
     if query.qtype == rtype::ANY {
-        // RFC 8482, section 4.2: nobody needs ANY from a forwarder but attackers who want long replies to short questions.
+        // RFC 8482, section 4.2. Clients of a forwarder do not need ANY. Attackers use it, because its long replies
+        // amplify their traffic.
         reply.record(Section::Answer, HEADER, rtype::HINFO, 3600, b"\x07RFC8482\x00");
         reply.finish(rcode::NOERROR);
         return AnswerVerdict::Reply;
@@ -50,13 +51,13 @@ pub fn answer(zones: &Zones, recursion: bool, query: &Query, limit: usize, out: 
         reply.finish(rcode::NOERROR);
         return AnswerVerdict::Forward;
     }
-    // Nobody to ask is a matter of how this server is set up, not a failure: REFUSED makes a client go to its next server
-    // at once, SERVFAIL would make it try again and remember.
+    // Without upstream servers this is a matter of configuration and not a failure. After REFUSED a client asks its
+    // next server at once. After SERVFAIL it would repeat the question, and cache the failure.
     reply.finish(rcode::REFUSED);
     AnswerVerdict::Reply
 }
 
-/// The code for questions nobody here answers, whatever the name.
+/// Returns the response code of a question that the server never answers, whatever its name is.
 fn unanswerable(query: &Query) -> Option<u16> {
     if query.edns.is_some_and(|e| e.version != 0) {
         return Some(rcode::BADVERS);
@@ -70,7 +71,8 @@ fn unanswerable(query: &Query) -> Option<u16> {
     }
 }
 
-/// Writes the records of a name of ours and follows its aliases; the code, and whether the last alias leads out of our zones.
+/// Writes the records of a name in the zones and follows its aliases. Returns the response code, and whether the last
+/// alias leads out of the zones.
 fn walk(zones: &Zones, first: Lookup, query: &Query, reply: &mut ReplyWriter) -> (u16, bool) {
     let mut found = first;
     let mut name: Name = query.name.clone();
@@ -86,7 +88,7 @@ fn walk(zones: &Zones, first: Lookup, query: &Query, reply: &mut ReplyWriter) ->
         };
         let records = node.records();
         let kind = match query.qtype {
-            // RFC 8482, section 4.1: one set of those there are.
+            // RFC 8482, section 4.1: the answer contains one of the record sets of the name.
             rtype::ANY => { records }.next().map(|r| r.rtype()),
             qtype if records.has(qtype) => Some(qtype),
             _ => records.has(rtype::CNAME).then_some(rtype::CNAME),
@@ -110,7 +112,8 @@ fn walk(zones: &Zones, first: Lookup, query: &Query, reply: &mut ReplyWriter) ->
     (rcode::SERVFAIL, false)
 }
 
-/// The zone's SOA beside "no": its name is the end of the name that was asked for, so it is a pointer into that.
+/// Writes the SOA of the zone for a negative answer (RFC 2308). The zone's name is the end of the name in the question,
+/// so the owner is a pointer into it.
 fn negative(apex: &Apex, name: &Name, owner: usize, reply: &mut ReplyWriter) {
     let at = owner + name.len() - apex.name.len();
     reply.record(Section::Authority, at, rtype::SOA, apex.negative_ttl, &apex.soa);

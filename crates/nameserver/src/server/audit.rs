@@ -1,6 +1,7 @@
-//! Lines for whoever asks later who changed what, and who was refused. A flood of them is counted, not written.
+//! The audit log: it records each change of a zone and each refused request. It counts lines above its rate, and does
+//! not write them.
 //!
-//! A thread of their own writes them: who answers questions must not wait for a log that nobody reads any more.
+//! A thread of its own writes the lines, so that an answer never waits for a log that is not read.
 
 #![expect(clippy::print_stderr, reason = "a daemon's log is its stderr")]
 
@@ -20,38 +21,38 @@ use super::{
     zones::{Diff, whole_records},
 };
 
-/// Lines in a row, and then how many a second.
+/// The number of lines in a burst, and then the rate per second.
 const BURST: u32 = 200;
 const PER_SECOND: u32 = 20;
 
-/// Between two lines about a quota.
+/// The minimum time between two lines about a quota.
 const QUOTA_EVERY: Duration = Duration::from_secs(60);
 
-/// Lines that wait to be written; more are lost.
-const WAITING: usize = 1024;
-/// How long the last lines may take at the end.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The maximum number of lines that wait for the thread. More lines are lost.
+const MAX_WAITING: usize = 1024;
+/// The time for the last lines when the server ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The log.
 #[derive(Debug, Default)]
 pub struct Audit {
-    room: Mutex<Room>,
-    /// When a quota was spoken of last.
+    budget: Mutex<LineBudget>,
+    /// The time of the last line about a quota.
     quota: Mutex<Option<Instant>>,
-    /// Begins with the first line.
+    /// The first line starts the thread.
     writer: OnceLock<Writer>,
 }
 
-/// The thread that writes; `None` where there could be none: then nothing is said.
+/// The thread that writes the lines. `None` means that it could not be started. Then the server writes no log.
 #[derive(Debug)]
 struct Writer(Option<(SyncSender<String>, JoinHandle<()>)>);
 
 impl Writer {
     fn new() -> Self {
-        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let (lines, waiting) = sync_channel::<String>(MAX_WAITING);
         let write = move || {
             for line in waiting {
-                // Not `eprintln!`: a log that is full or gone would end this thread.
+                // `eprintln!` panics if the log is full or closed, and would end this thread.
                 let _ = std::io::stderr().write_all(line.as_bytes());
             }
         };
@@ -64,7 +65,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let Some((lines, thread)) = self.0.take() else { return };
         drop(lines);
-        let until = Instant::now() + LAST_WORDS;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         while !thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -72,48 +73,49 @@ impl Drop for Writer {
 }
 
 #[derive(Debug)]
-struct Room {
+struct LineBudget {
     left: u32,
     since: Instant,
-    unsaid: u64,
+    suppressed: u64,
 }
 
-impl Default for Room {
+impl Default for LineBudget {
     fn default() -> Self {
-        Self { left: BURST, since: Instant::now(), unsaid: 0 }
+        Self { left: BURST, since: Instant::now(), suppressed: 0 }
     }
 }
 
 impl Audit {
-    /// One line, whatever else is said.
+    /// Writes a line, whatever the rate is.
     pub fn say(&self, line: &str) {
         if cfg!(test) {
-            // Tests show only what is printed.
+            // The test harness captures only `eprintln!`.
             eprintln!("dns: {line}");
         } else if let Some((lines, _)) = &self.writer.get_or_init(Writer::new).0 {
             let _ = lines.try_send(format!("dns: {line}\n"));
         }
     }
 
-    /// What was refused to whom.
+    /// Writes that a request of `client` was refused. `what` names the request and the reason.
     pub fn refused(&self, client: IpAddr, what: &str) {
-        if self.has_room() {
+        if self.may_write() {
             self.say(&format!("refused to {client}: {what}"));
         }
     }
 
-    /// The same for a quota, once in [`QUOTA_EVERY`]: one that is used up is used up with every packet, and the first line names the client.
+    /// Writes that a quota refused a request of `client`, at most once in [`QUOTA_EVERY`]: a client at its quota is
+    /// refused with each packet, and the first line names it.
     pub fn over_quota(&self, client: IpAddr, what: &str) {
-        let Ok(mut said) = self.quota.lock() else { return };
-        if said.is_none_or(|said| said.elapsed() >= QUOTA_EVERY) {
-            *said = Some(Instant::now());
+        let Ok(mut last) = self.quota.lock() else { return };
+        if last.is_none_or(|last| last.elapsed() >= QUOTA_EVERY) {
+            *last = Some(Instant::now());
             self.say(&format!("refused to {client}: {what}"));
         }
     }
 
-    /// What was changed by whom.
+    /// Writes which records of a zone `client` changed with `key`.
     pub fn changed(&self, client: IpAddr, key: &str, diff: &Diff) {
-        if !self.has_room() {
+        if !self.may_write() {
             return;
         }
         let list = |sign: char, records: &[u8]| -> Vec<String> {
@@ -131,21 +133,21 @@ impl Audit {
         self.say(&format!("key `{key}` from {client}, serial {}: {}", diff.to, all.join(", ")));
     }
 
-    fn has_room(&self) -> bool {
-        let Ok(mut room) = self.room.lock() else { return false };
-        let passed = room.since.elapsed();
+    fn may_write(&self) -> bool {
+        let Ok(mut budget) = self.budget.lock() else { return false };
+        let passed = budget.since.elapsed();
         if passed >= Duration::from_secs(1) {
             let earned = (passed.as_secs() as u32).saturating_mul(PER_SECOND);
-            room.left = room.left.saturating_add(earned).min(BURST);
-            room.since = Instant::now();
-            if room.unsaid > 0 && room.left > 0 {
-                self.say(&format!("{} more lines like these were not written", std::mem::take(&mut room.unsaid)));
+            budget.left = budget.left.saturating_add(earned).min(BURST);
+            budget.since = Instant::now();
+            if budget.suppressed > 0 && budget.left > 0 {
+                self.say(&format!("{} more lines like these were not written", std::mem::take(&mut budget.suppressed)));
             }
         }
-        match room.left.checked_sub(1) {
-            Some(left) => room.left = left,
-            None => room.unsaid += 1,
+        match budget.left.checked_sub(1) {
+            Some(left) => budget.left = left,
+            None => budget.suppressed += 1,
         }
-        room.unsaid == 0
+        budget.suppressed == 0
     }
 }

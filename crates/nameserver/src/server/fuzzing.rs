@@ -1,4 +1,5 @@
-//! What the fuzz targets in `fuzz/` call; on a stable compiler the same runs as a test with a mutator of its own.
+//! The functions that the fuzz targets in `fuzz/` call. On a stable compiler, a test calls them too, with its own
+//! mutator.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use super::{
     keyring::Keyring,
     load,
     reply::Transport,
-    store::{self, Places, Store, unix},
+    store::{self, Store, StoreDirectories, unix},
     transfer,
     tsig::Signer,
     update::{self, Pending, View},
@@ -66,11 +67,11 @@ fn zones() -> Zones {
     load::zones(&names, 1).expect("they are zones")
 }
 
-/// Judges a message. The first byte says how it comes; with the second bit it is signed first, so that what lies behind the
-/// signature is reached.
+/// Handles a message. The bits of the first byte select the transport, whether the message is signed first, and whether
+/// there are upstream servers. A signed message tests the code behind the signature check.
 ///
 /// # Panics
-/// There is a bug: a reply that hickory cannot read, or that is for somebody else.
+/// There is a bug: hickory cannot parse the reply, or the reply does not belong to the message.
 pub fn packet(data: &[u8]) {
     let world = &*WORLD;
     let Some((how, message)) = data.split_first() else { return };
@@ -112,11 +113,12 @@ pub fn packet(data: &[u8]) {
     assert!(Message::from_vec(&out).is_ok(), "{message:02x?} → {out:02x?}");
 }
 
-/// Opens a journal of these bytes in an empty directory. With the first bit of the first byte they are the bodies of frames
-/// whose checksums are right, each after its length; with the second, good frames stand before them.
+/// Opens a journal with the content `data` in an empty directory. If the first bit of the first byte is set, `data` is
+/// a list of frame bodies, each after its length, and the frames get correct checksums. If the second bit is set,
+/// correct frames precede `data`.
 ///
 /// # Panics
-/// There is a bug: what was good is not there, or what is there cannot be opened a second time.
+/// There is a bug: a correct record is lost, or the journal cannot be opened a second time.
 pub fn journal(directory: &Path, data: &[u8]) {
     let Some((how, mut rest)) = data.split_first() else { return };
     let mut file = store::fuzzing::MAGIC.to_vec();
@@ -138,16 +140,16 @@ pub fn journal(directory: &Path, data: &[u8]) {
     if std::fs::write(directory.join("names.journal"), file).is_err() {
         return;
     }
-    let places = Places { data: Some(directory.into()), state: None };
+    let directories = StoreDirectories { data: Some(directory.into()), state: None };
     let mut before: Option<BTreeMap<Vec<u8>, Vec<u8>>> = None;
     for _ in 0..2 {
-        let opened = Store::open(&places, zones(), Arc::new(Audit::default()), Arc::new(Notify::new()));
+        let opened = Store::open(&directories, zones(), Arc::new(Audit::default()), Arc::new(Notify::new()));
         let store = opened.expect("a journal that is damaged opens all the same");
         let zones = store.zones();
         let zones = zones.read().expect("nobody panicked");
         let all: BTreeMap<_, _> =
             zones.registered().map(|(name, records)| (name.to_vec(), records.0.to_vec())).collect();
-        // What is changed by bodies of frames may be gone rightly.
+        // Frame bodies with correct checksums may remove the record.
         assert!(how & 3 != 2 || all.contains_key(&*good), "the good prefix is lost");
         assert!(before.is_none_or(|before| before == all), "the second start finds something else");
         before = Some(all);

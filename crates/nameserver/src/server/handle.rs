@@ -1,4 +1,4 @@
-//! What a message is, and what is to be done about it: questions, updates, transfers, signed or not. Does no I/O.
+//! Classifies a message (question, update, transfer; signed or not) and decides the next step. This module does no I/O.
 
 use std::net::IpAddr;
 
@@ -16,33 +16,34 @@ use super::{
     zones::Zones,
 };
 
-/// What messages are judged by.
+/// The state that a decision depends on.
 #[derive(Clone, Copy)]
 pub struct RequestContext<'a> {
     pub zones: &'a Zones,
     pub keys: &'a Keyring,
     pub clients: &'a Networks,
-    /// There are upstreams to ask.
+    /// Whether there are upstream servers.
     pub recursion: bool,
     pub audit: &'a Audit,
 }
 
-/// What is to be done.
+/// The next step for a message.
 #[derive(Debug)]
 pub enum Disposition {
-    /// Send what was written.
+    /// Send the reply in `out`.
     Reply,
-    /// Say nothing.
+    /// Send nothing.
     Drop,
-    /// What was written is a draft that the upstreams complete, in so many bytes; then it is signed.
+    /// `out` contains a draft. The upstream servers complete it, in at most this number of bytes. Then the reply is
+    /// signed.
     Forward(usize, Option<Signer>),
-    /// What was written is a draft to which the code is added; then it is signed.
+    /// `out` contains a draft. The store adds the response code. Then the reply is signed.
     Update(Box<update::UpdateRequest>, Signed),
-    /// Send the parts.
+    /// Send the parts of a zone transfer.
     Transfer(Box<Transfer>),
 }
 
-/// Judges one message; a reply, or a draft of it, goes into `out`.
+/// Handles one message from `client`. Writes a reply, or the draft of one, into `out`.
 pub fn handle(
     rules: RequestContext,
     message: &[u8],
@@ -73,7 +74,7 @@ pub fn handle(
     }
 }
 
-/// A question with a signature gets a reply with one (RFC 8945, section 5.3).
+/// A signed question gets a signed reply (RFC 8945, section 5.3).
 fn signed(
     rules: RequestContext,
     query: &Query,
@@ -130,7 +131,7 @@ fn transferring(
         out[2] |= 0x04;
         let mut serial = (query.qtype == rtype::IXFR).then(|| transfer::asked_serial(query.message)).flatten();
         if transport == Transport::Udp {
-            // Only the SOA: it makes the client come again over TCP (RFC 1995, section 2).
+            // The reply contains only the SOA, so the client repeats the question over TCP (RFC 1995, section 2).
             serial = rules.zones.zone(&query.name).map(|zone| rules.zones.apexes()[zone].serial());
         }
         let (zone, signer) = (query.name.to_vec().into(), signed.signer);
@@ -148,7 +149,7 @@ fn updating(rules: RequestContext, message: &[u8], client: IpAddr, out: &mut Vec
         Disposition::Reply
     };
     let Ok(tsig) = wire::signature(message) else { return malformed(out) };
-    // Not compressed: a pointer that leads nowhere would make the reply malformed.
+    // The name must not be compressed. A pointer out of the copied part would make the reply malformed.
     let zone_end = wire::Name::read(&message[HEADER..]).map(|name| HEADER + name.len() + 4);
     let zone_end = zone_end.filter(|end| *end <= message.len());
     head(message, zone_end.filter(|_| wire::u16_at(message, 4) == Some(1)).unwrap_or(HEADER), out);
@@ -178,11 +179,11 @@ fn updating(rules: RequestContext, message: &[u8], client: IpAddr, out: &mut Vec
     }
 }
 
-/// Begins a reply: the header, and of the rest of the message its first section up to `end`.
+/// Starts a reply: the header, and the first section of the message up to `end`.
 fn head(message: &[u8], end: usize, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&message[..end]);
-    // The reply bit; kind and "recursion desired" as they came.
+    // Sets QR. Copies the opcode and "recursion desired".
     out[2] = 0x80 | message[2] & 0x79;
     out[3] = 0;
     out[4..HEADER].fill(0);

@@ -1,4 +1,4 @@
-//! The keys the server knows, and what each may do.
+//! The server's keys and the rights of each key.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -9,26 +9,26 @@ use ring::hmac;
 use super::wire::{self, Name};
 use crate::keys::{KeyEntry, KeyFile};
 
-/// One key. Its secret is not shown.
+/// One key. `Debug` does not show its secret.
 #[derive(Debug)]
 pub struct TsigKey {
-    /// In lower-case wire format, as the algorithm's name.
+    /// The key's name and the algorithm's name, in wire format and lower case.
     pub name: Box<[u8]>,
     pub algorithm: Box<[u8]>,
     pub secret: hmac::Key,
-    /// It may transfer the zones.
+    /// Whether the key may transfer the zones.
     pub transfer: bool,
-    /// After how many seconds what it registers disappears.
+    /// The lease in seconds of the names that the key registers. `None` means no lease.
     pub expire: Option<u32>,
     update: Vec<Pattern>,
 }
 
-/// Names a key may change.
+/// A right to change names.
 #[derive(Debug)]
 enum Pattern {
-    /// This one.
+    /// This name only.
     Name(Box<[u8]>),
-    /// Every one below.
+    /// Every name below this one.
     Below(Box<[u8]>),
 }
 
@@ -62,12 +62,12 @@ impl TsigKey {
         })
     }
 
-    /// How many bytes its signatures have.
+    /// Returns the length of the key's signatures in bytes.
     pub fn length(&self) -> usize {
         self.secret.algorithm().digest_algorithm().output_len()
     }
 
-    /// Whether it may change this name, given in lower-case wire format.
+    /// Returns whether the key may change `name`, which is in wire format and lower case.
     pub fn may_change(&self, name: &[u8]) -> bool {
         self.update.iter().any(|pattern| match pattern {
             Pattern::Name(only) => **only == *name,
@@ -76,38 +76,39 @@ impl TsigKey {
     }
 }
 
-/// All of them, by name.
+/// All keys, by name.
 #[derive(Debug, Default)]
 pub struct Keyring(HashMap<Box<[u8]>, Arc<TsigKey>>);
 
 impl Keyring {
-    /// Reads the file of keys; the error names the file, never a secret.
+    /// Reads the file of keys. The error names the file, and never contains a secret.
     pub fn read(file: &Path) -> Result<Self> {
         let shown = file.display();
         let text = std::fs::read(file).or_error(Kind::Config, || format!("cannot read `{shown}`"))?;
-        // Not the parser's own words: they may quote what stands there.
+        // The parser's own message could quote a secret.
         let file: KeyFile = serde_json::from_slice(&text)
             .map_err(|e| Error::new(Kind::Config, format!("`{shown}` is not a list of keys (line {})", e.line())))?;
         Self::new(&file).map_err(|why| Error::new(Kind::Config, format!("`{shown}`: {why}")))
     }
 
+    /// Checks the keys and makes the keyring.
     pub fn new(file: &KeyFile) -> std::result::Result<Self, String> {
         let mut keys = HashMap::new();
         for entry in &file.keys {
             let key = TsigKey::new(entry)?;
             if keys.insert(key.name.clone(), Arc::new(key)).is_some() {
-                return Err(format!("key `{}` is there twice", entry.name));
+                return Err(format!("key `{}` is listed twice", entry.name));
             }
         }
         Ok(Self(keys))
     }
 
-    /// The key of this name.
+    /// Returns the key of this name.
     pub fn get(&self, name: &Name) -> Option<&Arc<TsigKey>> {
         self.0.get(&**name)
     }
 
-    /// How many there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -1,9 +1,10 @@
-//! How many replies strangers get over UDP (response rate limiting). An address can be forged over UDP: what is answered to
-//! it hits whoever really has it. Who is inside is not limited, and neither is TCP, where an address cannot be forged.
+//! Response rate limiting: limits the UDP replies to clients outside the configured networks. The source address of a
+//! UDP packet can be forged, and the reply then reaches the owner of the address. Clients inside have no limit. TCP has
+//! none either, because a TCP client proves its address.
 //!
-//! A bucket for each network, as the generic cell rate algorithm (ITU-T I.371) keeps it: one number, when it will be empty
-//! again. A fixed table of them needs no memory per client, so a flood with forged addresses cannot fill it; networks that
-//! share a bucket share its rate.
+//! Each network has a bucket with the generic cell rate algorithm (ITU-T I.371). A bucket is one number: the time when
+//! it is empty again. The table has a fixed size, so a flood from forged addresses cannot fill the memory. Networks
+//! that share a bucket share its rate.
 
 use std::{
     collections::hash_map::RandomState,
@@ -13,32 +14,33 @@ use std::{
     time::Duration,
 };
 
-/// Replies a second to one network: a busy resolver asks an authority for far less, since it remembers answers, and 1232
-/// bytes that often are 1 Mbit/s.
+/// The replies per second to one network. A busy resolver sends fewer queries to one server, because it caches the
+/// answers. At this rate, replies of 1232 bytes use 1 Mbit/s.
 const PER_SECOND: u64 = 100;
-/// Replies in a row: an office behind one address that comes back to work.
+/// The number of replies in a burst, for an office behind one address.
 const BURST: u64 = 200;
-/// 128 KiB: enough that two networks seldom share one.
+/// The number of buckets (128 KiB). At this size, two networks seldom share a bucket.
 const BUCKETS: usize = 1 << 14;
 
-/// Between two replies, in nanoseconds.
+/// The time between two replies at the steady rate, in nanoseconds.
 const STEP: u64 = 1_000_000_000 / PER_SECOND;
 
-/// What becomes of a reply.
+/// The decision for one reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitVerdict {
     Send,
-    /// Send it without its records and with TC: who really asked comes again over TCP, and who did not gets no more bytes
-    /// than the forger sent.
+    /// Send the reply without its records and with TC. A real client then repeats the question over TCP. If the address
+    /// was forged, its owner gets no more bytes than the forger sent.
     Slip,
     Drop,
 }
 
 /// The buckets of all networks.
 pub struct Limit {
-    /// When each is empty, in nanoseconds since the start, doubled; the lowest bit: the next reply too many is let slip.
+    /// For each bucket, the time when it is empty, in nanoseconds since the start, shifted left by one bit. The lowest
+    /// bit says whether the next reply above the rate is sent as [`LimitVerdict::Slip`].
     buckets: Box<[AtomicU64]>,
-    /// Secret, so that nobody can choose networks that share a bucket with another.
+    /// A random key, so that a client cannot choose networks that share a bucket with another network.
     key: RandomState,
 }
 
@@ -49,7 +51,7 @@ impl Default for Limit {
 }
 
 impl Limit {
-    /// Counts one reply to `client` at `now`, which is the time since the start.
+    /// Counts one reply to `client`. `now` is the time since the server started.
     pub fn check(&self, client: IpAddr, now: Duration) -> LimitVerdict {
         let bucket = &self.buckets[self.key.hash_one(network(client)) as usize % BUCKETS];
         let now = now.as_nanos() as u64;
@@ -64,7 +66,7 @@ impl Limit {
     }
 }
 
-/// What one forger or one site has in its hands: a /24 of IPv4, a /56 of IPv6 (RFC 6177).
+/// Returns the network that one site can use: a /24 of IPv4, a /56 of IPv6 (RFC 6177).
 fn network(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(address) => u64::from(u32::from(address) >> 8),
@@ -72,14 +74,14 @@ fn network(client: IpAddr) -> u64 {
     }
 }
 
-/// Counts one reply at `now` nanoseconds: the bucket after it, and what becomes of the reply.
+/// Counts one reply at `now` nanoseconds. Returns the new bucket and the decision.
 fn count(bucket: u64, now: u64) -> (u64, LimitVerdict) {
     let (empty, slips) = (bucket >> 1, bucket & 1);
     let empty = empty.max(now);
     if empty - now <= (BURST - 1) * STEP {
         return ((empty + STEP) << 1 | slips, LimitVerdict::Send);
     }
-    // Every second one, as is the custom: BIND's and Knot's "slip 2".
+    // Every second reply above the rate slips, as with "slip 2" of BIND and Knot.
     (empty << 1 | (slips ^ 1), if slips == 1 { LimitVerdict::Slip } else { LimitVerdict::Drop })
 }
 
@@ -99,15 +101,23 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_passes_and_then_a_steady_rate() {
+    fn a_burst_is_sent_and_then_a_steady_rate() {
         let limit = Limit::default();
         assert_eq!(tally(&limit, "203.0.113.1", SECOND, 1000), (200, 400, 400));
-        assert_eq!(tally(&limit, "203.0.113.1", 2 * SECOND, 1000), (100, 450, 450), "a second later: a second's worth");
-        assert_eq!(tally(&limit, "203.0.113.1", 60 * SECOND, 1000), (200, 400, 400), "it never saves up more");
+        assert_eq!(
+            tally(&limit, "203.0.113.1", 2 * SECOND, 1000),
+            (100, 450, 450),
+            "one second refills one second of replies"
+        );
+        assert_eq!(
+            tally(&limit, "203.0.113.1", 60 * SECOND, 1000),
+            (200, 400, 400),
+            "a bucket never holds more than a burst"
+        );
     }
 
     #[test]
-    fn the_first_reply_too_many_slips() {
+    fn the_first_reply_above_the_rate_slips() {
         let limit = Limit::default();
         let client = "203.0.113.1".parse().unwrap();
         assert_eq!(tally(&limit, "203.0.113.1", SECOND, 200), (200, 0, 0));
@@ -116,25 +126,25 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_slowly_never_notices() {
+    fn a_slow_client_is_never_limited() {
         let limit = Limit::default();
         let all = (0..10_000).map(|i| limit.check("2001:db8::1".parse().unwrap(), SECOND + i * SECOND / 100));
         assert!(all.into_iter().all(|verdict| verdict == LimitVerdict::Send));
     }
 
     #[test]
-    fn a_clock_that_seems_to_go_back_harms_nobody() {
+    fn a_clock_that_goes_backwards_limits_no_client() {
         let limit = Limit::default();
         assert_eq!(tally(&limit, "203.0.113.1", 10 * SECOND, 100), (100, 0, 0));
-        // Two threads read the clock one after the other and come here the other way round.
+        // Two threads can read the clock in one order and reach the bucket in the other.
         assert_eq!(tally(&limit, "203.0.113.1", 10 * SECOND - SECOND / 1000, 99), (99, 0, 0));
     }
 
     #[test]
-    fn neighbours_share_what_others_do_not() {
+    fn clients_in_one_network_share_a_bucket() {
         let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
         assert!(same("203.0.113.1", "203.0.113.254") && !same("203.0.113.1", "203.0.114.1"));
-        assert!(same("::ffff:203.0.113.1", "203.0.113.2"), "as a socket of both kinds shows it");
+        assert!(same("::ffff:203.0.113.1", "203.0.113.2"), "an IPv4 client on an IPv6 socket");
         assert!(same("2001:db8:0:1200::1", "2001:db8:0:12ff::1") && !same("2001:db8:0:1200::1", "2001:db8:0:1300::1"));
         assert!(!same("::", "0.0.0.0"));
     }

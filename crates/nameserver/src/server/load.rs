@@ -1,4 +1,4 @@
-//! From `names.json` to the zones that are served: `internal.` and the reverse zones of its addresses.
+//! Makes the served zones from `names.json`: the zone of the workspace and the reverse zones of its addresses.
 
 use std::{collections::HashSet, net::Ipv4Addr, path::Path};
 
@@ -11,19 +11,20 @@ use super::{
 };
 use crate::names::Names;
 
-/// How long a record of the workspace may be remembered: `lap up` may change it at any time.
+/// The TTL of the workspace's records in seconds. It is short, because `lap up` may change them at any time.
 const TTL: u32 = 60;
-/// How long a missing name may be: shorter, since a name is often asked for just before it is made.
+/// The TTL of a negative answer in seconds. It is shorter, because clients often ask for a name just before it is
+/// created.
 const NEGATIVE_TTL: u32 = 30;
 
-/// Reads `names.json`; the error names the file.
+/// Reads `names.json`. The error names the file.
 pub fn read(file: &Path) -> Result<Names> {
     let text = std::fs::read(file).or_error(Kind::Config, || format!("cannot read `{}`", file.display()))?;
     serde_json::from_slice(&text).or_error(Kind::Config, || format!("`{}` is not a list of names", file.display()))
 }
 
-/// The zones of `names`, all with the same serial. Every row must be a name in the zone: a file that lap did not write is
-/// refused as a whole.
+/// Makes the zones of `names`, all with the same serial. If a row is wrong or outside the zone, the whole file is
+/// refused.
 pub fn zones(names: &Names, serial: u32) -> Result<Zones> {
     let apex = wire::name(&names.zone).map_err(|e| bad(format!("zone: {e}")))?;
     let server = wire::name(&names.server).map_err(|e| bad(format!("server: {e}")))?;
@@ -48,7 +49,7 @@ pub fn zones(names: &Names, serial: u32) -> Result<Zones> {
         let name = wire::name(text).map_err(|e| bad(format!("hosts: {e}")))?;
         let added = loading.zones.add(&name, rtype::A, TTL, &address.octets());
         added.map_err(|e| not_added("hosts", text, &names.zone, e))?;
-        // One PTR per address: programs that ask take the first, and its name should be the machine's.
+        // Each address gets one PTR record, because most programs use only the first one.
         if reversed.insert(address) {
             loading.pointer(address, &name).map_err(|e| not_added("hosts", text, &names.zone, e))?;
         }
@@ -74,7 +75,7 @@ fn not_added(list: &str, name: &str, zone: &str, why: NotAdded) -> Error {
     })
 }
 
-/// Zones that are being filled.
+/// The zones while they are filled.
 struct Loading {
     zones: Zones,
     soa: Box<[u8]>,
@@ -98,9 +99,9 @@ impl Loading {
     }
 }
 
-/// SOA data (RFC 1035, section 3.3.13), with a mail address every zone should have.
+/// Returns the data of a SOA record (RFC 1035, section 3.3.13) with the mail address `hostmaster`.
 fn soa(server: &[u8], zone: &[u8], serial: u32) -> Box<[u8]> {
-    // A secondary that missed the NOTIFY asks after this long; in an office that costs nothing.
+    // A secondary that missed the NOTIFY checks the serial after this time. In an office network this costs little.
     const REFRESH: u32 = 300;
     const RETRY: u32 = 60;
     const EXPIRE: u32 = 7 * 86400;

@@ -1,16 +1,16 @@
-//! The embedded DNS server for `internal.`, and the client that asks it.
+//! The DNS server.
 //!
-//! A message's way: `udp` or `tcp` → `handle` (what is it, is it signed, may they?) →
-//! - a question: `answer` (pure: from our `zones`, or "not ours") → `forward` (hickory's pool and cache), only for what is
-//!   not ours;
-//! - an update: `update` (what does it ask, what does it come to?) → `store`, the one writer: journal, then zones;
+//! The path of a message: `udp` or `tcp` → `handle` (classifies it, checks its signature and rights) →
+//! - a question: `answer` (pure; answers from the `zones`, or says that the name is outside) → for a name outside the
+//!   zones, `forward` (hickory's connections and cache);
+//! - an update: `update` (parses and resolves it) → `store`, the only writer: first the journal, then the zones;
 //! - a transfer: `transfer`.
 //!
-//! What is counted on the way is told by `metrics`; how much strangers get over UDP is up to `limit`,
-//! and how many connections and forwarded questions one client has to `shares`.
+//! `metrics` counts messages on this path. `limit` limits the UDP replies to clients outside, and `shares` limits the
+//! connections and forwarded questions of each client.
 //!
-//! There is one place that answers for the local zones, for every transport: what is asked over UDP and over TCP cannot
-//! differ. Sockets stay open whatever is reloaded (`watch`).
+//! The same code answers for the zones on every transport, so answers over UDP and TCP have the same records. A reload
+//! (`watch`) keeps the sockets open.
 
 mod access;
 mod answer;

@@ -1,4 +1,5 @@
-//! Tells the secondaries that a zone changed (NOTIFY, RFC 1996), so that they need not wait until they ask by themselves.
+//! Notifies the secondaries of a changed zone (NOTIFY, RFC 1996), so that they do not have to wait for their refresh
+//! time.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,15 +16,15 @@ use super::{
     wire::{HEADER, IN, opcode, rtype},
 };
 
-/// Changes in a row are told once.
-const PAUSE: Duration = Duration::from_millis(500);
-/// Waits for an answer, twice as long each time (RFC 1996, section 3.6).
+/// The delay that joins a series of changes into one NOTIFY.
+const DELAY: Duration = Duration::from_millis(500);
+/// The waiting times for an answer in seconds. Each is twice the one before (RFC 1996, section 3.6).
 const TRIES: [u64; 4] = [1, 2, 4, 8];
 
-/// Tells, for ever, whatever `changed` announces.
+/// Notifies the secondaries after each event of `changed`, without end.
 pub async fn serve(shared: Arc<Shared>, changed: Arc<Notify>) {
-    let mut told: HashMap<(SocketAddr, Box<[u8]>), u32> = HashMap::new();
-    let mut under_way = JoinSet::new();
+    let mut notified: HashMap<(SocketAddr, Box<[u8]>), u32> = HashMap::new();
+    let mut in_progress = JoinSet::new();
     loop {
         let serials: Vec<(Box<[u8]>, u32)> = {
             let zones = shared.zones();
@@ -31,19 +32,20 @@ pub async fn serve(shared: Arc<Shared>, changed: Arc<Notify>) {
         };
         for secondary in shared.policy.load().secondaries.iter().copied() {
             for (zone, serial) in &serials {
-                if told.insert((secondary, zone.clone()), *serial) != Some(*serial) {
-                    under_way.spawn(tell(secondary, zone.clone()));
+                if notified.insert((secondary, zone.clone()), *serial) != Some(*serial) {
+                    in_progress.spawn(notify(secondary, zone.clone()));
                 }
             }
         }
-        while under_way.try_join_next().is_some() {}
+        while in_progress.try_join_next().is_some() {}
         changed.notified().await;
-        sleep(PAUSE).await;
+        sleep(DELAY).await;
     }
 }
 
-/// Asks until it is answered; a secondary that is away asks by itself when it is back.
-async fn tell(secondary: SocketAddr, zone: Box<[u8]>) -> std::io::Result<()> {
+/// Sends the NOTIFY until the secondary answers. After the last try, the secondary finds the change at its next
+/// refresh.
+async fn notify(secondary: SocketAddr, zone: Box<[u8]>) -> std::io::Result<()> {
     let any = if secondary.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(secondary).await?;
@@ -54,7 +56,7 @@ async fn tell(secondary: SocketAddr, zone: Box<[u8]>) -> std::io::Result<()> {
     message.extend_from_slice(&IN.to_be_bytes());
     let mut reply = [0; 512];
     for seconds in TRIES {
-        // A port that nobody listens on is no reason to stop: the secondary may be starting.
+        // A closed port does not end the tries, because the secondary may be starting.
         let _ = socket.send(&message).await;
         match timeout(Duration::from_secs(seconds), socket.recv(&mut reply)).await {
             Ok(Ok(length)) if length >= HEADER && reply[..2] == id && reply[2] & 0x80 != 0 => return Ok(()),

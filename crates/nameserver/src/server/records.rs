@@ -1,4 +1,4 @@
-//! Record data: what is taken, and in which form it is kept. hickory knows what is inside each type.
+//! Record data: the types that the server stores, and their canonical form. hickory parses the data of each type.
 
 use hickory_server::proto::{
     rr::{RData, RecordType},
@@ -7,16 +7,16 @@ use hickory_server::proto::{
 
 use super::wire::{self, rcode, rtype};
 
-/// Reads a record as it is written: its type and data, in the form of [`canonical`].
+/// Parses a record in text form. Returns its type and its data in the form of [`canonical`].
 pub fn parse(rtype: &str, data: &str) -> Result<(u16, Vec<u8>), String> {
     let kind = crate::records::record_type(rtype)?;
     let parsed = crate::records::data(kind, data)?;
     Ok((kind.into(), encode(kind.into(), &parsed).ok_or("it is too long")?))
 }
 
-/// Whether records of this type can be kept: NOERROR, or the code for who tries. SOA and NS are the server's own, there are
-/// no delegations, and nothing is signed here.
-pub fn taken(kind: u16) -> u16 {
+/// Returns NOERROR if the server stores records of this type, or the response code that refuses the update. The server
+/// itself writes SOA and NS. It supports neither delegations nor DNSSEC.
+pub fn storable_code(kind: u16) -> u16 {
     match kind {
         0 | rtype::OPT | 128..=255 => rcode::FORMERR,
         // NS, MD, MF, SOA, MB, MG, MR, NULL, MINFO, SIG, KEY, NXT, DNAME, DS, RRSIG, NSEC, DNSKEY, NSEC3 …
@@ -25,8 +25,9 @@ pub fn taken(kind: u16) -> u16 {
     }
 }
 
-/// The data that stands at `at..at + length` of a message, with its names written out and in lower case, so that the same
-/// data is always the same bytes (RFC 4034, section 6.2). `None`: it is not data of this type.
+/// Returns the data at `at..at + length` of a message in canonical form: names are uncompressed and in lower case, so
+/// the same data always has the same bytes (RFC 4034, section 6.2). Returns `None` if the data is not valid for this
+/// type.
 pub fn canonical(message: &[u8], at: usize, length: usize, kind: u16) -> Option<Vec<u8>> {
     let data = message.get(at..at + length)?;
     let before_name = match kind {
@@ -38,7 +39,8 @@ pub fn canonical(message: &[u8], at: usize, length: usize, kind: u16) -> Option<
         _ => {
             let mut decoder = BinDecoder::new(data);
             let read = RData::read(&mut decoder, RecordType::from(kind), Restrict::new(length as u16)).ok()?;
-            // Names in other types are not compressed (RFC 3597, section 4): then it would become longer.
+            // Names in other types must not be compressed (RFC 3597, section 4). Compressed data would be longer when
+            // it is written again.
             let sound = decoder.is_empty() && written_out(&read)?.len() == length;
             return sound.then(|| data.into());
         }
@@ -47,7 +49,7 @@ pub fn canonical(message: &[u8], at: usize, length: usize, kind: u16) -> Option<
     (end == at + length).then(|| [&data[..before_name], &name].concat())
 }
 
-/// The bytes of data, in the form of [`canonical`].
+/// Encodes data in the form of [`canonical`].
 fn encode(kind: u16, data: &RData) -> Option<Vec<u8>> {
     let out = written_out(data)?;
     canonical(&out, 0, out.len(), kind)

@@ -1,13 +1,14 @@
-//! Writes replies in wire format (RFC 1035, section 4): the question as it came, then records, then OPT.
+//! Writes replies in wire format (RFC 1035, section 4): the question as received, then the records, then OPT.
 
 use super::wire::{self, Bad, Edns, HEADER, Query, rtype};
 
-/// What a UDP reply may be at most, and what we offer to receive: fits one packet on any sane path (DNS flag day 2020).
+/// The maximum size of a UDP reply, and the size that the server offers to receive. Such a packet is not fragmented on
+/// common networks (DNS flag day 2020).
 pub const UDP_PAYLOAD: u16 = 1232;
-/// The size of our OPT record.
+/// The size of the server's OPT record.
 const OPT: usize = 11;
 
-/// How a question came, hence how long its reply may be.
+/// The transport of a question. It limits the size of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     Udp,
@@ -15,7 +16,8 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// 512 bytes over UDP (RFC 1035, section 4.2.1) unless EDNS says more; what a length field can say over TCP.
+    /// Returns the maximum size of a reply. Over UDP it is 512 bytes (RFC 1035, section 4.2.1), or more with EDNS. Over
+    /// TCP, the length field has 16 bits.
     pub fn limit(self, edns: Option<Edns>) -> usize {
         match (self, edns) {
             (Self::Tcp, _) => usize::from(u16::MAX),
@@ -25,14 +27,14 @@ impl Transport {
     }
 }
 
-/// The sections a record can be in, by the position of their count in the header.
+/// The sections of a reply that contain records. The value is the position of the section's count in the header.
 #[derive(Clone, Copy)]
 pub enum Section {
     Answer = 6,
     Authority = 8,
 }
 
-/// A reply that is being written.
+/// A reply while it is written.
 pub struct ReplyWriter<'a> {
     out: &'a mut Vec<u8>,
     question_end: usize,
@@ -42,12 +44,12 @@ pub struct ReplyWriter<'a> {
 }
 
 impl<'a> ReplyWriter<'a> {
-    /// Starts with the question's header and the question; with all that follows it will have at most `limit` bytes.
+    /// Starts a reply with the header and the question. The complete reply has at most `limit` bytes.
     pub fn new(query: &Query, limit: usize, out: &'a mut Vec<u8>) -> Self {
         out.clear();
         out.extend_from_slice(query.head());
         out[2] = 0x80 | query.message[2] & 0x01;
-        // "Checking disabled" is repeated (RFC 4035, section 3.2.2), everything else is ours to say.
+        // "Checking disabled" is copied (RFC 4035, section 3.2.2). The server sets all other flags itself.
         out[3] = query.message[3] & 0x10;
         out[6..HEADER].fill(0);
         let reserved = query.edns.map_or(0, |_| OPT);
@@ -55,27 +57,29 @@ impl<'a> ReplyWriter<'a> {
         Self { question_end: out.len(), out, limit, edns: query.edns, truncated: false }
     }
 
-    /// "Authoritative answer".
+    /// Sets "authoritative answer".
     pub fn authoritative(&mut self) {
         self.out[2] |= 0x04;
     }
 
-    /// "Recursion available".
+    /// Sets "recursion available".
     pub fn recursion_available(&mut self) {
         self.out[3] |= 0x80;
     }
 
-    /// Appends one record whose owner's name stands at `owner` in this message; gives the position of its data.
+    /// Appends a record. Its owner is a pointer to the name at `owner` in this message. Returns the position of the
+    /// record's data.
     pub fn record(&mut self, section: Section, owner: usize, rtype: u16, ttl: u32, data: &[u8]) -> usize {
         self.place(section, owner, 10 + data.len(), |out| super::zones::write(out, rtype, ttl, data))
     }
 
-    /// The same for a record as it stands in the zones.
+    /// Appends a record that is already in the format of the zones. Returns the position of its data.
     pub fn raw(&mut self, section: Section, owner: usize, record: &[u8]) -> usize {
         self.place(section, owner, record.len(), |out| out.extend_from_slice(record))
     }
 
-    /// What does not fit empties the reply and sets TC (RFC 2181, section 9): the client asks again over TCP.
+    /// If a record does not fit, the reply becomes empty and has TC (RFC 2181, section 9). The client then repeats the
+    /// question over TCP.
     fn place(&mut self, section: Section, owner: usize, length: usize, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let start = self.out.len();
         if self.truncated || start + 2 + length > self.limit {
@@ -91,7 +95,7 @@ impl<'a> ReplyWriter<'a> {
         start + 12
     }
 
-    /// The response code, the OPT record where the question had one, and done.
+    /// Sets the response code, and appends an OPT record if the question had one.
     pub fn finish(self, rcode: u16) {
         if self.truncated {
             self.out.truncate(self.question_end);
@@ -109,7 +113,8 @@ impl<'a> ReplyWriter<'a> {
     }
 }
 
-/// Leaves of a reply only header and question, with TC: ask over TCP. `false`: there is no question in it.
+/// Removes all records from a reply and sets TC, so that the client repeats the question over TCP. Returns `false` if
+/// the reply contains no question.
 pub fn truncate(reply: &mut Vec<u8>) -> bool {
     let end = wire::skip_name(reply, HEADER).map(|at| at + 4).filter(|end| *end <= reply.len());
     let Some(end) = end.filter(|_| wire::u16_at(reply, 4) == Some(1)) else { return false };
@@ -120,7 +125,7 @@ pub fn truncate(reply: &mut Vec<u8>) -> bool {
     true
 }
 
-/// A reply of only a header, to what is not a question; `false` when there is nothing to send.
+/// Writes a reply that is only a header, for a malformed message. Returns `false` if nothing is to be sent.
 pub fn header_only(bad: &Bad, message: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     let Bad::Code(code) = bad else { return false };

@@ -1,13 +1,13 @@
-//! Names of addresses (RFC 1035, section 3.5; RFC 3596, section 2.5) and the zones they lie in.
+//! The reverse names of addresses (RFC 1035, section 3.5; RFC 3596, section 2.5) and the zones that contain them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::wire;
 
-/// The most reverse zones one network is split into: a network of 255 × 256 addresses.
+/// The maximum number of reverse zones for one network.
 const MAX_ZONES: u32 = 256;
 
-/// The name of one address, in wire format.
+/// Returns the reverse name of an address in wire format.
 pub fn name(address: IpAddr) -> Box<[u8]> {
     match address {
         IpAddr::V4(address) => {
@@ -18,8 +18,8 @@ pub fn name(address: IpAddr) -> Box<[u8]> {
     }
 }
 
-/// The zone that is ours because `address` has a name of ours: of a private network the whole /24; of a public one only the
-/// address itself, since its neighbours belong to others.
+/// Returns the reverse zone that the server has because a host has this address. For a private address it is the whole
+/// /24. For a public address it is the address alone, because the neighbouring addresses belong to others.
 pub fn zone_of(address: Ipv4Addr) -> Box<[u8]> {
     let [a, b, c, _] = address.octets();
     let shared = a == 100 && b & 0xc0 == 64; // RFC 6598
@@ -30,7 +30,8 @@ pub fn zone_of(address: Ipv4Addr) -> Box<[u8]> {
     }
 }
 
-/// The zones of a network `ADDRESS/BITS`: cut at whole labels, so a /22 is four zones and a /25 lies in the zone of its /24.
+/// Returns the reverse zones of a network `ADDRESS/BITS`. Zones end at whole labels: a /22 is four zones, and a /25
+/// lies in the zone of its /24.
 pub fn zones(network: &str) -> Result<Vec<Box<[u8]>>, String> {
     let wrong = || format!("`{network}` is not a network: write e.g. `192.168.0.0/24`");
     let (address, bits) = network.split_once('/').ok_or_else(wrong)?;

@@ -1,5 +1,5 @@
-//! `/metrics` over HTTP. It has a few connections and little time, so that whoever reads the numbers cannot harm those who
-//! make them.
+//! Serves `/metrics` over HTTP. The number and the time of its connections are limited, so that its clients cannot slow
+//! the DNS service.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,32 +23,33 @@ use super::{
     wire,
 };
 
-/// Connections at a time; more wait in the kernel's queue.
+/// The maximum number of connections. More connections wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16;
-/// A request that is not complete by then is given up.
+/// The time in which a request must be complete.
 const MAX_REQUEST: Duration = Duration::from_secs(5);
-/// A connection is closed after this, used or not: Prometheus opens another.
+/// The maximum lifetime of a connection, used or not. Prometheus then opens another one.
 const MAX_LIFE: Duration = Duration::from_secs(120);
 
-/// Listens on `address`.
+/// Opens a listener on `address`.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     super::tcp::bind(address)
 }
 
-/// Accepts for ever.
+/// Accepts connections, without end.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let shared = shared.clone();
                 tokio::spawn(async move {
                     let _ = timeout(MAX_LIFE, connection(stream, shared)).await;
-                    drop(place);
+                    drop(slot);
                 });
             }
-            // Out of file descriptors, or a client that left already: it passes, and must not spin until then.
+            // The process has no free file descriptor, or the client has closed the connection. The pause avoids a busy
+            // loop.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }

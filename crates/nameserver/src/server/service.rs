@@ -1,4 +1,4 @@
-//! The server as a whole: its sockets, its threads, its life.
+//! The server as a whole: its sockets, its threads, its start and its end.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -28,35 +28,37 @@ use super::{
     metrics::Metrics,
     notify, scrape,
     shared::{AnswerPolicy, Shared, summary},
-    store::{Places, Store, StoreJob},
+    store::{Store, StoreDirectories, StoreJob},
     tcp, udp,
     watch::FileWatch,
 };
 
-/// Updates that wait for the disk; more are answered SERVFAIL.
+/// The maximum number of updates that wait for the disk. Further updates get SERVFAIL.
 const MAX_WAITING: usize = 8192;
 
-/// How the server is started.
+/// The settings of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServeOptions {
-    /// UDP and TCP on each. Addresses by name: an answer must leave from the address that was asked.
+    /// The addresses for UDP and TCP. They must be specific addresses, because a reply must have the source address
+    /// that the question was sent to.
     pub listen: Vec<SocketAddr>,
     /// The directory of `names.json`. A new version replaces the file by a rename.
     pub names_dir: PathBuf,
-    /// The file of keys ([`crate::keys::KeyFile`]). A new version replaces it by a rename. `None`: no client may change or
-    /// transfer anything.
+    /// The file of keys ([`crate::keys::KeyFile`]). A new version replaces the file by a rename. `None` means that no
+    /// client may update or transfer a zone.
     pub keys: Option<PathBuf>,
-    /// Where dynamic names are kept: part of a snapshot.
+    /// The directory of the dynamic names. It is part of a snapshot. `None` means that every update
+    /// is refused.
     pub data_dir: Option<PathBuf>,
-    /// Where the mark is kept below which no serial may fall: not part of a snapshot.
+    /// The directory of the mark below which no serial may fall. It must not be part of a snapshot.
     pub state_dir: Option<PathBuf>,
-    /// Where metrics are served over HTTP.
+    /// The address on which metrics are served over HTTP.
     pub metrics: Option<SocketAddr>,
-    /// What the metric `build_info` says of the program.
+    /// The value of the label that the metric `build_info` shows for this program.
     pub build: String,
 }
 
-/// A server whose sockets are bound.
+/// A server with bound sockets that does not answer yet.
 pub struct Server {
     addresses: Vec<SocketAddr>,
     udp: Vec<UdpSocket>,
@@ -72,8 +74,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads the names, brings back what was registered and binds every address, or says what cannot be had. Port 0 takes a
-    /// free one.
+    /// Reads the names, restores the dynamic names, and binds every address. Port 0 selects a free port.
+    ///
+    /// # Errors
+    /// - [`Kind::Config`]: `names.json` is not valid.
+    /// - [`Kind::Host`]: an address cannot be bound.
+    /// - [`Kind::Usage`]: an address is unspecified (`0.0.0.0`).
+    /// - The journal of the dynamic names cannot be opened.
     pub async fn bind(options: &ServeOptions) -> Result<Self> {
         let audit = Arc::new(Audit::default());
         let file = options.names_dir.join("names.json");
@@ -85,13 +92,14 @@ impl Server {
             Some(file) => {
                 watches.push(FileWatch::keys(file.clone()));
                 Keyring::read(file).unwrap_or_else(|e| {
-                    // The names are more important than who may change them.
+                    // The server answers for its names even if the keys cannot be read.
                     audit.say(&format!("{e}; the server refuses updates and transfers until it can read the file"));
                     Keyring::default()
                 })
             }
         };
-        // Before the journal: a second server on the same address ends here, without having touched it.
+        // The sockets are bound before the journal is opened, so a second server on the same address fails without
+        // touching the journal.
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
         let (mut addresses, mut udp, mut tcp) = (vec![], vec![], vec![]);
         for address in &options.listen {
@@ -105,8 +113,8 @@ impl Server {
         };
         let policy = AnswerPolicy::new(&names, &options.listen, None, &audit, &metrics)?;
         let changed = Arc::new(Notify::new());
-        let places = Places { data: options.data_dir.clone(), state: options.state_dir.clone() };
-        let store = Store::open(&places, zones, audit.clone(), changed.clone())?;
+        let directories = StoreDirectories { data: options.data_dir.clone(), state: options.state_dir.clone() };
+        let store = Store::open(&directories, zones, audit.clone(), changed.clone())?;
         let (sender, jobs) = sync_channel(MAX_WAITING);
         let zones = store.zones();
         let summary = summary(&names, &zones.read().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -138,24 +146,27 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Returns the addresses on which the server listens.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// With other times for connections.
+    /// Sets the time limits of connections.
     #[cfg(test)]
     pub fn with_times(self, times: tcp::Times) -> Self {
         Self { times, ..self }
     }
 
-    /// Where its metrics are.
+    /// Returns the address of the metrics.
     #[cfg(test)]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref()?.local_addr().ok()
     }
 
-    /// Says that it is ready, and answers until `shutdown` is done.
+    /// Writes to the log that the server is ready, and answers until `shutdown` completes.
+    ///
+    /// # Errors
+    /// A thread cannot be started, or ended with a panic.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let Self { addresses, udp, tcp, metrics, shared, store, jobs, changed, watches, summary, times } = self;
         let stop = Arc::new(AtomicBool::new(false));
@@ -206,11 +217,12 @@ fn bind_one(
     }
     let hint = "another name server may use it: `ss -lnutp` shows it";
     let failed = |protocol: &str| format!("cannot listen on `{address}` ({protocol})");
-    // Port 0 is any that is free in TCP, and that one may be somebody's in UDP: then it is another.
+    // Port 0 selects a port that is free for TCP. Another process may use it for UDP. Then the server selects another
+    // one.
     let mut tries = if address.port() == 0 { 20 } else { 1 };
     loop {
         tries -= 1;
-        // TCP first: it is exclusive, whereas a second server of ours could share the UDP port unnoticed.
+        // TCP is bound first, because its port is exclusive. A second server could share the UDP port without an error.
         let tcp = tcp::bind(address).or_error(Kind::Host, || failed("TCP")).map_err(|e| e.hint(hint))?;
         let address = tcp.local_addr().or_error(Kind::Host, || failed("TCP"))?;
         match (0..threads).map(|_| udp::bind(address)).collect::<std::io::Result<Vec<_>>>() {
@@ -226,9 +238,13 @@ fn bind_one(
     }
 }
 
-/// Binds, says on one line of standard error that it is ready, and serves until `shutdown` is done.
+/// Binds the sockets, logs one line to standard error when the server is ready, and answers until `shutdown` completes.
+///
+/// # Errors
+/// The same as [`Server::bind`] and [`Server::run`].
 pub async fn serve(options: ServeOptions, shutdown: impl Future<Output = ()>) -> Result<()> {
-    // Each forwarded question and each connection has a socket. With fewer, clients are refused earlier, and nothing else.
+    // Each connection and each forwarded question needs a socket. If the limit cannot be raised, the server refuses
+    // clients earlier.
     let _ = lap_base::descriptors::raise();
     Server::bind(&options).await?.run(shutdown).await
 }

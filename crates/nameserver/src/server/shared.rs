@@ -1,4 +1,4 @@
-//! What every socket's handler sees: the zones, the keys, who may what, and the way to the store.
+//! The state that all sockets share: the zones, the keys, the policy, and the queue of the store.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,9 +32,9 @@ use super::{
 };
 use crate::names::Names;
 
-/// How answers are made, beside the zones and the keys. Replaced as a whole.
+/// The rules for answers, except for zones and keys. A reload replaces them as a whole.
 pub struct AnswerPolicy {
-    /// `None`: there are no upstreams.
+    /// `None` means that there are no upstream servers.
     pub forward: Option<Arc<Forwarder>>,
     pub clients: Networks,
     pub secondaries: Vec<SocketAddr>,
@@ -43,8 +43,8 @@ pub struct AnswerPolicy {
 }
 
 impl AnswerPolicy {
-    /// From `names.json`. With the same upstreams the cache stays. `own`: where this server listens, which is not an
-    /// upstream even if the file says so.
+    /// Makes the policy of `names.json`. If the upstream servers have not changed, it keeps the cache of `before`. The
+    /// addresses `own` of this server are ignored as upstream servers, because they would make a loop.
     pub fn new(
         names: &Names,
         own: &[SocketAddr],
@@ -76,42 +76,44 @@ impl AnswerPolicy {
     }
 }
 
-/// One server's.
+/// The shared state of one server.
 pub struct Shared {
     pub zones: Arc<RwLock<Zones>>,
     pub policy: ArcSwap<AnswerPolicy>,
     pub keys: ArcSwap<Keyring>,
     pub audit: Arc<Audit>,
     pub metrics: Arc<Metrics>,
-    /// What the metric `build_info` says of the program.
+    /// The value of the label that the metric `build_info` shows for this program.
     pub build: String,
     pub limit: Limit,
     pub started: Instant,
     pub jobs: SyncSender<StoreJob>,
-    /// `names.json`
+    /// The path of `names.json`.
     pub names: PathBuf,
     pub own: Vec<SocketAddr>,
 }
 
 impl Shared {
-    /// The zones as they are now. Hold it shortly: a change waits for it.
+    /// Returns the present zones, with a read lock. Hold it only for a short time, because changes wait for it.
     pub fn zones(&self) -> RwLockReadGuard<'_, Zones> {
         self.zones.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives what messages are judged by. Do little with it: a change waits for it.
+    /// Calls `then` with the present zones, keys and policy. `then` must be short, because changes wait for the read
+    /// lock.
     pub fn with_rules<T>(&self, then: impl FnOnce(RequestContext) -> T) -> T {
         let (zones, policy, keys) = (self.zones(), self.policy.load(), self.keys.load());
         let recursion = policy.forward.is_some();
         then(RequestContext { zones: &zones, keys: &keys, clients: &policy.clients, recursion, audit: &self.audit })
     }
 
-    /// Judges one message; see [`handle`].
+    /// Handles one message (see [`handle`]).
     pub fn handle(&self, message: &[u8], client: IpAddr, transport: Transport, out: &mut Vec<u8>) -> Disposition {
         self.with_rules(|rules| handle(rules, message, client, transport, out))
     }
 
-    /// Has a draft for `client` completed by the upstreams, and signed; `since`: when its question came. `None`: there are none any more.
+    /// Completes a draft for `client` with the answer of the upstream servers, and signs it. `since` is the time when
+    /// the question arrived. Returns `None` if there are no upstream servers any more.
     pub async fn forward(
         &self,
         draft: &[u8],
@@ -135,7 +137,7 @@ impl Shared {
         Some(reply)
     }
 
-    /// Whether a name is in a zone of ours.
+    /// Returns whether a name is in one of the server's zones.
     fn is_ours(&self, name: &Name) -> bool {
         let mut wire = Vec::with_capacity(name.len() + 1);
         for label in name.iter() {
@@ -146,7 +148,8 @@ impl Shared {
         !matches!(self.zones().find(&wire), Lookup::Outside)
     }
 
-    /// Gives an update to the store; `send` gets the signed reply made of `draft` once it holds. `since`: when it came.
+    /// Passes an update to the store. `send` gets the signed reply when the change is on the disk. `since` is the time
+    /// when the update arrived.
     pub fn update(
         &self,
         request: UpdateRequest,
@@ -174,10 +177,10 @@ impl Shared {
         }
     }
 
-    /// Takes over a new `names.json`; gives a summary for the log.
+    /// Loads a new `names.json`. Returns a summary for the log.
     ///
     /// # Errors
-    /// It is no good: nothing changes.
+    /// The file is not valid. Then nothing changes.
     pub fn reload(&self) -> Result<String> {
         let names = load::read(&self.names)?;
         let zones = load::zones(&names, 1)?;
@@ -188,10 +191,10 @@ impl Shared {
         Ok(summary)
     }
 
-    /// Takes over a new file of keys.
+    /// Loads a new file of keys. Returns a summary for the log.
     ///
     /// # Errors
-    /// It is no good: nothing changes.
+    /// The file is not valid. Then nothing changes.
     pub fn reload_keys(&self, file: &Path) -> Result<String> {
         let keys = Keyring::read(file)?;
         let summary = format!("keys: {}", keys.len());
@@ -200,7 +203,7 @@ impl Shared {
     }
 }
 
-/// For the log.
+/// Returns a summary for the log.
 pub fn summary(names: &Names, zones: &Zones) -> String {
     let (count, zones) = zones.counts();
     format!("`{}`, names: {count}, zones: {zones}, upstreams: {}", names.zone, names.upstreams.len())

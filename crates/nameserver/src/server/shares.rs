@@ -1,8 +1,8 @@
-//! What is scarce and shared by all clients (connections, questions under way): how much of it each one has, and which of them goes when
-//! there is no more.
+//! Limits for a resource that all clients share (connections, or questions in progress).
 //!
-//! No client can use up all of it. One that has its share, or as much as nobody else when all is taken, gives its own oldest place for
-//! a new one. The table has an entry for a client only while that client has a place, so it is no longer than there are places.
+//! No client can use all of it. A client at its own limit gives up its oldest slot for a new one. If all slots are
+//! taken, the client with the most slots gives one up. The table has an entry only for clients that have slots, so its
+//! size is limited too.
 
 use std::{
     collections::HashMap,
@@ -13,17 +13,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// How many places there are.
+/// The number of slots.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub all: usize,
-    /// For one client.
+    /// The maximum for one client.
     pub each: usize,
-    /// A place that is younger or that was used since is not taken from a client that has no more than the one who wants it.
+    /// The minimum idle time before another client without more slots may take a slot away.
     pub young: Duration,
 }
 
-/// The places.
+/// The slots of all clients.
 pub struct Shares {
     limits: Limits,
     table: Mutex<Table>,
@@ -39,16 +39,16 @@ struct Table {
 struct Slot {
     id: u64,
     used: Instant,
-    /// Work that must come to its end: this place is not taken away.
+    /// The number of operations that must not be interrupted. A busy slot is not taken away.
     busy: usize,
-    /// Dropped when the place is taken away.
-    _gone: oneshot::Sender<()>,
+    /// Its drop resolves the [`Evicted`] of the slot.
+    _evicted: oneshot::Sender<()>,
 }
 
-/// Resolves when its place was taken away.
+/// Resolves when the slot was taken away.
 pub type Evicted = oneshot::Receiver<()>;
 
-/// One place; free again when this is dropped.
+/// One slot. Dropping it frees the slot.
 pub struct Share {
     shares: Arc<Shares>,
     client: u64,
@@ -64,7 +64,8 @@ impl Shares {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a client, with what tells that it was taken away; `None`: there is none for this client.
+    /// Takes a slot for a client. Returns the slot and a receiver that resolves if the slot is taken away. Returns
+    /// `None` if no slot can be freed for this client.
     pub fn take(self: &Arc<Self>, client: IpAddr, now: Instant) -> Option<(Share, Evicted)> {
         let client = network(client);
         let mut table = self.table();
@@ -72,7 +73,7 @@ impl Shares {
         if has >= self.limits.each {
             table.drop_oldest(client, now, self.limits.young)?;
         } else if table.taken >= self.limits.all {
-            let from = table.giver(client, has, now, self.limits.young)?;
+            let from = table.select_giver(client, has, now, self.limits.young)?;
             let young = if from.1 { Duration::ZERO } else { self.limits.young };
             table.drop_oldest(from.0, now, young)?;
         }
@@ -80,11 +81,11 @@ impl Shares {
         let id = table.next;
         table.next += 1;
         table.taken += 1;
-        table.clients.entry(client).or_default().push(Slot { id, used: now, busy: 0, _gone: gone });
+        table.clients.entry(client).or_default().push(Slot { id, used: now, busy: 0, _evicted: gone });
         Some((Share { shares: self.clone(), client, id }, receiver))
     }
 
-    /// How many places are taken, and by how many clients.
+    /// Returns the number of slots in use and the number of clients that have slots.
     #[cfg(test)]
     pub fn taken(&self) -> (usize, usize) {
         let table = self.table();
@@ -93,36 +94,37 @@ impl Shares {
 }
 
 impl Table {
-    /// Takes away the place of `client` that was not used for the longest time, if that is not `young`.
+    /// Takes away the slot of `client` with the longest idle time, if it was idle for at least `young`.
     fn drop_oldest(&mut self, client: u64, now: Instant, young: Duration) -> Option<()> {
-        let places = self.clients.get(&client)?;
-        let idle = places.iter().filter(|place| place.is_idle(now, young));
-        let id = idle.min_by_key(|place| place.used)?.id;
+        let slots = self.clients.get(&client)?;
+        let idle = slots.iter().filter(|slot| slot.is_idle(now, young));
+        let id = idle.min_by_key(|slot| slot.used)?.id;
         self.remove(client, id);
         Some(())
     }
 
-    /// Who gives a place to a client that has `has`: the one with the most, if that is more than the client will have then;
-    /// otherwise whoever has the place that was not used for the longest time. With it, whether a young one may go.
-    fn giver(&self, client: u64, has: usize, now: Instant, young: Duration) -> Option<(u64, bool)> {
-        let can = |places: &[Slot], young| places.iter().any(|place| place.is_idle(now, young));
-        let greedy = self.clients.iter().filter(|(_, places)| places.len() > has + 1 && can(places, Duration::ZERO));
-        if let Some((greedy, _)) = greedy.max_by_key(|(_, places)| places.len()) {
-            return Some((*greedy, true));
+    /// Selects the client that gives up a slot to `client`, which has `has` slots. It is the client with the most
+    /// slots, if it has at least two more. Otherwise it is the client with the slot that was idle for the longest time.
+    /// The flag says whether a young slot may be taken.
+    fn select_giver(&self, client: u64, has: usize, now: Instant, young: Duration) -> Option<(u64, bool)> {
+        let can = |slots: &[Slot], young| slots.iter().any(|slot| slot.is_idle(now, young));
+        let most = self.clients.iter().filter(|(_, slots)| slots.len() > has + 1 && can(slots, Duration::ZERO));
+        if let Some((most, _)) = most.max_by_key(|(_, slots)| slots.len()) {
+            return Some((*most, true));
         }
-        let idle = self.clients.iter().filter(|(other, places)| **other == client || places.len() > has);
-        let oldest =
-            |places: &[Slot]| places.iter().filter(|place| place.is_idle(now, young)).map(|place| place.used).min();
-        let (who, _) = idle.filter_map(|(who, places)| Some((*who, oldest(places)?))).min_by_key(|(_, used)| *used)?;
-        Some((who, false))
+        let idle = self.clients.iter().filter(|(other, slots)| **other == client || slots.len() > has);
+        let oldest = |slots: &[Slot]| slots.iter().filter(|slot| slot.is_idle(now, young)).map(|slot| slot.used).min();
+        let (giver, _) =
+            idle.filter_map(|(giver, slots)| Some((*giver, oldest(slots)?))).min_by_key(|(_, used)| *used)?;
+        Some((giver, false))
     }
 
     fn remove(&mut self, client: u64, id: u64) {
-        let Some(places) = self.clients.get_mut(&client) else { return };
-        let before = places.len();
-        places.retain(|place| place.id != id);
-        self.taken -= before - places.len();
-        if places.is_empty() {
+        let Some(slots) = self.clients.get_mut(&client) else { return };
+        let before = slots.len();
+        slots.retain(|slot| slot.id != id);
+        self.taken -= before - slots.len();
+        if slots.is_empty() {
             self.clients.remove(&client);
         }
     }
@@ -135,29 +137,29 @@ impl Slot {
 }
 
 impl Share {
-    fn place(&self, act: impl FnOnce(&mut Slot)) {
+    fn slot(&self, act: impl FnOnce(&mut Slot)) {
         let mut table = self.shares.table();
-        let places = table.clients.get_mut(&self.client);
-        if let Some(place) = places.and_then(|places| places.iter_mut().find(|place| place.id == self.id)) {
-            act(place);
+        let slots = table.clients.get_mut(&self.client);
+        if let Some(slot) = slots.and_then(|slots| slots.iter_mut().find(|slot| slot.id == self.id)) {
+            act(slot);
         }
     }
 
-    /// It is used.
+    /// Records that the slot is in use.
     pub fn touch(&self, now: Instant) {
-        self.place(|place| place.used = now);
+        self.slot(|slot| slot.used = now);
     }
 
-    /// Work begins that must come to its end.
+    /// Starts an operation that must not be interrupted.
     pub fn begin(&self) {
-        self.place(|place| place.busy += 1);
+        self.slot(|slot| slot.busy += 1);
     }
 
-    /// It ended.
+    /// Ends the operation.
     pub fn end(&self, now: Instant) {
-        self.place(|place| {
-            place.busy = place.busy.saturating_sub(1);
-            place.used = now;
+        self.slot(|slot| {
+            slot.busy = slot.busy.saturating_sub(1);
+            slot.used = now;
         });
     }
 }
@@ -168,11 +170,12 @@ impl Drop for Share {
     }
 }
 
-/// What one client has in its hands: an address of IPv4, a /64 of IPv6 (RFC 4291, section 2.5.4).
+/// Returns the network that one client can use: an address of IPv4, a /64 of IPv6 (RFC 4291, section 2.5.4).
 fn network(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(address) => u64::from(u32::from(address)),
-        // No address that a client can have begins with 32 zero bits but the loopback.
+        // No client address of IPv6 begins with 32 zero bits, except loopback. So it cannot collide with an IPv4
+        // address.
         IpAddr::V6(address) => (u128::from(address) >> 64) as u64,
     }
 }
@@ -192,56 +195,56 @@ mod tests {
     }
 
     #[test]
-    fn one_client_has_its_share_and_no_more() {
+    fn a_client_has_at_most_its_share() {
         let (shares, now) = (shares(), Instant::now());
         let mut held: Vec<_> = (0..10).map_while(|_| shares.take(ip(1), now)).collect();
         assert_eq!((held.len(), shares.taken()), (6, (6, 1)));
         assert!(shares.take(ip(2), now).is_some());
-        // Later its own oldest one goes for a new one.
+        // Later, its oldest slot is taken for the new one.
         let new = shares.take(ip(1), now + YOUNG).unwrap();
         assert_eq!((evictions(&mut held), shares.taken().0), (1, 6));
         drop(held);
         assert_eq!(shares.taken(), (1, 1));
         drop(new);
-        assert_eq!(shares.taken(), (0, 0), "the table holds nothing of clients that have nothing");
+        assert_eq!(shares.taken(), (0, 0), "the table has no entry for a client without slots");
     }
 
-    /// How many of these places were taken away.
+    /// Returns how many of these slots were taken away.
     fn evictions(held: &mut [(Share, Evicted)]) -> usize {
         let closed = |gone: &mut Evicted| gone.try_recv() == Err(oneshot::error::TryRecvError::Closed);
         held.iter_mut().map(|(_, gone)| closed(gone)).filter(|gone| *gone).count()
     }
 
     #[test]
-    fn when_all_is_taken_the_greedy_give() {
+    fn the_client_with_the_most_slots_gives_one_up() {
         let (shares, now) = (shares(), Instant::now());
         let mut first: Vec<_> = (0..6).map_while(|_| shares.take(ip(1), now)).collect();
         let mut second: Vec<_> = (0..2).map_while(|_| shares.take(ip(2), now)).collect();
         assert_eq!(shares.taken(), (8, 2));
-        // At once, though all are young.
+        // This needs no waiting time, although all slots are young.
         let third: Vec<_> = (0..2).map_while(|_| shares.take(ip(3), now)).collect();
         assert_eq!((third.len(), shares.taken()), (2, (8, 3)));
         assert_eq!((evictions(&mut first), evictions(&mut second)), (2, 0));
     }
 
     #[test]
-    fn many_clients_with_one_place_each_wait_for_an_old_one() {
+    fn a_new_client_gets_a_slot_that_is_no_longer_young() {
         let (shares, now) = (shares(), Instant::now());
         let held: Vec<_> = (1..=8).map_while(|n| shares.take(ip(n), now)).collect();
         assert_eq!(held.len(), 8);
-        assert!(shares.take(ip(9), now).is_none(), "nobody has more than it would have");
+        assert!(shares.take(ip(9), now).is_none(), "no client has more slots than it would have");
         let late = shares.take(ip(9), now + YOUNG);
         assert_eq!((late.is_some(), shares.taken().0), (true, 8));
     }
 
     #[test]
-    fn what_is_busy_stays() {
+    fn a_busy_slot_is_not_taken_away() {
         let (shares, now) = (shares(), Instant::now());
         let held: Vec<_> = (0..6).map_while(|_| shares.take(ip(1), now)).collect();
         held.iter().for_each(|(share, _)| share.begin());
         assert!(shares.take(ip(1), now + 2 * YOUNG).is_none());
         held[3].0.end(now + YOUNG);
-        assert!(shares.take(ip(1), now + YOUNG).is_none(), "it was used just now");
+        assert!(shares.take(ip(1), now + YOUNG).is_none(), "the slot is still young");
         assert!(shares.take(ip(1), now + 2 * YOUNG).is_some());
     }
 

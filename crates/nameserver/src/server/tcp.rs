@@ -1,6 +1,7 @@
-//! TCP (RFC 7766): many questions on one connection, answered as they are ready. A connection that asks nothing is closed (section 6.2.3),
-//! one that lives long, too, and the one that was idle for the longest time when there are no more places (section 6.5; RFC 9210,
-//! section 4.2): no client can keep the others out.
+//! TCP (RFC 7766): clients may send many questions on one connection, and the server answers each as soon as it can.
+//! The server closes a connection that is idle (section 6.2.3) or that has reached its maximum lifetime. If all slots
+//! are taken, it closes the connection with the longest idle time (section 6.5; RFC 9210, section 4.2). So no client
+//! can keep the others out.
 
 use std::{
     io,
@@ -33,25 +34,26 @@ use super::{
     transfer::{self, Transfer},
 };
 
-/// Connections at a time on one address.
+/// The maximum number of connections on one address.
 const MAX_CONNECTIONS: usize = 512;
-/// Of one client.
+/// The maximum number of connections of one client.
 const MAX_OF_CLIENT: usize = 64;
-/// A connection that did something within this time is not closed for another one of the same right.
+/// A connection that was active within this time is not closed for a client with as many connections.
 const YOUNG: Duration = Duration::from_secs(1);
-/// How often it is noted that a connection is used.
-const NOTED: Duration = Duration::from_millis(100);
-/// Questions of one connection that wait for upstreams.
+/// The minimum time between two records of the fact that a connection is active.
+const TOUCH_INTERVAL: Duration = Duration::from_millis(100);
+/// The maximum number of questions of one connection that wait for upstream servers.
 const MAX_PIPELINED: usize = 64;
-/// Transfers at a time on one address: each holds a copy of its zone.
+/// The maximum number of transfers at a time on one address. Each holds a copy of its zone.
 const MAX_TRANSFERS: usize = 4;
 
-/// How long connections may be open.
+/// The time limits of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// A connection that asks nothing, or takes no answer, for this long is closed.
+    /// A connection is closed if the client sends no question, or accepts no reply, for this time.
     pub idle: Duration,
-    /// Whatever it does, it is closed after this time, as soon as all that it asked is answered. A client opens another one.
+    /// A connection is closed after this time, as soon as all its questions are answered. The client can open another
+    /// one.
     pub life: Duration,
 }
 
@@ -61,7 +63,7 @@ impl Default for Times {
     }
 }
 
-/// A listener on `address`; without SO_REUSEPORT, so that a second server on the same port is an error.
+/// Opens a listener on `address`. It does not set SO_REUSEPORT, so a second server on the same port gets an error.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -75,14 +77,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts for ever.
+/// Accepts connections, without end.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>, times: Times) {
-    let places = Shares::new(Limits { all: MAX_CONNECTIONS, each: MAX_OF_CLIENT, young: YOUNG });
+    let slots = Shares::new(Limits { all: MAX_CONNECTIONS, each: MAX_OF_CLIENT, young: YOUNG });
     let transfers = Arc::new(Semaphore::new(MAX_TRANSFERS));
     loop {
         match listener.accept().await {
             Ok((stream, client)) => {
-                let Some((share, gone)) = places.take(client.ip(), Instant::now()) else {
+                let Some((share, evicted)) = slots.take(client.ip(), Instant::now()) else {
                     closed(&shared, client.ip());
                     continue;
                 };
@@ -103,23 +105,24 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, times: Times) {
                 tokio::spawn(async move {
                     tokio::select! {
                         _ = connection.run(reader) => {}
-                        _ = gone => closed(&shared, client.ip()),
+                        _ = evicted => closed(&shared, client.ip()),
                     }
                 });
             }
-            // Out of file descriptors, or a client that left already: it passes, and must not spin until then.
+            // The process has no free file descriptor, or the client has closed the connection. The pause avoids a busy
+            // loop.
             Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-/// A connection is closed for want of a place.
+/// Counts and logs a connection that was closed because there are too many.
 fn closed(shared: &Shared, client: IpAddr) {
     shared.metrics.common().connections_closed.add(1);
     shared.audit.over_quota(client, "a connection: too many are open");
 }
 
-/// One client's connection. What is asked upstream goes on in tasks of its own, which hold the writer and the place.
+/// One client's connection. Forwarded questions have their own tasks, which hold the writer and the slot.
 struct Connection {
     client: IpAddr,
     shared: Arc<Shared>,
@@ -134,17 +137,17 @@ impl Connection {
     async fn run(self, mut reader: OwnedReadHalf) -> io::Result<()> {
         let end = sleep(self.times.life);
         tokio::pin!(end);
-        let (mut question, mut out, mut noted) = (Vec::new(), Vec::new(), Instant::now());
+        let (mut question, mut out, mut touched) = (Vec::new(), Vec::new(), Instant::now());
         loop {
             tokio::select! {
-                // Between two messages: what was asked is still answered.
+                // The lifetime ends between two messages. Replies in progress are still sent.
                 () = &mut end => return Ok(()),
                 read = next(&mut reader, &mut question, self.times.idle) => read?,
             }
             let since = Instant::now();
-            if since.duration_since(noted) >= NOTED {
+            if since.duration_since(touched) >= TOUCH_INTERVAL {
                 self.share.touch(since);
-                noted = since;
+                touched = since;
             }
             if !self.answer(&question, &mut out, since).await? {
                 return Ok(());
@@ -152,12 +155,12 @@ impl Connection {
         }
     }
 
-    /// Answers one message, or has it answered. `false`: the connection is to be closed.
+    /// Answers one message, or starts a task that does. Returns `false` if the connection is to be closed.
     async fn answer(&self, question: &[u8], out: &mut Vec<u8>, since: Instant) -> io::Result<bool> {
         let metrics = self.shared.metrics.common();
         metrics.queries(Transport::Tcp, 1);
         match self.shared.handle(question, self.client, Transport::Tcp, out) {
-            // Whoever talks nonsense on a connection is not worth keeping it open for.
+            // A client that sends malformed messages does not keep its connection.
             Disposition::Drop => return Ok(false),
             Disposition::Reply => {
                 self.writer.send(out).await?;
@@ -165,7 +168,7 @@ impl Connection {
                 metrics.took(By::Zones, since.elapsed(), 1);
             }
             Disposition::Forward(limit, signer) => {
-                let Ok(place) = self.waiting.clone().acquire_owned().await else { return Ok(false) };
+                let Ok(permit) = self.waiting.clone().acquire_owned().await else { return Ok(false) };
                 let (shared, writer, client, draft) =
                     (self.shared.clone(), self.writer.clone(), self.client, out.clone());
                 let work = Work::begin(&self.share);
@@ -173,7 +176,7 @@ impl Connection {
                     if let Some(reply) = shared.forward(&draft, limit, client, signer, since).await {
                         let _ = writer.send(&reply).await;
                     }
-                    drop((work, place));
+                    drop((work, permit));
                 });
             }
             Disposition::Update(request, signed) => {
@@ -182,13 +185,14 @@ impl Connection {
                 self.shared.update(*request, signed, self.client, out.clone(), since, |reply| {
                     let _ = sender.send(reply);
                 });
-                // In order: the next question on this connection sees what this update did.
+                // The server answers in order here: the next question on this connection sees the changes of this
+                // update.
                 let Ok(reply) = reply.await else { return Ok(false) };
                 self.writer.send(&reply).await?;
             }
             Disposition::Transfer(transfer) => {
                 let _work = Work::begin(&self.share);
-                let Ok(_place) = self.transfers.acquire().await else { return Ok(false) };
+                let Ok(_permit) = self.transfers.acquire().await else { return Ok(false) };
                 metrics.transfer();
                 send_parts(&self.writer, &self.shared, *transfer).await?;
             }
@@ -197,7 +201,7 @@ impl Connection {
     }
 }
 
-/// Reads the next message, whole within `idle`.
+/// Reads the next message. Each of its two parts must arrive within `idle`.
 async fn next(reader: &mut OwnedReadHalf, question: &mut Vec<u8>, idle: Duration) -> io::Result<()> {
     let length = timeout(idle, reader.read_u16()).await??;
     question.resize(usize::from(length), 0);
@@ -205,7 +209,7 @@ async fn next(reader: &mut OwnedReadHalf, question: &mut Vec<u8>, idle: Duration
     Ok(())
 }
 
-/// As long as it is there, the connection is not closed for another one.
+/// Marks the connection as busy until it is dropped.
 struct Work(Arc<Share>);
 
 impl Work {
@@ -233,16 +237,16 @@ async fn send_parts(writer: &Writer, shared: &Arc<Shared>, mut transfer: Transfe
     Ok(())
 }
 
-/// The way back, for one reply at a time.
+/// The sending half of a connection. It sends one reply at a time.
 struct Writer {
     half: Mutex<OwnedWriteHalf>,
-    /// The client takes nothing any more, or took a part of a reply.
+    /// Whether sending failed. The client may have received a part of a reply.
     broken: AtomicBool,
     idle: Duration,
 }
 
 impl Writer {
-    /// Length and message in one write, so that they share a packet (RFC 7766, section 8).
+    /// Sends the length and the message in one write, so that they share a packet (RFC 7766, section 8).
     async fn send(&self, reply: &[u8]) -> io::Result<()> {
         let length = u16::try_from(reply.len()).map_err(io::Error::other)?;
         let framed = [&length.to_be_bytes(), reply].concat();
@@ -250,7 +254,8 @@ impl Writer {
         if self.broken.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        // Also where the connection is closed in the middle of it: nothing may follow a part of a reply.
+        // The flag is set before the write, because the task may be cancelled during it. After a part of a reply,
+        // nothing else may follow.
         self.broken.store(true, Ordering::Relaxed);
         timeout(self.idle, half.write_all(&framed)).await??;
         self.broken.store(false, Ordering::Relaxed);

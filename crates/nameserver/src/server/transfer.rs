@@ -1,4 +1,4 @@
-//! Whole zones (AXFR, RFC 5936) and their latest changes (IXFR, RFC 1995), for whoever has a key that may.
+//! Transfers of whole zones (AXFR, RFC 5936) and of their latest changes (IXFR, RFC 1995), for keys with this right.
 
 use super::{
     tsig::Signer,
@@ -6,22 +6,22 @@ use super::{
     zones::{Zones, write},
 };
 
-/// How long a part may be: what most servers send, so that nobody has to hold 64 KB at a time.
+/// The maximum size of a message of a transfer. Most servers send this size. It saves memory compared with 64 KB.
 const PART: usize = 16 << 10;
 
-/// A transfer that was allowed.
+/// A permitted transfer.
 #[derive(Debug)]
 pub struct Transfer {
-    /// In lower-case wire format.
+    /// The zone's name in wire format and lower case.
     pub zone: Box<[u8]>,
-    /// What the client has; `None`: it wants all.
+    /// The serial of the client's version, or `None` if the client asks for the whole zone.
     pub serial: Option<u32>,
     pub signer: Signer,
-    /// Header and question of each part.
+    /// The header and the question of each message.
     pub head: Vec<u8>,
 }
 
-/// The serial in the authority section of an IXFR question (RFC 1995, section 3).
+/// Returns the serial in the authority section of an IXFR question (RFC 1995, section 3).
 pub fn asked_serial(message: &[u8]) -> Option<u32> {
     let (_, at) = wire::expand(message, HEADER)?;
     let at = wire::skip_name(message, at + 4)?;
@@ -30,8 +30,8 @@ pub fn asked_serial(message: &[u8]) -> Option<u32> {
     wire::u32_at(message, at_serial)
 }
 
-/// The parts of a transfer, still unsigned: one state of the zone, however long sending them takes. `None`: there is no
-/// such zone any more.
+/// Returns the messages of a transfer, unsigned. They show one state of the zone, however long it takes to send them.
+/// Returns `None` if the zone no longer exists.
 pub fn parts(zones: &Zones, transfer: &Transfer) -> Option<Vec<Vec<u8>>> {
     let zone = zones.zone(&transfer.zone)?;
     let apex = &zones.apexes()[zone];
@@ -48,7 +48,8 @@ pub fn parts(zones: &Zones, transfer: &Transfer) -> Option<Vec<Vec<u8>>> {
     let mut parts = Parts::new(&transfer.head);
     parts.add(&soa(serial));
     match transfer.serial {
-        // Serials grow in a circle (RFC 1982); who is level or ahead has nothing to get.
+        // Serials are compared with serial number arithmetic (RFC 1982). A client that has this version or a newer one
+        // gets only the SOA.
         Some(theirs) if (theirs.wrapping_sub(serial) as i32) >= 0 => return Some(parts.done),
         Some(theirs) if let Some(diffs) = apex.history.since(theirs) => {
             for diff in diffs {
@@ -71,7 +72,7 @@ pub fn parts(zones: &Zones, transfer: &Transfer) -> Option<Vec<Vec<u8>>> {
     Some(parts.done)
 }
 
-/// Messages that are being filled.
+/// The messages while they are filled.
 struct Parts<'a> {
     head: &'a [u8],
     done: Vec<Vec<u8>>,

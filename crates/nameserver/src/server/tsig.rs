@@ -1,4 +1,5 @@
-//! Signed messages (TSIG, RFC 8945), on the bytes as they came: a reply, and each part of a transfer, is signed as what it is.
+//! Signatures of messages (TSIG, RFC 8945). They cover the bytes as received. A reply, and each message of a transfer,
+//! has its own signature.
 
 use std::sync::Arc;
 
@@ -9,10 +10,10 @@ use super::{
     wire::{self, ANY, Name, rcode, rtype},
 };
 
-/// How far the clocks of both sides may be apart, in seconds (RFC 8945, section 10).
+/// The maximum difference between the two clocks in seconds (RFC 8945, section 10).
 pub const FUDGE: u16 = 300;
 
-/// Codes that stand in the record itself (RFC 8945, section 3).
+/// The error codes inside a TSIG record (RFC 8945, section 3).
 const BADSIG: u16 = 16;
 const BADKEY: u16 = 17;
 const BADTIME: u16 = 18;
@@ -20,7 +21,7 @@ const BADTRUNC: u16 = 22;
 
 /// A TSIG record.
 struct Tsig<'a> {
-    /// Where it begins.
+    /// The position of its first byte.
     at: usize,
     key: Name,
     algorithm: Name,
@@ -49,34 +50,34 @@ fn read(message: &[u8], at: usize) -> Option<Tsig<'_>> {
     whole.then_some(Tsig { at, key, algorithm, time, fudge, mac, original_id, error, other })
 }
 
-/// A message whose signature is right.
+/// A message with a valid signature.
 #[derive(Debug)]
 pub struct Signed {
     pub key: Arc<TsigKey>,
-    /// When it was signed, in seconds since 1970.
+    /// The time of the signature in seconds since 1970.
     pub time: u64,
-    /// What tells this message from every other one: the beginning of its signature.
+    /// The first bytes of the signature. They distinguish this message from all others.
     pub fingerprint: u64,
-    /// Signs what is said to it.
+    /// Signs the reply.
     pub signer: Signer,
 }
 
-/// Why a message's signature does not count.
+/// The reason why a signature is refused.
 #[derive(Debug)]
 pub struct Refused {
-    /// Said in the audit line.
+    /// The text for the audit log.
     pub why: String,
     code: u16,
-    /// What the reply's own TSIG record says.
+    /// The error code in the TSIG record of the reply.
     error: u16,
     key: Box<[u8]>,
     algorithm: Box<[u8]>,
-    /// Only who could sign rightly gets a signed answer.
+    /// A signed reply is sent only if the client's signature was valid.
     signer: Option<Signer>,
     time: u64,
 }
 
-/// Checks the signature that begins at `at`, the last thing in `message`. `now`: seconds since 1970.
+/// Verifies the signature that begins at `at`, the last record of `message`. `now` is the time in seconds since 1970.
 pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Signed, Refused> {
     let Some(tsig) = read(message, at) else {
         return Err(Refused {
@@ -110,7 +111,7 @@ pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Sig
         std::cmp::Ordering::Less if tsig.mac.len() >= 10.max(key.length() / 2) => {
             return Err(refused(format!("the signature of key `{name}` is truncated"), BADTRUNC, None));
         }
-        // Also none at all: only replies may have that (RFC 8945, section 5.2.2.1).
+        // An empty signature is malformed too, because only replies may have one (RFC 8945, section 5.2.2.1).
         std::cmp::Ordering::Less | std::cmp::Ordering::Greater => {
             return Err(Refused { code: rcode::FORMERR, ..refused("its signature is malformed".into(), 0, None) });
         }
@@ -125,7 +126,8 @@ pub fn verify(message: &[u8], at: usize, keys: &Keyring, now: u64) -> Result<Sig
     Ok(Signed { key: key.clone(), time: tsig.time, fingerprint, signer })
 }
 
-/// What the signature of a request is over: the message without it, and its own fields (RFC 8945, section 4.3.3).
+/// Returns the bytes that the signature of a request covers: the message without the TSIG record, and the record's own
+/// fields (RFC 8945, section 4.3.3).
 fn digested(message: &[u8], tsig: &Tsig) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 64);
     out.extend_from_slice(&message[..tsig.at]);
@@ -157,42 +159,43 @@ fn tail(out: &mut Vec<u8>, error: u16, other: &[u8]) {
 }
 
 impl Refused {
-    /// Turns `out`, a whole reply whose code is still 0, into the refusal (RFC 8945, section 5.2).
+    /// Turns `out`, a complete reply with response code 0, into the refusal (RFC 8945, section 5.2).
     pub fn write(self, out: &mut Vec<u8>, now: u64) {
         out[3] = out[3] & 0xf0 | self.code as u8;
         if self.key.is_empty() || self.code != rcode::NOTAUTH {
             return;
         }
         match self.signer {
-            // The time here goes along, so that the client may set its clock (RFC 8945, section 5.2.3).
+            // The reply contains this server's time, so that the client can correct its clock (RFC 8945, section
+            // 5.2.3).
             Some(mut signer) => signer.append(out, self.time, self.error, &now.to_be_bytes()[2..]),
             None => append(out, &self.key, &self.algorithm, self.time, &[], self.error, &[]),
         }
     }
 }
 
-/// Signs the reply to one message, or its parts one after the other.
+/// Signs the reply to one message, or the messages of a transfer one after the other.
 #[derive(Clone, Debug)]
 pub struct Signer {
     key: Arc<TsigKey>,
-    /// The signature before: the request's, then that of each part.
+    /// The previous signature: first the request's, then that of each message.
     before: Vec<u8>,
     first: bool,
 }
 
 impl Signer {
-    /// Signs a request, which answers nothing before it.
+    /// Returns a signer for a request, which has no previous signature.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn request(key: Arc<TsigKey>) -> Self {
         Self { key, before: Vec::new(), first: true }
     }
 
-    /// How many bytes a signature takes in a message.
+    /// Returns the size of a signature in a message, in bytes.
     pub fn length(&self) -> usize {
         self.key.name.len() + 10 + self.key.algorithm.len() + 16 + self.key.length()
     }
 
-    /// Signs a whole message. `now`: seconds since 1970.
+    /// Signs a complete message. `now` is the time in seconds since 1970.
     pub fn sign(&mut self, message: &mut Vec<u8>, now: u64) {
         self.append(message, now, 0, &[]);
     }

@@ -1,6 +1,6 @@
-//! UDP: plain threads, each with its own socket (SO_REUSEPORT lets the kernel spread the clients). What waits in the socket
-//! is taken and answered together, at most [`BATCH`] at a time: under load the system calls and locks are shared, and a
-//! message that comes alone is answered at once. What has to be asked elsewhere goes to the async runtime.
+//! UDP. Each thread has its own socket, and SO_REUSEPORT lets the kernel distribute the clients. A thread receives up
+//! to [`BATCH`] messages with one system call and answers them together. Under load, they share system calls and locks.
+//! A single message is answered at once. Forwarded questions go to the async runtime.
 
 use std::{
     io::{ErrorKind, IoSlice, IoSliceMut},
@@ -27,17 +27,18 @@ use super::{
     transfer,
 };
 
-/// How often a thread that hears nothing looks whether it should end.
-const NAP: Duration = Duration::from_millis(200);
-/// More than any question needs; what is longer is cut off, hence malformed.
+/// The interval at which an idle thread checks whether the server stops.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(200);
+/// The maximum size of a question. A longer message is cut off, and therefore malformed.
 const MAX_QUESTION: usize = 4096;
-/// Between the places of two questions: not a power of two, which would put the beginning of all of them into the same few
-/// lines of the processor's cache.
+/// The distance between two questions in the buffer. It is not a power of two, because then all questions would begin
+/// in the same few lines of the processor's cache.
 const STRIDE: usize = MAX_QUESTION + 192;
-/// Messages taken together: more share nothing more, and the first ones would wait for the last.
+/// The number of messages in a batch. A larger one would save nothing more, and the first messages would wait for the
+/// last.
 const BATCH: usize = 16;
 
-/// One socket of a group on `address`.
+/// Opens one socket of a group on `address`.
 pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     use socket2::{Domain, Socket, Type};
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
@@ -45,15 +46,16 @@ pub fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(true)?;
-    // A burst while the threads wait for a processor should wait, not be lost; less than asked for is fine.
+    // A large buffer keeps a burst while the threads wait for a processor. The kernel may grant less.
     let _ = socket.set_recv_buffer_size(4 << 20);
     let _ = socket.set_send_buffer_size(4 << 20);
-    socket.set_read_timeout(Some(NAP))?;
+    socket.set_read_timeout(Some(IDLE_TIMEOUT))?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-/// Answers until `stop`; counts in the shard of `thread`. A bug that panics costs its one question, never the socket.
+/// Answers until `stop` is set. `thread` selects the shard of the metrics. If a bug causes a panic, one question is
+/// lost, but the socket stays open.
 pub fn serve(socket: UdpSocket, shared: &Arc<Shared>, runtime: &Handle, stop: &AtomicBool, thread: usize) {
     let server = Server { socket: Arc::new(socket), shared, runtime, thread };
     while !stop.load(Ordering::Relaxed) {
@@ -68,10 +70,10 @@ struct Server<'a> {
     thread: usize,
 }
 
-/// Where a message comes from, or a reply goes to.
+/// The sender of a message, or the receiver of a reply.
 type Peer = Option<SockaddrStorage>;
 
-/// The replies to one batch that are ready.
+/// The finished replies to one batch.
 struct Replies {
     bytes: Vec<Vec<u8>>,
     to: [Peer; BATCH],
@@ -86,13 +88,13 @@ impl Server<'_> {
         let mut headers = MultiHeaders::preallocate(BATCH, None);
         let mut arrived: Vec<(usize, Peer)> = Vec::with_capacity(BATCH);
         let mut replies = Replies::new();
-        // What is not answered at once.
+        // Messages that need more than a reply.
         let mut later: Vec<(Disposition, SocketAddr, Vec<u8>)> = Vec::new();
-        // Looked at each time: under load there is never a pause.
+        // The flag is read in each round, because under load there is no pause.
         while !stop.load(Ordering::Relaxed) {
             if let Err(error) = receive(&self.socket, &mut headers, &mut questions, &mut arrived) {
                 if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) {
-                    // Out of memory, an interface that went away: it passes, and must not spin until then.
+                    // There is no memory, or the interface has disappeared. The pause avoids a busy loop.
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 continue;
@@ -103,8 +105,8 @@ impl Server<'_> {
                 for (message, (length, peer)) in questions.chunks(STRIDE).zip(&arrived) {
                     let Some(client) = peer.as_ref().and_then(address) else { continue };
                     let out = &mut replies.bytes[replies.count];
-                    let judge = || handle(rules, &message[..*length], client.ip(), Transport::Udp, out);
-                    match catch_unwind(AssertUnwindSafe(judge)) {
+                    let decide = || handle(rules, &message[..*length], client.ip(), Transport::Udp, out);
+                    match catch_unwind(AssertUnwindSafe(decide)) {
                         Ok(Disposition::Reply) if self.may_send(rules, metrics, client.ip(), since, out) => {
                             metrics.response(out);
                             replies.to[replies.count] = *peer;
@@ -124,7 +126,8 @@ impl Server<'_> {
         }
     }
 
-    /// Whether a reply goes out; one too many to a stranger goes out empty, or not at all.
+    /// Returns whether a reply may be sent. Above the rate for clients outside, a reply is sent without its records, or
+    /// not at all.
     fn may_send(
         &self,
         rules: RequestContext,
@@ -181,7 +184,8 @@ fn address(peer: &SockaddrStorage) -> Option<SocketAddr> {
     peer.as_sockaddr_in().map(v4).or_else(|| peer.as_sockaddr_in6().map(v6))
 }
 
-/// Waits for a message, and takes those that are there with it: their lengths, and where they come from.
+/// Waits for a message, and receives all messages that have arrived with it. Stores their lengths and senders in
+/// `arrived`.
 fn receive(
     socket: &UdpSocket,
     headers: &mut MultiHeaders<SockaddrStorage>,
@@ -191,7 +195,7 @@ fn receive(
     arrived.clear();
     let mut places = questions.chunks_mut(STRIDE).map(|chunk| [IoSliceMut::new(&mut chunk[..MAX_QUESTION])]);
     let mut slices: [_; BATCH] = std::array::from_fn(|_| places.next().unwrap_or([IoSliceMut::new(&mut [])]));
-    // The flag: wait for one, not for all.
+    // The flag makes the call wait for one message, and not for all.
     let received = recvmmsg(socket.as_raw_fd(), headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
     arrived.extend(received.map(|message| (message.bytes, message.address)));
     Ok(())
@@ -207,14 +211,14 @@ impl Replies {
         }
     }
 
-    /// Sends them all. One that cannot be sent is left out, as one that is lost on its way.
+    /// Sends all replies. A reply that cannot be sent is skipped, like a packet that is lost in the network.
     fn send(&mut self, socket: &UdpSocket) {
         let slices: [_; BATCH] = std::array::from_fn(|i| [IoSlice::new(&self.bytes[i])]);
         let mut next = 0;
         while next < self.count {
             let (rest, to) = (slices[next..self.count].iter(), &self.to[next..self.count]);
             next += match sendmmsg(socket.as_raw_fd(), &mut self.headers, rest, to, [], MsgFlags::empty()) {
-                // It ends early at one that fails; the next call then tells.
+                // `sendmmsg` stops before a reply that fails. The next call then returns the error.
                 Ok(sent) => sent.count().max(1),
                 Err(_) => 1,
             };

@@ -1,5 +1,5 @@
-//! Notices that a file was replaced. By looking, not by inotify: looking is certain on every kind of mount, and four `stat`
-//! calls a second cost nothing.
+//! Detects that a file was replaced. It polls with `stat` four times a second, which works on every kind of mount and
+//! costs little. inotify does not work on every kind of mount.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -14,7 +14,7 @@ use super::shared::Shared;
 
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// What changes when a file is replaced or rewritten; `None`: there is none.
+/// The metadata that changes when a file is replaced or rewritten. `None` means that the file does not exist.
 type Stamp = Option<(u64, u64, i64, i64, i64)>;
 
 fn stamp(file: &Path) -> Stamp {
@@ -22,7 +22,7 @@ fn stamp(file: &Path) -> Stamp {
     Some((m.ino(), m.size(), m.mtime(), m.mtime_nsec(), m.ctime_nsec()))
 }
 
-/// A watch on one file, from the moment it is made. Make it before reading the file: a change in between is then seen.
+/// A watch on one file. Make it before you read the file: then it also detects a change during the read.
 pub struct FileWatch {
     file: PathBuf,
     last: Stamp,
@@ -30,17 +30,18 @@ pub struct FileWatch {
 }
 
 impl FileWatch {
-    /// On `names.json`.
+    /// Watches `names.json`.
     pub fn names(file: PathBuf) -> Self {
         Self { last: stamp(&file), file, reload: |shared, _| shared.reload() }
     }
 
-    /// On the file of keys.
+    /// Watches the file of keys.
     pub fn keys(file: PathBuf) -> Self {
         Self { last: stamp(&file), file, reload: Shared::reload_keys }
     }
 
-    /// Has every new version taken over, for ever. A version that is no good is said once, and what was there before stays.
+    /// Loads every new version, without end. If a version is not valid, this is logged once, and the version before
+    /// stays in effect.
     pub async fn follow(mut self, shared: Arc<Shared>) {
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -50,7 +51,7 @@ impl FileWatch {
             }
             self.last = now;
             let (shared, file, reload) = (shared.clone(), self.file.clone(), self.reload);
-            // A big file takes a while, which belongs to no async thread.
+            // A large file takes time to load, and this would block an async thread.
             let done = tokio::task::spawn_blocking(move || match reload(&shared, &file) {
                 Ok(summary) => shared.audit.say(&format!("reloaded: {summary}")),
                 Err(error) => shared.audit.say(&format!("{error}; the old file stays in effect")),

@@ -1,4 +1,4 @@
-//! The wire format of questions (RFC 1035, section 4; EDNS: RFC 6891). Never panics, whatever the bytes are.
+//! The wire format of questions (RFC 1035, section 4; EDNS: RFC 6891). No input makes this module panic.
 
 /// Response codes (RFC 1035, section 4.1.1; RFC 2136, section 2.2; RFC 6891, section 9).
 pub mod rcode {
@@ -16,13 +16,13 @@ pub mod rcode {
     pub const BADVERS: u16 = 16;
 }
 
-/// What a message is for (RFC 1035, section 4.1.1; RFC 1996; RFC 2136).
+/// Operation codes (RFC 1035, section 4.1.1; RFC 1996; RFC 2136).
 pub mod opcode {
     pub const NOTIFY: u8 = 4;
     pub const UPDATE: u8 = 5;
 }
 
-/// Record and question types that need a thought of their own (RFC 1035, section 3.2).
+/// The record and question types that the server treats specially (RFC 1035, section 3.2).
 pub mod rtype {
     pub const A: u16 = 1;
     pub const NS: u16 = 2;
@@ -45,16 +45,16 @@ pub mod rtype {
 
 /// The class of the Internet.
 pub const IN: u16 = 1;
-/// In an update: "no such record" (RFC 2136, section 2.4).
+/// In an update, this class means "no such record" (RFC 2136, section 2.4).
 pub const NONE: u16 = 254;
-/// In an update: "whatever there is" (RFC 2136, section 2.4); the class of TSIG records.
+/// In an update, this class means "any record" (RFC 2136, section 2.4). TSIG records have it too.
 pub const ANY: u16 = 255;
-/// Where the question's name stands in every message.
+/// The size of the header. The name of the question follows it.
 pub const HEADER: usize = 12;
-/// The longest a name may be (RFC 1035, section 2.3.4).
+/// The maximum length of a name (RFC 1035, section 2.3.4).
 const MAX_NAME: usize = 255;
 
-/// A name in wire format, lower case: what the zones are searched with. Lives on the stack.
+/// A name in wire format and lower case, which is the key for lookups in the zones. It is stored without an allocation.
 #[derive(Clone)]
 pub struct Name {
     bytes: [u8; MAX_NAME],
@@ -70,8 +70,8 @@ impl std::ops::Deref for Name {
 }
 
 impl Name {
-    /// The name at the start of `bytes`, lower-cased; `None` if it is cut off, too long, or compressed (a question has
-    /// nothing before it to point to).
+    /// Reads the name at the start of `bytes`, in lower case. Returns `None` if it is cut off, too long, or compressed.
+    /// The name of a question cannot be compressed, because no other name precedes it.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut name = Self { bytes: [0; MAX_NAME], length: 0 };
         let mut at = 0;
@@ -94,48 +94,48 @@ impl Name {
     }
 }
 
-/// What a client can take (RFC 6891).
+/// The EDNS options of a client (RFC 6891).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edns {
     pub payload: u16,
     pub version: u8,
-    /// "DNSSEC OK" (RFC 3225), echoed.
+    /// "DNSSEC OK" (RFC 3225), which the reply repeats.
     pub dnssec_ok: bool,
 }
 
-/// A question that may be answered.
+/// A well-formed question.
 pub struct Query<'a> {
     pub message: &'a [u8],
     pub name: Name,
     pub qtype: u16,
     pub class: u16,
     pub edns: Option<Edns>,
-    /// Where the signature stands (RFC 8945).
+    /// The position of the signature (RFC 8945).
     pub tsig: Option<usize>,
 }
 
 impl Query<'_> {
-    /// Header and question, as they came: a reply repeats the question's letters exactly, also their case.
+    /// Returns the header and the question as received. A reply repeats the name with the same upper and lower case.
     pub fn head(&self) -> &[u8] {
         &self.message[..HEADER + self.name.len() + 4]
     }
 
-    /// "Recursion desired".
+    /// Returns whether the flag "recursion desired" is set.
     pub fn recursion_desired(&self) -> bool {
         self.message[2] & 1 != 0
     }
 }
 
-/// Why a packet is not a question.
+/// The reason why a packet is not a question.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Bad {
-    /// Not even a header, or itself a reply: answering would serve only an attacker or a loop.
+    /// The packet has no complete header, or is itself a reply. An answer would help only an attacker, or start a loop.
     Drop,
-    /// Answered with this code and nothing but a header.
+    /// The server replies with this code and a header only.
     Code(u16),
 }
 
-/// Reads a question.
+/// Parses a question.
 pub fn parse(message: &[u8]) -> Result<Query<'_>, Bad> {
     let header = message.get(..HEADER).ok_or(Bad::Drop)?;
     if header[2] & 0x80 != 0 {
@@ -166,7 +166,8 @@ fn read_body(message: &[u8], answers: u16, authorities: u16, additionals: u16) -
         let kind = u16_at(message, at)?;
         let length = usize::from(u16_at(message, at + 8)?);
         if kind == rtype::OPT {
-            // One, in the additional section, owned by the root (RFC 6891, section 6.1.1).
+            // There is at most one OPT record. It is in the additional section, and its owner is the root (RFC 6891,
+            // section 6.1.1).
             if edns.is_some() || index < before || message[owner] != 0 {
                 return None;
             }
@@ -175,7 +176,7 @@ fn read_body(message: &[u8], answers: u16, authorities: u16, additionals: u16) -
             edns = Some(Edns { payload: u16_at(message, at + 2)?, version, dnssec_ok });
         }
         if kind == rtype::TSIG {
-            // The last one of the additional section (RFC 8945, section 5.2).
+            // The TSIG record is the last one of the additional section (RFC 8945, section 5.2).
             if index < before || index + 1 != count {
                 return None;
             }
@@ -184,12 +185,12 @@ fn read_body(message: &[u8], answers: u16, authorities: u16, additionals: u16) -
         at += 10 + length;
         message.get(..at)?;
     }
-    // Bytes after the last record are not DNS.
+    // The message must end with the last record.
     (at == message.len()).then_some(Query { message, name, qtype, class, edns, tsig })
 }
 
-/// Where the signature of a message of any kind stands: the last record of its additional section (RFC 8945, section 5.2).
-/// An error when the message is malformed.
+/// Returns the position of the signature in a message of any kind. The signature is the last record of the additional
+/// section (RFC 8945, section 5.2). Returns an error if the message is malformed.
 pub fn signature(message: &[u8]) -> Result<Option<usize>, ()> {
     let walk = || {
         let count = |at| Some(u32::from(u16_at(message, at)?));
@@ -216,13 +217,13 @@ pub fn signature(message: &[u8]) -> Result<Option<usize>, ()> {
     walk().ok_or(())
 }
 
-/// What a message is for; `None`: it has no header, or is itself a reply.
+/// Returns the operation code of a message, or `None` if it has no complete header or is a reply.
 pub fn opcode(message: &[u8]) -> Option<u8> {
     let header = message.get(..HEADER)?;
     (header[2] & 0x80 == 0).then_some(header[2] >> 3 & 15)
 }
 
-/// What a reply is about.
+/// Returns the operation code of a reply.
 pub fn opcode_of_reply(reply: &[u8]) -> Option<u8> {
     Some(reply.get(2)? >> 3 & 15)
 }
@@ -235,7 +236,8 @@ pub fn u32_at(message: &[u8], at: usize) -> Option<u32> {
     Some(u32::from(u16_at(message, at)?) << 16 | u32::from(u16_at(message, at + 2)?))
 }
 
-/// The name at `at`, lower-cased, and where it ends. Pointers (RFC 1035, section 4.1.4) are followed, only backwards.
+/// Reads the name at `at`, in lower case, and returns it with the position after it. Pointers (RFC 1035, section 4.1.4)
+/// may only point backwards.
 pub fn expand(message: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut name = Name { bytes: [0; MAX_NAME], length: 0 };
     let (mut from, mut to, mut end, mut earliest) = (at, 0, None, at);
@@ -266,7 +268,7 @@ pub fn expand(message: &[u8], at: usize) -> Option<(Name, usize)> {
     }
 }
 
-/// Where the name at `at` ends; pointers are not followed.
+/// Returns the position after the name at `at`. It does not follow pointers.
 pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {
@@ -278,8 +280,8 @@ pub fn skip_name(message: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// A wire-format name as it is written, with the final dot; what is not a letter, digit, `-`, `_`, `*` or `/` as `\\DDD`
-/// (RFC 1035, section 5.1).
+/// Returns the text form of a name in wire format, with the final dot. A character that is not a letter, a digit, `-`,
+/// `_`, `*` or `/` is written as `\\DDD` (RFC 1035, section 5.1).
 pub fn text(name: &[u8]) -> String {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
@@ -297,7 +299,7 @@ pub fn text(name: &[u8]) -> String {
     if out.is_empty() { ".".into() } else { out }
 }
 
-/// A type as it is written: `A`, `TYPE65280` (RFC 3597, section 5).
+/// Returns the text form of a type: `A`, `TYPE65280` (RFC 3597, section 5).
 pub fn type_text(rtype: u16) -> String {
     match hickory_server::proto::rr::RecordType::from(rtype) {
         hickory_server::proto::rr::RecordType::Unknown(number) => format!("TYPE{number}"),
@@ -305,7 +307,7 @@ pub fn type_text(rtype: u16) -> String {
     }
 }
 
-/// A name as it is written (`git.internal.`, the final dot may be missing) in lower-case wire format.
+/// Parses the text form of a name (`git.internal.`; the final dot is optional) into wire format in lower case.
 pub fn name(text: &str) -> Result<Box<[u8]>, String> {
     let mut wire = Vec::with_capacity(text.len() + 2);
     let labels = text.strip_suffix('.').unwrap_or(text);

@@ -1,5 +1,5 @@
-//! The child that restores. Its job comes as one line on its standard input, a socket, and its end goes back as one; the
-//! repository is behind its standard output. Its working directory is the target.
+//! The child process of a restore. Its standard input is a socket, on which it receives its job as one line and sends
+//! its result as one line. The repository is behind its standard output. Its working directory is the target.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{open::Repository, relay::Message, remote::Remote, warnings};
 
-/// Does it.
+/// Runs the child process and returns its exit code.
 pub fn run() -> ExitCode {
-    // The parent is gone: nothing would clean up after this process.
+    // Without its parent, this process would not be cleaned up.
     let _ = set_pdeathsig(Signal::SIGKILL);
     let Ok(mut control) = socket(std::io::stdin()) else { return ExitCode::FAILURE };
     let answer = work(&control).map_or_else(Message::from, |()| Message::Done);
@@ -47,12 +47,12 @@ fn work(control: &UnixStream) -> Result<()> {
     let mut line = String::new();
     BufReader::new(control).read_line(&mut line).or_error(Kind::Other, what)?;
     let job: RestoreJob = serde_json::from_str(&line).or_error(Kind::Other, what)?;
-    // Held to the end: the directory is not cleared away under a process that still writes into it.
+    // The lock is held to the end, so the directory is not removed while this process writes into it.
     let directory = std::fs::File::open(".").or_error(Kind::Host, || "cannot open the target".into())?;
     let _held = Flock::lock(directory, FlockArg::LockShared)
         .map_err(|(_, error)| Error::new(Kind::Host, format!("cannot lock the target: {error}")))?;
     warnings::listen();
-    // On a node root restores what may be anything; there is no way without the wall.
+    // On a node, root restores files that may be forged. There, the restore must be confined.
     let target = confine(job.what == RestoreKind::Snapshot)?;
     let remote = socket(std::io::stdout()).and_then(Remote::start).or_error(Kind::Other, what)?;
     let remote = Arc::new(remote);

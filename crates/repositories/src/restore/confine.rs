@@ -1,4 +1,4 @@
-//! A process gives away all of the file system but the directory it is in. What it opened before stays open.
+//! Confines a process to its working directory. Files that it opened before remain open.
 
 use std::{fs, path::PathBuf};
 
@@ -8,11 +8,11 @@ use nix::{
     unistd::{Gid, Uid, chdir, chroot, getegid, geteuid},
 };
 
-/// Makes the working directory the root directory, and gives its path then. Without root's rights that takes a user namespace of
-/// its own; where the kernel gives none, the directory stays what it is, unless it `must` be.
+/// Makes the working directory the root directory. Returns the path of the target after it. Without root's rights this
+/// needs a user namespace. If the kernel does not permit one, the process is not confined, unless `must` is set.
 ///
 /// # Errors
-/// It must be, and cannot.
+/// `must` is set, and the process cannot be confined.
 pub fn confine(must: bool) -> Result<PathBuf> {
     let what = || "cannot confine the restore to its directory".to_owned();
     let here = std::env::current_dir().or_error(Kind::Host, what)?;
@@ -24,11 +24,11 @@ pub fn confine(must: bool) -> Result<PathBuf> {
     }
 }
 
-/// Root's rights over nothing but this process; files are made as before.
+/// Enters a user namespace, in which this process has root's rights. New files keep their owner.
 fn own_namespace() -> nix::Result<()> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER)?;
-    // A map of groups is taken only when no group can be given up.
+    // The kernel accepts a group map only if setgroups(2) is denied.
     let maps = [("setgroups", "deny".to_owned()), ("uid_map", user_map(user)), ("gid_map", group_map(group))];
     for (file, text) in maps {
         fs::write(format!("/proc/self/{file}"), text).map_err(|_| nix::errno::Errno::EPERM)?;
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// In a thread with a root directory of its own, the rest of the process keeps its.
+    /// A thread can have its own root directory (`CLONE_FS`), and the rest of the process keeps its own.
     #[test]
     fn nothing_is_written_outside() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Checks every entry of a snapshot, then restores it in this process.
+//! Checks every entry of a snapshot, and then restores it in this process.
 
 use rustix::fs::MetadataExt;
 use std::{
@@ -27,7 +27,8 @@ use crate::{
 /// Restores into `target`, in this process. Nothing is written before every entry was checked.
 ///
 /// # Errors
-/// An entry is forged; or something cannot be read or written, and then a part of it may be there.
+/// An entry is forged, or something cannot be read or written. In the second case a part of the data may have been
+/// written.
 pub fn here(repository: Repository, what: RestoreKind, restic: &str, target: &Path) -> Result<()> {
     let Repository { name, inner, .. } = repository;
     let name = name.as_str();
@@ -54,14 +55,14 @@ pub fn here(repository: Repository, what: RestoreKind, restic: &str, target: &Pa
         }
         let destination = LocalDestination::new(into, true, false)?;
         let plan = tree.prepare_restore(&options, all.clone(), &destination, false)?;
-        // To set what is set already would make it look changed.
+        // If attributes were set again, the file would look changed.
         let other = all.filter(|entry| !entry.as_ref().is_ok_and(|(path, node)| is_the_same(&target.join(path), node)));
         tree.restore(plan, &options, other, &destination)
     })?;
     warnings::clean()
 }
 
-/// Looks at the whole stream that the library would restore.
+/// Checks every entry that rustic_core would restore.
 pub(super) fn check(
     tree: &rustic_core::Repository<impl IndexedFull>,
     name: &str,
@@ -70,7 +71,7 @@ pub(super) fn check(
     target: &Path,
 ) -> Result<()> {
     let room = match what {
-        // Most of it is there already, so the size says nothing.
+        // Most of the data exists already, so its size is not a reason to refuse.
         RestoreKind::Snapshot => u64::MAX,
         RestoreKind::Workspace => nix::sys::statvfs::statvfs(target)
             .map(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()))
@@ -104,7 +105,8 @@ pub(super) fn check(
     Ok(())
 }
 
-/// Removes what is not surely the same: the library writes into files that are there, skips zeros, and fails over links.
+/// Removes a file that may differ from `node`. rustic_core would write into the existing file, skip zeros, and fail at
+/// links.
 pub(super) fn make_way(path: &Path, node: &Node) -> std::io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_dir() && !is_the_same(path, node) => fs::remove_file(path),
@@ -112,7 +114,8 @@ pub(super) fn make_way(path: &Path, node: &Node) -> std::io::Result<()> {
     }
 }
 
-/// Whether a file is the very one that was copied, unchanged since: no program can set the time of its last change.
+/// Returns whether a file is the one that was copied, without changes since then. No program can set the change time
+/// (ctime), so it is a proof.
 pub(super) fn is_the_same(path: &Path, node: &Node) -> bool {
     let Ok(here) = fs::symlink_metadata(path) else { return false };
     let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);

@@ -1,4 +1,4 @@
-//! One restore: what comes out of which repository.
+//! One restore: the kind, the snapshot, and the repository.
 
 use lap_base::{
     error::{Kind, OrError, Result},
@@ -7,11 +7,11 @@ use lap_base::{
 use rustic_core::RestoreOptions;
 use serde::{Deserialize, Serialize};
 
-/// What comes out of a repository; each has its own rules.
+/// The kind of a restore. Each kind has its own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestoreKind {
-    /// A snapshot of a node, over what is in the target already.
+    /// A snapshot of a node, over existing files in the target.
     Snapshot,
     /// The workspace, into an empty directory.
     Workspace,
@@ -21,17 +21,18 @@ pub enum RestoreKind {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct RestoreJob {
     pub what: RestoreKind,
-    /// The snapshot, as restic calls it, in full.
+    /// The full id of the snapshot in restic.
     pub restic: String,
-    /// The repository, for messages.
+    /// The name of the repository, for messages.
     pub repository: String,
-    /// The repository's master key.
+    /// The master key of the repository.
     #[serde(with = "exposed")]
     pub key: Secret,
 }
 
+/// Properties of each kind.
 impl RestoreKind {
-    /// Where it is in the snapshot.
+    /// Returns the path in the snapshot that is restored.
     pub fn place(self) -> &'static str {
         match self {
             Self::Snapshot => PLACE,
@@ -48,15 +49,15 @@ impl RestoreKind {
                 let sparse = serde_json::from_str("\"ByContent\"");
                 options.sparse = Some(sparse.or_error(Kind::Other, || "an option".into())?);
             }
-            // The one who recovers is the owner.
+            // The user who recovers the lab becomes the owner.
             Self::Workspace => options.no_ownership = true,
         }
         Ok(options)
     }
 }
 
-/// Where the workspace is in its snapshot.
+/// The path of the workspace in its snapshot.
 pub(crate) const WORKSPACE_PLACE: &str = "/lap-workspace";
 
-/// Where the data is in a copy, whatever it is called on the node: by this the next copy finds what it can build on.
+/// The path of the data in a copy, whatever its path on the node is. The next copy uses it to find unchanged files.
 pub(crate) const PLACE: &str = "/lap";

@@ -1,5 +1,5 @@
-//! Whether the names in a repository's directories are names of files. Pure: it is given one entry after the other, each
-//! directory before what is in it.
+//! Checks that the names in a repository's directories are plain file names. This module is pure: it gets one entry
+//! after the other, each directory before its content.
 
 use std::{
     collections::HashSet,
@@ -11,17 +11,18 @@ use std::{
 use lap_base::error::{Error, Kind, Result};
 use rustic_core::{TreeId, repofile::Node};
 
-/// A path with more directories is longer than Linux takes, so no copy has it.
-const DEEPEST: usize = 2048;
-/// Far more than any snapshot has. Directories that name each other could make a few kilobytes look like more.
-const MOST: u64 = 200_000_000;
-/// Longer ones are cut off in messages.
-const SHOWN: usize = 200;
+/// The maximum depth. A deeper path is longer than Linux permits, so no copy contains one.
+const MAX_DEPTH: usize = 2048;
+/// The maximum number of entries. No real snapshot has as many, but directories that refer to each other could make a
+/// few kilobytes look like more.
+const MAX_ENTRIES: u64 = 200_000_000;
+/// The maximum length of a path in messages, in characters.
+const MAX_SHOWN: usize = 200;
 
-/// What was seen of the tree so far.
+/// The state of the check: the entries seen so far.
 pub struct TreeNames<'a> {
     repository: &'a str,
-    /// The directories that are open, the innermost last.
+    /// The open directories. The innermost is the last one.
     open: Vec<Directory>,
     entries: u64,
 }
@@ -38,16 +39,16 @@ impl Directory {
 }
 
 impl<'a> TreeNames<'a> {
-    /// For the directory `tree` of a repository.
+    /// Starts a check of the directory `tree` of a repository.
     pub fn new(repository: &'a str, tree: Option<TreeId>) -> Self {
         Self { repository, open: vec![Directory::new(tree)], entries: 0 }
     }
 
-    /// The next entry.
+    /// Checks the next entry.
     ///
     /// # Errors
-    /// Its name is not exactly one name of a file, or another entry of its directory has it, or it is below something that
-    /// is no directory, or inside of itself.
+    /// The name is not a plain file name, another entry of the directory has the same name, or the entry is in no
+    /// directory or inside itself.
     pub fn check(&mut self, path: &Path, node: &Node) -> Result<()> {
         let name = node.name();
         let wrong = |why| Err(forged(self.repository, path, why));
@@ -55,7 +56,7 @@ impl<'a> TreeNames<'a> {
             return wrong("which is not a plain file name");
         }
         self.entries += 1;
-        if self.entries > MOST {
+        if self.entries > MAX_ENTRIES {
             return wrong("after more entries than any snapshot has");
         }
         // All names above were checked, so each part of the path is one of them.
@@ -63,7 +64,7 @@ impl<'a> TreeNames<'a> {
         if depth == 0 || depth > self.open.len() {
             return wrong("which is outside any directory");
         }
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return wrong("which is deeper than a path may be");
         }
         self.open.truncate(depth);
@@ -83,15 +84,15 @@ impl<'a> TreeNames<'a> {
     }
 }
 
-/// Whether a path that is this name has one part, and that is a name.
+/// Returns whether `name` is a plain file name, so that a path with it has one part.
 fn is_one(name: &OsStr) -> bool {
     let bytes = name.as_bytes();
     !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.iter().any(|byte| matches!(byte, b'/' | 0))
 }
 
-/// What is said of an entry that no honest program writes.
+/// Returns the error for an entry that neither lap nor restic would write.
 pub fn forged(repository: &str, path: &Path, why: &str) -> Error {
-    let shown: String = path.to_string_lossy().chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let shown: String = path.to_string_lossy().chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
     Error::new(Kind::Refused, format!("`{repository}` has an entry `{shown}`, {why}: nothing of it was restored"))
         .hint("neither lap nor restic writes such an entry: the repository was forged, or a third party has its key")
         .hint("`lap snapshot list --from REPOSITORY` shows older copies; lap checks each in the same way")
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_one_part_of_a_path() {
+    fn only_plain_file_names_are_accepted() {
         for fine in ["a", "...", "a b", "-", "\u{e4}", "\\xff\\n", "\\\\"] {
             assert!(is_one(&node(fine, NodeType::File, None).name()), "{fine}");
         }
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_a_tree() {
+    fn a_forged_tree_is_refused() {
         let (file, dir) = (|| node("a", NodeType::File, None), |number| node("a", NodeType::Dir, tree(number)));
         let b = || node("b", NodeType::File, None);
         assert_eq!(said(&[("a", dir(1)), ("a/a", dir(2)), ("a/a/a", file()), ("a/b", b()), ("b", b())]), None);
@@ -137,7 +138,7 @@ mod tests {
         assert!(twice.starts_with("`office` has an entry `a`, twice"), "{twice}");
         let itself = said(&[("a", dir(1)), ("a/a", dir(2)), ("a/a/a", dir(1))]).unwrap();
         assert!(itself.contains("`a/a/a`, which is a directory inside itself"), "{itself}");
-        assert!(said(&[("a", dir(0))]).is_some(), "the top is one, too");
+        assert!(said(&[("a", dir(0))]).is_some(), "the top directory counts too");
         let link = NodeType::Symlink { linktarget: "/etc".into(), linktarget_raw: None };
         assert!(said(&[("a", node("a", link, tree(1)))]).unwrap().contains("only in part"));
         assert!(said(&[("a", node("a", NodeType::Dir, None))]).unwrap().contains("only in part"));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_has_one_line_and_an_end() {
+    fn the_error_about_a_forged_entry_is_one_short_line() {
         let said = forged("office", Path::new(&format!("\u{1b}[2J\n{}", "x".repeat(9000))), "twice").message;
         assert!(
             said.contains("`\\u{1b}[2J\\nxxx") && said.len() < 400 && !said.chars().any(char::is_control),

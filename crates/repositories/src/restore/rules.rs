@@ -1,4 +1,5 @@
-//! Which entries are restored, which are left out, and which show that the repository was forged. Pure.
+//! Rules for the entries of a snapshot: which are restored, which are left out, and which show that the repository was
+//! forged. This module is pure.
 
 use std::path::Path;
 
@@ -6,16 +7,16 @@ use rustic_core::repofile::{Node, NodeType};
 
 use super::job::RestoreKind;
 
-/// What is done with an entry.
+/// The rule for an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     Restore,
-    /// It stays where it is, and so does all below it.
+    /// The entry and everything below it is not restored.
     Leave,
     Refuse(&'static str),
 }
 
-/// What is done with this one.
+/// Returns the rule for an entry.
 pub fn of(what: RestoreKind, path: &Path, node: &Node) -> Rule {
     let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap_or("\u{fffd}")).collect();
     match what {
@@ -24,7 +25,7 @@ pub fn of(what: RestoreKind, path: &Path, node: &Node) -> Rule {
     }
 }
 
-/// The agent, which is root, reads `meta.json` and `state` by itself.
+/// The agent, which is root, reads `meta.json` and `state` itself, so these must be plain files and directories.
 fn snapshot(parts: &[&str], node: &Node) -> Rule {
     let fine = match parts {
         ["data"] | ["state"] => node.is_dir(),
@@ -38,8 +39,8 @@ fn snapshot(parts: &[&str], node: &Node) -> Rule {
     if fine { Rule::Restore } else { Rule::Refuse("which does not belong in a snapshot of lap") }
 }
 
-/// lap writes its keys and git's settings into it, and git runs in it. Of git's own data only what holds commits is taken: settings,
-/// hooks and what leads to other settings could run a program.
+/// lap writes its keys and git's settings into the workspace, and git runs in it. Of git's own data, only the files
+/// with commits are restored. Settings, hooks, and files that refer to other settings could run a program.
 fn workspace(parts: &[&str], node: &Node) -> Rule {
     let known = matches!(node.node_type, NodeType::File | NodeType::Dir | NodeType::Symlink { .. });
     if !known || parts.contains(&".lap") {
@@ -47,7 +48,7 @@ fn workspace(parts: &[&str], node: &Node) -> Rule {
     }
     let Some(git) = parts.iter().position(|part| *part == ".git") else { return Rule::Restore };
     let fine = match &parts[git + 1..] {
-        // A file would name another directory with settings.
+        // A file `.git` would refer to another directory with settings.
         [] => node.is_dir(),
         ["objects", "info", rest @ ..] => node.is_dir() || !matches!(rest, ["alternates" | "http-alternates"]),
         ["objects" | "refs" | "logs" | "lfs", ..] => node.is_dir() || node.is_file(),
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_data_state_and_a_description() {
+    fn a_snapshot_contains_data_state_and_a_description() {
         for fine in ["d data", "l data/one/link", "p data/fifo", "f meta.json", "d state", "f state/dns/x"] {
             assert_eq!(
                 of_kind(RestoreKind::Snapshot, fine.chars().next().unwrap(), &fine[2..]),
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_workspace_runs_by_itself() {
+    fn no_program_of_a_restored_workspace_runs() {
         for fine in [
             "f lap.toml",
             "l env/test/link",

@@ -1,4 +1,4 @@
-//! Who opens a repository, who locks it, and what makes a lab out of it again.
+//! Tests of passwords, locks, and the recovery bundle.
 
 use lap_base::error::Kind;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::{key_slot::KeySlot, sftp::Sftp};
 
 #[test]
-fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
+fn a_passphrase_opens_the_repository_until_it_is_replaced() {
     let office = Office::new();
     let open = |door, text: &str| Repository::open(office.storage.clone(), "office", door, &secret(text), silent());
     assert!(!office.open().has_passphrase().unwrap());
@@ -24,14 +24,14 @@ fn a_passphrase_opens_it_too_and_another_one_takes_its_place() {
 }
 
 #[test]
-fn the_labs_own_key_is_one_as_restic_makes_it() {
+fn the_key_of_the_lab_has_the_parameters_of_restic() {
     let office = Office::new();
     let keys = office.storage.list(Folder::Keys).unwrap();
     let [(file, _)] = &keys[..] else { panic!("{keys:?}") };
     let key: serde_json::Value = serde_json::from_slice(&office.storage.read(file, None).unwrap()).unwrap();
     assert_eq!((&key["username"], &key["kdf"], &key["N"]), (&"lap".into(), &"scrypt".into(), &32_768.into()));
     assert!(office.restic(&["key", "list"]).contains(" lap "));
-    // What is for people takes a guesser as long as the library thinks right.
+    // The passphrase has a stronger N, because it can be guessed more easily.
     office.open().set_passphrase(&secret("a passphrase")).unwrap();
     let key = |door| {
         let files = office.storage.list(Folder::Keys).unwrap();
@@ -45,13 +45,13 @@ fn the_labs_own_key_is_one_as_restic_makes_it() {
 }
 
 #[test]
-fn locks_are_those_of_restic() {
+fn locks_are_compatible_with_restic() {
     let office = Office::new();
     let repository = office.open();
     let (one, two) = (repository.lock(false).unwrap(), repository.lock(false).unwrap());
     let error = repository.lock(true).err().unwrap();
     assert!(error.kind == Kind::Locked && error.message.contains("uses it (process "), "{error}");
-    // restic sees them as its own.
+    // restic recognizes the locks.
     let restic = |arguments: &[&str]| {
         let mut command = Command::new("restic");
         command.args(["--no-cache", "--repo"]).arg(office.root()).args(arguments).env("RESTIC_PASSWORD", "pw");
@@ -60,7 +60,7 @@ fn locks_are_those_of_restic() {
     };
     let (pruned, said) = restic(&["prune"]);
     assert!(!pruned && said.contains("repository is already locked by PID"), "{said}");
-    assert!(restic(&["snapshots"]).0, "who reads is not in the way");
+    assert!(restic(&["snapshots"]).0, "reading does not need the lock");
     drop((one, two));
     let exclusive = repository.lock(true).unwrap();
     let (listed, said) = restic(&["snapshots"]);
@@ -69,14 +69,14 @@ fn locks_are_those_of_restic() {
     drop(exclusive);
     assert!(restic(&["prune"]).0);
     assert!(office.storage.list(Folder::Locks).unwrap().is_empty());
-    // One that nobody can read is somebody's.
+    // A lock file that cannot be read counts as a lock.
     let foreign = office.root().join("locks").join("ab".repeat(32));
     fs::write(&foreign, "x").unwrap();
     assert_eq!(repository.lock(false).err().unwrap().message, "`office` is locked: a lock in it cannot be read");
 }
 
 #[test]
-fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
+fn the_keys_and_the_workspace_are_stored_beside_the_snapshots() {
     let office = Office::new();
     let (dir, back) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let root = dir.path();
@@ -102,7 +102,7 @@ fn the_keys_and_the_workspace_lie_beside_the_snapshots() {
         repository.keep_workspace("lab", root).unwrap();
     }
     let said = office.restic(&["snapshots"]);
-    assert_eq!(said.matches("lap-keys").count() / 2, 1, "the same ones are not kept again: {said}");
+    assert_eq!(said.matches("lap-keys").count() / 2, 1, "the same keys are not stored again: {said}");
     assert_eq!(repository.recoverable().unwrap(), "lab");
 
     workspace(&repository, back.path()).unwrap();
@@ -141,9 +141,9 @@ fn a_key_or_a_lock_that_cannot_be_read_is_not_absent() {
     assert!(error.message.ends_with("a lock in it cannot be read"), "{error}");
 }
 
-/// The same through stock OpenSSH's server, without the way there.
+/// The same through OpenSSH's SFTP server, without a network.
 #[test]
-fn over_sftp() {
+fn a_copy_over_sftp_is_fetched_without_a_difference() {
     let office = Office::with(|path| {
         let mut server = Command::new("/usr/lib/openssh/sftp-server");
         Arc::new(Sftp::start(&mut server, path.to_str().unwrap()).unwrap())
@@ -155,7 +155,7 @@ fn over_sftp() {
     assert_eq!(office.storage.read(&missing, None).unwrap_err().kind(), io::ErrorKind::NotFound);
     let (file, size) = office.storage.list(Folder::Data).unwrap().remove(0);
     assert_eq!(office.storage.read(&file, Some((size - 1, 2))).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-    assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "and goes on after an error");
+    assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "the connection works after an error");
     let names = office.storage.list_root().unwrap().unwrap();
     assert!(
         names.contains(&"config".into()) && !Path::new(&office.root()).join("tmp").read_dir().unwrap().any(|_| true)

@@ -1,5 +1,5 @@
-//! A repository as an attacker writes it: the attacker has the key that a node gets, and may add packs, indexes and snapshots.
-//! rustic_core and restic never write such entries, so the files are made here, byte by byte.
+//! Writes a repository as an attacker does: the attacker has the key that a node gets, and can add packs, indexes and
+//! snapshots. rustic_core and restic never write such entries, so this module writes the files byte by byte.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -11,22 +11,22 @@ use crate::{
     open::Repository,
 };
 
-/// What a forged directory holds.
+/// An entry of a forged directory.
 pub enum Entry {
     File(&'static str),
     /// A file with this content.
     Text(&'static str, String),
     Link(&'static str, &'static str),
     Directory(&'static str, Vec<Entry>),
-    /// A link that has a directory's content.
+    /// A link with the content of a directory.
     LinkWithEntries(&'static str, &'static str, Vec<Entry>),
-    /// A directory that is itself again, for ever.
+    /// A directory that contains itself.
     Endless(&'static str),
-    /// A file that has the same 8 MiB so many times.
+    /// A file that contains the same 8 MiB this many times.
     Large(&'static str, usize),
 }
 
-/// What every forged file contains.
+/// The content of every forged file.
 pub const PAYLOAD: &str = "ssh-ed25519 AAAA attacker\n";
 
 const TIME: &str = "2026-11-30T03:00:00Z";
@@ -58,7 +58,7 @@ fn node(name: &str, kind: &str, more: Value) -> Value {
     node
 }
 
-/// Writes a snapshot whose root holds `top`, with these tags, dated `time`. Gives what restic calls it.
+/// Writes a snapshot whose root contains `top`, with these tags and the time `time`. Returns its id in restic.
 pub fn forge(repository: &Repository, top: &[Entry], tags: &[&str], time: &str) -> String {
     let cipher = repository.cipher().unwrap();
     let mut forger = Forger { repository, cipher, data: Vec::new(), trees: Vec::new() };
@@ -98,7 +98,7 @@ impl Forger<'_> {
                 node(name, "symlink", json!({ "linktarget": to, "subtree": subtree }))
             }
             Entry::Endless(name) => {
-                // The index says which bytes a name has: nothing makes it tell the truth.
+                // The index assigns content to an id, and nothing forces it to be correct.
                 let own = "ab".repeat(32);
                 let node = node(name, "dir", json!({ "subtree": own }));
                 self.trees.push((own, line(&json!({ "nodes": [node.clone()] }))));

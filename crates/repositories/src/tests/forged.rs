@@ -1,4 +1,5 @@
-//! What a forged repository asks for is refused before anything is written, and outside of the target nothing is ever written.
+//! Tests with forged repositories: each is refused before anything is written, and nothing is ever written outside of
+//! the target.
 
 use lap_base::error::Kind;
 use lap_snapshots::Id;
@@ -8,7 +9,7 @@ use super::{
     *,
 };
 
-/// A forged copy of an environment's data.
+/// Forges a copy of an environment's data.
 fn copy_with(office: &Office, mut entries: Vec<Entry>) -> (Id, String) {
     let meta = office.take(1_795_000_000);
     snapshot::remove(&office.pool.path(), &meta.id).unwrap();
@@ -24,7 +25,7 @@ fn data(entries: Vec<Entry>) -> Vec<Entry> {
 }
 
 #[test]
-fn a_forged_copy_is_refused_with_its_name_and_nothing_is_written() {
+fn a_forged_copy_is_refused_before_anything_is_written() {
     let office = Office::new();
     let outside = office.pool.dir.path().join("outside");
     let absolute: &'static str = Box::leak(outside.join("absolute").display().to_string().into_boxed_str());
@@ -60,15 +61,16 @@ fn a_forged_copy_is_refused_with_its_name_and_nothing_is_written() {
         assert_eq!(office.pool.left_over(), Vec::<String>::new(), "{named}");
         assert!(snapshot::list(&office.pool.path()).unwrap().is_empty(), "{named}");
     }
-    // The forger is none that nothing could read: what is named well comes back.
+    // The control run shows that the forged repository is readable: an entry with a valid name is restored.
     let (id, restic) = copy_with(&office, data(vec![Entry::Directory("one", vec![Entry::File("fine")])]));
     let meta = office.fetch_as(&id, &restic).unwrap();
     assert_eq!(fs::read_to_string(office.data(&meta).join("one/fine")).unwrap(), PAYLOAD);
 }
 
-/// The library by itself writes there: the attack is a real one, and the check is what stops it.
+/// The control run restores the same entry with rustic_core alone, which writes outside of the target. So the check
+/// prevents a real attack.
 #[test]
-fn the_library_alone_writes_outside() {
+fn rustic_core_alone_writes_outside_the_target() {
     use rustic_core::{LocalDestination, LsOptions, RestoreOptions};
     let office = Office::new();
     let (_, restic) = copy_with(&office, data(vec![Entry::File("../../outside")]));
@@ -85,7 +87,7 @@ fn the_library_alone_writes_outside() {
 
 const WORKSPACE: [&str; 3] = ["lap", "lap-workspace", "lap-lab:lab"];
 
-/// A forged workspace, newer than those before.
+/// Forges a workspace that is newer than the earlier ones.
 fn workspace_with(office: &Office, entries: Vec<Entry>) {
     let minute = office.storage.list(Folder::Snapshots).unwrap().len();
     let time = format!("2030-11-30T05:{minute:02}:00Z");
@@ -93,7 +95,7 @@ fn workspace_with(office: &Office, entries: Vec<Entry>) {
 }
 
 #[test]
-fn a_forged_workspace_writes_and_runs_nothing() {
+fn a_forged_workspace_writes_nothing_outside_and_runs_no_program() {
     let office = Office::new();
     let dir = tempfile::tempdir().unwrap();
     let (into, outside) = (dir.path().join("new"), dir.path().join("outside"));
@@ -103,7 +105,7 @@ fn a_forged_workspace_writes_and_runs_nothing() {
         vec![Entry::File(absolute)],
         vec![Entry::Directory("scripts", vec![Entry::File("../../outside/x")])],
         vec![Entry::Link("scripts", "/etc"), Entry::Directory("scripts", vec![Entry::File("x")])],
-        // More than a disk has, in some megabytes.
+        // More data than a disk contains, in some megabytes.
         vec![Entry::Large("large", 200_000)],
     ] {
         fs::create_dir(&into).unwrap();
@@ -116,7 +118,7 @@ fn a_forged_workspace_writes_and_runs_nothing() {
         fs::remove_dir(&outside).unwrap();
     }
 
-    // lap writes its keys and git's settings below these names, and git would run what it finds.
+    // lap writes its keys and git's settings below these names, and git would run programs that it finds there.
     fs::create_dir(&into).unwrap();
     fs::create_dir(&outside).unwrap();
     let link: &'static str = Box::leak(outside.display().to_string().into_boxed_str());
@@ -139,7 +141,7 @@ fn a_forged_workspace_writes_and_runs_nothing() {
         ],
     );
     workspace(&office.open(), &into).unwrap();
-    // What `lap recover` writes next.
+    // The files that `lap recover` writes next.
     fs::create_dir_all(into.join(".lap/keys")).unwrap();
     fs::write(into.join(".lap/keys/admin"), "key").unwrap();
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
@@ -153,7 +155,7 @@ fn a_forged_workspace_writes_and_runs_nothing() {
 }
 
 #[test]
-fn a_forged_name_of_a_lab_is_none() {
+fn a_forged_name_of_a_lab_is_refused() {
     let office = Office::new();
     for lab in ["lap-lab:../../x", "lap-lab:/etc/x", "lap-lab:\u{1b}[2J", "lap-lab:"] {
         let _ = fs::remove_dir_all(office.root().join("snapshots"));
@@ -169,7 +171,7 @@ fn a_forged_name_of_a_lab_is_none() {
 }
 
 #[test]
-fn forged_keys_are_no_way_to_another_file() {
+fn forged_keys_cannot_refer_to_another_file() {
     let office = Office::new();
     let keys = |entries| {
         let _ = fs::remove_dir_all(office.root().join("snapshots"));

@@ -1,13 +1,13 @@
-//! Subvolumes that containers made in their data.
+//! Tests with subvolumes that containers made in their data.
 
 use lap_snapshots::nested::remove;
 
 use super::*;
 use crate::restore::{here, job};
 
-/// Subvolumes that a container made travel with the snapshot, also to a pool that has none.
+/// The copy contains the subvolumes of a container, also after a restore to a pool without subvolumes.
 #[test]
-fn subvolumes_in_the_data_travel_with_it() {
+fn a_copy_contains_the_subvolumes_in_the_data() {
     let office = Office::new();
     let data = office.pool.path().join("data");
     for path in ["git/layers", "git/layers/deep"] {
@@ -17,7 +17,7 @@ fn subvolumes_in_the_data_travel_with_it() {
     let meta = office.take(1_795_254_312);
     assert_eq!(meta.nested.kept, ["git/layers", "git/layers/deep"]);
     office.copy("latest");
-    // Over a snapshot that holds them, over the present, and over nothing.
+    // The fetch starts from a snapshot that contains them, from the present data, and from no data.
     let second = office.take(1_795_254_400);
     let came = |office: &Office| {
         let fetched = office.fetch(&meta).unwrap();
@@ -41,7 +41,7 @@ fn subvolumes_in_the_data_travel_with_it() {
     snapshot::volume::create(&data).unwrap();
     came(&office);
     assert_eq!(office.pool.left_over(), [""; 0]);
-    // And to a pool without subvolumes.
+    // The fetch goes to a pool without subvolumes.
     let plain = Pool::on(Filesystem::Ext4);
     warnings::listen();
     let found = office.open().copies_of("lab", "test").unwrap().into_iter().find(|copy| copy.id == meta.id).unwrap();

@@ -1,9 +1,10 @@
-//! Copies go, their room comes back, and what stays is whole wherever it stops.
+//! Tests of removals: copies are removed, their space is freed, and the remaining copies are complete after a failure
+//! at any step.
 
 use super::*;
 use crate::storage::Storage;
 
-/// Three copies: each has files of its own, all have some in common, which lie in packs with what is to go.
+/// Makes three copies. Each has its own files, and all have common files, which are in packs with removable data.
 fn three() -> (Office, Vec<Meta>) {
     let office = Office::new();
     let git = office.pool.path().join("data/git");
@@ -12,7 +13,7 @@ fn three() -> (Office, Vec<Meta>) {
         for part in 0..20u64 {
             fs::write(git.join(format!("{nth}-{part}")), noise(100 * nth + part, 200 << 10)).unwrap();
         }
-        // The first one's files stay in part.
+        // Some files of the first copy remain in the next ones.
         for part in 10..20u64 {
             let _ = fs::remove_file(git.join(format!("{}-{part}", nth.wrapping_sub(1))));
         }
@@ -37,7 +38,7 @@ fn ids(office: &Office) -> Vec<String> {
 }
 
 #[test]
-fn what_stays_is_whole_wherever_a_removal_stops() {
+fn remaining_copies_are_complete_after_a_removal_stops_at_any_step() {
     let (office, all) = three();
     let names: Vec<String> = all.iter().map(|meta| meta.id.to_string()).collect();
     let template = office.root().with_extension("before");
@@ -49,13 +50,13 @@ fn what_stays_is_whole_wherever_a_removal_stops() {
         cp(&template, &office.root());
         let breaks = Arc::new(Breaks { inner: office.storage.clone(), left: AtomicI64::new(steps) });
         let ended = go(&office, breaks);
-        // restic takes its lock, too.
+        // restic takes its lock too.
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"), "after {steps} changes");
         assert!(ids(&office) == names || ids(&office) == names[1..], "after {steps} changes");
         if let Ok(pruned) = ended {
             break pruned;
         }
-        // The same again ends it; a copy goes on, too.
+        // The same command completes the removal.
         let again = go(&office, office.storage.clone()).unwrap();
         assert_eq!(ids(&office), names[1..]);
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
@@ -65,7 +66,7 @@ fn what_stays_is_whole_wherever_a_removal_stops() {
     assert!(steps > 4, "{steps}");
     assert!(whole.before > 11 << 20 && whole.after < 11 << 20, "{whole:?}");
     assert!(office.open().verify(Depth::Data(100.0)).unwrap().is_empty());
-    // What stayed comes back as it was.
+    // The remaining copies can be restored without a difference.
     let kept = office.take(1_795_300_000);
     snapshot::remove(&office.pool.path(), &all[1].id).unwrap();
     let back = office.fetch(&all[1]).unwrap();
@@ -74,7 +75,7 @@ fn what_stays_is_whole_wherever_a_removal_stops() {
 }
 
 #[test]
-fn old_workspaces_and_keys_go_with_them() {
+fn old_workspaces_and_keys_are_removed_too() {
     let (office, _) = three();
     let workspace = tempfile::tempdir().unwrap();
     for text in ["one", "two"] {

@@ -1,22 +1,22 @@
-//! A repository behind a connection, as the agent's child has it.
+//! Tests of a repository behind a connection, as the agent's child uses it.
 
 use std::{os::unix::net::UnixStream, thread::sleep, time::Duration};
 
 use super::*;
 use crate::{relay::Message, remote::Remote, storage::Storage};
 
-/// Packs take a while and come to their end in any order, and some never do.
-struct Slow {
+/// A storage in which packs take some time, finish in any order, and may fail.
+struct SlowStorage {
     inner: Arc<dyn Storage>,
     begun: AtomicI64,
     ended: AtomicI64,
-    /// By number and size, whether one fails.
+    /// Decides by number and size whether a pack fails.
     fails: fn(i64, usize) -> bool,
-    /// What was written before all packs that were begun had ended.
+    /// The files that were written before all started packs had finished.
     early: Mutex<Vec<RepositoryFile>>,
 }
 
-impl Storage for Slow {
+impl Storage for SlowStorage {
     fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.inner.list(folder)
     }
@@ -54,9 +54,9 @@ impl Storage for Slow {
 }
 
 /// Copies the newest snapshot over a connection.
-fn copied(office: &Office, fails: fn(i64, usize) -> bool) -> (Result<CopyStats>, Arc<Slow>) {
+fn copied(office: &Office, fails: fn(i64, usize) -> bool) -> (Result<CopyStats>, Arc<SlowStorage>) {
     let (begun, ended, early) = (AtomicI64::new(0), AtomicI64::new(0), Mutex::default());
-    let slow = Arc::new(Slow { inner: office.storage.clone(), begun, ended, fails, early });
+    let slow = Arc::new(SlowStorage { inner: office.storage.clone(), begun, ended, fails, early });
     let (ours, theirs) = UnixStream::pair().unwrap();
     let storage: Arc<dyn Storage> = slow.clone();
     let served = std::thread::spawn(move || {
@@ -82,7 +82,7 @@ fn furnished(seed: u64) -> Office {
 }
 
 #[test]
-fn an_index_comes_after_all_the_packs_it_names() {
+fn an_index_is_written_after_all_its_packs() {
     let office = furnished(7);
     let (result, slow) = copied(&office, |_, _| false);
     result.unwrap();
@@ -92,22 +92,22 @@ fn an_index_comes_after_all_the_packs_it_names() {
 }
 
 #[test]
-fn a_pack_that_does_not_arrive_is_in_no_index() {
-    // The small one is of directories: nothing but the index and the snapshot comes after it.
+fn no_index_names_a_pack_that_did_not_arrive() {
+    // The small pack contains directories. After it, only the index and the snapshot follow.
     let cases: [fn(i64, usize) -> bool; 3] =
         [|number, _| number == 0, |number, _| number == 4, |_, size| size < 64 << 10];
     for (case, fails) in cases.into_iter().enumerate() {
         let office = furnished(8);
         let error = copied(&office, fails).0.unwrap_err();
         assert!(error.message.contains("the disk there is full"), "case {case}: {error}");
-        assert!(office.open().copies().unwrap().is_empty(), "half a copy is not listed");
+        assert!(office.open().copies().unwrap().is_empty(), "an incomplete copy is not listed");
         assert!(office.restic(&["check"]).contains("no errors were found"));
         copied(&office, |_, _| false).0.unwrap();
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
     }
 }
 
-/// What a node gets of a repository, with these rights.
+/// Returns the storage that a node gets with these rights.
 fn served(rights: Rights, storage: Arc<dyn Storage>) -> Arc<Remote> {
     let (ours, theirs) = UnixStream::pair().unwrap();
     std::thread::spawn(move || {
@@ -132,7 +132,7 @@ fn a_node_has_no_more_rights_than_its_request_needs() {
     let bytes = Bytes::from_static(b"planted");
     for rights in [Rights::Read, Rights::Append] {
         let node = served(rights, office.storage.clone());
-        // In a key file a guesser could try passphrases; a lock could keep people out.
+        // With a key file, an attacker could try passphrases. A lock file could block the operators.
         for folder in [Folder::Keys, Folder::Locks] {
             assert!(node.list(folder).unwrap_err().to_string().contains("a node may not read"), "{rights:?}");
             let file = named(folder, &bytes).unwrap();
@@ -147,7 +147,7 @@ fn a_node_has_no_more_rights_than_its_request_needs() {
         assert_eq!(written.is_ok(), rights == Rights::Append, "{rights:?}: {written:?}");
         assert_eq!(office.root().join(snapshot.path()).exists(), rights == Rights::Append);
         let _ = fs::remove_file(office.root().join(snapshot.path()));
-        // The master key is enough to read what is there.
+        // The master key is enough to read the repository.
         Repository::open_with(node, "office", &key, false, silent()).unwrap().copies().unwrap();
     }
 }

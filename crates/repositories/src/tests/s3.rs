@@ -1,4 +1,4 @@
-//! Against an S3 server (moto) that stock restic reads and writes, too.
+//! Tests with an S3 server (moto), which stock restic uses too.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -24,7 +24,7 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let at = own_place();
-        // Where scripts/setup puts it.
+        // The path at which scripts/setup installs it.
         let here = std::env::home_dir().unwrap().join(".cache/lap/moto/bin/moto_server");
         let mut command = Command::new(if here.exists() { here } else { "moto_server".into() });
         command
@@ -50,7 +50,7 @@ impl Server {
         Arc::new(S3::with(credentials, "us-east-1".into(), &self.endpoint(), "backup", folder).unwrap())
     }
 
-    /// What stock restic says of the repository; it must be content.
+    /// Runs stock restic on the repository. It must succeed. Returns its output.
     fn restic(&self, arguments: &[&str]) -> String {
         let output = Command::new("restic")
             .args(["--no-cache", "--repo", &format!("s3:{}/backup/lab", self.endpoint())])
@@ -74,10 +74,10 @@ impl Drop for Server {
 }
 
 #[test]
-fn there_and_back() {
+fn a_copy_over_s3_is_fetched_without_a_difference() {
     let server = Server::start();
     let empty = server.storage("lab");
-    assert_eq!(empty.list_root().unwrap(), None, "there is no bucket yet");
+    assert_eq!(empty.list_root().unwrap(), None, "the bucket does not exist yet");
     assert!(!Repository::is_there(&empty, "office").unwrap());
     let office = Office::with(|_| server.storage("lab"));
     office.goes_there_and_comes_back(|| {
@@ -92,15 +92,15 @@ fn there_and_back() {
     assert_eq!(office.storage.read(&file, Some((size - 1, 2))).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     assert_eq!(office.storage.read(&file, Some((1, 3))).unwrap(), office.storage.read(&file, None).unwrap()[1..4]);
     office.storage.write(&file, &[Bytes::from_static(b"another")]).unwrap();
-    assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "one that is there stays");
+    assert_eq!(office.storage.read(&file, None).unwrap().len() as u64, size, "an existing file is not changed");
     assert!(office.storage.list_root().unwrap().unwrap().contains(&"config".into()));
-    // Another folder of the bucket is another place.
+    // Another folder of the bucket is another location.
     assert_eq!(server.storage("lab2").list_root().unwrap().unwrap(), [""; 0]);
     assert!(server.storage("").list_root().unwrap().unwrap().contains(&"lab".into()));
 }
 
 #[test]
-fn more_than_a_page_of_files() {
+fn a_list_of_more_than_one_page_is_complete() {
     let server = Server::start();
     let storage = server.storage("lab");
     storage.make().unwrap();
@@ -113,7 +113,7 @@ fn more_than_a_page_of_files() {
 }
 
 #[test]
-fn no_server_is_one_sentence() {
+fn an_unreachable_server_gives_one_sentence() {
     let nobody = own_place();
     let place: Location = format!("s3:http://{nobody}/bucket").parse().unwrap();
     let Location::S3 { endpoint, bucket, folder } = place else { panic!() };

@@ -1,4 +1,4 @@
-//! A snapshot of this node into a repository.
+//! Copies a snapshot of this node into a repository.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -20,35 +20,35 @@ use crate::{
     warnings,
 };
 
-/// What is copied, and how it is called.
+/// The snapshot to copy, and the names for its tags.
 #[derive(Clone, Copy, Debug)]
 pub struct CopySource<'a> {
     pub pool: &'a Path,
-    /// A snapshot, or `latest`.
+    /// The id of a snapshot, or `latest`.
     pub id: &'a str,
     pub lab: &'a str,
     pub environment: &'a str,
     pub node: &'a str,
     /// The generation of the snapshot's line in this repository; `None`: the copy is older than all that have one.
     pub generation: Option<u64>,
-    /// Somebody asked for this very one.
+    /// Whether a user asked for this snapshot by name.
     pub asked: bool,
 }
 
-/// How it went.
+/// The result of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyStats {
     pub id: Id,
-    /// Bytes that were not in the repository before, as they lie there.
+    /// The size in bytes of the new data in the repository, compressed and encrypted.
     pub added: u64,
-    /// Bytes of all files.
+    /// The size of all files in bytes.
     pub size: u64,
 }
 
-/// Copies it, and checks that it can be read. What an earlier, killed copy sent is not sent again.
+/// Copies a snapshot, and checks that it can be read. Data that an earlier, killed copy sent is not sent again.
 ///
 /// # Errors
-/// A file cannot be read, or the repository not written; then it is not listed there.
+/// A file cannot be read, or the repository cannot be written. Then the copy is not listed there.
 pub fn copy(repository: Repository, source: &CopySource<'_>) -> Result<CopyStats> {
     let CopySource { pool, id, lab, environment, node, generation, asked } = source;
     let meta = snapshot::find(pool, id)?;
@@ -80,7 +80,7 @@ pub fn copy(repository: Repository, source: &CopySource<'_>) -> Result<CopyStats
     Ok(CopyStats { id: meta.id, added: summary.data_added_packed, size: summary.total_bytes_processed })
 }
 
-/// Sends a directory that does not change, and checks that all of it is there.
+/// Sends a directory that does not change, and checks that all of its data has arrived.
 fn send(
     name: &str,
     inner: &rustic_core::Repository<impl IndexedIds>,
@@ -102,7 +102,7 @@ fn send(
     Ok(written.summary.unwrap_or_default())
 }
 
-/// Takes over the packs that a killed copy left: they are whole, and no index names them.
+/// Adds the packs of a killed copy to the index. They are complete, but no index names them.
 fn adopt(repository: &Repository) -> Result<()> {
     let name = &repository.name;
     let files = repository.storage.list(Folder::Data).or_error(Kind::Node, || format!("cannot read `{name}`"))?;
@@ -127,7 +127,7 @@ fn adopt(repository: &Repository) -> Result<()> {
     }
     guarded(name, || repository.inner.repair_index(&RepairIndexOptions::default(), false))
         .or_error(Kind::Node, || "cannot continue an earlier copy".into())?;
-    // A pack that no index names and that cannot be read is in nobody's way.
+    // An unreadable pack that no index names does no harm.
     warnings::listen();
     Ok(())
 }

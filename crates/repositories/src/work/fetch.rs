@@ -1,4 +1,4 @@
-//! A copy out of a repository: it becomes a snapshot of this node, like any other.
+//! Fetches a copy from a repository. It becomes a snapshot of this node.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,7 +11,7 @@ use lap_base::error::{Error, Kind, OrError, Result};
 use lap_snapshots as snapshot;
 use lap_snapshots::{Id, Meta, Reason, half, order, volume};
 
-/// A description is far smaller; what claims to be one is not read further.
+/// The maximum size in bytes of a description. Real ones are much smaller.
 const MOST: u64 = 64 << 20;
 
 /// Makes the copy of `id` a snapshot. `generation` is that of its line in the repository. `restore` puts it into the directory it is given, in which the data begins as the snapshot
@@ -53,12 +53,12 @@ fn into(
         volume::copy(&nearest, &data)?;
         snapshot::nested::empty(&data, held.iter().map(PathBuf::as_path))?;
     } else {
-        // A copy's inodes say nothing there, so that nothing of it would be taken for the same.
+        // On other file systems a copy has new inodes, so no file would count as unchanged.
         volume::create(&data)?;
     }
     restore(half)?;
     let mut text = Vec::new();
-    // A link would lead root to another file.
+    // Root must not follow a symbolic link to another file.
     let described = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(half.join("meta.json"));
     described
         .and_then(|file| file.take(MOST).read_to_end(&mut text))
@@ -79,9 +79,9 @@ fn into(
     Ok(meta)
 }
 
-/// The subvolume to begin with, and those that lie in it.
+/// Returns the subvolume to start with, and the subvolumes inside it.
 fn nearest(pool: &Path, id: &Id) -> Result<(PathBuf, Vec<PathBuf>)> {
-    // Names are times.
+    // The names of snapshots are times.
     let all = snapshot::list(pool)?;
     match all.iter().find(|meta| meta.id > *id).or(all.last()) {
         Some(meta) => Ok((snapshot::data(pool, &meta.id), meta.nested.kept.iter().map(PathBuf::from).collect())),

@@ -1,4 +1,4 @@
-//! One copy into a repository, or one out of it, on the machine that has the snapshots.
+//! Copies into a repository and out of it, on the machine that has the snapshots.
 
 mod copy;
 mod fetch;

@@ -1,7 +1,8 @@
-//! Finds the subvolumes in a subvolume.
+//! Finds the subvolumes inside a subvolume.
 //!
-//! btrfs(8) lists them at once, but as text: a container chooses their names, line breaks among them, and so what the list seems to say.
-//! The list is believed where each line is a different subvolume that is found in its place; else the directories are read one by one.
+//! btrfs(8) lists them at once, but as text. A container chooses their names, which may contain line breaks, so the
+//! list can be misleading. The list is accepted if each line is a different subvolume that exists at its path.
+//! Otherwise all directories are read one by one.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -22,24 +23,24 @@ use crate::{
     subvolume::{device, is_subvolume, path_of, root, shown, walk_to},
 };
 
-/// All that lie in a subvolume, also those in one another.
+/// All subvolumes inside a subvolume, also nested ones.
 #[derive(Debug, Default)]
 pub struct All {
-    /// Below it, parents before children.
+    /// The paths below the subvolume. Parents come before children.
     pub paths: Vec<PathBuf>,
-    /// Those that cannot be reached.
+    /// The subvolumes that cannot be reached.
     pub missing: Vec<Missing>,
 }
 
-/// Finds `most` of them.
+/// Finds at most `most` subvolumes.
 ///
 /// # Errors
-/// The list cannot be had.
+/// btrfs cannot list the subvolumes.
 pub fn all(subvolume: &Path, most: usize) -> Result<All> {
     let (mut all, open) = (All::default(), root(subvolume)?);
     let mut left = VecDeque::from([PathBuf::new()]);
     while let Some(around) = left.pop_front() {
-        // It may be gone since it was found.
+        // It may have been removed in the meantime.
         let Ok(here) = walk_to(&open, &around) else { continue };
         let inside = match direct(&here) {
             Ok(inside) => inside,
@@ -68,22 +69,23 @@ pub fn all(subvolume: &Path, most: usize) -> Result<All> {
     Ok(all)
 }
 
-/// Those directly in the subvolume `here`.
+/// Returns the subvolumes directly inside `here`.
 fn direct(here: &Dir) -> Result<All> {
     let lines = btrfs::list(&path_of(here))?;
     if lines.is_empty() {
         return Ok(All::default());
     }
-    match believed(here, &lines) {
+    match checked(here, &lines) {
         Some(paths) => Ok(All { paths, missing: Vec::new() }),
         None => read(here),
     }
 }
 
-/// `None`: a line is not what it seems.
-fn believed(here: &Dir, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
+/// Returns the paths of the list, or `None` if a line is not a subvolume at its path.
+fn checked(here: &Dir, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
     let device = device(here).ok()?;
-    // The list names the whole path, from the top of the file system. How much of it leads to `here`, tells the directory itself.
+    // The list contains complete paths from the top of the file system. The path of the open directory shows which part
+    // of them leads to `here`.
     let whole = std::fs::read_link(path_of(here)).ok()?;
     let mut found = BTreeSet::new();
     for line in lines {
@@ -99,7 +101,8 @@ fn believed(here: &Dir, lines: &[Vec<u8>]) -> Option<Vec<PathBuf>> {
     Some(found.into_iter().collect())
 }
 
-/// `/var/lib/lap/pool/data` and `data/git/x` give `git/x`: the longest end of the first that the second begins with.
+/// Removes from `path` its longest start that is an end of `whole`: `/var/lib/lap/pool/data` and `data/git/x` give
+/// `git/x`.
 fn below<'a>(whole: &Path, path: &'a Path) -> Option<&'a Path> {
     let mut end = PathBuf::new();
     let ends = whole.ancestors().map(|above| whole.strip_prefix(above).unwrap_or(whole).to_owned());
@@ -111,13 +114,13 @@ fn below<'a>(whole: &Path, path: &'a Path) -> Option<&'a Path> {
     path.strip_prefix(&end).ok().filter(|rest| !rest.as_os_str().is_empty() && !end.as_os_str().is_empty())
 }
 
-/// Reads every directory.
+/// Finds the subvolumes by reading every directory.
 fn read(here: &Dir) -> Result<All> {
     let (mut all, device) = (All::default(), device(here)?);
     let mut left = vec![PathBuf::new()];
     while let Some(path) = left.pop() {
         let Ok(open) = walk_to(here, &path) else {
-            // It is gone, or its path is longer than a path may be.
+            // The directory was removed, or its path is longer than the kernel accepts.
             if path.as_os_str().len() > 4000 {
                 all.missing.push(Missing { path: shown(&path), why: "its path is too long".into() });
             }
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listed_path_is_one_below_the_subvolume() {
+    fn a_listed_path_is_converted_to_one_below_the_subvolume() {
         let of = |whole: &str, path: &'static str| below(Path::new(whole), Path::new(path)).map(Path::to_owned);
         assert_eq!(of("/var/lib/lap/pool/data", "data/git/x"), Some("git/x".into()));
         assert_eq!(of("/pool/snapshots/1/data", "snapshots/1/data/a"), Some("a".into()));

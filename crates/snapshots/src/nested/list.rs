@@ -1,39 +1,39 @@
-//! Which subvolumes a snapshot holds beside its data, and which it does not.
+//! The lists of the subvolumes that a snapshot contains and does not contain.
 
 use std::path::{Path, PathBuf};
 
 use crate::subvolume::shown;
 use serde::{Deserialize, Serialize};
 
-/// Their directory beside the data of a snapshot.
+/// The directory of the subvolumes beside the data of a snapshot.
 pub const BESIDE: &str = "nested";
 
-/// `nested` in `meta.json`.
+/// The field `nested` of `meta.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nested {
-    /// Their paths below the data, parents before children. The `n`-th is `nested/<n>`.
+    /// The paths below the data. Parents come before children. The subvolume `n` is stored as `nested/<n>`.
     #[serde(default)]
     pub kept: Vec<String>,
-    /// What the snapshot does not hold.
+    /// The subvolumes that the snapshot does not contain.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
 }
 
-/// One that a snapshot does not hold.
+/// A subvolume that a snapshot does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// Below the data, readable.
+    /// The path below the data, in a readable form.
     pub path: String,
     pub why: String,
 }
 
 impl Nested {
-    /// Whether there was none.
+    /// Returns whether the data had no subvolumes.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty() && self.missing.is_empty()
     }
 
-    /// One sentence for each that is missing.
+    /// Returns one sentence for each missing subvolume.
     pub fn complaints(&self) -> Vec<String> {
         let one = |Missing { path, why }: &Missing| {
             format!("the snapshot is incomplete, without the subvolume `{path}`: {why}")
@@ -41,7 +41,7 @@ impl Nested {
         self.missing.iter().map(one).collect()
     }
 
-    /// What became of all of them on the way to a place that takes none.
+    /// Marks all subvolumes as missing, for a destination that cannot contain them.
     pub fn left_behind(mut self, why: &str) -> Self {
         let left = self.kept.drain(..).map(|path| Missing { path, why: why.to_owned() });
         self.missing.extend(left.collect::<Vec<_>>());
@@ -53,7 +53,7 @@ impl Nested {
     }
 }
 
-/// The `n`-th one that the snapshot at `snapshot` holds.
+/// Returns the path of the subvolume `n` of the snapshot at `snapshot`.
 pub fn place(snapshot: &Path, n: usize) -> PathBuf {
     snapshot.join(BESIDE).join(n.to_string())
 }

@@ -1,18 +1,19 @@
-//! Subvolumes that containers make in their data (podman and buildkit do; it takes no right but to the directory). A snapshot of the
-//! data holds an empty directory in the place of each, so each is a snapshot of its own beside the data:
+//! The subvolumes that containers make in their data. podman and buildkit do so, and they need no right except write
+//! access to the directory. A snapshot of the data contains an empty directory in the place of each subvolume, so each
+//! subvolume gets its own snapshot beside the data:
 //!
 //! ```text
 //! snapshots/<id>/data/git/layers     an empty directory
-//! snapshots/<id>/nested/0            what was in it
+//! snapshots/<id>/nested/0            the content of the subvolume
 //! snapshots/<id>/meta.json           "nested": {"kept": ["git/layers"]}
 //! ```
 //!
-//! They are taken one after the other, so they are of the same moment neither as the data nor as each other. What cannot be had is
-//! recorded with the reason: a snapshot that is incomplete says so, and is taken nevertheless. A restore puts each one back as a
-//! subvolume that may be written to.
+//! These snapshots are taken one after the other, so they are not from the same instant as the data. If one of them
+//! fails, the reason is recorded, and the snapshot is taken nevertheless, as an incomplete one. A restore puts each
+//! subvolume back as a writable subvolume.
 //!
-//! A container may change its data at any time. So a path in it is followed without links and without leaving the data, and what is
-//! found there is looked at again through the open directory.
+//! A container may change its data at any time. So a path in it is followed without links and without leaving the data,
+//! and each result is checked again through the open directory.
 
 mod fetch;
 mod find;
@@ -46,18 +47,18 @@ use super::{
 };
 use find::all;
 
-/// How many a snapshot holds. Each one costs a commit of the file system.
-const MOST: usize = 1000;
+/// The maximum number of subvolumes in a snapshot. Each one costs a commit of the file system.
+const MAX_SUBVOLUMES: usize = 1000;
 
-/// Those that the present holds.
+/// Returns the subvolumes in the present data.
 ///
 /// # Errors
 /// They cannot be listed.
 pub fn present(data: &Path) -> Result<All> {
-    if is_btrfs(data)? { all(data, MOST) } else { Ok(All::default()) }
+    if is_btrfs(data)? { all(data, MAX_SUBVOLUMES) } else { Ok(All::default()) }
 }
 
-/// Puts those that the snapshot at `from` holds beside its data into `to`, where they are copied from.
+/// Puts the subvolumes beside the data of the snapshot `from` into `to`, from which they are copied to a repository.
 ///
 /// # Errors
 /// The pool is full.
@@ -81,11 +82,12 @@ pub fn stage(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Keeps those that lie in `data`, of which the directory `half` has a snapshot already. `before`: those that were there before that;
-/// `leave`: a directory of lap's own in it. May be done again.
+/// Takes snapshots of the subvolumes in `data`. The directory `half` contains a snapshot of `data` already. `before`
+/// contains the subvolumes that existed before that snapshot. `leave` is lap's own directory in the data, which is
+/// ignored. The call can be repeated.
 ///
 /// # Errors
-/// They cannot be listed. That one of them cannot be kept is no error.
+/// The subvolumes cannot be listed. A subvolume whose snapshot fails is recorded, and is no error.
 pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Result<Nested> {
     let mut nested = Nested::default();
     if !is_btrfs(data)? {
@@ -108,8 +110,8 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
     fs::create_dir(&place).or_error(Kind::Node, || format!("cannot make `{}`", place.display()))?;
     let (present, copy) = (root(data)?, root(&half.join("data"))?);
     for path in paths {
-        if nested.kept.len() == MOST {
-            nested.miss(path, format!("a snapshot contains at most {MOST} subvolumes"));
+        if nested.kept.len() == MAX_SUBVOLUMES {
+            nested.miss(path, format!("a snapshot contains at most {MAX_SUBVOLUMES} subvolumes"));
             continue;
         }
         let Some(text) = path.to_str() else {
@@ -132,8 +134,8 @@ pub fn take(data: &Path, half: &Path, before: &All, leave: Option<&str>) -> Resu
     Ok(nested)
 }
 
-/// Whether the snapshot of what is around it has an empty directory in its place. If not, it came later, and there is no place to put
-/// it back to.
+/// Checks that the snapshot around the subvolume contains an empty directory in its place. If it does not, the
+/// subvolume was made later, and a restore has no place for it.
 fn has_its_place(copy: &Dir, beside: &Path, kept: &[String], path: &Path) -> Result<(), String> {
     let around = kept.iter().enumerate().rev().find_map(|(n, kept)| Some((n, path.strip_prefix(kept).ok()?)));
     let placeholder = match around {
@@ -141,7 +143,7 @@ fn has_its_place(copy: &Dir, beside: &Path, kept: &[String], path: &Path) -> Res
         None => walk_to(copy, path),
     };
     match placeholder {
-        // The present of before a restore is its own copy: there the subvolume itself is in its place.
+        // For the data before a restore, the data itself is the copy, so the subvolume itself is in its place.
         Ok(found) if is_placeholder(&found) || is_subvolume(&found) => Ok(()),
         _ => Err("it was made during the snapshot, or its directory is not in the snapshot".into()),
     }

@@ -1,4 +1,4 @@
-//! Puts subvolumes that a snapshot holds beside its data back into their places.
+//! Puts the subvolumes of a snapshot back into their places.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ use crate::{
     tree, volume,
 };
 
-/// Puts those that lie below `below` into `target`, which is a copy of that directory of the snapshot's data. `snapshot` is the
-/// snapshot's own directory. No container sees `target` yet.
+/// Puts the subvolumes below `below` into `target`, which is a copy of that directory of the snapshot's data.
+/// `snapshot` is the directory of the snapshot. No container may have access to `target` yet.
 ///
 /// # Errors
-/// One cannot be put back.
+/// A subvolume cannot be put back.
 pub fn put(snapshot: &Path, nested: &Nested, below: &Path, target: &Path) -> Result<()> {
     for (n, path) in nested.kept.iter().enumerate() {
         let Ok(rest) = Path::new(path).strip_prefix(below) else { continue };
@@ -38,6 +38,6 @@ fn one(from: &Path, target: &Path, path: &Path) -> Result<()> {
         Err(error) => return Err(Error::new(Kind::Node, format!("{}: {error}", what()))),
     }
     let to = path_of(&above).join(name);
-    // One that came out of a repository, or to a pool without subvolumes, is a directory.
+    // A subvolume from a repository, or in a pool without subvolumes, is a directory.
     if subvolume_at(from) { volume::copy(from, &to) } else { tree::copy(from, &to) }.or_error(Kind::Node, what)
 }

@@ -1,4 +1,4 @@
-//! Removes subvolumes with those in them.
+//! Removes subvolumes with the subvolumes inside them.
 
 use std::{
     fs,
@@ -20,41 +20,43 @@ use crate::{
     volume::delete,
 };
 
-/// What a subvolume is called that is being deleted.
-const GONE: &str = ".lap-gone";
+/// The name of a subvolume while it is deleted.
+const BEING_DELETED: &str = ".lap-gone";
 
-/// Removes all that lie in the subvolume at `path`, which no container sees.
+/// Removes all subvolumes inside the one at `path`, to which no container has access.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn remove_inside(path: &Path) -> Result<()> {
     drop_gone(&own(path)?)?;
     let inside = all(path, usize::MAX)?.paths;
     if inside.is_empty() {
         return Ok(());
     }
-    // Nothing can be taken out of one that is read-only.
+    // Nothing can be removed from a read-only subvolume.
     btrfs::set_writable(path)?;
     remove(path, &inside)
 }
 
-/// Removes all that lie in the directory `below` of the data, which is lap's own. Nothing happens where the pool has no subvolumes.
+/// Removes all subvolumes in the directory `below` of the data, which belongs to lap. Does nothing if the pool has no
+/// subvolumes.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn clear(data: &Path, below: &str) -> Result<()> {
     if !is_btrfs(data)? || !data.join(below).exists() {
         return Ok(());
     }
-    // What an agent left that was killed.
+    // A killed agent may have left this directory.
     drop_gone(&own(data)?)?;
     let inside: Vec<PathBuf> =
         all(data, usize::MAX)?.paths.into_iter().filter(|path| path.starts_with(below)).collect();
     remove(data, &inside)
 }
 
-/// `inside`: parents before children. btrfs(8) takes paths, and a container that still has the directory open may put a link to any
-/// other subvolume in the place of one. So each is first moved, by its open directory, to where lap alone changes names.
+/// Removes the subvolumes `inside`, in which parents come before children. btrfs(8) takes paths, and a container with
+/// an open directory could replace a subvolume by a link to another one. So each subvolume is first moved, through its
+/// open directory, to a directory in which only lap changes names.
 fn remove(path: &Path, inside: &[PathBuf]) -> Result<()> {
     let (open, own) = (root(path)?, own(path)?);
     for (n, one) in inside.iter().enumerate().rev() {
@@ -63,41 +65,41 @@ fn remove(path: &Path, inside: &[PathBuf]) -> Result<()> {
             btrfs::set_writable(&path_of(&walk_to(&open, around)?))?;
         }
         let above = walk_to(&open, above)?;
-        // One that is read-only cannot be moved.
-        if above.rename(name, &own, GONE.as_ref()).is_err() {
+        // A read-only subvolume cannot be moved.
+        if above.rename(name, &own, BEING_DELETED.as_ref()).is_err() {
             btrfs::set_writable(&path_of(&walk_to(&above, Path::new(name))?))?;
-            above.rename(name, &own, GONE.as_ref())?;
+            above.rename(name, &own, BEING_DELETED.as_ref())?;
         }
         drop_gone(&own)?;
     }
     Ok(())
 }
 
-/// The directory that holds the subvolume at `path`.
+/// Returns the directory that contains the subvolume at `path`.
 fn own(path: &Path) -> Result<Dir> {
     root(path.parent().unwrap_or(path))
 }
 
-/// Deletes what was moved there.
+/// Deletes the moved subvolume.
 fn drop_gone(own: &Dir) -> Result<()> {
-    let Some(gone) = own.dir(Path::new(GONE))? else { return Ok(()) };
+    let Some(gone) = own.dir(Path::new(BEING_DELETED))? else { return Ok(()) };
     if is_subvolume(&gone) {
-        return btrfs::delete(&own.path().join(GONE));
+        return btrfs::delete(&own.path().join(BEING_DELETED));
     }
-    // Something else had the name of the subvolume by then.
-    own.remove(GONE.as_ref())
+    // Another file had the name of the subvolume when it was moved.
+    own.remove(BEING_DELETED.as_ref())
 }
 
-/// Removes those that a snapshot holds beside its data.
+/// Removes the subvolumes beside the data of a snapshot.
 ///
 /// # Errors
-/// btrfs refuses.
+/// btrfs reports an error.
 pub fn drop_kept(snapshot: &Path) -> Result<()> {
     let place = snapshot.join(BESIDE);
     let what = || format!("cannot remove `{}`", place.display());
     let entries = match fs::read_dir(&place) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        // What an archive brought under that name.
+        // An archive contained a file of this name.
         Err(error) if error.kind() == ErrorKind::NotADirectory => {
             return fs::remove_file(&place).or_error(Kind::Node, what);
         }
@@ -113,10 +115,10 @@ pub fn drop_kept(snapshot: &Path) -> Result<()> {
     tree::remove(&place).map_err(|error| Error::new(Kind::Node, format!("{}: {}", what(), error.message)))
 }
 
-/// Deletes one, and all that containers made inside it.
+/// Deletes a subvolume and all subvolumes that containers made inside it.
 ///
 /// # Errors
-/// As [`delete`].
+/// The same as [`delete`].
 pub fn delete_all(path: &Path) -> Result<()> {
     if is_btrfs(path)? {
         remove_inside(path)?;

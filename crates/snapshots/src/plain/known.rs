@@ -1,11 +1,11 @@
-//! Which file of the present each file of a snapshot is a copy of: by that the next snapshot finds what it need not copy.
+//! Records which present file each file of a snapshot is a copy of. The next snapshot does not copy such a file again.
 //!
-//! A file is the same as long as its inode's number and the time of its last change are, which nobody can set. Two things are
-//! between that and the truth, and both are a matter of the moment *before* which a change must lie:
-//! - times are as coarse as the kernel's clock tick: what changes within the same tick twice has one time;
-//! - a page that a program has mapped and written to may be written again without a new time, until it was on the disk.
+//! A file is unchanged as long as its inode number and its change time (ctime) are unchanged. No program can set the
+//! change time. There are two exceptions, and both concern the age of a change:
+//! - Times have the resolution of the kernel's clock tick. Two changes in the same tick have the same time.
+//! - A program can write to a mapped page again without a new time, until the page was written to the disk.
 //!
-//! So whoever looks calls syncfs(2) first, and believes only times that are older than that call.
+//! So this module first calls syncfs(2), and trusts only times that are older than that call.
 
 use std::{
     collections::HashMap,
@@ -28,13 +28,14 @@ use crate::{
     tree::{FileStatus, FileTree, read_tree},
 };
 
-/// The kernel's tick is at most 10 ms.
+/// The kernel's clock tick is at most 10 ms.
 const TICK: Duration = Duration::from_millis(30);
 
-/// What is written down of a copy that is not the present yet.
+/// The name of the record for a copy that is not the present data yet.
 const PREPARED: &str = "prepared";
 
-/// What tells a file from what it was before. In the file: `inode seconds nanoseconds size path`, each ended by a zero.
+/// The values by which a change of a file is detected. The record contains `inode seconds nanoseconds size path`, each
+/// ended by a zero byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     changed: (i64, i64),
@@ -47,24 +48,25 @@ impl From<&FileStatus> for Stamp {
     }
 }
 
-/// The moment before which a change must lie to be believed.
+/// The time before which a change must lie, so that the stamp can be trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct Before((i64, i64));
 
 impl Before {
-    /// Writes all of the file system to the disk; the moment is the one before that.
+    /// Synchronizes the file system, and returns the time before the synchronization.
     pub fn sync(pool: &Path) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(TICK);
         super::super::volume::sync(pool)?;
         Ok(Self((now.as_secs().cast_signed(), i64::from(now.subsec_nanos()))))
     }
 
+    /// Returns whether `stamp` can be trusted.
     pub fn believes(self, stamp: &Stamp) -> bool {
         stamp.changed < self.0
     }
 }
 
-/// The files of one snapshot, by the inode of the present that each is a copy of.
+/// The files of one snapshot, by the inode number of the present file that each is a copy of.
 #[derive(Debug, Default)]
 pub struct KnownFiles {
     data: PathBuf,
@@ -72,7 +74,7 @@ pub struct KnownFiles {
 }
 
 impl KnownFiles {
-    /// Of the snapshot about which that was written down last; and which one that is.
+    /// Reads the newest record. Returns it with the id of its snapshot.
     pub fn read(pool: &Path) -> Option<(Id, Self)> {
         let mut all: Vec<(SystemTime, Id)> = fs::read_dir(directory(pool))
             .into_iter()
@@ -100,7 +102,7 @@ impl KnownFiles {
         &self.data
     }
 
-    /// Where the copy of this file is, if there is one.
+    /// Returns the path of the copy of this file, if there is one.
     pub fn copy_of(&self, inode: u64, stamp: &Stamp) -> Option<PathBuf> {
         let (then, path) = self.files.get(&inode)?;
         (then == stamp).then(|| self.data.join(path))
@@ -115,7 +117,7 @@ fn line<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<(u64, Stamp, P
     Some((inode.cast_unsigned(), stamp, path))
 }
 
-/// Writes down that each file of `tree`, which is the present, has its copy at the same path of the snapshot `id`.
+/// Records that each file of `tree`, which is the present data, has a copy at the same path of the snapshot `id`.
 pub fn write(pool: &Path, id: &Id, tree: &FileTree, before: Before) -> Result<()> {
     write_as(pool, &id.to_string(), tree, before)
 }
@@ -144,24 +146,25 @@ fn write_as(pool: &Path, name: &str, tree: &FileTree, before: Before) -> Result<
     fs::rename(&new, &place).or_error(Kind::Node, what)
 }
 
-/// The same of a copy of a snapshot's data that may become the present, and that nobody has written to: it counts from
-/// [`confirm`] on.
+/// Records the files of a copy of a snapshot's data that may become the present data. No program may have written to
+/// the copy. [`confirm`] makes the record valid.
 ///
 /// # Errors
-/// It cannot be looked at.
+/// The copy cannot be read.
 pub fn prepare(pool: &Path, copy: &Path) -> Result<()> {
-    // So that all of it is old enough to be believed.
+    // After this time, all files are old enough to be trusted.
     std::thread::sleep(2 * TICK);
     let before = Before::sync(pool)?;
     write_as(pool, PREPARED, &read_tree(&Dir::open(copy)?, &[])?, before)
 }
 
-/// It has become the present, as it was in the snapshot `id`. May be called again, and where nothing was prepared.
+/// Makes the prepared record valid: the copy of the snapshot `id` is the present data now. The call can be repeated,
+/// and does nothing if nothing was prepared.
 pub fn confirm(pool: &Path, id: &Id) {
     let _ = fs::rename(directory(pool).join(PREPARED), place(pool, id));
 }
 
-/// Forgets what no snapshot has any more.
+/// Removes the records of snapshots that no longer exist.
 pub fn sweep(pool: &Path) {
     for entry in fs::read_dir(directory(pool)).into_iter().flatten().flatten() {
         let id = entry.file_name().to_str().and_then(|name| name.parse::<Id>().ok());
@@ -171,7 +174,7 @@ pub fn sweep(pool: &Path) {
     }
 }
 
-/// Forgets that.
+/// Removes the record of a snapshot.
 pub fn forget(pool: &Path, id: &Id) {
     let _ = fs::remove_file(place(pool, id));
 }

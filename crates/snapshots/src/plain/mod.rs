@@ -1,11 +1,11 @@
-//! Snapshots on a file system that takes none itself: directories like all others, in the same places. What has not changed since
-//! the snapshot before is that one's file under a second name; what has is copied. No file of a snapshot is ever written to, and
-//! a restore copies, so that a second name does no harm.
+//! Snapshots on a file system that cannot make them. They are directories at the same paths. A file without changes
+//! since the snapshot before is a hard link to that snapshot's file, and a changed file is copied. lap never writes to
+//! a file of a snapshot, and a restore copies files, so hard links are safe.
 //!
 //! ```text
-//! snapshots/.new-<id>/early/<n>   copies of the files that changed, by inode, before they have their place
-//! snapshots/.new-<id>/half        the snapshot's tree, until it is whole
-//! known/<id>                      which file of the present each file of a snapshot is a copy of: see `known`
+//! snapshots/.new-<id>/early/<n>   copies of changed files, by inode number, until they have their place
+//! snapshots/.new-<id>/half        the tree of the snapshot, until it is complete
+//! known/<id>                      which present file each file of a snapshot is a copy of: see `known`
 //! ```
 
 mod known;

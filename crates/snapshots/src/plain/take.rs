@@ -1,6 +1,6 @@
-//! Takes one, in two goes: while everything runs, all that has changed since the last one is copied; then containers stand still for
-//! as long as it takes to look at everything again, and to copy what changed in between. What is put together of that is
-//! the state of that moment.
+//! Takes a snapshot in two passes. While all containers run, the first pass copies all changes since the last snapshot.
+//! Then the containers are frozen, and the second pass reads all metadata again and copies the changes since the first
+//! pass. The result is the state at the time of the freeze.
 
 use std::{
     collections::HashMap,
@@ -29,29 +29,29 @@ use crate::{
     volume,
 };
 
-/// How often what changes is copied while everything runs, and how long a go must have taken to be worth another one.
+/// The maximum number of first passes, and the duration of a pass after which another one is useful.
 const GOES: u32 = 3;
 const LONG: Duration = Duration::from_secs(1);
 
-/// A snapshot that is being taken.
+/// A snapshot in progress.
 pub struct Shot<'a> {
     pool: &'a Path,
-    /// What a snapshot is taken of, without what has one of these names directly in it.
+    /// The present data. Entries with one of the names `leave` at its top are ignored.
     data: Dir,
     leave: &'a [&'a str],
-    /// Of the snapshot.
+    /// The directory of the incomplete snapshot.
     half: PathBuf,
-    /// The one before it, which must not go away meanwhile, and its files.
+    /// The snapshot before this one, which is locked against removal, and its files.
     base: Option<Id>,
     _held: Option<Flock<File>>,
     known: KnownFiles,
-    /// Copies there are, by inode, and of what.
+    /// The stamps of the files that are copied already, by inode number.
     early: HashMap<u64, Stamp>,
     place: OwnedFd,
 }
 
 impl<'a> Shot<'a> {
-    /// Begins it in the directory `half`: what has changed is copied while everything runs.
+    /// Starts a snapshot in the directory `half`: copies the changes while all containers run.
     ///
     /// # Errors
     /// The disk is full.
@@ -88,10 +88,11 @@ impl<'a> Shot<'a> {
         Ok(shot)
     }
 
-    /// Ends it: the state of the moment in which containers stand still is in `half/data`, which appears when it is whole.
+    /// Completes the snapshot: freezes the containers, and puts the state of that time into `half/data`. This directory
+    /// gets its name when it is complete.
     ///
     /// # Errors
-    /// The disk is full, or containers would have to stand still for longer than they may; they go on in any case.
+    /// The disk is full, or the freeze would take longer than permitted. The containers are unfrozen in every case.
     pub fn end(mut self, id: &Id, still: &mut dyn Still) -> Result<Stood> {
         still.at(STEPS[1]);
         let begun = Instant::now();
@@ -103,7 +104,7 @@ impl<'a> Shot<'a> {
                 self.moment(&|| in_time(until))
             });
             paused.0.at(STEPS[3]);
-            // What did not work is less urgent than that they go on.
+            // The containers are unfrozen before an error is reported.
             paused.0.resume()?;
             copied
         };
@@ -112,13 +113,14 @@ impl<'a> Shot<'a> {
         still.at(STEPS[4]);
         let whole = self.half.join("half");
         if let Err(error) = build(&tree, &whole, &self) {
-            // What is known may be wrong, if somebody was in the snapshot before: the next one copies everything.
+            // If another program changed the last snapshot, the record may be wrong. Without the record, the next
+            // snapshot copies everything.
             if let Some(base) = &self.base {
                 known::forget(self.pool, base);
             }
             return Err(error);
         }
-        // Before it has its name: what is named is on the disk.
+        // The content must be on the disk before it gets its name.
         volume::sync(self.pool)?;
         known::write(self.pool, id, &tree, before)?;
         let data = self.half.join("data");
@@ -128,7 +130,7 @@ impl<'a> Shot<'a> {
         Ok(Stood { micros, files, bytes })
     }
 
-    /// What is there now, with a copy of all that is not known.
+    /// Reads the present tree and copies each file that has no copy yet.
     fn moment(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<(FileTree, Before, (u64, u64))> {
         let before = Before::sync(self.pool)?;
         go_on()?;
@@ -138,8 +140,8 @@ impl<'a> Shot<'a> {
         Ok((tree, before, copied))
     }
 
-    /// Copies every file of which there is no copy yet; with `before` only those whose copy will still count later, and what goes
-    /// away meanwhile does no harm. Gives how many that were, and their bytes.
+    /// Copies every file without a copy. With `before`, copies only files whose stamp can be trusted, and ignores files
+    /// that are removed at the same time. Returns the number and the size of the copied files.
     fn fetch(&mut self, tree: &FileTree, before: Option<Before>, go_on: &dyn Fn() -> Result<()>) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
         for dir in &tree.dirs {
@@ -159,7 +161,7 @@ impl<'a> Shot<'a> {
                 let source = FileToCopy { root: &self.data, path: &path, node };
                 match copy_file(&source, self.place.as_fd(), copy.as_ref(), go_on) {
                     Ok(()) => drop(self.early.insert(node.inode, stamp)),
-                    // It was taken away meanwhile, or something else is in its place: it is looked at once more later.
+                    // The file was removed or replaced at the same time. The second pass reads it again.
                     Err(_) if before.is_some() && !self.is_still(&path, node) => remove(&place)?,
                     Err(error) => return Err(error),
                 }
@@ -193,11 +195,11 @@ impl FileSource for Shot<'_> {
         };
         match linked {
             Ok(()) => Ok(()),
-            // It has as many names as a file can have.
+            // The file has the maximum number of hard links.
             Err(Errno::MLINK) => {
                 let root = Dir::open(copy.parent().unwrap_or(&copy))?;
                 let name = Path::new(copy.file_name().unwrap_or_default());
-                // As it is known there: the copy has another inode than the present.
+                // The node has the inode number of the snapshot's file, because this file is the source of the copy.
                 let node = match tree::one(&copy)? {
                     Some(there) => FileStatus { inode: there.inode, ..node.clone() },
                     None => return Err(failed(Errno::ISDIR)),
@@ -209,7 +211,7 @@ impl FileSource for Shot<'_> {
     }
 }
 
-/// Whatever happens in between, they go on.
+/// Unfreezes the containers when it is dropped, whatever happens before that.
 struct Paused<'a>(&'a mut dyn Still);
 
 impl Drop for Paused<'_> {
@@ -228,7 +230,7 @@ fn in_time(until: Option<(Instant, Duration)>) -> Result<()> {
     .hint("set a larger `--max-pause`, or try again when containers write less"))
 }
 
-/// What the copy of a file is called.
+/// Returns the name of the copy of a file.
 fn early(node: &FileStatus) -> String {
     node.inode.to_string()
 }

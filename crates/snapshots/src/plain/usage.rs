@@ -1,4 +1,4 @@
-//! What a snapshot holds on to.
+//! The size of a snapshot.
 
 use std::{collections::HashMap, path::Path};
 
@@ -9,11 +9,11 @@ use lap_base::{
 
 use crate::tree::read_tree;
 
-/// Bytes that only this directory has, and all it has. Files count, and which other snapshots have them, too; what xfs lets a copy
-/// share with the present counts as the copy's own.
+/// Returns the size of the directory in bytes: first the part that it shares with no other snapshot, then the total.
+/// Only hard links count as shared: on XFS, data that a copy shares with the present data (reflinks) counts as its own.
 ///
 /// # Errors
-/// Something cannot be read.
+/// A file cannot be read.
 pub fn usage(path: &Path) -> Result<(u64, u64)> {
     let root = Dir::open(path)?;
     let tree = read_tree(&root, &[])?;
@@ -29,7 +29,7 @@ pub fn usage(path: &Path) -> Result<(u64, u64)> {
             }
             let stat = match root.metadata(&dir.path.join(name)) {
                 Ok(Some(stat)) => stat,
-                // It is gone, or something else is in its place.
+                // The file was removed or replaced.
                 Ok(None) => continue,
                 Err(error) if error.kind == Kind::Refused => continue,
                 Err(error) => return Err(error),

@@ -1,5 +1,5 @@
-//! The power goes: what the file system had not written to its device is not there any more. The device is a file, and what it is at that
-//! instant is mounted in the place of what it became.
+//! Tests of power cuts: data that the file system had not written to its device is lost. The device is a file. A copy
+//! of it at the time of the cut replaces the file.
 
 use std::io::Write;
 
@@ -8,17 +8,17 @@ use super::{
     *,
 };
 
-/// Large enough that it is no part of its inode.
+/// The size is large enough that the content is not stored in the inode.
 const LARGE: usize = 200 << 10;
 
-/// A pool that writes nothing because time passes.
+/// A pool that writes nothing to its device by itself.
 fn slow(filesystem: Filesystem) -> Pool {
     let pool = pool::slow(filesystem);
     pool.write("git/large", &"old".repeat(LARGE));
     pool
 }
 
-/// As a database writes what it has acknowledged.
+/// Writes a file as a database does before it acknowledges a change.
 fn write_and_sync(path: &Path, text: &str) {
     let mut file = fs::File::create(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
@@ -31,7 +31,7 @@ fn both(pool: &Pool, text: &str) -> bool {
 }
 
 #[test]
-fn at_each_step_it_is_the_old_state_or_the_new_one() {
+fn a_power_cut_at_each_step_leaves_the_old_or_the_new_state() {
     quiet();
     for filesystem in Filesystem::ALL {
         for step in RestoreStep::ALL {
@@ -49,7 +49,7 @@ fn at_each_step_it_is_the_old_state_or_the_new_one() {
             let context = format!("{filesystem}, cut at {step:?}: {said:?}");
             let finished = said.as_ref().is_some_and(|said| said.contains("is complete now"));
             assert!(both(&pool, if finished { "old" } else { "new" }), "{context}");
-            // From here on containers run, and what they are told is written is written into this.
+            // From these steps on, containers run. Data that they synchronized must not be lost.
             assert!(finished || !matches!(step, RestoreStep::Start | RestoreStep::Close), "{context}");
             assert_eq!(pool.left_over(), [""; 0], "{context}");
             let kept = list(&pool.path()).unwrap().into_iter().filter(|meta| meta.reason == Reason::Replaced).count();
@@ -59,7 +59,7 @@ fn at_each_step_it_is_the_old_state_or_the_new_one() {
 }
 
 #[test]
-fn what_was_restored_stays_with_what_was_written_since() {
+fn restored_data_and_later_writes_survive_a_power_cut() {
     for filesystem in Filesystem::ALL {
         for part in [false, true] {
             let pool = slow(filesystem);
@@ -90,7 +90,7 @@ fn what_was_restored_stays_with_what_was_written_since() {
 }
 
 #[test]
-fn a_snapshot_that_was_taken_is_there() {
+fn a_finished_snapshot_survives_a_power_cut() {
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
         pool.write("git/one", "new");
@@ -104,7 +104,7 @@ fn a_snapshot_that_was_taken_is_there() {
     }
 }
 
-/// Another program's commit, which takes all names with it that were given by then, and no content.
+/// A commit by another program. It writes all names to the disk, but no content.
 fn commit(pool: &Path) {
     if is_btrfs(pool).unwrap() {
         let copy = pool.join("copy-of-state");
@@ -116,7 +116,7 @@ fn commit(pool: &Path) {
     }
 }
 
-/// Dies right after a snapshot got its name: with the power (`device`), or alone.
+/// Kills the process after a snapshot gets its name, together with a power cut if there is a `device`.
 fn die_at_name(pool: &Pool, device: Option<PathBuf>) {
     let path = pool.path();
     lap_base::testing::renames::at_rename(move |to| {
@@ -130,9 +130,9 @@ fn die_at_name(pool: &Pool, device: Option<PathBuf>) {
     });
 }
 
-/// One that a name was given to is whole, although the disk has seen no more than the name.
+/// A snapshot with a name is complete, even if the disk has only its name.
 #[test]
-fn what_a_restore_replaced_is_there_as_soon_as_it_has_its_name() {
+fn replaced_data_is_complete_as_soon_as_its_snapshot_has_a_name() {
     quiet();
     for filesystem in Filesystem::ALL {
         for part in [false, true] {
@@ -150,7 +150,7 @@ fn what_a_restore_replaced_is_there_as_soon_as_it_has_its_name() {
             comes_back(&pool);
             let context = format!("{filesystem}, a part {part}");
             let kept = fs::read_dir(pool.path().join("snapshots")).unwrap().count();
-            assert_eq!(kept, 2, "{context}: the name came to the disk");
+            assert_eq!(kept, 2, "{context}: the name is on the disk");
             let mut world = Fake { mounted: true, ..Fake::default() };
             let said = [
                 recover(&pool.path(), &pool.state(), &mut world).unwrap(),
@@ -159,7 +159,8 @@ fn what_a_restore_replaced_is_there_as_soon_as_it_has_its_name() {
             sweep(&pool.path(), &named(&pool.state()).unwrap()).unwrap();
             assert!(both(&pool, "old"), "{context}: {said:?}");
             let kept = list(&pool.path()).unwrap().into_iter().find(|meta| meta.reason == Reason::Replaced);
-            let kept = kept.unwrap_or_else(|| panic!("{context}: the only copy of what was there is gone: {said:?}"));
+            let kept =
+                kept.unwrap_or_else(|| panic!("{context}: the only copy of the replaced data is lost: {said:?}"));
             assert_eq!(pool.of(&kept, "git/one"), "new", "{context}");
             assert!(pool.of(&kept, "git/large") == "new".repeat(LARGE), "{context}");
         }
@@ -167,7 +168,7 @@ fn what_a_restore_replaced_is_there_as_soon_as_it_has_its_name() {
 }
 
 #[test]
-fn a_snapshot_is_described_as_soon_as_it_has_its_name() {
+fn a_snapshot_has_its_description_as_soon_as_it_has_a_name() {
     quiet();
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
@@ -181,9 +182,10 @@ fn a_snapshot_is_described_as_soon_as_it_has_its_name() {
     }
 }
 
-/// The agent alone dies there, and the next one goes on. The power goes later, when containers write into what was restored.
+/// Only the agent is killed, and the next one continues. The power fails later, when containers write into the restored
+/// data.
 #[test]
-fn what_was_switched_before_the_agent_died_is_on_the_disk_before_containers_run() {
+fn a_switch_is_on_the_disk_before_containers_run() {
     quiet();
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
@@ -203,9 +205,9 @@ fn what_was_switched_before_the_agent_died_is_on_the_disk_before_containers_run(
     }
 }
 
-/// What is unpacked from an archive is read from memory until it is on the disk.
+/// Unpacked data is in memory until it is synchronized.
 #[test]
-fn a_snapshot_from_an_archive_has_its_content_as_soon_as_it_has_its_name() {
+fn an_imported_snapshot_has_its_content_as_soon_as_it_has_a_name() {
     quiet();
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
@@ -225,10 +227,10 @@ fn a_snapshot_from_an_archive_has_its_content_as_soon_as_it_has_its_name() {
     }
 }
 
-/// The record of a restore is off the disk when the restore ends: everything that it asked for is on the disk then. Otherwise every later
-/// restore would be refused.
+/// When a restore ends, everything that its record asks for is on the disk, and the record is removed from the disk.
+/// Otherwise a power cut would block every later restore.
 #[test]
-fn what_a_restore_removed_beside_the_data_does_not_come_back() {
+fn remains_that_a_restore_removed_do_not_return_after_a_power_cut() {
     for filesystem in Filesystem::ALL {
         for undone in [false, true] {
             let pool = slow(filesystem);
@@ -236,7 +238,7 @@ fn what_a_restore_removed_beside_the_data_does_not_come_back() {
             pool.write("git/one", "new");
             volume::sync(&pool.path()).unwrap();
             if undone {
-                // Killed before the switch, and undone by the next agent.
+                // The restore was killed before the switch, and the next agent undid it.
                 let mut world = Fake { die_at: Some(RestoreStep::Stop), ..Fake::up() };
                 let killed = catch_unwind(AssertUnwindSafe(|| pool.restore(&first.id, &mut world).map(drop)));
                 assert!(killed.is_err_and(|e| e.is::<Killed>()));
@@ -259,7 +261,7 @@ fn what_a_restore_removed_beside_the_data_does_not_come_back() {
 }
 
 #[test]
-fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
+fn remains_of_an_earlier_version_block_no_restore() {
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
         let first = pool.take();
@@ -269,7 +271,7 @@ fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
         };
         leave();
         assert!(pool.restore(&first.id, &mut Fake::up()).is_err());
-        // What a restore under way needs stays.
+        // The files of a restore in progress are kept.
         for (record, beside) in [("restore.json", "data.lap-new"), ("restore-only.json", "data/.lap-restore")] {
             leave();
             fs::write(pool.state().join(record), "not readable").unwrap();
@@ -285,7 +287,7 @@ fn what_an_earlier_lap_left_beside_the_data_prevents_no_restore() {
 }
 
 #[test]
-fn a_snapshot_that_was_removed_does_not_come_back() {
+fn a_removed_snapshot_does_not_return_after_a_power_cut() {
     for filesystem in Filesystem::ALL {
         let pool = slow(filesystem);
         let (first, second) = (pool.take(), pool.take());
@@ -298,7 +300,8 @@ fn a_snapshot_that_was_removed_does_not_come_back() {
     }
 }
 
-/// Killed between the exchange and its record, and once more in the recovery, when the copies have gone and the snapshot has no name yet.
+/// The first kill comes between the exchange and its record, the second one during the recovery, when the copies are
+/// removed and the snapshot has no name yet.
 #[test]
 fn a_second_kill_does_not_undo_a_part_that_is_in_place() {
     quiet();

@@ -1,13 +1,13 @@
-//! What differs between two states, and what only looks so.
+//! Tests of the comparison of two states.
 
 use super::*;
 
 #[test]
-fn a_difference_is_told_file_by_file() {
-    on_each(tells_differences);
+fn differences_are_listed_file_by_file() {
+    on_each(lists_differences);
 }
 
-fn tells_differences(pool: Pool) {
+fn lists_differences(pool: Pool) {
     let odd = std::ffi::OsStr::new("new\nline");
     pool.write("git/stays", "x");
     pool.write("git/goes", "x");
@@ -42,11 +42,11 @@ fn tells_differences(pool: Pool) {
 }
 
 #[test]
-fn what_came_back_from_elsewhere_unchanged_is_no_difference() {
-    on_each(tells_no_differences);
+fn an_unchanged_file_with_another_inode_is_no_difference() {
+    on_each(lists_no_difference);
 }
 
-fn tells_no_differences(pool: Pool) {
+fn lists_no_difference(pool: Pool) {
     let data = pool.path().join("data");
     pool.write("git/content", "same size");
     pool.write("git/rights", "x");
@@ -56,8 +56,8 @@ fn tells_no_differences(pool: Pool) {
     let first = pool.take();
     let old = pool.path().join("snapshots").join(first.id.to_string()).join("data");
     only(&pool, &first.id, &["git"], &["git"], &mut Fake::up()).unwrap();
-    assert!(diff(&pool.path(), &old, &data).unwrap().is_empty(), "other inodes, the same files");
-    // As large and as old as before, and yet another.
+    assert!(diff(&pool.path(), &old, &data).unwrap().is_empty(), "other inodes, but the same files");
+    // The file has the same size and time as before, but other content.
     let time = fs::metadata(data.join("git/content")).unwrap().modified().unwrap();
     pool.write("git/content", "SAME SIZE");
     fs::File::options().write(true).open(data.join("git/content")).unwrap().set_modified(time).unwrap();

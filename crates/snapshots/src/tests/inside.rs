@@ -1,4 +1,5 @@
-//! Subvolumes that containers make in their data: nothing refuses because of them, and nothing of them is lost without a word.
+//! Tests of subvolumes that containers make in their data: no operation fails because of them, and each loss is
+//! reported.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ fn make(pool: &Pool, path: &str) -> PathBuf {
     path
 }
 
-/// Every file of the present, and of those that are subvolumes, that they are.
+/// Returns the content of every file, and marks the subvolumes.
 fn all(directory: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut left = vec![directory.to_owned()];
@@ -33,7 +34,8 @@ fn all(directory: &Path) -> BTreeMap<String, String> {
     found
 }
 
-/// One in a container's data, one in another one, one that is read-only, and one with a name that looks like a list of btrfs's.
+/// Makes a subvolume in a container's data, a nested one, a read-only one, and one whose name looks like a list of
+/// btrfs.
 fn furnish(pool: &Pool) {
     make(pool, "git/layers/a");
     pool.write("git/layers/a/file", "old");
@@ -51,7 +53,7 @@ fn furnish(pool: &Pool) {
 }
 
 #[test]
-fn they_come_back_with_a_restore_and_what_was_there_is_kept() {
+fn a_restore_puts_subvolumes_back_and_keeps_the_replaced_ones() {
     let pool = Pool::new();
     furnish(&pool);
     let before = all(&pool.path().join("data"));
@@ -61,8 +63,8 @@ fn they_come_back_with_a_restore_and_what_was_there_is_kept() {
     assert_eq!(first.nested.kept.len(), 6);
     assert_eq!(described(&pool.path(), &first.id), Some(first.clone()));
     let differs = |pool: &Pool| diff(&pool.path(), &data(&pool.path(), &first.id), &pool.path().join("data")).unwrap();
-    assert_eq!(differs(&pool), [], "the subvolumes are compared, too");
-    // All of it changes: one goes, one comes, one is written to.
+    assert_eq!(differs(&pool), [], "the subvolumes are compared too");
+    // A subvolume is removed, one is added, and one is changed.
     remove::delete_all(&pool.path().join("data/git/frozen")).unwrap();
     pool.write("git/layers/a/file", "new");
     pool.write("git/layers/a/deep/b/more", "new");
@@ -84,7 +86,7 @@ fn they_come_back_with_a_restore_and_what_was_there_is_kept() {
     assert_eq!(all(&pool.path().join("data")), before);
     pool.write("git/layers/a/deep/b/more", "it may be written to");
     pool.write("git/frozen/more", "this one, too");
-    // The way back, of a part and of all.
+    // The replaced data is restored, first in part and then completely.
     only(&pool, &kept.id, &["git"], &["git"], &mut Fake::up()).unwrap();
     assert_eq!(all(&pool.path().join("data")), changed);
     pool.restore(&first.id, &mut Fake::up()).unwrap();
@@ -99,7 +101,7 @@ fn they_come_back_with_a_restore_and_what_was_there_is_kept() {
 }
 
 #[test]
-fn they_come_back_with_a_part() {
+fn a_restore_of_a_part_puts_its_subvolumes_back() {
     let pool = Pool::new();
     furnish(&pool);
     let before = all(&pool.path().join("data"));
@@ -117,7 +119,7 @@ fn they_come_back_with_a_part() {
     assert_eq!((pool.left_over(), pool.path().join("data/.lap-restore").exists()), (Vec::new(), false));
     pool.restore(&kept.id, &mut Fake::up()).unwrap();
     assert_eq!(all(&pool.path().join("data")), changed);
-    // One of them by itself is put back as a whole; a part of one cannot be, and says what can.
+    // A single subvolume can be restored as a whole. For a part of one, the error names the alternative.
     pool.write("git/layers/a/file", "newer");
     only(&pool, &first.id, &["git/layers/a"], &[], &mut Fake::up()).unwrap();
     assert_eq!(
@@ -131,7 +133,7 @@ fn they_come_back_with_a_part() {
 }
 
 #[test]
-fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
+fn a_restore_killed_at_each_step_has_all_subvolumes_or_none() {
     quiet();
     for part in [false, true] {
         for step in RestoreStep::ALL {
@@ -179,11 +181,11 @@ fn a_restore_killed_at_each_step_has_all_of_them_or_none() {
 }
 
 #[test]
-fn one_whose_name_seems_to_be_anothers_does_no_harm() {
+fn a_subvolume_with_a_misleading_name_does_no_harm() {
     let pool = Pool::new();
     let first = pool.take();
     pool.restore(&first.id, &mut Fake::up()).unwrap();
-    // As lap prunes what a restore replaced: the list of what is in it must not lead to `state`.
+    // `lap prune` removes the replaced data. The list of subvolumes in it must not lead to `state`.
     let kept = find(&pool.path(), "latest").unwrap();
     let inside = data(&pool.path(), &kept.id);
     btrfs::set_writable(&inside).unwrap();
@@ -195,7 +197,7 @@ fn one_whose_name_seems_to_be_anothers_does_no_harm() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_told() {
+fn a_missing_subvolume_is_reported() {
     use std::os::unix::ffi::OsStrExt;
     let pool = Pool::new();
     let odd = pool.path().join("data/git").join(std::ffi::OsStr::from_bytes(b"odd\xff"));
@@ -207,9 +209,9 @@ fn what_cannot_be_kept_is_told() {
     pool.restore(&meta.id, &mut Fake::up()).unwrap();
 }
 
-/// A container may put a link in the place of a directory at any time, and `meta.json` may come from elsewhere.
+/// A container may replace a directory by a link at any time, and `meta.json` may come from an archive.
 #[test]
-fn nothing_is_put_where_a_link_leads() {
+fn no_subvolume_is_put_at_the_target_of_a_link() {
     let pool = Pool::new();
     make(&pool, "git/layers/a");
     let first = pool.take();

@@ -1,9 +1,9 @@
-//! A part is restored, and the rest stays.
+//! Tests of a restore of a part of the data.
 
 use super::*;
 
 #[test]
-fn a_part_comes_back_and_the_rest_stays() {
+fn a_restore_of_a_part_changes_nothing_else() {
     on_each(goes_back_in_part);
 }
 
@@ -14,13 +14,13 @@ fn goes_back_in_part(pool: Pool) {
     for name in ["git/one", "git/deep/file", "git/added", "registry/blob", "new/file"] {
         pool.write(name, "new");
     }
-    // One file: nothing is stopped.
+    // For a single file, no container is stopped.
     let mut world = Fake::up();
     let kept = only(&pool, &first.id, &["git/deep/file"], &[], &mut world).unwrap();
     assert_eq!((pool.read("git/deep/file").as_str(), pool.read("git/one").as_str()), ("old", "new"));
     assert_eq!((world.running.len(), world.started.len()), (2, 0));
     assert_eq!(pool.of(&kept, "git/deep/file"), "new");
-    // One container, and one that the snapshot does not know: that one's data goes.
+    // One container, and one that is not in the snapshot. The data of the second one is removed.
     let mut world = Fake::up();
     let kept = only(&pool, &first.id, &["git", "new"], &["git", "new"], &mut world).unwrap();
     assert_eq!(["git/one", "git/added", "new/file", "registry/blob"].map(|n| pool.read(n)), ["old", "", "", "new"]);
@@ -32,7 +32,7 @@ fn goes_back_in_part(pool: Pool) {
     assert_eq!(pool.left_over(), [""; 0]);
     assert!(!pool.path().join("data/.lap-restore").exists());
     assert!(!pool.path().join("snapshots").join(kept.id.to_string()).join("data/.lap-restore").exists());
-    // And the way back of what went.
+    // The removed data is restored.
     only(&pool, &kept.id, &["new"], &["new"], &mut Fake::up()).unwrap();
     assert_eq!(pool.read("new/file"), "new");
 
@@ -41,7 +41,7 @@ fn goes_back_in_part(pool: Pool) {
     for path in ["", "/etc", "../state", "git/../../state", ".lap-restore"] {
         assert!(wrong(path).contains("is not a path below /data"), "{path}");
     }
-    // A container links a directory of its own to another's.
+    // A container replaces its directory by a link to the directory of another container.
     let data = pool.path().join("data");
     fs::rename(data.join("git/deep"), data.join("git/aside")).unwrap();
     std::os::unix::fs::symlink("../registry", data.join("git/deep")).unwrap();
@@ -53,7 +53,7 @@ fn goes_back_in_part(pool: Pool) {
 }
 
 #[test]
-fn a_part_killed_at_each_step_is_old_or_new() {
+fn a_restore_of_a_part_killed_at_each_step_ends_in_the_old_or_the_new_state() {
     quiet();
     on_each(is_killed_in_part);
 }

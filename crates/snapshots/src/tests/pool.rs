@@ -1,6 +1,7 @@
-//! A pool on a real file system. The tests of `lap-repositories` include this file, so it names this crate as they do.
+//! A pool on a real file system. The tests of `lap-repositories` include this file too, so it uses the crate's external
+//! name.
 
-#![allow(dead_code, reason = "each of its two users needs another part")]
+#![allow(dead_code, reason = "each of the two crates uses a different part")]
 
 use std::{
     fs,
@@ -15,7 +16,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-/// A pool with some data, mounted only for this thread and what it starts: gone with it.
+/// A pool with some data. It is mounted only for this thread and its child processes.
 pub struct Pool {
     pub dir: tempfile::TempDir,
 }
@@ -77,7 +78,7 @@ impl Pool {
         take(&self.path(), &meta, still).map(|taken| Meta { nested: taken.nested, ..meta })
     }
 
-    /// What lies in the pool and is neither the present nor a whole snapshot.
+    /// Returns the files in the pool that are neither the present data nor complete snapshots.
     pub fn left_over(&self) -> Vec<String> {
         let names = |dir: &Path| -> Vec<String> {
             fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
@@ -101,7 +102,7 @@ pub fn sh(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Who takes a snapshot while nothing runs.
+/// An implementation of `Still` for a pool without running programs.
 pub struct Nobody;
 
 impl Still for Nobody {
@@ -120,7 +121,8 @@ impl Still for Nobody {
     }
 }
 
-/// Unmounts. A program that another test starts has this test's open files for a moment, before it becomes that program.
+/// Unmounts a file system. A child process of another test may have this test's files open until it calls exec, so the
+/// call is repeated.
 pub fn unmount(place: &Path) {
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
@@ -134,7 +136,7 @@ pub fn unmount(place: &Path) {
     }
 }
 
-/// A pool that writes nothing because time passes.
+/// Makes a pool that writes nothing to its device by itself.
 pub fn slow(filesystem: Filesystem) -> Pool {
     let pool = Pool::on(filesystem);
     if filesystem != Filesystem::Xfs {
@@ -151,7 +153,7 @@ pub fn keep(image: &Path) {
     sh("cp", &["--sparse=always", image.to_str().unwrap(), &format!("{}.cut", image.display())]);
 }
 
-/// The machine comes back with what was kept.
+/// Replaces the device by its copy from the time of the cut.
 pub fn comes_back(pool: &Pool) {
     unmount(&pool.path());
     fs::rename(format!("{}.cut", image(pool).display()), image(pool)).unwrap();

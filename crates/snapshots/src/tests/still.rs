@@ -1,18 +1,19 @@
-//! Where the file system takes no snapshots itself.
+//! Tests of snapshots on file systems without snapshots.
 
 use std::{os::unix::fs::MetadataExt, time::Duration};
 
 use super::{pool::unmount, *};
 
 const PLAIN: [Filesystem; 2] = [Filesystem::Xfs, Filesystem::Ext4];
-/// Longer than it takes until a file's time is believed.
+/// The age at which the time of a file can be trusted, with a reserve.
 const OLD: Duration = Duration::from_millis(150);
 
 fn age() {
     std::thread::sleep(OLD);
 }
 
-/// All that a file system knows of everything in a directory, but what of it is the inode's own business.
+/// Returns everything that a file system stores about the files in a directory, except the properties of the inode
+/// itself.
 fn all(directory: &Path) -> String {
     let find = "cd \"$1\" && find . -printf '%P %M %U %G %s %T@ %l\\n' | sort && find . -type f -print0 | sort -z | xargs -0 sha256sum \
                 && getfattr -R -h -d -m - --absolute-names . | sort && find . -samefile ./git/plain | sort";
@@ -21,7 +22,7 @@ fn all(directory: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Everything there can be.
+/// Makes one of each kind of file.
 fn furnish(pool: &Pool) {
     let data = pool.path().join("data");
     let make = "cd \"$1\"/git && printf x >plain && ln plain link && mkdir sub && ln plain sub/link && ln -s plain soft && mkfifo fifo \
@@ -33,7 +34,7 @@ fn furnish(pool: &Pool) {
 }
 
 #[test]
-fn a_copy_has_everything_of_what_it_was_made_of() {
+fn a_snapshot_has_all_attributes_of_the_present_data() {
     for filesystem in PLAIN {
         let pool = Pool::on(filesystem);
         furnish(&pool);
@@ -42,13 +43,13 @@ fn a_copy_has_everything_of_what_it_was_made_of() {
         let first = pool.take();
         assert_eq!(all(&crate::meta::data(&pool.path(), &first.id)), all(&data), "{filesystem}");
         age();
-        // What has not changed is a second name; what has is not, and neither is anything of the present.
+        // An unchanged file is a hard link. A changed file is not, and no file is shared with the present data.
         pool.write("git/one", "changed");
         let second = pool.take();
         let place = |meta: &Meta, name: &str| crate::meta::data(&pool.path(), &meta.id).join("git").join(name);
         let inode = |path: &Path| fs::symlink_metadata(path).unwrap().ino();
         assert_eq!(all(&crate::meta::data(&pool.path(), &second.id)), all(&data), "{filesystem}");
-        // Made just before the first one, they were too young to be believed.
+        // These files were too new at the first snapshot, so their times could not be trusted.
         let third = pool.take();
         assert_eq!(all(&crate::meta::data(&pool.path(), &third.id)), all(&data), "{filesystem}");
         for name in ["plain", "hole", "sub/link"] {
@@ -56,9 +57,9 @@ fn a_copy_has_everything_of_what_it_was_made_of() {
             assert_ne!(inode(&place(&third, name)), inode(&data.join("git").join(name)), "{filesystem}: {name}");
         }
         assert_ne!(inode(&place(&first, "one")), inode(&place(&third, "one")));
-        assert!(fs::metadata(place(&third, "hole")).unwrap().blocks() < 100, "{filesystem}: a hole is none");
+        assert!(fs::metadata(place(&third, "hole")).unwrap().blocks() < 100, "{filesystem}: the hole has been filled");
         assert_eq!((pool.of(&first, "git/one").as_str(), pool.of(&third, "git/one").as_str()), ("old", "changed"));
-        // The way back shares nothing with the snapshot, and what is written into it does not reach it.
+        // A restore shares no file with the snapshot, so a change of the present data does not change the snapshot.
         let before = all(&crate::meta::data(&pool.path(), &third.id));
         pool.restore(&third.id, &mut Fake::up()).unwrap();
         assert_eq!(all(&data), before, "{filesystem}");
@@ -67,13 +68,13 @@ fn a_copy_has_everything_of_what_it_was_made_of() {
         }
         fs::write(data.join("git/plain"), "in place").unwrap();
         assert_eq!(all(&crate::meta::data(&pool.path(), &third.id)), before, "{filesystem}");
-        // And the snapshot after it knows what came back.
+        // The next snapshot recognizes the restored files.
         age();
         let fourth = pool.take();
         assert_eq!(all(&crate::meta::data(&pool.path(), &fourth.id)), all(&data), "{filesystem}");
         assert_eq!(inode(&place(&third, "hole")), inode(&place(&fourth, "hole")), "{filesystem}");
         assert_ne!(inode(&place(&third, "plain")), inode(&place(&fourth, "plain")), "{filesystem}");
-        // One that others build on may go.
+        // A snapshot whose files others share can be removed.
         for meta in [&third, &first, &fourth] {
             crate::sweep::remove(&pool.path(), &meta.id).unwrap();
         }
@@ -84,7 +85,7 @@ fn a_copy_has_everything_of_what_it_was_made_of() {
 }
 
 #[test]
-fn what_changes_while_it_is_copied_is_as_it_was_when_all_stood_still() {
+fn a_file_that_changes_during_the_copy_has_its_state_at_the_freeze() {
     for filesystem in PLAIN {
         let pool = Pool::on(filesystem);
         for name in ["git/changes", "git/goes", "git/moves", "git/turns", "git/stays"] {
@@ -94,7 +95,7 @@ fn what_changes_while_it_is_copied_is_as_it_was_when_all_stood_still() {
         let data = pool.path().join("data/git");
         let (place, patience) = (data.clone(), None);
         let meanwhile: Box<dyn FnOnce()> = Box::new(move || {
-            // As long as before, and as old: only the time of the last change tells.
+            // The size and the modification time are the same as before. Only the change time differs.
             let time = fs::metadata(place.join("changes")).unwrap().modified().unwrap();
             fs::write(place.join("changes"), "BEFORE").unwrap();
             fs::File::options().write(true).open(place.join("changes")).unwrap().set_modified(time).unwrap();
@@ -116,7 +117,7 @@ fn what_changes_while_it_is_copied_is_as_it_was_when_all_stood_still() {
         );
         let of = |name: &str| pool.of(&meta, name);
         assert_eq!(["git/changes", "git/goes", "git/moved", "git/stays"].map(of), ["BEFORE", "", "before", "before"]);
-        // Within the same tick of the clock as the snapshot: the next one believes no such time.
+        // The change has the same clock tick as the snapshot, so the next snapshot must not trust its time.
         for text in ["one", "two"] {
             pool.write("git/stays", text);
             let meta = pool.take();
@@ -125,9 +126,9 @@ fn what_changes_while_it_is_copied_is_as_it_was_when_all_stood_still() {
     }
 }
 
-/// Through a page that was written to before, so that no time changes with it.
+/// The write goes to a mapped page that is dirty already, so no time changes.
 #[test]
-fn what_is_written_through_memory_is_not_missed() {
+fn a_change_through_a_mapped_page_is_not_missed() {
     for filesystem in PLAIN {
         let pool = Pool::on(filesystem);
         let path = pool.path().join("data/git/mapped");
@@ -161,7 +162,7 @@ fn what_is_written_through_memory_is_not_missed() {
 }
 
 #[test]
-fn a_snapshot_killed_at_each_step_is_none_and_nothing_stands_still() {
+fn a_snapshot_killed_at_each_step_is_not_listed_and_leaves_nothing_frozen() {
     quiet();
     for filesystem in PLAIN {
         let pool = Pool::on(filesystem);
@@ -171,7 +172,7 @@ fn a_snapshot_killed_at_each_step_is_none_and_nothing_stands_still() {
             let mut world = Fake { die_taking: Some(step.to_owned()), ..Fake::up() };
             let killed = catch_unwind(AssertUnwindSafe(|| pool.take_at(1_795_254_400, &mut world).map(drop)));
             assert!(killed.is_err_and(|e| e.is::<Killed>()), "{step}");
-            // Also where only the thread died.
+            // The containers are unfrozen even if only the thread ends.
             assert!(!world.paused, "{step}");
             assert_eq!(list(&pool.path()).unwrap().len(), 1, "{step}");
             sweep(&pool.path(), &BTreeSet::new()).unwrap();
@@ -184,7 +185,7 @@ fn a_snapshot_killed_at_each_step_is_none_and_nothing_stands_still() {
 }
 
 #[test]
-fn who_may_not_stand_still_for_long_does_not() {
+fn a_freeze_above_the_limit_is_refused() {
     for filesystem in PLAIN {
         let pool = Pool::on(filesystem);
         let mut world = Fake { patience: Some(Duration::ZERO), ..Fake::up() };
@@ -198,7 +199,7 @@ fn who_may_not_stand_still_for_long_does_not() {
 }
 
 #[test]
-fn a_snapshot_says_what_only_it_holds() {
+fn the_size_of_a_snapshot_has_a_shared_and_an_own_part() {
     let pool = Pool::on(Filesystem::Ext4);
     fs::write(pool.path().join("data/git/big"), vec![7; 1 << 20]).unwrap();
     age();
@@ -216,7 +217,7 @@ fn a_snapshot_says_what_only_it_holds() {
 }
 
 #[test]
-fn what_is_mounted_inside_is_never_silently_left_out() {
+fn a_mount_inside_the_data_is_an_error() {
     let pool = Pool::on(Filesystem::Ext4);
     let inside = pool.path().join("data/git/inside");
     fs::create_dir(&inside).unwrap();

@@ -1,4 +1,4 @@
-//! Makes a tree anew, somewhere else.
+//! Makes a copy of a tree.
 
 use std::{
     collections::HashMap,
@@ -20,31 +20,31 @@ use super::{
     read::{FileStatus, FileTree, TreeDirectory, cannot},
 };
 
-/// Most of the work is the file system's own, and it does two things at once at best.
+/// The number of threads. The file system does most of the work, and handles at most two operations at once.
 const THREADS: usize = 4;
 
-/// Where one goes.
+/// The destination of a file.
 pub struct At<'a> {
-    /// The directory, as the tree has it.
+    /// The directory in the tree.
     pub dir: &'a TreeDirectory,
     pub name: &'a OsStr,
     /// The new directory.
     pub to: BorrowedFd<'a>,
 }
 
-/// Where regular files come from; called by several threads at a time.
+/// The source of regular files. Several threads call it at the same time.
 pub trait FileSource: Sync {
-    /// Puts one in its place, with all that is known of it.
+    /// Puts a file in its place, with all its attributes.
     ///
     /// # Errors
-    /// It cannot.
+    /// The file cannot be read or written.
     fn put(&self, at: &At<'_>, node: &FileStatus) -> Result<()>;
 }
 
-/// Makes `tree` at `to`, which is not there yet.
+/// Makes the copy of `tree` at `to`, which must not exist.
 ///
 /// # Errors
-/// Something cannot be made; what was made stays.
+/// A file cannot be made. Files that were made before remain.
 pub fn build(tree: &FileTree, to: &Path, files: &impl FileSource) -> Result<()> {
     mkdirat(CWD, to, Mode::RWXU).map_err(|error| cannot("make", to, error))?;
     let root = Dir::open(to)?;
@@ -53,7 +53,7 @@ pub fn build(tree: &FileTree, to: &Path, files: &impl FileSource) -> Result<()> 
         let made = mkdirat(&root.need(above)?, name, Mode::RWXU);
         made.map_err(|error| cannot("make", &to.join(&dir.path), error))?;
     }
-    // How often each inode is in the tree: that it has more links elsewhere is of no interest.
+    // The number of links of each inode inside the tree. Links outside do not matter.
     let mut names: HashMap<u64, u32> = HashMap::new();
     for (_, node) in tree.dirs.iter().flat_map(|dir| &dir.files).filter(|(_, node)| node.links > 1) {
         *names.entry(node.inode).or_default() += 1;
@@ -77,7 +77,7 @@ pub fn build(tree: &FileTree, to: &Path, files: &impl FileSource) -> Result<()> 
             }
         }
     }
-    // Children first: what is made in a directory changes its times.
+    // Children come first, because making a file in a directory changes the directory's times.
     for dir in tree.dirs.iter().rev() {
         // The directory itself has a name below its own descriptor.
         let open = root.need(&dir.path)?;
@@ -86,7 +86,7 @@ pub fn build(tree: &FileTree, to: &Path, files: &impl FileSource) -> Result<()> 
     Ok(())
 }
 
-/// All that have one name only, by several threads: a directory is one thread's.
+/// Makes all files with one name, with several threads. One thread handles a directory.
 fn alone(
     tree: &FileTree,
     root: &Dir,

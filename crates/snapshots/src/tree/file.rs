@@ -1,4 +1,4 @@
-//! One file: its content, and what else is known of it.
+//! One file: its content and its attributes.
 
 use std::{
     ffi::OsStr,
@@ -22,25 +22,25 @@ use xattr::FileExt;
 
 use super::read::{FileStatus, cannot};
 
-/// Whose everything is that is made here, as the agent is root's.
+/// The owner of new files, because the agent runs as root.
 const ROOT: (u32, u32) = (0, 0);
-/// How much is read at once.
+/// The maximum size in bytes of one read.
 const PIECE: usize = 8 << 20;
 
-/// A regular file that is to be copied.
+/// A regular file to copy.
 pub struct FileToCopy<'a> {
     pub root: &'a Dir,
-    /// Below `root`.
+    /// The path below `root`.
     pub path: &'a Path,
-    /// What is known of it. If another file is in its place, that is an error, and nothing is read.
+    /// The expected status. It is an error if another file is in its place, and nothing is read then.
     pub node: &'a FileStatus,
 }
 
-/// Copies it, with all that is known of it, to `name` in the directory `to`; `go_on` is asked again and again while its content is
-/// read.
+/// Copies a file, with all its attributes, to `name` in the directory `to`. Calls `go_on` repeatedly while it reads the
+/// content.
 ///
 /// # Errors
-/// It is gone, cannot be read or written, or `go_on` says no.
+/// The file does not exist, cannot be read or written, or `go_on` returns an error.
 pub fn copy(source: &FileToCopy<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
     let FileToCopy { root, path, node } = *source;
     let from = &root.path().join(path);
@@ -61,7 +61,7 @@ pub fn copy(source: &FileToCopy<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &d
             Err(error) => return Err(cannot("copy", from, error)),
         }
     }
-    // In this order: a new owner takes rights away, and an ACL is a part of them.
+    // The order matters: a change of the owner removes mode bits, and an ACL is part of the mode.
     if node.owner != ROOT {
         let (user, group) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
         fchown(&copy, Some(user), Some(group)).map_err(failed("set the owner of the copy of"))?;
@@ -84,14 +84,14 @@ pub fn copy(source: &FileToCopy<'_>, to: BorrowedFd<'_>, name: &OsStr, go_on: &d
     futimens(&copy, &times(node)).map_err(failed("set the times of the copy of"))
 }
 
-/// Reads it; what is a hole stays one.
+/// Copies the content. Holes remain holes.
 fn content(from: &Path, source: &File, copy: &File, size: u64, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
     let failed = |error: Errno| cannot("copy", from, error);
     let mut at = 0;
     loop {
         let begins = match seek(source, SeekFrom::Data(at)) {
             Ok(begins) => begins,
-            // Nothing but a hole up to its end.
+            // The rest of the file is a hole.
             Err(Errno::NXIO) => break,
             Err(error) => return Err(failed(error)),
         };
@@ -100,7 +100,7 @@ fn content(from: &Path, source: &File, copy: &File, size: u64, go_on: &dyn Fn() 
         while reads < ends {
             go_on()?;
             let most = usize::try_from(ends - reads).unwrap_or(PIECE).min(PIECE);
-            // It has become shorter.
+            // The file has become shorter.
             if copy_file_range(source, Some(&mut reads), copy, Some(&mut writes), most).map_err(failed)? == 0 {
                 return Ok(());
             }
@@ -110,7 +110,7 @@ fn content(from: &Path, source: &File, copy: &File, size: u64, go_on: &dyn Fn() 
     ftruncate(copy, size).map_err(failed)
 }
 
-/// Makes what is neither a regular file nor a directory.
+/// Makes a file that is neither a regular file nor a directory.
 pub fn special(node: &FileStatus, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
     let failed = |error: Errno| cannot("make", path, error);
     match node.kind {
@@ -123,7 +123,7 @@ pub fn special(node: &FileStatus, to: BorrowedFd<'_>, name: &OsStr, path: &Path)
     rest(node, to, name, path)
 }
 
-/// Gives owner, attributes, rights and times to something that is there and no regular file.
+/// Sets the owner, attributes, mode and times of an existing file that is not a regular file.
 pub fn rest(node: &FileStatus, to: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
     let failed = |error: Errno| cannot("set owner, mode and times of", path, error);
     let (user, group) = (Uid::from_raw(node.owner.0), Gid::from_raw(node.owner.1));
@@ -140,7 +140,7 @@ pub fn rest(node: &FileStatus, to: BorrowedFd<'_>, name: &OsStr, path: &Path) ->
     utimensat(to, name, &times(node), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)
 }
 
-/// Of directories.
+/// Sets the times of the directory `to` to those of `from`.
 pub fn same_times(from: &Dir, to: &Dir) -> Result<(), Errno> {
     futimens(to, &times(&FileStatus::of(&fstat(from)?)))
 }

@@ -1,5 +1,5 @@
-//! A directory with all that is in it, copied file by file, and everything a file system knows of a file with it: owners, rights,
-//! times to the nanosecond, hard links, holes, attributes, ACLs, FIFOs, sockets, names of any bytes.
+//! Copies a directory tree file by file, with all attributes that a file system stores: owners, modes, times in
+//! nanoseconds, hard links, holes, extended attributes, ACLs, FIFOs, sockets, and names of any bytes.
 
 mod build;
 mod file;
@@ -16,11 +16,11 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use self::read::cannot;
 
-/// Copies `from`, which nobody writes to, to `to`, which is not there yet. Content is shared where the file system can do that, and
-/// read where it cannot.
+/// Copies `from` to `to`, which must not exist. No program may write to `from`. The content is shared if the file
+/// system supports it, and copied otherwise.
 ///
 /// # Errors
-/// Something cannot be read or written; what was copied stays.
+/// A file cannot be read or written. Files that were copied before remain.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     let Some(node) = one(from)? else {
         let root = Dir::open(from)?;
@@ -37,19 +37,19 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
     file::special(&node, open.as_fd(), name, to)
 }
 
-/// Removes what is at `path`, in a directory that lap alone changes, with all that is in it; nothing happens where there is nothing.
+/// Removes `path` and everything in it. Only lap may change its directory. Does nothing if `path` does not exist.
 ///
 /// # Errors
-/// Something in it cannot be removed.
+/// A file cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
     let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
     Dir::find(above)?.map_or(Ok(()), |above| above.remove(name))
 }
 
-/// Gives the directory `to` the times of `from`.
+/// Sets the times of the directory `to` to those of `from`.
 ///
 /// # Errors
-/// One is gone.
+/// The times cannot be read or set.
 pub fn same_times(from: &Dir, to: &Dir) -> Result<()> {
     file::same_times(from, to).map_err(|error| cannot("give its times to", to.path(), error))
 }

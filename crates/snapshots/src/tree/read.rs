@@ -1,4 +1,4 @@
-//! What is in a directory, all of it.
+//! Reads the status of all files in a directory tree.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,22 +17,22 @@ use rustix::{
 
 use crate::subvolume;
 
-/// A directory with everything in it: parents come before their children.
+/// A directory tree. Parents come before their children.
 #[derive(Debug, Default)]
 pub struct FileTree {
     pub dirs: Vec<TreeDirectory>,
 }
 
-/// One directory, and what is in it that is none.
+/// One directory, with its entries that are not directories.
 #[derive(Debug)]
 pub struct TreeDirectory {
-    /// Below the tree's root, which is the first one and has an empty path.
+    /// The path below the root of the tree. The root is the first directory and has an empty path.
     pub path: PathBuf,
     pub node: FileStatus,
     pub files: Vec<(OsString, FileStatus)>,
 }
 
-/// A file, a directory or anything else, as its file system knows it.
+/// The status of a file of any kind.
 #[derive(Clone, Debug)]
 pub struct FileStatus {
     pub kind: FileType,
@@ -42,19 +42,20 @@ pub struct FileStatus {
     pub owner: (u32, u32),
     pub size: u64,
     pub device: u64,
-    /// Seconds and nanoseconds.
+    /// The access time in seconds and nanoseconds.
     pub read: (i64, i64),
+    /// The modification time of the content.
     pub written: (i64, i64),
-    /// Of its content or of anything else of it; nobody can set this one.
+    /// The time of the last change of the content or of an attribute. No program can set it.
     pub changed: (i64, i64),
-    /// Where a link leads; nothing for all others.
+    /// The target of a symbolic link. It is empty for other files.
     pub target: OsString,
-    /// Extended attributes. Of a regular file they are read with its content, and these are empty.
+    /// The extended attributes. They are empty for a regular file, because they are read together with its content.
     pub attributes: Vec<(OsString, Vec<u8>)>,
 }
 
 impl FileStatus {
-    /// Bytes on the disk are no property of a file, so they are not here.
+    /// Converts the result of stat(2). The space on the disk is not an attribute of a file and is left out.
     #[expect(clippy::unnecessary_cast, reason = "the fields' types differ between architectures")]
     pub fn of(stat: &Stat) -> Self {
         Self {
@@ -73,16 +74,17 @@ impl FileStatus {
         }
     }
 
-    /// Whether it has content.
+    /// Returns whether it is a regular file.
     pub fn is_file(&self) -> bool {
         self.kind == FileType::RegularFile
     }
 }
 
-/// Looks at everything below `root` but what has one of the names `leave` directly in it. What goes away meanwhile is not in it.
+/// Reads the status of everything below `root`, except entries with one of the names `leave` at its top. Files that are
+/// removed at the same time are left out.
 ///
 /// # Errors
-/// Something cannot be read; or something is on another file system, which a copy would not hold.
+/// A file cannot be read, or is on another file system, which a copy would not contain.
 pub fn read_tree(root: &Dir, leave: &[&str]) -> Result<FileTree> {
     let mut tree = FileTree::default();
     let device = root.stat()?.st_dev;
@@ -97,7 +99,7 @@ pub fn read_tree(root: &Dir, leave: &[&str]) -> Result<FileTree> {
         };
         let stat = open.stat()?;
         if stat.st_dev != device && subvolume::stands_for(&open) {
-            // The caller puts the subvolume there. In what a restore replaced, it still lies in the data.
+            // The caller puts the subvolume there. In replaced data, the subvolume is still inside the data.
             tree.dirs.push(TreeDirectory { path, node: FileStatus::of(&stat), files: Vec::new() });
             continue;
         }
@@ -105,7 +107,7 @@ pub fn read_tree(root: &Dir, leave: &[&str]) -> Result<FileTree> {
             return Err(elsewhere(&path));
         }
         let mut node = FileStatus::of(&stat);
-        // Of the directory itself: the path before it is a link of the kernel's.
+        // The trailing `.` selects the directory itself, because the path before it is a link in /proc.
         node.attributes = attributes(&open.reach().join("."))?;
         let mut dir = TreeDirectory { path, node, files: Vec::new() };
         for DirEntry { name, stat } in open.list(&walk)? {
@@ -129,10 +131,11 @@ fn elsewhere(path: &Path) -> Error {
         .hint("mount it outside of /data")
 }
 
-/// What is at `path`, in a directory that lap alone changes; `None`: a directory.
+/// Returns the status of the file at `path`, or `None` if it is a directory. Only lap may change the directory that
+/// contains it.
 ///
 /// # Errors
-/// There is nothing, or it cannot be read.
+/// The file does not exist, or cannot be read.
 pub fn one(path: &Path) -> Result<Option<FileStatus>> {
     let (above, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
     let open = Dir::open(above)?;
@@ -158,10 +161,10 @@ fn other(open: &Dir, name: OsString, stat: &Stat) -> Result<Option<(OsString, Fi
     Ok(Some((name, node)))
 }
 
-/// Where the link `name` leads; `None`: there is no such link any more.
+/// Returns the target of the link `name`, or `None` if it is no longer a link.
 ///
 /// # Errors
-/// It cannot be read.
+/// The link cannot be read.
 pub fn target(open: &Dir, name: &OsStr) -> Result<Option<OsString>> {
     match readlinkat(open, name, Vec::new()) {
         Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()))),
@@ -170,7 +173,7 @@ pub fn target(open: &Dir, name: &OsStr) -> Result<Option<OsString>> {
     }
 }
 
-/// Of what is no regular file; a link at the end of `path` is not followed.
+/// Returns the extended attributes of a file that is not a regular file. A link at the end of `path` is not followed.
 fn attributes(path: &Path) -> Result<Vec<(OsString, Vec<u8>)>> {
     let what = |error: std::io::Error| {
         Error::new(Kind::Node, format!("cannot read the attributes of `{}`: {error}", path.display()))

@@ -1,6 +1,6 @@
-//! A server that others wrote: BIND's `named`. The tests of `lap dns` include this file, so it names this crate as they do.
+//! BIND's `named` for tests. The tests of `lap dns` include this file too, so it uses the crate's external name.
 
-#![allow(dead_code, reason = "each of its two users needs another part")]
+#![allow(dead_code, reason = "each of the two test modules uses a different part")]
 
 use std::{
     fs,
@@ -16,12 +16,12 @@ use lap_nameserver::{client::query::query, keys::KeyEntry};
 
 const NAMED: &str = "/usr/sbin/named";
 
-/// `named` with the zone `internal.`, which one key may change below `pc.internal.` and transfer, and the reverse zone of
-/// 10.0.0.0/24.
+/// A running `named` with the zone `internal.` and the reverse zone of 10.0.0.0/24. One key may transfer them. It may
+/// change names below `pc.internal.` and in the reverse zone.
 pub struct Named {
     child: Child,
     pub address: SocketAddr,
-    /// The key `lap-admin`, and the file with it as `tsig-keygen` writes one.
+    /// The key `lap-admin`, and its file in the format of `tsig-keygen`.
     pub key: KeyEntry,
     pub key_file: PathBuf,
     _dir: tempfile::TempDir,
@@ -34,9 +34,10 @@ impl Drop for Named {
     }
 }
 
+/// Starts `named` and waits until it answers. Returns `None` if this machine does not have the program.
 pub async fn named(algorithm: &str) -> Option<Named> {
     if !Path::new(NAMED).exists() {
-        eprintln!("`{NAMED}` is not installed: not tried");
+        eprintln!("`{NAMED}` is not installed: the test is skipped");
         return None;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -82,7 +83,7 @@ pub async fn named(algorithm: &str) -> Option<Named> {
     Some(server)
 }
 
-/// A new key that may do nothing on a server of ours.
+/// Returns a new key without rights.
 pub fn key(name: &str, algorithm: &str) -> KeyEntry {
     let secret = STANDARD.encode(random::<32>().unwrap());
     let (name, algorithm) = (name.to_owned(), algorithm.to_owned());

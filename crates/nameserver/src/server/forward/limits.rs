@@ -1,12 +1,12 @@
-//! Limits of a question that is forwarded.
+//! Limits for a forwarded question.
 
 use std::time::Duration;
 
-/// All tries together; a client's resolver waits 5 s, and must hear SERVFAIL before it gives up.
+/// The time for all tries together. A client's resolver waits 5 s, and must receive SERVFAIL before that.
 pub(super) const BUDGET: Duration = Duration::from_secs(4);
 
-/// One try, where there is another upstream to go to.
+/// The time for one try if there is another upstream.
 pub(super) const TRY: Duration = Duration::from_millis(1500);
 
-/// Questions under way at a time; more are answered SERVFAIL at once rather than queued.
+/// The maximum number of forwarded questions in progress. More questions get SERVFAIL at once and do not wait.
 pub(super) const MAX_UNDER_WAY: usize = 2048;

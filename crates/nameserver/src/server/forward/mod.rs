@@ -1,10 +1,12 @@
-//! What is not ours is asked at the upstreams, through hickory, and remembered in its cache as long as the TTL says.
+//! Forwards questions for names outside the zones to the upstream servers, and caches the answers for their TTL. It
+//! uses hickory.
 //!
-//! One pool of connections per upstream, and the fail-over is ours: hickory's pool ends at the first SERVFAIL or REFUSED, and spends
-//! its whole time on a first server that is silent (hickory-resolver 0.26, `name_server_pool.rs`). Aliases are followed here, too: each
-//! name of a chain is asked of its own upstreams, and [`believed()`] decides which records of an answer count.
+//! Each upstream has its own pool of connections, and this module does the fail-over: hickory's pool stops at the first
+//! SERVFAIL or REFUSED, and spends all its time on a first server that does not answer (hickory-resolver 0.26,
+//! `name_server_pool.rs`). This module also follows aliases: each name of a chain is sent to its own upstream servers,
+//! and [`accepted()`] selects the accepted records of an answer.
 
-mod believed;
+mod accepted;
 mod limits;
 mod upstream;
 
@@ -26,7 +28,7 @@ use lap_base::{Kind, OrError, Result};
 use tokio::time::timeout;
 
 use self::{
-    believed::{Believed, believed},
+    accepted::{AcceptedRecords, accepted},
     limits::{BUDGET, MAX_UNDER_WAY, TRY},
     upstream::Upstream,
 };
@@ -35,25 +37,26 @@ use super::{
     shares::{Evicted, Limits, Share, Shares},
 };
 
-/// What is under way when the budget is used up may end; then it is over.
-const ALL: Duration = Duration::from_millis(4500);
-// With half a second for the way to the client.
-const _: () = assert!(BUDGET.as_millis() < ALL.as_millis() && ALL.as_millis() + 500 <= 5000);
-/// For how long an upstream that was silent is asked last.
+/// The time for a question with all its tries. A try that starts just before the end of [`BUDGET`] may run until then.
+const TIME_LIMIT: Duration = Duration::from_millis(4500);
+// The reply must reach the client within 5 s. Half a second remains for the network.
+const _: () = assert!(BUDGET.as_millis() < TIME_LIMIT.as_millis() && TIME_LIMIT.as_millis() + 500 <= 5000);
+/// The time for which an upstream that did not answer is asked last.
 const REST: Duration = Duration::from_secs(10);
-/// Answers that are remembered, as long as their TTL says.
+/// The maximum number of cached answers.
 const CACHE_SIZE: u64 = 16_384;
 
-/// Of one client: enough for an office behind one address, whose questions take some 20 ms each.
+/// The maximum number of forwarded questions of one client in progress. It is enough for an office behind one address,
+/// because a question takes about 20 ms.
 const MAX_OF_CLIENT: usize = 256;
-/// A question that waits longer than this may be given up for another one: most answers come within it.
+/// The minimum age at which a question may be cancelled in favour of another client. Most answers arrive earlier.
 const PROMPT: Duration = Duration::from_secs(1);
-/// Names of one chain of aliases that are asked for.
+/// The maximum number of names in a chain of aliases that are asked for.
 const MAX_HOPS: usize = 8;
 
-/// Who is asked for what, and what they said.
+/// The routes to the upstream servers, and the cache of their answers.
 pub struct Forwarder {
-    /// The most special domain first; the root, where there are upstreams for everything, last.
+    /// The routes, with the longest domain first. The route of the root, for all other names, is the last one.
     routes: Vec<Route>,
     cache: ResponseCache,
     started: Instant,
@@ -61,28 +64,29 @@ pub struct Forwarder {
     metrics: Arc<Metrics>,
 }
 
-/// The upstreams of a domain, in the order of the workspace.
+/// The upstream servers of a domain, in the order of the workspace.
 struct Route {
     domain: Name,
     upstreams: Vec<Upstream>,
 }
 
-/// One client's question, with its place among those under way as soon as an upstream is asked.
-struct Asked<'a> {
+/// A client's question. It takes a slot when the first upstream is asked.
+struct ForwardedQuestion<'a> {
     client: IpAddr,
-    /// Whether a name is in a zone of ours: nobody else says anything about it.
+    /// Returns whether a name is in one of the server's zones. No upstream may answer for such a name.
     ours: &'a (dyn Fn(&Name) -> bool + Sync),
-    place: Option<(Share, Evicted)>,
+    slot: Option<(Share, Evicted)>,
     over_quota: bool,
 }
 
-/// A reply, and whether it is SERVFAIL because the client has too many questions under way.
+/// The reply to a forwarded question. `over_quota` says that it is SERVFAIL because the client has too many questions
+/// in progress.
 pub struct Completed {
     pub reply: Vec<u8>,
     pub over_quota: bool,
 }
 
-/// What the upstreams say.
+/// The result of a forwarded question.
 struct Outcome {
     code: ResponseCode,
     answers: Vec<Record>,
@@ -90,10 +94,10 @@ struct Outcome {
 }
 
 impl Forwarder {
-    /// A forwarder to `upstreams`, and for some domains to others.
+    /// Makes a forwarder that asks `upstreams`, and for each of `domains` the upstream servers of this domain.
     ///
     /// # Errors
-    /// A domain is not a name.
+    /// A domain is not a valid name, or a resolver cannot be created.
     pub fn new(upstreams: &[SocketAddr], domains: &[(String, Vec<SocketAddr>)]) -> Result<Self> {
         let mut routes = Vec::new();
         for (domain, upstreams) in domains {
@@ -111,13 +115,14 @@ impl Forwarder {
         Ok(Self { routes, cache, started: Instant::now(), under_way: Shares::new(limits), metrics: Arc::default() })
     }
 
-    /// Has what the cache knew and did not know counted there.
+    /// Counts hits and misses of the cache in `metrics`.
     pub fn counting_in(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// Completes a draft of [`super::answer`] for `client`: appends what the upstreams say about its question, or about the alias it ends
-    /// in; cut to `limit` bytes. `ours`: whether a name is in a zone of ours. Always gives a reply, within 5 s.
+    /// Completes a draft of [`super::answer`] for `client`. Appends the records of the question's name, or of the alias
+    /// at the end of the draft, in at most `limit` bytes. `ours` returns whether a name is in one of the server's
+    /// zones. The call always returns a reply, within 5 s.
     pub async fn complete(
         &self,
         draft: &[u8],
@@ -125,13 +130,14 @@ impl Forwarder {
         client: IpAddr,
         ours: &(dyn Fn(&Name) -> bool + Sync),
     ) -> Completed {
-        let mut asked = Asked { client, ours, place: None, over_quota: false };
+        let mut asked = ForwardedQuestion { client, ours, slot: None, over_quota: false };
         let reply = self.reply(draft, limit, &mut asked).await;
         Completed { reply, over_quota: asked.over_quota }
     }
 
-    async fn reply(&self, draft: &[u8], limit: usize, asked: &mut Asked<'_>) -> Vec<u8> {
-        // We wrote the draft: the only way it is unreadable to hickory is a type it will not carry.
+    async fn reply(&self, draft: &[u8], limit: usize, asked: &mut ForwardedQuestion<'_>) -> Vec<u8> {
+        // The server wrote the draft itself. hickory rejects it only if it contains a type that hickory does not
+        // support.
         let Ok(mut message) = Message::from_vec(draft) else { return failed(draft) };
         let Some(query) = message.queries.first() else { return failed(draft) };
         let name = match message.answers.last().map(|r| &r.data) {
@@ -149,20 +155,21 @@ impl Forwarder {
         }
     }
 
-    async fn resolve(&self, name: Name, rtype: RecordType, asked: &mut Asked<'_>) -> Outcome {
+    async fn resolve(&self, name: Name, rtype: RecordType, asked: &mut ForwardedQuestion<'_>) -> Outcome {
         if let Some(outcome) = special(&name, rtype) {
             return outcome;
         }
         if self.route(&name).is_none() {
-            // Only some domains are forwarded, and this is none of them.
+            // There are upstream servers for some domains only, and the name is in none of them.
             return Outcome { code: ResponseCode::Refused, ..Outcome::servfail() };
         }
-        let outcome = timeout(ALL, self.chase(name, rtype, asked)).await;
+        let outcome = timeout(TIME_LIMIT, self.chase(name, rtype, asked)).await;
         outcome.ok().flatten().unwrap_or_else(Outcome::servfail)
     }
 
-    /// Follows a chain of aliases to its end, as far as others are asked for it. `None`: no upstream says anything.
-    async fn chase(&self, mut name: Name, rtype: RecordType, asked: &mut Asked<'_>) -> Option<Outcome> {
+    /// Follows a chain of aliases to its end, or to the first name that no upstream is asked for. Returns `None` if no
+    /// upstream answers.
+    async fn chase(&self, mut name: Name, rtype: RecordType, asked: &mut ForwardedQuestion<'_>) -> Option<Outcome> {
         let mut all = Outcome { code: ResponseCode::NoError, answers: Vec::new(), authorities: Vec::new() };
         for _ in 0..MAX_HOPS {
             let (code, part) = self.one(&Query::query(name, rtype), asked).await?;
@@ -177,55 +184,56 @@ impl Forwarder {
             }
             name = next;
         }
-        if asked.place.is_none() {
+        if asked.slot.is_none() {
             self.metrics.common().cache_hits.add(1);
         }
         Some(all)
     }
 
-    /// What is known of one name, or said of it.
-    async fn one(&self, query: &Query, asked: &mut Asked<'_>) -> Option<(ResponseCode, Believed)> {
+    /// Returns the records of one name, from the cache or from an upstream.
+    async fn one(&self, query: &Query, asked: &mut ForwardedQuestion<'_>) -> Option<(ResponseCode, AcceptedRecords)> {
         let route = self.route(query.name())?;
         let may_say = |at: &Name| !(asked.ours)(at) && self.route(at).is_some_and(|other| std::ptr::eq(other, route));
         if let Some(known) = self.cache.get(query, Instant::now()) {
-            return judge(query, known, may_say);
+            return classify(query, known, may_say);
         }
-        if asked.place.is_none() {
+        if asked.slot.is_none() {
             self.metrics.common().cache_misses.add(1);
-            asked.place = self.under_way.take(asked.client, Instant::now());
+            asked.slot = self.under_way.take(asked.client, Instant::now());
         }
-        let Some((_, gone)) = asked.place.as_mut() else {
+        let Some((_, gone)) = asked.slot.as_mut() else {
             asked.over_quota = true;
             return None;
         };
         let tries = async {
             for upstream in self.order(&route.upstreams) {
-                if let Some(said) = self.ask(upstream, query).await {
-                    return Some(said);
+                if let Some(reply) = self.ask(upstream, query).await {
+                    return Some(reply);
                 }
             }
             None
         };
-        let said = tokio::select! {
-            said = tries => said?,
+        let reply = tokio::select! {
+            reply = tries => reply?,
             _ = gone => {
                 asked.over_quota = true;
                 return None;
             }
         };
-        // Only what is believed is remembered.
-        let (code, part) = judge(query, said, may_say)?;
+        // Only accepted records are cached.
+        let (code, part) = classify(query, reply, may_say)?;
         self.cache.insert(query.clone(), remembered(query, code, &part), Instant::now());
         Some((code, part))
     }
 
-    /// Whose upstreams are asked for a name.
+    /// Returns the route for a name.
     fn route(&self, name: &Name) -> Option<&Route> {
         self.routes.iter().find(|route| route.domain.zone_of(name))
     }
 
-    /// Those that answer first, each group in the given order. A rested one gets one question to show itself with: its
-    /// next rest begins at once and ends with its answer.
+    /// Returns the upstream servers in the order in which they are asked: first those that answer, then those that
+    /// rest. When a rest ends, one question goes to this upstream first, and the next rest starts at once. An answer
+    /// ends it.
     fn order<'a>(&self, upstreams: &'a [Upstream]) -> Vec<&'a Upstream> {
         let now = self.now();
         let rests = |u: &&Upstream| {
@@ -245,35 +253,39 @@ impl Forwarder {
         self.started.elapsed().as_millis() as u64 + 1
     }
 
-    /// `None`: it does not say, ask another.
+    /// Asks one upstream. Returns `None` if it has no usable answer. Then the next upstream is asked.
     async fn ask(&self, upstream: &Upstream, query: &Query) -> Option<UpstreamReply> {
-        let said = upstream.lookup(query, self.now()).await;
-        let silent = matches!(said, Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections));
+        let reply = upstream.lookup(query, self.now()).await;
+        let silent = matches!(reply, Err(NetError::Timeout | NetError::Io(_) | NetError::NoConnections));
         upstream.rests_until.store(if silent { self.now() + REST.as_millis() as u64 } else { 0 }, Ordering::Relaxed);
-        matches!(said, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))).then_some(said)
+        matches!(reply, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_)))).then_some(reply)
     }
 }
 
-/// What an upstream says, or said.
+/// The reply of an upstream, or a cached one.
 type UpstreamReply = std::result::Result<Message, NetError>;
 
-/// The code and what is believed of it; `None`: that is no answer.
-fn judge(query: &Query, said: UpstreamReply, may_say: impl Fn(&Name) -> bool) -> Option<(ResponseCode, Believed)> {
-    match said {
+/// Returns the response code and the accepted records, or `None` if the reply is an error.
+fn classify(
+    query: &Query,
+    reply: UpstreamReply,
+    may_say: impl Fn(&Name) -> bool,
+) -> Option<(ResponseCode, AcceptedRecords)> {
+    match reply {
         Ok(message) => {
             let code = message.metadata.response_code;
-            Some((code, believed(query.name(), query.query_type(), &message, may_say)))
+            Some((code, accepted(query.name(), query.query_type(), &message, may_say)))
         }
         Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
             let soa = none.soa.map(|soa| Record::from_rdata(soa.name, soa.ttl, RData::SOA(soa.data)));
             let soa = soa.filter(|soa| soa.name.zone_of(query.name()) && may_say(&soa.name));
-            Some((none.response_code, Believed { soa, ..Believed::default() }))
+            Some((none.response_code, AcceptedRecords { soa, ..AcceptedRecords::default() }))
         }
         Err(_) => None,
     }
 }
 
-/// The same record, as one that is known to be an SOA.
+/// Returns the record with the type of an SOA record.
 fn soa_record(record: &Record) -> Option<Record<rdata::SOA>> {
     record.clone().map(|data| match data {
         RData::SOA(soa) => Some(soa),
@@ -281,11 +293,11 @@ fn soa_record(record: &Record) -> Option<Record<rdata::SOA>> {
     })
 }
 
-/// The form in which hickory's cache remembers it.
-fn remembered(query: &Query, code: ResponseCode, part: &Believed) -> UpstreamReply {
+/// Returns the accepted records in the form that hickory's cache stores.
+fn remembered(query: &Query, code: ResponseCode, part: &AcceptedRecords) -> UpstreamReply {
     if part.answers.is_empty() {
         let mut none = NoRecords::new(query.clone(), code);
-        none.negative_ttl = part.soa.as_ref().map(believed::negative_ttl);
+        none.negative_ttl = part.soa.as_ref().map(accepted::negative_ttl);
         none.soa = part.soa.as_ref().and_then(soa_record).map(Box::new);
         return Err(NetError::Dns(DnsError::NoRecordsFound(none)));
     }
@@ -296,7 +308,7 @@ fn remembered(query: &Query, code: ResponseCode, part: &Believed) -> UpstreamRep
     Ok(message)
 }
 
-/// Names that mean something without anybody being asked (RFC 6761, section 6; RFC 7686, section 2).
+/// Answers special names without an upstream (RFC 6761, section 6; RFC 7686, section 2).
 fn special(name: &Name, rtype: RecordType) -> Option<Outcome> {
     let label = |text: &str| name.iter().next_back().is_some_and(|last| last.eq_ignore_ascii_case(text.as_bytes()));
     if label("invalid") || label("onion") {
@@ -315,7 +327,7 @@ fn special(name: &Name, rtype: RecordType) -> Option<Outcome> {
     Some(Outcome { code: ResponseCode::NoError, answers, ..Outcome::servfail() })
 }
 
-/// `127.0.0.0/8` and `::1`.
+/// The reverse zones of `127.0.0.0/8` and `::1`.
 static LOOPBACK: LazyLock<[Name; 2]> = LazyLock::new(|| {
     let six = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.ip6.arpa.";
     ["127.in-addr.arpa.", six].map(|zone| Name::from_ascii(zone).expect("it is a name"))
@@ -327,7 +339,7 @@ impl Outcome {
     }
 }
 
-/// The draft's header and question with SERVFAIL, for what hickory cannot carry.
+/// Returns the draft with SERVFAIL, for a message that hickory does not support.
 fn failed(draft: &[u8]) -> Vec<u8> {
     let mut out = draft.to_vec();
     if let Some(code) = out.get_mut(3) {
@@ -336,7 +348,7 @@ fn failed(draft: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Only header, question and OPT, with TC: ask over TCP.
+/// Returns the header, the question and OPT with TC, so that the client repeats the question over TCP.
 fn truncated(message: &Message) -> Option<Vec<u8>> {
     let mut short = message.truncate();
     short.metadata = message.metadata;
@@ -349,17 +361,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_silent_upstream_is_asked_last_and_once_in_a_while_first() {
+    async fn an_upstream_without_answers_is_asked_last_and_probed_after_a_rest() {
         let forwarder = Forwarder::new(&["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()], &[]).unwrap();
         let upstreams = &forwarder.routes[0].upstreams;
         let first = || std::ptr::eq(forwarder.order(upstreams)[0], &upstreams[0]);
         let rests_until = |at: u64| upstreams[0].rests_until.store(at, Ordering::Relaxed);
-        assert!(first(), "both answer: the given order");
+        assert!(first(), "both answer: the order of the workspace");
         rests_until(forwarder.now() + 5000);
         assert!(!first() && !first(), "it rests");
         rests_until(forwarder.now());
-        assert!(first(), "its rest is over: one question finds out");
-        assert!(!first(), "and only one");
+        assert!(first(), "its rest is over: one question goes to it");
+        assert!(!first(), "only one question goes to it");
         rests_until(0);
         assert!(first() && first(), "it answers again");
         assert_eq!(forwarder.order(upstreams).len(), 2);

@@ -1,6 +1,6 @@
-//! One upstream, asked through hickory: over UDP from a random port with a random id and with random letters' case in the name (0x20,
-//! draft-vixie-dnsext-dns0x20-00), over TCP where that is too long or not what came back. hickory drops a reply from another address, with
-//! another id or another question.
+//! One upstream server, asked through hickory: over UDP from a random port, with a random id and with random case in
+//! the name (0x20, draft-vixie-dnsext-dns0x20-00); over TCP if the answer is truncated or has another case. hickory
+//! drops a reply with another address, id or question.
 
 use std::{
     net::SocketAddr,
@@ -25,28 +25,31 @@ use tokio::time::timeout;
 
 use super::limits::{BUDGET, MAX_UNDER_WAY, TRY};
 
-/// For how long an upstream that changes the case is asked without.
+/// The time for which an upstream that changes the case is asked without random case.
 const PLAIN: Duration = Duration::from_secs(3600);
-/// Replies in a row with another case, after which it is taken for one that changes it. A forger would have to guess id and port
-/// as often.
+/// The number of consecutive replies with another case after which this is treated as the upstream's normal behaviour.
+/// An attacker would have to guess the id and the port this many times.
 const STRIKES: u32 = 3;
 
 type Pool = NameServerPool<TokioRuntimeProvider>;
 
-/// An upstream. Times are milliseconds since the forwarder's start.
+/// An upstream server. Times are in milliseconds since the start of the forwarder.
 pub struct Upstream {
     mixed: Pool,
     plain: Pool,
     tcp: Pool,
     each: Duration,
-    /// Until then it is asked last; 0: it answers.
+    /// The upstream is asked last until this time. 0 means that it answers.
     pub rests_until: AtomicU64,
     strikes: AtomicU32,
     plain_until: AtomicU64,
 }
 
 impl Upstream {
-    /// Those of one domain, which share the time there is.
+    /// Makes the upstream servers of one domain. They share [`BUDGET`].
+    ///
+    /// # Errors
+    /// A resolver cannot be created.
     pub fn all(addresses: &[SocketAddr]) -> Result<Vec<Self>> {
         let count = addresses.len().max(1) as u32;
         let each = if count == 1 { BUDGET } else { TRY.min(BUDGET / count) };
@@ -68,56 +71,57 @@ impl Upstream {
         addresses.iter().map(one).collect()
     }
 
-    /// What it says.
+    /// Sends a query to this upstream and returns its reply.
     pub async fn lookup(&self, query: &Query, now: u64) -> std::result::Result<Message, NetError> {
         timeout(self.each, self.tries(query, now)).await.unwrap_or(Err(NetError::Timeout))
     }
 
     async fn tries(&self, query: &Query, now: u64) -> std::result::Result<Message, NetError> {
         let plain = self.plain_until.load(Ordering::Relaxed) > now;
-        let said = ask(if plain { &self.plain } else { &self.mixed }, query).await;
-        match said {
+        let reply = ask(if plain { &self.plain } else { &self.mixed }, query).await;
+        match reply {
             Err(NetError::Truncated) => ask(&self.tcp, query).await,
-            // hickory's word for a reply with another case, where it has no TCP to go to.
+            // hickory reports a reply with another case as this error if it has no TCP connection to use.
             Err(NetError::NoConnections) if !plain => self.case_was_lost(query, now).await,
-            said => {
-                if !plain && is_answer(&said) {
+            reply => {
+                if !plain && is_answer(&reply) {
                     self.strikes.store(0, Ordering::Relaxed);
                 }
-                said
+                reply
             }
         }
     }
 
-    /// The reply may be forged, so it does not count: asked over TCP, where nobody can put in another one. An upstream without TCP, or one
-    /// that always changes the case, is asked once more as it likes it, with a new port and id.
+    /// Handles a reply with another case, which may be forged and is ignored. Repeats the query over TCP, where an
+    /// attacker cannot inject a reply. If the upstream has no TCP, or always changes the case, the query is repeated
+    /// over UDP without random case, with a new port and id.
     async fn case_was_lost(&self, query: &Query, now: u64) -> std::result::Result<Message, NetError> {
         let strikes = self.strikes.fetch_add(1, Ordering::Relaxed) + 1;
         let until = now + PLAIN.as_millis() as u64;
-        if let Ok(said) = timeout(self.each / 2, ask(&self.tcp, query)).await
-            && is_answer(&said)
+        if let Ok(reply) = timeout(self.each / 2, ask(&self.tcp, query)).await
+            && is_answer(&reply)
         {
             if strikes >= STRIKES {
                 self.plain_until.store(until, Ordering::Relaxed);
             }
-            return said;
+            return reply;
         }
-        let said = ask(&self.plain, query).await;
-        if is_answer(&said) {
+        let reply = ask(&self.plain, query).await;
+        if is_answer(&reply) {
             self.plain_until.store(until, Ordering::Relaxed);
         }
-        said
+        reply
     }
 }
 
-/// Whether it said something, be it that there is nothing.
-fn is_answer(said: &std::result::Result<Message, NetError>) -> bool {
-    matches!(said, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_) | DnsError::ResponseCode(_))))
+/// Returns whether the upstream answered. A negative answer is an answer too.
+fn is_answer(reply: &std::result::Result<Message, NetError>) -> bool {
+    matches!(reply, Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_) | DnsError::ResponseCode(_))))
 }
 
 async fn ask(pool: &Pool, query: &Query) -> std::result::Result<Message, NetError> {
-    let said = pool.lookup(query.clone(), DnsRequestOptions::default()).next().await;
-    said.unwrap_or(Err(NetError::Timeout)).map(|response| response.into_message())
+    let reply = pool.lookup(query.clone(), DnsRequestOptions::default()).next().await;
+    reply.unwrap_or(Err(NetError::Timeout)).map(|response| response.into_message())
 }
 
 fn pool(
@@ -134,7 +138,7 @@ fn pool(
     Ok(Pool::from_config([server], context, TokioRuntimeProvider::default()))
 }
 
-/// hickory's settings, also for the cache.
+/// Returns hickory's settings for upstream servers and for the cache.
 pub fn options(each: Duration) -> ResolverOpts {
     let mut options = ResolverOpts::default();
     options.timeout = each;

@@ -1,5 +1,5 @@
-//! What the server counts. Counting is adding to a number on a cache line of the own thread: nobody waits, and whoever reads
-//! the sum reads it while it grows.
+//! The server's counters. Each thread adds to counters on its own cache lines, so threads do not wait for each other. A
+//! reader sums the counters while they change.
 
 pub mod text;
 
@@ -13,13 +13,13 @@ use super::{
     wire::{self, HEADER, rcode, rtype},
 };
 
-/// The codes that are counted by name (RFC 6895, section 2.3); the last entry is for all others.
+/// The response codes that have their own counter (RFC 6895, section 2.3). The last entry counts all others.
 const CODES: [&str; 13] = [
     "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH",
     "NOTZONE", "BADVERS", "other",
 ];
 
-/// The upper ends of the durations that are told apart, in nanoseconds: a local answer takes some µs, one from an upstream
+/// The upper bounds of the histogram's buckets in nanoseconds. A local answer takes some µs, an answer from an upstream
 /// some ms, and no client waits longer than 5 s.
 const BOUNDS: [u64; 16] = [
     5_000,
@@ -40,21 +40,21 @@ const BOUNDS: [u64; 16] = [
     5_000_000_000,
 ];
 
-/// Who found the answer.
+/// The source of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// This server, from its zones.
+    /// The server's zones.
     Zones,
-    /// The upstreams, or the cache of what they said.
+    /// An upstream server, or the cache.
     Upstreams,
-    /// The store, once the change was on the disk.
+    /// The store, when the change is on the disk.
     Store,
 }
 
 const BY: [&str; 3] = ["zones", "upstreams", "store"];
 const TRANSPORTS: [&str; 2] = ["udp", "tcp"];
 
-/// A number that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -68,15 +68,15 @@ impl Counter {
     }
 }
 
-/// How long something took.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 struct Histogram {
-    /// Those up to each of [`BOUNDS`], and beyond.
+    /// The counts for each of [`BOUNDS`], and for longer durations.
     buckets: [Counter; BOUNDS.len() + 1],
     nanoseconds: Counter,
 }
 
-/// One thread's numbers, on cache lines of its own.
+/// The counters of one thread, on their own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Shard {
@@ -87,21 +87,21 @@ pub struct Shard {
     transfers: Counter,
     pub cache_hits: Counter,
     pub cache_misses: Counter,
-    /// Questions that were given up, or not asked, because others had the places.
+    /// Forwarded questions that were cancelled or refused because of a quota.
     pub forwards_refused: Counter,
-    /// Connections likewise.
+    /// Connections that were closed because of a quota.
     pub connections_closed: Counter,
     pub slipped: Counter,
     pub dropped: Counter,
 }
 
 impl Shard {
-    /// So many messages came.
+    /// Counts received messages.
     pub fn queries(&self, transport: Transport, count: usize) {
         self.queries[transport as usize].add(count as u64);
     }
 
-    /// A reply goes out.
+    /// Counts a reply.
     pub fn response(&self, reply: &[u8]) {
         let code = index(reply);
         self.responses[code].add(1);
@@ -110,13 +110,13 @@ impl Shard {
         }
     }
 
-    /// A transfer goes out; its parts are one reply.
+    /// Counts a zone transfer. All its messages together count as one reply.
     pub fn transfer(&self) {
         self.transfers.add(1);
         self.responses[0].add(1);
     }
 
-    /// So many replies took so long, from the message to the reply.
+    /// Counts `count` replies that took `time` from the message to the reply.
     pub fn took(&self, by: By, time: Duration, count: usize) {
         let nanoseconds = time.as_nanos() as u64;
         let bucket = BOUNDS.iter().position(|bound| nanoseconds <= *bound).unwrap_or(BOUNDS.len());
@@ -126,10 +126,11 @@ impl Shard {
     }
 }
 
-/// Which of [`CODES`] a reply has.
+/// Returns the index in [`CODES`] of a reply's response code.
 fn index(reply: &[u8]) -> usize {
     let low = usize::from(reply.get(3).copied().unwrap_or(0) & 15);
-    // The only code of ours that needs more bits stands in the OPT record (RFC 6891, section 6.1.3).
+    // BADVERS is the only code of this server with more than 4 bits. Its upper bits are in the OPT record (RFC 6891,
+    // section 6.1.3).
     let (answers, additionals) = (wire::u16_at(reply, 6), wire::u16_at(reply, 10));
     if low == 0 && answers == Some(0) && additionals == Some(1) && extended(reply) == Some(rcode::BADVERS >> 4) {
         return 11;
@@ -142,7 +143,7 @@ fn extended(reply: &[u8]) -> Option<u16> {
     (reply[opt] == 0 && wire::u16_at(reply, opt + 1) == Some(rtype::OPT)).then(|| u16::from(reply[opt + 5]))
 }
 
-/// All numbers of a server.
+/// All counters of a server.
 #[derive(Debug)]
 pub struct Metrics(Box<[Shard]>);
 
@@ -153,17 +154,17 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// For so many threads of their own, and the runtime's.
+    /// Makes a shard for each of `threads` threads, and a common one for the async runtime.
     pub fn new(threads: usize) -> Self {
         Self((0..=threads).map(|_| Shard::default()).collect())
     }
 
-    /// The shard that threads without one of their own share.
+    /// Returns the shard that threads without their own shard use.
     pub fn common(&self) -> &Shard {
         &self.0[0]
     }
 
-    /// The shard of one thread, counted from 0.
+    /// Returns the shard of one thread, counted from 0.
     pub fn shard(&self, thread: usize) -> &Shard {
         &self.0[(thread + 1).min(self.0.len() - 1)]
     }

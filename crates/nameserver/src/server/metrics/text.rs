@@ -1,20 +1,20 @@
-//! The numbers as Prometheus reads them (text exposition format 0.0.4).
+//! The counters in the text exposition format 0.0.4 of Prometheus.
 
 use std::fmt::{Display, Write};
 
 use super::{BOUNDS, BY, CODES, Counter, Metrics, Shard, TRANSPORTS};
 
-/// A zone, for its gauges.
+/// The values of a zone's gauges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// With its final dot.
+    /// The zone's name, with its final dot.
     pub name: String,
     pub serial: u32,
-    /// Names with records.
+    /// The number of names with records.
     pub names: usize,
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub fn write(metrics: &Metrics, zones: &[Zone], build: &str) -> String {
     let mut page = Page { text: String::with_capacity(8 << 10), metrics };
     page.head("build_info", "gauge", "Always 1; the labels contain the version.");
@@ -97,7 +97,7 @@ impl Page<'_> {
     }
 }
 
-/// A label's value: backslashes (`\032` in a name), quotes and line ends are escaped.
+/// Escapes backslashes (`\032` in a name), quotes and line breaks in the value of a label.
 fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

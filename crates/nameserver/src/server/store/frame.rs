@@ -1,9 +1,9 @@
-//! What the journal consists of: frames, each with its length and checksum before it.
+//! The frames of the journal. Each has its length and its checksum in front.
 //!
 //! ```text
-//! 4 length of the rest | 8 beginning of its SHA-256 | 1 kind | …
+//! 4 length of the body | 8 first bytes of the body's SHA-256 | body: 1 kind | …
 //! ```
-//! Numbers are big-endian; names and records are in wire format.
+//! Numbers are big-endian. Names and records are in wire format.
 
 use ring::digest::{SHA256, digest};
 
@@ -14,15 +14,16 @@ const HEAD: usize = 12;
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// A zone as of now: its serial, and what its fixed records were when it got it.
+    /// A zone: its serial, and the sum of its fixed records when it got this serial.
     Zone { name: Box<[u8]>, serial: u32, fixed: u64 },
-    /// Whole records that are registered: part of an image.
+    /// Registered records, as part of an image.
     Records(Vec<u8>),
     /// A change.
     Change(Diff),
-    /// Until when (seconds since 1970) records of a name and type are registered; 0: for ever.
+    /// A lease: the records of this name and type are registered until this time, in seconds since 1970. 0 means
+    /// without end.
     Lease { name: Box<[u8]>, rtype: u16, until: u64 },
-    /// An update that was answered: when it was signed, the beginning of its signature, the code of the reply.
+    /// An answered update: the time of its signature, the first bytes of its signature, and the response code.
     Answered { time: u64, fingerprint: u64, code: u16 },
 }
 
@@ -31,7 +32,7 @@ pub fn write(out: &mut Vec<u8>, frame: &Frame) {
     seal(out, |out| body(out, frame));
 }
 
-/// Appends what `body` writes, with its length and checksum before it.
+/// Appends a frame whose body `body` writes.
 pub fn seal(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; HEAD]);
@@ -82,7 +83,7 @@ fn body(out: &mut Vec<u8>, frame: &Frame) {
     }
 }
 
-/// The first frame of `bytes` and its size; `None`: it is not whole, or not what was written.
+/// Reads the first frame of `bytes` and returns it with its size. Returns `None` if the frame is incomplete or damaged.
 pub fn read(bytes: &[u8]) -> Option<(Frame, usize)> {
     let length = u32::from_be_bytes(*bytes.first_chunk()?) as usize;
     let body = bytes.get(HEAD..HEAD + length)?;
@@ -131,7 +132,7 @@ impl Rest<'_> {
         Some(*taken)
     }
 
-    /// A name; what is not one whole name is no frame of ours.
+    /// Reads a name. Returns `None` if these bytes are not exactly one name.
     fn name(&mut self) -> Option<Box<[u8]>> {
         let length = usize::from(self.take::<1>()?[0]);
         let (name, rest) = self.0.split_at_checked(length)?;

@@ -1,11 +1,11 @@
-//! Registrations that end unless they are renewed.
+//! Leases: registrations that end if they are not renewed.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// A name in wire format and a type.
+/// A name in wire format, and a type.
 pub type Owner = (Box<[u8]>, u16);
 
-/// Until when records are registered, in seconds since 1970. What is not here is registered for ever.
+/// The end of each lease, in seconds since 1970. A registration without an entry does not end.
 #[derive(Debug, Default)]
 pub struct Leases {
     until: HashMap<Owner, u64>,
@@ -13,7 +13,7 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Registers until `until`; 0: for ever.
+    /// Sets the end of a lease. 0 removes the lease, so that the registration does not end.
     pub fn set(&mut self, owner: Owner, until: u64) {
         self.remove(&owner);
         if until != 0 {
@@ -22,6 +22,7 @@ impl Leases {
         }
     }
 
+    /// Returns the end of a lease, or `None` if the registration has none.
     pub fn get(&self, owner: &Owner) -> Option<u64> {
         self.until.get(owner).copied()
     }
@@ -32,12 +33,12 @@ impl Leases {
         }
     }
 
-    /// When the next one ends.
+    /// Returns the time at which the next lease ends.
     pub fn next(&self) -> Option<u64> {
         self.order.first().map(|(until, _)| *until)
     }
 
-    /// Those that have ended at `now`.
+    /// Returns the owners whose leases have ended at `now`.
     pub fn ended(&self, now: u64) -> Vec<Owner> {
         self.order.iter().take_while(|(until, _)| *until <= now).map(|(_, owner)| owner.clone()).collect()
     }

@@ -1,5 +1,5 @@
-//! The mark below which no serial may fall. It lies where a restore of the data does not reach, so that a secondary never
-//! sees a zone that changed under a serial it had already.
+//! The mark: an upper bound of all serials that were used. A restore of the data does not touch it, so a secondary
+//! never sees different records with a serial that it already has.
 
 use std::{
     fs, io,
@@ -8,26 +8,30 @@ use std::{
 
 use lap_base::durable;
 
-/// How far ahead of the serials it is written, so that not every change needs it.
+/// The distance between the mark and the serials, so that not every change has to write the mark.
 const AHEAD: u32 = 1 << 16;
 
-/// The greatest serial that may have been given.
+/// The upper bound of the used serials.
 #[derive(Debug)]
 pub struct Mark {
     file: Option<PathBuf>,
     written: u32,
-    /// It was raised since the start. Before that it may say exactly where a server ended in peace, and must not go on
-    /// saying so once anything changes: also not in a zone whose serial is far below.
+    /// Whether the mark was raised since the start. A server that ended normally leaves the exact highest serial. The
+    /// first change must replace it, even in a zone with a much lower serial, because after a kill it would otherwise
+    /// look exact.
     raised: bool,
 }
 
 impl Mark {
-    /// Reads the mark in `directory`; without a directory, or without a mark in it, nothing is known of earlier serials.
+    /// Reads the mark in `directory`. Returns `None` as the serial if there is no directory or no mark.
+    ///
+    /// # Errors
+    /// The mark is unreadable or damaged.
     pub fn open(directory: Option<&Path>) -> io::Result<(Self, Option<u32>)> {
         let Some(directory) = directory else { return Ok((Self { file: None, written: 0, raised: false }, None)) };
         let file = directory.join("serial");
         let written = match fs::read_to_string(&file) {
-            // Without the mark, serials could be given a second time.
+            // A damaged mark is an error: without the mark, a serial could be used twice.
             Ok(text) => {
                 let why = |_| format!("`{}` does not contain a serial", file.display());
                 Some(text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, why(error)))?)
@@ -38,7 +42,7 @@ impl Mark {
         Ok((Self { file: Some(file), written: written.unwrap_or(0), raised: false }, written))
     }
 
-    /// Makes sure that the mark is at or above `serial` before it is used.
+    /// Raises the mark to at least `serial`. Call it before `serial` is used.
     pub fn reserve(&mut self, serial: u32) -> io::Result<()> {
         if self.raised && serial <= self.written {
             return Ok(());
@@ -48,12 +52,13 @@ impl Mark {
         Ok(())
     }
 
-    /// No serial above it was given.
+    /// Returns the upper bound of all used serials.
     pub fn highest(&self) -> u32 {
         self.written
     }
 
-    /// Nothing above `serial` was given: the next start goes on exactly there.
+    /// Sets the mark to exactly `serial`, the highest one in use, when the server ends. The next start continues with
+    /// it.
     pub fn settle(&mut self, serial: u32) -> io::Result<()> {
         if serial == self.written { Ok(()) } else { self.write(serial) }
     }
@@ -76,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_damaged_mark_is_not_no_mark() {
+    fn a_damaged_mark_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Mark::open(Some(dir.path())).unwrap().1, None);
         for bad in ["", "x", "-1", "12 13"] {

@@ -1,5 +1,5 @@
-//! Everything that changes a zone goes through here, one after the other: updates, registrations that end, a new
-//! `names.json`. A change is on the disk before anybody is told, and only then in the zones that are answered from.
+//! The only writer of the zones. Updates, ended leases and a new `names.json` all pass through it, one after the other.
+//! A change is written to the disk first, then to the served zones, and then the reply is sent.
 
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -40,57 +40,57 @@ use super::{
     zones::{Diff, Layer, NotAdded, Zones, whole_records},
 };
 
-/// Updates that share one write to the disk.
+/// The maximum number of updates that share one write to the disk.
 const BATCH: usize = 256;
-/// How long it waits for work at most before it looks at the clock again.
-const NAP: Duration = Duration::from_secs(60);
+/// The maximum waiting time, so that a change of the system clock is noticed.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since 1970.
 pub fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// Work for the store.
+/// A job for the store.
 pub enum StoreJob {
     Update(Update),
-    /// The zones of a new `names.json`, still without what is registered.
+    /// The zones of a new `names.json`, without registered records.
     Reload(Box<Zones>),
     Stop,
 }
 
-/// An update whose signature is right.
+/// An update with a valid signature.
 pub struct Update {
     pub request: UpdateRequest,
     pub signed: Signed,
     pub client: IpAddr,
-    /// Is given the code of the reply once it holds.
+    /// Receives the response code when the change is on the disk.
     pub answer: Box<dyn FnOnce(u16, Signed) + Send>,
 }
 
-/// Where it keeps things.
+/// The directories of the store.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
-    /// The journal; `None`: nothing can be registered.
+pub struct StoreDirectories {
+    /// The directory of the journal. `None` means that every update is refused.
     pub data: Option<PathBuf>,
-    /// The mark.
+    /// The directory of the mark. `None` means that the mark is kept in memory only.
     pub state: Option<PathBuf>,
 }
 
-/// The one writer of the zones.
+/// The only writer of the zones.
 pub struct Store {
     zones: Arc<RwLock<Zones>>,
-    /// Wakes whoever tells the secondaries.
+    /// Wakes the task that notifies the secondaries.
     changed: Arc<Notify>,
     audit: Arc<Audit>,
     journal: Option<ZoneJournal>,
     mark: Mark,
     leases: Leases,
     seen: ReplayCache,
-    /// What the fixed records of each zone were when it got its serial.
+    /// The sum of each zone's fixed records when the zone got its serial.
     fixed: BTreeMap<Box<[u8]>, u64>,
 }
 
-/// What one batch of updates comes to, before it is written.
+/// The changes of one batch of updates, before they are written.
 #[derive(Default)]
 struct Batch {
     pending: Pending,
@@ -99,27 +99,30 @@ struct Batch {
     leases: BTreeMap<Owner, u64>,
     frames: Vec<u8>,
     answers: Vec<(Update, u16)>,
-    /// Positions in `answers` of those that hold only once the frames are written, with when and how they were signed.
+    /// The positions in `answers` of updates that become valid when the frames are written. The key is the fingerprint
+    /// of the signature.
     fresh: BTreeMap<u64, usize>,
-    /// Positions of updates that came twice in this batch, with that of the first.
-    twins: Vec<(usize, usize)>,
+    /// The positions of updates that are repetitions inside this batch, each with the position of the first one.
+    repetitions: Vec<(usize, usize)>,
 }
 
 impl Batch {
-    /// A serial above those of all zones: none is given twice, so the highest one tells which changes a journal has.
+    /// Returns a serial above those of all zones. No serial is used in two zones, so the highest one shows which
+    /// changes a journal contains.
     fn next_serial(&self, zones: &Zones) -> u32 {
         next_serial(self.serials.values().copied().fold(zones.highest_serial(), u32::max))
     }
 }
 
 impl Store {
-    /// Works until [`StoreJob::Stop`], or until nobody can send any more.
+    /// Executes jobs until [`StoreJob::Stop`], or until all senders are dropped.
     pub fn run(mut self, jobs: &Receiver<StoreJob>) {
         loop {
             let now = unix();
             self.expire(now);
-            let wait = self.leases.next().map_or(NAP, |until| Duration::from_secs(until.saturating_sub(now).max(1)));
-            let mut job = match jobs.recv_timeout(wait.min(NAP)) {
+            let wait =
+                self.leases.next().map_or(MAX_WAIT, |until| Duration::from_secs(until.saturating_sub(now).max(1)));
+            let mut job = match jobs.recv_timeout(wait.min(MAX_WAIT)) {
                 Ok(job) => Some(job),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -166,7 +169,7 @@ impl Store {
             updates.into_iter().for_each(|update| self.decide(&zones, update, &mut batch, now));
         }
         let written = self.write(&batch);
-        let Batch { diffs, leases, mut answers, fresh, twins, .. } = batch;
+        let Batch { diffs, leases, mut answers, fresh, repetitions, .. } = batch;
         match written {
             Ok(()) => {
                 let changed = !diffs.is_empty();
@@ -183,22 +186,22 @@ impl Store {
                 fresh.into_values().for_each(|index| answers[index].1 = rcode::SERVFAIL);
             }
         }
-        for (twin, first) in twins {
-            answers[twin].1 = answers[first].1;
+        for (repetition, first) in repetitions {
+            answers[repetition].1 = answers[first].1;
         }
         for (update, code) in answers {
             (update.answer)(code, update.signed);
         }
     }
 
-    /// Decides one update with regard to those of the batch before it.
+    /// Decides one update, in the state after the earlier updates of the batch.
     fn decide(&self, zones: &Zones, update: Update, batch: &mut Batch, now: u64) {
         let Update { request, signed, client, .. } = &update;
         let (time, fingerprint) = (signed.time, signed.fingerprint);
         let key = wire::text(&signed.key.name);
         if let Some(first) = batch.fresh.get(&fingerprint) {
-            // It gets what the first one gets, which is known only when that is written.
-            batch.twins.push((batch.answers.len(), *first));
+            // A repetition gets the response code of the first one, which is known only after the write.
+            batch.repetitions.push((batch.answers.len(), *first));
             batch.answers.push((update, rcode::SERVFAIL));
             return;
         }
@@ -272,7 +275,7 @@ impl Store {
         self.journal.as_mut().map_or(Ok(()), |journal| journal.append(&batch.frames))
     }
 
-    /// Brings what is written into the zones.
+    /// Applies written changes to the zones.
     fn apply(&mut self, diffs: Vec<Diff>, leases: BTreeMap<Owner, u64>) {
         let mut zones = self.zones.write().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<Owner> = diffs.iter().flat_map(owners_gone).collect();
@@ -281,7 +284,7 @@ impl Store {
         forget(&mut self.leases, &zones, gone);
     }
 
-    /// Removes what was not renewed.
+    /// Removes the registrations whose leases have ended.
     fn expire(&mut self, now: u64) {
         let ended = self.leases.ended(now);
         if ended.is_empty() || self.journal.is_none() {
@@ -322,7 +325,7 @@ impl Store {
         self.changed.notify_one();
     }
 
-    /// Puts the zones of a new `names.json` in the place of the present ones, with what is registered in them.
+    /// Replaces the zones by those of a new `names.json`, and keeps the registered records.
     fn reload(&mut self, mut new: Zones) {
         let now = unix();
         let fixed = new.fixed_sums();
@@ -330,17 +333,17 @@ impl Store {
         let mut kept = Vec::new();
         {
             let old = self.zones.read().unwrap_or_else(PoisonError::into_inner);
-            let mut homeless: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+            let mut outside: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
             for (name, records) in old.registered() {
                 if let Err(NotAdded::Outside | NotAdded::Full) = new.set(name, Layer::Registered, records.0) {
                     let zone = old.node(name).map_or(0, |n| n.zone());
                     for record in records {
-                        homeless.entry(zone).or_default().extend([name, record.bytes()].concat());
+                        outside.entry(zone).or_default().extend([name, record.bytes()].concat());
                     }
                     self.audit.say(&format!("`{}` is no longer in a zone and was removed", wire::text(name)));
                 }
             }
-            for (zone, gone) in homeless {
+            for (zone, gone) in outside {
                 let apex = &old.apexes()[zone];
                 let (zone, serial) = (apex.name.clone(), apex.serial());
                 let diff = Diff { zone, from: serial, to: serial, gone, new: Vec::new() };
@@ -356,7 +359,7 @@ impl Store {
                         serial
                     }
                     _ => {
-                        // One that was gone for a while was seen with serials that only the mark still knows.
+                        // A zone that was removed and is added again may have had serials that only the mark covers.
                         let from = before.map_or_else(|| self.mark.highest(), |_| old.highest_serial());
                         let serial = fresh_serial(from, 0, now);
                         frame::write(&mut frames, &Frame::Zone { name, serial, fixed: *sum });
@@ -370,7 +373,7 @@ impl Store {
         let journal = self.journal.as_mut();
         let written = reserved.and_then(|()| journal.map_or(Ok(()), |journal| journal.append(&frames)));
         if let Err(e) = written {
-            // The names of the workspace are served all the same: a full disk is no reason to lose them.
+            // The names of the workspace are served even if the disk is full.
             self.audit.say(&format!("cannot write the journal: {e}; the new names are served"));
         }
         let names = new.apexes().iter().map(|a| a.name.clone());
@@ -381,7 +384,7 @@ impl Store {
         }
         let old = std::mem::replace(&mut *zones, new);
         drop(zones);
-        // Not under the lock: a big zone takes a while to be taken apart.
+        // The old zones are freed outside the lock, because freeing a large zone takes time.
         drop(old);
         self.changed.notify_one();
     }
@@ -405,13 +408,13 @@ impl Store {
     }
 }
 
-/// The serial after `from` (RFC 1982): never 0, which some programs take for "none".
+/// Returns the serial after `from` (RFC 1982). It skips 0, because some programs treat 0 as "none".
 fn next_serial(from: u32) -> u32 {
     from.wrapping_add(1).max(1)
 }
 
-/// A serial for a zone that may have been seen by others with any up to `from` or `mark`: the time, like a person would
-/// write it, or the next one where that is behind.
+/// Returns a serial for a zone that may have been served with any serial up to `from` or `mark`: the current time, or
+/// the next serial if that is higher.
 fn fresh_serial(from: u32, mark: u32, now: u64) -> u32 {
     next_serial(from.max(mark)).max(now as u32)
 }
@@ -420,7 +423,7 @@ fn owners_gone(diff: &Diff) -> impl Iterator<Item = Owner> {
     whole_records(&diff.gone).map(|(name, record)| (name.into(), record.rtype()))
 }
 
-/// Forgets the leases of what is no longer registered.
+/// Removes the leases of records that are no longer registered.
 fn forget(leases: &mut Leases, zones: &Zones, owners: Vec<Owner>) {
     for owner in owners {
         if !zones.node(&owner.0).is_some_and(|node| node.layer(Layer::Registered).has(owner.1)) {

@@ -1,4 +1,5 @@
-//! The start: what was registered comes back, and every zone gets a serial that nobody has seen with other records.
+//! The start of the store: restores the registered names, and gives every zone a serial that was never used with other
+//! records.
 
 use std::{
     collections::BTreeMap,
@@ -9,14 +10,15 @@ use lap_base::{Kind, OrError, Result};
 use tokio::sync::Notify;
 
 use super::{
-    Frame, Leases, Mark, Places, ReplayCache, Store, ZoneJournal, forget, frame, fresh_serial, owners_gone, unix,
+    Frame, Leases, Mark, ReplayCache, Store, StoreDirectories, ZoneJournal, forget, frame, fresh_serial, owners_gone,
+    unix,
 };
 use crate::server::{audit::Audit, zones::Zones};
 
-/// What the journal says.
+/// The content of the journal.
 #[derive(Default)]
 struct Replay {
-    /// Each zone's last serial and the sum of its fixed records then.
+    /// The last serial of each zone, and the sum of its fixed records at that time.
     known: BTreeMap<Box<[u8]>, (u32, u64)>,
     leases: Leases,
     seen: ReplayCache,
@@ -47,15 +49,20 @@ impl Replay {
 }
 
 impl Store {
-    /// Brings back what was registered into the fixed `zones`, and says what was found.
+    /// Restores the registered records into `zones`, which contain the fixed records. Logs damage of the journal.
     ///
     /// # Errors
-    /// A directory cannot be written, or another server uses it.
-    pub fn open(places: &Places, mut zones: Zones, audit: Arc<Audit>, changed: Arc<Notify>) -> Result<Self> {
+    /// A directory cannot be read or written, another server uses it, or the mark is damaged.
+    pub fn open(
+        directories: &StoreDirectories,
+        mut zones: Zones,
+        audit: Arc<Audit>,
+        changed: Arc<Notify>,
+    ) -> Result<Self> {
         let sums = zones.fixed_sums();
         let mut replay = Replay::default();
         let mut journal = None;
-        if let Some(directory) = &places.data {
+        if let Some(directory) = &directories.data {
             let opened = ZoneJournal::open(directory, |frame| replay.frame(&mut zones, frame));
             let (opened, found) =
                 opened.or_error(Kind::Host, || format!("cannot use the directory `{}`", directory.display()))?;
@@ -65,13 +72,13 @@ impl Store {
             journal = Some(opened);
         }
         let Replay { known, leases, seen } = replay;
-        let (mut mark, marked) = Mark::open(places.state.as_deref())
+        let (mut mark, marked) = Mark::open(directories.state.as_deref())
             .or_error(Kind::Host, || "cannot read the limit for serials".into())
             .map_err(|error| {
                 error.hint("remove that file: the next serials follow the journal or, without a journal, the time")
             })?;
         let highest = known.values().map(|(serial, _)| *serial).max().unwrap_or(0);
-        // Written exactly so by a server that ended in peace: then nothing was given beyond the journal.
+        // A server that ended normally leaves this mark. Then no serial beyond the journal was used.
         let settled = journal.is_some() && marked == Some(highest);
         let now = unix();
         let mut frames = Vec::new();
@@ -86,7 +93,7 @@ impl Store {
                 }
             }
         }
-        // On a full disk the names are answered all the same; updates are refused until there is room.
+        // If the disk is full, the server still answers for its names. It refuses updates until there is space.
         let kept = |result: std::io::Result<()>| {
             if let Err(e) = result {
                 audit.say(&format!("cannot write the journal: {e}; the names are served"));
@@ -106,7 +113,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The zones that are answered from.
+    /// Returns the served zones.
     pub fn zones(&self) -> Arc<RwLock<Zones>> {
         self.zones.clone()
     }

@@ -1,4 +1,4 @@
-//! The metrics, as Prometheus gets them.
+//! Tests of the metrics, as Prometheus reads them.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PATIENCE, office, put};
+use super::{DEADLINE, office, put};
 use crate::{
     client::query::query,
     server::service::{ServeOptions, Server},
@@ -62,7 +62,8 @@ impl Counted {
         samples(&body)
     }
 
-    /// What is counted after it was sent may be a moment later: once so many are, over UDP.
+    /// Reads the metrics when they contain this number of UDP messages. A reply may be counted shortly after it was
+    /// sent.
     async fn scrape_after(&self, queries: f64) -> BTreeMap<String, f64> {
         let counted = async {
             loop {
@@ -76,12 +77,12 @@ impl Counted {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(PATIENCE, counted).await.expect("not all of them are ever counted")
+        timeout(DEADLINE, counted).await.expect("not all of them are ever counted")
     }
 }
 
-/// Reads the text exposition format 0.0.4 strictly: each family has its HELP and TYPE once, before its samples, which stand
-/// together; histograms are whole and cumulative.
+/// Parses the text exposition format 0.0.4 strictly: each family has one HELP and one TYPE before its samples, the
+/// samples of a family are adjacent, and histograms are complete and cumulative.
 fn samples(page: &str) -> BTreeMap<String, f64> {
     assert!(page.ends_with('\n'));
     let mut all = BTreeMap::new();
@@ -138,7 +139,7 @@ fn samples(page: &str) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_asked_and_answered_is_counted() {
+async fn questions_and_answers_are_counted() {
     let server = start().await;
     let before = server.scrape().await;
     assert!(
@@ -147,21 +148,21 @@ async fn what_is_asked_and_answered_is_counted() {
             env!("CARGO_PKG_VERSION"),
         ))
     );
-    let ask = |name, rtype| query(server.dns, name, rtype, PATIENCE);
+    let ask = |name, rtype| query(server.dns, name, rtype, DEADLINE);
     for _ in 0..5 {
         ask("git.internal.", "A").await.unwrap();
     }
     ask("no.internal.", "A").await.unwrap();
     ask("www.example.com.", "A").await.unwrap();
-    // An update without a key.
+    // This update has no key.
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let update = b"\0\x01\x28\0\0\x01\0\0\0\0\0\0\x08internal\0\0\x06\0\x01";
     socket.send_to(update, server.dns).await.unwrap();
-    timeout(PATIENCE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
-    // EDNS of version 1.
+    timeout(DEADLINE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
+    // This question has EDNS version 1.
     let future = b"\0\x02\0\0\0\x01\0\0\0\0\0\x01\x08internal\0\0\x06\0\x01\0\0\x29\x04\xd0\0\x01\0\0\0\0";
     socket.send_to(future, server.dns).await.unwrap();
-    timeout(PATIENCE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
+    timeout(DEADLINE, socket.recv(&mut [0; 512])).await.unwrap().unwrap();
 
     let after = server.scrape_after(9.0).await;
     let grew = |series: &str| after[series] - before[series];
@@ -182,28 +183,29 @@ async fn what_is_asked_and_answered_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_strangers_do_not_get_is_counted() {
+async fn replies_held_back_by_the_rate_limit_are_counted() {
     let server = start().await;
     let stranger = tokio::net::UdpSocket::bind("127.0.0.2:0").await.unwrap();
     let question = b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x08internal\0\0\x06\0\x01";
-    // Of two in a row at least one is answered: no more are under way than the server's socket holds.
+    // At least one of two consecutive questions is answered. So the number of questions in progress stays below the
+    // size of the server's socket buffer.
     for _ in 0..200 {
         stranger.send_to(question, server.dns).await.unwrap();
         stranger.send_to(question, server.dns).await.unwrap();
-        timeout(PATIENCE, stranger.recv(&mut [0; 512])).await.unwrap().unwrap();
+        timeout(DEADLINE, stranger.recv(&mut [0; 512])).await.unwrap().unwrap();
     }
     let all = server.scrape_after(400.0).await;
     let (slipped, dropped) =
         (all["lap_dns_rate_limited_total{action=\"slip\"}"], all["lap_dns_rate_limited_total{action=\"drop\"}"]);
     let answered = all["lap_dns_responses_total{rcode=\"NOERROR\"}"];
     assert!(slipped > 0.0 && (slipped - dropped).abs() <= 1.0, "{slipped} and {dropped}");
-    assert_eq!(answered + dropped, 400.0, "what is let slip goes out, too");
+    assert_eq!(answered + dropped, 400.0, "slipped replies are sent too");
     server.stop.send(()).unwrap();
     server.task.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn there_is_nothing_else_over_http() {
+async fn http_serves_only_the_metrics() {
     let server = start().await;
     for (request, expected) in [
         ("GET / HTTP/1.1\nHost: x\nConnection: close\n\n", "http/1.1 404 "),
@@ -216,12 +218,12 @@ async fn there_is_nothing_else_over_http() {
         let (head, _) = server.http(request).await;
         assert!(head.starts_with(expected), "{request:?}: {head}");
     }
-    // Who only opens connections keeps nobody from a name.
+    // A client that only opens connections does not stop the DNS service.
     let mut idle = Vec::new();
     for _ in 0..64 {
         idle.push(TcpStream::connect(server.metrics).await.unwrap());
     }
-    assert!(query(server.dns, "git.internal.", "A", PATIENCE).await.unwrap().found());
+    assert!(query(server.dns, "git.internal.", "A", DEADLINE).await.unwrap().found());
     server.stop.send(()).unwrap();
     server.task.await.unwrap().unwrap();
 }

@@ -1,4 +1,4 @@
-//! The same with `dig`, over real sockets.
+//! Tests with `dig`, over real sockets.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Running, office};
 use crate::client::query::query;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dig_gets_what_it_asks_for() {
+async fn dig_gets_the_expected_answers() {
     let mut names = office();
     names.hosts.extend((0..100).map(|i| ("many.internal.".to_owned(), [10, 1, 0, i].into())));
     let server = Running::start(&names).await;
@@ -46,7 +46,7 @@ async fn dig_gets_what_it_asks_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ipv6_is_an_address_too() {
+async fn the_server_listens_on_ipv6() {
     let server = Running::on("[::1]:0", &office()).await;
     assert!(server.dig(&["+short", "git.internal"]).await.contains("192.168.0.10"));
     assert!(server.dig(&["+short", "+tcp", "git.internal"]).await.contains("192.168.0.10"));
@@ -54,7 +54,7 @@ async fn ipv6_is_an_address_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_own_client_asks_like_dig() {
+async fn the_client_gets_the_same_answers_as_dig() {
     let mut names = office();
     names.hosts.extend((0..100).map(|i| ("many.internal.".to_owned(), [10, 1, 0, i].into())));
     let server = Running::start(&names).await;

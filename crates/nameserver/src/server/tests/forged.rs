@@ -1,4 +1,4 @@
-//! Upstreams that say more than they were asked, and others that answer in their place.
+//! Tests with upstream servers that send records they were not asked for, and with forged replies.
 
 use std::{
     collections::BTreeSet,
@@ -39,7 +39,7 @@ fn says(records: Vec<Record>) -> Option<Message> {
     Some(message)
 }
 
-/// The code, and every record of the answer in one line.
+/// Returns every record of the answer, in one line.
 async fn ask(server: &Running, name: &str) -> String {
     let dig = server.dig(&["+noall", "+answer", name, "A"]).await;
     let line = |line: &str| {
@@ -57,7 +57,7 @@ async fn with(upstream: SocketAddr, corp: Option<SocketAddr>) -> Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_asked_is_neither_passed_on_nor_remembered() {
+async fn records_of_other_names_are_neither_sent_nor_cached() {
     let upstream = fake(|question| {
         let asked = question.queries[0].name().to_lowercase();
         let mut message = says(vec![
@@ -84,7 +84,7 @@ async fn what_was_not_asked_is_neither_passed_on_nor_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_of_another_domain_is_asked_there() {
+async fn an_alias_into_another_domain_is_asked_at_its_upstream() {
     let corp = fake(|question| {
         let asked = question.queries[0].name().to_lowercase().to_string();
         match asked.as_str() {
@@ -105,7 +105,7 @@ async fn a_name_of_another_domain_is_asked_there() {
     })
     .await;
     let server = with(rest.address, Some(corp.address)).await;
-    // The second time from what is remembered.
+    // The second round is answered from the cache.
     for _ in 0..2 {
         assert_eq!(
             ask(&server, "www.example.com").await,
@@ -120,8 +120,8 @@ async fn a_name_of_another_domain_is_asked_there() {
     server.stop().await;
 }
 
-/// A name server over UDP and TCP on one port, which keeps what it is asked over UDP. `udp` makes its packets, each with whether it leaves
-/// from the right place.
+/// Starts a name server over UDP and TCP on one port, which stores the UDP questions. `udp` makes the UDP replies, each
+/// with a flag that says whether it is sent from the correct address.
 async fn raw(
     udp: impl Fn(&[u8]) -> Vec<(bool, Vec<u8>)> + Send + 'static,
     tcp: Option<[u8; 4]>,
@@ -157,7 +157,7 @@ async fn raw(
     (address, seen)
 }
 
-/// A reply to a question; `change` what is wrong with it.
+/// Returns a reply to a question, with the fault that `change` adds.
 fn answer(asked: &[u8], address: [u8; 4], change: impl FnOnce(&mut Message)) -> Vec<u8> {
     let asked = Message::from_vec(asked).unwrap();
     let mut message = code(ResponseCode::NoError);
@@ -175,12 +175,16 @@ fn lower_case(message: &mut Message) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn questions_cannot_be_guessed() {
+async fn forwarded_questions_have_random_ports_ids_and_case() {
     let (upstream, seen) = raw(|asked| vec![(true, answer(asked, [192, 0, 2, 1], |_| {}))], None).await;
     let server = with(upstream, None).await;
     for n in 0..30 {
         let asked = format!("a-rather-long-name-{n}.example.com");
-        assert_eq!(ask(&server, &asked).await, format!("{asked}. A 192.0.2.1"), "the client sees its own case");
+        assert_eq!(
+            ask(&server, &asked).await,
+            format!("{asked}. A 192.0.2.1"),
+            "the answer has the case of the client's question"
+        );
     }
     let seen = seen.lock().unwrap();
     fn distinct<T: Ord>(all: impl Iterator<Item = T>) -> usize {
@@ -212,9 +216,10 @@ async fn a_reply_to_another_question_is_ignored() {
     server.stop().await;
 }
 
-/// Id, port and address are guessed, the case is not: TCP says what is true.
+/// The forged reply has the right id, port and address, but not the right case. The server repeats the question over
+/// TCP.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_in_another_case_does_not_count() {
+async fn a_reply_in_another_case_is_ignored() {
     let (upstream, seen) =
         raw(|asked| vec![(true, answer(asked, [6, 6, 6, 6], lower_case))], Some([192, 0, 2, 1])).await;
     let server = with(upstream, None).await;
@@ -223,16 +228,16 @@ async fn a_reply_in_another_case_does_not_count() {
     server.stop().await;
 }
 
-/// An upstream that always changes the case, and has no TCP, is used all the same.
+/// An upstream that always changes the case and has no TCP is still used.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_changes_the_case_is_asked_without() {
+async fn an_upstream_that_changes_the_case_is_asked_without_random_case() {
     let (upstream, seen) = raw(|asked| vec![(true, answer(asked, [192, 0, 2, 1], lower_case))], None).await;
     let server = with(upstream, None).await;
     for n in 0..5 {
         let name = format!("a-rather-long-name-{n}.example.com");
-        assert!(query(server.address, &name, "A", super::PATIENCE).await.unwrap().found(), "{name}");
+        assert!(query(server.address, &name, "A", super::DEADLINE).await.unwrap().found(), "{name}");
     }
     let last = seen.lock().unwrap().last().unwrap().1.clone();
-    assert!(!last[12..30].iter().any(u8::is_ascii_uppercase), "it is known by now");
+    assert!(!last[12..30].iter().any(u8::is_ascii_uppercase), "the server no longer uses random case");
     server.stop().await;
 }

@@ -1,4 +1,5 @@
-//! Who is asked for what is not ours, by whom, and what is remembered, with upstreams on plain sockets.
+//! Tests of forwarding with upstream servers on plain sockets: which upstream is asked, which clients may ask, and what
+//! is cached.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -17,7 +18,8 @@ use super::{
 };
 use crate::names::Names;
 
-/// Says `192.0.2.N` with a TTL of 100 to everything, sixty times to `many…`; counts the questions.
+/// An upstream that answers every question with `192.0.2.N` and a TTL of 100, and a question for `many…` with sixty
+/// addresses. It counts the questions.
 struct Upstream {
     address: SocketAddr,
     asked: Arc<AtomicU32>,
@@ -74,7 +76,7 @@ fn with(change: impl FnOnce(&mut Names)) -> Office {
 }
 
 #[test]
-fn the_longest_domain_counts() {
+fn the_longest_forwarded_domain_applies() {
     let (rest, example, deeper) = (Upstream::new(1), Upstream::new(2), Upstream::new(3));
     let office = with(|names| {
         names.upstreams = vec![rest.address];
@@ -97,18 +99,18 @@ fn the_longest_domain_counts() {
 }
 
 #[test]
-fn only_some_domains_are_forwarded() {
+fn without_upstreams_only_listed_domains_are_forwarded() {
     let example = Upstream::new(2);
     let office = with(|names| {
         names.forward.insert("example.com.".into(), vec![example.address]);
     });
     assert_eq!(office.ask("www.example.com", A).0, 0);
-    assert_eq!(office.ask("www.example.org", A).0, 5, "REFUSED: nobody to ask");
+    assert_eq!(office.ask("www.example.org", A).0, 5, "REFUSED: no upstream");
     assert_eq!(example.asked(), 1);
 }
 
 #[test]
-fn what_is_remembered_grows_old() {
+fn the_ttl_of_a_cached_answer_decreases() {
     let upstream = Upstream::new(7);
     let office = with(|names| names.upstreams = vec![upstream.address]);
     let ttl = || office.ask("www.example.com", A).1[0].split(' ').next().unwrap().parse::<u32>().unwrap();
@@ -119,7 +121,7 @@ fn what_is_remembered_grows_old() {
 }
 
 #[test]
-fn who_is_not_a_client_is_told_only_of_ours() {
+fn a_client_outside_gets_answers_from_the_zones_only() {
     let upstream = Upstream::new(7);
     let office = with(|names| {
         names.upstreams = vec![upstream.address];
@@ -135,23 +137,24 @@ fn who_is_not_a_client_is_told_only_of_ours() {
     assert_eq!(upstream.asked(), 0);
 }
 
-/// RFC 8945, section 5.3: also what comes from elsewhere, whole or cut.
+/// RFC 8945, section 5.3. Forwarded answers are signed too, complete or truncated.
 #[test]
-fn signed_questions_get_signed_answers_from_elsewhere() {
+fn forwarded_answers_to_signed_questions_are_signed() {
     let upstream = Upstream::new(7);
     let office = with(|names| names.upstreams = vec![upstream.address]);
     for (name, cut) in [("www.example.com", false), ("many.example.com", true)] {
         let (bytes, mac) = key("reader").sign(&question(&wire(name), A));
         let reply = exchange(office.address, false, &bytes);
         assert_eq!((reply[3], reply[2] & 2 != 0, reply[7] == 0), (0x80, cut, cut), "{name}");
-        assert!(reply.len() <= 512 && key("reader").judge(&reply, &mac).is_ok(), "{name}");
+        assert!(reply.len() <= 512 && key("reader").verify(&reply, &mac).is_ok(), "{name}");
         assert_eq!(key("reader").send(office.address, true, &question(&wire(name), A)), 0);
     }
 }
 
-/// Nobody answers: the client hears so. That it does before it gives up is what `forward::ALL` is about.
+/// The upstream servers do not answer, and the client gets SERVFAIL. `forward::TIME_LIMIT` makes sure that it arrives
+/// before the client gives up.
 #[test]
-fn nobody_there_is_servfail_over_both_transports() {
+fn silent_upstreams_give_servfail_over_both_transports() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let office = with(|names| names.upstreams = vec![silent.local_addr().unwrap(); 2]);
     std::thread::scope(|scope| {

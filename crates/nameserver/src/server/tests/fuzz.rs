@@ -1,9 +1,9 @@
-//! The fuzz targets with a mutator of our own: the same input every time, for a few seconds.
+//! Runs the fuzz targets with a mutator of this crate, with the same input each time, for a few seconds.
 
 use super::packet::{A, ANY, CNAME, MX, NONE, TXT, Update, question, record, wire};
 use crate::server::fuzzing;
 
-/// xorshift
+/// The generator xorshift.
 struct Random(u64);
 
 impl Random {
@@ -14,7 +14,7 @@ impl Random {
         (self.0 % below.max(1) as u64) as usize
     }
 
-    /// A seed with some bytes changed, cut out, doubled, or with a piece of another seed in it.
+    /// Returns a seed with some bytes changed, removed or inserted, or with a part of another seed.
     fn mutate(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut out = seeds[self.below(seeds.len())].clone();
         for _ in 0..=self.below(4) {
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// More with `LAP_FUZZ=100` (times as many).
+/// Returns the number of rounds. `LAP_FUZZ=100` multiplies it by 100.
 fn rounds(few: usize) -> usize {
     few * std::env::var("LAP_FUZZ").map_or(1, |times| times.parse().expect("LAP_FUZZ is a number"))
 }
@@ -69,12 +69,12 @@ fn packets() -> Vec<Vec<u8>> {
         incremental,
         with_edns,
     ];
-    // In each way it can come.
+    // Each message in each variant (see `fuzzing::packet`).
     messages.iter().flat_map(|m| (0..8).map(|how| [&[how][..], m].concat())).collect()
 }
 
 #[test]
-fn no_message_is_too_strange() {
+fn mutated_messages_cause_no_panic() {
     let (seeds, mut random) = (packets(), Random(0x9e37_79b9_7f4a_7c15));
     seeds.iter().for_each(|seed| fuzzing::packet(seed));
     for _ in 0..rounds(20_000) {
@@ -100,7 +100,7 @@ fn journals() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn no_journal_is_too_strange() {
+fn mutated_journals_can_be_opened() {
     let (seeds, mut random) = (journals(), Random(0x2545_f491_4f6c_dd1d));
     for round in 0..rounds(200) {
         let dir = tempfile::tempdir().unwrap();

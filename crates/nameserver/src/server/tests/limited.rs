@@ -1,4 +1,4 @@
-//! A flood from outside, as packets.
+//! Tests of the rate limit, with a flood of packets from outside.
 
 use std::{
     net::{SocketAddr, UdpSocket},
@@ -10,17 +10,18 @@ use tokio::{
     net::TcpSocket,
 };
 
-use super::{PATIENCE, Running, local::question, office};
+use super::{DEADLINE, Running, local::question, office};
 use crate::server::wire::rtype;
 
-/// Replies that had records, that were empty with TC, and that never came; and how long it took.
-/// Of two in a row at least `answered` are: whoever waits for that never has so many under way that somebody's buffer overflows.
+/// Sends messages, and returns the number of replies with records, of empty replies with TC, and of lost replies, with
+/// the time. At least `answered` of two consecutive messages must be answered. Waiting for them keeps the number of
+/// messages in progress so small that no buffer overflows.
 fn flood(from: &str, to: SocketAddr, message: &[u8], times: usize, answered: usize) -> (usize, usize, usize, Duration) {
     let socket = UdpSocket::bind((from, 0)).unwrap();
     socket.connect(to).unwrap();
     let (mut full, mut slipped, mut reply) = (0, 0, [0; 2048]);
-    let mut hear = |patience: Duration| {
-        socket.set_read_timeout(Some(patience)).unwrap();
+    let mut receive = |time_limit: Duration| {
+        socket.set_read_timeout(Some(time_limit)).unwrap();
         let Ok(length) = socket.recv(&mut reply) else { return false };
         let truncated = reply[2] & 2 != 0;
         assert_eq!(truncated, reply[6..12] == [0; 6], "without records exactly where TC is set");
@@ -38,16 +39,16 @@ fn flood(from: &str, to: SocketAddr, message: &[u8], times: usize, answered: usi
         socket.send(message).unwrap();
         socket.send(message).unwrap();
         for _ in 0..answered {
-            assert!(hear(PATIENCE), "no reply");
+            assert!(receive(DEADLINE), "no reply");
         }
     }
-    // What else there is has been sent, or is just about to be.
-    while hear(Duration::from_secs(1)) {}
+    // The other replies have been sent, or are about to be sent.
+    while receive(Duration::from_secs(1)) {}
     (full, slipped, times - full - slipped, start.elapsed())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn strangers_get_a_limited_number_of_replies() {
+async fn clients_outside_get_a_limited_number_of_replies() {
     let mut names = office();
     names.clients = Some(vec!["127.0.0.1/32".into()]);
     let server = Running::start(&names).await;
@@ -56,9 +57,9 @@ async fn strangers_get_a_limited_number_of_replies() {
     let (full, slipped, lost, time) = flood("127.0.0.2", server.address, &any, 1000, 1);
     let most = 201 + (time.as_secs_f64() * 100.0) as usize;
     assert!((200..=most).contains(&full), "{full} of at most {most} in {time:?}");
-    assert!(slipped.abs_diff(lost) <= 1, "every second one slips: {slipped} and {lost}");
+    assert!(slipped.abs_diff(lost) <= 1, "half of the replies above the rate slip: {slipped} and {lost}");
 
-    assert_eq!(flood("127.0.0.1", server.address, &any, 1000, 2).0, 1000, "who is inside is not limited");
+    assert_eq!(flood("127.0.0.1", server.address, &any, 1000, 2).0, 1000, "a client inside has no limit");
 
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -67,7 +68,7 @@ async fn strangers_get_a_limited_number_of_replies() {
         stream.write_all(&[&(any.len() as u16).to_be_bytes(), &any[..]].concat()).await.unwrap();
         let mut reply = vec![0; usize::from(stream.read_u16().await.unwrap())];
         stream.read_exact(&mut reply).await.unwrap();
-        assert_eq!(reply[2] & 2, 0, "whoever comes over TCP is who they say");
+        assert_eq!(reply[2] & 2, 0, "a TCP client has no limit");
     }
     server.stop().await;
 }

@@ -1,11 +1,11 @@
-//! Pure: which answer for which question, from a zone made to be awkward. hickory reads every reply, as an independent judge.
+//! Pure tests of the answers from a zone with many special cases. hickory parses every reply.
 
 use hickory_server::proto::{
     op::{Edns, Message, Query},
     rr::{Name, RecordType},
 };
 
-use super::judge;
+use super::handle_unsigned;
 use crate::server::{
     handle::Disposition,
     load,
@@ -17,7 +17,7 @@ use crate::server::{
 const TXT: u16 = 16;
 const AAAA: u16 = 28;
 
-/// The office, and in it wildcards, aliases, and a name with more records than a packet holds.
+/// The zones of the office, with wildcards, aliases, and a name with more records than a packet can contain.
 pub fn awkward() -> Zones {
     let mut zones = load::zones(&super::office(), 7).unwrap();
     let mut add = |name: &str, rtype: u16, data: &[u8]| zones.add(&wire::name(name).unwrap(), rtype, 60, data).unwrap();
@@ -47,16 +47,16 @@ pub fn question(name: &str, rtype: u16) -> Message {
 
 fn send(zones: &Zones, message: &Message, transport: Transport) -> (Message, usize) {
     let (asked, mut out) = (message.to_vec().unwrap(), Vec::new());
-    let action = judge(zones, false, &asked, transport, &mut out);
+    let action = handle_unsigned(zones, false, &asked, transport, &mut out);
     assert!(matches!(action, Disposition::Reply), "{action:?}");
     (Message::from_vec(&out).unwrap(), out.len())
 }
 
-/// "CODE aa | owner TYPE data; … | owner SOA" in one line.
+/// Returns the reply in one line: "CODE aa | owner TYPE data; … | owner SOA".
 fn ask(zones: &Zones, name: &str, rtype: u16) -> String {
     let (reply, _) = send(zones, &question(name, rtype), Transport::Tcp);
     assert_eq!(reply.metadata.id, 4711);
-    assert_eq!(reply.queries[0].name().to_string(), name, "the question is repeated letter by letter");
+    assert_eq!(reply.queries[0].name().to_string(), name, "the question is repeated with the same case");
     let answers: Vec<_> =
         reply.answers.iter().map(|r| format!("{} {} {}", r.name.to_lowercase(), r.record_type(), r.data)).collect();
     let negative: Vec<_> =
@@ -66,7 +66,7 @@ fn ask(zones: &Zones, name: &str, rtype: u16) -> String {
 }
 
 #[test]
-fn every_kind_of_answer() {
+fn each_question_has_the_expected_answer() {
     let zones = awkward();
     let soa = "internal. SOA ns.internal. hostmaster.internal. 7 300 60 604800 30";
     let table: &[(&str, u16, &str)] = &[
@@ -74,7 +74,7 @@ fn every_kind_of_answer() {
         ("GiT.InTeRnAl.", rtype::A, "NoError aa | git.internal. A 192.168.0.10 | "),
         ("internal.", rtype::SOA, &format!("NoError aa | {soa} | ")),
         ("internal.", rtype::NS, "NoError aa | internal. NS ns.internal. | "),
-        // NODATA: the name is there, the type is not
+        // NODATA: the name exists, but has no record of this type.
         ("git.internal.", AAAA, "NoError aa |  | internal. SOA 30"),
         ("internal.", rtype::A, "NoError aa |  | internal. SOA 30"),
         // Empty non-terminals
@@ -83,7 +83,7 @@ fn every_kind_of_answer() {
         ("0.168.192.in-addr.arpa.", rtype::A, "NoError aa |  | 0.168.192.in-addr.arpa. SOA 30"),
         ("nothing.internal.", rtype::A, "NXDomain aa |  | internal. SOA 30"),
         ("a.git.internal.", rtype::A, "NXDomain aa |  | internal. SOA 30"),
-        // Reverse: the machine's name, the office's network, a public address alone
+        // Reverse zones: the name of the machine, the network of the office, a single public address.
         (
             "10.0.168.192.in-addr.arpa.",
             rtype::PTR,
@@ -96,7 +96,7 @@ fn every_kind_of_answer() {
             "NoError aa | 5.113.0.203.in-addr.arpa. PTR hosted.host.internal. | ",
         ),
         ("6.113.0.203.in-addr.arpa.", rtype::PTR, "Refused |  | "),
-        // Wildcards (RFC 4592): not for what exists, not below another name
+        // Wildcards (RFC 4592) do not match an existing name, and no name below another existing name.
         ("x.wild.internal.", rtype::A, "NoError aa | x.wild.internal. A 10.0.0.1 | "),
         ("x.y.wild.internal.", rtype::A, "NoError aa | x.y.wild.internal. A 10.0.0.1 | "),
         ("x.wild.internal.", TXT, "NoError aa |  | internal. SOA 30"),
@@ -127,11 +127,11 @@ fn every_kind_of_answer() {
         ("internal.", rtype::ANY, &format!("NoError aa | {soa} | ")),
         ("node.internal.", rtype::ANY, "NoError aa |  | internal. SOA 30"),
         ("example.com.", rtype::ANY, "NoError | example.com. HINFO RFC8482  | "),
-        // Not ours, and nobody to ask
+        // Names outside the zones, without upstream servers.
         ("example.com.", rtype::A, "Refused |  | "),
         ("notinternal.", rtype::A, "Refused |  | "),
         (".", rtype::NS, "Refused |  | "),
-        // Transfers need a key, and no key is known
+        // A transfer needs a key, and this server has none.
         ("internal.", rtype::AXFR, "Refused |  | "),
         ("internal.", rtype::MAILA, "NotImp |  | "),
         ("internal.", rtype::TKEY, "NotImp |  | "),
@@ -143,9 +143,9 @@ fn every_kind_of_answer() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_and_comes_whole_over_tcp() {
+fn a_long_answer_is_truncated_over_udp_and_complete_over_tcp() {
     let zones = awkward();
-    // EDNS payload, records that come, the reply's greatest size
+    // The columns: the EDNS payload, whether the records are in the UDP reply, and its maximum size.
     for (payload, whole, most) in
         [(None, false, 512), (Some(0), false, 512), (Some(1000), false, 1000), (Some(4096), false, 1232)]
     {
@@ -167,7 +167,7 @@ fn what_is_too_long_is_cut_and_comes_whole_over_tcp() {
 }
 
 #[test]
-fn edns_is_answered_with_edns() {
+fn a_question_with_edns_gets_a_reply_with_edns() {
     let zones = awkward();
     let mut message = question("git.internal.", rtype::A);
     let mut edns = Edns::new();
@@ -182,32 +182,35 @@ fn edns_is_answered_with_edns() {
         edns
     });
     let (reply, _) = send(&zones, &message, Transport::Udp);
-    // hickory has the two names of code 16 (BADVERS, BADSIG) under one number
+    // hickory uses one name for code 16, which is BADVERS or BADSIG.
     assert_eq!((u16::from(reply.metadata.response_code), reply.answers.len()), (rcode::BADVERS, 0));
-    assert_eq!(reply.edns.unwrap().version(), 0, "it says what it speaks");
+    assert_eq!(reply.edns.unwrap().version(), 0, "the reply has the supported version");
 }
 
 #[test]
-fn flags_say_what_is_so() {
+fn the_flags_of_a_reply_are_correct() {
     let zones = awkward();
     for (recursion, expected) in [(true, 0x80), (false, 0)] {
         let mut message = question("git.internal.", rtype::A);
         message.metadata.checking_disabled = true;
         message.metadata.authentic_data = true;
         let mut out = Vec::new();
-        judge(&zones, recursion, &message.to_vec().unwrap(), Transport::Udp, &mut out);
-        assert_eq!(out[2..4], [0x85, expected | 0x10], "QR AA RD, RA as there are upstreams, CD repeated, no AD");
+        handle_unsigned(&zones, recursion, &message.to_vec().unwrap(), Transport::Udp, &mut out);
+        assert_eq!(out[2..4], [0x85, expected | 0x10], "QR AA RD, RA if there are upstreams, CD copied, no AD");
     }
 }
 
 #[test]
-fn what_is_ours_is_never_forwarded() {
+fn names_in_the_zones_are_never_forwarded() {
     let zones = awkward();
     let mut out = Vec::new();
     let mut forwarded = |name: &str, desired: bool| {
         let mut message = question(name, rtype::A);
         message.metadata.recursion_desired = desired;
-        matches!(judge(&zones, true, &message.to_vec().unwrap(), Transport::Udp, &mut out), Disposition::Forward(..))
+        matches!(
+            handle_unsigned(&zones, true, &message.to_vec().unwrap(), Transport::Udp, &mut out),
+            Disposition::Forward(..)
+        )
     };
     for ours in ["internal.", "nothing.internal.", "x.node.internal.", "99.0.168.192.in-addr.arpa.", "loop.internal."] {
         assert!(!forwarded(ours, true), "{ours}");
@@ -219,7 +222,7 @@ fn what_is_ours_is_never_forwarded() {
 }
 
 #[test]
-fn a_list_that_lap_did_not_write_is_refused_in_one_sentence() {
+fn an_invalid_list_of_names_is_refused_with_one_sentence() {
     let with = |change: fn(&mut crate::names::Names)| {
         let mut names = super::office();
         change(&mut names);

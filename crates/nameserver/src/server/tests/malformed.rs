@@ -1,6 +1,6 @@
-//! What is not a proper question: the right code or silence, never a crash.
+//! Tests of malformed questions: each gets the right response code or no reply, and none causes a panic.
 
-use super::{Running, judge, office};
+use super::{Running, handle_unsigned, office};
 use crate::server::{handle::Disposition, load, reply::Transport};
 
 /// `git.internal. A IN`, id 0x1234, RD.
@@ -10,14 +10,14 @@ const OPT: &[u8] = b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00";
 fn reply(packet: &[u8]) -> Option<Vec<u8>> {
     let zones = load::zones(&office(), 1).unwrap();
     let mut out = Vec::new();
-    match judge(&zones, false, packet, Transport::Udp, &mut out) {
+    match handle_unsigned(&zones, false, packet, Transport::Udp, &mut out) {
         Disposition::Reply => Some(out),
         Disposition::Drop => None,
         other => panic!("{other:?}"),
     }
 }
 
-/// The good question with some bytes changed, and more behind it.
+/// Returns the question `GOOD` with some bytes changed and more bytes after it.
 fn bent(changes: &[(usize, u8)], tail: &[u8]) -> Vec<u8> {
     let mut packet = [GOOD, tail].concat();
     for (at, byte) in changes {
@@ -27,7 +27,7 @@ fn bent(changes: &[(usize, u8)], tail: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn each_fault_has_its_code() {
+fn each_malformed_question_has_its_response_code() {
     const FORMERR: Option<u8> = Some(1);
     const NOTIMP: Option<u8> = Some(4);
     const REFUSED: Option<u8> = Some(5);
@@ -45,7 +45,7 @@ fn each_fault_has_its_code() {
         ("cut in the type", GOOD[..GOOD.len() - 3].to_vec(), FORMERR),
         ("a compressed question", bent(&[(12, 0xc0), (13, 12)], b""), FORMERR),
         ("a label of 64", bent(&[(12, 64)], &[b'x'; 80]), FORMERR),
-        ("bytes behind the end", bent(&[], b"\x00"), FORMERR),
+        ("bytes after the end", bent(&[], b"\x00"), FORMERR),
         ("a promised record is missing", bent(&[(11, 1)], b""), FORMERR),
         ("OPT cut off", bent(&[(11, 1)], &OPT[..8]), FORMERR),
         ("OPT longer than the packet", bent(&[(11, 1)], b"\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\xff"), FORMERR),
@@ -69,13 +69,13 @@ fn each_fault_has_its_code() {
                 "{what}: id, QR, opcode"
             );
             let question = packet.len() >= GOOD.len() && !matches!(*expected, FORMERR | NOTIMP) || *what == "type OPT";
-            assert_eq!(reply[5] == 1, question, "{what}: the question comes back where it could be read");
+            assert_eq!(reply[5] == 1, question, "{what}: the reply repeats a question that could be parsed");
         }
     }
 }
 
 #[test]
-fn the_longest_name_is_answered_and_a_longer_one_refused() {
+fn the_longest_name_is_answered_and_a_longer_one_is_refused() {
     let mut packet = GOOD[..12].to_vec();
     for _ in 0..3 {
         packet.push(63);
@@ -92,10 +92,10 @@ fn the_longest_name_is_answered_and_a_longer_one_refused() {
 }
 
 #[test]
-fn garbage_never_panics() {
+fn random_packets_cause_no_panic() {
     let zones = load::zones(&office(), 1).unwrap();
     let mut out = Vec::new();
-    // xorshift: the same garbage every time
+    // The generator xorshift makes the same packets each time.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = || {
         state ^= state << 13;
@@ -115,7 +115,7 @@ fn garbage_never_panics() {
             }
         }
         packet.truncate(packet.len() - random() as usize % (packet.len() + 1) / 3);
-        if !matches!(judge(&zones, true, &packet, Transport::Udp, &mut out), Disposition::Drop) {
+        if !matches!(handle_unsigned(&zones, true, &packet, Transport::Udp, &mut out), Disposition::Drop) {
             assert!(out.len() >= 12 && out[2] & 0x80 != 0 && out[..2] == packet[..2]);
             assert!(hickory_server::proto::op::Message::from_vec(&out).is_ok(), "{packet:02x?} → {out:02x?}");
         }
@@ -123,7 +123,7 @@ fn garbage_never_panics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_outlives_garbage() {
+async fn the_server_answers_after_random_packets() {
     let server = Running::start(&office()).await;
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
     for length in 0..600 {

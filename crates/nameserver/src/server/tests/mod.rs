@@ -1,4 +1,4 @@
-//! The server as its clients see it: pure answers, real packets on loopback, and `dig`.
+//! Tests of the server as its clients use it: pure answers, packets on loopback, and `dig`.
 
 mod counted;
 mod dig;
@@ -34,8 +34,8 @@ use super::{
 };
 use crate::names::Names;
 
-/// Long enough that only what never comes is missed, whatever else this machine is at.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The deadline of a test. It is long, because the machine may be busy with other work.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server on loopback, and the directory of its names.
 struct Running {
@@ -80,17 +80,17 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
-    /// One packet there, one back.
+    /// Sends a packet and returns the reply.
     async fn packet(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.send_to(bytes, self.address).await.unwrap();
         let mut buffer = vec![0; 65535];
-        let length = timeout(PATIENCE, socket.recv(&mut buffer)).await.ok()?.unwrap();
+        let length = timeout(DEADLINE, socket.recv(&mut buffer)).await.ok()?.unwrap();
         buffer.truncate(length);
         Some(buffer)
     }
 
-    /// What `dig` prints for these arguments.
+    /// Returns the output of `dig` with these arguments.
     async fn dig(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("dig");
         command.arg(format!("@{}", self.address.ip())).args(["-p", &self.address.port().to_string()]);
@@ -101,21 +101,27 @@ impl Running {
     }
 }
 
-/// Replaces names.json as `lap up` does.
+/// Replaces `names.json`, as `lap up` does.
 fn put(dir: &TempDir, text: &str) {
     let new = dir.path().join("names.json.new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, dir.path().join("names.json")).unwrap();
 }
 
-/// What is done about a message from this machine without a key.
-fn judge(zones: &Zones, recursion: bool, message: &[u8], transport: Transport, out: &mut Vec<u8>) -> Disposition {
+/// Handles a message without a key from this machine.
+fn handle_unsigned(
+    zones: &Zones,
+    recursion: bool,
+    message: &[u8],
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Disposition {
     let (keys, clients, audit) = (Keyring::default(), Networks::private(), Audit::default());
     let rules = RequestContext { zones, keys: &keys, clients: &clients, recursion, audit: &audit };
     handle(rules, message, [127, 0, 0, 1].into(), transport, out)
 }
 
-/// A small office.
+/// Returns the names of a small office.
 fn office() -> Names {
     let hosts = [
         ("master.node.internal.", "192.168.0.10"),

@@ -1,4 +1,4 @@
-//! A whole server in this process with keys, a journal and a mark, which can be stopped and started again.
+//! A complete server in this process with keys, a journal and a mark. Tests can stop and restart it.
 
 use std::{
     net::SocketAddr,
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 use super::{
-    PATIENCE, office,
+    DEADLINE, office,
     packet::{self, Key},
     put,
 };
@@ -29,10 +29,10 @@ pub struct Office {
     running: Option<(oneshot::Sender<()>, JoinHandle<lap_base::Result<()>>)>,
 }
 
-/// What every test's secrets are made of.
+/// The secret of all keys in these tests.
 const SECRET: &[u8] = b"not a secret: only tests know these bytes, and everyone who reads them";
 
-/// As it stands in a file of keys.
+/// The secret as it appears in the file of keys.
 pub static SECRET_BASE64: LazyLock<String> = LazyLock::new(|| STANDARD.encode(SECRET));
 
 fn entry(name: &str, update: &[&str], transfer: bool, expire: Option<u32>) -> KeyEntry {
@@ -47,8 +47,8 @@ fn entry(name: &str, update: &[&str], transfer: bool, expire: Option<u32>) -> Ke
     }
 }
 
-/// The keys these tests use: `pc` for the machines of the office, `all` for everything, `long` with SHA-512,
-/// `lease` whose names end after two seconds, `reader` for transfers.
+/// The keys of the tests: `pc` for the machines of the office, `all` for all names, `long` with SHA-512, `lease` with a
+/// lease of two seconds, `reader` for transfers.
 fn keys() -> KeyFile {
     let everything = ["*.internal", "*.168.192.in-addr.arpa"];
     let keys = vec![
@@ -61,7 +61,7 @@ fn keys() -> KeyFile {
     KeyFile { keys }
 }
 
-/// A client's copy of a key.
+/// Returns the client's side of a key.
 pub fn key(name: &str) -> Key {
     let algorithm = if name.starts_with("long") { "hmac-sha512" } else { "hmac-sha256" };
     Key::new(name, algorithm, SECRET)
@@ -117,7 +117,7 @@ impl Office {
         self.running = Some((stop, self.runtime.spawn(run)));
     }
 
-    /// Ends it in peace.
+    /// Stops the server normally.
     pub fn stop(&mut self) {
         if let Some((stop, task)) = self.running.take() {
             stop.send(()).unwrap();
@@ -130,7 +130,7 @@ impl Office {
         self.run();
     }
 
-    /// Sends an update with a key; the code.
+    /// Sends an update, signed with the key `by`. Returns the response code.
     pub fn update(&self, by: &str, update: &packet::Update) -> u8 {
         key(by).send(self.address, false, &update.bytes())
     }
@@ -139,11 +139,11 @@ impl Office {
         packet::ask(self.address, name, rtype)
     }
 
-    /// Waits until something is so; long enough that only what never comes is missed.
+    /// Waits until `is` returns true, with a long deadline.
     pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
         let start = Instant::now();
         while !is() {
-            assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+            assert!(start.elapsed() < DEADLINE, "this did not happen: {what}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

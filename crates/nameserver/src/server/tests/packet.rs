@@ -1,7 +1,7 @@
-//! Packets as another program makes them: hickory signs and judges, plain sockets carry. Knows nothing of the server's own
-//! code; the tests of the whole program use it, too.
+//! DNS messages made without the server's code: hickory signs and verifies them, and plain sockets send them. The tests
+//! of the whole program use this file too.
 
-#![allow(dead_code, reason = "each of its two users needs another part")]
+#![allow(dead_code, reason = "each of the two test modules uses a different part")]
 
 use std::{
     io::{Read, Write},
@@ -31,10 +31,10 @@ pub const SRV: u16 = 33;
 /// The id of the next update.
 static NEXT: AtomicU16 = AtomicU16::new(0x4242);
 
-/// Longer than any answer takes, so that only one that never comes is missed, also beside everything else that is tested.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The deadline for a reply. It is long, because other tests run at the same time.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A name in wire format: labels between dots, as it is written.
+/// Returns a name in wire format, with the case as written.
 pub fn wire(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for label in name.trim_end_matches('.').split('.').filter(|l| !l.is_empty()) {
@@ -45,7 +45,7 @@ pub fn wire(name: &str) -> Vec<u8> {
     out
 }
 
-/// A whole record.
+/// Returns a complete record.
 pub fn record(name: &[u8], rtype: u16, class: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
     let mut out = name.to_vec();
     out.extend_from_slice(&rtype.to_be_bytes());
@@ -56,7 +56,7 @@ pub fn record(name: &[u8], rtype: u16, class: u16, ttl: u32, data: &[u8]) -> Vec
     out
 }
 
-/// A question with recursion desired.
+/// Returns a question with recursion desired.
 pub fn question(name: &[u8], rtype: u16) -> Vec<u8> {
     let mut out = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     out.extend_from_slice(name);
@@ -65,7 +65,7 @@ pub fn question(name: &[u8], rtype: u16) -> Vec<u8> {
     out
 }
 
-/// An update (RFC 2136) as bytes, so that it can also be a wrong one.
+/// An update (RFC 2136) made of raw bytes, so that tests can make wrong ones.
 #[derive(Clone)]
 pub struct Update {
     pub zone: Vec<u8>,
@@ -94,7 +94,7 @@ impl Update {
         self.change(name, rtype, NONE, 0, data)
     }
 
-    /// All of one type; `ANY`: all.
+    /// Removes all records of one type. With `ANY` it removes all records.
     pub fn remove_all(self, name: &str, rtype: u16) -> Self {
         self.change(name, rtype, ANY, 0, &[])
     }
@@ -104,7 +104,8 @@ impl Update {
         self
     }
 
-    /// The same again is another message (RFC 8945 knows no two with one signature).
+    /// Returns the message with a new id, because the server treats a second message with the same signature as a
+    /// repetition.
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec();
         out.extend_from_slice(&[0x28, 0, 0, 1]);
@@ -119,7 +120,7 @@ impl Update {
     }
 }
 
-/// A key, as a client has it.
+/// The client's side of a key.
 #[derive(Clone)]
 pub struct Key {
     pub name: String,
@@ -137,12 +138,12 @@ impl Key {
         Self { name: name.into(), algorithm: algorithm.into(), signer }
     }
 
-    /// The signed message and its signature.
+    /// Returns the signed message and its signature.
     pub fn sign(&self, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
         self.sign_at(message, unix())
     }
 
-    /// The same at another time, in seconds since 1970.
+    /// Signs with the given time, in seconds since 1970.
     pub fn sign_at(&self, message: &[u8], time: u64) -> (Vec<u8>, Vec<u8>) {
         let (name, algorithm) = (wire(&self.name), wire(&self.algorithm));
         let time = &time.to_be_bytes()[2..];
@@ -151,21 +152,21 @@ impl Key {
         (tsig(message, &name, &algorithm, time, &mac), mac)
     }
 
-    /// hickory finds the reply's signature right; gives it.
-    pub fn judge(&self, reply: &[u8], mac: &[u8]) -> Result<Vec<u8>, String> {
-        self.judge_part(reply, mac, true)
+    /// Verifies the signature of a reply with hickory, and returns it.
+    pub fn verify(&self, reply: &[u8], mac: &[u8]) -> Result<Vec<u8>, String> {
+        self.verify_part(reply, mac, true)
     }
 
-    /// The same for the parts of a transfer, where `mac` is the signature before.
-    pub fn judge_part(&self, reply: &[u8], mac: &[u8], first: bool) -> Result<Vec<u8>, String> {
+    /// Verifies the signature of one message of a transfer. `mac` is the previous signature.
+    pub fn verify_part(&self, reply: &[u8], mac: &[u8], first: bool) -> Result<Vec<u8>, String> {
         self.signer.verify_message_byte(reply, Some(mac), first).map(|(mac, ..)| mac).map_err(|e| e.to_string())
     }
 
-    /// Signs, sends, has the reply's signature judged, gives the code.
+    /// Signs and sends a message, verifies the reply, and returns its response code.
     pub fn send(&self, server: SocketAddr, tcp: bool, message: &[u8]) -> u8 {
         let (bytes, mac) = self.sign(message);
         let reply = exchange(server, tcp, &bytes);
-        if let Err(why) = self.judge(&reply, &mac) {
+        if let Err(why) = self.verify(&reply, &mac) {
             panic!("{why}: {reply:02x?}");
         }
         assert_eq!((&reply[..2], reply[2] & 0xf8), (&message[..2], 0x80 | message[2] & 0x78));
@@ -173,7 +174,7 @@ impl Key {
     }
 }
 
-/// `message` with a signature record behind it.
+/// Returns `message` followed by a signature record.
 pub fn tsig(message: &[u8], key: &[u8], algorithm: &[u8], time: &[u8], mac: &[u8]) -> Vec<u8> {
     let mut data = [algorithm, time, &[1, 44], &(mac.len() as u16).to_be_bytes(), mac].concat();
     data.extend_from_slice(&message[..2]);
@@ -184,12 +185,12 @@ pub fn tsig(message: &[u8], key: &[u8], algorithm: &[u8], time: &[u8], mac: &[u8
     out
 }
 
-/// Seconds since 1970.
+/// Returns the current time in seconds since 1970.
 pub fn unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// One message there, one back.
+/// Sends a message and returns the reply.
 pub fn exchange(server: SocketAddr, tcp: bool, message: &[u8]) -> Vec<u8> {
     if tcp {
         let mut stream = connect(server);
@@ -197,7 +198,7 @@ pub fn exchange(server: SocketAddr, tcp: bool, message: &[u8]) -> Vec<u8> {
         return read(&mut stream).expect("a reply over TCP");
     }
     let socket = UdpSocket::bind(if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" }).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
     socket.connect(server).unwrap();
     socket.send(message).unwrap();
     let mut reply = vec![0; 65535];
@@ -208,7 +209,7 @@ pub fn exchange(server: SocketAddr, tcp: bool, message: &[u8]) -> Vec<u8> {
 
 pub fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(server).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
 }
 
@@ -216,7 +217,7 @@ pub fn write(stream: &mut TcpStream, message: &[u8]) {
     stream.write_all(&[&(message.len() as u16).to_be_bytes(), message].concat()).unwrap();
 }
 
-/// The next message; `None` when the connection ends.
+/// Reads the next message. Returns `None` if the connection has ended.
 pub fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).ok()?;
@@ -225,7 +226,7 @@ pub fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(message)
 }
 
-/// What is answered: the code, and the data of each record in order.
+/// Returns the response code, and the data of the records in sorted order.
 pub fn ask(server: SocketAddr, name: &str, rtype: u16) -> (u8, Vec<String>) {
     let reply = exchange(server, true, &question(&wire(name), rtype));
     let message = Message::from_vec(&reply).unwrap();
@@ -234,13 +235,14 @@ pub fn ask(server: SocketAddr, name: &str, rtype: u16) -> (u8, Vec<String>) {
     (reply[3] & 15, data)
 }
 
-/// The serial of a zone.
+/// Returns the serial of a zone.
 pub fn serial(server: SocketAddr, zone: &str) -> u32 {
     let (_, data) = ask(server, zone, SOA);
     data[0].split(' ').nth(3).unwrap().parse().unwrap()
 }
 
-/// A whole transfer of signed parts: each part, judged. `serial`: what changed since (IXFR).
+/// Returns the messages of a transfer, each with a verified signature. With `serial`, the transfer contains only the
+/// changes since it (IXFR).
 pub fn transfer(server: SocketAddr, key: &Key, zone: &str, serial: Option<u32>) -> Vec<Message> {
     let mut asked = question(&wire(zone), if serial.is_some() { 251 } else { 252 });
     if let Some(serial) = serial {
@@ -254,12 +256,12 @@ pub fn transfer(server: SocketAddr, key: &Key, zone: &str, serial: Option<u32>) 
     let mut parts: Vec<Message> = Vec::new();
     loop {
         let part = read(&mut stream).expect("a part");
-        mac = key.judge_part(&part, &mac, parts.is_empty()).unwrap();
+        mac = key.verify_part(&part, &mac, parts.is_empty()).unwrap();
         let message = Message::from_vec(&part).unwrap();
         assert_eq!(part[3] & 15, 0, "the transfer is refused");
         parts.push(message);
         let records: Vec<_> = parts.iter().flat_map(|p| &p.answers).collect();
-        // It ends with the SOA it began with; the only one is "nothing new".
+        // A transfer ends with the SOA with which it began. A single SOA means that there are no changes.
         let closed = records.last() == records.first() && records.len() > 1;
         if closed || serial.is_some() && records.len() == 1 {
             return parts;

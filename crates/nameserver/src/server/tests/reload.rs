@@ -1,4 +1,4 @@
-//! New names without a lost question; bad names without any harm; sockets that are taken.
+//! Tests of reloads: no question is lost, and invalid names change nothing. Tests of sockets that are in use.
 
 use std::{
     net::UdpSocket,
@@ -11,7 +11,7 @@ use std::{
 
 use lap_base::{Kind, testing::loopback::own_address};
 
-use super::{PATIENCE, Running, office, put};
+use super::{DEADLINE, Running, office, put};
 use crate::{
     client::query::query,
     server::service::{ServeOptions, Server},
@@ -20,11 +20,11 @@ use crate::{
 async fn wait_for(server: &Running, name: &str, expected: &str) {
     let start = Instant::now();
     loop {
-        let answer = query(server.address, name, "A", PATIENCE).await.unwrap();
+        let answer = query(server.address, name, "A", DEADLINE).await.unwrap();
         if answer.to_string().trim() == expected {
             return;
         }
-        assert!(start.elapsed() < PATIENCE, "`{name}` is `{answer}` and not `{expected}`");
+        assert!(start.elapsed() < DEADLINE, "`{name}` is `{answer}` and not `{expected}`");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -38,7 +38,7 @@ async fn a_reload_under_load_loses_no_question() {
             let (stop, asked, address) = (stop.clone(), asked.clone(), server.address);
             std::thread::spawn(move || {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-                socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                socket.set_read_timeout(Some(DEADLINE)).unwrap();
                 socket.connect(address).unwrap();
                 let question =
                     b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03git\x08internal\x00\x00\x01\x00\x01";
@@ -53,7 +53,7 @@ async fn a_reload_under_load_loses_no_question() {
         })
         .collect();
     let serial = |s: &str| s.split(' ').nth(2).unwrap().parse::<u32>().unwrap();
-    let soa = async || serial(&query(server.address, "internal", "SOA", PATIENCE).await.unwrap().records[0]);
+    let soa = async || serial(&query(server.address, "internal", "SOA", DEADLINE).await.unwrap().records[0]);
     let mut last = soa().await;
     for round in 1..=4u8 {
         let mut names = office();
@@ -63,7 +63,7 @@ async fn a_reload_under_load_loses_no_question() {
         let next = soa().await;
         assert!(next > last, "the serial went from {last} to {next}");
         last = next;
-        // Before, during and after each of them.
+        // Questions are answered before, during and after each reload.
         let before = asked.load(Ordering::Relaxed);
         while asked.load(Ordering::Relaxed) < before + 100 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -77,7 +77,7 @@ async fn a_reload_under_load_loses_no_question() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_names_leave_the_old_ones() {
+async fn an_invalid_list_of_names_changes_nothing() {
     let server = Running::start(&office()).await;
     for bad in ["", "{", "{}", "[1,2]", r#"{"zone":"","server":"","server_address":null,"hosts":[],"upstreams":[]}"#] {
         put(&server.dir, bad);
@@ -95,7 +95,7 @@ async fn bad_names_leave_the_old_ones() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_says_why() {
+async fn a_server_that_cannot_start_gives_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let options = |listen: &str| ServeOptions {
         listen: vec![listen.parse().unwrap()],
@@ -119,7 +119,7 @@ async fn what_cannot_start_says_why() {
     assert_eq!(taken.kind, Kind::Host);
     assert!(taken.message.contains("(TCP): Address already in use") && taken.hints[0].contains("ss -lnutp"));
 
-    // Where nobody can have the port's TCP half.
+    // This UDP port is in use, while its TCP port is free.
     let alone = UdpSocket::bind((own_address(), 0)).unwrap();
     let taken = failure(&alone.local_addr().unwrap().to_string()).await;
     assert!(taken.message.contains("(UDP): Address already in use"), "{taken}");

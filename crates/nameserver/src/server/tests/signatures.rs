@@ -1,4 +1,4 @@
-//! TSIG (RFC 8945), judged by hickory.
+//! Tests of TSIG (RFC 8945). hickory verifies the signatures.
 
 use hickory_server::proto::{
     op::{Edns, Message, OpCode, Query},
@@ -23,18 +23,19 @@ fn update() -> Vec<u8> {
     Update::of("internal").add("a.pc.internal", A, 60, &[10, 0, 0, 1]).bytes()
 }
 
-/// Of a reply's signature record: error, length of the signature, other data. `None`: it has no such record.
+/// Returns the error, the length of the signature and the other data of a reply's signature record. Returns `None` if
+/// there is no such record.
 fn signature(reply: &[u8]) -> Option<(u16, usize, Vec<u8>)> {
     let message = Message::from_vec(reply).unwrap();
     let data = &message.signature()?.data;
-    // hickory keeps the error to itself: it stands behind the signature and the id.
+    // hickory does not expose the error, which follows the signature and the id.
     let tail = data.other.len() + 2;
     let at = reply.len() - tail - 2;
     Some((u16::from_be_bytes([reply[at], reply[at + 1]]), data.mac.len(), data.other.clone()))
 }
 
 #[test]
-fn both_algorithms() {
+fn both_algorithms_are_accepted() {
     let office = Office::start();
     for (by, tcp) in [("pc", false), ("pc", true), ("long", false), ("long", true)] {
         let question = question(&wire("git.internal"), A);
@@ -45,9 +46,9 @@ fn both_algorithms() {
     assert_eq!(office.ask("a.pc.internal", A).0, NOERROR);
 }
 
-/// hickory's own idea of a signed update, from its own types.
+/// An update built with hickory's own types.
 #[test]
-fn an_update_of_hickorys_making() {
+fn an_update_built_by_hickory_is_accepted() {
     let office = Office::start();
     let mut message = Message::query();
     message.metadata.op_code = OpCode::Update;
@@ -61,10 +62,10 @@ fn an_update_of_hickorys_making() {
     assert_eq!(office.ask("h.pc.internal", A).1, ["60 10.0.0.9"]);
 }
 
-/// Each fault, on an update and on a question, over UDP and over TCP: the code, the error in the signature record, and
-/// whether the reply itself is signed.
+/// The table contains the response code and the error in the signature record for each fault, on an update and on a
+/// question, over UDP and TCP. It also shows whether the reply is signed.
 #[test]
-fn what_is_wrong_with_a_signature() {
+fn each_faulty_signature_has_its_code_and_error() {
     let office = Office::start();
     let stranger = |name: &str, algorithm: &str| Key::new(name, algorithm, &[7; 32]);
     let (now, all) = (unix(), key("all"));
@@ -82,7 +83,7 @@ fn what_is_wrong_with_a_signature() {
         ("wrong secret", Box::new(|m| stranger("all", "hmac-sha256").sign(m)), NOTAUTH, Some(BADSIG)),
         ("unknown key", Box::new(|m| stranger("nobody", "hmac-sha256").sign(m)), NOTAUTH, Some(BADKEY)),
         ("wrong algorithm", Box::new(|m| stranger("all", "hmac-sha512").sign(m)), NOTAUTH, Some(BADKEY)),
-        ("an algorithm nobody has", Box::new(|m| stranger("all", "hmac-md5").sign(m)), NOTAUTH, Some(BADKEY)),
+        ("an unsupported algorithm", Box::new(|m| stranger("all", "hmac-md5").sign(m)), NOTAUTH, Some(BADKEY)),
         ("an hour ago", Box::new(|m| all.sign_at(m, now - 3600)), NOTAUTH, Some(BADTIME)),
         ("in an hour", Box::new(|m| all.sign_at(m, now + 3600)), NOTAUTH, Some(BADTIME)),
         ("cut to a half", with_mac(|mac| mac.truncate(16)), NOTAUTH, Some(BADTRUNC)),
@@ -103,10 +104,10 @@ fn what_is_wrong_with_a_signature() {
                 if *error == Some(BADTIME) {
                     let mut server = [0; 8];
                     server[2..].copy_from_slice(&other);
-                    assert!(u64::from_be_bytes(server).abs_diff(unix()) < 60, "the server's time goes along");
-                    assert!(all.judge(&reply, &mac).is_ok(), "{what}: who could sign gets a signed answer");
+                    assert!(u64::from_be_bytes(server).abs_diff(unix()) < 60, "the reply contains the server's time");
+                    assert!(all.verify(&reply, &mac).is_ok(), "{what}: a client with a valid key gets a signed reply");
                 } else {
-                    assert_eq!((length, other.len()), (0, 0), "{what}: nobody to sign for");
+                    assert_eq!((length, other.len()), (0, 0), "{what}: the reply is not signed");
                 }
             }
         }
@@ -115,7 +116,7 @@ fn what_is_wrong_with_a_signature() {
 }
 
 #[test]
-fn a_signature_stands_once_and_last() {
+fn a_signature_must_be_the_only_one_and_the_last_record() {
     let office = Office::start();
     for message in [update(), question(&wire("git.internal"), A)] {
         let (signed, _) = key("all").sign(&message);
@@ -145,18 +146,18 @@ fn a_signature_stands_once_and_last() {
     assert_eq!(office.ask("a.pc.internal", A).0, 3);
 }
 
-/// A proxy gave the message another id: what was signed is the original one, and the answer is for the new one.
+/// A proxy has replaced the id of the message. The signature covers the original id, and the reply has the new one.
 #[test]
-fn another_id_than_was_signed() {
+fn a_message_with_another_id_than_signed_is_accepted() {
     let office = Office::start();
     let (mut bytes, mac) = key("all").sign(&question(&wire("git.internal"), A));
     bytes[..2].copy_from_slice(&[0xab, 0xcd]);
     let reply = exchange(office.address, false, &bytes);
     assert_eq!((reply[3] & 15, &reply[..2]), (NOERROR, &[0xab, 0xcd][..]));
-    assert!(key("all").judge(&reply, &mac).is_ok());
+    assert!(key("all").verify(&reply, &mac).is_ok());
 }
 
-/// Whatever is signed is answered signed, also "no", "too long" and "not mine".
+/// Every signed question gets a signed reply, whatever its response code is, also if it is truncated.
 #[test]
 fn signed_questions_get_signed_answers() {
     let mut names = super::office();
@@ -183,16 +184,16 @@ fn signed_questions_get_signed_answers() {
                 let reply = exchange(office.address, false, &bytes);
                 assert_eq!((reply[3] & 15, reply[2] & 2 != 0), (code, cut), "{name} {rtype}");
                 assert!(reply.len() <= if edns { 1232 } else { 512 }, "{name}: {} bytes", reply.len());
-                assert!(key(by).judge(&reply, &mac).is_ok(), "{name} {rtype}: {reply:02x?}");
+                assert!(key(by).verify(&reply, &mac).is_ok(), "{name} {rtype}: {reply:02x?}");
             }
         }
         assert_eq!(key("reader").send(office.address, true, &question(&wire(name), rtype)), code);
     }
 }
 
-/// The same bytes again: the same answer, and nothing changes, whatever happened in between.
+/// An update that is sent again gets the same reply and changes nothing, whatever happened in between.
 #[test]
-fn an_update_that_comes_again_changes_nothing() {
+fn a_repeated_update_changes_nothing() {
     let mut office = Office::start();
     let name = "r.pc.internal";
     let add = |n: u8| Update::of("internal").add(name, A, 60, &[10, 0, 0, n]);
@@ -203,7 +204,7 @@ fn an_update_that_comes_again_changes_nothing() {
         for tcp in [false, true] {
             let reply = exchange(office.address, tcp, bytes);
             assert_eq!(reply[3] & 15, code, "TCP: {tcp}");
-            assert!(key("pc").judge(&reply, mac).is_ok());
+            assert!(key("pc").verify(&reply, mac).is_ok());
         }
     };
     again(&office, &refusing, &refusing_mac, 8);
@@ -212,7 +213,7 @@ fn an_update_that_comes_again_changes_nothing() {
     again(&office, &adding, &mac, NOERROR);
     again(&office, &refusing, &refusing_mac, 8);
     assert_eq!((office.ask(name, A).1, office.serial()), (vec!["60 10.0.0.1".into()], serial));
-    // Undone by another update: the old one does not bring it back.
+    // Another update has removed the record. The old update does not add it again.
     assert_eq!(office.update("pc", &Update::of("internal").remove_all(name, ANY)), NOERROR);
     let serial = office.serial();
     again(&office, &adding, &mac, NOERROR);
@@ -222,12 +223,12 @@ fn an_update_that_comes_again_changes_nothing() {
     again(&office, &refusing, &refusing_mac, 8);
     assert_eq!((office.ask(name, A).0, office.serial()), (3, serial), "also after a restart");
     assert_eq!(office.update("pc", &add(1)), NOERROR);
-    assert_eq!(office.ask(name, A).1, ["60 10.0.0.1"], "a new one with the same content is another one");
+    assert_eq!(office.ask(name, A).1, ["60 10.0.0.1"], "a new update with the same content is not a repetition");
 }
 
-/// New keys count at once; a file that is no good leaves the old ones.
+/// New keys are used at once. An invalid file of keys changes nothing.
 #[test]
-fn keys_are_taken_over() {
+fn new_keys_are_used_at_once() {
     let office = Office::start();
     let file = office.path("keys.json");
     let old = std::fs::read_to_string(&file).unwrap();
@@ -243,7 +244,7 @@ fn keys_are_taken_over() {
             if reply[3] & 15 == code {
                 return;
             }
-            assert!(start.elapsed() < super::PATIENCE, "still {}", reply[3] & 15);
+            assert!(start.elapsed() < super::DEADLINE, "still {}", reply[3] & 15);
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     };

@@ -1,4 +1,4 @@
-//! One connection, many messages (RFC 7766).
+//! Tests of several messages on one TCP connection (RFC 7766).
 
 use std::{
     collections::BTreeSet,
@@ -16,9 +16,10 @@ fn framed(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes(), message].concat()
 }
 
-/// All in one packet, and then no more: every one is answered, those that wait for others not first.
+/// All questions are in one packet, and then the client closes its side. Every question is answered, and a question for
+/// a slow upstream does not delay the others.
 #[test]
-fn questions_in_a_row_on_one_connection() {
+fn all_questions_of_one_connection_are_answered() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut names = office();
     names.upstreams = vec![silent.local_addr().unwrap()];
@@ -35,14 +36,14 @@ fn questions_in_a_row_on_one_connection() {
     stream.shutdown(Shutdown::Write).unwrap();
     let replies: Vec<Vec<u8>> = std::iter::from_fn(|| read(&mut stream)).collect();
     let ids: BTreeSet<u16> = replies.iter().map(|r| u16::from_be_bytes([r[0], r[1]])).collect();
-    assert_eq!(ids, (0..=50).collect(), "each one is answered");
+    assert_eq!(ids, (0..=50).collect(), "each question is answered");
     let last = replies.last().unwrap();
-    assert_eq!((&last[..2], last[3] & 15), (&[0, 0][..], 2), "who waits for an upstream keeps nobody waiting");
+    assert_eq!((&last[..2], last[3] & 15), (&[0, 0][..], 2), "a slow upstream delays no other reply");
 }
 
-/// A question after an update on the same connection sees what it did, though it does not wait for the answer.
+/// A question after an update on the same connection sees the change, even if the client sends it before the reply.
 #[test]
-fn an_update_and_a_question_behind_it() {
+fn a_question_after_an_update_sees_the_change() {
     let office = Office::start();
     let mut stream = connect(office.address);
     for n in 0..20 {
@@ -50,7 +51,7 @@ fn an_update_and_a_question_behind_it() {
         let (update, mac) = key("pc").sign(&update.bytes());
         stream.write_all(&[framed(&update), framed(&question(&wire("a.pc.internal"), A))].concat()).unwrap();
         let first = read(&mut stream).unwrap();
-        assert!(key("pc").judge(&first, &mac).is_ok());
-        assert_eq!(read(&mut stream).unwrap()[7], n + 1, "so many addresses by now");
+        assert!(key("pc").verify(&first, &mac).is_ok());
+        assert_eq!(read(&mut stream).unwrap()[7], n + 1, "the answer contains all addresses so far");
     }
 }

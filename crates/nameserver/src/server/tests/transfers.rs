@@ -1,4 +1,4 @@
-//! Whole zones (AXFR, RFC 5936) and their changes (IXFR, RFC 1995), by `dig` and by hickory.
+//! Tests of zone transfers (AXFR, RFC 5936) and incremental transfers (IXFR, RFC 1995), with `dig` and hickory.
 
 use std::{collections::BTreeMap, process::Command, thread};
 
@@ -8,7 +8,7 @@ use super::{
     packet::{A, ANY, Update, exchange, question, record, transfer, wire},
 };
 
-/// What `dig` prints for these arguments, asking with the key `reader`.
+/// Returns the output of `dig` with these arguments and the key `reader`.
 fn dig(office: &Office, arguments: &[&str]) -> String {
     let output = Command::new("dig")
         .args([&format!("@{}", office.address.ip()), "-p", &office.address.port().to_string()])
@@ -20,7 +20,7 @@ fn dig(office: &Office, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn whole_zones_of_any_size() {
+fn zones_of_any_size_are_transferred() {
     for size in [1, 1_000, 100_000u32] {
         let mut names = office();
         names.hosts.clear();
@@ -28,22 +28,22 @@ fn whole_zones_of_any_size() {
         let office = Office::with(&names);
         let shown = dig(&office, &["internal", "AXFR", "+onesoa"]);
         let addresses = shown.lines().filter(|l| l.contains("\tIN\tA\t")).count();
-        // Beside them `ns.internal.`
+        // The zone also contains `ns.internal.`
         assert_eq!(addresses, size as usize + 1, "{}", shown.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
         assert_eq!(shown.lines().filter(|l| l.contains("\tIN\tSOA\t")).count(), 1);
-        assert!(!shown.contains("Couldn't verify") && !shown.contains("Transfer failed"), "dig judges each part");
+        assert!(!shown.contains("Couldn't verify") && !shown.contains("Transfer failed"), "dig verifies each message");
         if size == 1000 {
             let parts = transfer(office.address, &key("reader"), "internal", None);
             assert!(parts.len() > 1, "more than one message");
             let records: usize = parts.iter().map(|p| p.answers.len()).sum();
-            assert_eq!(records, 1000 + 1 + 1 + 2, "and ns, NS, and the SOA at both ends");
+            assert_eq!(records, 1000 + 1 + 1 + 2, "the hosts, ns, NS, and the SOA at both ends");
             assert!(parts.iter().all(|p| p.metadata.authoritative), "AA (RFC 5936, section 2.2.1)");
         }
     }
 }
 
 #[test]
-fn who_may_not_gets_nothing() {
+fn a_transfer_without_the_right_is_refused() {
     let office = Office::start();
     let asked = question(&wire("internal"), 252);
     let code = |message: &[u8], tcp| exchange(office.address, tcp, message)[3] & 15;
@@ -62,7 +62,7 @@ fn who_may_not_gets_nothing() {
     assert!(dig(&office, &["+notcp", "internal", "AXFR"]).contains("SOA"), "dig asks for AXFR over TCP");
 }
 
-/// The records of a transfer, as a secondary reads them: the zone after applying it to `zone`.
+/// Applies a transfer to `zone` as a secondary does. Returns the number of changes.
 fn applied(zone: &mut BTreeMap<String, ()>, parts: &[hickory_server::proto::op::Message], incremental: bool) -> usize {
     let all: Vec<_> = parts.iter().flat_map(|p| &p.answers).collect();
     let is_soa = |i: usize| all[i].record_type().to_string() == "SOA";
@@ -77,16 +77,16 @@ fn applied(zone: &mut BTreeMap<String, ()>, parts: &[hickory_server::proto::op::
             adding = !adding;
             changes += usize::from(!adding);
         } else if adding {
-            assert!(zone.insert(record.to_string(), ()).is_none(), "{record} comes and is there");
+            assert!(zone.insert(record.to_string(), ()).is_none(), "{record} is added and exists already");
         } else {
-            assert!(zone.remove(&record.to_string()).is_some(), "{record} goes and is not there");
+            assert!(zone.remove(&record.to_string()).is_some(), "{record} is removed and does not exist");
         }
     }
     changes
 }
 
 #[test]
-fn changes_alone() {
+fn an_incremental_transfer_contains_only_the_changes() {
     let office = Office::start();
     let reader = key("reader");
     let mut zone = BTreeMap::new();
@@ -103,29 +103,29 @@ fn changes_alone() {
     assert_eq!(zone, whole);
     let shown = dig(&office, &["internal", &format!("IXFR={start}")]);
     assert_eq!(shown.lines().filter(|l| l.contains("\tIN\tSOA\t")).count(), 2 + 2 * 4, "{shown}");
-    // Level, ahead, and from a serial nobody remembers.
+    // The serials: the present one, a later one, and one that is too old.
     let count =
         |serial| transfer(office.address, &reader, "internal", Some(serial)).iter().map(|p| p.answers.len()).sum();
     let (level, ahead, old): (usize, usize, usize) = (count(start + 4), count(start + 5), count(start - 1));
     assert_eq!((level, ahead, old), (1, 1, zone.len() + 2));
-    // Over UDP only the SOA, so that it comes again over TCP (RFC 1995, section 2).
+    // Over UDP the reply contains only the SOA, so that the client uses TCP (RFC 1995, section 2).
     let mut asked = question(&wire("internal"), 251);
     asked[9] = 1;
     asked.extend(record(&wire("internal"), 6, 1, 0, &[&[0, 0][..], &start.to_be_bytes(), &[0; 16]].concat()));
     let (bytes, mac) = reader.sign(&asked);
     let reply = exchange(office.address, false, &bytes);
-    assert!(reader.judge(&reply, &mac).is_ok());
+    assert!(reader.verify(&reply, &mac).is_ok());
     assert_eq!((reply[3] & 15, reply[7]), (0, 1));
 }
 
-/// A name of the workspace hides a registered one: that its lease ends is nothing a secondary sees.
+/// A name of the workspace hides a registered one. A secondary must not notice the end of the hidden lease.
 #[test]
-fn what_is_hidden_does_not_travel() {
+fn hidden_records_are_not_transferred() {
     let office = Office::start();
     let name = "hidden.internal";
     assert_eq!(office.update("lease", &Update::of("internal").add(name, A, 60, &[10, 0, 0, 1])), 0);
     let mut names = super::office();
-    // The same address: a secondary that removes the registered record loses this one.
+    // The address is the same. A secondary that removes the registered record would lose this one too.
     names.hosts.push(("hidden.internal.".into(), [10, 0, 0, 1].into()));
     let registered = office.serial();
     office.names(&names);
@@ -139,9 +139,9 @@ fn what_is_hidden_does_not_travel() {
     assert!(zone.keys().any(|r| r.starts_with(name) && r.ends_with("10.0.0.1")), "{zone:?}");
 }
 
-/// Each update changes two names together; whoever transfers in between must never see half of one.
+/// Each update changes two names together. A transfer must never contain half of an update.
 #[test]
-fn twenty_transfers_at_once_are_each_one_state() {
+fn each_of_twenty_parallel_transfers_shows_one_state() {
     let mut names = office();
     names.hosts.extend((0..2_000u32).map(|i| (format!("n{i}.internal."), (0x0a00_0000 + i).into())));
     let office = Office::with(&names);

@@ -1,4 +1,4 @@
-//! What an update may ask and what becomes of it (RFC 2136), with packets of our own, over UDP and over TCP.
+//! Tests of updates (RFC 2136) with raw packets, over UDP and TCP.
 
 use super::{
     office::{Office, key},
@@ -22,7 +22,7 @@ fn internal() -> Update {
     Update::of("internal")
 }
 
-/// Each prerequisite, met and failed. What fails changes nothing, although its change would.
+/// Each prerequisite, met and failed. If one fails, the update changes nothing.
 #[test]
 fn prerequisites_have_their_codes() {
     let office = Office::start();
@@ -44,8 +44,8 @@ fn prerequisites_have_their_codes() {
         ("this very set", &[("a.pc.internal", A, IN, &TWO), ("a.pc.internal", A, IN, &ONE)], NOERROR),
         ("one of two is another set", &[("a.pc.internal", A, IN, &ONE)], NXRRSET),
         ("a set with one too many", &[("a.pc.internal", A, IN, &ONE), ("a.pc.internal", A, IN, &[9; 4])], NXRRSET),
-        ("this very set of nobody", &[("b.pc.internal", A, IN, &ONE)], NXRRSET),
-        ("letters do not matter", &[("A.pC.InterNal", A, ANY, &[])], NOERROR),
+        ("this set of a name without records", &[("b.pc.internal", A, IN, &ONE)], NXRRSET),
+        ("the case does not matter", &[("A.pC.InterNal", A, ANY, &[])], NOERROR),
         ("a name outside the zone", &[("a.example.com", A, ANY, &[])], NOTZONE),
         ("ANY with data", &[("a.pc.internal", A, ANY, &ONE)], FORMERR),
         ("NONE with data", &[("a.pc.internal", A, NONE, &ONE)], FORMERR),
@@ -72,9 +72,9 @@ fn prerequisites_have_their_codes() {
     }
 }
 
-/// One change after the other, each with what is answered then.
+/// The changes run one after the other, with a check after each.
 #[test]
-fn changes_do_what_they_say() {
+fn each_change_has_its_effect() {
     let office = Office::start();
     let name = "a.pc.internal";
     let all = |rtype| office.ask(name, rtype);
@@ -92,12 +92,12 @@ fn changes_do_what_they_say() {
         update(internal().remove(name, A, &ONE));
         assert_eq!(all(A).1, ["90 10.0.0.2"]);
         update(internal().remove(name, A, &[9; 4]).remove_all("other.pc.internal", A));
-        assert_eq!(all(A).1.len(), 1, "what is not there is not missed");
+        assert_eq!(all(A).1.len(), 1, "removing a missing record is not an error");
         update(internal().remove_all(name, TXT));
         assert_eq!(all(TXT), (NOERROR, none.clone()));
         update(internal().remove_all(name, ANY));
         assert_eq!((all(A), all(AAAA).0), ((NXDOMAIN, none.clone()), NXDOMAIN));
-        // In the order they stand (RFC 2136, section 3.4.2).
+        // Changes apply in their order (RFC 2136, section 3.4.2).
         update(internal().add(name, A, 1, &ONE).remove_all(name, A).add(name, A, 2, &TWO));
         assert_eq!(all(A).1, ["2 10.0.0.2"]);
         update(internal().add(name, A, 1, &ONE).remove_all(name, ANY));
@@ -110,23 +110,27 @@ fn changes_do_what_they_say() {
 }
 
 #[test]
-fn an_alias_stands_alone() {
+fn an_alias_has_no_other_records() {
     let office = Office::start();
     let (one, two) = ("one.pc.internal", "two.pc.internal");
     let target = wire("git.internal");
     let update = |update: Update| assert_eq!(office.update("pc", &update), NOERROR);
     update(internal().add(one, A, 60, &ONE).add(two, CNAME, 60, &target));
     update(internal().add(one, CNAME, 60, &target).add(two, A, 60, &ONE));
-    assert_eq!(office.ask(one, A).1, ["60 10.0.0.1"], "what is there stays, silently (RFC 2136, section 3.4.2.2)");
+    assert_eq!(
+        office.ask(one, A).1,
+        ["60 10.0.0.1"],
+        "the existing record remains, without an error (RFC 2136, section 3.4.2.2)"
+    );
     assert_eq!(office.ask(two, CNAME).1, ["60 git.internal."]);
     update(internal().add(two, CNAME, 30, &wire("ns.internal")));
-    assert_eq!(office.ask(two, CNAME).1, ["30 ns.internal."], "an alias takes the place of the other one");
+    assert_eq!(office.ask(two, CNAME).1, ["30 ns.internal."], "a new alias replaces the old one");
     update(internal().remove_all(two, ANY).add(two, A, 60, &TWO));
     assert_eq!(office.ask(two, A).1, ["60 10.0.0.2"]);
 }
 
 #[test]
-fn empty_non_terminals_come_and_go() {
+fn empty_non_terminals_are_created_and_removed() {
     let office = Office::start();
     let code = |name: &str| office.ask(name, A).0;
     assert_eq!(office.update("pc", &internal().add("a.b.c.pc.internal", A, 60, &ONE)), NOERROR);
@@ -138,9 +142,9 @@ fn empty_non_terminals_come_and_go() {
     assert_eq!((code("c.pc.internal"), code("pc.internal")), (NXDOMAIN, NXDOMAIN));
 }
 
-/// A good change beside each of these stays undone: all or nothing.
+/// A valid change in the same update is not applied either.
 #[test]
-fn what_may_not_be_changed_is_refused_as_a_whole() {
+fn an_update_with_a_forbidden_change_is_refused_completely() {
     let office = Office::start();
     assert_eq!(office.update("all", &internal().add("kept.pc.internal", A, 60, &ONE)), NOERROR);
     let (soa, ns) = ([wire("a"), wire("b"), vec![0; 20]].concat(), wire("ns.internal"));
@@ -160,7 +164,7 @@ fn what_may_not_be_changed_is_refused_as_a_whole() {
         ("NS", "all", add("sub.pc.internal", NS, &ns), REFUSED),
         ("DNAME", "all", add("sub.pc.internal", 39, &ns), REFUSED),
         ("outside the zone", "all", add("a.example.com", A, &ONE), NOTZONE),
-        ("a name of another zone of ours", "all", add("9.0.168.192.in-addr.arpa", PTR, &ns), NOTZONE),
+        ("a name of another zone of this server", "all", add("9.0.168.192.in-addr.arpa", PTR, &ns), NOTZONE),
         ("more than a reply holds", "all", many(), REFUSED),
         ("data cut short", "all", add("x.pc.internal", A, &[1, 2, 3]), FORMERR),
         ("data too long", "all", add("x.pc.internal", AAAA, &[0; 17]), FORMERR),
@@ -195,13 +199,13 @@ fn what_may_not_be_changed_is_refused_as_a_whole() {
     assert_eq!(office.ask("git.internal", A).1, ["60 192.168.0.10"]);
 }
 
-/// 600 addresses of one name: 8,400 bytes.
+/// An update with 600 addresses of one name, 8,400 bytes in all.
 fn many() -> Update {
     (0..600u16).fold(internal(), |u, i| u.add("many.pc.internal", A, 60, &[10, 1, (i >> 8) as u8, i as u8]))
 }
 
 #[test]
-fn the_zone_section_must_be_right() {
+fn a_wrong_zone_section_is_refused() {
     let office = Office::start();
     let good = internal().add("a.pc.internal", A, 60, &ONE);
     let with = |change: fn(&mut Update)| {
@@ -221,7 +225,7 @@ fn the_zone_section_must_be_right() {
     };
     let elsewhere = Update::of("example.com").add("a.example.com", A, 60, &ONE).bytes();
     let table: &[(&str, Vec<u8>, u8)] = &[
-        ("a zone of somebody else", elsewhere, NOTAUTH),
+        ("a zone of another server", elsewhere, NOTAUTH),
         ("a name below the apex", with(|u| u.zone = wire("pc.internal")), NOTAUTH),
         ("a zone section of type A", with(|u| u.zone_type = A), FORMERR),
         ("of class CHAOS", with(|u| u.zone_class = 3), FORMERR),
@@ -232,14 +236,14 @@ fn the_zone_section_must_be_right() {
         for (what, bytes, code) in table {
             assert_eq!(key("all").send(office.address, tcp, bytes), *code, "{what}, TCP: {tcp}");
         }
-        // These end before the signature could be found: the answer has none.
+        // These messages are malformed before the signature, so the reply is not signed.
         for (at, byte) in [(5, 2), (7, 1), (9, 9), (9, 0), (11, 3)] {
             let (mut bytes, _) = key("all").sign(&good.bytes());
             bytes[at] = byte;
             let reply = exchange(office.address, tcp, &bytes);
             assert_eq!((reply[3] & 15, reply.len()), (FORMERR, 12), "byte {at} is {byte}");
         }
-        // A zone's name that is a pointer to itself: the reply must not repeat it.
+        // The name of the zone is a pointer to itself. The reply must not contain it.
         for pointer in [&b"\xc0\x0c"[..], b"\xfe\x00"] {
             let looped = exchange(office.address, tcp, &with_zone(pointer));
             assert!(hickory_server::proto::op::Message::from_vec(&looped).is_ok(), "{looped:02x?}");
@@ -249,11 +253,12 @@ fn the_zone_section_must_be_right() {
     }
 }
 
-/// Names in data may be compressed (RFC 1035, section 4.1.4; RFC 3597, section 4): they are kept written out.
+/// Names in the data may be compressed in a message (RFC 1035, section 4.1.4; RFC 3597, section 4). The server stores
+/// them uncompressed.
 #[test]
-fn compressed_names_in_data() {
+fn compressed_names_in_data_are_stored_uncompressed() {
     let office = Office::start();
-    // The zone's name stands at 12, after the header.
+    // The name of the zone is at position 12, after the header.
     let host = b"\x04Host\xc0\x0c";
     let update = Update::of("internal")
         .add("c.pc.internal", CNAME, 60, host)
@@ -273,16 +278,17 @@ fn compressed_names_in_data() {
     let same = Update::of("internal").remove("c.pc.internal", CNAME, &wire("HOST.internal"));
     assert_eq!(office.update("all", &same), NOERROR);
     assert_eq!(office.ask("c.pc.internal", CNAME).0, NXDOMAIN, "written differently, but the same name");
-    // In newer types they may not be (RFC 3597, section 4): a pointer would lead elsewhere in another message.
+    // Names in newer types must not be compressed (RFC 3597, section 4), because the pointer would be wrong in another
+    // message.
     let naptr = |to: &[u8]| [&b"\x00\x01\x00\x01\x01U\x00\x00"[..], to].concat();
     for (data, code) in [(naptr(b"\x01a\xc0\x00"), FORMERR), (naptr(&wire("a.internal")), NOERROR)] {
         assert_eq!(office.update("all", &Update::of("internal").add("n.pc.internal", 35, 60, &data)), code, "{data:?}");
     }
 }
 
-/// Types nobody here knows are bytes (RFC 3597).
+/// Data of unknown types is stored unchanged (RFC 3597).
 #[test]
-fn unknown_types_are_kept_as_they_are() {
+fn data_of_unknown_types_is_stored_unchanged() {
     let office = Office::start();
     let (name, data) = ("u.pc.internal", b"\x00any\xff".as_slice());
     assert_eq!(office.update("pc", &internal().add(name, 65_400, 60, data)), NOERROR);
@@ -293,7 +299,7 @@ fn unknown_types_are_kept_as_they_are() {
 }
 
 #[test]
-fn reverse_names_are_updated_like_others() {
+fn reverse_names_can_be_updated() {
     let office = Office::start();
     let update = |n: u8, code| {
         let name = format!("{n}.0.168.192.in-addr.arpa");

@@ -1,4 +1,5 @@
-//! What is not ours: asked elsewhere, remembered, and never left without an answer.
+//! Tests of forwarding: names outside the zones are sent to an upstream, answers are cached, and every question gets a
+//! reply.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -17,7 +18,7 @@ use lap_base::testing::loopback::{own_address, own_place};
 use tokio::net::UdpSocket;
 
 use super::{
-    PATIENCE, Running, judge,
+    DEADLINE, Running, handle_unsigned,
     local::{awkward, question},
     office, put,
 };
@@ -28,7 +29,7 @@ use crate::{
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// A name server that says one thing.
+/// A fake name server.
 pub struct Fake {
     pub address: SocketAddr,
     pub asked: Arc<AtomicU32>,
@@ -41,7 +42,7 @@ impl Drop for Fake {
     }
 }
 
-/// `None` from `reply`: it stays silent.
+/// Starts a fake name server. If `reply` returns `None`, it sends no reply.
 pub async fn fake(reply: impl Fn(&Message) -> Option<Message> + Send + 'static) -> Fake {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (address, asked) = (socket.local_addr().unwrap(), Arc::new(AtomicU32::new(0)));
@@ -69,11 +70,11 @@ pub fn code(code: ResponseCode) -> Message {
     message
 }
 
-/// A for every name but those with `missing` in front, which get NXDOMAIN with an SOA.
+/// Answers every name with an address, and names that start with `missing` with NXDOMAIN and an SOA.
 pub fn example(question: &Message) -> Option<Message> {
     let name = question.queries[0].name().clone();
     let zone = Name::from_ascii("example.com.").unwrap();
-    // It comes in any case.
+    // The name arrives in random case.
     let says = |start: &str| name.to_lowercase().to_string().starts_with(start);
     if says("missing") {
         let mut message = code(ResponseCode::NXDomain);
@@ -97,15 +98,15 @@ async fn with_upstreams(upstreams: &[SocketAddr]) -> Running {
     Running::start(&names).await
 }
 
-/// The code and the records.
+/// Returns the response code and the records.
 async fn ask(server: &Running, name: &str) -> (String, String) {
-    let answer = query(server.address, name, "A", PATIENCE).await.unwrap();
-    assert!(!answer.authoritative, "{name} is not ours");
+    let answer = query(server.address, name, "A", DEADLINE).await.unwrap();
+    assert!(!answer.authoritative, "{name} is outside the zones");
     (answer.code.clone(), answer.to_string().trim().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_are_passed_on_and_remembered() {
+async fn forwarded_answers_are_sent_and_cached() {
     let upstream = fake(example).await;
     let server = with_upstreams(&[upstream.address]).await;
     for _ in 0..3 {
@@ -119,7 +120,7 @@ async fn answers_are_passed_on_and_remembered() {
     assert!(dig.contains(";wWw.eXample.com.") && dig.contains("flags: qr rd ra;"), "{dig}");
     let missing = server.dig(&["missing.example.com"]).await;
     let soa = missing.lines().find(|line| line.contains("\tIN\tSOA\t")).unwrap_or_else(|| panic!("{missing}"));
-    // It was remembered a moment ago, or a few.
+    // The answer has been in the cache for a short time.
     let ttl = soa.strip_prefix("example.com.").and_then(|rest| rest.split_whitespace().next()?.parse::<u32>().ok());
     assert!(ttl.is_some_and(|ttl| (1..=77).contains(&ttl)), "{soa}");
     assert!(server.dig(&["+tcp", "+short", "www.example.com"]).await.contains("93.184.215.14"));
@@ -129,7 +130,7 @@ async fn answers_are_passed_on_and_remembered() {
     assert!(server.dig(&["git.internal"]).await.contains("flags: qr aa rd ra;"));
     assert!(server.dig(&["+norecurse", "www.example.com"]).await.contains("REFUSED"));
 
-    // A reload with the same upstreams keeps what was learnt, even when nobody is there any more.
+    // A reload with the same upstream servers keeps the cache, even if no upstream answers any more.
     drop(upstream);
     let mut names = office();
     names.upstreams =
@@ -138,7 +139,7 @@ async fn answers_are_passed_on_and_remembered() {
             .upstreams;
     names.hosts.push(("new.internal.".into(), [10, 0, 0, 1].into()));
     put(&server.dir, &serde_json::to_string(&names).unwrap());
-    while !query(server.address, "new.internal", "A", PATIENCE).await.unwrap().found() {
+    while !query(server.address, "new.internal", "A", DEADLINE).await.unwrap().found() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
@@ -146,7 +147,7 @@ async fn answers_are_passed_on_and_remembered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_names_never_leave() {
+async fn names_of_the_zones_are_never_sent_to_an_upstream() {
     let upstream = fake(example).await;
     let server = with_upstreams(&[upstream.address]).await;
     for name in ["nothing.internal", "internal", "a.node.internal"] {
@@ -158,7 +159,7 @@ async fn our_names_never_leave() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_upstream_that_fails_is_not_the_end() {
+async fn after_a_failed_upstream_the_next_one_is_asked() {
     let silent = fake(|_| None).await;
     let failing = fake(|_| Some(code(ResponseCode::ServFail))).await;
     let refusing = fake(|_| Some(code(ResponseCode::Refused))).await;
@@ -169,7 +170,7 @@ async fn one_upstream_that_fails_is_not_the_end() {
         assert_eq!(ask(&server, "www.example.com").await.1, "93.184.215.14");
         let asked = silent.asked.load(Ordering::Relaxed);
         assert_eq!(ask(&server, "other.example.com").await.1, "93.184.215.14");
-        assert_eq!(silent.asked.load(Ordering::Relaxed), asked, "the silent one rests, and nobody waits for it");
+        assert_eq!(silent.asked.load(Ordering::Relaxed), asked, "the silent upstream rests and delays no answer");
         server.stop().await;
     }
     assert!(silent.asked.load(Ordering::Relaxed) > 0);
@@ -184,20 +185,20 @@ async fn upstreams_that_are_down_give_servfail() {
         let server = with_upstreams(upstreams).await;
         let dig = server.dig(&["www.example.com"]).await;
         assert!(dig.contains("SERVFAIL"), "{upstreams:?}: {dig}");
-        // Ours go on as if nothing were.
-        assert!(query(server.address, "git.internal", "A", PATIENCE).await.unwrap().found());
+        // The names of the zones are still answered.
+        assert!(query(server.address, "git.internal", "A", DEADLINE).await.unwrap().found());
         server.stop().await;
     });
     futures_util::future::join_all(cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alias_that_leads_out_is_followed() {
+async fn an_alias_out_of_the_zones_is_followed() {
     let upstream = fake(example).await;
     let forwarder = Forwarder::new(&[upstream.address], &[]).unwrap();
     let (zones, mut draft) = (awkward(), Vec::new());
     let asked = question("OUT.internal.", rtype::A).to_vec().unwrap();
-    assert!(matches!(judge(&zones, true, &asked, Transport::Udp, &mut draft), Disposition::Forward(..)));
+    assert!(matches!(handle_unsigned(&zones, true, &asked, Transport::Udp, &mut draft), Disposition::Forward(..)));
     let reply = Message::from_vec(&forwarder.complete(&draft, 512, LOCAL, &|_| false).await.reply).unwrap();
     let records: Vec<_> = reply.answers.iter().map(ToString::to_string).collect();
     assert_eq!(records, ["OUT.internal. 60 IN CNAME www.example.com.", "www.example.com. 300 IN A 93.184.215.14"]);
@@ -207,7 +208,7 @@ async fn an_alias_that_leads_out_is_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_not_its_own_upstream() {
-    // An address of this test's own: on 127.0.0.1 another test may take the port's TCP half meanwhile.
+    // This address belongs to this test alone. On 127.0.0.1, another test could take the TCP port.
     let free = std::net::TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap();
     let mut names = office();
     names.upstreams = vec![free];

@@ -1,4 +1,4 @@
-//! Updates (RFC 2136): read, decide. What they come to is written by [`super::store`].
+//! Updates (RFC 2136): parsing and resolving. [`super::store`] writes the result.
 
 mod request;
 mod resolve;

@@ -1,4 +1,4 @@
-//! Reads an update (RFC 2136, section 2). Looks at nothing but its bytes.
+//! Parses an update (RFC 2136, section 2). The result depends on its bytes only.
 
 use crate::server::{
     records,
@@ -6,7 +6,7 @@ use crate::server::{
     zones::suffixes,
 };
 
-/// What must be so before anything is changed (RFC 2136, section 2.4). Names are in lower-case wire format.
+/// A prerequisite of an update (RFC 2136, section 2.4). Names are in wire format and lower case.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Prerequisite {
     /// The name has records.
@@ -17,11 +17,12 @@ pub enum Prerequisite {
     Has(Box<[u8]>, u16),
     /// The name has no records of this type.
     HasNot(Box<[u8]>, u16),
-    /// The name has a record of this type with this data; all such of one name and type together are all it has.
+    /// The name has a record of this type with this data. All such prerequisites of one name and type together must be
+    /// the complete set.
     Exactly(Box<[u8]>, u16, Vec<u8>),
 }
 
-/// What is to be changed (RFC 2136, section 2.5).
+/// A change (RFC 2136, section 2.5).
 #[derive(Debug, PartialEq, Eq)]
 pub enum UpdateOperation {
     Add {
@@ -58,10 +59,10 @@ impl UpdateOperation {
     }
 }
 
-/// An update that can be read.
+/// A well-formed update.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UpdateRequest {
-    /// The zone's name, in lower-case wire format.
+    /// The zone's name in wire format and lower case.
     pub zone: Box<[u8]>,
     pub prerequisites: Vec<Prerequisite>,
     pub changes: Vec<UpdateOperation>,
@@ -77,7 +78,7 @@ struct UpdateRecord {
     length: usize,
 }
 
-/// Reads an update, with or without its signature at the end; an error is the code of the reply, and why.
+/// Parses an update, with or without a signature at its end. The error is the response code and the reason.
 pub fn read(message: &[u8]) -> Result<UpdateRequest, (u16, String)> {
     let malformed = || (rcode::FORMERR, "it is malformed".to_owned());
     let count = |at| wire::u16_at(message, at).ok_or_else(malformed);
@@ -141,7 +142,7 @@ fn prerequisite(message: &[u8], record: UpdateRecord) -> Result<Prerequisite, (u
 fn change(message: &[u8], record: UpdateRecord) -> Result<UpdateOperation, (u16, String)> {
     let any = record.rtype == rtype::ANY;
     if !any {
-        let code = records::taken(record.rtype);
+        let code = records::storable_code(record.rtype);
         if code != rcode::NOERROR {
             let name = wire::text(&record.name);
             return Err((code, format!("records of type {} are not supported (`{name}`)", record.rtype)));
@@ -151,7 +152,7 @@ fn change(message: &[u8], record: UpdateRecord) -> Result<UpdateOperation, (u16,
     match record.class {
         IN if !any => match data() {
             Some(data) => {
-                // A TTL above 2^31 counts as 0 (RFC 2181, section 8).
+                // A TTL of 2^31 or more counts as 0 (RFC 2181, section 8).
                 let ttl = if record.ttl >> 31 == 0 { record.ttl } else { 0 };
                 Ok(UpdateOperation::Add { name: record.name, rtype: record.rtype, ttl, data })
             }

@@ -1,5 +1,5 @@
-//! What an update does to the zone (RFC 2136, section 3). Pure: from the zones and what is about to be made of them to the
-//! change, or the code of the refusal.
+//! Resolves an update (RFC 2136, section 3). This module is pure: it computes the change, or the response code of a
+//! refusal, from the zones and the changes that are not yet applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,10 @@ use crate::server::{
     zones::{Diff, Layer, Records, Zones, node::put, record::ZoneRecord, write},
 };
 
-/// The registered records of names, as they will be: what is decided but not yet in the zones.
+/// The registered records of changed names, as decided but not yet applied to the zones.
 pub type Pending = BTreeMap<Box<[u8]>, Vec<u8>>;
 
-/// The zones as they will be.
+/// The zones together with the pending changes.
 pub struct View<'a> {
     pub zones: &'a Zones,
     pub pending: &'a Pending,
@@ -27,32 +27,34 @@ impl View<'_> {
         }
     }
 
-    /// The name has records in the workspace: these count, and no update changes them.
+    /// Returns the records of the name in the workspace, if it has any. They are served, and updates cannot change
+    /// them.
     fn fixed(&self, name: &[u8]) -> Option<Records<'_>> {
         Some(self.zones.node(name)?.layer(Layer::Fixed)).filter(|r| !r.is_empty())
     }
 }
 
-/// What an update comes to.
+/// The result of an update.
 #[derive(Debug, Default)]
 pub struct ResolvedUpdate {
-    /// The new registered records of the names it changes.
+    /// The new registered records of each changed name.
     pub names: Pending,
-    /// Whole records that go and come.
+    /// The removed records, each with its owner's name.
     pub gone: Vec<u8>,
+    /// The added records, each with its owner's name.
     pub new: Vec<u8>,
-    /// The names and types it registers, whether or not they were there.
+    /// The names and types that the update registers, whether or not they existed before.
     pub registered: BTreeSet<(Box<[u8]>, u16)>,
 }
 
 impl ResolvedUpdate {
-    /// It changes nothing.
+    /// Returns whether the update changes nothing.
     pub fn is_empty(&self) -> bool {
         self.gone.is_empty() && self.new.is_empty()
     }
 }
 
-/// Decides one update by `key`. An error is the code of the reply, and why.
+/// Resolves an update by `key`. The error is the response code and the reason.
 pub fn resolve(view: &View, request: &UpdateRequest, key: &TsigKey) -> Result<ResolvedUpdate, (u16, String)> {
     if view.zones.zone(&request.zone).is_none() {
         return Err((rcode::NOTAUTH, format!("`{}` is not a zone of this server", wire::text(&request.zone))));
@@ -85,11 +87,11 @@ pub fn resolve(view: &View, request: &UpdateRequest, key: &TsigKey) -> Result<Re
     Ok(outcome)
 }
 
-/// The most bytes of records one name may get.
+/// The maximum size in bytes of the records of one name.
 const MAX_RECORDS: usize = 8 << 10;
 
 fn prerequisites(view: &View, all: &[Prerequisite]) -> Result<(), (u16, String)> {
-    // All records of one name and type that must be exactly so (RFC 2136, section 3.2.3).
+    // The complete sets of records, by name and type (RFC 2136, section 3.2.3).
     let mut exactly: BTreeMap<(&[u8], u16), BTreeSet<&[u8]>> = BTreeMap::new();
     for prerequisite in all {
         let (name, code, wished) = match prerequisite {
@@ -125,7 +127,7 @@ fn prerequisites(view: &View, all: &[Prerequisite]) -> Result<(), (u16, String)>
     Ok(())
 }
 
-/// Makes one change (RFC 2136, section 3.4.2) to a name's records.
+/// Applies one change to a name's records (RFC 2136, section 3.4.2).
 fn make(records: &mut Vec<u8>, change: &UpdateOperation, registered: &mut BTreeSet<(Box<[u8]>, u16)>) {
     let keep = |records: &[u8], kept: &dyn Fn(&ZoneRecord) -> bool| -> Vec<u8> {
         Records(records).filter(|r| kept(r)).flat_map(|r| r.bytes().iter().copied()).collect()
@@ -133,7 +135,7 @@ fn make(records: &mut Vec<u8>, change: &UpdateOperation, registered: &mut BTreeS
     match change {
         UpdateOperation::Add { name, rtype: kind, ttl, data } => {
             let alias = *kind == rtype::CNAME;
-            // An alias has nothing beside it, and what is there stays.
+            // A CNAME cannot exist beside other records. The record that exists already remains.
             if Records(records).any(|r| (r.rtype() == rtype::CNAME) != alias) {
                 return;
             }
@@ -153,7 +155,7 @@ fn make(records: &mut Vec<u8>, change: &UpdateOperation, registered: &mut BTreeS
     }
 }
 
-/// Adds to `diff` what differs between two states of a name.
+/// Adds the difference between two states of a name to `diff`.
 pub fn differ(name: &[u8], before: &[u8], after: &[u8], diff: &mut Diff) {
     let has = |records: &[u8], record: &ZoneRecord| Records(records).any(|r| r == *record);
     let whole = |to: &mut Vec<u8>, record: ZoneRecord| {

@@ -1,24 +1,24 @@
-//! Changes of a zone, and the latest of them for incremental transfers (RFC 1995).
+//! Changes of a zone, and its latest changes for incremental transfers (RFC 1995).
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{node::Records, record::ZoneRecord};
 
-/// How many bytes of changes are remembered; who is further behind gets the whole zone.
+/// The maximum size of the kept changes in bytes. A secondary that needs older changes gets the whole zone.
 const MAX_BYTES: usize = 1 << 20;
 
-/// One change of one zone. Only registered records change this way.
+/// One change of one zone. Only registered records change in this way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// The zone's name in lower-case wire format.
+    /// The zone's name in wire format and lower case.
     pub zone: Box<[u8]>,
-    /// The serial before.
+    /// The serial before the change.
     pub from: u32,
-    /// The serial after.
+    /// The serial after the change.
     pub to: u32,
-    /// Whole records (name, type, class, TTL, length, data) that are no longer there.
+    /// The removed records (name, type, class, TTL, length, data).
     pub gone: Vec<u8>,
-    /// Whole records that are new.
+    /// The added records, in the same format.
     pub new: Vec<u8>,
 }
 
@@ -32,7 +32,7 @@ impl Diff {
     }
 }
 
-/// The records in `bytes`, each with its owner's name. Ends at the first that is not whole.
+/// Returns the records in `bytes`, each with its owner's name. Stops at the first incomplete record.
 pub fn whole_records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], ZoneRecord<'_>)> {
     std::iter::from_fn(move || {
         let mut end = 0;
@@ -51,7 +51,7 @@ pub fn whole_records(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], ZoneRecor
     })
 }
 
-/// The latest changes of a zone, each beginning where the one before ended.
+/// The latest changes of a zone. Each starts at the serial at which the one before ended.
 #[derive(Debug, Default)]
 pub struct History {
     diffs: VecDeque<Arc<Diff>>,
@@ -59,7 +59,7 @@ pub struct History {
 }
 
 impl History {
-    /// Remembers one more, and forgets the oldest where there is no room.
+    /// Adds a change, and removes the oldest ones if the limit is reached.
     pub fn push(&mut self, diff: Diff) {
         if self.diffs.back().is_some_and(|last| last.to != diff.from) {
             *self = Self::default();
@@ -72,7 +72,7 @@ impl History {
         }
     }
 
-    /// The changes that lead from `serial` to now; `None` when they are not remembered.
+    /// Returns the changes from `serial` to the present one, or `None` if they are no longer kept.
     pub fn since(&self, serial: u32) -> Option<Vec<Arc<Diff>>> {
         let start = self.diffs.iter().position(|d| d.from == serial)?;
         Some(self.diffs.iter().skip(start).cloned().collect())

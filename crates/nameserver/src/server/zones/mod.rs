@@ -1,5 +1,5 @@
-//! The zones served: one table of every existing name, whatever the zone, so that a hit is one look-up and a miss one per
-//! label.
+//! The served zones. One hash table contains the names of all zones, so a name that exists needs one look-up, and a
+//! missing name needs one look-up for each label.
 
 mod history;
 pub mod node;
@@ -18,21 +18,21 @@ pub use self::{
 };
 use super::wire::rtype;
 
-/// The most bytes of records one name may have: more than any reply holds.
+/// The maximum size in bytes of the records of one name. A larger set would not fit into any reply.
 const MAX_RECORDS: usize = 60_000;
 
-/// A zone, and what every negative answer of it carries (RFC 2308).
+/// A zone, with the data for its negative answers (RFC 2308).
 #[derive(Debug)]
 pub struct Apex {
-    /// In lower-case wire format.
+    /// The zone's name in wire format and lower case.
     pub name: Box<[u8]>,
-    /// The SOA record's data.
+    /// The data of the SOA record.
     pub soa: Box<[u8]>,
-    /// How long "there is no such name" may be remembered, in seconds.
+    /// The TTL of negative answers in seconds.
     pub negative_ttl: u32,
-    /// How many names in it have records.
+    /// The number of names with records in the zone.
     pub names: usize,
-    /// What changed lately, for incremental transfers.
+    /// The latest changes, for incremental transfers.
     pub history: History,
 }
 
@@ -43,17 +43,17 @@ impl Apex {
     }
 }
 
-/// Where a name stands.
+/// The result of a look-up.
 pub enum Lookup<'a> {
-    /// In no zone of ours.
+    /// The name is in none of the zones.
     Outside,
-    /// It exists, or a wildcard stands for it.
+    /// The name exists, or a wildcard matches it.
     Node(&'a Apex, &'a ZoneNode),
-    /// It would be ours, and does not exist.
+    /// The name is in a zone, and does not exist.
     Missing(&'a Apex),
 }
 
-/// Every zone this server is the authority for.
+/// All zones for which this server is authoritative.
 #[derive(Debug, Default)]
 pub struct Zones {
     names: HashTable<ZoneNode>,
@@ -61,22 +61,22 @@ pub struct Zones {
     zones: Vec<Apex>,
 }
 
-/// Why a record was not taken.
+/// The reason why a record cannot be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdded {
-    /// Its name is in none of our zones.
+    /// The name is in none of the zones.
     Outside,
-    /// Its name has too many records.
+    /// The name has too many records.
     Full,
 }
 
 impl Zones {
-    /// Room for so many names without growing in between.
+    /// Makes an empty table with space for `names` names.
     pub fn with_capacity(names: usize) -> Self {
         Self { names: HashTable::with_capacity(names), ..Self::default() }
     }
 
-    /// A further zone with its SOA and NS records, still without names. Zones must not lie in one another.
+    /// Adds a zone with its SOA and NS records and without other names. Zones must not be nested.
     pub fn add_zone(&mut self, name: &[u8], soa: &[u8], negative_ttl: u32, ttl: u32, server: &[u8]) {
         let mut records = Vec::new();
         write(&mut records, rtype::SOA, ttl, soa);
@@ -86,15 +86,15 @@ impl Zones {
         self.zones.push(apex);
     }
 
-    /// One more fixed record. The same record twice is one; the first record of a type gives the TTL.
+    /// Adds a fixed record. A duplicate is ignored. The first record of a type sets the TTL.
     pub fn add(&mut self, name: &[u8], rtype: u16, ttl: u32, data: &[u8]) -> Result<(), NotAdded> {
         let mut records = self.node(name).map_or(Vec::new(), |n| n.layer(Layer::Fixed).0.to_vec());
         put(&mut records, rtype, ttl, data, false);
         self.set(name, Layer::Fixed, &records)
     }
 
-    /// Replaces all records of one layer of a name; without any records the name goes, and those above it that stood only
-    /// for it.
+    /// Replaces all records of one layer of a name. If the name then has no records, it is removed, together with the
+    /// names above it that exist only because of it.
     pub fn set(&mut self, name: &[u8], layer: Layer, records: &[u8]) -> Result<(), NotAdded> {
         if records.len() > MAX_RECORDS {
             return Err(NotAdded::Full);
@@ -115,7 +115,7 @@ impl Zones {
         Ok(())
     }
 
-    /// Makes an empty node for `name`, and for those above it up to one that exists.
+    /// Makes an empty node for `name` and for the missing names above it.
     fn make(&mut self, name: &[u8]) -> Result<(), NotAdded> {
         let missing: Vec<&[u8]> = suffixes(name).take_while(|s| self.node(s).is_none()).collect();
         let above = suffixes(name).nth(missing.len()).ok_or(NotAdded::Outside)?;
@@ -161,12 +161,13 @@ impl Zones {
         }
     }
 
-    /// The node of exactly this name, whether it has records or only stands above one that has.
+    /// Returns the node of exactly this name. The node may have no records (an empty non-terminal).
     pub fn node(&self, name: &[u8]) -> Option<&ZoneNode> {
         self.names.find(self.hasher.hash_one(name), |n| n.name() == name)
     }
 
-    /// Finds a name, as RFC 4592 says: a wildcard answers only below its closest encloser, and never for what exists.
+    /// Finds a name as defined by RFC 4592: a wildcard matches only below the closest encloser, and never an existing
+    /// name.
     pub fn find(&self, name: &[u8]) -> Lookup<'_> {
         let mut closest = suffixes(name).filter_map(|s| Some((s, self.node(s)?)));
         let Some((encloser, node)) = closest.next() else { return Lookup::Outside };
@@ -183,23 +184,23 @@ impl Zones {
         }
     }
 
-    /// The zones, in the order they came.
+    /// Returns the zones in the order in which they were added.
     pub fn apexes(&self) -> &[Apex] {
         &self.zones
     }
 
-    /// The position of the zone of this very name.
+    /// Returns the position of the zone with exactly this name.
     pub fn zone(&self, apex: &[u8]) -> Option<usize> {
         let zone = self.node(apex)?.zone();
         (*self.zones[zone].name == *apex).then_some(zone)
     }
 
-    /// Every name of one zone.
+    /// Returns every name of one zone.
     pub fn nodes(&self, zone: usize) -> impl Iterator<Item = &ZoneNode> {
         self.names.iter().filter(move |n| n.zone() == zone)
     }
 
-    /// Gives a zone a serial; what was remembered of its changes leads to another one and is forgotten.
+    /// Sets the serial of a zone. Its kept changes lead to another serial, so they are removed.
     pub fn set_serial(&mut self, zone: usize, serial: u32) {
         self.zones[zone].history = History::default();
         self.write_serial(zone, serial);
@@ -215,19 +216,19 @@ impl Zones {
         }
     }
 
-    /// Makes a change: its records go and come, the serial with them. What lies in no zone of ours is left out.
+    /// Applies a change to its records and to the serial. Records outside the zones are ignored.
     pub fn apply(&mut self, diff: Diff) {
         for (name, records) in diff.after(self) {
             let _ = self.set(&name, Layer::Registered, &records);
         }
-        // In an old journal the zone may be one that is cut otherwise today.
+        // The zone of an old journal may no longer exist, because the reverse zones are now defined by other networks.
         let Some(zone) = self.zone(diff.zone()) else { return };
         self.write_serial(zone, diff.to);
         let diff = diff.seen(self);
         self.zones[zone].history.push(diff);
     }
 
-    /// Puts whole records among those that are registered. What lies in no zone of ours is left out.
+    /// Adds records to the registered ones. Records outside the zones are ignored.
     pub fn register(&mut self, records: &[u8]) {
         let diff = Diff { new: records.to_vec(), ..Diff::default() };
         for (name, records) in diff.after(self) {
@@ -235,13 +236,13 @@ impl Zones {
         }
     }
 
-    /// Every name with registered records, whether or not they are answered.
+    /// Returns every name with registered records, whether or not they are served.
     pub fn registered(&self) -> impl Iterator<Item = (&[u8], Records<'_>)> {
         let all = self.names.iter().map(|n| (n.name(), n.layer(Layer::Registered)));
         all.filter(|(_, records)| !records.is_empty())
     }
 
-    /// For each zone a number that is the same when its fixed records are the same, whatever its serial.
+    /// Returns a number for each zone that depends on its fixed records, but not on its serial.
     pub fn fixed_sums(&self) -> Vec<u64> {
         let mut sums: Vec<u64> = self.zones.iter().map(|a| sum(&a.name, &[a.soa.len() as u8])).collect();
         for node in &self.names {
@@ -252,24 +253,24 @@ impl Zones {
         sums
     }
 
-    /// The greatest serial of all zones.
+    /// Returns the highest serial of all zones.
     pub fn highest_serial(&self) -> u32 {
         self.zones.iter().map(Apex::serial).max().unwrap_or(0)
     }
 
-    /// Takes over what is remembered of a zone's changes: it goes on where that zone was.
+    /// Moves the kept changes of the zone `other` in `from` to `zone`, which continues with the same serial.
     pub fn take_history(&mut self, zone: usize, from: &mut Self, other: usize) {
         self.zones[zone].history = std::mem::take(&mut from.zones[other].history);
     }
 
-    /// How many names have records, and how many zones there are.
+    /// Returns the number of names with records, and the number of zones.
     pub fn counts(&self) -> (usize, usize) {
         (self.zones.iter().map(|zone| zone.names).sum(), self.zones.len())
     }
 }
 
 impl Diff {
-    /// The registered records that each name it touches has when it is made in `zones`.
+    /// Returns the registered records of each changed name after the change is applied to `zones`.
     pub fn after(&self, zones: &Zones) -> BTreeMap<Box<[u8]>, Vec<u8>> {
         let mut names: BTreeMap<Box<[u8]>, Vec<u8>> = BTreeMap::new();
         let before = |name: &[u8]| zones.node(name).map_or(Vec::new(), |n| n.layer(Layer::Registered).0.to_vec());
@@ -285,7 +286,8 @@ impl Diff {
         names
     }
 
-    /// What others see of it: registered records of a name of the workspace are not answered, so they neither go nor come.
+    /// Returns the visible part of the change. Registered records of a name of the workspace are not served, so
+    /// secondaries must not see them.
     pub fn seen(self, zones: &Zones) -> Self {
         let hidden = |name: &[u8]| zones.node(name).is_some_and(|n| !n.layer(Layer::Fixed).is_empty());
         let visible = |records: Vec<u8>| {
@@ -305,7 +307,7 @@ fn sum(name: &[u8], bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// A wire-format name, then the name without its first label, and so on; not the root.
+/// Returns a name in wire format, then the name without its first label, and so on, without the root.
 pub fn suffixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(name);
     std::iter::from_fn(move || {

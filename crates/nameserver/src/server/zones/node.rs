@@ -1,30 +1,30 @@
-//! One name with all its records, in one piece of memory: a big zone then costs little more than its own bytes, and an
-//! answer is copied out of one place.
+//! A name with all its records, in one block of memory. A large zone needs little more memory than its own bytes, and
+//! an answer is copied from one place.
 //!
 //! ```text
-//! 1 length of the name | the name, lower case | 2 zone | 4 children | 4 length of the fixed records | fixed | registered
+//! 1 length of the name | the name, in lower case | 2 zone | 4 children | 4 length of the fixed records | fixed | registered
 //! ```
 
 use super::record::ZoneRecord;
 use crate::server::wire::IN;
 
-/// Which of a name's records.
+/// The two kinds of records of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layer {
-    /// Those of the workspace. Where a name has any, only they are answered.
+    /// The records of the workspace. If a name has any, only they are served.
     Fixed,
-    /// Those that came by update (RFC 2136).
+    /// The records that were registered by updates (RFC 2136).
     Registered,
 }
 
-/// A name that exists: it has records or stands above one that has (RFC 4592, section 2.2.2).
+/// A name that exists: it has records, or a name below it has (RFC 4592, section 2.2.2).
 #[derive(Debug)]
 pub struct ZoneNode(Box<[u8]>);
 
 const HEAD: usize = 10;
 
 impl ZoneNode {
-    /// A name without records and without names below it.
+    /// Makes a node without records and without names below it.
     pub fn new(name: &[u8], zone: usize) -> Self {
         Self::build(name, zone, 0, &[], &[])
     }
@@ -41,7 +41,7 @@ impl ZoneNode {
         Self(bytes.into())
     }
 
-    /// The same name with other records in one layer.
+    /// Returns a copy of the node with other records in one layer.
     pub fn with(&self, layer: Layer, records: &[u8]) -> Self {
         let (fixed, registered) = match layer {
             Layer::Fixed => (records, self.layer(Layer::Registered).0),
@@ -50,7 +50,7 @@ impl ZoneNode {
         Self::build(self.name(), self.zone(), self.children(), fixed, registered)
     }
 
-    /// In lower-case wire format.
+    /// Returns the name in wire format and lower case.
     pub fn name(&self) -> &[u8] {
         &self.0[1..self.head()]
     }
@@ -59,7 +59,7 @@ impl ZoneNode {
         1 + usize::from(self.0[0])
     }
 
-    /// Which zone it is in: its position among [`super::Zones`]'.
+    /// Returns the position of its zone in [`super::Zones`].
     pub fn zone(&self) -> usize {
         let at = self.head();
         usize::from(u16::from_le_bytes([self.0[at], self.0[at + 1]]))
@@ -69,18 +69,18 @@ impl ZoneNode {
         u32::from_le_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]])
     }
 
-    /// How many names exist directly below.
+    /// Returns the number of names directly below.
     pub fn children(&self) -> u32 {
         self.u32(self.head() + 2)
     }
 
-    /// Counts the names directly below.
+    /// Sets the number of names directly below.
     pub fn set_children(&mut self, children: u32) {
         let at = self.head() + 2;
         self.0[at..at + 4].copy_from_slice(&children.to_le_bytes());
     }
 
-    /// The records of one layer.
+    /// Returns the records of one layer.
     pub fn layer(&self, layer: Layer) -> Records<'_> {
         let start = self.head() + HEAD;
         let middle = start + self.u32(start - 4) as usize;
@@ -90,26 +90,26 @@ impl ZoneNode {
         }
     }
 
-    /// The records that are answered.
+    /// Returns the records that are served.
     pub fn records(&self) -> Records<'_> {
         let fixed = self.layer(Layer::Fixed);
         if fixed.is_empty() { self.layer(Layer::Registered) } else { fixed }
     }
 
-    /// Whether nothing holds it any more.
+    /// Returns whether the node has neither records nor names below it.
     pub fn is_idle(&self) -> bool {
         self.children() == 0 && self.0.len() == self.head() + HEAD
     }
 
-    /// Overwrites the serial in the SOA record (RFC 1035, section 3.3.13), which is the first fixed one of an apex.
+    /// Overwrites the serial in the SOA record (RFC 1035, section 3.3.13), which is the first fixed record of an apex.
     pub fn set_serial(&mut self, soa_length: usize, serial: u32) {
         let at = self.head() + HEAD + 10 + soa_length - 20;
         self.0[at..at + 4].copy_from_slice(&serial.to_be_bytes());
     }
 }
 
-/// Records one after the other, each as it stands in a message after its owner's name (RFC 1035, section 3.2.1). Those of
-/// one type stand together.
+/// A list of records in the format of a message, without the owner's name (RFC 1035, section 3.2.1). Records of one
+/// type are adjacent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Records<'a>(pub &'a [u8]);
 
@@ -118,12 +118,12 @@ impl<'a> Records<'a> {
         self.0.is_empty()
     }
 
-    /// Those of one type.
+    /// Returns the records of one type.
     pub fn of(self, rtype: u16) -> impl Iterator<Item = ZoneRecord<'a>> {
         self.skip_while(move |r| r.rtype() != rtype).take_while(move |r| r.rtype() == rtype)
     }
 
-    /// Whether there is one of this type.
+    /// Returns whether there is a record of this type.
     pub fn has(mut self, rtype: u16) -> bool {
         self.any(|r| r.rtype() == rtype)
     }
@@ -149,8 +149,8 @@ pub fn write(to: &mut Vec<u8>, rtype: u16, ttl: u32, data: &[u8]) {
     to.extend_from_slice(data);
 }
 
-/// Puts a record among others, beside those of its type, once. `renew`: its TTL becomes that of all of its type
-/// (RFC 2181, section 5.2), else they give theirs.
+/// Adds a record next to those of its type, unless it exists already. With `renew`, all records of the type get its TTL
+/// (RFC 2181, section 5.2). Otherwise the record gets theirs.
 pub fn put(records: &mut Vec<u8>, rtype: u16, ttl: u32, data: &[u8], renew: bool) {
     let ttl = match Records(records).of(rtype).next() {
         Some(first) if !renew => first.ttl(),

@@ -1,11 +1,11 @@
-//! One record without the name of its owner.
+//! Records without their owner's name.
 
 /// One record without its owner's name: type, class, TTL, length, data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneRecord<'a>(&'a [u8]);
 
 impl<'a> ZoneRecord<'a> {
-    /// `bytes` is one whole record.
+    /// `bytes` must be one complete record.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -18,12 +18,12 @@ impl<'a> ZoneRecord<'a> {
         u16::from_be_bytes([self.0[0], self.0[1]])
     }
 
-    /// In seconds.
+    /// Returns the TTL in seconds.
     pub fn ttl(self) -> u32 {
         u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]])
     }
 
-    /// In wire format, names uncompressed.
+    /// Returns the data in wire format, with uncompressed names.
     pub fn data(self) -> &'a [u8] {
         &self.0[10..]
     }

@@ -1,15 +1,15 @@
-//! What ends unless it is renewed, and what the workspace takes over for a while. The time is given, not waited for.
+//! Tests of leases, and of names that the workspace takes over. They pass the time as an argument and do not wait.
 
 use std::sync::mpsc::channel;
 
-use super::{Store, fs, has, open_at, places, unix, zones};
+use super::{Store, directories, fs, has, open_at, unix, zones};
 use crate::{
     keys::{KeyEntry, KeyFile},
     server::{
         keyring::Keyring,
         load,
         store::Update,
-        tests::packet::{A, ANY, Key, Update as Asked},
+        tests::packet::{A, ANY, Key, Update as UpdateMessage},
         tsig, update, wire,
         zones::Zones,
     },
@@ -30,8 +30,8 @@ fn keys() -> Keyring {
     Keyring::new(&KeyFile { keys: vec![entry("short", Some(100)), entry("ever", None)] }).unwrap()
 }
 
-/// Gives these updates to the store as one batch; the codes.
-fn send(store: &mut Store, all: &[(&str, Asked)]) -> Vec<u16> {
+/// Sends these updates to the store as one batch. Returns the response codes.
+fn send(store: &mut Store, all: &[(&str, UpdateMessage)]) -> Vec<u16> {
     let (keys, (codes, received)) = (keys(), channel());
     let updates = all.iter().map(|(key, asked)| {
         let (bytes, _) = Key::new(key, "hmac-sha256", &SECRET).sign(&asked.bytes());
@@ -46,66 +46,66 @@ fn send(store: &mut Store, all: &[(&str, Asked)]) -> Vec<u16> {
     received.iter().collect()
 }
 
-fn add() -> Asked {
-    Asked::of("internal").add(NAME, A, 60, &[10, 0, 0, 1])
+fn add() -> UpdateMessage {
+    UpdateMessage::of("internal").add(NAME, A, 60, &[10, 0, 0, 1])
 }
 
-/// Later than the lease of an update made now ends.
+/// Returns a time after the end of a lease that starts now.
 fn after() -> u64 {
     unix() + 101
 }
 
 #[test]
-fn what_is_not_renewed_ends() {
+fn a_registration_without_renewal_ends() {
     let dir = super::dir();
-    let places = places(dir.path());
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let directories = directories(dir.path());
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     let now = unix();
     assert_eq!(send(&mut store, &[("short", add()), ("short", add())]), [0, 0]);
     let serial = super::serials(&store)[0];
     store.expire(now + 99);
     assert!(has(&store, NAME));
     drop(store);
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     store.expire(now + 99);
-    assert!(has(&store, NAME), "a restart ends nothing");
+    assert!(has(&store, NAME), "a restart does not end a lease");
     store.expire(after());
-    assert!(!has(&store, NAME) && !has(&store, "pc.internal"), "no empty name stays");
-    assert!(super::serials(&store)[0] > serial, "secondaries hear of it");
+    assert!(!has(&store, NAME) && !has(&store, "pc.internal"), "no empty name remains");
+    assert!(super::serials(&store)[0] > serial, "secondaries notice it");
     drop(store);
-    let store = open_at(&places, &zones(1)).unwrap();
-    assert!(!has(&store, NAME), "and it does not come back");
+    let store = open_at(&directories, &zones(1)).unwrap();
+    assert!(!has(&store, NAME), "it does not return");
 }
 
 #[test]
-fn a_renewal_keeps_it_and_changes_nothing() {
+fn a_renewal_keeps_the_name_and_the_serial() {
     let dir = super::dir();
-    let places = places(dir.path());
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let directories = directories(dir.path());
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     send(&mut store, &[("short", add())]);
     let (serial, first) = (super::serials(&store), store.leases.next().unwrap());
-    // The clock has whole seconds: until the next one, a renewal ends when the lease did.
+    // A renewal within the same second has the same end.
     while store.leases.next() == Some(first) {
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(send(&mut store, &[("short", add())]), [0]);
     }
-    assert_eq!(super::serials(&store), serial, "nobody needs to transfer anything");
+    assert_eq!(super::serials(&store), serial, "no transfer is necessary");
     drop(store);
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     store.expire(first);
     assert!(has(&store, NAME), "the renewal is in the journal");
     store.expire(after());
     assert!(!has(&store, NAME));
 }
 
-/// The last word counts: also when both came in one batch, and also after a restart.
+/// The later update counts, whether both are in one batch or not, and after a restart too.
 #[test]
-fn a_key_without_expiry_makes_it_stay() {
+fn a_key_without_expiry_removes_the_lease() {
     for (order, stays) in [(["short", "ever"], true), (["ever", "short"], false)] {
         for together in [true, false] {
             let dir = super::dir();
-            let places = places(dir.path());
-            let mut store = open_at(&places, &zones(1)).unwrap();
+            let directories = directories(dir.path());
+            let mut store = open_at(&directories, &zones(1)).unwrap();
             let both = order.map(|key| (key, add()));
             if together {
                 send(&mut store, &both);
@@ -113,28 +113,28 @@ fn a_key_without_expiry_makes_it_stay() {
                 both.into_iter().for_each(|one| assert_eq!(send(&mut store, &[one]), [0]));
             }
             drop(store);
-            let mut store = open_at(&places, &zones(1)).unwrap();
+            let mut store = open_at(&directories, &zones(1)).unwrap();
             store.expire(after());
             assert_eq!(has(&store, NAME), stays, "{order:?}, together: {together}");
         }
     }
 }
 
-/// Removed and registered anew: the old lease says nothing about the new record.
+/// A record that is removed and registered again does not keep its old lease.
 #[test]
 fn a_lease_ends_with_its_record() {
     let dir = super::dir();
-    let places = places(dir.path());
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let directories = directories(dir.path());
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     send(&mut store, &[("short", add())]);
-    send(&mut store, &[("ever", Asked::of("internal").remove_all(NAME, ANY))]);
+    send(&mut store, &[("ever", UpdateMessage::of("internal").remove_all(NAME, ANY))]);
     assert_eq!(store.leases.next(), None);
     send(&mut store, &[("ever", add())]);
     for _ in 0..2 {
         store.expire(after());
         assert!(has(&store, NAME));
         drop(store);
-        store = open_at(&places, &zones(1)).unwrap();
+        store = open_at(&directories, &zones(1)).unwrap();
     }
 }
 
@@ -155,31 +155,32 @@ fn with_static() -> Zones {
     load::zones(&names, 1).unwrap()
 }
 
-/// A name of the workspace takes a registered one over and gives it back; meanwhile it cannot be changed.
+/// A name of the workspace hides a registered one, and cannot be updated. When the workspace removes it, the registered
+/// one is served again.
 #[test]
-fn the_workspace_takes_over_and_gives_back() {
+fn a_name_of_the_workspace_hides_a_registered_one() {
     let dir = super::dir();
-    let places = places(dir.path());
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let directories = directories(dir.path());
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     send(&mut store, &[("ever", add())]);
     store.reload(with_static());
     assert_eq!(answered(&store), [[192, 168, 0, 9]]);
-    assert_eq!(send(&mut store, &[("ever", Asked::of("internal").remove_all(NAME, ANY))]), [5]);
+    assert_eq!(send(&mut store, &[("ever", UpdateMessage::of("internal").remove_all(NAME, ANY))]), [5]);
     let serial = super::serials(&store)[0];
     drop(store);
-    let mut store = open_at(&places, &with_static()).unwrap();
+    let mut store = open_at(&directories, &with_static()).unwrap();
     assert_eq!(answered(&store), [[192, 168, 0, 9]], "also after a restart");
     store.reload(zones(1));
     assert_eq!(answered(&store), [[10, 0, 0, 1]]);
     assert!(super::serials(&store)[0] > serial);
 }
 
-/// Its lease ends while the workspace has the name: nothing to give back, and nothing of the workspace goes.
+/// The lease ends while the workspace has the name. Then nothing is restored, and the workspace's record remains.
 #[test]
 fn a_lease_may_end_while_it_is_hidden() {
     let dir = super::dir();
-    let places = places(dir.path());
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let directories = directories(dir.path());
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     send(&mut store, &[("short", add())]);
     store.reload(with_static());
     store.expire(after());
@@ -188,13 +189,13 @@ fn a_lease_may_end_while_it_is_hidden() {
     assert_eq!(answered(&store), Vec::<Vec<u8>>::new());
 }
 
-/// A zone that was gone for a while comes back above every serial it had.
+/// A zone that was removed and added again has a higher serial than before.
 #[test]
-fn a_zone_that_comes_back_goes_forward() {
+fn a_zone_that_is_added_again_has_a_higher_serial() {
     let dir = super::dir();
-    let places = places(dir.path());
+    let directories = directories(dir.path());
     fs::write(dir.path().join("state/serial"), format!("{}\n", unix() as u32 + 1_000_000)).unwrap();
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     let before = super::serials(&store)[1];
     let names = crate::names::Names { zone: "internal.".into(), server: "ns.internal.".into(), ..Default::default() };
     store.reload(load::zones(&names, 1).unwrap());

@@ -1,4 +1,4 @@
-//! What the disk did to the journal, and what the clock and a restore did to the serials.
+//! Tests of the journal after faults of the disk, and of the serials after changes of the clock and after restores.
 
 mod leases;
 
@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use super::{Frame, Mark, Places, Store, ZoneJournal, frame, journal::JournalState, unix};
+use super::{Frame, Mark, Store, StoreDirectories, ZoneJournal, frame, journal::JournalState, unix};
 use crate::server::{
     audit::Audit,
     load, wire,
@@ -18,7 +18,7 @@ fn dir() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// One of each kind, with different lengths.
+/// Returns a frame of each kind, with different lengths.
 fn frames() -> Vec<Frame> {
     let zone: Box<[u8]> = wire::name("internal").unwrap();
     let record = |n: u8| {
@@ -48,7 +48,7 @@ fn open(dir: &Path) -> (ZoneJournal, JournalState, Vec<Frame>) {
     (journal, found, all)
 }
 
-/// A journal of these frames, closed again.
+/// Writes a journal with these frames, closes it, and returns its bytes.
 fn written(dir: &Path, frames: &[Frame]) -> Vec<u8> {
     let (mut journal, ..) = open(dir);
     journal.append(&bytes(frames)).unwrap();
@@ -56,7 +56,7 @@ fn written(dir: &Path, frames: &[Frame]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_written_comes_back() {
+fn written_frames_are_read_again() {
     let dir = dir();
     written(dir.path(), &frames());
     let (mut journal, found, back) = open(dir.path());
@@ -66,10 +66,10 @@ fn what_is_written_comes_back() {
     assert_eq!(open(dir.path()).2.len(), 6);
 }
 
-/// A tail torn at every byte of the last two frames: everything before it is there, it is said, it is kept, and the journal
-/// goes on.
+/// The file ends at each byte of the last two frames. The earlier frames are read, the damage is reported, the file is
+/// kept, and the journal can be used.
 #[test]
-fn a_torn_tail() {
+fn a_truncated_journal_keeps_its_complete_frames() {
     let model = dir();
     let whole = written(model.path(), &frames());
     let ends: Vec<usize> = (0..=frames().len()).map(|n| whole.len() - bytes(&frames()[n..]).len()).collect();
@@ -86,9 +86,13 @@ fn a_torn_tail() {
                 "{said}"
             );
             assert_eq!(fs::read(dir.path().join("names.journal.damaged")).unwrap(), whole[..cut]);
-            assert!(journal.append(b"x").is_err(), "nothing is written behind damage");
+            assert!(journal.append(b"x").is_err(), "nothing is written after damage");
             journal.rewrite(back.into_iter()).unwrap();
-            assert_eq!(fs::read(dir.path().join("names.journal.damaged")).unwrap(), whole[..cut], "still there");
+            assert_eq!(
+                fs::read(dir.path().join("names.journal.damaged")).unwrap(),
+                whole[..cut],
+                "the damaged file remains"
+            );
         }
         journal.append(&bytes(&frames()[..1])).unwrap();
         drop(journal);
@@ -97,9 +101,9 @@ fn a_torn_tail() {
     }
 }
 
-/// Every byte flipped, one after the other: what lies before counts, and what is read is what was written.
+/// Each byte is changed, one after the other. The frames before it are read, and no wrong frame is.
 #[test]
-fn a_flipped_byte() {
+fn a_changed_byte_ends_the_journal() {
     let model = dir();
     let whole = written(model.path(), &frames());
     let magic = whole.len() - bytes(&frames()).len();
@@ -117,13 +121,13 @@ fn a_flipped_byte() {
 }
 
 #[test]
-fn a_file_that_is_no_journal_is_kept_aside() {
+fn a_file_that_is_not_a_journal_is_kept_under_another_name() {
     for (what, content, damaged) in [
         ("empty", &b""[..], false),
         ("garbage", &[0xa5; 1000], true),
-        ("somebody else's", b"$ORIGIN internal.\n@ SOA ns hostmaster 1 2 3 4 5\n", true),
-        ("the first line of one", b"lap dns jour", true),
-        ("of a later lap", b"lap dns journal 2\n....", true),
+        ("a zone file", b"$ORIGIN internal.\n@ SOA ns hostmaster 1 2 3 4 5\n", true),
+        ("an incomplete first line", b"lap dns jour", true),
+        ("a journal of a later version", b"lap dns journal 2\n....", true),
     ] {
         let dir = dir();
         fs::write(dir.path().join("names.journal"), content).unwrap();
@@ -132,12 +136,12 @@ fn a_file_that_is_no_journal_is_kept_aside() {
         assert_eq!(aside.as_deref(), damaged.then_some(content), "{what}");
         drop(store);
         let (_, found, back) = open(dir.path());
-        assert!(found.damage.is_none() && !back.is_empty(), "{what}: a sound journal stands in its place");
+        assert!(found.damage.is_none() && !back.is_empty(), "{what}: a valid journal replaces it");
     }
 }
 
 #[test]
-fn one_server_at_a_time() {
+fn only_one_server_can_open_the_journal() {
     let dir = dir();
     let first = started(dir.path(), &zones(1)).unwrap();
     let second = started(dir.path(), &zones(1)).err().expect("the first one has it").to_string();
@@ -147,9 +151,9 @@ fn one_server_at_a_time() {
     started(dir.path(), &zones(1)).unwrap();
 }
 
-/// A rewriting that was killed before its end leaves a file that nobody misses.
+/// A rewrite that was killed leaves a file. The next start removes it.
 #[test]
-fn a_rewriting_that_was_killed() {
+fn a_killed_rewrite_changes_nothing() {
     let dir = dir();
     let whole = written(dir.path(), &frames());
     for half in [&whole[..0], &whole[..30], &whole] {
@@ -160,7 +164,7 @@ fn a_rewriting_that_was_killed() {
     }
 }
 
-/// However often it is started in between, it does not grow for ever.
+/// A journal does not grow without limit, even with many restarts.
 #[test]
 fn a_long_journal_is_rewritten_also_after_restarts() {
     let dir = dir();
@@ -179,7 +183,7 @@ fn a_long_journal_is_rewritten_also_after_restarts() {
     assert!(fs::metadata(dir.path().join("names.journal")).unwrap().len() < 5 << 20);
 }
 
-/// The office's zones, and in them as many more names of the workspace.
+/// Returns the zones of the test, with `more` names of the workspace.
 fn zones(more: u8) -> Zones {
     let mut names = crate::names::Names {
         zone: "internal.".into(),
@@ -191,19 +195,19 @@ fn zones(more: u8) -> Zones {
     load::zones(&names, 1).unwrap()
 }
 
-fn places(dir: &Path) -> Places {
+fn directories(dir: &Path) -> StoreDirectories {
     for sub in ["data", "state"] {
         fs::create_dir_all(dir.join(sub)).unwrap();
     }
-    Places { data: Some(dir.join("data")), state: Some(dir.join("state")) }
+    StoreDirectories { data: Some(dir.join("data")), state: Some(dir.join("state")) }
 }
 
-/// With the journal in `dir` itself and no mark.
+/// Opens a store with the journal in `dir` itself and without a mark.
 fn started(dir: &Path, zones: &Zones) -> lap_base::Result<Store> {
-    open_at(&Places { data: Some(dir.into()), state: None }, zones)
+    open_at(&StoreDirectories { data: Some(dir.into()), state: None }, zones)
 }
 
-fn open_at(places: &Places, like: &Zones) -> lap_base::Result<Store> {
+fn open_at(directories: &StoreDirectories, like: &Zones) -> lap_base::Result<Store> {
     let mut zones = Zones::with_capacity(8);
     for (index, apex) in like.apexes().iter().enumerate() {
         zones.add_zone(&apex.name, &apex.soa, 30, 60, &wire::name("ns.internal").unwrap());
@@ -211,7 +215,7 @@ fn open_at(places: &Places, like: &Zones) -> lap_base::Result<Store> {
             zones.set(node.name(), Layer::Fixed, node.layer(Layer::Fixed).0).unwrap();
         }
     }
-    Store::open(places, zones, Arc::new(Audit::default()), Arc::new(Notify::new()))
+    Store::open(directories, zones, Arc::new(Audit::default()), Arc::new(Notify::new()))
 }
 
 fn serials(store: &Store) -> Vec<u32> {
@@ -239,46 +243,47 @@ fn has(store: &Store, name: &str) -> bool {
     store.zones.read().unwrap().node(&wire::name(name).unwrap()).is_some()
 }
 
-/// Ended in peace it goes on where it was; killed, or with other names, with a serial that nobody has seen.
+/// A server that ended normally continues with its serials. After a kill, or with other names, the serials are new.
 #[test]
-fn serials_go_on_or_forward() {
+fn serials_continue_or_increase() {
     let dir = dir();
-    let places = places(dir.path());
-    let mut store = open_at(&places, &zones(1)).unwrap();
+    let directories = directories(dir.path());
+    let mut store = open_at(&directories, &zones(1)).unwrap();
     let first = serials(&store);
     register(&mut store, 0, "a");
     assert_eq!(serials(&store), [first[0] + 1, first[1]]);
     store.close();
     drop(store);
-    let mut store = open_at(&places, &zones(1)).unwrap();
-    assert_eq!(serials(&store), [first[0] + 1, first[1]], "ended in peace");
+    let mut store = open_at(&directories, &zones(1)).unwrap();
+    assert_eq!(serials(&store), [first[0] + 1, first[1]], "ended normally");
     assert!(has(&store, "a.internal"));
     register(&mut store, 1, "b");
     drop(store);
-    let mut killed = open_at(&places, &zones(1)).unwrap();
+    let mut killed = open_at(&directories, &zones(1)).unwrap();
     assert!(serials(&killed).iter().all(|s| *s > first[0] + 1), "killed");
     let before = serials(&killed);
     killed.close();
     drop(killed);
-    let other = open_at(&places, &zones(2)).unwrap();
+    let other = open_at(&directories, &zones(2)).unwrap();
     assert!(serials(&other)[0] > before[0], "other names");
 }
 
-/// The data of last night come back while the mark stays: nobody gets a serial that they may have seen with other records.
+/// The data of the night before are restored, and the mark remains: no zone gets a serial that a secondary may have
+/// with other records.
 #[test]
-fn a_restore_goes_forward_in_every_zone() {
+fn a_restore_increases_the_serial_of_every_zone() {
     for peaceful in [true, false] {
         for zone in [0, 1] {
             let dir = dir();
-            let places = places(dir.path());
+            let directories = directories(dir.path());
             let data = dir.path().join("data/names.journal");
-            let mut store = open_at(&places, &zones(1)).unwrap();
-            // So that the zones stand at different serials, and the mark exactly at the higher one.
+            let mut store = open_at(&directories, &zones(1)).unwrap();
+            // The zones get different serials, and the mark is exactly the higher one.
             register(&mut store, 0, "a");
             store.close();
             drop(store);
             let snapshot = fs::read(&data).unwrap();
-            let mut store = open_at(&places, &zones(1)).unwrap();
+            let mut store = open_at(&directories, &zones(1)).unwrap();
             register(&mut store, zone, "later");
             let seen = serials(&store);
             if peaceful {
@@ -286,7 +291,7 @@ fn a_restore_goes_forward_in_every_zone() {
             }
             drop(store);
             fs::write(&data, snapshot).unwrap();
-            let store = open_at(&places, &zones(1)).unwrap();
+            let store = open_at(&directories, &zones(1)).unwrap();
             let name = ["later.internal", "later.0.168.192.in-addr.arpa"][zone];
             assert!(!has(&store, name), "it was restored");
             let now = serials(&store);
@@ -295,38 +300,38 @@ fn a_restore_goes_forward_in_every_zone() {
     }
 }
 
-/// The clock was a year ahead when the serials were given.
+/// The clock was a year ahead when the serials were assigned.
 #[test]
-fn a_clock_set_back_does_not_set_serials_back() {
+fn a_clock_that_is_set_back_does_not_decrease_serials() {
     let dir = dir();
-    let places = places(dir.path());
+    let directories = directories(dir.path());
     let ahead = unix() as u32 + 365 * 86_400;
     fs::write(dir.path().join("state/serial"), format!("{ahead}\n")).unwrap();
-    let store = open_at(&places, &zones(1)).unwrap();
+    let store = open_at(&directories, &zones(1)).unwrap();
     let given = serials(&store);
     assert!(given[0] > ahead);
     drop(store);
-    // Without the mark, the journal knows.
+    // Without the mark, the journal has the highest serial.
     fs::remove_file(dir.path().join("state/serial")).unwrap();
-    let store = open_at(&places, &zones(2)).unwrap();
+    let store = open_at(&directories, &zones(2)).unwrap();
     assert!(serials(&store)[0] > given[0]);
     drop(store);
-    // A damaged mark is not a missing one: serials could be given a second time.
+    // A damaged mark does not count as missing, because a serial could then be used twice.
     for file in ["state/serial", "data/names.journal"] {
         fs::write(dir.path().join(file), "garbage").unwrap();
     }
-    let refused = open_at(&places, &zones(2)).err().unwrap();
+    let refused = open_at(&directories, &zones(2)).err().unwrap();
     assert!(
         refused.message.contains("state/serial` does not contain a serial") && !refused.hints.is_empty(),
         "{refused:?}"
     );
-    // Without either, nothing is known, and the time is all there is.
+    // Without both, nothing is known of earlier serials, and the server uses the time.
     fs::remove_file(dir.path().join("state/serial")).unwrap();
-    let store = open_at(&places, &zones(2)).unwrap();
+    let store = open_at(&directories, &zones(2)).unwrap();
     assert!(serials(&store)[0] < ahead);
 }
 
-/// The mark is written ahead, and never again where it needs not be.
+/// The mark is written ahead of the serials, and not more often than necessary.
 #[test]
 fn the_mark_is_ahead_of_every_serial() {
     let dir = dir();
@@ -344,12 +349,12 @@ fn the_mark_is_ahead_of_every_serial() {
     assert_eq!(Mark::open(Some(dir.path())).unwrap().1, Some(first + 1));
     let (mut mark, _) = Mark::open(Some(dir.path())).unwrap();
     mark.reserve(50).unwrap();
-    assert!(read() > first + 1, "any change says that it is no longer settled");
+    assert!(read() > first + 1, "a change raises the mark above the settled value");
 }
 
-/// The network of a reverse zone is written otherwise: what was registered in it is still there after the next start.
+/// The reverse zone is defined by another network. Its registered names are still served after the next start.
 #[test]
-fn names_stay_where_their_zone_is_cut_otherwise() {
+fn names_remain_if_their_zone_is_defined_by_another_network() {
     let dir = dir();
     let mut store = started(dir.path(), &zones(1)).unwrap();
     register(&mut store, 1, "77");

@@ -1,4 +1,4 @@
-//! Has the child restore.
+//! Runs a restore in a child process.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -17,18 +17,18 @@ use crate::{
     storage::Storage,
 };
 
-/// Restores into `target`; the repository is behind this process's own standard output, which the child gets.
+/// Restores into `target`. The child inherits this process's standard output, behind which the repository is.
 ///
 /// # Errors
-/// What the child says, or that it was killed.
+/// The error that the child reports, or the fact that it was killed.
 pub fn inherited(job: &RestoreJob, target: &Path) -> Result<()> {
     child(job, target, Stdio::inherit())
 }
 
-/// Restores into `target` out of a repository that this process reaches; the child gets its files through a connection.
+/// Restores into `target` from a storage of this process. The child gets the files through a connection.
 ///
 /// # Errors
-/// What the child says, or that it was killed.
+/// The error that the child reports, or the fact that it was killed.
 pub fn here_served(job: &RestoreJob, storage: Arc<dyn Storage>, target: &Path) -> Result<()> {
     let what = || "cannot serve the repository to the restore".to_owned();
     let (ours, theirs) = UnixStream::pair().or_error(Kind::Host, what)?;
@@ -36,7 +36,7 @@ pub fn here_served(job: &RestoreJob, storage: Arc<dyn Storage>, target: &Path) -
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().or_error(Kind::Host, what)?;
     let server = std::thread::spawn(move || {
         runtime.block_on(async {
-            // It ends with the child's end of the connection; how the child ended is said elsewhere.
+            // The server ends with the child's end of the connection. `child` reports how the child ended.
             if let Ok(stream) = tokio::net::UnixStream::from_std(ours) {
                 let _ = relay::serve(stream, "this machine", Arc::new(ReadOnly(storage)), |_| ()).await;
             }

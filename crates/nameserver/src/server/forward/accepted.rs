@@ -1,36 +1,38 @@
-//! Which records of an upstream's answer are believed: those of the question's name and of the aliases that lead on from it, as far as
-//! this upstream is the one that is asked for such names. Everything else in the answer is dropped, before it is remembered or passed on.
+//! Selects the records of an upstream's answer that are accepted: those of the question's name and of its chain of
+//! aliases, if this upstream is the one that is asked for these names. All other records are dropped before the answer
+//! is cached or sent, so an upstream cannot inject records of other names.
 
 use hickory_server::proto::{
     op::{Message, ResponseCode},
     rr::{Name, RData, Record, RecordType},
 };
 
-/// Aliases that are followed in one answer (RFC 1034, section 3.6.2 allows a server to end it).
+/// The maximum number of aliases that are followed in one answer.
 const MAX_CHAIN: usize = 16;
-/// How long a missing name is remembered where an alias leads to it and nothing says how long, in seconds.
+/// The TTL in seconds of an alias to a missing name if the answer contains no SOA.
 const MISSING: u32 = 30;
 
-/// What is left of an answer.
+/// The accepted part of an answer.
 #[derive(Debug, Default, PartialEq)]
-pub struct Believed {
+pub struct AcceptedRecords {
     pub answers: Vec<Record>,
-    /// Why there is none of the type that was asked for, and for how long.
+    /// The SOA of a negative answer, which says how long it may be cached.
     pub soa: Option<Record>,
-    /// Here the answer ends without an end: this name is to be asked for next.
+    /// The name to ask for next, if the answer ends with an alias and does not contain the alias's target.
     pub next: Option<Name>,
 }
 
-/// Reads the answer to a question for `name` and `rtype`. `may_say`: whether this upstream is asked for such a name.
-pub fn believed(name: &Name, rtype: RecordType, message: &Message, may_say: impl Fn(&Name) -> bool) -> Believed {
-    let mut all = Believed::default();
+/// Selects the accepted part of an answer to a question for `name` and `rtype`. `may_say` returns whether this upstream
+/// is asked for a name.
+pub fn accepted(name: &Name, rtype: RecordType, message: &Message, may_say: impl Fn(&Name) -> bool) -> AcceptedRecords {
+    let mut all = AcceptedRecords::default();
     let mut at = name.clone();
     for _ in 0..MAX_CHAIN {
         if !may_say(&at) {
             all.next = Some(at);
             return all;
         }
-        // In the case of the question: an upstream repeats the random one.
+        // Restores the case of the question, because an upstream repeats the random case of the query.
         let named = |record: &Record| {
             let mut record = record.clone();
             record.name = at.clone();
@@ -62,14 +64,14 @@ pub fn believed(name: &Name, rtype: RecordType, message: &Message, may_say: impl
     if at != *name && !missing {
         all.next = Some(at);
     } else if missing {
-        // The alias holds no longer than what was said of its end.
+        // An alias to a missing name must not be cached longer than the negative answer.
         let most = all.soa.as_ref().map_or(MISSING, negative_ttl);
         all.answers.iter_mut().for_each(|record| record.ttl = record.ttl.min(most));
     }
     all
 }
 
-/// RFC 2308, section 5.
+/// Returns the TTL of a negative answer in seconds (RFC 2308, section 5).
 pub fn negative_ttl(soa: &Record) -> u32 {
     match &soa.data {
         RData::SOA(data) => soa.ttl.min(data.minimum),
@@ -104,18 +106,18 @@ mod tests {
         message
     }
 
-    /// `corp.` is asked elsewhere, `internal.` is ours.
-    fn judge(records: &[&str], authorities: &[&str]) -> (Vec<String>, Option<String>, Option<String>) {
+    /// In this test, another upstream is asked for `corp.`, and the server has the zone `internal.`
+    fn accept_of_www_a(records: &[&str], authorities: &[&str]) -> (Vec<String>, Option<String>, Option<String>) {
         let may_say = |at: &Name| !name("corp.").zone_of(at) && !name("internal.").zone_of(at);
-        let all = believed(&name("www.a."), RecordType::A, &message(records, authorities), may_say);
+        let all = accepted(&name("www.a."), RecordType::A, &message(records, authorities), may_say);
         let answers = all.answers.iter().map(|r| format!("{} {} {}", r.name, r.record_type(), r.data)).collect();
         (answers, all.soa.map(|soa| soa.name.to_string()), all.next.map(|name| name.to_string()))
     }
 
     #[test]
-    fn only_the_chain_of_the_question_is_believed() {
+    fn only_records_of_the_questions_chain_are_accepted() {
         let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        // Answers and authorities as they come; what is left; the SOA; what is asked for next.
+        // The columns: the answer section, the authority section, the accepted answers, the SOA, the next name.
         type Case = (
             &'static [&'static str],
             &'static [&'static str],
@@ -126,7 +128,7 @@ mod tests {
         let cases: &[Case] = &[
             (&["www.a. A 1.2.3.4", "bank. A 6.6.6.6"], &[], &["www.a. A 1.2.3.4"], None, None),
             (&["bank. A 6.6.6.6"], &[], &[], None, None),
-            // In any order, with something between them.
+            // The records may be in any order, with other records between them.
             (
                 &["b.b. A 1.2.3.4", "bank. CNAME c.c.", "www.a. CNAME b.b."],
                 &[],
@@ -134,12 +136,12 @@ mod tests {
                 None,
                 None,
             ),
-            // The end is not there: it is asked for.
+            // The target of the alias is missing from the answer. It is the next name.
             (&["www.a. CNAME b.b."], &[], &["www.a. CNAME b.b."], None, Some("b.b.")),
-            // … unless it is said that there is none.
+            // The SOA shows that the target has no such record.
             (&["www.a. CNAME b.b."], &["b. SOA ns.b."], &["www.a. CNAME b.b."], Some("b."), None),
             (&["www.a. CNAME b.b."], &["bank. SOA ns.b."], &["www.a. CNAME b.b."], None, Some("b.b.")),
-            // Others are asked for these.
+            // Other servers are responsible for these names.
             (&["www.a. CNAME x.corp.", "x.corp. A 6.6.6.6"], &[], &["www.a. CNAME x.corp."], None, Some("x.corp.")),
             (
                 &["www.a. CNAME git.internal.", "git.internal. A 6.6.6.6"],
@@ -154,22 +156,22 @@ mod tests {
         ];
         for (records, authorities, answers, soa, next) in cases {
             let want = (strings(answers), soa.map(str::to_owned), next.map(str::to_owned));
-            assert_eq!(judge(records, authorities), want, "{records:?} {authorities:?}");
+            assert_eq!(accept_of_www_a(records, authorities), want, "{records:?} {authorities:?}");
         }
     }
 
     #[test]
-    fn random_case_is_not_passed_on() {
+    fn the_random_case_of_a_query_is_not_in_the_answer() {
         let all =
-            believed(&name("www.a."), RecordType::A, &message(&["wWw.A. CNAME b.b.", "B.b. A 1.2.3.4"], &[]), |_| true);
+            accepted(&name("www.a."), RecordType::A, &message(&["wWw.A. CNAME b.b.", "B.b. A 1.2.3.4"], &[]), |_| true);
         let owners: Vec<_> = all.answers.iter().map(|record| record.name.to_string()).collect();
         assert_eq!(owners, ["www.a.", "b.b."]);
     }
 
     #[test]
-    fn an_alias_to_a_missing_name_holds_as_long_as_the_soa_says() {
+    fn an_alias_to_a_missing_name_has_the_ttl_of_the_negative_answer() {
         let all =
-            believed(&name("www.a."), RecordType::A, &message(&["www.a. CNAME b.b."], &["b. SOA ns.b."]), |_| true);
+            accepted(&name("www.a."), RecordType::A, &message(&["www.a. CNAME b.b."], &["b. SOA ns.b."]), |_| true);
         assert_eq!(all.answers[0].ttl, 60);
     }
 }
