@@ -109,6 +109,10 @@ pub async fn receive(bring: &Bring, from: &mut (impl tokio::io::AsyncBufRead + U
     path()?;
     let (half, whole) = (half(), place(&bring.from, &bring.id));
     sweep()?;
+    if whole.exists() && state::is_absent(&whole.join("data")) {
+        // The rest of a removal that was interrupted.
+        drop_received(&whole)?;
+    }
     if whole.exists() {
         // It would be the same one: what was sent is thrown away by whoever sent it.
         return Err(Error::new(Kind::Refused, format!("{} of `{}` is on the node already", bring.id, bring.from)));
@@ -154,6 +158,15 @@ async fn unpack(half: &Path, from: &mut (impl tokio::io::AsyncBufRead + Unpin)) 
 /// btrfs refuses.
 pub fn sweep() -> Result<()> {
     drop_received(&half())
+}
+
+/// What the name of a received snapshot ends with while it is removed.
+const REMOVED: &str = ".removed";
+
+fn renamed(directory: &Path, name: &str) -> Result<PathBuf> {
+    let (from, to) = (directory.join(name), directory.join(format!("{name}{REMOVED}")));
+    durable::publish(&from, &to).or_error(Kind::Node, || format!("cannot rename `{}`", from.display()))?;
+    Ok(to)
 }
 
 fn drop_received(path: &Path) -> Result<()> {
@@ -203,8 +216,11 @@ pub fn run(by: &str, bring: &Bring, note: Box<dyn Fn(&str) + Send>) -> Result<Re
         });
     }
     // Only the last is of use.
+    let there = directory().join(&bring.from);
     for old in came(&bring.from)?.into_iter().filter(|name| *name != bring.id.to_string()) {
-        drop_received(&directory().join(&bring.from).join(old))?;
+        // Where data is removed file by file, what is left after a kill is no base for a transfer: the name goes first.
+        let old = if old.ends_with(REMOVED) { there.join(old) } else { renamed(&there, &old)? };
+        drop_received(&old)?;
     }
     snapshots::restore(by, &meta.id.to_string(), RestorePart::All, note)
 }

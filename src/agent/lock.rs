@@ -10,10 +10,11 @@ use std::{
 };
 
 use lap_base::{
+    clock::now,
     durable::try_write_file,
     error::{Error, Kind, OrError, Result},
     random::random,
-    state::{self, Unreadable},
+    state::{self, State, Unreadable},
 };
 use tokio::sync::{Notify, watch};
 
@@ -27,7 +28,7 @@ pub struct NodeLock {
 
 struct Inner {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<LockState>,
     /// The current fencing number; 0: nobody holds the lock.
     current: watch::Sender<u64>,
     freed: Notify,
@@ -36,7 +37,7 @@ struct Inner {
 /// How many numbers are set aside at once: a lock costs no write then, and can be had where the disk is full.
 const SET_ASIDE: u64 = 1024;
 
-struct State {
+struct LockState {
     last: u64,
     /// The last one that may be given out; after a start, those up to it are counted as given.
     reserved: u64,
@@ -45,11 +46,15 @@ struct State {
     unreadable: Option<Unreadable>,
 }
 
-impl State {
+impl LockState {
     fn read(path: &Path) -> Self {
         let hint = "move the file away on the node (`lap ssh NODE`): the next command begins with new numbers";
-        let (last, unreadable) = state::word(path).hint(hint).value_and_complaint();
-        let last = last.unwrap_or(0);
+        let read: State<u64> = state::word(path).hint(hint);
+        // The file was moved away: containers and the ledger still have its numbers.
+        let is_lost =
+            read.is_absent() && path.parent().is_some_and(|state| !state::is_absent(&state.join("journal.jsonl")));
+        let (last, unreadable) = read.value_and_complaint();
+        let last = last.unwrap_or(if is_lost { after_all(now()) } else { 0 });
         Self { last, reserved: last, held: None, unreadable }
     }
 }
@@ -65,7 +70,7 @@ impl NodeLock {
     /// The lock whose numbers are kept in `state`. If they cannot be read, nobody gets it.
     pub fn open(state: &Path) -> Self {
         let path = state.join("fence");
-        let state = Mutex::new(State::read(&path));
+        let state = Mutex::new(LockState::read(&path));
         Self { inner: Arc::new(Inner { path, state, current: watch::Sender::new(0), freed: Notify::new() }) }
     }
 
@@ -76,7 +81,7 @@ impl NodeLock {
     pub fn take(&self, holder: &Holder, now: i64) -> Result<std::result::Result<Grant, (Holder, i64)>> {
         let mut state = self.state();
         if state.unreadable.is_some() {
-            *state = State::read(&self.inner.path);
+            *state = LockState::read(&self.inner.path);
         }
         if let Some(why) = &state.unreadable {
             return Err(why.clone().into());
@@ -150,9 +155,14 @@ impl NodeLock {
         let _ = current.wait_for(|&now| now != fence).await;
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LockState> {
         self.inner.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// A number above all that a counter from 1 reaches, and above those that this gave before.
+fn after_all(now: i64) -> u64 {
+    u64::try_from(now).unwrap_or(0) << 20
 }
 
 /// A number in the upper half.
@@ -247,5 +257,19 @@ mod tests {
         tokio::task::yield_now().await;
         drop(grant);
         tokio::time::timeout(std::time::Duration::from_secs(1), waiting).await.unwrap().unwrap();
+    }
+
+    /// A container that a switch made keeps the number of that switch: a number that is given twice would make an old container a new one.
+    #[test]
+    fn a_lost_file_of_numbers_gives_no_number_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = || NodeLock::open(dir.path()).take(&holder("anna"), 1).unwrap().ok().unwrap().fence;
+        assert_eq!(take(), 1, "a new node");
+        fs::write(dir.path().join("journal.jsonl"), "").unwrap();
+        let before = take();
+        fs::remove_file(dir.path().join("fence")).unwrap();
+        let after = take();
+        assert!(after > before + (1 << 40), "{after}");
+        assert!(take() > after);
     }
 }

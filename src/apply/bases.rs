@@ -7,7 +7,11 @@ use async_trait::async_trait;
 use bollard::Docker;
 use lap_base::error::{Error, Kind, Result};
 
-use super::{Perform, build, carry_out, connected_node::ConnectedNode, options::Options};
+use super::{
+    Perform, build, carry_out,
+    connected_node::{ConnectedNode, with_end},
+    options::Options,
+};
 use crate::{
     observe::working_tree::WorkingTree,
     plan::{Action, Plan},
@@ -52,7 +56,7 @@ pub async fn pull(maker: &ConnectedNode, environment: &str, bases: &BTreeSet<Str
     let end = result.as_ref().map(|_| ()).map_err(|error| error.message.lines().next().unwrap_or_default().to_owned());
     // A step that was stopped may keep the performer for a moment; the agent then sees the end of the connection.
     match Arc::try_unwrap(performer) {
-        Ok(performer) => result.and(performer.held.end(end).await),
+        Ok(performer) => with_end(result, performer.held.end(end).await),
         Err(_) => result,
     }
 }

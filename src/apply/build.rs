@@ -137,7 +137,7 @@ pub async fn pull(docker: &Docker, reference: &str, line: &LineSink<'_>) -> Resu
     let mut lines = docker.create_image(Some(options), None, None);
     let what = || format!("cannot pull `{reference}`");
     while let Some(info) = lines.next().await {
-        let CreateImageInfo { status, error_detail, .. } = info.or_error(Kind::Node, what)?;
+        let CreateImageInfo { status, error_detail, .. } = info.map_err(|error| node_failed(&what(), &error))?;
         if let Some(error) = error_detail.and_then(|error| error.message) {
             return Err(Error::new(Kind::Node, format!("{}: {error}", what()))
                 .hint("`lap image seed` copies an image from this machine's Docker to the node"));

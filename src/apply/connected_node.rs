@@ -16,6 +16,20 @@ use crate::wire::{
     protocol::{Holder, NodeFacts, Request},
 };
 
+/// How an operation under the lock ended. A lost lock is the reason for whatever failed on the node.
+///
+/// # Errors
+/// The operation failed, or the lock was lost.
+pub fn with_end(result: Result<()>, ended: Result<()>) -> Result<()> {
+    match (result, ended) {
+        (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind.is_of_node() => {
+            Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
+                .hint("run the command again: it continues from the present state of the node"))
+        }
+        (result, ended) => result.and(ended),
+    }
+}
+
 /// A node that is reached through its agent.
 pub struct ConnectedNode {
     pub name: String,

@@ -69,6 +69,8 @@ impl Snapshots {
     /// The first thing that failed. Damage is none: it is in what is given back.
     pub async fn do_due(&self, place: &LabRepositories, policy: &CopyPolicy, options: &Options) -> Result<Due> {
         let mut due = Due::default();
+        // An agent of an earlier lap knows no order of snapshots: it is replaced first.
+        self.facts(options).await?;
         let newest = self.list(false).await?.pop().map(|listed| listed.meta);
         let (there, environment) = (place.clone(), self.environment().name.clone());
         let copies = aside(move || there.copies(&environment)).await?;

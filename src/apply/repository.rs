@@ -46,6 +46,8 @@ impl Snapshots {
     /// There is no such snapshot, restic works on the repository, or what the agent says.
     pub async fn copy(&self, id: Option<&str>, place: &LabRepositories, options: &Options) -> Result<CopyResult> {
         let begun = Instant::now();
+        // An agent of an earlier lap knows no order of snapshots: it is replaced first.
+        self.facts(options).await?;
         let meta = self.named(id.unwrap_or("latest")).await?;
         let environment = self.environment().name.clone();
         let (there, env) = (place.clone(), environment.clone());

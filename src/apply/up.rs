@@ -13,7 +13,9 @@ use super::{
     admits::{self, Allowed, Doors},
     bases,
     builder::Builder,
-    carry_out, grow,
+    carry_out,
+    connected_node::with_end,
+    grow,
     host::Host,
     images::image_ids,
     making::Making,
@@ -71,14 +73,7 @@ impl Master {
                     Some(builder) => builder.end(end.clone()).await,
                     None => Ok(()),
                 };
-                match (result, performer.held.end(end).await.and(built)) {
-                    // Whatever failed, this is why.
-                    (Err(first), Err(lost)) if lost.kind == Kind::Locked && first.kind.is_of_node() => {
-                        Err(Error::new(Kind::Locked, format!("{lost}: {first}"))
-                            .hint("run the command again: it continues from the present state of the node"))
-                    }
-                    (result, ended) => result.and(ended),
-                }
+                with_end(result, performer.held.end(end).await.and(built))
             }
             Err(_) => result,
         }

@@ -177,6 +177,10 @@ impl Session {
     async fn open(&self, socket: &str) -> Result<Box<dyn Stream>> {
         match self.handle.channel_open_direct_streamlocal(socket).await {
             Ok(channel) => Ok(Box::new(channel.into_stream())),
+            Err(_) if self.handle.is_closed() => {
+                Err(Error::new(Kind::Disconnected, format!("the connection to `{}` ended", self.node))
+                    .hint("run the command again: it continues from the present state of the node"))
+            }
             Err(error) => Err(Error::new(Kind::Node, format!("the agent of `{}` does not run: {error}", self.node))
                 .hint("run the command again in a moment, or inspect the node with `lap ssh`")),
         }

@@ -63,7 +63,14 @@ pub fn snapshots(found: &Inventory, stay: &[u64], rules: &PruneRules, now: &Mome
             (Some((number, _)), _) => {
                 PruneDecision::stays(ItemKind::Snapshot, name, format!("the data for a rollback to release {number}"))
             }
-            (None, false) => PruneDecision::stays(ItemKind::Snapshot, name, format!("{what}, less than {days} d ago")),
+            (None, false) => {
+                let of_clock = u64::try_from(now.at.saturating_sub(meta.at)).unwrap_or(0);
+                let why = match of_clock >= rules.keep_failed {
+                    true => format!("{what}; the node has run for less than {days} d since"),
+                    false => format!("{what}, less than {days} d ago"),
+                };
+                PruneDecision::stays(ItemKind::Snapshot, name, why)
+            }
             (None, true) => {
                 let why = format!("{what}, more than {days} d ago");
                 PruneDecision::removed(ItemKind::Snapshot, name, why, Todo::Snapshot(meta.id.clone()))

@@ -142,8 +142,11 @@ impl Locks {
                 format!("`{}@{}` uses it (process {}){since}", said.username, said.hostname, said.pid)
             },
         );
-        Error::new(Kind::Locked, format!("`{}` is locked: {by}", self.name))
-            .hint("`restic unlock` removes the lock of a killed process; lap removes it after 30 minutes")
+        let hint = match said {
+            Some(_) => "`restic unlock` removes the lock of a killed process; lap removes it after 30 minutes",
+            None => "if no program uses the repository, `restic unlock --remove-all` removes the lock",
+        };
+        Error::new(Kind::Locked, format!("`{}` is locked: {by}", self.name)).hint(hint)
     }
 
     fn read(&self, bytes: &[u8]) -> Option<LockContent> {

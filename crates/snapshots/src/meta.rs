@@ -131,8 +131,9 @@ pub fn all(pool: &Path) -> Result<(Vec<Meta>, Vec<Damaged>)> {
 /// Whether a snapshot whose description cannot be read may be newer than `newest`. Where no counter knows both, their names say it.
 fn may_be_newer(id: &Id, newest: &Meta, counter: Option<&SnapshotCounter>) -> bool {
     let known = counter.and_then(|counter| {
-        let newest = newest.order.as_ref().filter(|order| order.line == counter.line)?;
-        Some(counter.of(id)? > newest.count)
+        let own = counter.of(id)?;
+        // All that is not of this line is older.
+        Some(newest.order.as_ref().filter(|order| order.line == counter.line).is_none_or(|newest| own > newest.count))
     });
     known.unwrap_or(*id > newest.id)
 }

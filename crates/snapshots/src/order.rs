@@ -146,6 +146,7 @@ fn open(pool: &Path) -> Result<SnapshotCounter> {
     match SnapshotCounter::read(pool) {
         State::Value(counter) if counter.last < MOST => return Ok(counter),
         State::Absent => {}
+        State::Unreadable(why) if fs::read(&path).is_err() => return Err(why.into()),
         _ => {
             let aside = path.with_added_extension("damaged");
             fs::rename(&path, &aside).or_error(Kind::Node, || format!("cannot rename `{}`", path.display()))?;
@@ -170,7 +171,8 @@ pub fn key(order: Option<&Order>, at: i64, id: &Id, own: Option<&SnapshotCounter
     let (rank, generation, count) = match order {
         None => (0, 0, 0),
         Some(order) if own.is_some_and(|own| own.line == order.line) => (2, 0, order.count),
-        Some(order) => (1, order.generation.unwrap_or(0), order.count),
+        // Without a generation it was taken here, under a line that was lost: it is newer than what came from elsewhere.
+        Some(order) => (1, order.generation.unwrap_or(u64::MAX), order.count),
     };
     (rank, generation, count, at, id.clone())
 }

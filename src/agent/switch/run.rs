@@ -16,7 +16,7 @@ use super::{
     watch::SwitchWatch,
 };
 use crate::{
-    agent::{docker, recorded, snapshots, system::blocking::run_blocking},
+    agent::{docker, pool::reserve, recorded, snapshots, system::blocking::run_blocking},
     release::{SwitchOrder, Verb, manifest::identity},
     wire::paths,
 };
@@ -32,6 +32,8 @@ pub async fn run(
     watch: SwitchWatch,
     note: Box<dyn Fn(&str) + Send + Sync>,
 ) -> Result<SwitchResult> {
+    // The record, and the snapshot before the switch, are on the disk that may be full.
+    let _room = run_blocking(|| Ok(reserve::open())).await?;
     let docker = docker::connect().await?;
     let found = run_blocking(|| Ok(recorded::read(Path::new(paths::STATE)))).await?;
     // Who made which release is written down by every switch, and the number must be one that no release had.
@@ -121,6 +123,7 @@ pub fn named() -> Result<Vec<Id>> {
 /// It cannot be done now; call it again.
 pub async fn recover(watch: &SwitchWatch, tell: bool) -> Result<Option<String>> {
     let Some(record) = run_blocking(SwitchRecord::read).await? else { return Ok(None) };
+    let _room = run_blocking(|| Ok(reserve::open())).await?;
     let note: Box<dyn Fn(&str) + Send + Sync> =
         if tell { Box::new(|step| eprintln!("agent: switch: {step}")) } else { Box::new(|_| {}) };
     let (number, phase) = (record.order.number, record.phase.clone());

@@ -110,7 +110,8 @@ impl Switch {
         };
         run_blocking(move || {
             let pool = Path::new(paths::POOL);
-            let kept = Meta { order: Some(snapshot::order::again(pool, &before)?), ..kept };
+            // The snapshot has its number already if there is one. A full disk must not keep the old containers from their start.
+            let kept = Meta { order: snapshot::order::again(pool, &before).ok(), ..kept };
             // Without it nothing new was ever started. One whose description cannot be read is not absent: the data is there.
             if !snapshot::complete(pool, &kept)? {
                 snapshot::abandon(pool, &before)?;
