@@ -12,7 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 fn main() {
-    let mut files = vec![PathBuf::from("Cargo.lock"), PathBuf::from("Cargo.toml"), PathBuf::from("lap.toml")];
+    let mut files = vec![
+        PathBuf::from("Cargo.lock"),
+        PathBuf::from("Cargo.toml"),
+        PathBuf::from("build.rs"),
+        PathBuf::from("lap.toml"),
+    ];
     for dir in ["src", "crates", "vendor", "containers", "nodes", "env"] {
         walk(Path::new(dir), &mut files);
         println!("cargo::rerun-if-changed={dir}");
@@ -28,7 +33,9 @@ fn main() {
         std::env::var(name).unwrap_or_default().hash(&mut hash);
     }
     templates(&files);
-    println!("cargo::rerun-if-changed=Cargo.lock");
+    for file in ["Cargo.lock", "Cargo.toml", "build.rs", ".cargo"] {
+        println!("cargo::rerun-if-changed={file}");
+    }
     println!("cargo::rerun-if-changed=lap.toml");
     println!("cargo::rustc-env=LAP_BUILD={:016x}", hash.finish());
 }
@@ -36,8 +43,9 @@ fn main() {
 fn templates(files: &[PathBuf]) {
     let root = std::env::current_dir().expect("cargo sets the directory");
     let mut list = String::from("const TEMPLATES: &[Template] = &[\n");
-    let other =
-        |file: &Path| ["src", "crates", "vendor", "Cargo.toml", "Cargo.lock"].iter().any(|name| file.starts_with(name));
+    let other = |file: &Path| {
+        ["src", "crates", "vendor", "Cargo.toml", "Cargo.lock", "build.rs"].iter().any(|name| file.starts_with(name))
+    };
     for file in files.iter().filter(|file| !other(file)) {
         let Ok(meta) = fs::metadata(file) else { continue };
         let executable = meta.permissions().mode() & 0o111 != 0;

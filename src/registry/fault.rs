@@ -120,7 +120,7 @@ pub fn unexpected(registry: &str, what: &str, status: StatusCode, body: &[u8]) -
     let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason").to_owned());
     let message = format!("{registry} {what}: status {}, {words}", status.as_u16());
     if status == StatusCode::UNAUTHORIZED {
-        let hint = "`lap up` gives the registry the password of this workspace's keys";
+        let hint = "if another operator replaced the password, import their keys first (docs/registry.md); `lap up` gives the registry the password of this workspace's keys";
         let error = Error::new(Kind::Keys, message).hint(hint);
         return RegistryFault { error, again: false, starting: false };
     }

@@ -89,7 +89,7 @@ fn a_node_without_room_has_one_whole_state() {
     fill(&lab);
     let full = lab.lap(&["status"]).fails(7);
     assert!(
-        full.contains("`/data` is full: ") && full.contains("remove them with `lap snapshot rm ID test`"),
+        full.contains("`/data` is full: ") && full.contains("remove them with `lap snapshot rm ID --env test`"),
         "{full}"
     );
     // What the hint says helps: more room, while everything runs. Then it is filled again.
