@@ -30,7 +30,7 @@ impl KeySlot {
     pub(super) fn of(storage: &dyn Storage, file: &RepositoryFile) -> io::Result<Option<Self>> {
         let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None)?)?;
         let user = key.get("username").and_then(|user| user.as_str());
-        Ok([Self::Lab, Self::Passphrase].into_iter().find(|door| Some(door.user()) == user))
+        Ok([Self::Lab, Self::Passphrase].into_iter().find(|slot| Some(slot.user()) == user))
     }
 
     pub(super) fn key(self) -> KeyOptions {
@@ -38,7 +38,7 @@ impl KeySlot {
     }
 
     /// Returns the error for a password that does not open the repository.
-    pub(super) fn closed(self, name: &str) -> Error {
+    pub(super) fn wrong_password(self, name: &str) -> Error {
         match self {
             Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
                 .hint("it belongs to another lab, or was made with other keys"),

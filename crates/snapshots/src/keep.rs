@@ -65,7 +65,7 @@ const SPANS: [Span; 4] = [
 ];
 
 /// The time in seconds for which replaced data is kept. It may be the only copy.
-const SECOND_THOUGHTS: u64 = 7 * 24 * 3600;
+const REPLACED_KEPT_FOR: u64 = 7 * 24 * 3600;
 
 /// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it, what a restore
 /// replaced for a week in which the agent ran; the newest stays in any case.
@@ -84,7 +84,7 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<RetentionDec
         if meta.reason == Reason::Failed {
             decision.because.push("it has the data of a release that was taken back: `lap prune` decides".into());
         }
-        if meta.reason == Reason::Replaced && now.age(meta.order.as_ref(), meta.at) < SECOND_THOUGHTS {
+        if meta.reason == Reason::Replaced && now.age(meta.order.as_ref(), meta.at) < REPLACED_KEPT_FOR {
             decision.because.push("a restore replaced this data less than 7 days ago".into());
         }
     }

@@ -8,7 +8,8 @@ use crate::key_slot::KeySlot;
 #[test]
 fn a_passphrase_opens_the_repository_until_it_is_replaced() {
     let office = Office::new();
-    let open = |door, text: &str| Repository::open(office.storage.clone(), "office", door, &secret(text), silent());
+    let open =
+        |slot, text: &str| Repository::open(office.storage.clone(), "office", slot, &secret(text), no_progress());
     assert!(!office.open().has_passphrase().unwrap());
     office.open().set_passphrase(&secret("the first passphrase")).unwrap();
     assert!(open(KeySlot::Passphrase, "the first passphrase").unwrap().has_passphrase().unwrap());
@@ -33,10 +34,10 @@ fn the_key_of_the_lab_has_the_parameters_of_restic() {
     assert!(office.restic(&["key", "list"]).contains(" lap "));
     // The passphrase has a stronger N, because it can be guessed more easily.
     office.open().set_passphrase(&secret("a passphrase")).unwrap();
-    let key = |door| {
+    let key = |slot| {
         let files = office.storage.list(Folder::Keys).unwrap();
         let mut texts =
-            files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file).unwrap() == Some(door));
+            files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file).unwrap() == Some(slot));
         let (file, _) = texts.next().unwrap();
         serde_json::from_slice::<serde_json::Value>(&office.storage.read(file, None).unwrap()).unwrap()
     };
