@@ -23,10 +23,10 @@ impl KeySlot {
         }
     }
 
-    /// Of a key file; `None`: it is neither, but a key that somebody added with restic.
+    /// Returns the slot of a key file, or `None` if a user added the key with restic.
     ///
     /// # Errors
-    /// It cannot be read: it may be either.
+    /// The file cannot be read, so the key may belong to either slot.
     pub(super) fn of(storage: &dyn Storage, file: &RepositoryFile) -> io::Result<Option<Self>> {
         let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None)?)?;
         let user = key.get("username").and_then(|user| user.as_str());

@@ -93,11 +93,11 @@ impl Repository {
         Ok(RepositoryLock { end: Some(end), keeper: Some(keeper) })
     }
 
-    /// A lock to read, where one can be written: whoever cannot write there finds nobody who removes, either (a disk that is
-    /// mounted read-only).
+    /// Takes a shared lock for reading, if the repository can be written. If it cannot be written here (for example on
+    /// a read-only disk), no other program can remove files there either.
     ///
     /// # Errors
-    /// Somebody removes from it, or its locks cannot be read.
+    /// Another program holds an exclusive lock, or the locks cannot be read.
     pub fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
         Locks { storage: self.storage.clone(), key: self.cipher()?, name: self.name.clone() }.check(false, None)?;
         match self.lock(false) {

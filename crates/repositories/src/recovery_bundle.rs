@@ -29,10 +29,10 @@ const WORKSPACE: &str = "lap-workspace";
 /// The tags of the two parts.
 pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
 
-/// Says which of several is the newest: a clock may be wrong.
+/// The tag with the number that shows which bundle is the newest one, because a clock may be wrong.
 const COUNT: &str = "lap-count:";
 
-/// Larger numbers are not believed: the next one must exist.
+/// The limit for numbers, so that there is always a next one. A larger number is not accepted.
 const MOST_COUNTED: u64 = 1 << 53;
 
 /// The maximum size in bytes of a file with sealed keys. Real ones are much smaller.
@@ -185,7 +185,8 @@ impl Repository {
     }
 }
 
-/// By what these are ordered: those of an earlier lap, by date, are older than all that have a count.
+/// Returns the sort key of a bundle. Bundles without a number, from an earlier version, are older than all others, and
+/// are sorted by date.
 pub(super) fn position(file: &SnapshotFile) -> (u64, Timestamp) {
     let count = file.tags.iter().find_map(|tag| tag.strip_prefix(COUNT)?.parse().ok()).filter(|n| *n < MOST_COUNTED);
     (count.unwrap_or(0), file.time.timestamp())

@@ -14,11 +14,12 @@ use lap_snapshots::{Id, Meta, Reason, half, order, volume};
 /// The maximum size in bytes of a description. Real ones are much smaller.
 const MAX_DESCRIPTION: u64 = 64 << 20;
 
-/// Makes the copy of `id` a snapshot. `generation` is that of its line in the repository. `restore` puts it into the directory it is given, in which the data begins as the snapshot
-/// nearest in time (or the present): what the node has already is read here and not there.
+/// Fetches the copy `id` as a snapshot. `generation` is that of its line in the repository. `restore` restores it into
+/// the directory that it gets. There, the data starts as the snapshot nearest in time (or as the present data), so only
+/// the differences are transferred.
 ///
 /// # Errors
-/// It is here already, or something cannot be read or written: then nothing is listed.
+/// The snapshot exists already, or something cannot be read or written. Then nothing is listed.
 pub fn fetch(
     name: &str,
     pool: &Path,
