@@ -118,7 +118,7 @@ fn the_keys_and_the_workspace_are_stored_beside_the_snapshots() {
     assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
 }
 
-/// A key that cannot be read may be the passphrase's: it is not taken for none.
+/// An unreadable key may be the passphrase's, so it does not count as absent.
 #[test]
 fn a_key_or_a_lock_that_cannot_be_read_is_not_absent() {
     let office = Office::new();
