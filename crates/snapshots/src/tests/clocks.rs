@@ -121,6 +121,9 @@ fn no_clock_changes_the_order_or_removes_a_new_snapshot() {
     }
 }
 
+/// Returns the number of the period that contains a time.
+type Period = fn(i64) -> i64;
+
 /// The rules that use only dates. They are correct as long as the clock is.
 #[test]
 fn with_a_correct_clock_the_rules_follow_the_calendar() {
@@ -133,7 +136,7 @@ fn with_a_correct_clock_the_rules_follow_the_calendar() {
         }
         let kept = node.kept(&mut random);
         let mut model: Vec<bool> = (0..200).map(|n| n >= 197).collect();
-        let spans: [(fn(i64) -> i64, usize); 2] = [(|at| at.div_euclid(HOUR), 12), (|at| at.div_euclid(DAY), 7)];
+        let spans: [(Period, usize); 2] = [(|at| at.div_euclid(HOUR), 12), (|at| at.div_euclid(DAY), 7)];
         for (span, count) in spans {
             let mut seen = BTreeSet::new();
             for (n, taken) in node.all.iter().enumerate().rev() {
