@@ -16,28 +16,28 @@ use super::{
 };
 
 /// The number of packs that may be in memory at the same time. A restore asks for up to twenty.
-const PACKS: usize = 3;
+const MAX_PACKS: usize = 3;
 
 /// The maximum size in bytes of the cached packs with directories. rustic_core asks for one directory at a time, and
 /// each request over the network takes long.
-const DIRECTORIES: usize = 32 << 20;
+const MAX_CACHED: usize = 32 << 20;
 
 /// The backend through which rustic_core reads and writes a repository.
 pub struct Backend {
     storage: Arc<dyn Storage>,
     name: String,
-    packs: Arc<Places>,
-    directories: Mutex<Directories>,
+    packs: Arc<PackLimit>,
+    directories: Mutex<DirectoryCache>,
     /// Whether a warning of rustic_core prevents the write of a snapshot.
     strict: bool,
     /// The key slot whose keys are tried first, because each try takes a second.
-    door: KeySlot,
+    slot: KeySlot,
 }
 
 impl Backend {
     /// Makes a backend. `name` appears in messages only.
-    pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool, door: KeySlot) -> Self {
-        Self { storage, name: name.to_owned(), packs: Arc::default(), directories: Mutex::default(), strict, door }
+    pub fn new(storage: Arc<dyn Storage>, name: &str, strict: bool, slot: KeySlot) -> Self {
+        Self { storage, name: name.to_owned(), packs: Arc::default(), directories: Mutex::default(), strict, slot }
     }
 
     fn failed(&self, what: &str, file: &str, error: &std::io::Error) -> Box<RusticError> {
@@ -98,7 +98,7 @@ impl ReadBackend for Backend {
         if folder == Folder::Keys {
             all.sort_by_cached_key(|(file, _)| {
                 // Only the order: one that cannot be read is tried last, and then says why.
-                KeySlot::of(self.storage.as_ref(), file).ok().flatten() != Some(self.door)
+                KeySlot::of(self.storage.as_ref(), file).ok().flatten() != Some(self.slot)
             });
         }
         let id = |file: &RepositoryFile| match folder {
@@ -127,11 +127,11 @@ impl ReadBackend for Backend {
             let short = || self.failed("read", &file.path(), &std::io::ErrorKind::UnexpectedEof.into());
             return if to <= pack.len() { Ok(pack.slice(from..to)) } else { Err(short()) };
         }
-        let place = (kind == FileType::Pack && !cacheable).then(|| self.packs.take());
+        let permit = (kind == FileType::Pack && !cacheable).then(|| self.packs.take());
         let range = Some((offset.into(), length.into()));
         let bytes = self.storage.read(&file, range).map_err(|error| self.failed("read", &file.path(), &error))?;
-        Ok(match place {
-            Some(place) => Bytes::from_owner(Kept { bytes, _place: place }),
+        Ok(match permit {
+            Some(permit) => Bytes::from_owner(CountedBytes { bytes, _permit: permit }),
             None => bytes,
         })
     }
@@ -163,12 +163,12 @@ impl WriteBackend for Backend {
 
 /// The cache of packs with directories. The last one was used most recently.
 #[derive(Default)]
-struct Directories {
+struct DirectoryCache {
     packs: VecDeque<(RepositoryFile, Bytes)>,
     too_large: HashSet<RepositoryFile>,
 }
 
-impl Directories {
+impl DirectoryCache {
     fn get(&mut self, file: &RepositoryFile) -> Option<Bytes> {
         let at = self.packs.iter().position(|(known, _)| known == file)?;
         let found = self.packs.remove(at)?;
@@ -178,48 +178,49 @@ impl Directories {
     }
 
     fn keep(&mut self, file: &RepositoryFile, pack: &Bytes) {
-        if pack.len() > DIRECTORIES / 4 {
+        if pack.len() > MAX_CACHED / 4 {
             self.too_large.insert(file.clone());
             return;
         }
         self.packs.push_back((file.clone(), pack.clone()));
-        while self.packs.iter().map(|(_, pack)| pack.len()).sum::<usize>() > DIRECTORIES {
+        while self.packs.iter().map(|(_, pack)| pack.len()).sum::<usize>() > MAX_CACHED {
             self.packs.pop_front();
         }
     }
 }
 
 /// The bytes of a pack, with the permit that counts them.
-struct Kept {
+struct CountedBytes {
     bytes: Bytes,
-    _place: WritePermit,
+    _permit: PackPermit,
 }
 
-impl AsRef<[u8]> for Kept {
+impl AsRef<[u8]> for CountedBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
 #[derive(Default)]
-struct Places {
+struct PackLimit {
     taken: Mutex<usize>,
     freed: Condvar,
 }
 
-struct WritePermit(Arc<Places>);
+struct PackPermit(Arc<PackLimit>);
 
-impl Places {
-    /// Waits until there are fewer than [`PACKS`] packs in memory.
-    fn take(self: &Arc<Self>) -> WritePermit {
+impl PackLimit {
+    /// Waits until there are fewer than [`MAX_PACKS`] packs in memory.
+    fn take(self: &Arc<Self>) -> PackPermit {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = self.freed.wait_while(taken, |taken| *taken >= PACKS).unwrap_or_else(PoisonError::into_inner);
+        let mut taken =
+            self.freed.wait_while(taken, |taken| *taken >= MAX_PACKS).unwrap_or_else(PoisonError::into_inner);
         *taken += 1;
-        WritePermit(self.clone())
+        PackPermit(self.clone())
     }
 }
 
-impl Drop for WritePermit {
+impl Drop for PackPermit {
     fn drop(&mut self) {
         *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.freed.notify_one();

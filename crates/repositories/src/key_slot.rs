@@ -23,14 +23,14 @@ impl KeySlot {
         }
     }
 
-    /// Of a key file; `None`: it is neither, but a key that somebody added with restic.
+    /// Returns the slot of a key file, or `None` if a user added the key with restic.
     ///
     /// # Errors
-    /// It cannot be read: it may be either.
+    /// The file cannot be read, so the key may belong to either slot.
     pub(super) fn of(storage: &dyn Storage, file: &RepositoryFile) -> io::Result<Option<Self>> {
         let key: serde_json::Value = serde_json::from_slice(&storage.read(file, None)?)?;
         let user = key.get("username").and_then(|user| user.as_str());
-        Ok([Self::Lab, Self::Passphrase].into_iter().find(|door| Some(door.user()) == user))
+        Ok([Self::Lab, Self::Passphrase].into_iter().find(|slot| Some(slot.user()) == user))
     }
 
     pub(super) fn key(self) -> KeyOptions {
@@ -38,7 +38,7 @@ impl KeySlot {
     }
 
     /// Returns the error for a password that does not open the repository.
-    pub(super) fn closed(self, name: &str) -> Error {
+    pub(super) fn wrong_password(self, name: &str) -> Error {
         match self {
             Self::Lab => Error::new(Kind::Keys, format!("the lab's repository password does not open `{name}`"))
                 .hint("it belongs to another lab, or was made with other keys"),

@@ -24,9 +24,9 @@ use super::{
 };
 
 /// The interval at which a lock file is replaced by a new one. restic uses the same value.
-const ANEW: Duration = Duration::from_secs(5 * 60);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The age in seconds after which a lock file belongs to a dead process. restic uses the same value.
-const DEAD: i64 = 30 * 60;
+const MAX_AGE: i64 = 30 * 60;
 
 /// The content of a lock file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl Repository {
         let (end, ended) = mpsc::channel::<()>();
         let keeper = std::thread::spawn(move || {
             let mut mine = mine;
-            while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(ANEW) {
+            while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(RENEWAL_INTERVAL) {
                 if let Ok(new) = files.write(exclusive) {
                     files.remove(&mine);
                     mine = new;
@@ -93,11 +93,11 @@ impl Repository {
         Ok(RepositoryLock { end: Some(end), keeper: Some(keeper) })
     }
 
-    /// A lock to read, where one can be written: whoever cannot write there finds nobody who removes, either (a disk that is
-    /// mounted read-only).
+    /// Takes a shared lock for reading, if the repository can be written. If it cannot be written here (for example on
+    /// a read-only disk), no other program can remove files there either.
     ///
     /// # Errors
-    /// Somebody removes from it, or its locks cannot be read.
+    /// Another program holds an exclusive lock, or the locks cannot be read.
     pub fn lock_to_read(&self) -> Result<Option<RepositoryLock>> {
         Locks { storage: self.storage.clone(), key: self.cipher()?, name: self.name.clone() }.check(false, None)?;
         match self.lock(false) {
@@ -120,26 +120,26 @@ impl Locks {
             if Some(&file) == mine {
                 continue;
             }
-            let said = match self.storage.read(&file, None) {
+            let content = match self.storage.read(&file, None) {
                 // The other program has removed its lock in the meantime.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 bytes => self.read(&bytes.or_error(Kind::Host, what)?),
             };
-            match said {
-                Some(said) if is_dead(&said) => self.remove(&file),
-                Some(said) if !said.exclusive && !exclusive => {}
-                said => return Err(self.taken(said.as_ref())),
+            match content {
+                Some(content) if is_dead(&content) => self.remove(&file),
+                Some(content) if !content.exclusive && !exclusive => {}
+                content => return Err(self.taken(content.as_ref())),
             }
         }
         Ok(())
     }
 
-    fn taken(&self, said: Option<&LockContent>) -> Error {
-        let by = said.map_or_else(
+    fn taken(&self, content: Option<&LockContent>) -> Error {
+        let by = content.map_or_else(
             || "a lock in it cannot be read".to_owned(),
-            |said| {
-                let since = at(said).map_or_else(String::new, |at| format!(", since {}", ago(now() - at)));
-                format!("`{}@{}` uses it (process {}){since}", said.username, said.hostname, said.pid)
+            |content| {
+                let since = at(content).map_or_else(String::new, |at| format!(", since {}", ago(now() - at)));
+                format!("`{}@{}` uses it (process {}){since}", content.username, content.hostname, content.pid)
             },
         );
         let hint = match said {
@@ -160,8 +160,8 @@ impl Locks {
         let username = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
         let time = OffsetDateTime::now_utc().format(&Rfc3339).or_error(Kind::Other, what)?;
         let (uid, gid) = (Some(uid.as_raw()), Some(gid.as_raw()));
-        let said = LockContent { time, exclusive, hostname, username, pid: std::process::id(), uid, gid };
-        let plain = serde_json::to_vec(&said).or_error(Kind::Other, what)?;
+        let content = LockContent { time, exclusive, hostname, username, pid: std::process::id(), uid, gid };
+        let plain = serde_json::to_vec(&content).or_error(Kind::Other, what)?;
         let bytes = self.key.seal(&plain)?;
         let name = hex::encode(Sha256::digest(&bytes));
         let file = RepositoryFile::new(Folder::Locks, &name).ok_or_else(|| Error::new(Kind::Other, what()))?;
@@ -179,14 +179,14 @@ fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-fn at(said: &LockContent) -> Option<i64> {
-    OffsetDateTime::parse(&said.time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+fn at(content: &LockContent) -> Option<i64> {
+    OffsetDateTime::parse(&content.time, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
 }
 
-fn is_dead(said: &LockContent) -> bool {
-    let here = nix::unistd::gethostname().is_ok_and(|name| name.to_string_lossy() == said.hostname);
-    let alive = i32::try_from(said.pid).is_ok_and(|pid| {
+fn is_dead(content: &LockContent) -> bool {
+    let here = nix::unistd::gethostname().is_ok_and(|name| name.to_string_lossy() == content.hostname);
+    let alive = i32::try_from(content.pid).is_ok_and(|pid| {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) != Err(nix::errno::Errno::ESRCH)
     });
-    at(said).is_some_and(|at| now() - at > DEAD) || (here && !alive)
+    at(content).is_some_and(|at| now() - at > MAX_AGE) || (here && !alive)
 }

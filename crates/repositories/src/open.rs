@@ -19,17 +19,20 @@ use rustic_core::{
     RepositoryOptions, RusticError, RusticProgress, RusticResult, repofile::MasterKey,
 };
 
-use super::{backend::Backend, file::Folder, key_slot::KeySlot, room::is_room, storage::Storage, warnings::one_line};
+use super::{
+    backend::Backend, file::Folder, key_slot::KeySlot, scope::is_repository_directory, storage::Storage,
+    warnings::one_line,
+};
 
 /// A function that receives progress messages. It is cheap to clone.
 pub type OnProgress = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The size of packs in bytes. A restore has a few packs in memory, and larger ones are not faster.
-const PACK: u64 = 8 << 20;
+const PACK_SIZE: u64 = 8 << 20;
 /// The entries that may exist in a directory without a repository.
-const BESIDE: [&str; 3] = ["keys", "tmp", "lost+found"];
+const OTHER_ENTRIES: [&str; 3] = ["keys", "tmp", "lost+found"];
 /// The minimum time between two progress messages of one step.
-const BETWEEN: Duration = Duration::from_secs(1);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An open repository.
 pub struct Repository {
@@ -40,21 +43,21 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Opens an existing repository with the password of the slot `door`.
+    /// Opens an existing repository with the password of the slot `slot`.
     ///
     /// # Errors
     /// There is no repository, it is damaged, or it has another password.
     pub fn open(
         storage: Arc<dyn Storage>,
         name: &str,
-        door: KeySlot,
+        slot: KeySlot,
         password: &Secret,
         tell: OnProgress,
     ) -> Result<Self> {
-        let raw = raw(&storage, name, (false, door), tell)?;
+        let raw = raw(&storage, name, (false, slot), tell)?;
         let opened = guarded(name, || Ok(raw.open(&Credentials::password(password.expose()))))?;
         let inner = opened.map_err(|error| match error.is_incorrect_password() {
-            true => door.closed(name),
+            true => slot.wrong_password(name),
             false => problem(name, &error),
         })?;
         Ok(Self { name: name.to_owned(), inner, storage })
@@ -102,7 +105,11 @@ impl Repository {
             None => Ok(false),
             // A creation that was killed before it wrote `config` leaves keys, which open nothing. Other entries are
             // repositories inside this directory.
-            Some(entries) if entries.iter().all(|entry| BESIDE.contains(&entry.as_str()) || is_room(entry)) => {
+            Some(entries)
+                if entries
+                    .iter()
+                    .all(|entry| OTHER_ENTRIES.contains(&entry.as_str()) || is_repository_directory(entry)) =>
+            {
                 Ok(false)
             }
             Some(_) => Err(Error::new(Kind::Refused, format!("`{name}` is not a repository, and not empty"))),
@@ -117,9 +124,9 @@ impl Repository {
         storage.make().or_error(Kind::Host, || format!("cannot make the repository `{name}`"))?;
         let raw = raw(&storage, name, (false, KeySlot::Lab), tell)?;
         let options = ConfigOptions::default()
-            .set_datapack_size(bytesize::ByteSize::b(PACK))
+            .set_datapack_size(bytesize::ByteSize::b(PACK_SIZE))
             .set_datapack_growfactor(0_u32)
-            .set_treepack_size(bytesize::ByteSize::b(PACK / 2))
+            .set_treepack_size(bytesize::ByteSize::b(PACK_SIZE / 2))
             // The extra verification would decrypt and unpack all data that was just encrypted, and needs a quarter of
             // the time. The names of the files reveal damage on the way. `verify --read-data` finds errors of this
             // machine.
@@ -127,7 +134,7 @@ impl Repository {
         let credentials = Credentials::password(password.expose());
         let inner = guarded(name, || raw.init(&credentials, &KeySlot::Lab.key(), &options))?;
         let made = Self { name: name.to_owned(), inner, storage };
-        made.lighten(password)?;
+        made.replace_lab_key(password)?;
         Ok(made)
     }
 
@@ -140,10 +147,10 @@ impl Repository {
 fn raw(
     storage: &Arc<dyn Storage>,
     name: &str,
-    (strict, door): (bool, KeySlot),
+    (strict, slot): (bool, KeySlot),
     tell: OnProgress,
 ) -> Result<rustic_core::Repository<()>> {
-    let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict, door)), None);
+    let backends = RepositoryBackends::new(Arc::new(Backend::new(storage.clone(), name, strict, slot)), None);
     guarded(name, || {
         // There is no cache, so nothing of a repository remains on a machine.
         let options = RepositoryOptions::default().no_cache(true);
@@ -152,7 +159,7 @@ fn raw(
 }
 
 /// The maximum length of a panic's message, in characters.
-const MOST: usize = 400;
+const MAX_PANIC_TEXT: usize = 400;
 
 /// Runs a function of rustic_core. A panic, for example about a damaged pack or a full disk, becomes an error.
 ///
@@ -175,7 +182,7 @@ fn problem(name: &str, error: &RusticError) -> Error {
 
 fn damaged(name: &str, text: &str) -> Error {
     // A panic can print all data that rustic_core had in memory.
-    let text: String = one_line(text).chars().take(MOST).collect();
+    let text: String = one_line(text).chars().take(MAX_PANIC_TEXT).collect();
     Error::new(Kind::Node, format!("the repository `{name}`: {text}"))
         .hint("`lap snapshot verify --read-data --from REPOSITORY` names the damaged files")
 }
@@ -228,7 +235,7 @@ impl RusticProgress for Bar {
     fn inc(&self, more: u64) {
         let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= BETWEEN {
+        if last.elapsed() >= PROGRESS_INTERVAL {
             *last = Instant::now();
             let all = self.all.load(Ordering::Relaxed);
             (self.tell)(&format!("{}: {} of {}", self.title, bytes(done), bytes(all.max(done))));

@@ -29,17 +29,17 @@ const WORKSPACE: &str = "lap-workspace";
 /// The tags of the two parts.
 pub(super) const TAGS: [&str; 2] = [KEYS, WORKSPACE];
 
-/// Says which of several is the newest: a clock may be wrong.
+/// The tag with the number that shows which bundle is the newest one, because a clock may be wrong.
 const COUNT: &str = "lap-count:";
 
-/// Larger numbers are not believed: the next one must exist.
+/// The limit for numbers, so that there is always a next one. A larger number is not accepted.
 const MOST_COUNTED: u64 = 1 << 53;
 
 /// The maximum size in bytes of a file with sealed keys. Real ones are much smaller.
-const MOST_KEYS: usize = 64 << 20;
+const MAX_KEYS_SIZE: usize = 64 << 20;
 /// The files that are not stored: keys and caches; git's settings, which may contain passwords; and git's hooks, which
 /// could run on the machine of the recovery.
-const NOT_OURS: [&str; 3] = ["!**/.lap", "!**/.git/config", "!**/.git/hooks"];
+const EXCLUDED: [&str; 3] = ["!**/.lap", "!**/.git/config", "!**/.git/hooks"];
 /// The minimal settings that git needs.
 const GIT_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n";
 
@@ -80,7 +80,7 @@ impl Repository {
         let mut options = BackupOptions::default();
         options.ignore_filter_opts.git_ignore = true;
         options.ignore_filter_opts.no_require_git = true;
-        options.excludes.globs = NOT_OURS.map(str::to_owned).to_vec();
+        options.excludes.globs = EXCLUDED.map(str::to_owned).to_vec();
         options.parent_opts.skip_if_unchanged = true;
         self.keep(root, WORKSPACE, lab, &[], options)
     }
@@ -185,7 +185,8 @@ impl Repository {
     }
 }
 
-/// By what these are ordered: those of an earlier lap, by date, are older than all that have a count.
+/// Returns the sort key of a bundle. Bundles without a number, from an earlier version, are older than all others, and
+/// are sorted by date.
 pub(super) fn position(file: &SnapshotFile) -> (u64, Timestamp) {
     let count = file.tags.iter().find_map(|tag| tag.strip_prefix(COUNT)?.parse().ok()).filter(|n| *n < MOST_COUNTED);
     (count.unwrap_or(0), file.time.timestamp())
@@ -212,7 +213,7 @@ struct Limited(Vec<u8>);
 
 impl Write for Limited {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MOST_KEYS {
+        if self.0.len() + bytes.len() > MAX_KEYS_SIZE {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.0.extend_from_slice(bytes);

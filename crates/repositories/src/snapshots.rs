@@ -19,9 +19,9 @@ pub struct Copy {
     pub id: Id,
     pub lab: String,
     pub environment: String,
-    /// Unix seconds, as the node's clock showed them: for people.
+    /// The time of the snapshot in Unix seconds, by the clock of its node. It is for people only.
     pub at: i64,
-    /// Its place in the order of the environment's copies; `None`: an earlier lap made it.
+    /// The position of the copy among the environment's copies, or `None` if an earlier version made it.
     pub order: Option<Position>,
     /// The full id in restic.
     pub restic: String,
@@ -34,7 +34,7 @@ pub struct Copy {
     pub shared: bool,
 }
 
-/// The place of a copy in the order of an environment's copies in one repository. A node that is made anew counts in a new line, and the
+/// The position of a copy among an environment's copies in one repository. A new node counts in a new line, and the
 /// first copy of a line gets the next generation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Position {
@@ -43,18 +43,18 @@ pub struct Position {
     pub line: String,
 }
 
-/// Larger numbers are not believed: the next one must exist.
+/// The limit for numbers, so that there is always a next one. A larger number is not accepted.
 const MOST: u64 = 1 << 53;
 
 impl Position {
-    /// The generation for a snapshot of `order` among these copies; `None`: the snapshot has no position, because it came from
-    /// elsewhere and no copy of its line is here.
+    /// Returns the generation of a snapshot with `order` among these copies. Returns `None` if the snapshot has no
+    /// position, because it came from another repository and no copy of its line is here.
     pub fn generation(order: &Order, copies: &[Copy]) -> Option<u64> {
         let places = || copies.iter().filter_map(|copy| copy.order.as_ref());
         if let Some(same) = places().find(|place| place.line == order.line) {
             return Some(same.generation);
         }
-        // A snapshot that was fetched from another repository is not newer than what its node, or a later one, has copied here.
+        // A snapshot from another repository is not newer than the copies that its node, or a later one, made here.
         let newest = places().map(|place| place.generation).max().unwrap_or(0);
         order.generation.is_none().then_some(newest + 1)
     }
@@ -65,7 +65,7 @@ impl Position {
             return false;
         }
         let Some(order) = &meta.order else {
-            // An earlier lap took it.
+            // An earlier version took it.
             return copies.iter().all(|copy| copy.order.is_none() && copy.at < meta.at);
         };
         let Some(generation) = Self::generation(order, copies) else { return copies.is_empty() };

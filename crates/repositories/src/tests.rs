@@ -48,7 +48,7 @@ struct Office {
     _turn: MutexGuard<'static, ()>,
 }
 
-fn silent() -> OnProgress {
+fn no_progress() -> OnProgress {
     Arc::new(|_: &str| {})
 }
 
@@ -70,7 +70,7 @@ impl Office {
         let pool = Pool::on(filesystem);
         let storage = storage(&pool.dir.path().join("repository"));
         let office = Self { pool, storage, _turn: turn };
-        Repository::make(office.storage.clone(), "office", &secret("pw"), silent()).unwrap();
+        Repository::make(office.storage.clone(), "office", &secret("pw"), no_progress()).unwrap();
         office
     }
 
@@ -79,13 +79,13 @@ impl Office {
     }
 
     fn open(&self) -> Repository {
-        Repository::open(self.storage.clone(), "office", KeySlot::Lab, &secret("pw"), silent()).unwrap()
+        Repository::open(self.storage.clone(), "office", KeySlot::Lab, &secret("pw"), no_progress()).unwrap()
     }
 
     fn copy_through(&self, storage: Arc<dyn Storage>, id: &str) -> Result<CopyStats> {
         warnings::listen();
         let pool = self.pool.path();
-        let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, silent())?;
+        let repository = Repository::open_with(storage, "office", &self.open().key().unwrap(), true, no_progress())?;
         let order = snapshot::find(&pool, id).ok().and_then(|meta| meta.order);
         let generation = order.and_then(|order| Position::generation(&order, &repository.copies().unwrap_or_default()));
         let (lab, environment, node) = ("lab", "test", "test");
@@ -118,11 +118,11 @@ impl Office {
     }
 
     /// Copies a large file, calls `check`, removes the file, and fetches the copy again.
-    fn goes_there_and_comes_back(&self, judge: impl Fn()) {
+    fn copies_and_fetches_a_large_file(&self, check: impl Fn()) {
         fs::write(self.pool.path().join("data/git/big"), noise(4, 20 << 20)).unwrap();
         let meta = self.take(1_795_254_312);
         self.copy("latest");
-        judge();
+        check();
         let kept = self.pool.path().join("kept");
         snapshot::volume::copy(&self.data(&meta), &kept).unwrap();
         snapshot::remove(&self.pool.path(), &meta.id).unwrap();
@@ -157,7 +157,7 @@ fn workspace(repository: &Repository, into: &Path) -> Result<()> {
     warnings::listen();
     repository.workspace_by(into, |job| {
         let storage = repository.storage();
-        let again = Repository::open_with(storage, &job.repository, &job.key, false, silent())?;
+        let again = Repository::open_with(storage, &job.repository, &job.key, false, no_progress())?;
         here::here(again, job.what, &job.restic, into)
     })
 }
@@ -261,11 +261,11 @@ fn furnish(data: &Path) {
 #[test]
 fn a_copy_is_fetched_without_a_difference() {
     for filesystem in Filesystem::ALL {
-        goes_and_comes(&Office::on(filesystem, |path| Arc::new(DirectoryStorage::new(path))));
+        copies_and_fetches(&Office::on(filesystem, |path| Arc::new(DirectoryStorage::new(path))));
     }
 }
 
-fn goes_and_comes(office: &Office) {
+fn copies_and_fetches(office: &Office) {
     furnish(&office.pool.path().join("data"));
     fs::write(office.pool.path().join("state/ledger"), "release 1").unwrap();
     let first = office.take(1_795_254_312);
@@ -339,12 +339,12 @@ fn goes_and_comes(office: &Office) {
 }
 
 /// A storage that fails after a number of writes and removals.
-struct Breaks {
+struct FailingStorage {
     inner: Arc<dyn Storage>,
     left: AtomicI64,
 }
 
-impl Storage for Breaks {
+impl Storage for FailingStorage {
     fn list(&self, folder: Folder) -> io::Result<Vec<(RepositoryFile, u64)>> {
         self.inner.list(folder)
     }
@@ -381,7 +381,7 @@ fn a_second_try_does_not_send_the_same_data_again() {
     let office = Office::new();
     fs::write(office.pool.path().join("data/git/big"), noise(2, 40 << 20)).unwrap();
     office.take(1_795_254_312);
-    let breaks = Arc::new(Breaks { inner: office.storage.clone(), left: AtomicI64::new(3) });
+    let breaks = Arc::new(FailingStorage { inner: office.storage.clone(), left: AtomicI64::new(3) });
     let error = office.copy_through(breaks, "latest").unwrap_err();
     assert!(error.message.contains("the disk there is full"), "{error}");
     let sent: u64 = office.packs().iter().map(|pack| fs::metadata(pack).unwrap().len()).sum();
@@ -451,7 +451,7 @@ fn damage_is_reported_and_never_restored() {
 fn each_problem_is_reported_in_one_sentence() {
     let office = Office::new();
     let again =
-        |password| Repository::open(office.storage.clone(), "office", KeySlot::Lab, &secret(password), silent());
+        |password| Repository::open(office.storage.clone(), "office", KeySlot::Lab, &secret(password), no_progress());
     let error = again("wrong").err().unwrap();
     assert_eq!(error.message, "the lab's repository password does not open `office`");
     assert_eq!(again("pw").unwrap().copies_of("lab", "test").unwrap(), []);

@@ -1,14 +1,16 @@
-//! Dates for the rules that count by hour, day, week and month, where the clock was wrong. Pure.
+//! Dates for the rules that count by hour, day, week and month, if the clock was wrong. This module is pure.
 
 use super::order::is_ahead;
 
 const DAY: i64 = 24 * 3600;
 
-/// The date by which each state counts, given the oldest first and the dates that the clock showed; `None`: it lies ahead of the clock.
+/// Returns the date by which each state counts, or `None` for a date in the future. `times` contains the dates of the
+/// clock; the oldest state comes first.
 ///
-/// The order is certain, so some of the dates that contradict it are wrong. The right ones are taken to be those that cover the most days:
-/// old states are few, and must not lose against one day with many. A state with a wrong date lies between its neighbours in the order, and
-/// counts as if all such neighbours had been taken at equal distances.
+/// The order is known, so some of the dates that contradict it are wrong. The function selects as correct the dates
+/// that cover the most days, because there are few old states, and one day with many states must not outweigh them. A
+/// state with a wrong date lies between its neighbours in the order. Such states count as if they had been taken at
+/// equal intervals.
 pub fn dates(times: &[i64], now: i64) -> Vec<Option<i64>> {
     let behind: Vec<usize> = (0..times.len()).filter(|n| !is_ahead(times[*n], now)).collect();
     let mut dates = vec![None; times.len()];
@@ -31,15 +33,16 @@ pub fn dates(times: &[i64], now: i64) -> Vec<Option<i64>> {
     dates
 }
 
-/// The point after `part` of `parts` equal parts.
+/// Returns the end of part number `part` if the time is divided into `parts` equal parts.
 fn between(from: i64, until: i64, part: usize, parts: usize) -> i64 {
     let span = (i128::from(until) - i128::from(from)).max(0);
     from + i64::try_from(span * part as i128 / parts as i128).unwrap_or(0)
 }
 
-/// The positions of a sequence that never falls and covers as many days as possible; of several, one with the most numbers.
+/// Returns the positions of a non-decreasing sequence that covers as many days as possible, and of these one with the
+/// most elements.
 fn longest_rising(times: &[i64]) -> Vec<usize> {
-    // Of the best sequence that ends at each: days, numbers, and the position before.
+    // For the best sequence that ends at each position: its days, its length, and the position before.
     let mut best: Vec<(u64, u64, Option<usize>)> = Vec::with_capacity(times.len());
     for (n, at) in times.iter().enumerate() {
         let after = |before: usize| {
@@ -79,7 +82,7 @@ mod tests {
         assert_eq!(all(&[10, 200, 101, 20]), [Some(10), None, None, Some(20)]);
         assert_eq!(all(&[200, 300]), [None, None], "the clock is wrong now");
         assert_eq!(dates(&[i64::MIN, i64::MAX, 0, i64::MIN], i64::MAX).len(), 4, "no number overflows");
-        // Few old states, and one day on which the clock was at the epoch.
+        // There are few old states, and one day on which the clock was at the epoch.
         let mut many = vec![20 * DAY, 50 * DAY];
         many.extend((0..24).map(|hour| hour * 3600));
         assert_eq!(days(&dates(&many, now))[..2], some(&[20, 50]));

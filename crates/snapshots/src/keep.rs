@@ -40,7 +40,8 @@ pub struct RetentionDecision {
 }
 
 impl SnapshotPolicy {
-    /// When the next snapshot is due, in unix seconds, given the oldest first; `None`: never.
+    /// Returns the time of the next snapshot in Unix seconds, or `None` if there are no automatic snapshots. The oldest
+    /// snapshot comes first.
     pub fn due(&self, snapshots: &[Meta], now: i64) -> Option<i64> {
         // A snapshot from the future (after a wrong clock, or from an archive) does not delay the next one.
         let newest = snapshots.iter().rev().map(|meta| meta.at).find(|at| *at <= now);
@@ -65,10 +66,11 @@ const SPANS: [Span; 4] = [
 ];
 
 /// The time in seconds for which replaced data is kept. It may be the only copy.
-const SECOND_THOUGHTS: u64 = 7 * 24 * 3600;
+const REPLACED_KEPT_FOR: u64 = 7 * 24 * 3600;
 
-/// Decides about each snapshot, given the oldest first. What somebody asked for stays until somebody removes it, what a restore
-/// replaced for a week in which the agent ran; the newest stays in any case.
+/// Decides about each snapshot. The oldest snapshot comes first. A snapshot that a user asked for is kept until a user
+/// removes it, data that a restore replaced is kept for a week of the agent's running time, and the newest snapshot is
+/// always kept.
 pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<RetentionDecision> {
     let mut decisions: Vec<RetentionDecision> =
         snapshots.iter().map(|meta| RetentionDecision { id: meta.id.clone(), because: Vec::new() }).collect();
@@ -84,7 +86,7 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<RetentionDec
         if meta.reason == Reason::Failed {
             decision.because.push("it has the data of a release that was taken back: `lap prune` decides".into());
         }
-        if meta.reason == Reason::Replaced && now.age(meta.order.as_ref(), meta.at) < SECOND_THOUGHTS {
+        if meta.reason == Reason::Replaced && now.age(meta.order.as_ref(), meta.at) < REPLACED_KEPT_FOR {
             decision.because.push("a restore replaced this data less than 7 days ago".into());
         }
     }
@@ -98,9 +100,10 @@ pub fn decide(snapshots: &[Meta], keep: &Keep, now: &Moment) -> Vec<RetentionDec
     decisions
 }
 
-/// Of states taken at these times, the oldest first: why the policy keeps each, if it does. No rule judges one that is dated in the
-/// future: the clock may be wrong now, or it was wrong then. It stays until the clock has passed it or somebody removes it. Where dates
-/// contradict the order, a state stays if the rules keep it by its own date or by the one that the order gives it.
+/// Returns for each of these times why the policy keeps it. The oldest state comes first. A state with a date in the
+/// future is kept until the clock has passed it or a user removes it, because either the present clock or the earlier
+/// one is wrong. If dates contradict the order, a state is kept if the rules keep it by its own date or by the date
+/// that results from the order.
 pub fn spans(times: &[i64], keep: &Keep, now: i64) -> Vec<Vec<String>> {
     let mut all = vec![Vec::new(); times.len()];
     for because in all.iter_mut().rev().take(keep.last as usize) {

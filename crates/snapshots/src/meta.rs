@@ -39,7 +39,7 @@ pub enum Reason {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     pub id: Id,
-    /// Unix seconds, as the clock showed them: for people.
+    /// The time of the snapshot in Unix seconds, by the clock of the node. It is for people only.
     pub at: i64,
     pub reason: Reason,
     pub note: Option<String>,
@@ -51,7 +51,7 @@ pub struct Meta {
     /// The time that writers had to wait, or `None` if it was not measured.
     #[serde(default)]
     pub pause: Option<Pause>,
-    /// Its place in the order of snapshots; `None`: an earlier lap took it.
+    /// The position in the order of snapshots, or `None` if an earlier version took the snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
     /// The subvolumes that containers made in their data.

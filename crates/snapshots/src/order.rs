@@ -1,8 +1,9 @@
-//! The order in which a node takes its snapshots. A clock may be wrong, so a counter decides; dates are for people.
+//! The order in which a node takes its snapshots. A clock may be wrong, so a counter decides the order, and dates are
+//! for people only.
 //!
-//! `state/snapshot-order.json` has the counter. Each file begins a line of its own with a random name: if the file is lost, the node
-//! begins a new line, and every snapshot of the new line is newer than those of other lines. So a node that is made anew never takes
-//! a snapshot that looks older than the old node's copies.
+//! `state/snapshot-order.json` contains the counter. Each such file starts a new line of counts, which has a random
+//! name. If the file is lost, the node starts a new line, and every snapshot of the new line is newer than those of
+//! other lines. So a snapshot of a new node never looks older than the copies of its predecessor.
 
 use std::{
     collections::BTreeMap,
@@ -24,59 +25,61 @@ use super::id::Id;
 
 const FILE: &str = "snapshot-order.json";
 
-/// A clock that is set back by less (in seconds) puts no date into the future.
+/// The number of seconds by which a clock may be set back without a date counting as one in the future.
 const SLACK: i64 = 300;
 
-/// A counter that claims more is not believed: the next number must exist.
+/// The limit for counts, so that there is always a next one. A larger count is not accepted.
 const MOST: u64 = 1 << 53;
 
-/// How many of the last numbers are known by snapshot, even if that snapshot does not exist yet.
+/// The number of recent counts that are kept by snapshot, even if the snapshot does not exist yet.
 const LATELY: u64 = 16;
 
-/// The place of a snapshot in the order of its node.
+/// The position of a snapshot in the order of its node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The line that counted.
+    /// The line of the count.
     pub line: String,
     pub count: u64,
-    /// For how many seconds the agents of this line had run.
+    /// The time in seconds for which agents of this line had run.
     pub ran: u64,
-    /// Of a foreign line: its number in the repository from which the snapshot came, or 0.
+    /// For a snapshot of another line: the number of this line in the repository from which the snapshot came, or 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
 }
 
-/// `state/snapshot-order.json`
+/// The content of `state/snapshot-order.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotCounter {
     pub line: String,
-    /// The last number that was given out.
+    /// The last count that was assigned.
     pub last: u64,
-    /// For how many seconds agents of this line have run.
+    /// The time in seconds for which agents of this line have run.
     pub ran: u64,
-    /// The numbers of the snapshots on the node, also of those whose description can no longer be read.
+    /// The counts of the snapshots on the node, also of snapshots with an unreadable description.
     #[serde(default)]
     given: BTreeMap<Id, u64>,
 }
 
-/// What sorts snapshots: those of an earlier lap by date, then those of other lines, then those of this line.
+/// The sort key of a snapshot: snapshots of earlier versions come first, by date, then those of other lines, then those
+/// of this line.
 pub type Key = (u8, u64, u64, i64, Id);
 
-/// When this process last added its time to a counter.
+/// The time at which this process last added its running time to a counter.
 static COUNTED: Mutex<Option<(PathBuf, Instant)>> = Mutex::new(None);
 
 impl SnapshotCounter {
-    /// The counter of a pool.
+    /// Reads the counter of a pool.
     pub fn read(pool: &Path) -> State<Self> {
         state::json(&path(pool))
     }
 
-    /// The same, where a missing or unreadable file only means that every known line is another one.
+    /// Reads the counter, and returns `None` if the file is absent or unreadable. Then all known lines count as other
+    /// lines.
     pub fn known(pool: &Path) -> Option<Self> {
         Self::read(pool).value_and_complaint().0
     }
 
-    /// The number of a snapshot, also if its description cannot be read.
+    /// Returns the count of a snapshot, also if its description is unreadable.
     pub fn of(&self, id: &Id) -> Option<u64> {
         self.given.get(id).copied()
     }
@@ -91,10 +94,11 @@ fn path(pool: &Path) -> PathBuf {
     pool.join("state").join(FILE)
 }
 
-/// The place of the snapshot `id` that is about to be taken. No later call gives it again, also after a power cut.
+/// Assigns the next position to the snapshot `id`, before the snapshot is taken. No later call assigns it again, also
+/// after a power cut.
 ///
 /// # Errors
-/// The disk is full.
+/// The disk is full, or the counter cannot be written.
 pub fn next(pool: &Path, id: &Id) -> Result<Order> {
     let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut counter = open(pool)?;
@@ -109,23 +113,24 @@ pub fn next(pool: &Path, id: &Id) -> Result<Order> {
     Ok(Order { line: counter.line, count: counter.last, ran: counter.ran, generation: None })
 }
 
-/// The place of a snapshot whose name was chosen before: the one that it was given, or the next one.
+/// Returns the position of a snapshot with a chosen name: the assigned one, or the next one.
 ///
 /// # Errors
-/// As [`next`].
+/// The same as [`next`].
 pub fn again(pool: &Path, id: &Id) -> Result<Order> {
     let given = SnapshotCounter::known(pool).and_then(|counter| Some((counter.of(id)?, counter)));
     match given {
-        // When that was is not known any more. It is the later moment that keeps a snapshot for longer.
+        // The exact running time is unknown. The present one is later, and so keeps the snapshot for longer.
         Some((count, counter)) => Ok(Order { line: counter.line, count, ran: counter.ran, generation: None }),
         None => next(pool, id),
     }
 }
 
-/// Adds to the counter for how long this process has run since the last call. The first call begins.
+/// Adds the running time of this process since the last call to the counter. The first call only starts the
+/// measurement.
 ///
 /// # Errors
-/// The disk is full.
+/// The disk is full, or the counter cannot be written.
 pub fn count_time(pool: &Path) -> Result<()> {
     let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut counter = open(pool)?;
@@ -139,8 +144,8 @@ fn since(counted: Option<&(PathBuf, Instant)>, pool: &Path) -> u64 {
     counted.filter(|(of, _)| of == pool).map_or(0, |(_, at)| at.elapsed().as_secs())
 }
 
-/// The counter, or a new line. A file that cannot be read is kept beside the new one: a new line is newer than every other, so nothing
-/// depends on what the file said.
+/// Returns the counter, or the counter of a new line. A damaged file is kept beside the new one; a file that the disk does not give is an
+/// error. A new line is newer than all others, so nothing depends on the content of the old file.
 fn open(pool: &Path) -> Result<SnapshotCounter> {
     let path = path(pool);
     match SnapshotCounter::read(pool) {
@@ -156,8 +161,8 @@ fn open(pool: &Path) -> Result<SnapshotCounter> {
     Ok(SnapshotCounter { line, last: 0, ran: 0, given: BTreeMap::new() })
 }
 
-/// The order that the description of a snapshot from elsewhere claims, as far as it is believed: nothing claims to be newer than what
-/// this node has taken. `generation`: the number of its line in the repository.
+/// Returns the accepted part of the order in the description of a snapshot from another place. It must not be newer
+/// than the snapshots of this node. `generation` is the number of its line in the repository.
 pub fn believed(claimed: Option<Order>, pool: &Path, generation: Option<u64>) -> Option<Order> {
     let claimed = claimed.filter(|order| order.count < MOST)?;
     match SnapshotCounter::known(pool).filter(|own| own.line == claimed.line) {
@@ -166,7 +171,7 @@ pub fn believed(claimed: Option<Order>, pool: &Path, generation: Option<u64>) ->
     }
 }
 
-/// The key of a snapshot on a node with this counter.
+/// Returns the sort key of a snapshot on a node with the counter `own`.
 pub fn key(order: Option<&Order>, at: i64, id: &Id, own: Option<&SnapshotCounter>) -> Key {
     let (rank, generation, count) = match order {
         None => (0, 0, 0),
@@ -177,22 +182,23 @@ pub fn key(order: Option<&Order>, at: i64, id: &Id, own: Option<&SnapshotCounter
     (rank, generation, count, at, id.clone())
 }
 
-/// Whether a date lies ahead of the clock.
+/// Returns whether a date is in the future.
 pub fn is_ahead(at: i64, now: i64) -> bool {
     at > now.saturating_add(SLACK)
 }
 
-/// The present, by the clock and by the time that agents have run. A clock that jumps makes nothing older.
+/// The present time, by the clock and by the running time of agents. A jump of the clock does not make a snapshot
+/// older.
 #[derive(Clone, Debug, Default)]
 pub struct Moment {
-    /// Unix seconds.
+    /// The time in Unix seconds.
     pub at: i64,
     pub line: Option<String>,
     pub ran: u64,
 }
 
 impl Moment {
-    /// The present of a pool, when its clock shows `at`.
+    /// Returns the present time of a pool. `at` is the time of the clock.
     pub fn of(pool: &Path, at: i64) -> Self {
         let counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = SnapshotCounter::known(pool);
@@ -200,11 +206,11 @@ impl Moment {
         Self { at, line: counter.map(|counter| counter.line), ran }
     }
 
-    /// For how many seconds agents have certainly run since a snapshot was taken.
+    /// Returns the minimum time in seconds for which agents have run since a snapshot was taken.
     pub fn age(&self, order: Option<&Order>, at: i64) -> u64 {
         match order.filter(|order| Some(&order.line) == self.line.as_ref()) {
             Some(order) => self.ran.saturating_sub(order.ran),
-            // The node did not count when it was taken: both the clock and the counter must have seen the time pass.
+            // The node did not count when the snapshot was taken, so both the clock and the counter must show the time.
             None => u64::try_from(self.at.saturating_sub(at)).unwrap_or(0).min(self.ran),
         }
     }

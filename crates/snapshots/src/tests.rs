@@ -160,11 +160,11 @@ fn on_each(act: impl Fn(Pool)) {
 }
 
 #[test]
-fn there_and_back() {
-    on_each(goes_and_comes);
+fn a_restore_exchanges_the_present_data_and_a_snapshot() {
+    on_each(restores_twice);
 }
 
-fn goes_and_comes(pool: Pool) {
+fn restores_twice(pool: Pool) {
     let first = pool.take();
     pool.write("git/one", "new");
     pool.write("git/two", "more");
@@ -305,10 +305,10 @@ fn undoes(pool: Pool) {
 
 #[test]
 fn incomplete_snapshots_are_never_listed_and_are_removed() {
-    on_each(has_half_taken_ones);
+    on_each(has_incomplete_snapshots);
 }
 
-fn has_half_taken_ones(pool: Pool) {
+fn has_incomplete_snapshots(pool: Pool) {
     let path = pool.path();
     let half = path.join("snapshots/.new-20261121-094512");
     fs::create_dir(&half).unwrap();

@@ -21,7 +21,8 @@ const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
-/// A longer path is walked in pieces. The kernel's own limit, PATH_MAX, is 4096 with the zero at the end.
+/// The maximum length of a path in one call. A longer path is opened in pieces. The limit of the kernel, PATH_MAX, is
+/// 4096 with the final zero byte.
 const LONGEST: usize = 4000;
 
 /// An open directory. It remains the same directory when a container renames it or gives its name to another file.
@@ -149,7 +150,8 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<O
     if path.as_os_str().len() <= LONGEST {
         return one(root, path, flags);
     }
-    // A container may make directories deeper than any path that the kernel takes: such a path is walked in pieces.
+    // A container may make directories that are deeper than the longest path of the kernel. Such a path is opened in
+    // pieces.
     let (mut here, mut piece) = (None::<OwnedFd>, PathBuf::new());
     for part in path.components() {
         if piece.as_os_str().len() + part.as_os_str().len() > LONGEST {

@@ -47,7 +47,7 @@ fn remove(above: BorrowedFd<'_>, name: &OsStr) -> Result<(), Stuck> {
     for _ in 0..TRIES {
         let refused = match unlinkat(above, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            // Of a directory, POSIX and Linux say different things.
+            // For a directory, POSIX and Linux define different errors.
             Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
             Err(error) => return Err(error.into()),
         };

@@ -1,4 +1,4 @@
-//! Why something cannot be removed.
+//! The reason why a file cannot be removed.
 
 use std::{
     ffi::OsStr,
@@ -15,11 +15,11 @@ use rustix::{
 use super::dir::{cannot, reach, shown};
 use crate::error::{Error, Kind};
 
-/// A refusal of the kernel, and what it is about if a file attribute is the reason.
+/// An error of the kernel. If a file attribute is the cause, it contains the file and the attribute.
 #[derive(Debug)]
 pub(super) struct Stuck {
     pub(super) error: Errno,
-    /// Its path, and the attribute as chattr(1) names it.
+    /// The path of the file, and the letter of the attribute in chattr(1).
     locked: Option<(PathBuf, char)>,
 }
 
@@ -30,7 +30,8 @@ impl From<Errno> for Stuck {
 }
 
 impl Stuck {
-    /// `name` in the directory `above` could not be removed. An attribute of the file or of its directory may be the reason.
+    /// Makes the error for `name` in the directory `above`. An attribute of the file or of its directory may be the
+    /// cause.
     pub(super) fn at(above: BorrowedFd<'_>, name: &OsStr, error: Errno) -> Self {
         let locked = || {
             let place = fs::read_link(reach(above)).ok()?;
@@ -40,7 +41,7 @@ impl Stuck {
         Self { error, locked: if error == Errno::PERM { locked() } else { None } }
     }
 
-    /// The error for a user, about the tree at `path`.
+    /// Returns the error for the user about the tree at `path`.
     pub(super) fn about(self, path: &Path) -> Error {
         let Some((locked, letter)) = self.locked else { return cannot("remove", path, self.error) };
         let word = if letter == 'i' { "immutable" } else { "append-only" };
@@ -51,7 +52,7 @@ impl Stuck {
     }
 }
 
-/// The attribute that keeps `name` from being removed, as chattr(1) names it.
+/// Returns the letter in chattr(1) of the attribute that prevents the removal of `name`.
 fn attribute(above: BorrowedFd<'_>, name: &OsStr) -> Option<char> {
     let found = statx(above, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()).ok()?.stx_attributes;
     if found.contains(StatxAttributes::IMMUTABLE) {

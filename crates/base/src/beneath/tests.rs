@@ -103,9 +103,9 @@ fn a_tree_of_any_depth_is_removed_and_nothing_else() {
     assert_eq!(fs::read_to_string(room.path().join("other/file")).unwrap(), "theirs");
 }
 
-/// chattr(1) keeps even root from removing it.
+/// The attribute prevents the removal, even by root (chattr(1)).
 #[test]
-fn what_an_attribute_keeps_is_named_with_the_command_that_removes_the_attribute() {
+fn a_file_with_an_attribute_is_named_with_the_command_that_removes_it() {
     let room = room();
     let dir = room.path().join("web/dir");
     fs::create_dir_all(dir.join("deep/er")).unwrap();

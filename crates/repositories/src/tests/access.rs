@@ -8,7 +8,8 @@ use crate::{key_slot::KeySlot, sftp::Sftp};
 #[test]
 fn a_passphrase_opens_the_repository_until_it_is_replaced() {
     let office = Office::new();
-    let open = |door, text: &str| Repository::open(office.storage.clone(), "office", door, &secret(text), silent());
+    let open =
+        |slot, text: &str| Repository::open(office.storage.clone(), "office", slot, &secret(text), no_progress());
     assert!(!office.open().has_passphrase().unwrap());
     office.open().set_passphrase(&secret("the first passphrase")).unwrap();
     assert!(open(KeySlot::Passphrase, "the first passphrase").unwrap().has_passphrase().unwrap());
@@ -33,10 +34,10 @@ fn the_key_of_the_lab_has_the_parameters_of_restic() {
     assert!(office.restic(&["key", "list"]).contains(" lap "));
     // The passphrase has a stronger N, because it can be guessed more easily.
     office.open().set_passphrase(&secret("a passphrase")).unwrap();
-    let key = |door| {
+    let key = |slot| {
         let files = office.storage.list(Folder::Keys).unwrap();
         let mut texts =
-            files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file).unwrap() == Some(door));
+            files.iter().filter(|(file, _)| KeySlot::of(office.storage.as_ref(), file).unwrap() == Some(slot));
         let (file, _) = texts.next().unwrap();
         serde_json::from_slice::<serde_json::Value>(&office.storage.read(file, None).unwrap()).unwrap()
     };
@@ -117,7 +118,7 @@ fn the_keys_and_the_workspace_are_stored_beside_the_snapshots() {
     assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
 }
 
-/// A key that cannot be read may be the passphrase's: it is not taken for none.
+/// An unreadable key may be the passphrase's, so it does not count as absent.
 #[test]
 fn a_key_or_a_lock_that_cannot_be_read_is_not_absent() {
     let office = Office::new();
@@ -148,7 +149,7 @@ fn a_copy_over_sftp_is_fetched_without_a_difference() {
         let mut server = Command::new("/usr/lib/openssh/sftp-server");
         Arc::new(Sftp::start(&mut server, path.to_str().unwrap()).unwrap())
     });
-    office.goes_there_and_comes_back(|| {
+    office.copies_and_fetches_a_large_file(|| {
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"));
     });
     let missing = RepositoryFile::new(Folder::Data, &"ab".repeat(32)).unwrap();

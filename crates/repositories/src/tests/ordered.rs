@@ -1,4 +1,4 @@
-//! Which copy is the newest, whatever dates the copies have.
+//! Tests of the order of copies, with any dates.
 
 use super::{
     forge::{Entry, forge},
@@ -12,7 +12,7 @@ fn ids(office: &Office) -> Vec<snapshot::Id> {
     office.open().copies_of("lab", "test").unwrap().into_iter().map(|copy| copy.id).collect()
 }
 
-/// The node is made anew: its pool has a counter of its own.
+/// Makes a new node, whose pool has its own counter.
 fn made_anew(office: &Office) {
     fs::remove_file(office.pool.path().join("state/snapshot-order.json")).unwrap();
     for meta in snapshot::list(&office.pool.path()).unwrap() {
@@ -39,7 +39,7 @@ fn the_newest_copy_is_the_one_of_the_snapshot_that_was_taken_last() {
     assert!(Position::is_newest(&anew, &office.open().copies().unwrap()), "a new node is newer than the lost one");
     office.copy("latest");
     assert_eq!(ids(&office), [earlier_lap, future.id.clone(), present.id, anew.id.clone()]);
-    // What comes back from the lost node is older than what the new one took.
+    // A snapshot from the lost node is older than the snapshots of the new node.
     office.fetch(&future).unwrap();
     assert_eq!(snapshot::find(&office.pool.path(), "latest").unwrap().id, anew.id);
     let lost = snapshot::find(&office.pool.path(), &future.id.to_string()).unwrap();
@@ -48,7 +48,7 @@ fn the_newest_copy_is_the_one_of_the_snapshot_that_was_taken_last() {
 }
 
 #[test]
-fn a_copy_does_not_say_how_new_it_is() {
+fn a_copy_cannot_claim_to_be_newer() {
     let copy = |generation: u64, count: u64| {
         let order = Some(Position { generation, count, line: "a".into() });
         let (lab, environment, restic) = ("lab".to_owned(), "test".to_owned(), String::new());
@@ -73,7 +73,7 @@ fn a_copy_does_not_say_how_new_it_is() {
 }
 
 #[test]
-fn the_workspace_that_was_kept_last_is_recovered() {
+fn the_workspace_that_was_stored_last_is_recovered() {
     let office = Office::new();
     let root = office.pool.dir.path().join("workspace");
     fs::create_dir(&root).unwrap();
@@ -86,7 +86,7 @@ fn the_workspace_that_was_kept_last_is_recovered() {
         workspace(&office.open(), into.path()).unwrap();
         fs::read_to_string(into.path().join("lap.toml")).unwrap()
     };
-    // A machine whose clock was wrong kept this one.
+    // A machine with a wrong clock stored this bundle.
     let entries = vec![Entry::Text("lap.toml", "old".into())];
     let tags = ["lap", "lap-workspace", "lap-lab:lab"];
     forge(&office.open(), &[Entry::Directory("lap-workspace", entries)], &tags, "2099-11-30T05:00:00Z");

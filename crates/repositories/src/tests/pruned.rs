@@ -26,7 +26,7 @@ fn three() -> (Office, Vec<Meta>) {
 
 fn go(office: &Office, through: Arc<dyn Storage>) -> Result<Pruned> {
     let lock = office.open().lock(true)?;
-    let repository = Repository::open_with(through, "office", &office.open().key()?, false, silent())?;
+    let repository = Repository::open_with(through, "office", &office.open().key()?, false, no_progress())?;
     let first = repository.copies()?.into_iter().filter(|copy| copy.at == 1_795_254_312).collect::<Vec<_>>();
     repository.forget(&first, &lock)?;
     repository.forget_old_keys_and_workspaces(&lock)?;
@@ -48,7 +48,7 @@ fn remaining_copies_are_complete_after_a_removal_stops_at_any_step() {
     let whole = loop {
         fs::remove_dir_all(office.root()).unwrap();
         cp(&template, &office.root());
-        let breaks = Arc::new(Breaks { inner: office.storage.clone(), left: AtomicI64::new(steps) });
+        let breaks = Arc::new(FailingStorage { inner: office.storage.clone(), left: AtomicI64::new(steps) });
         let ended = go(&office, breaks);
         // restic takes its lock too.
         assert!(office.restic(&["check", "--read-data"]).contains("no errors were found"), "after {steps} changes");

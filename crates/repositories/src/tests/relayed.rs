@@ -148,6 +148,6 @@ fn a_node_has_no_more_rights_than_its_request_needs() {
         assert_eq!(office.root().join(snapshot.path()).exists(), rights == Rights::Append);
         let _ = fs::remove_file(office.root().join(snapshot.path()));
         // The master key is enough to read the repository.
-        Repository::open_with(node, "office", &key, false, silent()).unwrap().copies().unwrap();
+        Repository::open_with(node, "office", &key, false, no_progress()).unwrap().copies().unwrap();
     }
 }

@@ -80,7 +80,7 @@ fn a_copy_over_s3_is_fetched_without_a_difference() {
     assert_eq!(empty.list_root().unwrap(), None, "the bucket does not exist yet");
     assert!(!Repository::is_there(&empty, "office").unwrap());
     let office = Office::with(|_| server.storage("lab"));
-    office.goes_there_and_comes_back(|| {
+    office.copies_and_fetches_a_large_file(|| {
         assert!(server.restic(&["snapshots"]).contains("lap:test"));
         assert!(server.restic(&["check", "--read-data"]).contains("no errors were found"));
     });

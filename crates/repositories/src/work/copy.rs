@@ -29,7 +29,8 @@ pub struct CopySource<'a> {
     pub lab: &'a str,
     pub environment: &'a str,
     pub node: &'a str,
-    /// The generation of the snapshot's line in this repository; `None`: the copy is older than all that have one.
+    /// The generation of the snapshot's line in this repository. `None` means that the copy is older than all copies
+    /// with a generation.
     pub generation: Option<u64>,
     /// Whether a user asked for this snapshot by name.
     pub asked: bool,

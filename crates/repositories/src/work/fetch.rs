@@ -12,13 +12,14 @@ use lap_snapshots as snapshot;
 use lap_snapshots::{Id, Meta, Reason, half, order, volume};
 
 /// The maximum size in bytes of a description. Real ones are much smaller.
-const MOST: u64 = 64 << 20;
+const MAX_DESCRIPTION: u64 = 64 << 20;
 
-/// Makes the copy of `id` a snapshot. `generation` is that of its line in the repository. `restore` puts it into the directory it is given, in which the data begins as the snapshot
-/// nearest in time (or the present): what the node has already is read here and not there.
+/// Fetches the copy `id` as a snapshot. `generation` is that of its line in the repository. `restore` restores it into
+/// the directory that it gets. There, the data starts as the snapshot nearest in time (or as the present data), so only
+/// the differences are transferred.
 ///
 /// # Errors
-/// It is here already, or something cannot be read or written: then nothing is listed.
+/// The snapshot exists already, or something cannot be read or written. Then nothing is listed.
 pub fn fetch(
     name: &str,
     pool: &Path,
@@ -61,7 +62,7 @@ fn into(
     // Root must not follow a symbolic link to another file.
     let described = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(half.join("meta.json"));
     described
-        .and_then(|file| file.take(MOST).read_to_end(&mut text))
+        .and_then(|file| file.take(MAX_DESCRIPTION).read_to_end(&mut text))
         .or_error(Kind::Node, || format!("`{name}` has no description of {id}"))?;
     let mut meta: Meta = serde_json::from_slice(&text).or_error(Kind::Node, || format!("the description of {id}"))?;
     if meta.id != *id {

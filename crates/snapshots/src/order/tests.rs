@@ -17,21 +17,21 @@ fn key_of(order: &Order, pool: &Path) -> Key {
 }
 
 #[test]
-fn a_number_is_given_once_whatever_the_clock_shows() {
+fn each_count_is_assigned_once_whatever_the_clock_is() {
     let dir = pool();
     let pool = dir.path();
     let orders: Vec<Order> = [900, 5, 900, 800].map(|at| next(pool, &id(at)).unwrap()).to_vec();
     assert_eq!(orders.iter().map(|order| order.count).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert!(orders.is_sorted_by_key(|order| key_of(order, pool)));
-    // Names that were chosen before.
+    // The names of these snapshots were chosen before.
     assert_eq!(again(pool, &id(5)).unwrap().count, 2);
     assert_eq!(again(pool, &id(6)).unwrap().count, 5);
-    // An earlier lap's are older than all of these, whatever their date.
+    // Snapshots of an earlier version are older than all of these, whatever their date is.
     assert!(key(None, i64::MAX, &id(1), SnapshotCounter::known(pool).as_ref()) < key_of(&orders[0], pool));
 }
 
 #[test]
-fn a_counter_that_is_lost_or_damaged_begins_a_line_that_is_newer() {
+fn a_lost_or_damaged_counter_starts_a_newer_line() {
     let dir = pool();
     let (pool, file) = (dir.path(), dir.path().join("state").join(FILE));
     let old: Vec<Order> = (0..9).map(|n| next(pool, &id(n)).unwrap()).collect();
@@ -46,7 +46,7 @@ fn a_counter_that_is_lost_or_damaged_begins_a_line_that_is_newer() {
 }
 
 #[test]
-fn what_comes_from_elsewhere_is_never_newer_than_what_the_node_took() {
+fn a_fetched_snapshot_is_never_newer_than_those_of_the_node() {
     let dir = pool();
     let pool = dir.path();
     let own = next(pool, &id(1)).unwrap();
@@ -63,12 +63,12 @@ fn what_comes_from_elsewhere_is_never_newer_than_what_the_node_took() {
 }
 
 #[test]
-fn only_time_in_which_the_agent_ran_makes_a_snapshot_older() {
+fn only_running_time_of_the_agent_makes_a_snapshot_older() {
     let order = Order { line: "line".into(), count: 1, ran: 1000, generation: None };
     let moment = |at, ran| Moment { at, line: Some("line".into()), ran };
     assert_eq!(moment(i64::MAX, 1000).age(Some(&order), 0), 0, "the clock jumped ahead");
     assert_eq!(moment(i64::MIN, 1600).age(Some(&order), 0), 600, "the clock jumped back");
-    // Of those that were taken before the node counted, the clock must say the same.
+    // For a snapshot from before the counter, the clock must show the same time.
     assert_eq!(moment(i64::MAX, 30).age(None, 0), 30);
     assert_eq!(moment(20, 30).age(None, 0), 20);
     assert_eq!(moment(20, 30).age(None, 50), 0);

@@ -50,9 +50,9 @@ impl From<&FileStatus> for Stamp {
 
 /// The time before which a change must lie, so that the stamp can be trusted.
 #[derive(Clone, Copy, Debug)]
-pub struct Before((i64, i64));
+pub struct TrustedBefore((i64, i64));
 
-impl Before {
+impl TrustedBefore {
     /// Synchronizes the file system, and returns the time before the synchronization.
     pub fn sync(pool: &Path) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(TICK);
@@ -61,7 +61,7 @@ impl Before {
     }
 
     /// Returns whether `stamp` can be trusted.
-    pub fn believes(self, stamp: &Stamp) -> bool {
+    pub fn trusts(self, stamp: &Stamp) -> bool {
         stamp.changed < self.0
     }
 }
@@ -118,11 +118,11 @@ fn line<'a>(words: &mut impl Iterator<Item = &'a [u8]>) -> Option<(u64, Stamp, P
 }
 
 /// Records that each file of `tree`, which is the present data, has a copy at the same path of the snapshot `id`.
-pub fn write(pool: &Path, id: &Id, tree: &FileTree, before: Before) -> Result<()> {
+pub fn write(pool: &Path, id: &Id, tree: &FileTree, before: TrustedBefore) -> Result<()> {
     write_as(pool, &id.to_string(), tree, before)
 }
 
-fn write_as(pool: &Path, name: &str, tree: &FileTree, before: Before) -> Result<()> {
+fn write_as(pool: &Path, name: &str, tree: &FileTree, before: TrustedBefore) -> Result<()> {
     let directory = directory(pool);
     let place = directory.join(name);
     let what = || format!("cannot write `{}`", place.display());
@@ -132,7 +132,7 @@ fn write_as(pool: &Path, name: &str, tree: &FileTree, before: Before) -> Result<
     for dir in &tree.dirs {
         for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
             let stamp = Stamp::from(node);
-            if !before.believes(&stamp) {
+            if !before.trusts(&stamp) {
                 continue;
             }
             let (inode, (seconds, nanoseconds), size) = (node.inode.cast_signed(), stamp.changed, stamp.size);
@@ -154,7 +154,7 @@ fn write_as(pool: &Path, name: &str, tree: &FileTree, before: Before) -> Result<
 pub fn prepare(pool: &Path, copy: &Path) -> Result<()> {
     // After this time, all files are old enough to be trusted.
     std::thread::sleep(2 * TICK);
-    let before = Before::sync(pool)?;
+    let before = TrustedBefore::sync(pool)?;
     write_as(pool, PREPARED, &read_tree(&Dir::open(copy)?, &[])?, before)
 }
 

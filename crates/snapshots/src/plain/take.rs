@@ -20,7 +20,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::known::{self, Before, KnownFiles, Stamp};
+use super::known::{self, KnownFiles, Stamp, TrustedBefore};
 use crate::{
     half::hold,
     id::Id,
@@ -30,8 +30,8 @@ use crate::{
 };
 
 /// The maximum number of first passes, and the duration of a pass after which another one is useful.
-const GOES: u32 = 3;
-const LONG: Duration = Duration::from_secs(1);
+const MAX_PASSES: u32 = 3;
+const LONG_PASS: Duration = Duration::from_secs(1);
 
 /// A snapshot in progress.
 pub struct Shot<'a> {
@@ -76,12 +76,12 @@ impl<'a> Shot<'a> {
             place,
         };
         still.at(STEPS[0]);
-        for _ in 0..GOES {
+        for _ in 0..MAX_PASSES {
             let begun = Instant::now();
-            let before = Before::sync(pool)?;
+            let before = TrustedBefore::sync(pool)?;
             let tree = read_tree(&shot.data, leave)?;
             shot.fetch(&tree, Some(before), &|| Ok(()))?;
-            if begun.elapsed() < LONG {
+            if begun.elapsed() < LONG_PASS {
                 break;
             }
         }
@@ -98,7 +98,7 @@ impl<'a> Shot<'a> {
         let begun = Instant::now();
         let until = still.patience().map(|most| (begun + most, most));
         let copied = {
-            let paused = Paused(still);
+            let paused = Frozen(still);
             let copied = paused.0.pause().and_then(|()| {
                 paused.0.at(STEPS[2]);
                 self.moment(&|| in_time(until))
@@ -131,8 +131,8 @@ impl<'a> Shot<'a> {
     }
 
     /// Reads the present tree and copies each file that has no copy yet.
-    fn moment(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<(FileTree, Before, (u64, u64))> {
-        let before = Before::sync(self.pool)?;
+    fn moment(&mut self, go_on: &dyn Fn() -> Result<()>) -> Result<(FileTree, TrustedBefore, (u64, u64))> {
+        let before = TrustedBefore::sync(self.pool)?;
         go_on()?;
         let tree = read_tree(&self.data, self.leave)?;
         go_on()?;
@@ -142,14 +142,19 @@ impl<'a> Shot<'a> {
 
     /// Copies every file without a copy. With `before`, copies only files whose stamp can be trusted, and ignores files
     /// that are removed at the same time. Returns the number and the size of the copied files.
-    fn fetch(&mut self, tree: &FileTree, before: Option<Before>, go_on: &dyn Fn() -> Result<()>) -> Result<(u64, u64)> {
+    fn fetch(
+        &mut self,
+        tree: &FileTree,
+        before: Option<TrustedBefore>,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<(u64, u64)> {
         let (mut files, mut bytes) = (0, 0);
         for dir in &tree.dirs {
             for (name, node) in dir.files.iter().filter(|(_, node)| node.is_file()) {
                 let stamp = Stamp::from(node);
                 let is_there =
                     self.early.get(&node.inode) == Some(&stamp) || self.known.copy_of(node.inode, &stamp).is_some();
-                if is_there || before.is_some_and(|before| !before.believes(&stamp)) {
+                if is_there || before.is_some_and(|before| !before.trusts(&stamp)) {
                     continue;
                 }
                 go_on()?;
@@ -212,9 +217,9 @@ impl FileSource for Shot<'_> {
 }
 
 /// Unfreezes the containers when it is dropped, whatever happens before that.
-struct Paused<'a>(&'a mut dyn Still);
+struct Frozen<'a>(&'a mut dyn Still);
 
-impl Drop for Paused<'_> {
+impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         let _ = self.0.resume();
     }

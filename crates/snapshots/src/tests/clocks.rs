@@ -1,4 +1,4 @@
-//! Random clocks, against a model that knows the true time and the true order.
+//! Tests with random clocks, against a model that knows the true time and the true order.
 
 use super::*;
 use crate::{
@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-/// A snapshot, and when it was taken in truth.
+/// A snapshot, and the true time at which it was taken.
 #[derive(Clone, Debug)]
 struct Taken {
     meta: Meta,
@@ -72,7 +72,7 @@ impl Node {
         self.all.push(Taken { meta, truly: self.truly });
     }
 
-    /// What the policy keeps, after the checks that hold for every clock.
+    /// Returns the snapshots that the policy keeps, after the checks that must succeed for every clock.
     fn kept(&self, random: &mut Random) -> Vec<bool> {
         let mut listed: Vec<Meta> = self.all.iter().map(|taken| taken.meta.clone()).collect();
         for n in 0..listed.len() {
@@ -105,7 +105,7 @@ impl Node {
 }
 
 #[test]
-fn no_clock_changes_the_order_or_removes_what_is_new() {
+fn no_clock_changes_the_order_or_removes_a_new_snapshot() {
     for seed in 1..=150_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut node = Node::new();
@@ -121,9 +121,9 @@ fn no_clock_changes_the_order_or_removes_what_is_new() {
     }
 }
 
-/// The rules by date alone, which are right as long as the clock is.
+/// The rules that use only dates. They are correct as long as the clock is.
 #[test]
-fn with_a_right_clock_the_rules_are_those_of_the_calendar() {
+fn with_a_correct_clock_the_rules_follow_the_calendar() {
     for seed in 1..=50_u64 {
         let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut node = Node::new();
@@ -145,7 +145,7 @@ fn with_a_right_clock_the_rules_are_those_of_the_calendar() {
     }
 }
 
-/// A clock that is wrong for a while, and right again when the policy decides.
+/// The clock is wrong for some time, and correct again when the policy decides.
 #[test]
 fn days_before_and_after_a_wrong_clock_keep_their_snapshots() {
     for (seed, wrong) in (1..=24_u64).zip([YEAR, -YEAR, -NOON, 30 * YEAR, 2 * DAY, -3 * DAY].into_iter().cycle()) {
@@ -157,7 +157,7 @@ fn days_before_and_after_a_wrong_clock_keep_their_snapshots() {
             node.passes(HOUR);
             node.skew = if (begin..end).contains(&n) { wrong } else { 0 };
             node.take(Reason::Scheduled);
-            // As the agent does it after each.
+            // The agent does this after each snapshot.
             node.prune(&mut random);
         }
         for day in [0, 1, 2, 3, 4, 5, 6, 13, 20] {
@@ -170,7 +170,7 @@ fn days_before_and_after_a_wrong_clock_keep_their_snapshots() {
 }
 
 #[test]
-fn latest_is_what_was_taken_last_also_of_what_cannot_be_read() {
+fn latest_is_the_last_snapshot_even_with_unreadable_ones() {
     let pool = Pool::new();
     let path = pool.path();
     let at = |at| pool.take_at(at, &mut Fake::up()).unwrap();
@@ -180,7 +180,7 @@ fn latest_is_what_was_taken_last_also_of_what_cannot_be_read() {
         list(&path).unwrap().iter().map(|meta| meta.id.clone()).collect::<Vec<_>>(),
         [future.id.clone(), newest.id.clone()]
     );
-    // The one that was taken before cannot be read: nothing is unknown about the newest.
+    // The snapshot before is unreadable. This does not matter, because the newest one is known.
     let file = |meta: &Meta| path.join("snapshots").join(meta.id.to_string()).join("meta.json");
     let text = fs::read(file(&future)).unwrap();
     fs::write(file(&future), "{").unwrap();
@@ -188,7 +188,7 @@ fn latest_is_what_was_taken_last_also_of_what_cannot_be_read() {
     fs::write(file(&future), text).unwrap();
     fs::write(file(&newest), "{").unwrap();
     assert_eq!(find(&path, "latest").unwrap_err().kind, Kind::Refused, "an older one is not the latest");
-    // What a restore replaces is the newest, too.
+    // The snapshot of replaced data is the newest one too.
     let kept = pool.restore(&future.id, &mut Fake::up()).unwrap();
     assert_eq!(find(&path, "latest").unwrap().id, kept.id);
 }

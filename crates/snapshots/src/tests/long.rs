@@ -1,4 +1,4 @@
-//! A container makes directories in one another, until their path is longer than any that the kernel takes.
+//! A container makes nested directories, until their path is longer than the kernel accepts.
 
 use std::os::{
     fd::OwnedFd,
@@ -16,7 +16,7 @@ fn name() -> String {
     "n".repeat(200)
 }
 
-/// The relative path of the deepest directory.
+/// Returns the relative path of the deepest directory.
 fn below(levels: usize) -> PathBuf {
     std::iter::repeat_n(name(), levels).fold(PathBuf::from("git"), |path, name| path.join(name))
 }
@@ -44,7 +44,7 @@ fn read(data: &Path, name: &str) -> String {
 }
 
 #[test]
-fn a_path_that_is_longer_than_the_kernel_takes_stops_no_snapshot() {
+fn a_snapshot_contains_paths_longer_than_the_kernel_accepts() {
     on_each(is_taken_and_restored);
 }
 
@@ -54,7 +54,7 @@ fn is_taken_and_restored(pool: Pool) {
     write(&deepest, "file", "new");
     write(&deepest, "more", "new");
     let second = pool.take();
-    // Nothing has changed: on xfs and ext4 each file is a further name of its copy.
+    // Nothing has changed, so on XFS and ext4 each file is a hard link to its copy.
     let third = pool.take();
     for (meta, file, more) in [(&first, "old", ""), (&second, "new", "new"), (&third, "new", "new")] {
         let data = data(&pool.path(), &meta.id);

@@ -4,10 +4,10 @@ use super::*;
 
 #[test]
 fn a_restore_of_a_part_changes_nothing_else() {
-    on_each(goes_back_in_part);
+    on_each(restores_a_part);
 }
 
-fn goes_back_in_part(pool: Pool) {
+fn restores_a_part(pool: Pool) {
     pool.write("registry/blob", "old");
     pool.write("git/deep/file", "old");
     let first = pool.take();

@@ -127,7 +127,7 @@ fn one(at: &At<'_>, node: &FileStatus, files: &impl FileSource) -> Result<()> {
     file::special(node, at.to, at.name, &at.dir.path.join(at.name))
 }
 
-/// The directory of a path, and its last part; `None`: it is the root.
+/// Returns the directory and the last part of a path, or `None` for the root of the tree.
 fn place(path: &Path) -> Option<(&Path, &OsStr)> {
     Some((path.parent()?, path.file_name()?))
 }

@@ -25,7 +25,7 @@ use super::read::{FileStatus, cannot};
 /// The owner of new files, because the agent runs as root.
 const ROOT: (u32, u32) = (0, 0);
 /// The maximum size in bytes of one read.
-const PIECE: usize = 8 << 20;
+const BUFFER_SIZE: usize = 8 << 20;
 
 /// A regular file to copy.
 pub struct FileToCopy<'a> {
@@ -99,7 +99,7 @@ fn content(from: &Path, source: &File, copy: &File, size: u64, go_on: &dyn Fn() 
         let (mut reads, mut writes) = (begins, begins);
         while reads < ends {
             go_on()?;
-            let most = usize::try_from(ends - reads).unwrap_or(PIECE).min(PIECE);
+            let most = usize::try_from(ends - reads).unwrap_or(BUFFER_SIZE).min(BUFFER_SIZE);
             // The file has become shorter.
             if copy_file_range(source, Some(&mut reads), copy, Some(&mut writes), most).map_err(failed)? == 0 {
                 return Ok(());

@@ -37,6 +37,6 @@ impl RepositoryScope {
 }
 
 /// Returns whether `name` is the name of a repository directory in this layout.
-pub(super) fn is_room(name: &str) -> bool {
+pub(super) fn is_repository_directory(name: &str) -> bool {
     name == LAB || name.strip_prefix(ENVIRONMENT).is_some_and(lap_base::label::is_label)
 }

@@ -49,7 +49,7 @@ impl Repository {
     }
 
     /// Replaces the lab's key by one with a smaller N, so that it opens the repository faster.
-    pub(super) fn lighten(&self, password: &Secret) -> Result<()> {
+    pub(super) fn replace_lab_key(&self, password: &Secret) -> Result<()> {
         let before = self.slot_files(KeySlot::Lab)?;
         let mut key = KeyFile {
             hostname: None,
@@ -73,13 +73,13 @@ impl Repository {
         before.iter().try_for_each(|file| self.storage.remove(file)).or_error(Kind::Host, what)
     }
 
-    fn slot_files(&self, door: KeySlot) -> Result<Vec<RepositoryFile>> {
+    fn slot_files(&self, slot: KeySlot) -> Result<Vec<RepositoryFile>> {
         let files = self.storage.list(Folder::Keys).or_error(Kind::Host, || format!("cannot read `{}`", self.name))?;
         let mut behind = Vec::new();
         for (file, _) in files {
-            let slot = KeySlot::of(self.storage.as_ref(), &file);
-            let slot = slot.or_error(Kind::Host, || format!("cannot read the key `{file}` of `{}`", self.name))?;
-            if slot == Some(door) {
+            let found = KeySlot::of(self.storage.as_ref(), &file);
+            let found = found.or_error(Kind::Host, || format!("cannot read the key `{file}` of `{}`", self.name))?;
+            if found == Some(slot) {
                 behind.push(file);
             }
         }
