@@ -142,7 +142,7 @@ impl Locks {
                 format!("`{}@{}` uses it (process {}){since}", content.username, content.hostname, content.pid)
             },
         );
-        let hint = match said {
+        let hint = match content {
             Some(_) => "`restic unlock` removes the lock of a killed process; lap removes it after 30 minutes",
             None => "if no program uses the repository, `restic unlock --remove-all` removes the lock",
         };
