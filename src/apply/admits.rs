@@ -84,16 +84,23 @@ impl Allowed {
 /// # Errors
 /// This machine cannot be looked at, or the keys cannot be read.
 pub async fn ask(workspace: &Workspace, without: &[&str]) -> Result<Vec<(String, Doors)>> {
-    let names = workspace.lab.environments.keys().filter(|name| !without.contains(&name.as_str()));
-    let names: Vec<&String> = names.collect();
-    if names.is_empty() {
+    if workspace.lab.environments.keys().all(|name| without.contains(&name.as_str())) {
         return Ok(Vec::new());
     }
+    let host = drivers::node::observe(&workspace.lab).await?.facts;
+    ask_on(workspace, &host, without).await
+}
+
+/// The same, where this machine and the hypervisors were looked at already.
+///
+/// # Errors
+/// The keys cannot be read.
+pub async fn ask_on(workspace: &Workspace, host: &HostFacts, without: &[&str]) -> Result<Vec<(String, Doors)>> {
+    let names = workspace.lab.environments.keys().filter(|name| !without.contains(&name.as_str()));
     let keys = workspace.keys()?;
     let allowed = Allowed::of(workspace, &keys)?;
-    let host = drivers::node::observe(&workspace.lab).await?.facts;
-    let (allowed, keys, host) = (&allowed, &keys, &host);
-    let each = names.into_iter().map(|name| async move {
+    let (allowed, keys) = (&allowed, &keys);
+    let each = names.map(|name| async move {
         let nodes = workspace.nodes(name).map(|node| of_node(workspace, keys, host, allowed, &node.name));
         (name.clone(), together(join_all(nodes).await))
     });

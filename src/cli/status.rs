@@ -58,7 +58,7 @@ impl Args {
             let host = drivers::node::observe(&workspace.lab).await?.facts;
             let master = Master::connect_on(workspace.clone(), &environment, &host, Duration::from_secs(2)).await?;
             // Of every environment: the one that still admits a removed operator is rarely the one that is looked at.
-            let (facts, doors) = tokio::try_join!(master.node.facts(None), admits::ask(&workspace, &[]))?;
+            let (facts, doors) = tokio::try_join!(master.node.facts(None), admits::ask_on(&workspace, &host, &[]))?;
             Ok::<_, Error>((facts, master.address(), doors))
         })?;
         let rows = tables::rows(&workspace, &facts, Some(address));
