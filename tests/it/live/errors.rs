@@ -63,7 +63,7 @@ fn a_full_disk(lab: &Lab) {
     assert!(fill.err.contains("No space left on device"), "{fill:?}");
     assert!(lab.lap(&["status"]).fails(7).contains("`/data` is full: "));
     // A build needs room.
-    let needs = "RUN echo two > /say && head -c 64M /dev/urandom > /more";
+    let needs = "RUN echo two > /say && dd if=/dev/urandom of=/more bs=1M count=64";
     lab.edit("containers/two/Dockerfile", "RUN echo two > /say", needs);
     let ran = lab.lap(&["up"]);
     assert!(ran.code != 0 && ran.err.to_lowercase().contains("no space left"), "{ran:?}");
