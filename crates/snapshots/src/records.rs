@@ -14,7 +14,7 @@ pub fn named(state: &Path) -> Result<BTreeSet<Id>> {
     Ok(restore::named(state)?.into_iter().chain(only::named(state)?).collect())
 }
 
-/// Removes what restores left beside the data without a record. A power cut during an earlier version's restore could
+/// Puts away what restores left beside the data without a record: a whole restore's becomes a snapshot. A power cut during an earlier version's restore could
 /// leave it, and it blocks every later restore. The agent calls this at its start, when no restore is in progress.
 ///
 /// # Errors

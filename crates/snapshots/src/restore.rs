@@ -8,6 +8,7 @@
 use std::{fs, io::ErrorKind, path::Path};
 
 use lap_base::{
+    clock::now,
     durable::{self, remove_file, write_file},
     error::{Error, Kind, OrError, Result},
 };
@@ -18,7 +19,7 @@ use super::{
     half::half,
     id::Id,
     meta::{Meta, Reason, data, directory},
-    nested::{self, list, remove},
+    nested::{self, list::Nested, remove},
     order, plain,
     still::Still,
     take::{begin, complete, described, finish, free_id},
@@ -162,7 +163,7 @@ impl Restore<'_> {
             current: current.clone(),
             pause: None,
             order,
-            nested: list::Nested::default(),
+            nested: Nested::default(),
         };
         let mut record = RestoreRecord {
             id: (*id).clone(),
@@ -248,8 +249,20 @@ fn after_the_switch(pool: &Path, state: &Path, record: &RestoreRecord, world: &m
     world.step(RestoreStep::Mount);
     world.mount()?;
     world.step(RestoreStep::Keep);
-    let (old, kept) = (pool.join(NEW), &record.kept);
     plain::confirm(pool, &record.id);
+    keep(pool, &record.kept)?;
+    if let Some(release) = &record.release {
+        let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
+        write_file(&state.join("current.json"), &text, 0o600)?;
+        world.step(RestoreStep::Close);
+        return RestoreRecord::remove(pool, state);
+    }
+    close(pool, state, record, world)
+}
+
+/// Makes the directory beside the data a snapshot.
+fn keep(pool: &Path, kept: &Meta) -> Result<()> {
+    let old = pool.join(NEW);
     if !complete(pool, kept)? {
         let half = match begin(pool, &kept.id) {
             Ok(half) => half,
@@ -272,13 +285,7 @@ fn after_the_switch(pool: &Path, state: &Path, record: &RestoreRecord, world: &m
         // The agent may have been killed before the switch was on the disk.
         volume::sync(pool)?;
     }
-    if let Some(release) = &record.release {
-        let text = serde_json::to_vec_pretty(release).or_error(Kind::Other, || "release".into())?;
-        write_file(&state.join("current.json"), &text, 0o600)?;
-        world.step(RestoreStep::Close);
-        return RestoreRecord::remove(pool, state);
-    }
-    close(pool, state, record, world)
+    Ok(())
 }
 
 fn close(pool: &Path, state: &Path, record: &RestoreRecord, world: &mut impl World) -> Result<()> {
@@ -291,13 +298,20 @@ fn close(pool: &Path, state: &Path, record: &RestoreRecord, world: &mut impl Wor
     RestoreRecord::remove(pool, state)
 }
 
-/// Removes what an earlier lap left beside the data without a record.
+/// Makes a snapshot of what lies beside the data without a record: it may be the only copy of the data before a restore, and it blocks
+/// every later restore.
 ///
 /// # Errors
-/// The record cannot be read, or something cannot be removed.
+/// The record cannot be read, or the snapshot cannot be made.
 pub(super) fn sweep(pool: &Path, state: &Path) -> Result<()> {
-    let new = pool.join(NEW);
-    if RestoreRecord::read(state)?.is_none() && new.exists() { remove::delete_all(&new) } else { Ok(()) }
+    if RestoreRecord::read(state)?.is_some() || !pool.join(NEW).exists() {
+        return Ok(());
+    }
+    let (id, at) = (free_id(pool, now()), now());
+    let order = Some(order::next(pool, &id)?);
+    let (note, by) = (Some("left by a restore that was interrupted".to_owned()), "the agent".to_owned());
+    let (reason, nested) = (Reason::Replaced, Nested::default());
+    keep(pool, &Meta { id, at, reason, note, by, current: None, pause: None, order, nested })
 }
 
 /// Returns the snapshots that a restore in progress refers to.

@@ -45,12 +45,17 @@ pub async fn check(docker: &Docker, container: &str) -> Result<HealthResult> {
 pub async fn await_healthy(docker: &Docker, name: &str, patience: Duration) -> Result<()> {
     let container = format!("infra_{name}");
     let until = Instant::now() + patience;
+    // Docker reports 0 while a container runs: the code is what it said after the last fall.
+    let mut code = None;
     loop {
         let facts = inspect(docker, &container).await?;
         let state = facts.state.as_ref();
+        if let Some(state) = state.filter(|state| state.running != Some(true) || state.restarting == Some(true)) {
+            code = state.exit_code;
+        }
         let fell = facts.restart_count.unwrap_or_default() >= FALLS;
-        if fell || state.is_some_and(|s| s.running != Some(true) && s.restarting != Some(true)) {
-            let code = state.and_then(|s| s.exit_code).unwrap_or_default();
+        let ended = state.is_some_and(|s| s.running != Some(true) && s.restarting != Some(true));
+        if let Some(code) = code.filter(|_| fell || ended) {
             let said = last_words(docker, &container).await;
             return Err(Error::new(Kind::Unhealthy, format!("`{name}` ended with exit code {code}{said}"))
                 .hint(format!("`lap logs {}` shows its whole output", address(name))));

@@ -281,6 +281,8 @@ fn remains_of_an_earlier_version_block_no_restore() {
         }
         leave();
         crate::sweep_beside(&pool.path(), &pool.state()).unwrap();
+        let kept = list(&pool.path()).unwrap().pop().unwrap();
+        assert_eq!((kept.reason, pool.of(&kept, "git/one")), (Reason::Replaced, "old".to_owned()), "{filesystem}");
         only(&pool, &first.id, &["git/large"], &[], &mut Fake::up()).unwrap();
         pool.restore(&first.id, &mut Fake::up()).unwrap();
     }
