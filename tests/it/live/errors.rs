@@ -62,15 +62,12 @@ fn a_full_disk(lab: &Lab) {
     let fill = lab.on_node("test", &["sh", "-c", "head -c 2G /dev/urandom > /data/fill; sync"]);
     assert!(fill.err.contains("No space left on device"), "{fill:?}");
     assert!(lab.lap(&["status"]).fails(7).contains("`/data` is full: "));
-    // A build needs room.
-    let needs = "RUN echo two > /say && dd if=/dev/urandom of=/more bs=1M count=64";
-    lab.edit("containers/two/Dockerfile", "RUN echo two > /say", needs);
-    let ran = lab.lap(&["up"]);
-    assert!(ran.code != 0 && ran.err.to_lowercase().contains("no space left"), "{ran:?}");
-    lab.edit("containers/two/Dockerfile", needs, "RUN echo two > /say");
-    // A restart may need some.
-    let ran = lab.lap(&["restart"]);
-    assert!(ran.code == 0 || ran.err.to_lowercase().contains("no space left"), "{ran:?}");
+    // The journal and the record of what runs are on that disk: a command gets the room of the reserve.
+    lab.edit("containers/two/Dockerfile", "RUN echo two > /say", "RUN echo two > /say && echo more > /more");
+    assert!(lab.lap(&["up"]).ok().contains("`test` is up"));
+    lab.edit("containers/two/Dockerfile", " && echo more > /more", "");
+    lab.lap(&["restart"]).ok();
+    assert!(lab.lap(&["status"]).fails(7).contains("`/data` is full: "));
     lab.on_node("test", &["rm", "/data/fill"]).ok();
     lab.on_node("test", &["sync"]).ok();
     lab.lap(&["up"]).ok();
