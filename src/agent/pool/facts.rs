@@ -1,6 +1,6 @@
 //! What the file system below `/data` is and has.
 
-use super::{grow, mountinfo::mountinfo};
+use super::{grow, mountinfo::mountinfo, reserve};
 use crate::wire::{paths, protocol::DataFacts};
 
 /// What the file system below `/data` is and has.
@@ -15,5 +15,7 @@ pub fn facts() -> DataFacts {
         return DataFacts { filesystem, size: 0, free: 0, image };
     };
     let unit = stat.fragment_size();
-    DataFacts { filesystem, size: stat.blocks() * unit, free: stat.blocks_available() * unit, image }
+    // What the reserve lacks is not free: a command has it, or the agent will take it back.
+    let free = (stat.blocks_available() * unit).saturating_sub(reserve::lacks());
+    DataFacts { filesystem, size: stat.blocks() * unit, free, image }
 }

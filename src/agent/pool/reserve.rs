@@ -87,6 +87,12 @@ pub fn keep(frozen: bool) -> Result<(PoolRoom, Result<()>)> {
     }
 }
 
+/// How many bytes of the whole reserve are not taken now. 0 where this cannot be known.
+pub fn lacks() -> u64 {
+    let reserve = ReserveFiles { pool: Path::new(paths::POOL), directory: Path::new(paths::RESERVE) };
+    reserve.room().map_or(0, |room| room.whole().saturating_sub(room.reserve))
+}
+
 /// The reserve of a pool.
 pub struct ReserveFiles<'a> {
     pub pool: &'a Path,
