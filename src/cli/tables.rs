@@ -51,7 +51,7 @@ pub fn rows(workspace: &Workspace, facts: &NodeFacts, address: Option<Ipv4Addr>)
         .map(|container| {
             let fact = facts.containers.iter().find(|fact| fact.name == container.name);
             let state = fact.map_or("missing", |fact| fact.state.as_str());
-            let frozen = facts.quota.over.get(&container.name).is_some_and(|over| over.frozen);
+            let frozen = facts.quota.is_frozen(&container.name);
             let health = match fact.map(|fact| fact.health) {
                 Some(_) if frozen => "frozen",
                 Some(Health::Healthy) => "healthy",

@@ -246,7 +246,10 @@ impl Planner<'_> {
             let container = &desired.containers[name];
             match self.reason(container) {
                 Some(why) => self.start(container, why),
-                None if self.facts.get(name).is_some_and(|fact| fact.health == Health::Starting) => {
+                // A frozen container becomes healthy only after it goes on.
+                None if !self.is_frozen(name)
+                    && self.facts.get(name).is_some_and(|fact| fact.health == Health::Starting) =>
+                {
                     self.await_healthy(container, "it is starting", []);
                 }
                 None => {}
@@ -257,6 +260,10 @@ impl Planner<'_> {
         for name in left {
             self.fetch(&name);
         }
+    }
+
+    fn is_frozen(&self, container: &str) -> bool {
+        self.inputs.node.quota.is_frozen(container)
     }
 
     /// Why a container must be started (anew); `None`: it is up to date.
@@ -280,7 +287,7 @@ impl Planner<'_> {
             return Some(format!("it is {}", fact.state));
         }
         // One that is frozen because of its size goes on when there is room, and nothing can ask it in between.
-        let frozen = self.inputs.node.quota.over.get(name).is_some_and(|over| over.frozen);
+        let frozen = self.is_frozen(name);
         (fact.health == Health::Unhealthy && !frozen).then(|| "it is unhealthy".into())
     }
 

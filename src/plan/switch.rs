@@ -94,7 +94,7 @@ pub fn changes(target: &DesiredState, node: &NodeFacts, old: Option<&ReleaseMani
             why(target, old, name)
         } else if fact.state != "running" {
             format!("it is {}", fact.state)
-        } else if fact.health == Health::Unhealthy {
+        } else if fact.health == Health::Unhealthy && !node.quota.is_frozen(name) {
             "it is unhealthy".into()
         } else {
             out.same.push(name.to_owned());
@@ -139,7 +139,7 @@ mod tests {
             desired_state::DesiredState,
             manifest::{ImageSpec, ReleaseManifest},
         },
-        wire::protocol::ContainerFact,
+        wire::protocol::{ContainerFact, OverFact},
     };
 
     fn desired(images: &[(&str, &str, &[&str])]) -> DesiredState {
@@ -189,6 +189,19 @@ mod tests {
         assert_eq!(found.stops().collect::<Vec<_>>(), ["db", "gone"]);
         let starts: Vec<_> = found.starts(&new).map(|(name, after, _)| (name.to_owned(), after)).collect();
         assert_eq!(starts, [("db".to_owned(), vec![]), ("new".to_owned(), vec!["db".to_owned()])]);
+    }
+
+    #[test]
+    fn a_frozen_container_that_does_not_change_is_not_replaced() {
+        let same = desired(&[("db", "1", &[])]);
+        let mut node = runs(&same);
+        node.containers[0].health = Health::Unhealthy;
+        assert_eq!(changes(&same, &node, None).list[0].why, "it is unhealthy");
+        let over = OverFact { id: "1".into(), bytes: 9, size: 5, since: 1, frozen: true, unmeasured: false };
+        node.quota.over.insert("db".into(), over);
+        assert_eq!(changes(&same, &node, None).same, ["db"]);
+        node.containers[0].state = "exited".into();
+        assert_eq!(changes(&same, &node, None).list[0].why, "it is exited");
     }
 
     #[test]

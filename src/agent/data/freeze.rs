@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,6 +36,9 @@ const RECORD: &str = "paused.json";
 
 /// How long the first try to have all of them stand may take.
 const TRY: Duration = Duration::from_millis(40);
+
+/// A snapshot begins to freeze all containers, or the quota freezes or continues one: not at the same time.
+static CHANGING: Mutex<()> = Mutex::new(());
 
 /// All containers of this node.
 #[derive(Default)]
@@ -66,10 +70,14 @@ impl Still for Containers {
                 .unwrap_or_else(|_| Err(Error::new(Kind::Other, "the thread that queries Docker ended with a panic")))
         })?;
         let text = serde_json::to_vec(&ids).or_error(Kind::Other, || "containers".into())?;
-        write_file(&record(), &text, 0o600)?;
+        {
+            let _change = changing();
+            write_file(&record(), &text, 0o600)?;
+        }
         self.before = processes(&|groups| of(&ids, groups)).into_iter().filter(|pid| is_stopped(*pid)).collect();
         let mine = |groups: &str| of(&ids, groups);
-        until_still(&|| processes(&mine), &|pid| signal(pid, Signal::STOP, &mine), &|| start(&mine, &self.before), TRY)
+        let stop = |pid| signal(pid, Signal::STOP, &mine);
+        until_still(&|| processes(&mine), &is_stopped, &stop, &|| start(&mine, &self.before), TRY)
     }
 
     fn resume(&mut self) -> Result<()> {
@@ -92,6 +100,19 @@ pub fn recover() -> Result<()> {
 /// Whether containers are frozen for a snapshot, or were when an agent died.
 pub fn is_under_way() -> bool {
     !state::is_absent(&record())
+}
+
+/// Does `work` if no container is frozen for a snapshot, and lets no snapshot freeze any in between. `None`: a snapshot has frozen them.
+///
+/// # Errors
+/// Those of `work`.
+pub fn outside_snapshot(work: impl FnOnce() -> Result<()>) -> Result<Option<()>> {
+    let _change = changing();
+    if is_under_way() { Ok(None) } else { work().map(Some) }
+}
+
+fn changing() -> MutexGuard<'static, ()> {
+    CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn go_on(but: &BTreeSet<i32>) -> Result<()> {

@@ -25,7 +25,7 @@ fn groups() -> MutexGuard<'static, BTreeMap<PathBuf, BTreeSet<i32>>> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps this control group as it is: all its processes are stopped by now.
+/// Ends what enters this control group from now on. The control group allows no new process by now.
 pub fn begin(group: &Path) {
     let mut groups = groups();
     let is_first = groups.is_empty();

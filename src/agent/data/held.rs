@@ -19,7 +19,7 @@ use rustix::process::Signal;
 
 use super::{
     guard::{self, is_closed},
-    processes::{is_stopped, of, processes, signal, start, until_still},
+    processes::{is_bound_to_stop, of, processes, signal, start, until_still},
 };
 
 /// How long the first try to stop all processes may take: there may be thousands.
@@ -34,9 +34,14 @@ pub fn hold(id: &str) -> Result<()> {
         return Err(Error::new(Kind::Node, format!("cannot find the control group of the container {}", short(id))));
     };
     write(&group, "0")?;
-    stop(id)?;
+    // First: also if a process does not stop, nothing new may start.
     guard::begin(&group);
-    Ok(())
+    stop(id)
+}
+
+/// Whether lap allows no new process in the container with this id.
+pub fn is_held(id: &str) -> bool {
+    group_of(id).is_some_and(|group| is_closed(&group))
 }
 
 /// The container stays frozen, also when the agent was started again in between.
@@ -45,9 +50,8 @@ pub fn hold(id: &str) -> Result<()> {
 /// A process does not stop.
 pub fn still(id: &str) -> Result<()> {
     let Some(group) = group_of(id).filter(|group| is_closed(group)) else { return Ok(()) };
-    stop(id)?;
     guard::begin(&group);
-    Ok(())
+    stop(id)
 }
 
 fn stop(id: &str) -> Result<()> {
@@ -55,10 +59,10 @@ fn stop(id: &str) -> Result<()> {
     let mine = |groups: &str| of(&ids, groups);
     let none = BTreeSet::new();
     let all = || processes(&mine);
-    if all().into_iter().all(is_stopped) {
+    if all().into_iter().all(is_bound_to_stop) {
         return Ok(());
     }
-    until_still(&all, &|pid| signal(pid, Signal::STOP, &mine), &|| start(&mine, &none), TRY)
+    until_still(&all, &is_bound_to_stop, &|pid| signal(pid, Signal::STOP, &mine), &|| start(&mine, &none), TRY)
 }
 
 /// Lets the container go on, with the limit of processes that Docker gave it (`None`: no limit).

@@ -2,9 +2,9 @@
 //! `before`, also when the agent died in between.
 
 use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Mutex,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{
+        data::quota,
         docker::{self, health},
         recorded,
     },
@@ -72,9 +73,15 @@ pub async fn around<T>(
     if hooks.is_empty() {
         return work.await.map(|done| (done, Vec::new()));
     }
+    let _running = RunningHooks::of(&hooks);
+    let (frozen, path) = (quota::frozen(), record());
+    // `after` of a frozen container waits until the container goes on.
+    let left: Vec<ContainerHook> = match state::json::<Vec<ContainerHook>>(&path) {
+        State::Value(old) => old.into_iter().filter(|hook| frozen.contains(&hook.container)).collect(),
+        State::Absent | State::Unreadable(_) => Vec::new(),
+    };
     // Before anything is frozen: whoever finds this at the next start lets it go on.
-    let text = serde_json::to_vec(&hooks).or_error(Kind::Other, || "hooks".into())?;
-    write_file(&record(), &text, 0o600)?;
+    write(&path, &hooks.iter().chain(&left).cloned().collect::<Vec<_>>())?;
     let before = all(docker, &hooks, "before", |hooks| &hooks.before).await;
     let done = match failures(&before).next() {
         None => work.await,
@@ -82,12 +89,66 @@ pub async fn around<T>(
     };
     let after = all(docker, &hooks, "after", |hooks| &hooks.after).await;
     if failures(&after).next().is_none() {
-        let _ = remove_file(&record());
+        let _ = write(&path, &left);
     }
     match done {
         Ok(done) => Ok((done, before.into_iter().chain(after).collect())),
         Err(error) => Err(failures(&after).fold(error, Error::hint)),
     }
+}
+
+/// Whether an `after` has to run that can: not in a container that is frozen because of its data.
+pub fn is_pending() -> bool {
+    match state::json::<Vec<ContainerHook>>(&record()) {
+        State::Absent => false,
+        State::Value(hooks) => has_some_to_run(&hooks, &quota::frozen()),
+        State::Unreadable(_) => true,
+    }
+}
+
+fn has_some_to_run(hooks: &[ContainerHook], frozen: &BTreeSet<String>) -> bool {
+    hooks.iter().any(|hook| !frozen.contains(&hook.container))
+}
+
+/// The containers whose hooks run around a snapshot now. Not read from the record: a container whose `after` always fails would stay in it.
+static RUNNING: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<String>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The containers that are between their `before` and their `after`.
+pub fn under_way() -> BTreeSet<String> {
+    running().clone()
+}
+
+/// The containers are in [`RUNNING`] as long as this exists.
+struct RunningHooks(Vec<String>);
+
+impl RunningHooks {
+    fn of(hooks: &[ContainerHook]) -> Self {
+        let containers: Vec<String> = hooks.iter().map(|hook| hook.container.clone()).collect();
+        running().extend(containers.iter().cloned());
+        Self(containers)
+    }
+}
+
+impl Drop for RunningHooks {
+    fn drop(&mut self) {
+        let mut running = running();
+        for container in &self.0 {
+            running.remove(container);
+        }
+    }
+}
+
+/// Records the hooks whose `after` has to run; none: removes the record.
+fn write(path: &Path, hooks: &[ContainerHook]) -> Result<()> {
+    if hooks.is_empty() {
+        return remove_file(path);
+    }
+    let text = serde_json::to_vec(hooks).or_error(Kind::Other, || "hooks".into())?;
+    write_file(path, &text, 0o600)
 }
 
 /// What went wrong, a sentence each.
@@ -101,7 +162,7 @@ pub fn failures(hooks: &[HookRan]) -> impl Iterator<Item = &str> {
 /// An `after` failed: call it again.
 pub async fn recover(docker: &Docker) -> Result<()> {
     let path = record();
-    let mut hooks = match state::json::<Vec<ContainerHook>>(&path) {
+    let hooks = match state::json::<Vec<ContainerHook>>(&path) {
         State::Absent => return Ok(()),
         State::Value(hooks) => hooks,
         // Which ones were frozen is not known: the hooks of all that run are run.
@@ -111,21 +172,23 @@ pub async fn recover(docker: &Docker) -> Result<()> {
             of(recorded::described().as_ref(), &running)
         }
     };
+    // A hook in a frozen container would fail: it runs when the container goes on.
+    let frozen = quota::frozen();
+    let (mut left, hooks): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| frozen.contains(&hook.container));
     let ran = all(docker, &hooks, "after", |hooks| &hooks.after).await;
     let failed: Vec<&str> = ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| ran.container.as_str()).collect();
-    let mut left = Vec::new();
+    let mut is_failed = false;
     for container in failed {
         if is_there(docker, container).await {
-            left.push(container.to_owned());
+            is_failed = true;
+            left.extend(hooks.iter().filter(|hook| hook.container == container).cloned());
         }
     }
-    if let Some(why) = failures(&ran).next().filter(|_| !left.is_empty()) {
-        hooks.retain(|hook| left.contains(&hook.container));
-        let text = serde_json::to_vec(&hooks).or_error(Kind::Other, || "hooks".into())?;
-        write_file(&path, &text, 0o600)?;
-        return Err(Error::new(Kind::Unhealthy, why));
+    write(&path, &left)?;
+    match failures(&ran).next().filter(|_| is_failed) {
+        Some(why) => Err(Error::new(Kind::Unhealthy, why)),
+        None => Ok(()),
     }
-    remove_file(&path)
 }
 
 /// Whether there is still such a container: with it goes what its hook had frozen.
@@ -179,5 +242,29 @@ async fn run(docker: &Docker, name: &str, which: &str, command: &[String], patie
             }
             Some(format!("{hook} exceeded its time limit of {} s, and lap ended it", patience.as_secs_f64()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hook(container: &str) -> ContainerHook {
+        ContainerHook { container: container.into(), hooks: SnapshotHooks::default() }
+    }
+
+    #[test]
+    fn a_container_is_under_way_as_long_as_its_hooks_run() {
+        let running = RunningHooks::of(&[hook("under-way")]);
+        assert!(under_way().contains("under-way"));
+        drop(running);
+        assert!(!under_way().contains("under-way"));
+    }
+
+    #[test]
+    fn what_waits_for_frozen_containers_only_is_not_pending() {
+        let frozen = BTreeSet::from(["web".to_owned()]);
+        assert!(!has_some_to_run(&[hook("web")], &frozen));
+        assert!(has_some_to_run(&[hook("web"), hook("db")], &frozen));
     }
 }

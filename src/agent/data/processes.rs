@@ -45,17 +45,51 @@ pub fn is_stopped(pid: i32) -> bool {
     })
 }
 
+/// Whether a process runs no more of its program: it [`is_stopped`], or it waits in the kernel and stops before it leaves the kernel. A parent
+/// waits so for a child of vfork(2), which may never end.
+pub fn is_bound_to_stop(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let threads: Vec<(char, String)> = threads
+        .filter_map(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+            let state = stat.rsplit_once(") ")?.1.chars().next()?;
+            Some((state, fs::read_to_string(thread.path().join("status")).unwrap_or_default()))
+        })
+        .collect();
+    // SIGSTOP is not pending any more once one thread took it. It then applies to all threads.
+    let is_taken = threads.iter().any(|(state, _)| *state == 'T');
+    threads.iter().all(|(state, status)| match state {
+        'T' | 't' | 'Z' | 'X' => true,
+        'D' => is_taken || is_stop_pending(status),
+        _ => false,
+    })
+}
+
+/// Whether `/proc/<pid>/status` lists SIGSTOP as pending for the thread or for its process.
+fn is_stop_pending(status: &str) -> bool {
+    let pending =
+        status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    let stop = 1_u64 << (Signal::STOP.as_raw() - 1);
+    pending.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok()).any(|set| set & stop != 0)
+}
+
 /// Stops whatever `all` finds, until it finds nothing that moves twice in a row: what one of them started just before it stood may not be in
 /// the first look, and is in the second, in which nobody is left who starts anything.
 ///
 /// Whoever waits for a child to begin (vfork(2), which is what posix_spawn(3) does) waits for good if that was stopped before: all of them go on
 /// for a moment then, as `go_on` does it, and are met elsewhere at the next try. `first`: how long the first try may take; the next one takes twice
-/// as long.
-pub fn until_still(all: &dyn Fn() -> Vec<i32>, stop: &dyn Fn(i32), go_on: &dyn Fn(), first: Duration) -> Result<()> {
+/// as long. `stands`: whether a process counts as stopped.
+pub fn until_still(
+    all: &dyn Fn() -> Vec<i32>,
+    stands: &dyn Fn(i32) -> bool,
+    stop: &dyn Fn(i32),
+    go_on: &dyn Fn(),
+    first: Duration,
+) -> Result<()> {
     let (begun, mut tried, mut patience) = (Instant::now(), Instant::now(), first);
     let mut stood = false;
     loop {
-        let moving: Vec<i32> = all().into_iter().filter(|pid| !is_stopped(*pid)).collect();
+        let moving: Vec<i32> = all().into_iter().filter(|pid| !stands(*pid)).collect();
         let Some(one) = moving.first() else {
             if stood {
                 return Ok(());
@@ -150,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pending_stop_is_found_in_the_status_of_a_process() {
+        let status = |own: &str, shared: &str| format!("State:\tD (disk sleep)\nSigPnd:\t{own}\nShdPnd:\t{shared}\n");
+        let (none, stop) = ("0000000000000000", "0000000000040000");
+        assert!(is_stop_pending(&status(none, stop)) && is_stop_pending(&status(stop, none)));
+        assert!(is_stop_pending(&status(none, "0000000000040002")));
+        assert!(!is_stop_pending(&status(none, "0000000000080000")) && !is_stop_pending(""));
+    }
+
+    #[test]
     fn whoever_is_made_to_stand_still_does_and_goes_on() {
         use std::{
             os::unix::process::CommandExt,
@@ -162,7 +205,14 @@ mod tests {
         let group = Group(command.spawn().unwrap());
         for _ in 0..20 {
             let go_on = || group.all().into_iter().for_each(|pid| tell(pid, Signal::CONT));
-            until_still(&|| group.all(), &|pid| tell(pid, Signal::STOP), &go_on, Duration::from_millis(40)).unwrap();
+            until_still(
+                &|| group.all(),
+                &is_stopped,
+                &|pid| tell(pid, Signal::STOP),
+                &go_on,
+                Duration::from_millis(40),
+            )
+            .unwrap();
             let before = group.all();
             std::thread::sleep(Duration::from_millis(20));
             assert_eq!(group.all(), before, "somebody was started by one that is_stopped still");

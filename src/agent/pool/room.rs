@@ -53,8 +53,13 @@ impl PoolRoom {
     pub fn target(&self, frozen: bool) -> u64 {
         let (whole, half) = (self.whole(), self.whole() / 2);
         let available = self.free + self.reserve;
-        if available >= whole + DataFacts::low(self.size) {
+        let low = DataFacts::low(self.size);
+        let is_room = available >= whole + low;
+        if available >= whole + 2 * low || (is_room && !frozen) {
             whole
+        } else if is_room {
+            // While a container is frozen, the others get and lose their part at different levels.
+            self.reserve
         } else if frozen && self.reserve > half {
             half
         } else if self.reserve < whole / 4 {
@@ -86,6 +91,13 @@ mod tests {
         assert_eq!(target(0, 32, false), 32, "what is not frozen would take it, too");
         assert_eq!(target(0, 32, true), 16);
         assert_eq!([target(16, 16, true), target(1, 16, true), target(1, 9, true)], [16, 16, 9], "it is given once");
+    }
+
+    #[test]
+    fn while_a_container_is_frozen_the_reserve_does_not_go_to_and_fro() {
+        // Whole with 2 % beside it: without a frozen container it grows, with one it stays as it is.
+        assert_eq!([target(40, 16, false), target(40, 16, true), target(24, 32, true)], [32, 16, 32]);
+        assert_eq!(target(57, 16, true), 32, "4 % beside it");
     }
 
     #[test]

@@ -1,19 +1,10 @@
 //! Whether something was interrupted and has not come to its end.
 
-use std::path::Path;
-
-use lap_base::state;
-
-use crate::{
-    agent::{clone_data, daemons::ports, prune, snapshots, switch},
-    wire::paths,
-};
+use crate::agent::{clone_data, daemons::ports, data::hooks, prune, snapshots, switch};
 
 /// Whether [`super::containers::recover_containers`] has something to do.
 pub fn needs_containers() -> bool {
-    snapshots::is_pending()
-        || clone_data::is_pending()
-        || !state::is_absent(&Path::new(paths::STATE).join("hooks.json"))
+    snapshots::is_pending() || clone_data::is_pending() || hooks::is_pending()
 }
 
 /// Whether something waits for its end that no running command works on.

@@ -29,12 +29,13 @@ impl Switch {
         staged::put(&order.staged, &self.record.staged, false)?;
         self.start(&order.start).await?;
         self.record.away = self.measure.worst();
+        let judged = gate::Judged { all: &order.gate, started: &order.start };
         self.step("check that all containers are healthy")?;
-        gate::all(&self.docker, &order.gate, &self.watch).await?;
+        gate::all(&self.docker, judged, &self.watch).await?;
         self.step("run the checks")?;
         self.record.checks = gate::checks(&self.docker, &order.release, &self.watch).await?;
         self.step(&format!("watch the release for {} s", order.settle))?;
-        gate::settle(&self.docker, &order.gate, Duration::from_secs(order.settle), &self.watch).await?;
+        gate::settle(&self.docker, judged, Duration::from_secs(order.settle), &self.watch).await?;
         if let Some(to) = &order.git {
             self.step(&format!("move `{}` of `{}`", to.branch, to.repository))?;
             self.record.moved = true;

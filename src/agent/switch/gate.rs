@@ -1,12 +1,18 @@
 //! Whether what was started may stay: all is healthy, and for a while nothing falls over.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use bollard::{Docker, query_parameters::InspectContainerOptions};
 use lap_base::error::{Error, Kind, OrError, Result};
 
 use super::watch::SwitchWatch;
-use crate::agent::{checks, docker::health, system::node_config::address};
+use crate::{
+    agent::{checks, data::quota, docker::health, system::node_config::address},
+    release::Make,
+};
 
 /// How long a container that was not touched may take until it is healthy. A slow machine needs some tries: one may take 30 s.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -26,12 +32,35 @@ pub async fn healthy(docker: &Docker, container: &str, patience: Duration, watch
     }
 }
 
+/// The containers that must be healthy.
+#[derive(Clone, Copy)]
+pub struct Judged<'a> {
+    pub all: &'a [String],
+    /// Those among them that the switch started.
+    pub started: &'a [Make],
+}
+
+impl Judged<'_> {
+    /// Whether the agent froze it because of its data and the switch did not start it: it cannot answer, and the release is not the reason.
+    fn is_exempt(&self, container: &str, frozen: &BTreeSet<String>) -> bool {
+        frozen.contains(container) && !self.started.iter().any(|make| make.name == container)
+    }
+}
+
 /// Asks all of them.
 ///
 /// # Errors
 /// The first that is not healthy.
-pub async fn all(docker: &Docker, containers: &[String], watch: &SwitchWatch) -> Result<()> {
-    let each = containers.iter().map(|container| healthy(docker, container, PATIENCE, watch));
+pub async fn all(docker: &Docker, judged: Judged<'_>, watch: &SwitchWatch) -> Result<()> {
+    let each = judged.all.iter().map(async |container| {
+        if judged.is_exempt(container, &quota::frozen()) {
+            return Ok(());
+        }
+        let asked = healthy(docker, container, PATIENCE, watch).await;
+        // It may have been frozen while it was asked.
+        let is_exempt = watch.aborted().is_none() && judged.is_exempt(container, &quota::frozen());
+        if is_exempt { Ok(()) } else { asked }
+    });
     futures_util::future::try_join_all(each).await.map(drop)
 }
 
@@ -56,7 +85,8 @@ pub async fn checks(docker: &Docker, release: &serde_json::Value, watch: &Switch
 ///
 /// # Errors
 /// What fell over.
-pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watch: &SwitchWatch) -> Result<()> {
+pub async fn settle(docker: &Docker, judged: Judged<'_>, span: Duration, watch: &SwitchWatch) -> Result<()> {
+    let containers = judged.all;
     let mut at_first = Vec::new();
     for container in containers {
         at_first.push(process_and_starts(docker, container).await?);
@@ -80,10 +110,10 @@ pub async fn settle(docker: &Docker, containers: &[String], span: Duration, watc
         }
         if asked.elapsed() > ASK {
             asked = Instant::now();
-            all(docker, containers, watch).await?;
+            all(docker, judged, watch).await?;
         }
     }
-    if span.is_zero() { Ok(()) } else { all(docker, containers, watch).await }
+    if span.is_zero() { Ok(()) } else { all(docker, judged, watch).await }
 }
 
 /// Its process, and how often it was started: equal as long as it lives.
@@ -101,5 +131,20 @@ async fn aborted(watch: &SwitchWatch) -> Error {
             return Error::new(Kind::Interrupted, why);
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frozen_container_is_judged_only_if_the_switch_started_it() {
+        let all = ["db".to_owned(), "web".to_owned()];
+        let started = [Make { name: "web".into(), after: Vec::new(), body: Default::default(), patience: 1 }];
+        let judged = Judged { all: &all, started: &started };
+        let frozen = BTreeSet::from(all.clone());
+        assert!(judged.is_exempt("db", &frozen) && !judged.is_exempt("web", &frozen));
+        assert!(!judged.is_exempt("db", &BTreeSet::new()));
     }
 }

@@ -53,8 +53,7 @@ pub fn late(workspace: &Workspace, environment: &str, facts: &NodeFacts) -> Vec<
         );
         all.push(Complaint::new(recovering(facts, now), hint));
     }
-    let hint = quota::hint(facts, environment);
-    all.extend(quota::over(facts, now).map(|text| Complaint::new(text, hint.clone())));
+    all.extend(quota::over(facts, environment, now));
     if facts.data.is_low() {
         let text = format!("`/data` is full: {} of {} are free", bytes(facts.data.free), bytes(facts.data.size));
         let hint = format!(
@@ -113,13 +112,14 @@ pub fn open(sentences: Vec<String>) -> impl Iterator<Item = Complaint> {
 
 /// Containers that are not as they should be.
 pub fn sick(environment: &str, containers: &[&str], facts: &NodeFacts) -> Option<Complaint> {
-    let first = containers.first()?;
+    if containers.is_empty() {
+        return None;
+    }
     let text = format!("not healthy: `{}`", containers.join("`, `"));
-    // An interrupted operation and a full pool have a complaint of their own.
-    let hint = format!("`lap logs {environment}/{first}` shows the reason; `lap up {environment}` repairs it");
-    let is_explained = is_recovering(facts) || containers.iter().any(|name| facts.quota.over.contains_key(*name));
-    let hints = if is_explained { Vec::new() } else { vec![hint] };
-    Some(Complaint { text, hints })
+    // An interrupted operation and a frozen container have a complaint of their own.
+    let unexplained = containers.iter().find(|name| !is_recovering(facts) && !facts.quota.is_frozen(name));
+    let hint = |name| format!("`lap logs {environment}/{name}` shows the reason; `lap up {environment}` repairs it");
+    Some(Complaint { text, hints: unexplained.map(hint).into_iter().collect() })
 }
 
 /// Something was interrupted, and the agent has not finished it, or not taken it back, yet: what runs now may be neither what ran before
@@ -146,7 +146,7 @@ fn recovering(facts: &NodeFacts, now: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::protocol::SnapshotFacts;
+    use crate::wire::protocol::{OverFact, SnapshotFacts};
 
     #[test]
     fn certificates_that_end_soon_are_complaints() {
@@ -166,6 +166,17 @@ mod tests {
         let all = certificates(&keys, "test", &damaged, now).unwrap();
         assert_eq!(all[0].text, "the certificate of `git` cannot be read");
         assert!(after(3290)[1].starts_with("the certificate `.lap/keys/test/issuing.crt` ends on "));
+    }
+
+    #[test]
+    fn a_frozen_container_takes_no_hint_from_another_sick_one() {
+        let mut facts = NodeFacts::default();
+        let over = OverFact { id: "1".into(), bytes: 9, size: 5, since: 1, frozen: true, unmeasured: false };
+        facts.quota.over.insert("cache".into(), over);
+        let said = sick("test", &["cache", "web"], &facts).unwrap();
+        assert_eq!(said.text, "not healthy: `cache`, `web`");
+        assert!(said.hints[0].starts_with("`lap logs test/web` shows the reason"), "{:?}", said.hints);
+        assert!(sick("test", &["cache"], &facts).unwrap().hints.is_empty());
     }
 
     #[test]

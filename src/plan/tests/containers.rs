@@ -250,9 +250,19 @@ fn another_size_of_the_data_is_recorded_and_nothing_more() {
     let mut world = World::settled();
     world.container("git").data = Some(crate::config::model::DataLimit { size: 10 << 30 });
     world.fact("git").health = Health::Unhealthy;
-    let over = crate::wire::protocol::OverFact { id: "1".into(), bytes: 9, size: 5, since: 1, frozen: true };
+    let over = crate::wire::protocol::OverFact {
+        id: "1".into(),
+        bytes: 9,
+        size: 5,
+        since: 1,
+        frozen: true,
+        unmeasured: false,
+    };
     world.node.quota.over.insert("git".into(), over);
     world.plans(&["0 record what runs (the data size of `git` is 10.0 GiB instead of none)"]);
+    world.fact("git").health = Health::Starting;
+    world.plans(&["0 record what runs (the data size of `git` is 10.0 GiB instead of none)"]);
+    world.fact("git").health = Health::Unhealthy;
     world.node.quota.over.get_mut("git").unwrap().frozen = false;
     assert!(text(&world.up()).contains("replace `git` (it is unhealthy)"));
 }

@@ -129,6 +129,16 @@ pub struct OverFact {
     pub since: i64,
     /// `false`: a person started it again, and it may run as long as its data does not grow.
     pub frozen: bool,
+    /// It was frozen because its data cannot be measured: `bytes` may be less than its size.
+    #[serde(default)]
+    pub unmeasured: bool,
+}
+
+impl QuotaFacts {
+    /// Whether the agent froze this container because of its data.
+    pub fn is_frozen(&self, container: &str) -> bool {
+        self.over.get(container).is_some_and(|over| over.frozen)
+    }
 }
 
 /// A container without a size, or within it, that may be the reason why the pool is almost full.

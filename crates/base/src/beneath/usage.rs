@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, ffi::OsStr, os::unix::ffi::OsStrExt, path::Path, time::Instant};
 
-use rustix::fs::{AtFlags, Dir as Reader, FileType, Stat, statat};
+use rustix::{
+    fs::{AtFlags, Dir as Reader, FileType, Stat, statat},
+    io::Errno,
+};
 
 use super::dir::Dir;
 
@@ -30,6 +33,8 @@ pub enum Unmeasured {
     Time,
     /// A directory is too deep, or the file system reports an error.
     Place,
+    /// A name was removed or moved during the walk: the walk may have missed data that moved.
+    Changed,
 }
 
 /// The limits at which a measurement ends early.
@@ -51,7 +56,7 @@ impl Dir {
         let here = self.need(Path::new("")).ok().and_then(Level::of);
         usage.missing = here.is_none().then_some(Unmeasured::Place);
         let mut levels: Vec<Level> = here.into_iter().collect();
-        while let Some(Level { dir, names }) = levels.last_mut() {
+        while let Some(Level { names, .. }) = levels.last_mut() {
             if usage.bytes > limits.enough {
                 break;
             }
@@ -73,12 +78,7 @@ impl Dir {
             if name == "." || name == ".." {
                 continue;
             }
-            // A file that was removed in the meantime uses no space.
-            let Ok(stat) = statat(&*dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            usage.count(&stat);
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                usage.enter(&mut levels, name);
-            }
+            usage.entry(&mut levels, name);
         }
         usage
     }
@@ -95,11 +95,35 @@ impl DataUsage {
         }
     }
 
+    /// Counts a name that the listing has shown, and enters it if it is a directory.
+    fn entry(&mut self, levels: &mut Vec<Level>, name: &OsStr) {
+        let Some(level) = levels.last() else { return };
+        match statat(&level.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                self.count(&stat);
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                    self.enter(levels, name);
+                }
+            }
+            Err(Errno::NOENT) => self.changed(),
+            Err(_) => self.missing = Some(Unmeasured::Place),
+        }
+    }
+
+    /// A stronger reason stays.
+    fn changed(&mut self) {
+        self.missing.get_or_insert(Unmeasured::Changed);
+    }
+
     /// Enters a directory that the listing has shown. Another mount does not belong to the container's data.
     fn enter(&mut self, levels: &mut Vec<Level>, name: &OsStr) {
         let above = levels.len();
         let Some(level) = levels.last() else { return };
-        let Ok(Some(dir)) = level.dir.still_dir(Path::new(name)) else { return };
+        let dir = match level.dir.still_dir(Path::new(name)) {
+            Ok(Some(dir)) => dir,
+            Ok(None) => return self.changed(),
+            Err(_) => return,
+        };
         match Level::of(dir).filter(|_| above < DEPTH) {
             Some(level) => levels.push(level),
             None => self.missing = Some(Unmeasured::Place),
@@ -117,5 +141,25 @@ impl Level {
     fn of(dir: Dir) -> Option<Self> {
         let names = Reader::read_from(&dir).ok()?;
         Some(Self { dir, names })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_vanishes_during_the_walk_makes_the_measurement_incomplete() {
+        let room = tempfile::tempdir().unwrap();
+        let level = || vec![Level::of(Dir::open(room.path()).unwrap()).unwrap()];
+        let mut vanished = DataUsage::default();
+        vanished.entry(&mut level(), OsStr::new("vanished"));
+        assert_eq!(vanished.missing, Some(Unmeasured::Changed));
+        let mut moved = DataUsage::default();
+        moved.enter(&mut level(), OsStr::new("moved"));
+        assert_eq!(moved.missing, Some(Unmeasured::Changed));
+        let mut deep = DataUsage { missing: Some(Unmeasured::Place), ..DataUsage::default() };
+        deep.entry(&mut level(), OsStr::new("vanished"));
+        assert_eq!(deep.missing, Some(Unmeasured::Place));
     }
 }

@@ -1,6 +1,6 @@
 //! What is to be frozen and what goes on. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::wire::protocol::OverFact;
 
@@ -30,13 +30,15 @@ pub struct RunningContainer {
 }
 
 /// How much data a container has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataSize {
     pub bytes: u64,
     /// It has no more than `bytes`.
     pub whole: bool,
     /// It cannot be measured: then it counts as more than any size.
     pub hidden: bool,
+    /// Data was moved or removed during the walk, which may have missed some.
+    pub changed: bool,
 }
 
 /// All that is known at one moment, by container.
@@ -48,6 +50,8 @@ pub struct QuotaInput<'a> {
     /// `None`: what the environment runs is not known.
     pub sizes: Option<&'a BTreeMap<String, u64>>,
     pub measured: &'a BTreeMap<String, DataSize>,
+    /// The containers whose hooks around a snapshot run: a hook of a frozen container would fail.
+    pub hooked: &'a BTreeSet<String>,
 }
 
 /// What is to be done to one container.
@@ -57,7 +61,7 @@ pub enum QuotaAction {
     Thaw { container: String, id: String },
 }
 
-/// Decides, and brings `over` up to date.
+/// Decides, and brings `over` up to date. A container that is to go on stays in `over` until it does, so that a failed try is repeated.
 pub fn decide(over: &mut BTreeMap<String, OverFact>, seen: &QuotaInput<'_>) -> Vec<QuotaAction> {
     adopt(over, seen);
     let mut acts = Vec::new();
@@ -68,6 +72,7 @@ pub fn decide(over: &mut BTreeMap<String, OverFact>, seen: &QuotaInput<'_>) -> V
         }
         if let Some(measured) = seen.measured.get(container).filter(|_| fact.frozen) {
             fact.bytes = fact.bytes.max(measured.bytes);
+            fact.unmeasured &= measured.bytes <= fact.size;
         }
         if !is_settled(container, fact, seen) {
             return true;
@@ -75,7 +80,7 @@ pub fn decide(over: &mut BTreeMap<String, OverFact>, seen: &QuotaInput<'_>) -> V
         if fact.frozen {
             acts.push(QuotaAction::Thaw { container: container.clone(), id: fact.id.clone() });
         }
-        false
+        fact.frozen
     });
     if seen.pool == PoolLevel::Low {
         acts.extend(seen.runs.iter().filter_map(|(container, runs)| freeze(over, seen, container, runs)));
@@ -87,9 +92,16 @@ pub fn decide(over: &mut BTreeMap<String, OverFact>, seen: &QuotaInput<'_>) -> V
 fn adopt(over: &mut BTreeMap<String, OverFact>, seen: &QuotaInput<'_>) {
     for (container, runs) in seen.runs.iter().filter(|(_, runs)| runs.held) {
         if !over.get(container).is_some_and(|fact| fact.id == runs.id && fact.frozen) {
-            let bytes = seen.measured.get(container).map_or(0, |measured| measured.bytes);
+            let measured = seen.measured.get(container).copied().unwrap_or_default();
             let size = seen.sizes.and_then(|sizes| sizes.get(container)).copied().unwrap_or(0);
-            let fact = OverFact { id: runs.id.clone(), bytes, size, since: seen.now, frozen: true };
+            let fact = OverFact {
+                id: runs.id.clone(),
+                bytes: measured.bytes,
+                size,
+                since: seen.now,
+                frozen: true,
+                unmeasured: measured.hidden && measured.bytes <= size,
+            };
             over.insert(container.clone(), fact);
         }
     }
@@ -118,10 +130,17 @@ fn freeze(
     // A person started it again: it may run as long as it does not grow.
     let may = known.map_or(size, |fact| size.max(fact.bytes.saturating_add(SLACK)));
     let is_over = measured.bytes > may || (measured.hidden && known.is_none());
-    if runs.held || runs.paused || !is_over {
+    if runs.held || runs.paused || !is_over || seen.hooked.contains(container) {
         return None;
     }
-    let fact = OverFact { id: runs.id.clone(), bytes: measured.bytes, size, since: seen.now, frozen: true };
+    let fact = OverFact {
+        id: runs.id.clone(),
+        bytes: measured.bytes,
+        size,
+        since: seen.now,
+        frozen: true,
+        unmeasured: measured.bytes <= may,
+    };
     over.insert(container.to_owned(), fact);
     Some(QuotaAction::Freeze { container: container.to_owned(), id: runs.id.clone() })
 }
@@ -137,6 +156,7 @@ mod tests {
         over: BTreeMap<String, OverFact>,
         runs: BTreeMap<String, RunningContainer>,
         sizes: Option<BTreeMap<String, u64>>,
+        hooked: BTreeSet<String>,
     }
 
     impl Node {
@@ -145,23 +165,32 @@ mod tests {
                 (name.to_owned(), RunningContainer { id: format!("{name}-1"), ..RunningContainer::default() })
             };
             let sizes = Some([("web".to_owned(), 100 * MIB)].into());
-            Self { over: BTreeMap::new(), runs: ["db", "web"].map(runs).into(), sizes }
+            Self { over: BTreeMap::new(), runs: ["db", "web"].map(runs).into(), sizes, hooked: BTreeSet::new() }
         }
 
         /// What is done when both have so many MiB; it is done.
         fn both_have(&mut self, pool: PoolLevel, web: u64, db: u64) -> Vec<QuotaAction> {
-            let whole = |mib| DataSize { bytes: mib * MIB, whole: true, hidden: false };
+            let whole = |mib| DataSize { bytes: mib * MIB, whole: true, ..DataSize::default() };
             self.has(pool, [("web".to_owned(), whole(web)), ("db".to_owned(), whole(db))].into())
         }
 
         fn has(&mut self, pool: PoolLevel, measured: BTreeMap<String, DataSize>) -> Vec<QuotaAction> {
-            let (sizes, runs) = (self.sizes.as_ref(), self.runs.clone());
-            let acts = decide(&mut self.over, &QuotaInput { pool, now: 5, runs: &runs, sizes, measured: &measured });
+            let acts = self.wants(pool, &measured);
             for act in &acts {
                 let (QuotaAction::Freeze { container, .. } | QuotaAction::Thaw { container, .. }) = act;
-                self.runs.get_mut(container).unwrap().held = matches!(act, QuotaAction::Freeze { .. });
+                let is_frozen = matches!(act, QuotaAction::Freeze { .. });
+                self.runs.get_mut(container).unwrap().held = is_frozen;
+                if !is_frozen {
+                    self.over.remove(container);
+                }
             }
             acts
+        }
+
+        /// The same, and nothing is done.
+        fn wants(&mut self, pool: PoolLevel, measured: &BTreeMap<String, DataSize>) -> Vec<QuotaAction> {
+            let (sizes, runs, hooked) = (self.sizes.as_ref(), &self.runs, &self.hooked);
+            decide(&mut self.over, &QuotaInput { pool, now: 5, runs, sizes, measured, hooked })
         }
 
         fn restart(&mut self, id: &str) {
@@ -241,7 +270,7 @@ mod tests {
         assert_eq!(node.both_have(PoolLevel::Low, 900, 900), []);
         node.sizes = sizes;
         assert_eq!(node.has(PoolLevel::Low, BTreeMap::new()), []);
-        let partly = |bytes| [("web".to_owned(), DataSize { bytes, whole: false, hidden: false })].into();
+        let partly = |bytes| [("web".to_owned(), DataSize { bytes, ..DataSize::default() })].into();
         assert_eq!(node.has(PoolLevel::Low, partly(50 * MIB)), []);
         assert_eq!(node.has(PoolLevel::Low, partly(101 * MIB)), freeze(), "it has at least so much");
         assert_eq!(node.has(PoolLevel::Low, partly(50 * MIB)), []);
@@ -252,8 +281,34 @@ mod tests {
     #[test]
     fn data_that_cannot_be_measured_counts_as_too_much() {
         let mut node = Node::new();
-        let hidden = |name: &str| (name.to_owned(), DataSize { bytes: 0, whole: false, hidden: true });
+        let hidden = |name: &str| (name.to_owned(), DataSize { hidden: true, ..DataSize::default() });
         assert_eq!(node.has(PoolLevel::Low, [hidden("db"), hidden("web")].into()), freeze());
+        assert!(node.over["web"].unmeasured);
+        assert_eq!(node.both_have(PoolLevel::Low, 101, 0), []);
+        assert!(!node.over["web"].unmeasured, "it has more than its size");
+    }
+
+    #[test]
+    fn a_thaw_that_failed_is_tried_again() {
+        let mut node = Node::new();
+        assert_eq!(node.both_have(PoolLevel::Low, 900, 0), freeze());
+        let none = BTreeMap::new();
+        assert_eq!(node.wants(PoolLevel::Ample, &none), thaw());
+        assert_eq!(node.wants(PoolLevel::Between, &none), [], "there is less room again");
+        assert_eq!(node.wants(PoolLevel::Ample, &none), thaw());
+        node.runs.get_mut("web").unwrap().held = false;
+        assert_eq!(node.wants(PoolLevel::Ample, &none), []);
+        assert!(node.over.is_empty());
+    }
+
+    #[test]
+    fn a_container_whose_hooks_run_is_frozen_afterwards() {
+        let mut node = Node::new();
+        node.hooked.insert("web".into());
+        assert_eq!(node.both_have(PoolLevel::Low, 900, 0), []);
+        assert!(node.over.is_empty());
+        node.hooked.clear();
+        assert_eq!(node.both_have(PoolLevel::Low, 900, 0), freeze());
     }
 
     #[test]

@@ -18,12 +18,12 @@ use lap_base::{
 
 use super::{
     decide::{DataSize, PoolLevel, QuotaAction, QuotaInput, RunningContainer, decide},
-    measure::measure,
+    measure::{WalkLimits, count_changed, measure},
     record,
 };
 use crate::{
     agent::{
-        data::{freeze, held},
+        data::{freeze, held, hooks},
         docker,
         pool::{PoolRoom, reserve},
         recorded,
@@ -68,10 +68,13 @@ pub async fn watch() {
 #[derive(Default)]
 struct Watch {
     over: BTreeMap<String, OverFact>,
-    /// Whether the containers were looked at once since the agent's start.
-    begun: bool,
+    /// The last look at the containers.
+    looked: Option<Instant>,
     last: Option<Last>,
-    patience: Option<Duration>,
+    /// The containers whose last walk took too long, and how long the next one may take.
+    patience: BTreeMap<String, Duration>,
+    /// How many walks in a row missed something because the data of the container changed.
+    changed: BTreeMap<String, u32>,
     largest: Option<LargeFact>,
     /// The data of those without a size, and when it was measured.
     others: Option<(BTreeMap<String, DataSize>, Instant)>,
@@ -97,7 +100,9 @@ impl Watch {
         if pool != PoolLevel::Low {
             (self.largest, self.others) = (None, None);
         }
-        if self.begun && self.over.is_empty() && pool != PoolLevel::Low {
+        // From time to time the containers are looked at without a reason: one may be frozen and not listed.
+        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < SELDOM);
+        if is_recent && self.over.is_empty() && pool != PoolLevel::Low {
             self.last = None;
             return kept.and(record::set(QuotaFacts::default()));
         }
@@ -110,7 +115,7 @@ impl Watch {
     async fn containers(&mut self, room: &PoolRoom, pool: PoolLevel) -> Result<()> {
         let docker = answer(docker::connect()).await?;
         let runs = answer(runs(&docker)).await?;
-        self.begun = true;
+        self.looked = Some(Instant::now());
         let sizes = sizes();
         if self.is_due(room, pool)
             && let Some(sizes) = &sizes
@@ -120,7 +125,8 @@ impl Watch {
         let none = BTreeMap::new();
         let measured = self.last.as_ref().map_or(&none, |last| &last.measured);
         let before: BTreeSet<String> = self.over.keys().cloned().collect();
-        let seen = QuotaInput { pool, now: now(), runs: &runs, sizes: sizes.as_ref(), measured };
+        let hooked = hooks::under_way();
+        let seen = QuotaInput { pool, now: now(), runs: &runs, sizes: sizes.as_ref(), measured, hooked: &hooked };
         let acts = decide(&mut self.over, &seen);
         let mut done = self.act(&docker, acts, room).await;
         for (container, fact) in self.over.clone().into_iter().filter(|(_, fact)| fact.frozen) {
@@ -152,17 +158,21 @@ impl Watch {
         sizes: &BTreeMap<String, u64>,
         runs: &BTreeMap<String, RunningContainer>,
     ) -> Result<()> {
-        let patience = self.patience.unwrap_or(PATIENCE);
-        let (begun, mut of, with) = (Instant::now(), sizes.clone(), runs.clone());
-        // Of these it is known that they have too much: what is told is how much.
-        of.iter_mut()
-            .filter(|(container, _)| self.over.contains_key(*container))
-            .for_each(|(_, most)| *most = u64::MAX);
-        let measured = run_blocking(move || measure(&of, &with, patience)).await?;
-        let is_late = |(container, measured): (&String, &DataSize)| {
-            !measured.whole && !measured.hidden && sizes.get(container).is_some_and(|size| measured.bytes <= *size)
+        let patience = |container: &String| self.patience.get(container).copied().unwrap_or(PATIENCE);
+        let walk = |(container, size): (&String, &u64)| {
+            // Of some it is known that they have too much: what is told is how much.
+            let enough = if self.over.contains_key(container) { u64::MAX } else { *size };
+            (container.clone(), WalkLimits { enough, patience: patience(container) })
         };
-        self.patience = measured.iter().any(is_late).then(|| (patience * 2).min(MOST));
+        let (begun, walks, with) = (Instant::now(), sizes.iter().map(walk).collect(), runs.clone());
+        let mut measured = run_blocking(move || measure(&walks, &with)).await?;
+        let is_late = |(container, measured): &(&String, &DataSize)| {
+            let is_ended = measured.whole || measured.hidden || measured.changed;
+            !is_ended && sizes.get(*container).is_some_and(|size| measured.bytes <= *size)
+        };
+        let late = measured.iter().filter(is_late);
+        self.patience = late.map(|(container, _)| (container.clone(), (patience(container) * 2).min(MOST))).collect();
+        count_changed(&mut self.changed, &mut measured);
         self.last = Some(Last { ended: Instant::now(), took: begun.elapsed(), free: room.free, measured });
         Ok(())
     }
@@ -179,10 +189,10 @@ impl Watch {
             return Ok(());
         }
         let other = |container: &&String| !sizes.contains_key(*container);
-        let of: BTreeMap<String, u64> =
-            runs.keys().filter(other).map(|container| (container.clone(), u64::MAX)).collect();
+        let walk = WalkLimits { enough: u64::MAX, patience: BRIEFLY };
+        let walks = runs.keys().filter(other).map(|container| (container.clone(), walk)).collect();
         let with = runs.clone();
-        let mut measured = run_blocking(move || measure(&of, &with, BRIEFLY)).await?;
+        let mut measured = run_blocking(move || measure(&walks, &with)).await?;
         measured.extend(self.last.iter().flat_map(|last| last.measured.clone()));
         let before = self.others.replace((measured.clone(), Instant::now())).map(|(before, _)| before);
         let grew = |container: &String, bytes: u64| {
@@ -215,23 +225,29 @@ impl Watch {
                     }
                     failpoint::at("freeze a container");
                     let held = id.clone();
-                    let frozen = run_blocking(move || held::hold(&held)).await;
-                    match (&frozen, self.over.get(container)) {
-                        (Ok(()), Some(fact)) => {
+                    let (frozen, is_held) = run_blocking(move || {
+                        let frozen = freeze::outside_snapshot(|| held::hold(&held));
+                        Ok((frozen, held::is_held(&held)))
+                    })
+                    .await?;
+                    match self.over.get(container).filter(|_| is_held) {
+                        Some(fact) => {
                             tell_frozen(container, fact, room);
                             // How much it has is not known yet: the measurement ended when it was enough.
                             self.last = None;
                         }
-                        _ => drop(self.over.remove(container)),
+                        // It is not frozen in part either.
+                        None => drop(self.over.remove(container)),
                     }
-                    frozen
+                    frozen.map(drop)
                 }
                 QuotaAction::Thaw { container, id } => {
                     let thawed = thaw(docker, id).await;
-                    if thawed.is_ok() {
+                    if let Ok(Some(())) = thawed {
+                        self.over.remove(container);
                         eprintln!("agent: `{container}` goes on");
                     }
-                    thawed
+                    thawed.map(drop)
                 }
             };
             all = all.and(done);
@@ -241,20 +257,24 @@ impl Watch {
 }
 
 fn tell_frozen(container: &str, fact: &OverFact, room: &PoolRoom) {
+    let has = if fact.unmeasured { "an unknown amount".to_owned() } else { bytes(fact.bytes) };
     eprintln!(
-        "agent: froze `{container}`: it has {} of data, its size is {}, and {} of {} are free",
-        bytes(fact.bytes),
+        "agent: froze `{container}`: it has {has} of data, its size is {}, and {} of {} are free",
         bytes(fact.size),
         bytes(room.free),
         bytes(room.size)
     );
 }
 
-async fn thaw(docker: &Docker, id: &str) -> Result<()> {
-    let asked = docker.inspect_container(id, None::<InspectContainerOptions>).await;
-    let facts = asked.or_error(Kind::Node, || format!("cannot look at {id}"))?;
-    let (id, pids) = (id.to_owned(), facts.host_config.and_then(|host| host.pids_limit));
-    run_blocking(move || held::release(&id, pids)).await
+/// `None`: a snapshot has frozen all containers.
+async fn thaw(docker: &Docker, id: &str) -> Result<Option<()>> {
+    let facts = answer(async {
+        let asked = docker.inspect_container(id, None::<InspectContainerOptions>).await;
+        asked.or_error(Kind::Node, || format!("cannot look at {id}"))
+    });
+    let (facts, id) = (facts.await?, id.to_owned());
+    let pids = facts.host_config.and_then(|host| host.pids_limit);
+    run_blocking(move || freeze::outside_snapshot(|| held::release(&id, pids))).await
 }
 
 /// The containers of lap that run, by name.
