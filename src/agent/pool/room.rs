@@ -59,7 +59,7 @@ impl PoolRoom {
             whole
         } else if is_room {
             // While a container is frozen, the others get and lose their part at different levels.
-            self.reserve
+            self.reserve.max(half)
         } else if frozen && self.reserve > half {
             half
         } else if self.reserve < whole / 4 {
@@ -98,6 +98,7 @@ mod tests {
         // Whole with 2 % beside it: without a frozen container it grows, with one it stays as it is.
         assert_eq!([target(40, 16, false), target(40, 16, true), target(24, 32, true)], [32, 16, 32]);
         assert_eq!(target(57, 16, true), 32, "4 % beside it");
+        assert_eq!(target(60, 0, true), 16, "a snapshot has used it");
     }
 
     #[test]
