@@ -79,6 +79,8 @@ fn what_is_exchanged_all_the_time_leads_a_restore_nowhere() {
             }
         });
         assert_eq!(all_of(&pool.git()), before);
-        assert_eq!(names(&pool.state()), ["snapshot-order.json"], "no record is left");
+        // The counter of snapshots is there if one of them came so far.
+        let left: Vec<String> = names(&pool.state()).into_iter().filter(|name| name != "snapshot-order.json").collect();
+        assert_eq!(left, [""; 0], "no record is left");
     });
 }
