@@ -1,5 +1,6 @@
 //! `lap status`
 
+mod complaint;
 mod complaints;
 mod quota;
 
@@ -99,7 +100,7 @@ impl Args {
         if sick.is_none() && all.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
-        Err(complaints::error(sick.into_iter().chain(all).collect()))
+        Err(complaint::error(sick.into_iter().chain(all).collect()))
     }
 }
 

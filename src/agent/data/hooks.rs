@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     agent::{
-        data::quota,
+        data::frozen,
         docker::{self, health},
         recorded,
     },
@@ -74,7 +74,7 @@ pub async fn around<T>(
         return work.await.map(|done| (done, Vec::new()));
     }
     let _running = RunningHooks::of(&hooks);
-    let (frozen, path) = (quota::frozen(), record());
+    let (frozen, path) = (frozen::frozen(), record());
     // `after` of a frozen container waits until the container goes on.
     let left: Vec<ContainerHook> = match state::json::<Vec<ContainerHook>>(&path) {
         State::Value(old) => old.into_iter().filter(|hook| frozen.contains(&hook.container)).collect(),
@@ -101,7 +101,7 @@ pub async fn around<T>(
 pub fn is_pending() -> bool {
     match state::json::<Vec<ContainerHook>>(&record()) {
         State::Absent => false,
-        State::Value(hooks) => has_some_to_run(&hooks, &quota::frozen()),
+        State::Value(hooks) => has_some_to_run(&hooks, &frozen::frozen()),
         State::Unreadable(_) => true,
     }
 }
@@ -173,7 +173,7 @@ pub async fn recover(docker: &Docker) -> Result<()> {
         }
     };
     // A hook in a frozen container would fail: it runs when the container goes on.
-    let frozen = quota::frozen();
+    let frozen = frozen::frozen();
     let (mut left, hooks): (Vec<_>, Vec<_>) = hooks.into_iter().partition(|hook| frozen.contains(&hook.container));
     let ran = all(docker, &hooks, "after", |hooks| &hooks.after).await;
     let failed: Vec<&str> = ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| ran.container.as_str()).collect();

@@ -3,44 +3,19 @@
 use std::collections::BTreeMap;
 
 use lap_base::{
-    error::{Error, Kind, Result},
+    error::Result,
     state::Unreadable,
     words::{ago, bytes, plural},
 };
 use time::OffsetDateTime;
 
-use super::quota;
+use super::{complaint::Complaint, quota};
 use crate::{
     cli::snapshot::texts,
     keys::{self, Ends, Keys},
     wire::protocol::NodeFacts,
     workspace::Workspace,
 };
-
-/// A sentence, and what mends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
-    pub text: String,
-    pub hints: Vec<String>,
-}
-
-impl Complaint {
-    pub fn new(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { text: text.into(), hints: vec![hint.into()] }
-    }
-}
-
-/// All of it as an error: the sentences, then each hint once.
-pub fn error(complaints: Vec<Complaint>) -> Error {
-    let message = complaints.iter().map(|complaint| complaint.text.as_str()).collect::<Vec<_>>().join("; ");
-    let mut hints: Vec<String> = Vec::new();
-    for hint in complaints.into_iter().flat_map(|complaint| complaint.hints) {
-        if !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    Error { kind: Kind::Unhealthy, message, hints }
-}
 
 /// What is late, damaged, full or not at its end.
 pub fn late(workspace: &Workspace, environment: &str, facts: &NodeFacts) -> Vec<Complaint> {
@@ -145,7 +120,7 @@ fn recovering(facts: &NodeFacts, now: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::complaint::error, *};
     use crate::wire::protocol::{OverFact, SnapshotFacts};
 
     #[test]

@@ -2,7 +2,7 @@
 
 use lap_base::words::{ago, bytes};
 
-use super::complaints::Complaint;
+use super::complaint::Complaint;
 use crate::wire::protocol::{NodeFacts, OverFact};
 
 /// The containers that have more data than their size, or data that cannot be measured: a sentence and the next step for each.

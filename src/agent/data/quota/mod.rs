@@ -11,8 +11,7 @@
 mod decide;
 mod deleted;
 mod measure;
-mod record;
 mod watch;
 
-pub use record::{facts, frozen};
+pub use super::frozen::{facts, frozen};
 pub use watch::watch;

@@ -19,11 +19,10 @@ use lap_base::{
 use super::{
     decide::{DataSize, PoolLevel, QuotaAction, QuotaInput, RunningContainer, decide},
     measure::{WalkLimits, count_changed, measure},
-    record,
 };
 use crate::{
     agent::{
-        data::{freeze, held, hooks},
+        data::{freeze, frozen, held, hooks},
         docker,
         pool::{PoolRoom, reserve},
         recorded,
@@ -51,7 +50,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Looks for ever.
 pub async fn watch() {
-    let mut watch = Watch { over: record::read(), ..Watch::default() };
+    let mut watch = Watch { over: frozen::read(), ..Watch::default() };
     let mut told = None;
     loop {
         let looked = watch.check().await;
@@ -104,12 +103,12 @@ impl Watch {
         let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < SELDOM);
         if is_recent && self.over.is_empty() && pool != PoolLevel::Low {
             self.last = None;
-            return kept.and(record::set(QuotaFacts::default()));
+            return kept.and(frozen::set(QuotaFacts::default()));
         }
         // Containers that are frozen for a snapshot go on with it.
         let done = if freeze::is_under_way() { Ok(()) } else { self.containers(&room, pool).await };
         let facts = QuotaFacts { over: self.over.clone(), largest: self.largest.clone() };
-        kept.and(done).and(record::set(facts))
+        kept.and(done).and(frozen::set(facts))
     }
 
     async fn containers(&mut self, room: &PoolRoom, pool: PoolLevel) -> Result<()> {
@@ -219,7 +218,7 @@ impl Watch {
             let done = match &act {
                 QuotaAction::Freeze { container, id } => {
                     // Before anything stops: an agent that ends in between finds it.
-                    let written = record::set(QuotaFacts { over: self.over.clone(), largest: self.largest.clone() });
+                    let written = frozen::set(QuotaFacts { over: self.over.clone(), largest: self.largest.clone() });
                     if let Err(error) = written {
                         eprintln!("agent: {error}");
                     }
