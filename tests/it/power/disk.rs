@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use lap_snapshots::{Filesystem, volume};
@@ -79,7 +80,7 @@ impl Disk {
     }
 
     fn unmount(&self) {
-        sh("umount", &[self.pool().to_str().unwrap()]);
+        unmount(&self.pool());
     }
 
     /// From now on what the disk is told is recorded. Before, all of it is on the disk.
@@ -186,6 +187,20 @@ pub struct Mounted<'a>(&'a Disk);
 impl Drop for Mounted<'_> {
     fn drop(&mut self) {
         self.0.unmount();
+    }
+}
+
+/// A program that another test starts has this test's open files for a moment, before it becomes that program.
+fn unmount(place: &Path) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = Command::new("umount").arg(place).output().unwrap();
+        if output.status.success() {
+            return;
+        }
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("busy") && Instant::now() < until, "{message}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

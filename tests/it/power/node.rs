@@ -46,7 +46,7 @@ pub fn run<T: Send>(root: &Path, work: impl FnOnce() -> T + Send) -> T {
         });
         worker.join()
     });
-    let _ = umount2(&data(root), MntFlags::empty());
+    let _ = umount2(&data(root), MntFlags::MNT_DETACH);
     match done {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
